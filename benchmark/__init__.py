@@ -1,0 +1,1 @@
+"""The harness: cards, samples, backbone, metrics, cells, records and tables of zsad-bench."""
