@@ -141,6 +141,8 @@ class Layout(_Model):
     """Other distributions that have the very same files."""
     roots: tuple[RelativePath, ...] = ("",)
     """Folders below the dataset's directory where the paths begin, tried in order; the first with test samples wins."""
+    needs: tuple[RelativePath, ...] = ()
+    """Folders below the root of which at least one must hold a file, or else the layout does not fit."""
     rules: tuple[Rule, ...] = ()
     index: CsvIndex | None = None
     labels: LabelTable | None = None
