@@ -1,0 +1,223 @@
+"""The backbone: a frozen CLIP (open_clip) with its preprocessing and text encoding, behind one small type."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import open_clip
+import torch
+import torch.nn.functional as F  # noqa: N812
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import v2
+
+from benchmark.contract import Features, VisionSpec
+from benchmark.weights import (
+    KNOWN_FILES,
+    BackboneError,
+    WeightsSource,
+    architecture_config,
+    file_sha256,
+    find_file,
+    read_state_dict,
+)
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+# Image sizes at which the ZSAD papers run an architecture, where it is not the native one (AnomalyCLIP, section 4.1).
+IMAGE_SIZES = {"ViT-L-14-336-quickgelu": 518}
+
+# Integer entries of OpenAI's archives; their presence tells that the weights were trained with QuickGELU.
+OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")
+
+TEXT_BATCH = 64  # fixed, so that no option can change a text embedding
+
+
+class Backbone:
+    """A frozen CLIP.
+
+    Attributes:
+        name: architecture and kind of weights, as in tables.
+        architecture: open_clip's name of it.
+        sha256: of the weight file, or of the tensors where the weights are random.
+        synthetic: the weights are random or were trained on generated images.
+        image_size: side in pixels at which methods run unless they say otherwise.
+        blocks: number L of transformer blocks of the vision tower.
+        dtype: name of the dtype in which the towers compute.
+        device: where they compute.
+    """
+
+    def __init__(
+        self,
+        model: open_clip.CLIP,
+        *,
+        name: str,
+        architecture: str,
+        sha256: str,
+        synthetic: bool,
+        image_size: int | None = None,
+        dtype: str = "float32",
+        device: str = "cpu",
+        pos_interp: str = "bilinear",
+    ) -> None:
+        visual = model.visual
+        if not isinstance(visual, open_clip.transformer.VisionTransformer) or visual.pool_type != "tok":
+            raise BackboneError(f"{name}: only vision transformers with a CLS token are supported")
+        self.name, self.architecture, self.sha256, self.synthetic = name, architecture, sha256, synthetic
+        self.dtype, self.device = dtype, device
+        self.image_size = image_size or visual.image_size[0]
+        self.patch_size: int = visual.patch_size[0]
+        self.blocks = len(visual.transformer.resblocks)
+        self.model = model.eval().requires_grad_(False).to(device=device, dtype=DTYPES[dtype])
+        self._pos_interp = pos_interp
+        self._positions: dict[int, Tensor] = {}
+        self._tokenize = open_clip.SimpleTokenizer()
+
+    @torch.no_grad()
+    def encode_text(self, prompts: Sequence[str]) -> Tensor:
+        """Return the embeddings (len(prompts), D) of the prompts, float32, not normalised."""
+        parts = [
+            self.model.encode_text(self._tokenize(list(prompts[i : i + TEXT_BATCH])).to(self.device)).float()
+            for i in range(0, len(prompts), TEXT_BATCH)
+        ]
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def encode_images(self, images: Tensor, spec: VisionSpec) -> Features:
+        """Run the vision tower once.
+
+        Args:
+            images: (B, 3, S, S) from `preprocess`, S = spec.image_size.
+            spec: which blocks' patch embeddings to keep.
+
+        Returns:
+            The global embeddings (LN_post of the CLS token, projected) and, per block l, `LN_post(x^l) W_proj` of its
+            patch tokens.
+
+        Raises:
+            BackboneError: a block does not exist.
+        """
+        if spec.blocks and not 1 <= min(spec.blocks) <= max(spec.blocks) <= self.blocks:
+            raise BackboneError(f"{self.name} has blocks 1 to {self.blocks}; asked for {spec.blocks}")
+        visual = self.model.visual
+        x = visual.conv1(images.to(device=self.device, dtype=DTYPES[self.dtype]))
+        grid = x.shape[-1]
+        x = x.flatten(2).transpose(1, 2)
+        cls = visual.class_embedding.to(x.dtype).expand(len(x), 1, -1)
+        x = visual.ln_pre(torch.cat([cls, x], dim=1) + self.positions(grid).to(x.dtype))
+        patches: dict[int, Tensor] = {}
+        for number, block in enumerate(visual.transformer.resblocks, start=1):
+            x = block(x)
+            if number in spec.blocks:
+                patches[number] = (visual.ln_post(x[:, 1:]) @ visual.proj).float()
+        return Features(image=(visual.ln_post(x[:, 0]) @ visual.proj).float(), patches=patches, grid=grid)
+
+    def positions(self, grid: int) -> Tensor:
+        """Return the positional embeddings (1 + grid², W) for a patch grid, always resized from the trained ones.
+
+        Bilinear, corners not aligned, no antialias (the published AnomalyCLIP code), or open_clip's antialiased
+        bicubic.
+        """
+        if grid not in self._positions:
+            trained = self.model.visual.positional_embedding
+            side = round((len(trained) - 1) ** 0.5)
+            square = trained[1:].float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
+            if grid != side:
+                square = F.interpolate(
+                    square, size=(grid, grid), mode=self._pos_interp, antialias=self._pos_interp == "bicubic"
+                )
+            self._positions[grid] = torch.cat([trained[:1].float(), square.flatten(2).squeeze(0).T]).to(trained.dtype)
+        return self._positions[grid]
+
+
+class Preprocess:
+    """RGB image → normalised tensor (3, S, S): bicubic to a square without keeping the aspect ratio"""
+
+    def __init__(self, image_size: int) -> None:
+        self._transform = v2.Compose(
+            [
+                v2.Resize((image_size, image_size), interpolation=v2.InterpolationMode.BICUBIC),
+                v2.PILToTensor(),
+                v2.ToDtype(torch.float32, scale=True),
+                v2.Normalize(mean=list(open_clip.OPENAI_DATASET_MEAN), std=list(open_clip.OPENAI_DATASET_STD)),
+            ]
+        )
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        tensor: Tensor = self._transform(image)
+        return tensor
+
+
+def load_backbone(
+    source: WeightsSource, *, dtype: str = "float32", device: str = "cpu", pos_interp: str = "bilinear"
+) -> Backbone:
+    """Build a backbone from an open_clip tag, a local file or a seed.
+
+    Raises:
+        BackboneError: the architecture or the weights cannot be had, do not fit each other, or were trained with
+            another GELU than the architecture builds.
+    """
+    config = architecture_config(source.architecture)
+    if dtype not in DTYPES:
+        raise BackboneError(f"--dtype {dtype}: choose one of {', '.join(DTYPES)}")
+    if source.seed is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(source.seed)
+            model = open_clip.CLIP(**config)
+        sha256 = _tensors_sha256(model.state_dict())
+    else:
+        model, sha256 = _load_file(source, config)
+    return Backbone(
+        model,
+        name=source.name,
+        architecture=source.architecture,
+        sha256=sha256,
+        synthetic=source.seed is not None,
+        image_size=IMAGE_SIZES.get(source.architecture),
+        dtype=dtype,
+        device=device,
+        pos_interp=pos_interp,
+    )
+
+
+def _load_file(source: WeightsSource, config: dict[str, Any]) -> tuple[open_clip.CLIP, str]:
+    path = find_file(source)
+    sha256 = file_sha256(path)
+    state = read_state_dict(path)
+    trained_with = _trained_with_quick_gelu(source, sha256, state)
+    builds = bool(config.get("quick_gelu", False))
+    if trained_with is not None and trained_with != builds:
+        names = {True: "QuickGELU", False: "plain GELU"}
+        better = source.architecture + "-quickgelu" if trained_with else source.architecture.removesuffix("-quickgelu")
+        raise BackboneError(
+            f"{path}: these weights were trained with {names[trained_with]}, but {source.architecture} builds "
+            f"{names[builds]}, which gives wrong features silently; use {better}"
+        )
+    model = open_clip.CLIP(**config)
+    try:
+        model.load_state_dict({k: v.float() for k, v in state.items() if k not in OPENAI_KEYS})
+    except RuntimeError as error:
+        first = str(error).split("\n")[1].strip() if "\n" in str(error) else str(error)
+        raise BackboneError(f"{path}: the weights do not fit {source.architecture}: {first}") from error
+    return model, sha256
+
+
+def _trained_with_quick_gelu(source: WeightsSource, sha256: str, state: dict[str, Tensor]) -> bool | None:
+    """Say which GELU the weights were trained with, or None where nothing tells."""
+    for name, known in KNOWN_FILES.items():
+        if known.sha256 == sha256:
+            return name.split(":")[0].endswith("-quickgelu")
+    if source.tag is not None:
+        return bool(open_clip.get_pretrained_cfg(source.architecture, source.tag).get("quick_gelu", False))
+    return True if all(key in state for key in OPENAI_KEYS) else None
+
+
+def _tensors_sha256(state: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        array: npt.NDArray[Any] = np.ascontiguousarray(state[key].cpu().numpy())
+        digest.update(f"{key}{array.dtype}{array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,28 @@
+"""The protocol: what is held fixed when methods are compared, apart from method, data, seed and backbone."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Protocol(BaseModel):
+    """How images and masks become numbers; the quirks follow what a published code does where it is not the default.
+
+    Fixed by construction: RGB before resizing, bicubic to the method's square image size, masks binarised by the card,
+    resized bilinearly and cut at 0.5 (reference: AnomalyCLIP's loader), metrics per class, then their unweighted mean.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mask_gt0: bool = False
+    """Quirk: every mask pixel above 0 is anomalous whatever the card says (AnomalyCLIP's and AdaCLIP's loaders), which
+    shatters JPEG masks into dozens of regions."""
+    raw_class_names: bool = False
+    """Quirk: class names enter prompts as folders spell them, `metal_nut` (APRIL-GAN's and WinCLIP's public code)."""
+    pos_interp: Literal["bilinear", "bicubic"] = "bilinear"
+    """How positional embeddings are resized: bilinear without antialias (AnomalyCLIP's code, the default here) or
+    open_clip's antialiased bicubic."""
+
+    def mask_threshold(self, card_threshold: int) -> int:
+        """Return the grey value (of 0 … 255) above which a mask pixel is anomalous."""
+        return 0 if self.mask_gt0 else card_threshold

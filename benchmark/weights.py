@@ -1,0 +1,236 @@
+"""Where CLIP weights come from: an open_clip tag, a local file, or a seed. Nothing is ever unpickled."""
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.errors import BenchError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DEFAULT_BACKBONE = "ViT-L-14-336-quickgelu:openai"
+
+# A small architecture for tests and first looks; it is never trained, so it is only used with random weights.
+TINY: dict[str, Any] = {
+    "embed_dim": 64,
+    "vision_cfg": {"image_size": 112, "layers": 4, "width": 128, "head_width": 32, "patch_size": 14},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2},
+}
+
+
+class BackboneError(BenchError):
+    """A backbone cannot be had or built; the message names the file or option and the way out."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """A published weight file."""
+
+    url: str
+    sha256: str
+    size: int
+    """Bytes."""
+
+    @property
+    def filename(self) -> str:
+        """The file's name in the download and in the cache."""
+        return self.url.rsplit("/", 1)[1]
+
+
+KNOWN_FILES = {
+    "ViT-L-14-336-quickgelu:openai": KnownFile(
+        url="https://openaipublic.azureedge.net/clip/models/"
+        "3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02/ViT-L-14-336px.pt",
+        sha256="3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02",
+        size=934_088_680,
+    ),
+    # The entry of open_clip's hub for this tag points at e31; only the release file is e32.
+    "ViT-B-16-plus-240:laion400m_e32": KnownFile(
+        url="https://github.com/mlfoundations/open_clip/releases/download/v0.2-weights/"
+        "vit_b_16_plus_240-laion400m_e32-699c4b84.pt",
+        sha256="699c4b843885d82733517f36f0911d7e1b360bcc1314dda81d8c56c76fe9524d",
+        size=833_559_975,
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsSource:
+    """A parsed `--backbone`: an architecture and one of tag, file or seed."""
+
+    architecture: str
+    tag: str | None = None
+    file: Path | None = None
+    seed: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The backbone's name in records and tables: says the architecture and the kind of weights, not the path."""
+        if self.file is not None:
+            return f"{self.architecture}={self.file.name}"
+        return f"{self.architecture}:{self.tag if self.seed is None else f'random-{self.seed}'}"
+
+
+def parse_backbone(text: str) -> WeightsSource:
+    """Parse `NAME:TAG`, `NAME=FILE` or `NAME:random[-SEED]`.
+
+    Raises:
+        BackboneError: the text has none of these forms.
+    """
+    architecture, equals, file = text.partition("=")
+    if equals and architecture and file:
+        return WeightsSource(architecture, file=Path(file))
+    architecture, colon, tag = text.partition(":")
+    if not (colon and architecture and tag):
+        raise BackboneError(
+            f"--backbone {text!r}: say NAME:TAG (open_clip's names, as in {DEFAULT_BACKBONE}), NAME=FILE for a weight "
+            "file of yours, or NAME:random[-SEED], as in tiny:random"
+        )
+    kind, _, seed = tag.partition("-")
+    if kind == "random":
+        if seed and not seed.isdecimal():
+            raise BackboneError(f"--backbone {text!r}: the seed after random- must be a whole number")
+        return WeightsSource(architecture, seed=int(seed or 0))
+    return WeightsSource(architecture, tag=tag)
+
+
+def architecture_config(name: str) -> dict[str, Any]:
+    """Return open_clip's configuration of an architecture.
+
+    Raises:
+        BackboneError: open_clip knows no such name (the near ones are named), or it is no plain CLIP with a ViT.
+    """
+    import difflib
+
+    import open_clip
+
+    if name == "tiny":
+        return TINY
+    config: dict[str, Any] | None = open_clip.get_model_config(name)
+    if config is None:
+        near = difflib.get_close_matches(name, open_clip.list_models(), n=3)
+        raise BackboneError(f"unknown architecture {name!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
+    plain = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}
+    if set(config) - plain or not isinstance(config["vision_cfg"].get("layers"), int):
+        raise BackboneError(f"{name} is no plain CLIP with a vision transformer; only those are supported")
+    return config
+
+
+def cache_directory() -> Path:
+    """Return the user's cache folder for weights."""
+    import pooch
+
+    return Path(pooch.os_cache("zsad-bench")) / "weights"
+
+
+def find_file(source: WeightsSource) -> Path:
+    """Return the weight file of a tag or a local file, downloading a tag's file into the cache where needed.
+
+    Raises:
+        BackboneError: there is no such file and it cannot be fetched, or its sha256 is wrong. The message says which
+            file to get, its size and sha256, and where to put it.
+    """
+    if source.file is not None:
+        if not source.file.is_file():
+            raise BackboneError(f"--backbone {source.architecture}={source.file}: no such file")
+        return source.file
+    known = KNOWN_FILES.get(source.name)
+    return _known_file(source.name, known) if known else _open_clip_file(source)
+
+
+def _known_file(name: str, known: KnownFile) -> Path:
+    import pooch
+
+    # OpenAI's package and the published ZSAD code download into ~/.cache/clip: what lies there is not fetched again.
+    for folder in (cache_directory(), Path.home() / ".cache/clip"):
+        path = folder / known.filename
+        if path.is_file():
+            if (found := file_sha256(path)) != known.sha256:
+                raise BackboneError(f"{path}: sha256 is {found}, not {known.sha256}; delete the file and run again")
+            return path
+    try:
+        fetched = pooch.retrieve(
+            known.url,
+            known_hash=f"sha256:{known.sha256}",
+            fname=known.filename,
+            path=cache_directory(),
+        )
+    except Exception as error:  # pooch passes on whatever the transport raises
+        raise BackboneError(
+            f"the weights of {name} are not on this machine and could not be downloaded "
+            f"({type(error).__name__}).\n  get:    {known.url}\n  size:   {known.size:,} bytes\n"
+            f"  sha256: {known.sha256}\n  put it: {cache_directory() / known.filename}\n"
+            f"or name a file of yours: --backbone {name.partition(':')[0]}=FILE"
+        ) from error
+    return Path(fetched)
+
+
+def _open_clip_file(source: WeightsSource) -> Path:
+    import open_clip
+
+    config = open_clip.get_pretrained_cfg(source.architecture, source.tag)
+    if not config:
+        tags = open_clip.list_pretrained_tags_by_model(source.architecture)
+        raise BackboneError(
+            f"open_clip knows no weights {source.tag!r} for {source.architecture}; "
+            + (f"its tags: {', '.join(tags)}" if tags else "it has none for this architecture")
+        )
+    try:
+        return Path(open_clip.download_pretrained(config, cache_dir=str(cache_directory())))
+    except Exception as error:  # hub and URL clients raise many kinds
+        where = config.get("hf_hub") or config.get("url")
+        raise BackboneError(
+            f"the weights of {source.name} are not on this machine and could not be downloaded "
+            f"({type(error).__name__}).\n  get: {where}\nand name the file: --backbone {source.architecture}=FILE"
+        ) from error
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_state_dict(path: Path) -> "dict[str, Tensor]":
+    """Read a weight file: safetensors, OpenAI's TorchScript archive, or a state dict (with `weights_only=True`).
+
+    Raises:
+        BackboneError: the file is none of these, or would need unpickling of arbitrary objects.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except Exception as error:  # safetensors raises a type of its own
+            raise BackboneError(f"{path}: not a readable safetensors file: {error}") from error
+    try:
+        if _is_torchscript(path):
+            # A TorchScript archive is read by its own C++ reader, which makes tensors and modules only.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)
+                loaded = torch.jit.load(str(path), map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
+        else:
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a refused pickle, a truncated archive, …
+        raise BackboneError(
+            f"{path}: neither a TorchScript archive nor a state dict that loads without unpickling "
+            f"({type(error).__name__}); convert it to safetensors where you trust it"
+        ) from error
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise BackboneError(f"{path}: holds no state dict of tensors")
+    return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def _is_torchscript(path: Path) -> bool:
+    import zipfile
+
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())

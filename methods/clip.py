@@ -1,0 +1,80 @@
+"""CLIP and CLIP-AC: frozen CLIP with hand-written prompts, as the AnomalyCLIP paper runs them as baselines."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from benchmark.contract import Features, Method, Prediction, VisionSpec
+from methods.base import anomaly_probability, to_grid
+from methods.prompts import IMAGENET_TEMPLATES, normal_abnormal
+
+if TYPE_CHECKING:
+    from benchmark.backbone import Backbone
+
+
+@dataclass(frozen=True, slots=True)
+class ClipOptions:
+    """Hyper-parameters of CLIP and CLIP-AC."""
+
+    temperature: float = 0.07
+    """τ of the softmax over the two cosines."""
+
+
+class _FrozenPrompts(Method):
+    """Scores the global embedding and the last block's patch embeddings against two fixed prompts per class."""
+
+    Options = ClipOptions
+    options: ClipOptions
+
+    def __init__(self, backbone: "Backbone", options: ClipOptions, *, seed: int = 0) -> None:
+        super().__init__(backbone, options, seed=seed)
+        self._texts: dict[str, Tensor] = {}
+
+    @abstractmethod
+    def prompts(self, class_name: str) -> tuple[list[str], list[str]]:
+        """Return the normal and the abnormal prompts of a class."""
+
+    def vision(self) -> VisionSpec:
+        return VisionSpec(image_size=self.backbone.image_size, blocks=(self.backbone.blocks,))
+
+    def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
+        text = torch.stack([self._text(name) for name in class_names])
+        patches = features.patches[self.backbone.blocks]
+        temperature = self.options.temperature
+        return Prediction(
+            scores=anomaly_probability(features.image[:, None], text, temperature=temperature)[:, 0],
+            maps=to_grid(anomaly_probability(patches, text, temperature=temperature)),
+        )
+
+    def _text(self, class_name: str) -> Tensor:
+        if class_name not in self._texts:
+            self._texts[class_name] = normal_abnormal(self.backbone.encode_text, *self.prompts(class_name))
+        return self._texts[class_name]
+
+
+class Clip(_FrozenPrompts):
+    """CLIP with one normal and one anomalous prompt (AnomalyCLIP, appendix on baselines)."""
+
+    name = "clip"
+    title = "CLIP"
+    paper = "Radford et al., ICML 2021; prompts of Zhou et al., ICLR 2024"
+
+    def prompts(self, class_name: str) -> tuple[list[str], list[str]]:
+        return [f"A photo of a normal {class_name}."], [f"A photo of an anomalous {class_name}."]
+
+
+class ClipAC(_FrozenPrompts):
+    """CLIP with "normal {c}" and "anomalous {c}" in CLIP's ImageNet templates (AnomalyCLIP, appendix on baselines)."""
+
+    name = "clip_ac"
+    title = "CLIP-AC"
+    paper = "Radford et al., ICML 2021; prompts of Zhou et al., ICLR 2024"
+
+    def prompts(self, class_name: str) -> tuple[list[str], list[str]]:
+        normal = [template(f"normal {class_name}") for template in IMAGENET_TEMPLATES]
+        abnormal = [template(f"anomalous {class_name}") for template in IMAGENET_TEMPLATES]
+        return normal, abnormal

@@ -1,0 +1,70 @@
+"""Fixtures that several rooms share."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import pytest
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+
+from benchmark.backbone import Backbone, load_backbone
+from benchmark.weights import parse_backbone
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def golden() -> Callable[[str], dict[str, Tensor]]:
+    """Read the golden arrays of a name, float16 cast to float32."""
+    return lambda name: {
+        key: value.float() if value.is_floating_point() else value
+        for key, value in load_file(GOLDEN / f"{name}.safetensors").items()
+    }
+
+
+@pytest.fixture(scope="session")
+def golden_config() -> dict[str, Any]:
+    """The configuration of the golden CLIP."""
+    config: dict[str, Any] = json.loads((GOLDEN / "anomalyclip.json").read_text())["config"]
+    return config
+
+
+@pytest.fixture(scope="session")
+def golden_backbone(golden: Callable[[str], dict[str, Tensor]], golden_config: dict[str, Any]) -> Backbone:
+    """The golden CLIP behind the project's type."""
+    model = open_clip.CLIP(**golden_config["open_clip"])
+    model.load_state_dict(golden("clip_weights"))
+    return Backbone(model, name="golden", architecture="golden", sha256="0" * 64, synthetic=True)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Backbone:
+    """A small backbone with random weights."""
+    return load_backbone(parse_backbone("tiny:random"))
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Path:
+    """A plain folder of 7 normal and 6 anomalous images of several sizes, with masks."""
+    rng = np.random.default_rng(0)
+    root = tmp_path / "parts"
+    for folder in ("normal", "abnormal", "masks/abnormal"):
+        (root / folder).mkdir(parents=True)
+    for index in range(13):
+        width, height = (int(side) for side in rng.integers(60, 160, size=2))
+        pixels = rng.integers(0, 256, size=(height, width, 3), dtype=np.uint8)
+        if index < 7:
+            Image.fromarray(pixels).save(root / f"normal/{index:03d}.png")
+            continue
+        mask = np.zeros((height, width), dtype=np.uint8)
+        top, left = rng.integers(5, 30, size=2)
+        mask[top : top + 20, left : left + 25] = 255
+        pixels[mask > 0] //= 3
+        Image.fromarray(pixels).save(root / f"abnormal/{index:03d}.png")
+        Image.fromarray(mask).save(root / f"masks/abnormal/{index:03d}.png")
+    return root
