@@ -1,0 +1,59 @@
+"""Cells: the units of work, by all that can change their numbers."""
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from benchmark.metrics import METRICS_VERSION
+from benchmark.protocol import Protocol
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataId(_Model):
+    """Which images, labels and masks."""
+
+    name: str
+    card_version: int
+    layout: str
+    fingerprint: str
+    """Of the list of test samples with their labels, prompt names, masks and file sizes."""
+
+
+class BackboneId(_Model):
+    """Which frozen CLIP."""
+
+    name: str
+    architecture: str
+    sha256: str
+    dtype: str
+    synthetic: bool
+
+
+class Cell(_Model):
+    """All that can change a number: a method with its options, data, seed, backbone and protocol."""
+
+    method: str
+    method_version: int
+    options: dict[str, Any]
+    dataset: DataId
+    auxiliary: DataId | None = None
+    """What the method was trained on."""
+    seed: int
+    backbone: BackboneId
+    protocol: Protocol
+    metrics_version: int = METRICS_VERSION
+
+    @property
+    def id(self) -> str:
+        """Stable name, also of its record's file: readable, then a hash of everything in the cell.
+
+        The backbone counts by its sha256, so the same weights under another file name are the same cell.
+        """
+        content = self.model_dump(mode="json", exclude={"backbone": {"name"}})
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+        return f"{self.method}--{self.dataset.name}--s{self.seed}--{digest}"

@@ -1,0 +1,258 @@
+"""One pass over the test images of a dataset, for every method that shares it."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F  # noqa: N812
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from benchmark.backbone import Backbone, Preprocess
+from benchmark.contract import Method, Prediction, VisionSpec
+from benchmark.images import ImageError, read_image, read_mask, resize_mask
+from benchmark.metrics import PIXEL_METRICS, ImageMetrics, PixelMetrics
+from benchmark.protocol import Protocol
+from benchmark.records import ClassResult, Skipped
+from benchmark.samples import Sample, SampleSet
+
+OnError = Literal["fail", "skip"]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """One sample as read, or why it could not be."""
+
+    sample: Sample
+    image: Tensor | None = None
+    mask: Mask | None = None
+    error: str = ""
+
+
+class _Images(Dataset[_Loaded]):
+    """Reads and prepares samples; runs in the loader's workers."""
+
+    def __init__(self, samples: Sequence[Sample], *, image_size: int, mask_threshold: int, with_masks: bool) -> None:
+        self._samples = samples
+        self._preprocess = Preprocess(image_size)
+        self._image_size, self._mask_threshold, self._with_masks = image_size, mask_threshold, with_masks
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> _Loaded:
+        sample = self._samples[index]
+        try:
+            image = read_image(sample.path, piece=sample.piece)
+            mask = self._mask(sample, image.size) if self._with_masks else None
+        except ImageError as error:
+            return _Loaded(sample, error=str(error))
+        return _Loaded(sample, image=self._preprocess(image), mask=mask)
+
+    def _mask(self, sample: Sample, size: tuple[int, int]) -> Mask:
+        if sample.label == 0:
+            return np.zeros((self._image_size, self._image_size), dtype=bool)
+        if sample.mask is None:
+            raise ImageError(f"{sample.path}: anomalous, but it has no mask; `bench data check` lists all such images")
+        mask = read_mask(sample.mask, threshold=self._mask_threshold, piece=sample.piece, size=size)
+        return resize_mask(mask, self._image_size)
+
+
+def _keep(batch: list[_Loaded]) -> list[_Loaded]:
+    return batch
+
+
+@dataclass
+class _Tally:
+    """What a method has scored of one class so far."""
+
+    image: ImageMetrics = field(default_factory=ImageMetrics)
+    pixel: PixelMetrics = field(default_factory=PixelMetrics)
+    counts: list[int] = field(default_factory=lambda: [0, 0])
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def result(self, *, with_masks: bool) -> ClassResult:
+        pixel = self.pixel.compute() if with_masks else dict.fromkeys(PIXEL_METRICS)
+        metrics = {**self.image.compute(), **pixel}
+        return ClassResult(
+            normal=self.counts[0], anomalous=self.counts[1], skipped=tuple(self.skipped), metrics=metrics
+        )
+
+
+@dataclass
+class Outcome:
+    """What became of one method in a pass."""
+
+    classes: dict[str, ClassResult] = field(default_factory=dict)
+    error: Exception | None = None
+    seconds: dict[str, float] = field(default_factory=lambda: {"method": 0.0, "metrics": 0.0})
+    tally: _Tally = field(default_factory=_Tally)
+
+
+@dataclass
+class Pass:
+    """What became of a pass: an outcome per method, in their order, and the wall time they shared."""
+
+    outcomes: list[Outcome]
+    seconds: dict[str, float]
+
+
+def evaluate(
+    methods: Sequence[Method],
+    backbone: Backbone,
+    data: SampleSet,
+    spec: VisionSpec,
+    *,
+    protocol: Protocol,
+    batch_size: int,
+    workers: int,
+    on_error: OnError,
+    progress: Callable[[int], None] = lambda images: None,
+) -> Pass:
+    """Score every test sample of a dataset with several methods, encoding each image once.
+
+    Metrics are kept for one class at a time (samples come sorted by class), so memory does not grow with the dataset.
+
+    Args:
+        methods: methods whose specs `spec` serves.
+        backbone: the frozen CLIP.
+        data: the dataset.
+        spec: the merged spec of the methods.
+        protocol: mask rule and class names.
+        batch_size: images per forward pass; changes no number.
+        workers: loader processes; 0 reads in this one.
+        on_error: a sample that cannot be read is left out of its class and listed there, or fails every method.
+        progress: called with the number of images done since the last call.
+
+    Returns:
+        The results per method. A method that raises fails alone; its error is kept.
+    """
+    with_masks = data.has_masks
+    images = _Images(
+        data.test,
+        image_size=spec.image_size,
+        mask_threshold=protocol.mask_threshold(data.layout.mask_threshold),
+        with_masks=with_masks,
+    )
+    loader = DataLoader(images, batch_size=batch_size, num_workers=workers, collate_fn=_keep)
+    done = Pass([Outcome() for _ in methods], {"images": 0.0, "vision": 0.0})
+    start = time.perf_counter()
+    current: str | None = None
+    for batch in _timed(loader, done.seconds):
+        broken = [item for item in batch if item.image is None]
+        if broken and on_error == "fail":
+            _fail(done, ImageError(f"{broken[0].error} (--on-error skip leaves such images out)"))
+        for class_name, items in _by_class(batch):
+            if class_name != current:
+                _finish_class(done, current, with_masks=with_masks)
+                current = class_name
+            _score(done, methods, backbone, items, spec, protocol=protocol, with_masks=with_masks)
+        if all(outcome.error for outcome in done.outcomes):
+            break
+        progress(len(batch))
+    _finish_class(done, current, with_masks=with_masks)
+    done.seconds["total"] = time.perf_counter() - start
+    return done
+
+
+def _timed(loader: DataLoader[_Loaded], seconds: dict[str, float]) -> Iterator[list[_Loaded]]:
+    start = time.perf_counter()
+    for batch in loader:
+        seconds["images"] += time.perf_counter() - start
+        yield batch
+        start = time.perf_counter()
+
+
+def _by_class(batch: list[_Loaded]) -> Iterator[tuple[str, list[_Loaded]]]:
+    for name in dict.fromkeys(item.sample.class_name for item in batch):
+        yield name, [item for item in batch if item.sample.class_name == name]
+
+
+def _fail(done: Pass, error: Exception) -> None:
+    for outcome in done.outcomes:
+        outcome.error = outcome.error or error
+
+
+def _finish_class(done: Pass, class_name: str | None, *, with_masks: bool) -> None:
+    for outcome in done.outcomes:
+        if class_name is not None and outcome.error is None:
+            start = time.perf_counter()
+            outcome.classes[class_name] = outcome.tally.result(with_masks=with_masks)
+            outcome.seconds["metrics"] += time.perf_counter() - start
+        outcome.tally = _Tally()
+
+
+def _score(
+    done: Pass,
+    methods: Sequence[Method],
+    backbone: Backbone,
+    items: list[_Loaded],
+    spec: VisionSpec,
+    *,
+    protocol: Protocol,
+    with_masks: bool,
+) -> None:
+    """Encode the readable images of one class once, and add every method's scores to its tally."""
+    skipped = [Skipped(key=item.sample.key, reason=item.error) for item in items if item.image is None]
+    readable = [item for item in items if item.image is not None]
+    names = [s.class_name if protocol.raw_class_names else s.prompt_name for s in (item.sample for item in readable)]
+    start = time.perf_counter()
+    features = None
+    if readable and any(outcome.error is None for outcome in done.outcomes):
+        features = backbone.encode_images(
+            torch.stack([item.image for item in readable if item.image is not None]), spec
+        )
+    done.seconds["vision"] += time.perf_counter() - start
+    for method, outcome in zip(methods, done.outcomes, strict=True):
+        if outcome.error is not None:
+            continue
+        outcome.tally.skipped.extend(skipped)
+        if features is None:
+            continue
+        try:
+            start = time.perf_counter()
+            with torch.no_grad():
+                prediction = method.predict(features, names)
+            scores, maps = at_evaluation_size(
+                prediction, image_size=spec.image_size, smoothing=method.smoothing, with_maps=with_masks
+            )
+            middle = time.perf_counter()
+            _add(outcome.tally, readable, scores, maps)
+            outcome.seconds["method"] += middle - start
+            outcome.seconds["metrics"] += time.perf_counter() - middle
+        except Exception as error:  # a method's own code may raise anything; it must not take the others with it
+            outcome.error = error
+
+
+def _add(tally: _Tally, items: list[_Loaded], scores: list[float], maps: npt.NDArray[np.float32] | None) -> None:
+    for index, item in enumerate(items):
+        try:
+            tally.image.update(scores[index], item.sample.label)
+            if maps is not None and item.mask is not None:
+                tally.pixel.update(maps[index], item.mask)
+        except ValueError as error:
+            raise ValueError(f"{item.sample.path}: {error}") from error
+        tally.counts[item.sample.label] += 1
+
+
+def at_evaluation_size(
+    prediction: Prediction, *, image_size: int, smoothing: float, with_maps: bool = True
+) -> tuple[list[float], npt.NDArray[np.float32] | None]:
+    """Return image scores, and maps (B, S, S) resized bilinearly (corners not aligned) and then smoothed.
+
+    The Gaussian filter is the references': per image, reflecting border, cut at 4 standard deviations.
+    """
+    scores = prediction.scores.double().cpu().tolist()
+    if not with_maps:
+        return scores, None
+    size = (image_size, image_size)
+    resized = F.interpolate(prediction.maps.float()[:, None], size=size, mode="bilinear")[:, 0].cpu().numpy()
+    if smoothing > 0:
+        resized = np.stack([gaussian_filter(each, sigma=smoothing) for each in resized])
+    return scores, resized

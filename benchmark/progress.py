@@ -1,0 +1,44 @@
+"""Progress of long work: a bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+LINE_EVERY = 10.0  # seconds between plain lines
+
+
+class _Speed(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f} images/s" if task.speed else "")
+
+
+@contextmanager
+def image_progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show images done of `total`, images per second and the time left; yields the function that adds n images."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), _Speed(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task(title, total=total)
+            yield lambda images: bar.update(task, advance=images)
+        return
+    done, start = 0, time.monotonic()
+    next_line = start + LINE_EVERY
+
+    def advance(images: int) -> None:
+        nonlocal done, next_line
+        done += images
+        now = time.monotonic()
+        if now >= next_line:
+            next_line = now + LINE_EVERY
+            speed = done / (now - start)
+            left = (total - done) / speed
+            line = f"{title}: {done}/{total} images, {speed:.1f} images/s, {left:.0f} s left"
+            print(line, file=sys.stderr, flush=True)
+
+    yield advance

@@ -1,0 +1,187 @@
+"""Records: the JSON result of a cell, written once and whole, and all it takes to trace a number."""
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from benchmark.cells import Cell
+from benchmark.errors import BenchError
+from benchmark.files import write_whole
+
+PACKAGES = ("zsad-bench", "torch", "torchvision", "open_clip_torch", "numpy", "scipy", "scikit-learn", "pillow")
+
+
+class RecordError(BenchError):
+    """A record cannot be read or written; the message names the file and the way out."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Skipped(_Model):
+    """An image that could not be used."""
+
+    key: str
+    reason: str
+
+
+class ClassResult(_Model):
+    """The numbers of one class; metrics in [0, 1], null where undefined."""
+
+    normal: int
+    anomalous: int
+    skipped: tuple[Skipped, ...] = ()
+    metrics: dict[str, float | None]
+
+
+class Run(_Model):
+    """How and where the cell ran; nothing here changes a number."""
+
+    created: str
+    seconds: dict[str, float]
+    """Wall time of the pass: `total`, waiting for `images`, the `vision` tower, this cell's `method` and `metrics`.
+    Images and vision are shared by all cells of the pass."""
+    batch_size: int
+    workers: int
+    peak_memory: int | None
+    """Bytes: of the accelerator where there is one, else of the process so far."""
+    device: str
+    machine: str
+    python: str
+    packages: dict[str, str]
+    git_commit: str | None
+
+
+class Record(_Model):
+    """The result of a cell."""
+
+    schema_version: Literal[1] = 1
+    id: str
+    title: str
+    """The method's name in tables."""
+    dataset_title: str
+    domain: str
+    cell: Cell
+    status: Literal["done", "failed"]
+    error: str | None = None
+    synthetic: tuple[str, ...] = ()
+    """What of it is not real: `weights`, `data`."""
+    warnings: tuple[str, ...] = ()
+    """What a reader of the numbers must know of the data: counts that are not the card's, files left out."""
+    classes: dict[str, ClassResult] = {}
+    mean: dict[str, float | None] = {}
+    """Unweighted mean over the classes; null where it is undefined for any of them."""
+    run: Run
+
+
+def mean_over_classes(classes: Iterable[ClassResult]) -> dict[str, float | None]:
+    """Return the unweighted mean of each metric; null where it is null for any class."""
+    rows = [result.metrics for result in classes]
+    means: dict[str, float | None] = {}
+    for name in rows[0] if rows else ():
+        values = [row[name] for row in rows]
+        known = [value for value in values if value is not None]
+        means[name] = sum(known) / len(known) if len(known) == len(values) else None
+    return means
+
+
+def path_of(directory: Path, cell_id: str) -> Path:
+    """Return where the record of a cell lies in a results directory."""
+    return directory / "records" / f"{cell_id}.json"
+
+
+def write_record(directory: Path, record: Record) -> Path:
+    """Write a record, whole or not at all.
+
+    Raises:
+        RecordError: the disk is full, or the directory cannot be written.
+    """
+    path = path_of(directory, record.id)
+    text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    try:
+        write_whole(path, text + "\n")
+    except OSError as error:
+        raise RecordError(
+            f"cannot write {path}: {error.strerror or error}; records already written are safe"
+        ) from error
+    return path
+
+
+def read_record(path: Path) -> Record:
+    """Read a record.
+
+    Raises:
+        RecordError: the file cannot be read or is no record of this version.
+    """
+    try:
+        return Record.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        raise RecordError(
+            f"{path}: not a readable record ({reason}); delete it and run again to redo the cell"
+        ) from None
+
+
+def read_records(directory: Path) -> tuple[list[Record], list[str]]:
+    """Return the records of a results directory by file name, and a line for each file that is none."""
+    records, problems = [], []
+    for path in sorted((directory / "records").glob("*.json")):
+        try:
+            records.append(read_record(path))
+        except RecordError as error:
+            problems.append(str(error))
+    return records, problems
+
+
+def is_done(directory: Path, cell_id: str) -> bool:
+    """Say whether a cell has a readable record of success."""
+    path = path_of(directory, cell_id)
+    try:
+        return path.exists() and read_record(path).status == "done"
+    except RecordError:
+        return False
+
+
+def environment() -> dict[str, Any]:
+    """Return what `Run` says of the machine and the code."""
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "git_commit": _git_commit(),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the checkout the code runs from, with `+changes` where it is not clean."""
+    here = Path(__file__).parent
+    if not (here.parent / ".git").exists():
+        return None
+    try:
+        described = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip()

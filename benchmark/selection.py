@@ -1,0 +1,137 @@
+"""From the words of the command line to methods, options, protocol and datasets."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from benchmark.cards import Card, load_cards
+from benchmark.contract import Method
+from benchmark.errors import BenchError
+from benchmark.protocol import Protocol
+from benchmark.registry import all_methods, choose, literal, make_options
+from benchmark.samples import DatasetError, SampleSet, locate, read_samples
+
+FOLDER = "folder"  # the card of a plain folder given on the command line
+PROTOCOL = "protocol"  # `--set protocol.QUIRK=VALUE`
+
+
+def split(names: str) -> list[str]:
+    """Return the names of a comma-separated list."""
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
+def select_seeds(text: str) -> list[int]:
+    """Return the seeds of a comma-separated list without repetition.
+
+    Raises:
+        BenchError: one is no whole number from 0 on, or there is none.
+    """
+    seeds = split(text)
+    if not seeds or not all(seed.isdecimal() for seed in seeds):
+        raise BenchError(f"--seeds {text!r}: say whole numbers from 0 on, with commas")
+    return list(dict.fromkeys(map(int, seeds)))
+
+
+def select_methods(names: Sequence[str], settings: Iterable[str]) -> tuple[dict[type[Method], Any], Protocol]:
+    """Return the named methods (all if none is named) with their options, and the protocol.
+
+    Args:
+        names: methods.
+        settings: `NAME.OPTION=VALUE`, NAME being a method or `protocol`.
+
+    Raises:
+        BenchError: a name, option or value is wrong.
+    """
+    known = all_methods()
+    chosen = choose("method", names or known, known)
+    values: dict[str, dict[str, str]] = defaultdict(dict)
+    for setting in settings:
+        target, equals, value = setting.partition("=")
+        name, dot, option = target.partition(".")
+        if not (equals and dot):
+            raise BenchError(f"--set {setting!r}: say NAME.OPTION=VALUE, as in clip.temperature=0.01")
+        values[choose("method", [name], [*chosen, PROTOCOL])[0]][option] = value
+    options = {known[name]: make_options(known[name], values[name]) for name in chosen}
+    try:
+        protocol = Protocol.model_validate({key: literal(value) for key, value in values[PROTOCOL].items()})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BenchError(f"--set protocol.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    return options, protocol
+
+
+def select_cards(names: Sequence[str]) -> list[Card]:
+    """Return the named cards, or all but that of a plain folder.
+
+    Raises:
+        BenchError: a name or a card is wrong.
+    """
+    cards = {name: card for name, card in load_cards().items() if name != FOLDER}
+    return [cards[name] for name in choose("dataset", names or cards, cards)]
+
+
+def parse_paths(texts: Iterable[str], names: Iterable[str]) -> dict[str, Path]:
+    """Return the directories given as `NAME=DIR`.
+
+    Raises:
+        BenchError: not of that form, or an unknown dataset.
+    """
+    paths = {}
+    for text in texts:
+        name, equals, directory = text.partition("=")
+        if not (equals and directory):
+            raise BenchError(f"--data-path {text!r}: say NAME=DIR, as in mvtec=/datasets/mvtec_anomaly_detection")
+        paths[choose("dataset", [name], names)[0]] = Path(directory)
+    return paths
+
+
+def select_datasets(
+    names: Sequence[str], *, data: Path | None, paths: Iterable[str] = ()
+) -> tuple[list[SampleSet], list[str]]:
+    """Read the named datasets, or all that are found.
+
+    Returns:
+        The datasets, and a line for each that is named but not there, or there but not readable.
+
+    Raises:
+        BenchError: a name, a path option or the data root is wrong.
+    """
+    every = [card.name for card in select_cards([])]
+    given = parse_paths(paths, every)
+    if data is not None and not data.is_dir():
+        raise BenchError(f"the data root {data} is not a directory; correct --data or BENCH_DATA")
+    found, problems = [], []
+    for card in select_cards(names):
+        try:
+            samples = locate(card, data, given.get(card.name))
+        except DatasetError as error:
+            problems.append(str(error))
+            continue
+        if samples is not None:
+            found.append(samples)
+        elif names:
+            problems.append(f"{card.name}: {not_found(card, data)}")
+    return found, problems
+
+
+def not_found(card: Card, data: Path | None) -> str:
+    """Return where a dataset was looked for, and where it is to be had."""
+    if data is None:
+        return f"say where it lies: --data DIR, BENCH_DATA, or --data-path {card.name}=DIR"
+    folders = ", ".join(dict.fromkeys([card.name, *card.folders]))
+    home = f"; it is to be had at {card.home}" if card.home else ""
+    return f"no folder in {data} is named {folders} (case, blanks, - and _ do not count){home}"
+
+
+def select_folder(directory: Path, class_name: str) -> SampleSet:
+    """Read a plain folder of normal and abnormal images, all of one class.
+
+    Raises:
+        DatasetError: the folder has no such images.
+    """
+    card = load_cards()[FOLDER]
+    named = card.classes[0].model_copy(update={"prompt": class_name})
+    return read_samples(card.model_copy(update={"classes": (named,), "title": directory.resolve().name}), directory)

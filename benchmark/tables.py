@@ -1,0 +1,292 @@
+"""Tables: pure functions of records, in the form of the papers' main tables and per class."""
+
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+from tabulate import tabulate
+
+from benchmark.errors import BenchError
+from benchmark.files import write_whole
+from benchmark.records import ClassResult, Record
+
+LEVELS = {
+    "image": ("Image level", ("image_auroc", "image_ap"), "(AUROC, AP)"),
+    "pixel": ("Pixel level", ("pixel_auroc", "pixel_aupro"), "(AUROC, AUPRO)"),
+}
+DOMAINS = ("industrial", "medical", "custom")
+MEAN = "Mean"
+
+Values = tuple[float | None, ...]
+
+
+class TableError(BenchError):
+    """Records that are not comparable would share a table; the message says which, why, and the way out."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Metrics in percent by row (dataset or class) and column (method)."""
+
+    name: str
+    """Stem of its files."""
+    title: str
+    metrics: tuple[str, ...]
+    columns: tuple[str, ...]
+    rows: dict[str, tuple[Values, ...]]
+    """Row title → per column, one value per metric; None where undefined or missing."""
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Style:
+    """How a format marks a cell."""
+
+    best: str
+    second: str
+    escape: Callable[[str], str]
+    tablefmt: str
+
+
+def _escape_latex(text: str) -> str:
+    special = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "–": "--", "\\": r"\textbackslash{}"}
+    return "".join(special.get(letter, letter) for letter in text)
+
+
+STYLES = {
+    "md": _Style("**{}**", "<u>{}</u>", lambda text: text.replace("|", r"\|").replace("<", "&lt;"), "pipe"),
+    "tex": _Style(r"\textbf{{{}}}", r"\underline{{{}}}", _escape_latex, "latex_raw"),
+    "txt": _Style("{}*", "{}", str, "simple"),
+}
+
+
+def check_comparable(records: Sequence[Record]) -> None:
+    """Refuse records that must not share a table.
+
+    Raises:
+        TableError: synthetic beside real ones, two protocols, one place of the table taken twice (other weights, dtype,
+            data or version), or one dataset read from different sample lists.
+    """
+    if len({record.synthetic for record in records}) > 1:
+        raise TableError(
+            "real and synthetic results do not share a table; choose with --backbone NAME or use a --results each"
+        )
+    if len({record.cell.protocol for record in records}) > 1:
+        raise TableError("results under different protocols do not share a table; keep them in a --results each")
+    places: dict[tuple[str, str, int], list[Record]] = defaultdict(list)
+    lists: dict[str, dict[str, Record]] = defaultdict(dict)
+    for record in records:
+        places[record.title, record.dataset_title, record.cell.seed].append(record)
+        lists[record.dataset_title].setdefault(record.cell.dataset.fingerprint, record)
+    for (title, dataset, _), same in places.items():
+        if len(same) > 1:
+            raise TableError(
+                f"{title} on {dataset} has {len(same)} records that differ in {_differences(same)}: "
+                f"{_ids(same)}; choose with --backbone NAME, or delete those out of date"
+            )
+    for dataset, different in lists.items():
+        if len(different) > 1:
+            raise TableError(
+                f"records on {dataset} were made from different images or labels: {_ids(different.values())}; "
+                "delete those out of date and run again"
+            )
+
+
+def _ids(records: Iterable[Record]) -> str:
+    return ", ".join(sorted(f"{record.id}.json" for record in records))
+
+
+def _differences(records: Sequence[Record]) -> str:
+    cells = [record.cell.model_dump(mode="json") for record in records]
+    return ", ".join(key for key in cells[0] if any(cell[key] != cells[0][key] for cell in cells))
+
+
+def make_tables(records: Iterable[Record]) -> list[Table]:
+    """Return the main tables (datasets × methods) and, for datasets of several classes, those per class.
+
+    The order of the records does not matter. Several seeds are averaged. Failed cells are missing, with a note.
+
+    Raises:
+        TableError: the records are not comparable.
+    """
+    ordered = sorted(records, key=lambda record: record.id)
+    done = [record for record in ordered if record.status == "done"]
+    check_comparable(done)
+    columns = tuple(dict.fromkeys(record.title for record in sorted(done, key=_column_order)))
+    by_dataset: dict[str, list[Record]] = defaultdict(list)
+    for record in sorted(done, key=lambda record: (DOMAINS.index(record.domain), record.dataset_title)):
+        by_dataset[record.dataset_title].append(record)
+    tables = []
+    for level, (heading, metrics, _) in LEVELS.items():
+        rows = {
+            dataset: tuple(
+                _mean_values([record.mean for record in same if record.title == column], metrics) for column in columns
+            )
+            for dataset, same in by_dataset.items()
+        }
+        tables += _with_mean(Table(f"main_{level}", heading, metrics, columns, rows, _notes(ordered)))
+    for dataset, same in by_dataset.items():
+        for level, (heading, metrics, _) in LEVELS.items():
+            classes = list(dict.fromkeys(name for record in same for name in record.classes))
+            if len(classes) > 1:
+                name = f"{same[0].cell.dataset.name}_{level}"
+                rows = {each: _class_row(each, same, columns, metrics) for each in classes}
+                title = f"{dataset}, {heading.lower()}"
+                tables += _with_mean(Table(name, title, metrics, columns, rows, _notes(same)))
+    return tables
+
+
+def _column_order(record: Record) -> tuple[bool, str]:
+    """Methods that train on nothing come first, as in the papers' tables."""
+    return record.cell.auxiliary is not None, record.title
+
+
+def _class_row(
+    class_name: str, records: Sequence[Record], columns: Sequence[str], metrics: tuple[str, ...]
+) -> tuple[Values, ...]:
+    return tuple(
+        _mean_values(
+            [r.classes[class_name].metrics for r in records if r.title == column and class_name in r.classes], metrics
+        )
+        for column in columns
+    )
+
+
+def _mean_values(found: Sequence[dict[str, float | None]], metrics: tuple[str, ...]) -> Values:
+    """Return the mean over seeds in percent, None where any is undefined or there is none."""
+    values: list[float | None] = []
+    for metric in metrics:
+        seeds = [each.get(metric) for each in found]
+        known = [value for value in seeds if value is not None]
+        values.append(100 * sum(known) / len(known) if known and len(known) == len(seeds) else None)
+    return tuple(values)
+
+
+def _with_mean(table: Table) -> list[Table]:
+    """Return the table without undefined rows and with a mean row, or none if no value is defined."""
+    known = {row: cells for row, cells in table.rows.items() if any(v is not None for cell in cells for v in cell)}
+    if not known:
+        return []
+    full = [cells for cells in known.values() if all(value is not None for cell in cells for value in cell)]
+    if len(known) > 1 and full:
+        mean = tuple(
+            tuple(sum(cells[i][j] or 0.0 for cells in full) / len(full) for j in range(len(table.metrics)))
+            for i in range(len(table.columns))
+        )
+        label = MEAN if len(full) == len(known) else f"{MEAN} of the {len(full)} complete rows"
+        known[label] = mean
+    return [replace(table, rows=known)]
+
+
+def _notes(records: Sequence[Record]) -> tuple[str, ...]:
+    """Return what a reader of the table must know, the banner of synthetic results first."""
+    notes = []
+    done = [record for record in records if record.status == "done"]
+    for what in sorted({what for record in done for what in record.synthetic}):
+        notes.append(f"SYNTHETIC {what.upper()}: not comparable with published numbers.")
+    for backbone in sorted({(r.cell.backbone.name, r.cell.backbone.sha256, r.cell.backbone.dtype) for r in done}):
+        notes.append(f"Backbone {backbone[0]} (sha256 {backbone[1][:12]}…), {backbone[2]}.")
+    trained: dict[str, set[str]] = defaultdict(set)
+    for record in done:
+        if record.cell.auxiliary is not None:
+            trained[f"{record.title}: {record.cell.auxiliary.name}"].add(record.dataset_title)
+    notes += [f"Auxiliary dataset of {name} (for {', '.join(sorted(on))})." for name, on in sorted(trained.items())]
+    if not trained:
+        notes.append("Auxiliary dataset: none; no method here trains.")
+    notes.append("AUPRO is exact (all thresholds, 8-connected regions, FPR ≤ 0.3); `aupro_200` is in results.csv.")
+    if done:
+        default = type(done[0].cell.protocol)()
+        quirks = [f"{k} = {v}" for k, v in done[0].cell.protocol if v != getattr(default, k)]
+        notes += [f"Protocol quirks: {', '.join(quirks)}."] if quirks else []
+    for record in records:
+        if record.status == "failed":
+            notes.append(f"Failed: {record.title} on {record.dataset_title}: {record.error}")
+    for dataset in dict.fromkeys(record.dataset_title for record in done):
+        same = [record for record in done if record.dataset_title == dataset]
+        notes += [f"{dataset}: {warning}" for warning in same[0].warnings]
+        skipped = max(sum(len(c.skipped) for c in record.classes.values()) for record in same)
+        notes += [f"{dataset}: {skipped} unreadable images were left out."] if skipped else []
+    return tuple(notes)
+
+
+def render(table: Table, style: str) -> str:
+    """Return a table as Markdown (`md`), LaTeX (`tex`) or plain text (`txt`); best marked, second marked.
+
+    Numbers are percentages with one decimal; marks go by the numbers as printed, so what looks equal is marked alike.
+    """
+    how = STYLES[style]
+    header = ["", *(how.escape(column) for column in table.columns)]
+    body = [
+        [how.escape(row), *(_cell(cells, index, how) for index in range(len(cells)))]
+        for row, cells in table.rows.items()
+    ]
+    grid = tabulate(body, headers=header, tablefmt=how.tablefmt, disable_numparse=True)
+    kinds = next(kinds for _, metrics, kinds in LEVELS.values() if metrics == table.metrics)
+    notes = [how.escape(note) for note in table.notes]
+    title = f"{how.escape(table.title)} {kinds}, %"
+    if style == "md":
+        return f"## {title}\n\n{grid}\n\n" + "".join(f"- {note}\n" for note in notes)
+    if style == "tex":
+        return f"% {title}\n" + "".join(f"% {note}\n" for note in notes) + grid + "\n"
+    return f"{title}\n\n{grid}\n\n" + "".join(f"  {note}\n" for note in notes)
+
+
+def _cell(cells: tuple[Values, ...], index: int, how: _Style) -> str:
+    """Return one cell `(AUROC, AP)`, each number marked against the same metric of the other columns."""
+    if all(value is None for value in cells[index]):
+        return "–" if how.tablefmt != "latex_raw" else "--"
+    printed = []
+    for position, value in enumerate(cells[index]):
+        if value is None:
+            printed.append("–")
+            continue
+        ranks = sorted({round(cell[position] or 0.0, 1) for cell in cells if cell[position] is not None}, reverse=True)
+        text = f"{value:.1f}"
+        if len(ranks) > 1 and round(value, 1) in ranks[:2]:
+            text = (how.best if round(value, 1) == ranks[0] else how.second).format(text)
+        printed.append(text)
+    return f"({', '.join(printed)})"
+
+
+def to_csv(table: Table) -> str:
+    """Return a table as CSV: a column per method and metric, percentages with two decimals, empty where undefined."""
+    names = [f"{column} {metric}" for column in table.columns for metric in table.metrics]
+    values = {row: [value for cell in cells for value in cell] for row, cells in table.rows.items()}
+    frame = pd.DataFrame.from_dict(values, orient="index", columns=names, dtype="float64")
+    return frame.to_csv(float_format="%.2f", index_label="name", lineterminator="\n")
+
+
+def to_long_csv(records: Iterable[Record]) -> str:
+    """Return every number of the records as CSV, a row each: fractions in full precision, empty where undefined."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["method", "dataset", "class", "seed", "metric", "value", "synthetic", "record"])
+    for record in sorted(records, key=lambda record: record.id):
+        parts = {**record.classes, MEAN.lower(): ClassResult(normal=0, anomalous=0, metrics=record.mean)}
+        for class_name, result in parts.items():
+            for metric, value in result.metrics.items():
+                shown = "" if value is None else repr(value)
+                cell = record.cell
+                row = [record.title, cell.dataset.name, class_name, cell.seed, metric, shown]
+                writer.writerow([*row, " ".join(record.synthetic), record.id])
+    return out.getvalue()
+
+
+def write_tables(records: Sequence[Record], directory: Path) -> list[Table]:
+    """Write every table as Markdown, CSV and LaTeX, and `results.csv` with all numbers; return the tables.
+
+    Raises:
+        TableError: the records are not comparable; nothing is written.
+        OSError: the directory cannot be written.
+    """
+    tables = make_tables(records)
+    for table in tables:
+        write_whole(directory / f"{table.name}.md", render(table, "md"))
+        write_whole(directory / f"{table.name}.tex", render(table, "tex"))
+        write_whole(directory / f"{table.name}.csv", to_csv(table))
+    write_whole(directory / "results.csv", to_long_csv(records))
+    return tables

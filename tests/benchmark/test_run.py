@@ -1,0 +1,348 @@
+"""Runs: what is done once, what survives, and that nothing but the cell changes a number."""
+
+import errno
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from benchmark import records as records_module
+from benchmark.backbone import Backbone
+from benchmark.contract import Features, Method, NoOptions, Prediction, VisionSpec
+from benchmark.plan import Job, plan
+from benchmark.protocol import Protocol
+from benchmark.records import Record, RecordError, is_done, path_of, read_record, read_records
+from benchmark.run import Settings, missing, run
+from benchmark.selection import select_folder
+from benchmark.tables import make_tables, render
+from methods.clip import Clip, ClipAC, ClipOptions
+
+
+def jobs_of(
+    parts: Path, backbone: Backbone, methods: dict[type[Method], Any] | None = None, **protocol: Any
+) -> list[Job]:
+    chosen = methods or {Clip: ClipOptions(), ClipAC: ClipOptions()}
+    data = [select_folder(parts, "metal nut")]
+    return plan(chosen, data, seeds=[0], backbone=backbone, protocol=Protocol(**protocol))
+
+
+def quiet(line: str) -> None:
+    """Say nothing."""
+
+
+def numbers(record: Record) -> dict[str, float]:
+    return {k: v for result in record.classes.values() for k, v in result.metrics.items() if v is not None}
+
+
+class Fails(Method):
+    name, title, paper = "fails", "Fails", "none"
+
+    def vision(self) -> VisionSpec:
+        return VisionSpec(self.backbone.image_size)
+
+    def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
+        raise RuntimeError("out of luck")
+
+
+class NaN(Fails):
+    name, title = "nan", "NaN"
+
+    def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
+        scores = torch.full((len(class_names),), float("nan"))
+        return Prediction(scores, scores[:, None, None])
+
+
+def test_a_run_writes_a_record_per_cell_with_all_that_made_it(parts: Path, tiny: Backbone, tmp_path: Path) -> None:
+    jobs = jobs_of(parts, tiny)
+    done = run(jobs, tiny, Settings(tmp_path, workers=0), say=quiet)
+    assert [record.id for record in done] == [job.cell.id for job in jobs]
+    record = json.loads(path_of(tmp_path, jobs[0].cell.id).read_text(encoding="utf-8"))
+    assert record["status"] == "done"
+    assert record["synthetic"] == ["weights"]
+    assert record["cell"]["backbone"]["sha256"] == tiny.sha256
+    assert record["cell"]["dataset"]["fingerprint"] == jobs[0].samples.fingerprint
+    assert record["classes"]["object"] | {"metrics": {}} == {"normal": 7, "anomalous": 6, "skipped": [], "metrics": {}}
+    assert set(record["mean"]) == {
+        f"{level}_{metric}" for level in ("image", "pixel") for metric in ("auroc", "ap", "f1max")
+    } | {
+        "pixel_aupro",
+        "pixel_aupro_200",
+    }
+    assert record["run"]["packages"]["torch"] == torch.__version__.split("+")[0]
+    assert record["run"]["seconds"]["total"] > 0
+    assert record["run"]["device"] == "cpu"
+
+
+def test_every_image_is_encoded_once_for_all_methods_and_never_again(
+    parts: Path, tiny: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[int] = []
+    original = Backbone.encode_images
+
+    def counting(self: Backbone, images: torch.Tensor, spec: VisionSpec) -> Features:
+        encoded.append(len(images))
+        return original(self, images, spec)
+
+    monkeypatch.setattr(Backbone, "encode_images", counting)
+    jobs = jobs_of(parts, tiny)
+    settings = Settings(tmp_path, workers=0)
+    first = run(jobs, tiny, settings, say=quiet)
+    assert sum(encoded) == 13
+    assert missing(jobs, settings) == []
+    assert run(jobs, tiny, settings, say=quiet) == first
+    assert sum(encoded) == 13
+    run(jobs, tiny, Settings(tmp_path, workers=0, force=True), say=quiet)
+    assert sum(encoded) == 26
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (3, 2), (16, 2)])
+def test_batch_size_and_workers_change_no_number(
+    parts: Path, tiny: Backbone, tmp_path: Path, batch_size: int, workers: int
+) -> None:
+    jobs = jobs_of(parts, tiny)
+    expected = run(jobs, tiny, Settings(tmp_path / "a", batch_size=8, workers=0), say=quiet)
+    found = run(jobs, tiny, Settings(tmp_path / "b", batch_size=batch_size, workers=workers), say=quiet)
+    for one, other in zip(expected, found, strict=True):
+        assert numbers(one) == pytest.approx(numbers(other), abs=1e-5)
+
+
+def test_a_method_that_fails_fails_alone(parts: Path, tiny: Backbone, tmp_path: Path) -> None:
+    methods: dict[type[Method], Any] = {Fails: NoOptions(), Clip: ClipOptions(), NaN: NoOptions()}
+    jobs = jobs_of(parts, tiny, methods)
+    said: list[str] = []
+    fails, clip, nan = run(jobs, tiny, Settings(tmp_path, workers=0), say=said.append)
+    assert (fails.status, fails.error) == ("failed", "RuntimeError: out of luck")
+    assert fails.mean == {}
+    assert clip.status == "done"
+    assert nan.status == "failed"
+    assert "abnormal/007.png" in str(nan.error)
+    assert sum(line.startswith("FAILED") for line in said) == 2
+    assert [job.method for job in missing(jobs, Settings(tmp_path))] == [Fails, NaN]  # failed cells are tried again
+
+
+@pytest.mark.parametrize("broken", ["abnormal/009.png", "masks/abnormal/009.png"])
+def test_an_unreadable_file_fails_the_cells_or_is_skipped(
+    parts: Path, tiny: Backbone, tmp_path: Path, broken: str
+) -> None:
+    (parts / broken).write_bytes((parts / broken).read_bytes()[:60])
+    failed = run(jobs_of(parts, tiny), tiny, Settings(tmp_path, workers=0), say=quiet)
+    assert {record.status for record in failed} == {"failed"}
+    assert broken.replace("/", os.sep) in str(failed[0].error)
+    assert "--on-error skip" in str(failed[0].error)
+    skipping = run(jobs_of(parts, tiny), tiny, Settings(tmp_path, workers=0, on_error="skip"), say=quiet)
+    result = skipping[0].classes["object"]
+    assert (result.normal, result.anomalous) == (7, 5)
+    assert [skipped.key for skipped in result.skipped] == ["abnormal/009.png"]
+    assert "1 unreadable images were left out" in render(make_tables(skipping)[0], "md")
+
+
+def test_an_image_that_vanishes_after_planning_is_named(parts: Path, tiny: Backbone, tmp_path: Path) -> None:
+    jobs = jobs_of(parts, tiny)
+    (parts / "normal/003.png").unlink()
+    record = run(jobs, tiny, Settings(tmp_path, workers=2), say=quiet)[0]
+    assert record.status == "failed"
+    assert "003.png" in str(record.error)
+
+
+def test_without_masks_pixel_metrics_are_null(parts: Path, tiny: Backbone, tmp_path: Path) -> None:
+    for mask in (parts / "masks/abnormal").iterdir():
+        mask.unlink()
+    record = run(jobs_of(parts, tiny), tiny, Settings(tmp_path, workers=0), say=quiet)[0]
+    assert record.mean["image_auroc"] is not None
+    assert {name for name, value in record.mean.items() if value is None} == {
+        name for name in record.mean if name.startswith("pixel")
+    }
+
+
+def test_without_normal_images_image_metrics_are_null_or_defined_as_they_should(
+    parts: Path, tiny: Backbone, tmp_path: Path
+) -> None:
+    for image in (parts / "normal").iterdir():
+        image.unlink()
+    record = run(jobs_of(parts, tiny), tiny, Settings(tmp_path, workers=0), say=quiet)[0]
+    assert record.mean["image_auroc"] is None
+    assert record.mean["pixel_auroc"] is not None
+
+
+def test_the_cell_id_changes_with_what_changes_numbers_and_with_nothing_else(parts: Path, tiny: Backbone) -> None:
+    base = jobs_of(parts, tiny)[0].cell
+    assert jobs_of(parts, tiny)[0].cell.id == base.id
+    renamed = base.backbone.model_copy(update={"name": "tiny=other-name.pt"})
+    assert base.model_copy(update={"backbone": renamed}).id == base.id
+    others = [
+        jobs_of(parts, tiny, {Clip: ClipOptions(temperature=0.01)})[0].cell,
+        jobs_of(parts, tiny, mask_gt0=True)[0].cell,
+        base.model_copy(update={"seed": 1}),
+        base.model_copy(update={"method_version": 2}),
+        base.model_copy(update={"metrics_version": 99}),
+        base.model_copy(update={"auxiliary": base.dataset}),
+        base.model_copy(update={"backbone": base.backbone.model_copy(update={"dtype": "bfloat16"})}),
+        base.model_copy(update={"backbone": base.backbone.model_copy(update={"sha256": "1" * 64})}),
+        base.model_copy(update={"backbone": base.backbone.model_copy(update={"architecture": "other"})}),
+    ]
+    Image.new("RGB", (9, 9)).save(parts / "normal/new.png")
+    others.append(jobs_of(parts, tiny)[0].cell)
+    assert len({base.id, *(cell.id for cell in others)}) == len(others) + 1
+
+
+def test_the_class_name_changes_the_cell(parts: Path, tiny: Backbone) -> None:
+    cells = [
+        plan({Clip: ClipOptions()}, [select_folder(parts, name)], seeds=[0], backbone=tiny, protocol=Protocol())[0].cell
+        for name in ("metal nut", "bottle")
+    ]
+    assert cells[0].id != cells[1].id
+
+
+def test_methods_without_chance_run_once_whatever_the_seeds(parts: Path, tiny: Backbone) -> None:
+    class Chance(Clip):
+        name, stochastic = "chance", True
+
+    data = [select_folder(parts, "x")]
+    methods: dict[type[Method], Any] = {Clip: ClipOptions(), Chance: ClipOptions()}
+    jobs = plan(methods, data, seeds=[3, 4], backbone=tiny, protocol=Protocol())
+    assert [(job.method.name, job.cell.seed) for job in jobs] == [("clip", 0), ("chance", 3), ("chance", 4)]
+
+
+def test_raw_class_names_reach_the_prompts(parts: Path, tiny: Backbone, tmp_path: Path) -> None:
+    seen: list[Sequence[str]] = []
+
+    class Spy(Clip):
+        name = "spy"
+
+        def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
+            seen.append(class_names)
+            return super().predict(features, class_names)
+
+    for raw in (False, True):
+        run(jobs_of(parts, tiny, {Spy: ClipOptions()}, raw_class_names=raw), tiny, Settings(tmp_path, 16, 0), say=quiet)
+    assert [set(names) for names in seen] == [{"metal nut"}, {"object"}]
+
+
+# --- faults ---
+
+
+def test_a_full_disk_stops_the_run_and_loses_no_record(
+    parts: Path, tiny: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = jobs_of(parts, tiny)
+    settings = Settings(tmp_path, workers=0)
+    run(jobs[:1], tiny, settings, say=quiet)
+    before = path_of(tmp_path, jobs[0].cell.id).read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("benchmark.files.os.fsync", full)
+        with pytest.raises(RecordError, match=r"No space left on device; records already written are safe"):
+            run(jobs, tiny, settings, say=quiet)
+    assert path_of(tmp_path, jobs[0].cell.id).read_bytes() == before
+    assert [path.name for path in (tmp_path / "records").iterdir()] == [f"{jobs[0].cell.id}.json"]
+    assert {record.status for record in run(jobs, tiny, settings, say=quiet)} == {"done"}
+
+
+@pytest.mark.parametrize("content", [b"", b'{"schema_version": 1', b'{"schema_version": 9}', b"\xff\xfe"])
+def test_a_damaged_record_is_reported_and_its_cell_done_again(
+    parts: Path, tiny: Backbone, tmp_path: Path, content: bytes
+) -> None:
+    jobs = jobs_of(parts, tiny)
+    settings = Settings(tmp_path, workers=0)
+    expected = run(jobs, tiny, settings, say=quiet)
+    path = path_of(tmp_path, jobs[0].cell.id)
+    path.write_bytes(content)
+    readable, problems = read_records(tmp_path)
+    assert [record.id for record in readable] == [jobs[1].cell.id]
+    assert path.name in problems[0]
+    assert not is_done(tmp_path, jobs[0].cell.id)
+    again = run(jobs, tiny, settings, say=quiet)
+    assert [numbers(record) for record in again] == [numbers(record) for record in expected]
+
+
+ARGUMENTS = ["run", "--all", "--backbone", "tiny:random", "--workers", "0", "--batch-size", "4"]
+BENCH = "from benchmark.cli import main; main()"
+STUCK_IN_THE_SECOND_DATASET = """
+import pathlib, sys, time
+from benchmark.backbone import Backbone
+original = Backbone.encode_images
+def encode_images(self, images, spec):
+    if list(pathlib.Path(sys.argv[-1]).glob("records/*--br35h--*.json")):
+        time.sleep(600)
+    return original(self, images, spec)
+Backbone.encode_images = encode_images
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
+def test_kill_minus_9_in_the_middle_and_again_gives_the_undisturbed_table(parts: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for name in ("br35h", "brainmri"):
+        for kind, folder in (("normal", "no"), ("abnormal", "yes")):
+            (data / name / folder).mkdir(parents=True)
+            for index, image in enumerate(sorted((parts / kind).iterdir())):
+                stem = f"{'y' if folder == 'yes' else 'no'}{index}"
+                (data / name / folder / f"{stem}.png").write_bytes(image.read_bytes())
+
+    def command(code: str, results: str) -> list[str]:
+        return [sys.executable, "-c", code, *ARGUMENTS, "--data", str(data), "--results", str(tmp_path / results)]
+
+    undisturbed = subprocess.run(command(BENCH, "a"), capture_output=True, text=True, check=True)
+    process = subprocess.Popen(command(STUCK_IN_THE_SECOND_DATASET + BENCH, "b"), stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list((tmp_path / "b/records").glob("*--br35h--*.json"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert process.poll() is None
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not list((tmp_path / "b/records").glob("*--brainmri--*.json"))
+    again = subprocess.run(command(BENCH, "b"), capture_output=True, text=True, check=True)
+    assert "4 cells, 2 to do" in again.stderr
+    assert again.stdout == undisturbed.stdout
+    assert undisturbed.stdout.count("Br35H") >= 1
+
+
+def _run_in_process(parts: Path, results: Path, started: Any, counted: Any) -> None:
+    from benchmark.backbone import load_backbone
+    from benchmark.weights import parse_backbone
+
+    backbone = load_backbone(parse_backbone("tiny:random"))
+    jobs = jobs_of(parts, backbone)
+    started.wait(timeout=60)
+    said: list[str] = []
+    run(jobs, backbone, Settings(results, workers=0, batch_size=1), say=said.append)
+    counted.put(sum(line.startswith("done") for line in said))
+
+
+def test_two_processes_share_a_results_folder_and_compute_each_cell_once(parts: Path, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    started, counted = context.Barrier(2), context.Queue()
+    processes = [
+        context.Process(target=_run_in_process, args=(parts, tmp_path / "results", started, counted)) for _ in range(2)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=120)
+        assert process.exitcode == 0
+    assert counted.get(timeout=5) + counted.get(timeout=5) == 2
+    readable, problems = read_records(tmp_path / "results")
+    assert (len(readable), problems) == (2, [])
+
+
+def test_the_environment_names_a_dirty_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = records_module.environment()["git_commit"]
+    assert commit is None or len(commit.removesuffix("+changes")) == 40
+
+
+def test_reading_a_record_back_gives_the_same(parts: Path, tiny: Backbone, tmp_path: Path) -> None:
+    record = run(jobs_of(parts, tiny), tiny, Settings(tmp_path, workers=0), say=quiet)[0]
+    assert read_record(path_of(tmp_path, record.id)) == record

@@ -1,0 +1,234 @@
+"""Tables from hand-made records: what is printed, marked, refused, and that it never varies."""
+
+import csv
+import io
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.cells import BackboneId, Cell, DataId
+from benchmark.protocol import Protocol
+from benchmark.records import ClassResult, Record, Run, Skipped, mean_over_classes
+from benchmark.tables import TableError, check_comparable, make_tables, render, to_csv, to_long_csv, write_tables
+
+RUN = Run(
+    created="2026-01-01T00:00:00+00:00",
+    seconds={"total": 1.0},
+    batch_size=8,
+    workers=0,
+    peak_memory=None,
+    device="cpu",
+    machine="test",
+    python="3.11",
+    packages={},
+    git_commit=None,
+)
+
+Metrics = tuple[float | None, float | None, float | None, float | None]
+
+
+def record(title: str, dataset: str, classes: dict[str, Metrics], **changes: Any) -> Record:
+    """A finished record of image AUROC, AP and pixel AUROC, AUPRO per class."""
+    names = ("image_auroc", "image_ap", "pixel_auroc", "pixel_aupro")
+    results = {
+        name: ClassResult(normal=1, anomalous=1, metrics=dict(zip(names, values, strict=True)))
+        for name, values in classes.items()
+    }
+    cell = Cell(
+        method=title.lower(),
+        method_version=1,
+        options={},
+        dataset=DataId(name=dataset.lower(), card_version=1, layout="original", fingerprint=f"list of {dataset}"),
+        seed=0,
+        backbone=BackboneId(name="b:openai", architecture="b", sha256="a" * 64, dtype="float32", synthetic=False),
+        protocol=Protocol(),
+    )
+    fields: dict[str, Any] = {
+        "title": title,
+        "dataset_title": dataset,
+        "domain": "industrial",
+        "cell": cell.model_copy(update=changes.pop("cell", {})),
+        "status": "done",
+        "classes": results,
+        "mean": mean_over_classes(results.values()),
+        "run": RUN,
+    } | changes
+    return Record(id=fields["cell"].id, **fields)
+
+
+@pytest.fixture
+def three() -> list[Record]:
+    """Two methods on two datasets, one with a single class and no masks."""
+    two_classes: dict[str, Metrics] = {"a": (0.9, 0.8, 0.7, 0.6), "b": (0.5, 0.6, 0.7, 0.8)}
+    better: dict[str, Metrics] = {"a": (0.95, 0.8, 0.70004, 0.5), "b": (0.55, 0.6, 0.7, 0.7)}
+    return [
+        record("CLIP", "Parts", two_classes),
+        record("Other", "Parts", better),
+        record("CLIP", "Scans", {"brain": (0.6, 0.7, None, None)}, domain="medical"),
+        record("Other", "Scans", {"brain": (0.5, 0.9, None, None)}, domain="medical"),
+    ]
+
+
+def rows_of(table_text: str) -> list[list[str]]:
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in table_text.splitlines()
+        if line.startswith("|")
+    ]
+
+
+def test_the_main_tables_have_datasets_in_rows_and_methods_in_columns(three: list[Record]) -> None:
+    image, pixel, *per_class = make_tables(three)
+    assert rows_of(render(image, "md"))[0] == ["", "CLIP", "Other"]
+    assert rows_of(render(image, "md"))[2:] == [
+        ["Parts", "(<u>70.0</u>, 70.0)", "(**75.0**, 70.0)"],
+        ["Scans", "(**60.0**, <u>70.0</u>)", "(<u>50.0</u>, **90.0**)"],
+        ["Mean", "(**65.0**, <u>70.0</u>)", "(<u>62.5</u>, **80.0**)"],
+    ]
+    assert rows_of(render(pixel, "md"))[2:] == [["Parts", "(70.0, **70.0**)", "(70.0, <u>60.0</u>)"]]
+    assert [table.name for table in per_class] == ["parts_image", "parts_pixel"]
+    assert [row[0] for row in rows_of(render(per_class[0], "md"))[2:]] == ["a", "b", "Mean"]
+
+
+def test_equal_numbers_as_printed_are_marked_alike() -> None:
+    records = [
+        record("A", "D", {"c": (0.70001, 0.5, None, None)}),
+        record("B", "D", {"c": (0.70002, 0.4, None, None)}),
+        record("C", "D", {"c": (0.6, 0.3, None, None)}),
+    ]
+    assert rows_of(render(make_tables(records)[0], "md"))[2] == [
+        "D",
+        "(**70.0**, **50.0**)",
+        "(**70.0**, <u>40.0</u>)",
+        "(<u>60.0</u>, 30.0)",
+    ]
+
+
+def test_undefined_is_a_dash_and_never_zero() -> None:
+    records = [record("A", "D", {"c": (None, 0.5, None, None)}), record("B", "E", {"c": (0.0, 0.5, None, None)})]
+    table = make_tables(records)[0]
+    assert rows_of(render(table, "md"))[2:] == [["D", "(–, 50.0)", "–"], ["E", "–", "(0.0, 50.0)"]]
+    assert to_csv(table).splitlines()[1:] == ["D,,50.00,,", "E,,,0.00,50.00"]
+
+
+def test_the_mean_is_over_complete_rows_and_says_so(three: list[Record]) -> None:
+    table = make_tables(three[:3])[0]
+    assert list(table.rows) == ["Parts", "Scans", "Mean of the 1 complete rows"]
+    assert table.rows["Mean of the 1 complete rows"] == table.rows["Parts"]
+
+
+def test_seeds_are_averaged() -> None:
+    records = [
+        record("A", "D", {"c": (0.4, 0.5, None, None)}),
+        record("A", "D", {"c": (0.6, 0.7, None, None)}, cell={"seed": 1}),
+    ]
+    assert make_tables(records)[0].rows["D"] == ((pytest.approx(50.0), pytest.approx(60.0)),)
+
+
+def test_a_class_without_a_value_leaves_the_mean_undefined() -> None:
+    made = record("A", "D", {"a": (0.4, 0.5, None, None), "b": (None, 0.5, None, None)})
+    assert made.mean["image_auroc"] is None
+    assert made.mean["image_ap"] == 0.5
+
+
+def test_the_same_records_in_any_order_give_the_same_bytes(three: list[Record], tmp_path: Path) -> None:
+    write_tables(three, tmp_path / "a")
+    shuffled = list(three)
+    random.Random(1).shuffle(shuffled)
+    write_tables(shuffled, tmp_path / "b")
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert names == sorted(
+        [
+            f"{stem}.{kind}"
+            for stem in ("main_image", "main_pixel", "parts_image", "parts_pixel")
+            for kind in ("md", "csv", "tex")
+        ]
+        + ["results.csv"]
+    )
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_synthetic_results_carry_a_banner_and_never_mix(three: list[Record]) -> None:
+    synthetic = [each.model_copy(update={"synthetic": ("weights",)}) for each in three]
+    for style in ("md", "tex", "txt"):
+        assert "SYNTHETIC WEIGHTS: not comparable with published numbers." in render(make_tables(synthetic)[0], style)
+        assert "SYNTHETIC" not in render(make_tables(three)[0], style)
+    with pytest.raises(TableError, match="real and synthetic"):
+        make_tables([*three[:3], synthetic[3]])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"backbone": BackboneId(name="x", architecture="b", sha256="b" * 64, dtype="float32", synthetic=False)},
+            "backbone",
+        ),
+        ({"method_version": 2}, "method_version"),
+        ({"metrics_version": 77}, "metrics_version"),
+    ],
+)
+def test_one_place_of_the_table_taken_twice_is_refused(three: list[Record], changes: dict[str, Any], said: str) -> None:
+    twin = record("CLIP", "Parts", {"a": (0.1, 0.1, 0.1, 0.1)}, cell=changes)
+    with pytest.raises(TableError, match=f"differ in {said}") as caught:
+        check_comparable([*three, twin])
+    assert three[0].id in str(caught.value)
+    assert twin.id in str(caught.value)
+
+
+def test_one_dataset_from_two_sample_lists_is_refused(three: list[Record]) -> None:
+    other = three[1].cell.dataset.model_copy(update={"fingerprint": "another"})
+    stale = record("Other", "Parts", {"a": (0.1, 0.1, 0.1, 0.1)}, cell={"dataset": other})
+    with pytest.raises(TableError, match="different images or labels"):
+        check_comparable([three[0], stale])
+
+
+def test_two_protocols_are_refused(three: list[Record]) -> None:
+    other = record("X", "Parts", {"a": (0.1, 0.1, 0.1, 0.1)}, cell={"protocol": Protocol(mask_gt0=True)})
+    with pytest.raises(TableError, match="protocols"):
+        check_comparable([*three, other])
+
+
+def test_notes_say_what_a_reader_must_know(three: list[Record]) -> None:
+    failed = record("Third", "Parts", {}, status="failed", error="RuntimeError: out of luck")
+    skipped = ClassResult(normal=1, anomalous=1, skipped=(Skipped(key="k", reason="r"),), metrics=three[0].mean)
+    odd = three[0].model_copy(update={"warnings": ("7 images, the card says 9",), "classes": {"a": skipped}})
+    text = render(make_tables([odd, *three[1:], failed])[0], "md")
+    assert "Failed: Third on Parts: RuntimeError: out of luck" in text
+    assert "Parts: 7 images, the card says 9" in text
+    assert "Parts: 1 unreadable images were left out." in text
+    assert "Backbone b:openai (sha256 aaaaaaaaaaaa…), float32." in text
+    assert "Auxiliary dataset: none" in text
+    trained = three[0].model_copy(
+        update={
+            "cell": three[0].cell.model_copy(
+                update={"auxiliary": DataId(name="mvtec", card_version=1, layout="o", fingerprint="f")}
+            )
+        }
+    )
+    assert "Auxiliary dataset of CLIP: mvtec (for Parts)." in render(make_tables([trained])[0], "md")
+
+
+def test_names_are_escaped_for_each_format() -> None:
+    made = record("A&B_1|<i>", "50% #1", {"c": (0.5, 0.5, None, None)})
+    table = make_tables([made])[0]
+    assert r"A\&B\_1|<i>" in render(table, "tex")
+    assert r"50\% \#1" in render(table, "tex")
+    assert r"A&B_1\|&lt;i>" in render(table, "md")
+
+
+def test_latex_has_bold_and_underline(three: list[Record]) -> None:
+    text = render(make_tables(three)[0], "tex")
+    assert r"(\textbf{60.0}, \underline{70.0})" in text
+    assert text.count(r"\begin{tabular}") == 1
+
+
+def test_every_number_is_in_the_long_csv(three: list[Record]) -> None:
+    rows = list(csv.DictReader(io.StringIO(to_long_csv(three))))
+    found = {(r["method"], r["dataset"], r["class"], r["metric"]): r["value"] for r in rows}
+    assert found["Other", "parts", "a", "image_auroc"] == "0.95"
+    assert found["CLIP", "scans", "mean", "pixel_aupro"] == ""
+    assert len(rows) == 2 * 3 * 4 + 2 * 2 * 4
