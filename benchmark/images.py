@@ -95,9 +95,7 @@ def _open(path: Path) -> Image.Image:
         raise ImageError(f"{path}: {error}; scale it down") from None
     except ImageError:
         raise
-    except (
-        Exception
-    ) as error:  # on broken bytes decoders raise anything: OSError, SyntaxError, ValueError, struct.error
+    except Exception as error:  # on broken bytes decoders raise anything: OSError, SyntaxError, struct.error
         cause = str(error) or type(error).__name__
         raise ImageError(f"{path}: broken or truncated ({cause}); download or extract it again") from error
 
@@ -119,7 +117,7 @@ def _decode(path: Path) -> Image.Image:
 
 def _decode_odd_tiff(path: Path) -> Image.Image:
     """Decode the TIFFs that Pillow does not know (64-bit floats, BigTIFF, rare compressions); first page only."""
-    import tifffile  # comes with scikit-image, whose own reader cannot tell the size before decoding
+    import tifffile
 
     with tifffile.TiffFile(path) as tiff:
         page = tiff.pages.first

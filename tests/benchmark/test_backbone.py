@@ -216,6 +216,7 @@ class _Malicious:
         return (Path.touch, (self.witness,))
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("zipped", [True, False])
 def test_nothing_is_unpickled(tmp_path: Path, *, zipped: bool) -> None:
     path, witness = tmp_path / "evil.pt", tmp_path / "witness"
