@@ -14,6 +14,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from benchmark.contract import Features, VisionSpec
+from benchmark.vision import embed, run_blocks
 from benchmark.weights import (
     KNOWN_FILES,
     BackboneError,
@@ -102,17 +103,11 @@ class Backbone:
         if spec.blocks and not 1 <= min(spec.blocks) <= max(spec.blocks) <= self.blocks:
             raise BackboneError(f"{self.name} has blocks 1 to {self.blocks}; asked for {spec.blocks}")
         visual = self.model.visual
-        x = visual.conv1(images.to(device=self.device, dtype=DTYPES[self.dtype]))
-        grid = x.shape[-1]
-        x = x.flatten(2).transpose(1, 2)
-        cls = visual.class_embedding.to(x.dtype).expand(len(x), 1, -1)
-        x = visual.ln_pre(torch.cat([cls, x], dim=1) + self.positions(grid).to(x.dtype))
-        patches: dict[int, Tensor] = {}
-        for number, block in enumerate(visual.transformer.resblocks, start=1):
-            x = block(x)
-            if number in spec.blocks:
-                patches[number] = (visual.ln_post(x[:, 1:]) @ visual.proj).float()
-        return Features(image=(visual.ln_post(x[:, 0]) @ visual.proj).float(), patches=patches, grid=grid)
+        grid = images.shape[-1] // self.patch_size
+        images = images.to(device=self.device, dtype=DTYPES[self.dtype])
+        tokens = run_blocks(visual, images, self.positions(grid), original=spec.blocks)
+        patches = {block: embed(visual, kept[:, 1:]).float() for block, kept in tokens.original.items()}
+        return Features(image=embed(visual, tokens.last[:, 0]).float(), patches=patches, grid=grid)
 
     def positions(self, grid: int) -> Tensor:
         """Return the positional embeddings (1 + grid², W) for a patch grid, always resized from the trained ones.

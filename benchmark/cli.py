@@ -125,7 +125,7 @@ def run_command(
     from benchmark.backbone import load_backbone
     from benchmark.plan import plan
     from benchmark.run import Settings, missing, run
-    from benchmark.tables import make_tables, render
+    from benchmark.tables import make_tables, summary
     from benchmark.weights import parse_backbone
 
     clip = load_backbone(parse_backbone(backbone), dtype=dtype, device=_device(device), pos_interp=protocol.pos_interp)
@@ -140,9 +140,7 @@ def run_command(
             print(f"{'to do' if job.cell.id in todo else 'done '}  {job.cell.id}")
         return
     records = run(jobs, clip, how, say=_say)
-    for table in make_tables(records):
-        if table.name.startswith("main_"):
-            print(render(table, "txt"))
+    print(summary(make_tables(records)))
     failed = sum(record.status == "failed" for record in records)
     if failed or problems:
         _say(f"{failed} of {len(records)} cells failed; mend the cause and run the same command again")
@@ -188,7 +186,7 @@ def tables_command(
     """
     from benchmark.records import read_records
     from benchmark.selection import split
-    from benchmark.tables import render, write_tables
+    from benchmark.tables import summary, write_tables
 
     records, problems = read_records(results)
     for problem in problems:
@@ -205,9 +203,7 @@ def tables_command(
             f"no records in {results / 'records'}" + (" fit the selection" if records else "; `bench run` makes them")
         )
     directory = output or results / "tables"
-    for table in write_tables(kept, directory):
-        if table.name.startswith("main_"):
-            print(render(table, "txt"))
+    print(summary(write_tables(kept, directory)))
     _say(f"written to {directory}")
 
 

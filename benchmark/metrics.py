@@ -16,10 +16,8 @@ import numpy.typing as npt
 from scipy import ndimage
 
 METRICS_VERSION: int = 1  # raised whenever a change can move a number; recorded with every result
-
 IMAGE_METRICS = ("image_auroc", "image_ap", "image_f1max")
 PIXEL_METRICS = ("pixel_auroc", "pixel_ap", "pixel_f1max", "pixel_aupro", "pixel_aupro_200")
-
 FPR_LIMIT = 0.3
 MAX_BINS = 2**19  # at most 17 MB of state
 MIN_BINS = 2**9  # with fewer, a bin could span more than one sign and exponent
@@ -161,7 +159,9 @@ class ImageMetrics:
         self._labels.extend(other._labels)
 
     def compute(self) -> dict[str, float | None]:
-        """The values of `IMAGE_METRICS`, as fractions; None where undefined."""
+        """The values of `IMAGE_METRICS`, as fractions; all None with one label only: AP would say nothing."""
+        if len(set(self._labels)) < 2:
+            return dict.fromkeys(IMAGE_METRICS)
         scores, index = np.unique(np.asarray(self._scores, dtype=np.float64), return_inverse=True)
         labels = np.asarray(self._labels, dtype=bool)
         negatives, positives = (np.bincount(index[labels == side], minlength=len(scores)) for side in (False, True))

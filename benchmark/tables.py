@@ -20,6 +20,7 @@ LEVELS = {
 }
 DOMAINS = ("industrial", "medical", "custom")
 MEAN = "Mean"
+SYNTHETIC = "SYNTHETIC"
 
 Values = tuple[float | None, ...]
 
@@ -187,7 +188,7 @@ def _notes(records: Sequence[Record]) -> tuple[str, ...]:
     notes = []
     done = [record for record in records if record.status == "done"]
     for what in sorted({what for record in done for what in record.synthetic}):
-        notes.append(f"SYNTHETIC {what.upper()}: not comparable with published numbers.")
+        notes.append(f"{SYNTHETIC} {what.upper()}: not comparable with published numbers.")
     for backbone in sorted({(r.cell.backbone.name, r.cell.backbone.sha256, r.cell.backbone.dtype) for r in done}):
         notes.append(f"Backbone {backbone[0]} (sha256 {backbone[1][:12]}…), {backbone[2]}.")
     trained: dict[str, set[str]] = defaultdict(set)
@@ -214,9 +215,10 @@ def _notes(records: Sequence[Record]) -> tuple[str, ...]:
 
 
 def render(table: Table, style: str) -> str:
-    """Return a table as Markdown (`md`), LaTeX (`tex`) or plain text (`txt`); best marked, second marked.
+    """Return a table as Markdown (`md`) or LaTeX (`tex`) with its notes, or as plain text (`txt`) without.
 
-    Numbers are percentages with one decimal; marks go by the numbers as printed, so what looks equal is marked alike.
+    Numbers are percentages with one decimal; marks go by the numbers as printed, so what looks equal is marked alike:
+    the best bold (in text a star), the second underlined.
     """
     how = STYLES[style]
     header = ["", *(how.escape(column) for column in table.columns)]
@@ -232,7 +234,16 @@ def render(table: Table, style: str) -> str:
         return f"## {title}\n\n{grid}\n\n" + "".join(f"- {note}\n" for note in notes)
     if style == "tex":
         return f"% {title}\n" + "".join(f"% {note}\n" for note in notes) + grid + "\n"
-    return f"{title}\n\n{grid}\n\n" + "".join(f"  {note}\n" for note in notes)
+    return f"{title}\n\n{grid}\n"
+
+
+def summary(tables: Iterable[Table]) -> str:
+    """Return the main tables as plain text for a terminal, their notes once, the banner of synthetic results first."""
+    main = [table for table in tables if table.name.startswith("main_")]
+    notes = dict.fromkeys(note for table in main for note in table.notes)
+    banner = [note for note in notes if note.startswith(SYNTHETIC)]
+    rest = [note for note in notes if note not in banner]
+    return "\n".join([*banner, "", *(render(table, "txt") for table in main), *rest])
 
 
 def _cell(cells: tuple[Values, ...], index: int, how: _Style) -> str:

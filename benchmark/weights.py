@@ -157,6 +157,7 @@ def _known_file(name: str, known: KnownFile) -> Path:
             known_hash=f"sha256:{known.sha256}",
             fname=known.filename,
             path=cache_directory(),
+            progressbar=True,
         )
     except Exception as error:  # pooch passes on whatever the transport raises
         raise BackboneError(

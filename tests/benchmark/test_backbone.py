@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from benchmark import weights
 from benchmark.backbone import Backbone, Preprocess, load_backbone
 from benchmark.contract import VisionSpec, merge_specs
+from benchmark.vision import embed, run_blocks
 from benchmark.weights import BackboneError, WeightsSource, file_sha256, parse_backbone
 
 Golden = Callable[[str], dict[str, Tensor]]
@@ -31,6 +32,23 @@ def test_vision_tower_matches_the_reference(golden: Golden, golden_backbone: Bac
     for block, patches in features.patches.items():
         torch.testing.assert_close(patches, expected[f"{size}.plain.patch_l{block}"][:, 1:], atol=2e-5, rtol=0)
     assert features.grid == size // 14
+
+
+@pytest.mark.parametrize(
+    ("size", "case", "first"), [(70, "dpam_ffn0", 3), (98, "dpam_ffn0", 3), (70, "dpamalt_ffn0", 2)]
+)
+def test_the_vv_path_matches_the_reference(
+    golden: Golden, golden_backbone: Backbone, size: int, case: str, first: int
+) -> None:
+    """The reference's DPAM_layer D replaces the last D - 1 of 6 blocks: 5 starts at block 3, 6 at block 2."""
+    images, expected = golden("anomalyclip_inputs")[f"images_{size}"], golden("anomalyclip_vision")
+    visual = golden_backbone.model.visual
+    tokens = run_blocks(visual, images, golden_backbone.positions(size // 14), vv=(2, 3, 4, 6), vv_from=first)
+    for block, kept in tokens.vv.items():
+        torch.testing.assert_close(embed(visual, kept), expected[f"{size}.{case}.patch_l{block}"], atol=2e-5, rtol=0)
+    torch.testing.assert_close(
+        embed(visual, tokens.last[:, 0]), expected[f"{size}.clip.image_embed"], atol=2e-5, rtol=0
+    )
 
 
 @pytest.mark.parametrize("size", [70, 98])
