@@ -1,11 +1,9 @@
 """The backbone: a frozen CLIP (open_clip) with its preprocessing and text encoding, behind one small type."""
 
-import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import open_clip
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -20,15 +18,30 @@ from benchmark.weights import (
     BackboneError,
     WeightsSource,
     architecture_config,
-    file_sha256,
     find_file,
     read_state_dict,
+    weights_sha256,
 )
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-# Image sizes at which the ZSAD papers run an architecture, where it is not the native one (AnomalyCLIP, section 4.1).
-IMAGE_SIZES = {"ViT-L-14-336-quickgelu": 518}
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """How methods run on an architecture unless they say otherwise."""
+
+    image_size: int
+    """Side of the input in pixels."""
+    feature_blocks: tuple[int, ...]
+    """Blocks of a method that uses several layers."""
+    vv_from: int
+    """First block of the V-V path."""
+
+
+PRESETS = {
+    "ViT-L-14-336-quickgelu": Preset(image_size=518, feature_blocks=(6, 12, 18, 24), vv_from=6),  # AnomalyCLIP, 4.1
+    "mini": Preset(image_size=112, feature_blocks=(2, 4, 6, 8), vv_from=3),
+}
 
 # Integer entries of OpenAI's archives; their presence tells that the weights were trained with QuickGELU.
 OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")
@@ -42,7 +55,7 @@ class Backbone:
     Attributes:
         name: architecture and kind of weights, as in tables.
         architecture: open_clip's name of it.
-        sha256: of the weight file, or of the tensors where the weights are random.
+        sha256: of the weight file; where the weights are random, of architecture and seed.
         synthetic: the weights are random or were trained on generated images.
         image_size: side in pixels at which methods run unless they say otherwise.
         blocks: number L of transformer blocks of the vision tower.
@@ -58,7 +71,6 @@ class Backbone:
         architecture: str,
         sha256: str,
         synthetic: bool,
-        image_size: int | None = None,
         dtype: str = "float32",
         device: str = "cpu",
         pos_interp: str = "bilinear",
@@ -68,7 +80,8 @@ class Backbone:
             raise BackboneError(f"{name}: only vision transformers with a CLS token are supported")
         self.name, self.architecture, self.sha256, self.synthetic = name, architecture, sha256, synthetic
         self.dtype, self.device = dtype, device
-        self.image_size = image_size or visual.image_size[0]
+        preset = PRESETS.get(architecture)
+        self.image_size: int = preset.image_size if preset else visual.image_size[0]
         self.patch_size: int = visual.patch_size[0]
         self.blocks = len(visual.transformer.resblocks)
         self.model = model.eval().requires_grad_(False).to(device=device, dtype=DTYPES[dtype])
@@ -161,27 +174,24 @@ def load_backbone(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(source.seed)
             model = open_clip.CLIP(**config)
-        sha256 = _tensors_sha256(model.state_dict())
     else:
-        model, sha256 = _load_file(source, config)
+        model = _load_file(source, config)
     return Backbone(
         model,
         name=source.name,
         architecture=source.architecture,
-        sha256=sha256,
-        synthetic=source.seed is not None,
-        image_size=IMAGE_SIZES.get(source.architecture),
+        sha256=weights_sha256(source),
+        synthetic=source.synthetic,
         dtype=dtype,
         device=device,
         pos_interp=pos_interp,
     )
 
 
-def _load_file(source: WeightsSource, config: dict[str, Any]) -> tuple[open_clip.CLIP, str]:
+def _load_file(source: WeightsSource, config: dict[str, Any]) -> open_clip.CLIP:
     path = find_file(source)
-    sha256 = file_sha256(path)
     state = read_state_dict(path)
-    trained_with = _trained_with_quick_gelu(source, sha256, state)
+    trained_with = _trained_with_quick_gelu(source, weights_sha256(source), state)
     builds = bool(config.get("quick_gelu", False))
     if trained_with is not None and trained_with != builds:
         names = {True: "QuickGELU", False: "plain GELU"}
@@ -196,7 +206,7 @@ def _load_file(source: WeightsSource, config: dict[str, Any]) -> tuple[open_clip
     except RuntimeError as error:
         first = str(error).split("\n")[1].strip() if "\n" in str(error) else str(error)
         raise BackboneError(f"{path}: the weights do not fit {source.architecture}: {first}") from error
-    return model, sha256
+    return model
 
 
 def _trained_with_quick_gelu(source: WeightsSource, sha256: str, state: dict[str, Tensor]) -> bool | None:
@@ -207,12 +217,3 @@ def _trained_with_quick_gelu(source: WeightsSource, sha256: str, state: dict[str
     if source.tag is not None:
         return bool(open_clip.get_pretrained_cfg(source.architecture, source.tag).get("quick_gelu", False))
     return True if all(key in state for key in OPENAI_KEYS) else None
-
-
-def _tensors_sha256(state: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for key in sorted(state):
-        array: npt.NDArray[Any] = np.ascontiguousarray(state[key].cpu().numpy())
-        digest.update(f"{key}{array.dtype}{array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()

@@ -4,6 +4,7 @@ A card is a TOML file of `datasets/`. It is data only: regular expressions over 
 sample, of which class and label, and where its mask lies. `benchmark.samples` reads a directory by a card.
 """
 
+import functools
 import re
 import string
 import tomllib
@@ -255,6 +256,7 @@ def cards_directory() -> Path:
     return inside if inside.is_dir() else Path(__file__).parent.parent / "datasets"
 
 
+@functools.cache
 def load_cards(directory: Path | None = None) -> dict[str, Card]:
     """Read all cards of a folder (default: those shipped), by name in alphabetical order."""
     paths = sorted((directory or cards_directory()).glob("*.toml"))

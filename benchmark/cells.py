@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmark.metrics import METRICS_VERSION
 from benchmark.protocol import Protocol
+from benchmark.weights import WeightsSource, weights_sha256
 
 
 class _Model(BaseModel):
@@ -57,3 +58,18 @@ class Cell(_Model):
         content = self.model_dump(mode="json", exclude={"backbone": {"name"}})
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
         return f"{self.method}--{self.dataset.name}--s{self.seed}--{digest}"
+
+
+def backbone_id(source: WeightsSource, *, dtype: str) -> BackboneId:
+    """Return what identifies a backbone, without loading it.
+
+    Raises:
+        BackboneError: the weight file cannot be had.
+    """
+    return BackboneId(
+        name=source.name,
+        architecture=source.architecture,
+        sha256=weights_sha256(source),
+        dtype=dtype,
+        synthetic=source.synthetic,
+    )

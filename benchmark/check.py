@@ -110,8 +110,9 @@ def check_dataset(sample_set: SampleSet, *, workers: int = 2, progress: Progress
 
 
 def _rows(data: SampleSet) -> Iterator[Row]:
-    expected = data.card.expected(data.layout)
-    published = data.layout.counts is None  # the numbers of train images and of defects are those of the published set
+    expected = data.expected
+    # The numbers of train images and of defects are those of the published set.
+    published = data.layout.counts is None and not data.synthetic
     for owner in data.card.classes:
         samples = [s for s in data.samples if s.class_name == owner.name]
         row = _row(owner.name, None, samples)

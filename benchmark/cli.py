@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from benchmark.errors import BenchError
-from benchmark.weights import DEFAULT_BACKBONE
+from benchmark.weights import DEFAULT_BACKBONE, MINI_BACKBONE
 
 if TYPE_CHECKING:
     from benchmark.samples import SampleSet
@@ -18,8 +18,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Benchmark and reproduce CLIP-based zero-shot anomaly detection.\n\n"
-    "`bench data list --data DIR` shows which of the 17 datasets lie in DIR, `bench run --all --data DIR` runs every "
-    "method on them and prints the tables. What is done is kept: the same command again does only what is missing.",
+    "`bench run --all` runs every method on generated miniatures of 17 datasets and prints the tables. "
+    "`bench data list --data DIR` shows which of the real ones lie in DIR, `bench run --all --data DIR` runs on those. "
+    "What is done is kept: the same command again does only what is missing.",
 )
 data_app = typer.Typer(no_args_is_help=True, help="See which datasets there are, and check those you have.")
 app.add_typer(data_app, name="data")
@@ -72,10 +73,16 @@ def run_command(
     folder_class: FolderClass = "object",
     seeds: Annotated[str, typer.Option(help="Seeds, with commas; a method without chance runs once.")] = "0",
     backbone: Annotated[
-        str, typer.Option(help="NAME:TAG of open_clip, NAME=FILE, or NAME:random[-SEED] as in tiny:random.")
-    ] = DEFAULT_BACKBONE,
+        str,
+        typer.Option(
+            help="NAME:TAG of open_clip, NAME=FILE, or NAME:random[-SEED] as in tiny:random.",
+            show_default=f"{DEFAULT_BACKBONE}; for the mini suite {MINI_BACKBONE}",
+        ),
+    ] = "",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; default cuda where there is one.")] = "",
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"], typer.Option(help="In which the towers compute; changes numbers.")
+    ] = "float32",
     batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass; changes no number.")] = 8,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read images; changes no number.")] = 2,
     on_error: Annotated[
@@ -92,10 +99,13 @@ def run_command(
 ) -> None:
     """Run methods on datasets, write a record per cell, and print the tables.
 
-    A cell is a method on a dataset under a seed, a backbone and a protocol. Run the same command again and only what is
+    Without --data, on the mini suite: generated miniatures of the 17 datasets, with a small CLIP that ships along. A
+    cell is a method on a dataset under a seed, a backbone and a protocol. Run the same command again and only what is
     missing is done. Exit code 0: every cell is done; 1: a cell failed; 2: the command could not start.
 
     Examples:
+
+    bench run --all
 
     bench run --all --data /datasets
 
@@ -111,35 +121,47 @@ def run_command(
 
     chosen, protocol = selection.select_methods(selection.split(methods), settings or [])
     seed_list = selection.select_seeds(seeds)
+    names = selection.split(datasets)
+    selection.select_cards(names)  # a wrong name is said before anything is made for it
+    if data is None and not data_path and folder is None:
+        data = selection.mini_suite(say=_say)
+        _say(f"no data given: running on the mini suite, generated miniatures of 17 datasets, in {data}")
     folders = [] if folder is None else [selection.select_folder(folder, folder_class)]
     found: list[SampleSet] = []
     problems: list[str] = []
     if every or datasets or folder is None:
-        found, problems = selection.select_datasets(selection.split(datasets), data=data, paths=data_path or [])
+        found, problems = selection.select_datasets(names, data=data, paths=data_path or [])
     found += folders
     for problem in problems:
         _say(f"FAILED {problem}")
     if not found:
         _fail("nothing to run on" if problems else _no_data(data), code=1 if problems else 2)
 
-    from benchmark.backbone import load_backbone
-    from benchmark.plan import plan
-    from benchmark.run import Settings, missing, run
+    from benchmark.cells import backbone_id
+    from benchmark.plan import missing, plan
+    from benchmark.records import path_of, read_record
     from benchmark.tables import make_tables, summary
     from benchmark.weights import parse_backbone
 
-    clip = load_backbone(parse_backbone(backbone), dtype=dtype, device=_device(device), pos_interp=protocol.pos_interp)
+    default = MINI_BACKBONE if all(samples.synthetic for samples in found) else DEFAULT_BACKBONE
+    source = parse_backbone(backbone or default)
+    jobs = plan(chosen, found, seeds=seed_list, backbone=backbone_id(source, dtype=dtype), protocol=protocol)
+    todo = {job.cell.id for job in missing(jobs, results, force=force)}
     for samples in found:
         _say(f"{samples.card.title}: {len(samples.test)} test images in {samples.directory}; {samples.reason}")
-    jobs = plan(chosen, found, seeds=seed_list, backbone=clip, protocol=protocol)
-    how = Settings(results=results, batch_size=batch_size, workers=workers, on_error=on_error, force=force)
-    todo = {job.cell.id for job in missing(jobs, how)}
-    _say(f"{len(jobs)} cells, {len(todo)} to do, backbone {clip.name} on {clip.device}")
+    _say(f"{len(jobs)} cells, {len(todo)} to do, backbone {source.name}")
     if dry_run:
         for job in jobs:
             print(f"{'to do' if job.cell.id in todo else 'done '}  {job.cell.id}")
         return
-    records = run(jobs, clip, how, say=_say)
+    if todo:
+        from benchmark.backbone import load_backbone
+        from benchmark.run import Settings, run
+
+        clip = load_backbone(source, dtype=dtype, device=_device(device), pos_interp=protocol.pos_interp)
+        how = Settings(results=results, batch_size=batch_size, workers=workers, on_error=on_error, force=force)
+        run(jobs, clip, how, say=_say)
+    records = [read_record(path_of(results, job.cell.id)) for job in jobs]
     print(summary(make_tables(records)))
     failed = sum(record.status == "failed" for record in records)
     if failed or problems:
@@ -281,3 +303,15 @@ def check_command(
         print(render(report))
         broken = broken or report.broken
     sys.exit(1 if broken else 0)
+
+
+@data_app.command("mini")
+def mini_command(directory: Annotated[Path, typer.Argument(help="A new or empty folder, or an older suite.")]) -> None:
+    """Make the mini suite: generated miniatures of the 17 datasets, in the layouts of the real ones (27 MB).
+
+    The same pictures on every machine. `bench run --all --data DIRECTORY` runs on it, as `bench run --all` does.
+    """
+    from benchmark.selection import write_mini_suite
+
+    write_mini_suite(directory)
+    _say(f"written to {directory}")

@@ -248,7 +248,7 @@ def at_evaluation_size(
 
     The Gaussian filter is the references': per image, reflecting border, cut at 4 standard deviations.
     """
-    scores = prediction.scores.double().cpu().tolist()
+    scores = prediction.scores.cpu().double().tolist()
     if not with_maps:
         return scores, None
     size = (image_size, image_size)

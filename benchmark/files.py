@@ -1,4 +1,4 @@
-"""Writing files so that they are there whole or not at all."""
+"""Files that are there whole or not at all, and where those go that can be made again."""
 
 import os
 import tempfile
@@ -24,3 +24,10 @@ def write_whole(path: Path, text: str) -> None:
             temporary.unlink(missing_ok=True)
             raise
     temporary.replace(path)
+
+
+def user_cache() -> Path:
+    """Return the user's cache folder for what can be fetched or made again: weights, the mini suite."""
+    import pooch
+
+    return Path(pooch.os_cache("zsad-bench"))

@@ -4,12 +4,15 @@ Masks are found by name, never by position: a file that is left over on either s
 """
 
 import csv
+import math
 import posixpath
 import re
 import string
 import unicodedata
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+
+import numpy as np
 
 from benchmark.cards import Card, ClassCard, CsvIndex, HoldOut, LabelTable, Layout, Rule, Split
 from benchmark.images import ImageError, read_mask
@@ -308,11 +311,10 @@ def _cut(layout: Layout, image: _Image, found: _Found) -> list[Sample]:
 
 def _hold_out(samples: list[Sample], rule: HoldOut) -> list[Sample]:
     """Return the samples with all anomalous ones and a seeded part of the normal ones as test."""
-    from sklearn.model_selection import train_test_split
-
     normal = sorted(s.key for s in samples if s.label == 0)
     if len(normal) < 2:  # nothing to split
         return [replace(s, split="test") for s in samples]
-    train, _ = train_test_split(normal, test_size=rule.fraction, random_state=rule.seed)
-    held = set(train)
-    return [replace(s, split="train" if s.key in held else "test") for s in samples]
+    # The split of scikit-learn's train_test_split, whose import would take longer than reading the dataset.
+    order = np.random.RandomState(rule.seed).permutation(len(normal))
+    train = {normal[i] for i in order[math.ceil(rule.fraction * len(normal)) :]}
+    return [replace(s, split="train" if s.key in train else "test") for s in samples]

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from benchmark.backbone import Backbone
 from benchmark.cells import BackboneId, Cell, DataId
 from benchmark.contract import Method
 from benchmark.protocol import Protocol
+from benchmark.records import is_done
 from benchmark.registry import changed_options
 from benchmark.samples import SampleSet
 
@@ -34,7 +35,7 @@ def plan(
     datasets: Sequence[SampleSet],
     *,
     seeds: Sequence[int],
-    backbone: Backbone,
+    backbone: BackboneId,
     protocol: Protocol,
 ) -> list[Job]:
     """Return every cell of methods × datasets × seeds, datasets outermost: cells that share a pass are neighbours.
@@ -43,16 +44,9 @@ def plan(
         methods: method classes with their options.
         datasets: the test samples of each dataset.
         seeds: for methods with chance; the others run once, as seed 0.
-        backbone: the frozen CLIP.
+        backbone: which frozen CLIP.
         protocol: what is held fixed.
     """
-    backbone_id = BackboneId(
-        name=backbone.name,
-        architecture=backbone.architecture,
-        sha256=backbone.sha256,
-        dtype=backbone.dtype,
-        synthetic=backbone.synthetic,
-    )
     return [
         Job(
             cell=Cell(
@@ -61,7 +55,7 @@ def plan(
                 options=asdict(options),
                 dataset=data_id(samples),
                 seed=seed,
-                backbone=backbone_id,
+                backbone=backbone,
                 protocol=protocol,
             ),
             method=method,
@@ -82,3 +76,8 @@ def data_id(samples: SampleSet) -> DataId:
         layout=samples.layout.name,
         fingerprint=samples.fingerprint,
     )
+
+
+def missing(jobs: Sequence[Job], results: Path, *, force: bool = False) -> list[Job]:
+    """Return the jobs without a record of success, or all of them if forced."""
+    return [job for job in jobs if force or not is_done(results, job.cell.id)]

@@ -16,7 +16,7 @@ from benchmark.cells import Cell
 from benchmark.errors import BenchError
 from benchmark.files import write_whole
 
-PACKAGES = ("zsad-bench", "torch", "torchvision", "open_clip_torch", "numpy", "scipy", "scikit-learn", "pillow")
+PACKAGES = ("zsad-bench", "torch", "torchvision", "open_clip_torch", "numpy", "scipy", "pillow")
 
 
 class RecordError(BenchError):

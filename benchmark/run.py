@@ -12,8 +12,8 @@ from filelock import FileLock, Timeout
 
 from benchmark.backbone import Backbone
 from benchmark.contract import Method, merge_specs
-from benchmark.evaluate import OnError, Outcome, evaluate
-from benchmark.plan import Job
+from benchmark.evaluate import OnError, Outcome, Pass, evaluate
+from benchmark.plan import Job, missing
 from benchmark.progress import image_progress
 from benchmark.records import (
     Record,
@@ -21,8 +21,6 @@ from benchmark.records import (
     environment,
     is_done,
     mean_over_classes,
-    path_of,
-    read_record,
     write_record,
 )
 from benchmark.samples import SampleSet
@@ -39,12 +37,7 @@ class Settings:
     force: bool = False
 
 
-def missing(jobs: Sequence[Job], settings: Settings) -> list[Job]:
-    """Return the jobs without a record of success, or all of them if forced."""
-    return [job for job in jobs if settings.force or not is_done(settings.results, job.cell.id)]
-
-
-def run(jobs: Sequence[Job], backbone: Backbone, settings: Settings, *, say: Callable[[str], None]) -> list[Record]:
+def run(jobs: Sequence[Job], backbone: Backbone, settings: Settings, *, say: Callable[[str], None]) -> None:
     """Run the missing jobs, writing a record each; cells that share a dataset and an image size share one pass.
 
     A failed cell is recorded with its error and the run goes on. A cell that another process is computing is waited for
@@ -56,21 +49,19 @@ def run(jobs: Sequence[Job], backbone: Backbone, settings: Settings, *, say: Cal
         settings: how to run.
         say: called with a line for each cell that ends.
 
-    Returns:
-        The records of all jobs, in their order, those that were there already too.
-
     Raises:
         RecordError: a record cannot be written (disk full, no permission); those written before are safe.
     """
     runner = _Runner(backbone, settings, say)
-    for _, group in itertools.groupby(missing(jobs, settings), key=lambda job: job.cell.dataset):
+    for _, group in itertools.groupby(
+        missing(jobs, settings.results, force=settings.force), key=lambda job: job.cell.dataset
+    ):
         runner.run_unlocked(list(group))
     for job in runner.busy:
         say(f"waiting for another process that is computing {job.cell.id}")
         with runner.lock(job):
             if not is_done(settings.results, job.cell.id):
                 runner.compute([job])
-    return [read_record(path_of(settings.results, job.cell.id)) for job in jobs]
 
 
 @dataclass
@@ -99,7 +90,7 @@ class _Runner:
                     continue
                 mine.append(job)
             # Another process may have finished some of them since they were found missing.
-            self.compute(missing(mine, self.settings))
+            self.compute(missing(mine, self.settings.results, force=self.settings.force))
 
     def compute(self, jobs: list[Job]) -> None:
         """Compute jobs of one dataset, in as few passes as their image sizes allow, and write their records."""
@@ -117,18 +108,21 @@ class _Runner:
             sharing = [(job, method) for job, method in ready if method.vision().image_size == spec.image_size]
             data = jobs[0].samples
             title = f"{data.card.title}: {', '.join(job.title for job, _ in sharing)}"
-            with image_progress(title, len(data.test)) as progress:
-                done = evaluate(
-                    [method for _, method in sharing],
-                    self.backbone,
-                    data,
-                    spec,
-                    protocol=jobs[0].cell.protocol,
-                    batch_size=self.settings.batch_size,
-                    workers=self.settings.workers,
-                    on_error=self.settings.on_error,
-                    progress=progress,
-                )
+            try:
+                with image_progress(title, len(data.test)) as progress:
+                    done = evaluate(
+                        [method for _, method in sharing],
+                        self.backbone,
+                        data,
+                        spec,
+                        protocol=jobs[0].cell.protocol,
+                        batch_size=self.settings.batch_size,
+                        workers=self.settings.workers,
+                        on_error=self.settings.on_error,
+                        progress=progress,
+                    )
+            except Exception as error:  # out of memory, a killed loader process, …: the other datasets go on
+                done = Pass([Outcome(error=error) for _ in sharing], {"total": 0.0})
             for (job, _), outcome in zip(sharing, done.outcomes, strict=True):
                 self.write(job, outcome, done.seconds)
 
@@ -136,6 +130,7 @@ class _Runner:
         """Write the record of a job and say so."""
         card = job.samples.card
         failed = outcome.error is not None
+        generated = {"data": job.samples.synthetic, "weights": self.backbone.synthetic}
         record = Record(
             id=job.cell.id,
             title=job.title,
@@ -144,7 +139,7 @@ class _Runner:
             cell=job.cell,
             status="failed" if failed else "done",
             error=f"{type(outcome.error).__name__}: {outcome.error}" if failed else None,
-            synthetic=("weights",) if self.backbone.synthetic else (),
+            synthetic=tuple(what for what, is_so in generated.items() if is_so),
             warnings=job.samples.warnings,
             classes={} if failed else outcome.classes,
             mean={} if failed else mean_over_classes(outcome.classes.values()),

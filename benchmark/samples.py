@@ -23,7 +23,20 @@ from benchmark.tree import Problem, Tree, plain, relative, subfolders, walk
 Counts = tuple[int, int]
 """Numbers of normal and anomalous images."""
 
-__all__ = ["DatasetError", "Problem", "Sample", "SampleSet", "count", "find_directories", "locate", "read_samples"]
+MINI_MARKER = "zsad-bench-mini.json"
+"""Lies at the top of a mini suite, and says that the datasets below it are generated."""
+
+__all__ = [
+    "MINI_MARKER",
+    "DatasetError",
+    "Problem",
+    "Sample",
+    "SampleSet",
+    "count",
+    "find_directories",
+    "locate",
+    "read_samples",
+]
 
 
 class DatasetError(BenchError):
@@ -43,6 +56,17 @@ class SampleSet:
     problems: tuple[Problem, ...]
     root: str = ""
     """The folder below `directory` where the layout begins."""
+
+    @cached_property
+    def synthetic(self) -> bool:
+        """Whether the images are generated: the dataset is part of a mini suite."""
+        real = self.directory.resolve()
+        return any((folder / MINI_MARKER).is_file() for folder in (real, *real.parents))
+
+    @property
+    def expected(self) -> dict[str, Counts]:
+        """The test counts that the card expects, (normal, anomalous) by class; none for generated images."""
+        return {} if self.synthetic else self.card.expected(self.layout)
 
     @property
     def test(self) -> tuple[Sample, ...]:
@@ -80,7 +104,7 @@ class SampleSet:
     def differences(self) -> dict[str, tuple[Counts, Counts]]:
         """The classes whose test counts are not those the card expects: (normal, anomalous) found, and expected."""
         found = count(self.test)
-        pairs = {name: (found.get(name, (0, 0)), e) for name, e in self.card.expected(self.layout).items()}
+        pairs = {name: (found.get(name, (0, 0)), e) for name, e in self.expected.items()}
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
     @property

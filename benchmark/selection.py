@@ -1,15 +1,19 @@
 """From the words of the command line to methods, options, protocol and datasets."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from pydantic import ValidationError
 
 from benchmark.cards import Card, load_cards
 from benchmark.contract import Method
 from benchmark.errors import BenchError
+from benchmark.files import user_cache
+from benchmark.mini.suite import SUITE_VERSION, image_count, is_suite, make_suite
+from benchmark.progress import image_progress
 from benchmark.protocol import Protocol
 from benchmark.registry import all_methods, choose, literal, make_options
 from benchmark.samples import DatasetError, SampleSet, locate, read_samples
@@ -71,6 +75,31 @@ def select_cards(names: Sequence[str]) -> list[Card]:
     """
     cards = {name: card for name, card in load_cards().items() if name != FOLDER}
     return [cards[name] for name in choose("dataset", names or cards, cards)]
+
+
+def mini_suite(*, say: Callable[[str], None]) -> Path:
+    """Return the mini suite in the user's cache, made now if it is not there.
+
+    Raises:
+        OSError: the cache cannot be written.
+    """
+    directory = user_cache() / f"mini-suite-{SUITE_VERSION}"
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(directory.with_suffix(".lock")):  # another process may be making it
+        if not is_suite(directory):
+            say(f"making the mini suite in {directory}")
+            write_mini_suite(directory)
+    return directory
+
+
+def write_mini_suite(directory: Path) -> None:
+    """Make the mini suite, with progress.
+
+    Raises:
+        SuiteError: the directory holds other things.
+    """
+    with image_progress("mini suite", image_count()) as progress:
+        make_suite(directory, progress=progress)
 
 
 def parse_paths(texts: Iterable[str], names: Iterable[str]) -> dict[str, Path]:

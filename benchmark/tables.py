@@ -187,8 +187,9 @@ def _notes(records: Sequence[Record]) -> tuple[str, ...]:
     """Return what a reader of the table must know, the banner of synthetic results first."""
     notes = []
     done = [record for record in records if record.status == "done"]
-    for what in sorted({what for record in done for what in record.synthetic}):
-        notes.append(f"{SYNTHETIC} {what.upper()}: not comparable with published numbers.")
+    for what in sorted({record.synthetic for record in done if record.synthetic}):
+        kind = "MINIATURE" if "data" in what else "WEIGHTS"
+        notes.append(f"{SYNTHETIC} {kind}: not comparable with published numbers (generated: {', '.join(what)}).")
     for backbone in sorted({(r.cell.backbone.name, r.cell.backbone.sha256, r.cell.backbone.dtype) for r in done}):
         notes.append(f"Backbone {backbone[0]} (sha256 {backbone[1][:12]}…), {backbone[2]}.")
     trained: dict[str, set[str]] = defaultdict(set)

@@ -1,5 +1,6 @@
 """Where CLIP weights come from: an open_clip tag, a local file, or a seed. Nothing is ever unpickled."""
 
+import functools
 import hashlib
 import warnings
 from dataclasses import dataclass
@@ -7,13 +8,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import BenchError
+from benchmark.files import user_cache
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 DEFAULT_BACKBONE = "ViT-L-14-336-quickgelu:openai"
 
-# A small architecture for tests and first looks; it is never trained, so it is only used with random weights.
+MINI_BACKBONE = "mini:v1"
+MINI_FILE = Path(__file__).parent / "mini" / "clip_mini.safetensors"
+
+# The miniature CLIP that ships with the benchmark, trained on generated pictures by benchmark.mini.train.
+MINI: dict[str, Any] = {
+    "embed_dim": 128,
+    "vision_cfg": {"image_size": 112, "layers": 8, "width": 192, "head_width": 64, "patch_size": 14},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 4, "layers": 4},
+}
+# A smaller one for tests; it is never trained, so it is only used with random weights.
 TINY: dict[str, Any] = {
     "embed_dim": 64,
     "vision_cfg": {"image_size": 112, "layers": 4, "width": 128, "head_width": 32, "patch_size": 14},
@@ -67,6 +78,11 @@ class WeightsSource:
     seed: int | None = None
 
     @property
+    def synthetic(self) -> bool:
+        """Whether the weights are random or were trained on generated images."""
+        return self.seed is not None or self.architecture in ("mini", "tiny")
+
+    @property
     def name(self) -> str:
         """The backbone's name in records and tables: says the architecture and the kind of weights, not the path."""
         if self.file is not None:
@@ -107,8 +123,8 @@ def architecture_config(name: str) -> dict[str, Any]:
 
     import open_clip
 
-    if name == "tiny":
-        return TINY
+    if name in ("mini", "tiny"):
+        return MINI if name == "mini" else TINY
     config: dict[str, Any] | None = open_clip.get_model_config(name)
     if config is None:
         near = difflib.get_close_matches(name, open_clip.list_models(), n=3)
@@ -121,9 +137,7 @@ def architecture_config(name: str) -> dict[str, Any]:
 
 def cache_directory() -> Path:
     """Return the user's cache folder for weights."""
-    import pooch
-
-    return Path(pooch.os_cache("zsad-bench")) / "weights"
+    return user_cache() / "weights"
 
 
 def find_file(source: WeightsSource) -> Path:
@@ -137,6 +151,8 @@ def find_file(source: WeightsSource) -> Path:
         if not source.file.is_file():
             raise BackboneError(f"--backbone {source.architecture}={source.file}: no such file")
         return source.file
+    if source.name == MINI_BACKBONE:
+        return MINI_FILE
     known = KNOWN_FILES.get(source.name)
     return _known_file(source.name, known) if known else _open_clip_file(source)
 
@@ -174,7 +190,8 @@ def _open_clip_file(source: WeightsSource) -> Path:
 
     config = open_clip.get_pretrained_cfg(source.architecture, source.tag)
     if not config:
-        tags = open_clip.list_pretrained_tags_by_model(source.architecture)
+        own = [name.partition(":")[2] for name in [MINI_BACKBONE] if name.startswith(f"{source.architecture}:")]
+        tags = own + open_clip.list_pretrained_tags_by_model(source.architecture)
         raise BackboneError(
             f"open_clip knows no weights {source.tag!r} for {source.architecture}; "
             + (f"its tags: {', '.join(tags)}" if tags else "it has none for this architecture")
@@ -187,6 +204,18 @@ def _open_clip_file(source: WeightsSource) -> Path:
             f"the weights of {source.name} are not on this machine and could not be downloaded "
             f"({type(error).__name__}).\n  get: {where}\nand name the file: --backbone {source.architecture}=FILE"
         ) from error
+
+
+@functools.cache
+def weights_sha256(source: WeightsSource) -> str:
+    """Return the sha256 of the weight file; where the weights are random, that of architecture and seed.
+
+    Raises:
+        BackboneError: as `find_file`.
+    """
+    if source.seed is not None:
+        return hashlib.sha256(f"random {source.architecture} {source.seed}".encode()).hexdigest()
+    return file_sha256(find_file(source))
 
 
 def file_sha256(path: Path) -> str:

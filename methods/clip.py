@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmark.contract import Features, Method, Prediction, VisionSpec
 from methods.base import anomaly_probability, to_grid
-from methods.prompts import IMAGENET_TEMPLATES, normal_abnormal
+from methods.prompts import imagenet_templates, normal_abnormal
 
 if TYPE_CHECKING:
     from benchmark.backbone import Backbone
@@ -75,6 +75,6 @@ class ClipAC(_FrozenPrompts):
     paper = "Radford et al., ICML 2021; prompts of Zhou et al., ICLR 2024"
 
     def prompts(self, class_name: str) -> tuple[list[str], list[str]]:
-        normal = [template(f"normal {class_name}") for template in IMAGENET_TEMPLATES]
-        abnormal = [template(f"anomalous {class_name}") for template in IMAGENET_TEMPLATES]
+        normal = [template(f"normal {class_name}") for template in imagenet_templates()]
+        abnormal = [template(f"anomalous {class_name}") for template in imagenet_templates()]
         return normal, abnormal

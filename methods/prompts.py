@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Sequence
 
-import open_clip
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-IMAGENET_TEMPLATES: tuple[Callable[[str], str], ...] = tuple(open_clip.OPENAI_IMAGENET_TEMPLATES)
-"""CLIP's 80 ImageNet templates (CLIP, Radford et al. 2021, section 3.1.4)."""
+
+def imagenet_templates() -> tuple[Callable[[str], str], ...]:
+    """Return CLIP's 80 ImageNet templates (CLIP, Radford et al. 2021, section 3.1.4)."""
+    from open_clip import OPENAI_IMAGENET_TEMPLATES  # its import takes seconds, and only a run needs it
+
+    return tuple(OPENAI_IMAGENET_TEMPLATES)
 
 
 def ensemble(encode_text: Callable[[Sequence[str]], Tensor], prompts: Sequence[str]) -> Tensor:

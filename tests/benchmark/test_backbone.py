@@ -113,8 +113,24 @@ def test_random_weights_depend_on_the_seed_alone(tiny: Backbone) -> None:
     again = load_backbone(parse_backbone("tiny:random"))
     other = load_backbone(parse_backbone("tiny:random-1"))
     assert tiny.sha256 == again.sha256 != other.sha256
+    assert torch.equal(tiny.model.visual.proj, again.model.visual.proj)
+    assert not torch.equal(tiny.model.visual.proj, other.model.visual.proj)
     assert tiny.synthetic
     assert (tiny.name, other.name) == ("tiny:random-0", "tiny:random-1")
+
+
+@pytest.mark.parametrize(
+    ("text", "synthetic"),
+    [
+        ("ViT-B-16:openai", False),
+        ("ViT-B-16=w.pt", False),
+        ("ViT-B-16:random", True),
+        ("mini:v1", True),
+        ("mini=w", True),
+    ],
+)
+def test_random_and_miniature_weights_are_synthetic(text: str, *, synthetic: bool) -> None:
+    assert parse_backbone(text).synthetic is synthetic
 
 
 @pytest.mark.parametrize("text", ["ViT-L-14", "", ":openai", "ViT-L-14:", "=file", "tiny:random-x"])
@@ -189,7 +205,6 @@ def test_local_files_of_every_kind_load(
     path = save(half, tmp_path / name, kind)
     backbone = load_backbone(WeightsSource("tiny", file=path))
     assert backbone.sha256 == file_sha256(path)
-    assert not backbone.synthetic
     assert backbone.name == f"tiny={name}"
     torch.testing.assert_close(backbone.model.state_dict()["visual.proj"], half["visual.proj"].float())
 
@@ -219,7 +234,8 @@ def test_the_tag_openai_is_refused_without_quickgelu(
     tmp_path: Path, tiny_architecture: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = save(make_state(tiny_architecture), tmp_path / "w.safetensors", "safetensors")
-    monkeypatch.setattr("benchmark.backbone.find_file", lambda source: path)
+    for module in ("benchmark.backbone", "benchmark.weights"):
+        monkeypatch.setattr(f"{module}.find_file", lambda source: path)
     with pytest.raises(BackboneError, match="use ViT-L-14-336-quickgelu"):
         load_backbone(parse_backbone("ViT-L-14-336:openai"))
 

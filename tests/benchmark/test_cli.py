@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import cli
+from benchmark import cli, selection, weights
+from benchmark.mini import suite
 from benchmark.records import read_records
 
 Bench = Callable[..., tuple[int, str, str]]
@@ -44,7 +45,6 @@ def test_help_teaches_and_imports_nothing_heavy() -> None:
     [
         (["run"], "say what to run"),
         (["run", "--all", "--methods", "clip"], "leave it out"),
-        (["run", "--all"], "--data DIR or BENCH_DATA"),
         (["run", "--all", "--data", "/no/such/place"], "is not a directory"),
         (["run", "--methods", "clop", "--datasets", "mvtec"], "did you mean clip"),
         (["run", "--datasets", "mvtek"], "did you mean mvtec"),
@@ -63,6 +63,61 @@ def test_mistakes_are_answered_with_the_way_out(bench: Bench, arguments: list[st
     assert code == 2
     assert said in err
     assert "Traceback" not in err
+
+
+def test_without_data_a_miniature_of_all_datasets_is_run_and_says_so(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two classes of the suite stand for all of it."""
+    some = [
+        shot for shot in suite.shots() if (shot.dataset, shot.class_name) in (("mvtec", "screw"), ("headct", "brain"))
+    ]
+    labels = {name: text for name, text in suite.texts().items() if name.endswith("labels.csv")}
+    monkeypatch.setattr(suite, "shots", lambda: some)
+    monkeypatch.setattr(suite, "texts", lambda: labels)
+    monkeypatch.setattr(selection, "user_cache", lambda: tmp_path / "cache")
+    arguments = ["run", "--all", "--results", tmp_path / "r", "--workers", "0", "--device", "cpu"]
+    code, out, err = bench(*arguments)
+    assert code == 0
+    assert "no data given: running on the mini suite" in err
+    assert out.startswith("SYNTHETIC MINIATURE: not comparable with published numbers")
+    assert "mini:v1" in out
+    assert all(name in out for name in ("MVTec AD", "HeadCT", "CLIP-AC"))
+    assert "differ from the expected" not in out  # published counts say nothing about miniatures
+    records, _ = read_records(tmp_path / "r")
+    assert {record.synthetic for record in records} == {("data", "weights")}
+    code, again, err = bench(*arguments)
+    assert (code, again) == (0, out)
+    assert "0 to do" in err
+    assert "making the mini suite" not in err
+    code, same, err = bench(*arguments, "--data", tmp_path / "cache" / f"mini-suite-{suite.SUITE_VERSION}")
+    assert (code, same) == (0, out)
+
+
+def test_real_data_never_falls_back_to_the_miniature_weights(
+    bench: Bench, parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "find_file", _no_weights)
+    code, _, err = bench("run", "--all", "--folder", parts, "--results", tmp_path / "r")
+    assert code == 2
+    assert "no weights of ViT-L-14-336-quickgelu:openai" in err
+
+
+def _no_weights(source: weights.WeightsSource) -> Path:
+    raise weights.BackboneError(f"no weights of {source.name}")
+
+
+def test_data_mini_writes_a_suite_and_leaves_other_things_alone(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suite, "shots", lambda: [])
+    assert bench("data", "mini", tmp_path / "new")[0] == 0
+    assert suite.is_suite(tmp_path / "new")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/photo.png").write_bytes(b"x")
+    code, _, err = bench("data", "mini", tmp_path / "mine")
+    assert code == 2
+    assert "left alone" in err
 
 
 def test_nothing_found_says_how_to_get_data(bench: Bench, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,17 @@ import torch
 from PIL import Image
 
 from benchmark import records as records_module
-from benchmark.backbone import Backbone
+from benchmark import run as runner
+from benchmark.backbone import Backbone, load_backbone
+from benchmark.cells import BackboneId, backbone_id
 from benchmark.contract import Features, Method, NoOptions, Prediction, VisionSpec
-from benchmark.plan import Job, plan
+from benchmark.plan import Job, missing, plan
 from benchmark.protocol import Protocol
 from benchmark.records import Record, RecordError, is_done, path_of, read_record, read_records
-from benchmark.run import Settings, missing, run
+from benchmark.run import Settings
 from benchmark.selection import select_folder
 from benchmark.tables import make_tables, render
+from benchmark.weights import parse_backbone
 from methods.clip import Clip, ClipAC, ClipOptions
 
 
@@ -33,7 +36,17 @@ def jobs_of(
 ) -> list[Job]:
     chosen = methods or {Clip: ClipOptions(), ClipAC: ClipOptions()}
     data = [select_folder(parts, "metal nut")]
-    return plan(chosen, data, seeds=[0], backbone=backbone, protocol=Protocol(**protocol))
+    return plan(chosen, data, seeds=[0], backbone=identity(backbone), protocol=Protocol(**protocol))
+
+
+def identity(backbone: Backbone) -> BackboneId:
+    return backbone_id(parse_backbone(backbone.name), dtype=backbone.dtype)
+
+
+def run(jobs: list[Job], backbone: Backbone, settings: Settings, *, say: Callable[[str], None]) -> list[Record]:
+    """Run the jobs and read all their records."""
+    runner.run(jobs, backbone, settings, say=say)
+    return [read_record(path_of(settings.results, job.cell.id)) for job in jobs]
 
 
 def quiet(line: str) -> None:
@@ -98,7 +111,7 @@ def test_every_image_is_encoded_once_for_all_methods_and_never_again(
     settings = Settings(tmp_path, workers=0)
     first = run(jobs, tiny, settings, say=quiet)
     assert sum(encoded) == 13
-    assert missing(jobs, settings) == []
+    assert missing(jobs, tmp_path) == []
     assert run(jobs, tiny, settings, say=quiet) == first
     assert sum(encoded) == 13
     run(jobs, tiny, Settings(tmp_path, workers=0, force=True), say=quiet)
@@ -127,7 +140,21 @@ def test_a_method_that_fails_fails_alone(parts: Path, tiny: Backbone, tmp_path: 
     assert nan.status == "failed"
     assert "abnormal/007.png" in str(nan.error)
     assert sum(line.startswith("FAILED") for line in said) == 2
-    assert [job.method for job in missing(jobs, Settings(tmp_path))] == [Fails, NaN]  # failed cells are tried again
+    assert [job.method for job in missing(jobs, tmp_path)] == [Fails, NaN]  # failed cells are tried again
+
+
+def test_a_pass_that_breaks_down_fails_its_cells_and_not_the_run(
+    parts: Path, tiny: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_memory(self: Backbone, images: torch.Tensor, spec: VisionSpec) -> Features:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Backbone, "encode_images", out_of_memory)
+        failed = run(jobs_of(parts, tiny), tiny, Settings(tmp_path, workers=0), say=quiet)
+    assert [record.error for record in failed] == ["RuntimeError: out of memory"] * 2
+    again = run(jobs_of(parts, tiny), tiny, Settings(tmp_path, workers=0), say=quiet)
+    assert {record.status for record in again} == {"done"}
 
 
 @pytest.mark.parametrize("broken", ["abnormal/009.png", "masks/abnormal/009.png"])
@@ -196,7 +223,9 @@ def test_the_cell_id_changes_with_what_changes_numbers_and_with_nothing_else(par
 
 def test_the_class_name_changes_the_cell(parts: Path, tiny: Backbone) -> None:
     cells = [
-        plan({Clip: ClipOptions()}, [select_folder(parts, name)], seeds=[0], backbone=tiny, protocol=Protocol())[0].cell
+        plan(
+            {Clip: ClipOptions()}, [select_folder(parts, name)], seeds=[0], backbone=identity(tiny), protocol=Protocol()
+        )[0].cell
         for name in ("metal nut", "bottle")
     ]
     assert cells[0].id != cells[1].id
@@ -208,7 +237,7 @@ def test_methods_without_chance_run_once_whatever_the_seeds(parts: Path, tiny: B
 
     data = [select_folder(parts, "x")]
     methods: dict[type[Method], Any] = {Clip: ClipOptions(), Chance: ClipOptions()}
-    jobs = plan(methods, data, seeds=[3, 4], backbone=tiny, protocol=Protocol())
+    jobs = plan(methods, data, seeds=[3, 4], backbone=identity(tiny), protocol=Protocol())
     assert [(job.method.name, job.cell.seed) for job in jobs] == [("clip", 0), ("chance", 3), ("chance", 4)]
 
 
@@ -271,7 +300,8 @@ ARGUMENTS = ["run", "--all", "--backbone", "tiny:random", "--workers", "0", "--b
 BENCH = "from benchmark.cli import main; main()"
 STUCK_IN_THE_SECOND_DATASET = """
 import pathlib, sys, time
-from benchmark.backbone import Backbone
+from benchmark.backbone import Backbone, load_backbone
+from benchmark.cells import BackboneId, backbone_id
 original = Backbone.encode_images
 def encode_images(self, images, spec):
     if list(pathlib.Path(sys.argv[-1]).glob("records/*--br35h--*.json")):
@@ -310,9 +340,6 @@ def test_kill_minus_9_in_the_middle_and_again_gives_the_undisturbed_table(parts:
 
 
 def _run_in_process(parts: Path, results: Path, started: Any, counted: Any) -> None:
-    from benchmark.backbone import load_backbone
-    from benchmark.weights import parse_backbone
-
     backbone = load_backbone(parse_backbone("tiny:random"))
     jobs = jobs_of(parts, backbone)
     started.wait(timeout=60)

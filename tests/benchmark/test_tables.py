@@ -162,7 +162,7 @@ def test_the_same_records_in_any_order_give_the_same_bytes(three: list[Record], 
 
 def test_synthetic_results_carry_a_banner_and_never_mix(three: list[Record]) -> None:
     synthetic = [each.model_copy(update={"synthetic": ("weights",)}) for each in three]
-    banner = "SYNTHETIC WEIGHTS: not comparable with published numbers."
+    banner = "SYNTHETIC WEIGHTS: not comparable with published numbers (generated: weights)."
     for style in ("md", "tex"):
         assert banner in render(make_tables(synthetic)[0], style)
         assert "SYNTHETIC" not in render(make_tables(three)[0], style)

@@ -12,7 +12,7 @@ from benchmark.contract import Prediction, VisionSpec
 from benchmark.evaluate import at_evaluation_size
 from methods.base import anomaly_probability, to_grid
 from methods.clip import Clip, ClipAC, ClipOptions
-from methods.prompts import IMAGENET_TEMPLATES, normal_abnormal
+from methods.prompts import imagenet_templates, normal_abnormal
 
 Golden = Callable[[str], dict[str, Tensor]]
 CLASSES = ("metal_nut", "candle")
@@ -62,7 +62,7 @@ def test_prompts_are_those_of_the_paper(tiny: Backbone) -> None:
         ["A photo of an anomalous metal nut."],
     )
     normal, abnormal = ClipAC(tiny, ClipOptions()).prompts("metal nut")
-    assert len(normal) == len(abnormal) == len(IMAGENET_TEMPLATES) == 80
+    assert len(normal) == len(abnormal) == len(imagenet_templates()) == 80
     assert "a bad photo of a normal metal nut." in normal
     assert "itap of the anomalous metal nut." not in normal
     assert "a bad photo of a anomalous metal nut." in abnormal
