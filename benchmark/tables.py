@@ -227,7 +227,7 @@ def render(table: Table, style: str) -> str:
         [how.escape(row), *(_cell(cells, index, how) for index in range(len(cells)))]
         for row, cells in table.rows.items()
     ]
-    grid = tabulate(body, headers=header, tablefmt=how.tablefmt, disable_numparse=True)
+    grid: str = tabulate(body, headers=header, tablefmt=how.tablefmt, disable_numparse=True)
     kinds = next(kinds for _, metrics, kinds in LEVELS.values() if metrics == table.metrics)
     notes = [how.escape(note) for note in table.notes]
     title = f"{how.escape(table.title)} {kinds}, %"
