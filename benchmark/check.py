@@ -1,6 +1,5 @@
 """Checking a dataset on disk: what was found against what is expected, and everything that is wrong with its files."""
 
-import hashlib
 import json
 import os
 import posixpath
@@ -14,6 +13,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from benchmark.files import file_sha256
 from benchmark.images import ImageError, MaskSizeError, read_image, read_mask
 from benchmark.samples import Problem, Sample, SampleSet
 from benchmark.tree import inside, relative
@@ -217,8 +217,7 @@ def _describe(data: SampleSet, group: Sequence[Path], by_file: dict[Path, list[S
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError:  # reported as unreadable already
         return ""
 

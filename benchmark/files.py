@@ -1,5 +1,7 @@
 """Files that are there whole or not at all, and where those go that can be made again."""
 
+import functools
+import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -24,6 +26,18 @@ def write_whole(path: Path, text: str) -> None:
             temporary.unlink(missing_ok=True)
             raise
     temporary.replace(path)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file in hexadecimal; a file that has not changed since is not read again."""
+    stat = path.stat()
+    return _sha256(path, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=8)  # weights are asked for several times in a run, and may be a gigabyte
+def _sha256(path: Path, size: int, changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def user_cache() -> Path:

@@ -1,6 +1,5 @@
 """Where CLIP weights come from: an open_clip tag, a local file, or a seed. Nothing is ever unpickled."""
 
-import functools
 import hashlib
 import warnings
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import BenchError
-from benchmark.files import user_cache
+from benchmark.files import file_sha256, user_cache
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -206,7 +205,6 @@ def _open_clip_file(source: WeightsSource) -> Path:
         ) from error
 
 
-@functools.cache
 def weights_sha256(source: WeightsSource) -> str:
     """Return the sha256 of the weight file; where the weights are random, that of architecture and seed.
 
@@ -216,12 +214,6 @@ def weights_sha256(source: WeightsSource) -> str:
     if source.seed is not None:
         return hashlib.sha256(f"random {source.architecture} {source.seed}".encode()).hexdigest()
     return file_sha256(find_file(source))
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_state_dict(path: Path) -> "dict[str, Tensor]":

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from benchmark import weights
 from benchmark.backbone import Backbone, Preprocess, load_backbone
 from benchmark.contract import VisionSpec, merge_specs
+from benchmark.files import file_sha256
 from benchmark.vision import embed, run_blocks
-from benchmark.weights import BackboneError, WeightsSource, file_sha256, parse_backbone
+from benchmark.weights import BackboneError, WeightsSource, parse_backbone
 
 Golden = Callable[[str], dict[str, Tensor]]
 
