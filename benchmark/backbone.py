@@ -1,6 +1,6 @@
 """The backbone: a frozen CLIP (open_clip) with its preprocessing and text encoding, behind one small type."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from benchmark.contract import Features, VisionSpec
+from benchmark.text import Prompt, embed_prompts, run_text
 from benchmark.vision import embed, run_blocks
 from benchmark.weights import (
     KNOWN_FILES,
@@ -32,21 +33,19 @@ class Preset:
 
     image_size: int
     """Side of the input in pixels."""
-    feature_blocks: tuple[int, ...]
-    """Blocks of a method that uses several layers."""
-    vv_from: int
-    """First block of the V-V path."""
+    dpam_first: int
+    """First block of the DPAM path."""
 
 
 PRESETS = {
-    "ViT-L-14-336-quickgelu": Preset(image_size=518, feature_blocks=(6, 12, 18, 24), vv_from=6),  # AnomalyCLIP, 4.1
-    "mini": Preset(image_size=112, feature_blocks=(2, 4, 6, 8), vv_from=3),
+    "ViT-L-14-336-quickgelu": Preset(image_size=518, dpam_first=6),  # AnomalyCLIP, section 4.1
+    "mini": Preset(image_size=112, dpam_first=3),
 }
 
 # Integer entries of OpenAI's archives; their presence tells that the weights were trained with QuickGELU.
 OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")
 
-TEXT_BATCH = 64  # fixed, so that no option can change a text embedding
+TEXT_BATCH = 64  # prompts without gradient that go through the text tower at a time
 
 
 class Backbone:
@@ -59,6 +58,12 @@ class Backbone:
         synthetic: the weights are random or were trained on generated images.
         image_size: side in pixels at which methods run unless they say otherwise.
         blocks: number L of transformer blocks of the vision tower.
+        feature_blocks: four blocks, a quarter of the tower apart, for methods that use several layers (ViT-L: 6, 12,
+            18, 24).
+        dpam_first: first block of the DPAM path unless a method says otherwise.
+        width: length D of an embedding in the joint space.
+        text_width: length W of a token embedding of the text tower.
+        text_blocks: number of transformer blocks of the text tower.
         dtype: name of the dtype in which the towers compute.
         device: where they compute.
     """
@@ -84,19 +89,36 @@ class Backbone:
         self.image_size: int = preset.image_size if preset else visual.image_size[0]
         self.patch_size: int = visual.patch_size[0]
         self.blocks = len(visual.transformer.resblocks)
+        self.feature_blocks = tuple(sorted({max(1, self.blocks * quarter // 4) for quarter in (1, 2, 3, 4)}))
+        self.dpam_first: int = preset.dpam_first if preset else self.feature_blocks[0]
+        self.width: int = visual.proj.shape[1]
+        self.text_width: int = model.token_embedding.embedding_dim
+        self.text_blocks = len(model.transformer.resblocks)
         self.model = model.eval().requires_grad_(False).to(device=device, dtype=DTYPES[dtype])
         self._pos_interp = pos_interp
         self._positions: dict[int, Tensor] = {}
-        self._tokenize = open_clip.SimpleTokenizer()
+        self._tokenizer = open_clip.SimpleTokenizer()
 
     @torch.no_grad()
     def encode_text(self, prompts: Sequence[str]) -> Tensor:
         """Return the embeddings (len(prompts), D) of the prompts, float32, not normalised."""
         parts = [
-            self.model.encode_text(self._tokenize(list(prompts[i : i + TEXT_BATCH])).to(self.device)).float()
+            self.encode_prompts([[prompt] for prompt in prompts[i : i + TEXT_BATCH]])
             for i in range(0, len(prompts), TEXT_BATCH)
         ]
         return torch.cat(parts)
+
+    def encode_prompts(self, prompts: Sequence[Prompt], *, deep: Mapping[int, Tensor] | None = None) -> Tensor:
+        """Return the embeddings (len(prompts), D) of prompts with learned parts, float32, not normalised.
+
+        Gradients flow to the learned parts and to `deep`; the tower is frozen.
+
+        Args:
+            prompts: each a list of text and of token embeddings (n, W), in order.
+            deep: by text block, vectors (n, W) that replace the tokens after the start token at its input.
+        """
+        embedded, ends = embed_prompts(self.model, self._tokenizer, prompts)
+        return run_text(self.model, embedded, ends, deep=deep).float()
 
     @torch.no_grad()
     def encode_images(self, images: Tensor, spec: VisionSpec) -> Features:
@@ -104,23 +126,26 @@ class Backbone:
 
         Args:
             images: (B, 3, S, S) from `preprocess`, S = spec.image_size.
-            spec: which blocks' patch embeddings to keep.
-
-        Returns:
-            The global embeddings (LN_post of the CLS token, projected) and, per block l, `LN_post(x^l) W_proj` of its
-            patch tokens.
+            spec: which layers' patch embeddings and which blocks' CLS embeddings to keep.
 
         Raises:
             BackboneError: a block does not exist.
         """
-        if spec.blocks and not 1 <= min(spec.blocks) <= max(spec.blocks) <= self.blocks:
-            raise BackboneError(f"{self.name} has blocks 1 to {self.blocks}; asked for {spec.blocks}")
+        paths = [layer.dpam.first for layer in spec.layers if layer.dpam]
+        wanted = {*(layer.block for layer in spec.layers), *spec.cls, *paths}
+        if wanted and not 1 <= min(wanted) <= max(wanted) <= self.blocks:
+            raise BackboneError(f"{self.name} has blocks 1 to {self.blocks}; asked for {sorted(wanted)}")
         visual = self.model.visual
         grid = images.shape[-1] // self.patch_size
         images = images.to(device=self.device, dtype=DTYPES[self.dtype])
-        tokens = run_blocks(visual, images, self.positions(grid), original=spec.blocks)
-        patches = {block: embed(visual, kept[:, 1:]).float() for block, kept in tokens.original.items()}
-        return Features(image=embed(visual, tokens.last[:, 0]).float(), patches=patches, grid=grid)
+        tokens = run_blocks(visual, images, self.positions(grid), layers=spec.layers, cls=spec.cls)
+        return Features(
+            image=embed(visual, tokens.cls).float(),
+            image_raw=(tokens.cls @ visual.proj).float(),
+            patches={layer: embed(visual, kept[:, 1:]).float() for layer, kept in tokens.layers.items()},
+            cls={block: embed(visual, kept).float() for block, kept in tokens.cls_of.items()},
+            grid=grid,
+        )
 
     def positions(self, grid: int) -> Tensor:
         """Return the positional embeddings (1 + grid², W) for a patch grid, always resized from the trained ones.

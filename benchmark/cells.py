@@ -35,6 +35,24 @@ class BackboneId(_Model):
     synthetic: bool
 
 
+class TrainingId(_Model):
+    """All that can change what a method learns."""
+
+    method: str
+    method_version: int
+    options: dict[str, Any]
+    """Those that change what is learned."""
+    auxiliary: DataId
+    seed: int
+    backbone: BackboneId
+    protocol: Protocol
+
+    @property
+    def id(self) -> str:
+        """Stable name, also of its checkpoint's files, made as that of a cell."""
+        return f"{self.method}--{self.auxiliary.name}--s{self.seed}--{_digest(self)}"
+
+
 class Cell(_Model):
     """All that can change a number: a method with its options, data, seed, backbone and protocol."""
 
@@ -44,6 +62,8 @@ class Cell(_Model):
     dataset: DataId
     auxiliary: DataId | None = None
     """What the method was trained on."""
+    checkpoint: str | None = None
+    """The sha256 of a checkpoint that was given, not trained by the run."""
     seed: int
     backbone: BackboneId
     protocol: Protocol
@@ -55,9 +75,12 @@ class Cell(_Model):
 
         The backbone counts by its sha256, so the same weights under another file name are the same cell.
         """
-        content = self.model_dump(mode="json", exclude={"backbone": {"name"}})
-        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
-        return f"{self.method}--{self.dataset.name}--s{self.seed}--{digest}"
+        return f"{self.method}--{self.dataset.name}--s{self.seed}--{_digest(self)}"
+
+
+def _digest(identity: Cell | TrainingId) -> str:
+    content = identity.model_dump(mode="json", exclude={"backbone": {"name"}})
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def backbone_id(source: WeightsSource, *, dtype: str) -> BackboneId:

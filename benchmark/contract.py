@@ -8,14 +8,34 @@ smoothing are done once, by the harness.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     import torch
 
     from benchmark.backbone import Backbone
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Dpam:
+    """A second path through the last blocks with self-self attention (AnomalyCLIP, section 3.3): the DPAM."""
+
+    first: int
+    """s, the first block (1 … L) that is replaced; below it the path is the original one."""
+    attention: Literal["vv", "qq", "kk"] = "vv"
+    """Which of query, key and value attends to itself."""
+    ffn: bool = False
+    """Each replaced block but the first also runs its MLP, on the original path's tokens."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Layer:
+    """Patch tokens after a transformer block (1 … L), of CLIP's own path or of a second one."""
+
+    block: int
+    dpam: Dpam | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,26 +44,34 @@ class VisionSpec:
 
     image_size: int
     """Side of the square input in pixels; also the evaluation size of the method's maps."""
-    blocks: tuple[int, ...] = ()
-    """Transformer blocks (1 … L) whose patch embeddings are wanted."""
+    layers: tuple[Layer, ...] = ()
+    """Whose patch embeddings are wanted."""
+    cls: tuple[int, ...] = ()
+    """Blocks whose CLS token is wanted as an embedding."""
 
 
 def merge_specs(specs: Iterable[VisionSpec]) -> list[VisionSpec]:
-    """Return the fewest passes that serve all specs: one per image size, with the union of the blocks."""
-    blocks: dict[int, set[int]] = {}
+    """Return the fewest passes that serve all specs: one per image size, with all their layers."""
+    merged: dict[int, VisionSpec] = {}
     for spec in specs:
-        blocks.setdefault(spec.image_size, set()).update(spec.blocks)
-    return [VisionSpec(image_size=size, blocks=tuple(sorted(chosen))) for size, chosen in blocks.items()]
+        other = merged.get(spec.image_size, spec)
+        layers, cls = dict.fromkeys((*other.layers, *spec.layers)), dict.fromkeys((*other.cls, *spec.cls))
+        merged[spec.image_size] = VisionSpec(spec.image_size, layers=tuple(layers), cls=tuple(cls))
+    return list(merged.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What one forward pass gives for a batch of B images; float32, not normalised."""
+    """What one forward pass gives for a batch of B images; float32, in the joint space (D), not normalised."""
 
     image: torch.Tensor
-    """Global embeddings (B, D) in the joint space."""
-    patches: dict[int, torch.Tensor]
-    """Patch embeddings (B, N, D) in the joint space by block, row-major over the grid, without the CLS token."""
+    """Global embeddings (B, D): `LN_post(x) W_proj` of the last block's CLS token, as CLIP has it."""
+    image_raw: torch.Tensor
+    """The same without `LN_post` (B, D), which AnomalyCLIP's code uses."""
+    patches: dict[Layer, torch.Tensor]
+    """`LN_post(x) W_proj` of the patch tokens (B, N, D) by layer, row-major over the grid."""
+    cls: dict[int, torch.Tensor]
+    """`LN_post(x) W_proj` of the CLS token (B, D) by block."""
     grid: int
     """Patches along one side; N = grid²."""
 
@@ -56,6 +84,17 @@ class Prediction:
     """Image scores (B,)."""
     maps: torch.Tensor
     """Anomaly maps (B, h, w) on the patch grid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    """A grid of variants of a method, which becomes a table of its own."""
+
+    name: str
+    """Key on the command line and stem of its files."""
+    title: str
+    variants: Mapping[str, Mapping[str, Any]]
+    """Row of the table → options that differ from the defaults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +113,12 @@ class Method(ABC):
     """Where the method is described."""
     version: ClassVar[int] = 1
     """Raised whenever a change of the code can change a number."""
-    trains: ClassVar[bool] = False
-    """Learns from an auxiliary dataset."""
     stochastic: ClassVar[bool] = False
     """The seed changes the numbers; other methods are run once whatever seeds are asked for."""
     smoothing: ClassVar[float] = 0.0
     """Standard deviation, in pixels of the evaluation size, of the Gaussian filter the harness puts on the maps."""
+    ablations: ClassVar[tuple[Ablation, ...]] = ()
+    """What `bench ablate` runs."""
     Options: ClassVar[type[Any]] = NoOptions
     """A frozen dataclass of hyper-parameters, each quirk a field; every field has a default."""
 
@@ -101,3 +140,64 @@ class Method(ABC):
             features: at least what `vision()` asked for, of B images.
             class_names: the B class names as they stand in prompts.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingBatch:
+    """B images of the auxiliary dataset, encoded."""
+
+    features: Features
+    """At least what `vision()` asked for."""
+    class_names: tuple[str, ...]
+    """As they stand in prompts."""
+    labels: torch.Tensor
+    """(B,) int64: 0 normal, 1 anomalous."""
+    masks: torch.Tensor
+    """(B, S, S) float32, 1 where anomalous, S the image size of the spec; all 0 where the dataset has no masks."""
+
+
+class Learner(Method):
+    """A method that trains a few parameters on the features of an auxiliary dataset; the harness runs the epochs.
+
+    `Options` has at least `epochs` and `batch_size`. Fields made by `inference_option` do not change what is learned.
+    """
+
+    stochastic = True
+    needs_masks: ClassVar[bool] = True
+    """Cannot be trained on a dataset without masks."""
+
+    learned: torch.nn.Module
+    """Holds exactly the parameters that train, made from `seed`; set by the constructor."""
+
+    @abstractmethod
+    def optimiser(self) -> torch.optim.Optimizer:
+        """Return a fresh optimiser of `learned`."""
+
+    @abstractmethod
+    def losses(self, batch: TrainingBatch) -> dict[str, torch.Tensor]:
+        """Return the terms of the loss by name, weighted; their sum is minimised."""
+
+    def learning_rate(self, epoch: int) -> float | None:
+        """Return the learning rate of an epoch (0 …), or None to leave the optimiser's as it is."""
+        return None
+
+    @classmethod
+    def import_state(cls, state: Mapping[str, torch.Tensor]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """Turn a checkpoint of the published code into options and a state of `learned`.
+
+        Raises:
+            NotImplementedError: no published checkpoint is known.
+            KeyError: the state has not the entries of the published code.
+        """
+        raise NotImplementedError
+
+
+def inference_option(default: Any) -> Any:
+    """Declare a field of `Options` that changes predictions but not what is learned: trainings are shared over it."""
+    return field(default=default, metadata={"inference": True})
+
+
+def training_options(options: Any) -> dict[str, Any]:
+    """Return the options that change what is learned."""
+    values = asdict(options)
+    return {each.name: values[each.name] for each in fields(options) if not each.metadata.get("inference")}

@@ -3,69 +3,22 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812
 from scipy.ndimage import gaussian_filter
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from benchmark.backbone import Backbone, Preprocess
+from benchmark.backbone import Backbone
 from benchmark.contract import Method, Prediction, VisionSpec
-from benchmark.images import ImageError, read_image, read_mask, resize_mask
+from benchmark.images import ImageError
+from benchmark.loading import Loaded, Reading, load
 from benchmark.metrics import PIXEL_METRICS, ImageMetrics, PixelMetrics
 from benchmark.protocol import Protocol
 from benchmark.records import ClassResult, Skipped
-from benchmark.samples import Sample, SampleSet
-
-OnError = Literal["fail", "skip"]
-Mask = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    """One sample as read, or why it could not be."""
-
-    sample: Sample
-    image: Tensor | None = None
-    mask: Mask | None = None
-    error: str = ""
-
-
-class _Images(Dataset[_Loaded]):
-    """Reads and prepares samples; runs in the loader's workers."""
-
-    def __init__(self, samples: Sequence[Sample], *, image_size: int, mask_threshold: int, with_masks: bool) -> None:
-        self._samples = samples
-        self._preprocess = Preprocess(image_size)
-        self._image_size, self._mask_threshold, self._with_masks = image_size, mask_threshold, with_masks
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> _Loaded:
-        sample = self._samples[index]
-        try:
-            image = read_image(sample.path, piece=sample.piece)
-            mask = self._mask(sample, image.size) if self._with_masks else None
-        except ImageError as error:
-            return _Loaded(sample, error=str(error))
-        return _Loaded(sample, image=self._preprocess(image), mask=mask)
-
-    def _mask(self, sample: Sample, size: tuple[int, int]) -> Mask:
-        if sample.label == 0:
-            return np.zeros((self._image_size, self._image_size), dtype=bool)
-        if sample.mask is None:
-            raise ImageError(f"{sample.path}: anomalous, but it has no mask; `bench data check` lists all such images")
-        mask = read_mask(sample.mask, threshold=self._mask_threshold, piece=sample.piece, size=size)
-        return resize_mask(mask, self._image_size)
-
-
-def _keep(batch: list[_Loaded]) -> list[_Loaded]:
-    return batch
+from benchmark.samples import SampleSet
+from benchmark.settings import OnError
 
 
 @dataclass
@@ -134,17 +87,12 @@ def evaluate(
         The results per method. A method that raises fails alone; its error is kept.
     """
     with_masks = data.has_masks
-    images = _Images(
-        data.test,
-        image_size=spec.image_size,
-        mask_threshold=protocol.mask_threshold(data.layout.mask_threshold),
-        with_masks=with_masks,
-    )
-    loader = DataLoader(images, batch_size=batch_size, num_workers=workers, collate_fn=_keep)
+    threshold = protocol.mask_threshold(data.layout.mask_threshold) if with_masks else None
+    reading = Reading(spec.image_size, mask_threshold=threshold, batch_size=batch_size, workers=workers)
     done = Pass([Outcome() for _ in methods], {"images": 0.0, "vision": 0.0})
     start = time.perf_counter()
     current: str | None = None
-    for batch in _timed(loader, done.seconds):
+    for batch in _timed(load(data.test, reading), done.seconds):
         broken = [item for item in batch if item.image is None]
         if broken and on_error == "fail":
             _fail(done, ImageError(f"{broken[0].error} (--on-error skip leaves such images out)"))
@@ -161,15 +109,15 @@ def evaluate(
     return done
 
 
-def _timed(loader: DataLoader[_Loaded], seconds: dict[str, float]) -> Iterator[list[_Loaded]]:
+def _timed(batches: Iterator[list[Loaded]], seconds: dict[str, float]) -> Iterator[list[Loaded]]:
     start = time.perf_counter()
-    for batch in loader:
+    for batch in batches:
         seconds["images"] += time.perf_counter() - start
         yield batch
         start = time.perf_counter()
 
 
-def _by_class(batch: list[_Loaded]) -> Iterator[tuple[str, list[_Loaded]]]:
+def _by_class(batch: list[Loaded]) -> Iterator[tuple[str, list[Loaded]]]:
     for name in dict.fromkeys(item.sample.class_name for item in batch):
         yield name, [item for item in batch if item.sample.class_name == name]
 
@@ -192,7 +140,7 @@ def _score(
     done: Pass,
     methods: Sequence[Method],
     backbone: Backbone,
-    items: list[_Loaded],
+    items: list[Loaded],
     spec: VisionSpec,
     *,
     protocol: Protocol,
@@ -230,7 +178,7 @@ def _score(
             outcome.error = error
 
 
-def _add(tally: _Tally, items: list[_Loaded], scores: list[float], maps: npt.NDArray[np.float32] | None) -> None:
+def _add(tally: _Tally, items: list[Loaded], scores: list[float], maps: npt.NDArray[np.float32] | None) -> None:
     for index, item in enumerate(items):
         try:
             tally.image.update(scores[index], item.sample.label)

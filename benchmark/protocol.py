@@ -4,6 +4,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+AUXILIARY, AUXILIARY_OF_ITSELF = "mvtec", "visa"
+
+
+def auxiliary_for(target: str) -> str:
+    """Return the dataset on which methods train before they are tested on `target` (AnomalyCLIP, section 4.1)."""
+    return AUXILIARY_OF_ITSELF if target == AUXILIARY else AUXILIARY
+
 
 class Protocol(BaseModel):
     """How images and masks become numbers; the quirks follow what a published code does where it is not the default.

@@ -43,6 +43,21 @@ class ClassResult(_Model):
     metrics: dict[str, float | None]
 
 
+class TrainingReport(_Model):
+    """How the method of a cell came to what it learned."""
+
+    checkpoint: str
+    """Name of the checkpoint below `checkpoints/`, or of the file that was given."""
+    sha256: str
+    origin: str
+    source: str
+    images: int | None
+    skipped: tuple[str, ...]
+    curve: tuple[dict[str, float], ...]
+    """Mean of each term of the loss, an entry per epoch."""
+    seconds: float | None
+
+
 class Run(_Model):
     """How and where the cell ran; nothing here changes a number."""
 
@@ -80,6 +95,7 @@ class Record(_Model):
     classes: dict[str, ClassResult] = {}
     mean: dict[str, float | None] = {}
     """Unweighted mean over the classes; null where it is undefined for any of them."""
+    training: TrainingReport | None = None
     run: Run
 
 

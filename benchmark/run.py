@@ -8,40 +8,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from benchmark.backbone import Backbone
+from benchmark.checkpoints import Checkpoint, read_checkpoint
 from benchmark.contract import Method, merge_specs
-from benchmark.evaluate import OnError, Outcome, Pass, evaluate
+from benchmark.evaluate import Outcome, Pass, evaluate
+from benchmark.fitting import build_method, ensure_trained
 from benchmark.plan import Job, missing
 from benchmark.progress import image_progress
 from benchmark.records import (
     Record,
     Run,
+    TrainingReport,
     environment,
     is_done,
     mean_over_classes,
     write_record,
 )
 from benchmark.samples import SampleSet
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How cells are run; nothing here changes a number."""
-
-    results: Path
-    batch_size: int = 8
-    workers: int = 2
-    on_error: OnError = "fail"
-    force: bool = False
+from benchmark.settings import Settings
 
 
 def run(jobs: Sequence[Job], backbone: Backbone, settings: Settings, *, say: Callable[[str], None]) -> None:
     """Run the missing jobs, writing a record each; cells that share a dataset and an image size share one pass.
 
-    A failed cell is recorded with its error and the run goes on. A cell that another process is computing is waited for
-    at the end and not computed twice.
+    Methods that learn are trained first, where there is no checkpoint yet. A failed cell is recorded with its error and
+    the run goes on. A cell that another process is computing is waited for at the end and not computed twice.
 
     Args:
         jobs: from `plan`, those of one dataset side by side.
@@ -52,14 +45,14 @@ def run(jobs: Sequence[Job], backbone: Backbone, settings: Settings, *, say: Cal
     Raises:
         RecordError: a record cannot be written (disk full, no permission); those written before are safe.
     """
-    runner = _Runner(backbone, settings, say)
-    for _, group in itertools.groupby(
-        missing(jobs, settings.results, force=settings.force), key=lambda job: job.cell.dataset
-    ):
+    todo = missing(jobs, settings.results, force=settings.force)
+    trainings = [job.training for job in todo if job.training is not None]
+    runner = _Runner(backbone, settings, say, ensure_trained(trainings, backbone, settings, say=say))
+    for _, group in itertools.groupby(todo, key=lambda job: job.cell.dataset):
         runner.run_unlocked(list(group))
     for job in runner.busy:
         say(f"waiting for another process that is computing {job.cell.id}")
-        with runner.lock(job):
+        with settings.lock(job.cell.id):
             if not is_done(settings.results, job.cell.id):
                 runner.compute([job])
 
@@ -69,14 +62,10 @@ class _Runner:
     backbone: Backbone
     settings: Settings
     say: Callable[[str], None]
+    untrained: dict[str, Exception]
+    """Why a training failed, by its id."""
     busy: list[Job] = field(default_factory=list)
     """Jobs that another process held when their turn came."""
-
-    def lock(self, job: Job, *, timeout: float = -1) -> FileLock:
-        """Return the lock of a job's cell; it is free again when its process ends, however it ends."""
-        folder = self.settings.results / ".locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(folder / f"{job.cell.id}.lock", timeout=timeout)
 
     def run_unlocked(self, jobs: list[Job]) -> None:
         """Compute those jobs of one dataset that no other process holds."""
@@ -84,7 +73,7 @@ class _Runner:
         with ExitStack() as locks:
             for job in jobs:
                 try:
-                    locks.enter_context(self.lock(job, timeout=0))
+                    locks.enter_context(self.settings.lock(job.cell.id, timeout=0))
                 except Timeout:
                     self.busy.append(job)
                     continue
@@ -98,7 +87,7 @@ class _Runner:
         for job in jobs:
             try:
                 _refuse_broken_data(job.samples, self.settings)
-                method = job.method(self.backbone, job.options, seed=job.cell.seed)
+                method = self.build(job)
                 method.vision()
             except Exception as error:  # a method's own code may raise anything
                 self.write(job, Outcome(error=error), {"total": 0.0})
@@ -126,11 +115,24 @@ class _Runner:
             for (job, _), outcome in zip(sharing, done.outcomes, strict=True):
                 self.write(job, outcome, done.seconds)
 
+    def build(self, job: Job) -> Method:
+        """Return the method of a job with what it learned.
+
+        Raises:
+            Exception: its training failed, or whatever the method's own code raises.
+        """
+        if job.training and (error := self.untrained.get(job.training.id.id)):
+            raise error
+        checkpoint = job.training.checkpoint(self.settings.results) if job.training else None
+        return build_method(job.method, self.backbone, job.options, seed=job.cell.seed, checkpoint=checkpoint)
+
     def write(self, job: Job, outcome: Outcome, seconds: dict[str, float]) -> None:
         """Write the record of a job and say so."""
         card = job.samples.card
         failed = outcome.error is not None
-        generated = {"data": job.samples.synthetic, "weights": self.backbone.synthetic}
+        auxiliary = job.training.samples if job.training else None
+        data = job.samples.synthetic or (auxiliary is not None and auxiliary.synthetic)
+        generated = {"data": data, "weights": self.backbone.synthetic}
         record = Record(
             id=job.cell.id,
             title=job.title,
@@ -143,6 +145,7 @@ class _Runner:
             warnings=job.samples.warnings,
             classes={} if failed else outcome.classes,
             mean={} if failed else mean_over_classes(outcome.classes.values()),
+            training=_training_report(job, self.settings.results) if not failed else None,
             run=Run(
                 seconds={name: round(value, 3) for name, value in {**seconds, **outcome.seconds}.items()},
                 batch_size=self.settings.batch_size,
@@ -155,6 +158,15 @@ class _Runner:
         write_record(self.settings.results, record)
         where = f"{job.title} on {card.title}"
         self.say(f"FAILED {where}: {record.error}" if failed else f"done   {where}: {describe(record)}")
+
+
+def _training_report(job: Job, results: Path) -> TrainingReport | None:
+    if job.training is None:
+        return None
+    path = job.training.checkpoint(results)
+    known = read_checkpoint(path)
+    same = known.model_dump(include=TrainingReport.model_fields.keys() & Checkpoint.model_fields.keys())
+    return TrainingReport(checkpoint=path.stem, **same)
 
 
 def _refuse_broken_data(data: SampleSet, settings: Settings) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import posixpath
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from benchmark.cards import Card, Layout
 from benchmark.errors import BenchError
+from benchmark.files import file_sha256
 from benchmark.layouts import BadTableError, Sample, read_layout
 from benchmark.tree import Problem, Tree, plain, relative, subfolders, walk
 
@@ -36,6 +37,7 @@ __all__ = [
     "find_directories",
     "locate",
     "read_samples",
+    "shared_image",
 ]
 
 
@@ -133,6 +135,20 @@ def count(samples: Iterable[Sample]) -> dict[str, Counts]:
         normal, anomalous = counts.get(s.class_name, (0, 0))
         counts[s.class_name] = (normal + 1 - s.label, anomalous + s.label)
     return counts
+
+
+def shared_image(one: SampleSet, other: SampleSet) -> tuple[Path, Path] | None:
+    """Return a test image of one dataset and one of the other that are the same byte for byte, or None."""
+    by_size: dict[int, list[Path]] = defaultdict(list)
+    for path in dict.fromkeys(s.path for s in one.test if s.path.is_file()):
+        by_size[path.stat().st_size].append(path)
+    for path in dict.fromkeys(s.path for s in other.test if s.path.is_file()):
+        if twins := by_size.get(path.stat().st_size):  # only files of equal size need to be read
+            digest = file_sha256(path)
+            for twin in twins:
+                if file_sha256(twin) == digest:
+                    return twin, path
+    return None
 
 
 def find_directories(card: Card, data: Path | None, path: Path | None) -> list[Path]:

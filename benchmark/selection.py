@@ -2,17 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 from pydantic import ValidationError
 
 from benchmark.cards import Card, load_cards
-from benchmark.contract import Method
+from benchmark.contract import Learner
 from benchmark.errors import BenchError
 from benchmark.files import user_cache
 from benchmark.mini.suite import SUITE_VERSION, image_count, is_suite, make_suite
+from benchmark.plan import Auxiliaries, Chosen
 from benchmark.progress import image_progress
 from benchmark.protocol import Protocol
 from benchmark.registry import all_methods, choose, literal, make_options
@@ -39,7 +40,7 @@ def select_seeds(text: str) -> list[int]:
     return list(dict.fromkeys(map(int, seeds)))
 
 
-def select_methods(names: Sequence[str], settings: Iterable[str]) -> tuple[dict[type[Method], Any], Protocol]:
+def select_methods(names: Sequence[str], settings: Iterable[str]) -> tuple[Chosen, Protocol]:
     """Return the named methods (all if none is named) with their options, and the protocol.
 
     Args:
@@ -58,7 +59,7 @@ def select_methods(names: Sequence[str], settings: Iterable[str]) -> tuple[dict[
         if not (equals and dot):
             raise BenchError(f"--set {setting!r}: say NAME.OPTION=VALUE, as in clip.temperature=0.01")
         values[choose("method", [name], [*chosen, PROTOCOL])[0]][option] = value
-    options = {known[name]: make_options(known[name], values[name]) for name in chosen}
+    options = [(known[name], make_options(known[name], values[name])) for name in chosen]
     try:
         protocol = Protocol.model_validate({key: literal(value) for key, value in values[PROTOCOL].items()})
     except ValidationError as error:
@@ -146,6 +147,33 @@ def select_datasets(
     return found, problems
 
 
+def select_auxiliaries(
+    methods: Chosen,
+    targets: Sequence[SampleSet],
+    *,
+    data: Path | None,
+    paths: Iterable[str] = (),
+    override: str = "",
+    checkpoints: Sequence[Path] = (),
+) -> Auxiliaries:
+    """Return what the methods may train on for these targets; what is not found is left out.
+
+    Raises:
+        BenchError: a name or a path option is wrong.
+    """
+    if override:
+        select_cards([override])
+    wanted = Auxiliaries(override=override or None, given=tuple(checkpoints))
+    if not any(issubclass(method, Learner) for method, _ in methods):
+        return wanted
+    found = {samples.card.name: samples for samples in targets}
+    names = dict.fromkeys(wanted.name_for(target) for target in targets)
+    if lacking := [name for name in names if name not in found]:
+        elsewhere, _ = select_datasets(lacking, data=data, paths=paths)
+        found |= {samples.card.name: samples for samples in elsewhere}
+    return replace(wanted, found={name: found[name] for name in names if name in found})
+
+
 def not_found(card: Card, data: Path | None) -> str:
     """Return where a dataset was looked for, and where it is to be had."""
     if data is None:
@@ -153,6 +181,19 @@ def not_found(card: Card, data: Path | None) -> str:
     folders = ", ".join(dict.fromkeys([card.name, *card.folders]))
     home = f"; it is to be had at {card.home}" if card.home else ""
     return f"no folder in {data} is named {folders} (case, blanks, - and _ do not count){home}"
+
+
+def no_data(data: Path | None) -> str:
+    """Say that no dataset was found, and how to name one."""
+    where = (
+        f"no dataset was found in {data}"
+        if data
+        else "no data: say where the datasets lie with --data DIR or BENCH_DATA"
+    )
+    return (
+        f"{where}.\n`bench data list` shows the 17 datasets, the folder names looked for and where each is to be had; "
+        "images of your own go by --folder DIR"
+    )
 
 
 def select_folder(directory: Path, class_name: str) -> SampleSet:

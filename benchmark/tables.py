@@ -44,7 +44,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class _Style:
+class Style:
     """How a format marks a cell."""
 
     best: str
@@ -59,9 +59,9 @@ def _escape_latex(text: str) -> str:
 
 
 STYLES = {
-    "md": _Style("**{}**", "<u>{}</u>", lambda text: text.replace("|", r"\|").replace("<", "&lt;"), "pipe"),
-    "tex": _Style(r"\textbf{{{}}}", r"\underline{{{}}}", _escape_latex, "latex_raw"),
-    "txt": _Style("{}*", "{}", str, "simple"),
+    "md": Style("**{}**", "<u>{}</u>", lambda text: text.replace("|", r"\|").replace("<", "&lt;"), "pipe"),
+    "tex": Style(r"\textbf{{{}}}", r"\underline{{{}}}", _escape_latex, "latex_raw"),
+    "txt": Style("{}*", "{}", str, "simple"),
 }
 
 
@@ -125,11 +125,11 @@ def make_tables(records: Iterable[Record]) -> list[Table]:
     for level, (heading, metrics, _) in LEVELS.items():
         rows = {
             dataset: tuple(
-                _mean_values([record.mean for record in same if record.title == column], metrics) for column in columns
+                mean_values([record.mean for record in same if record.title == column], metrics) for column in columns
             )
             for dataset, same in by_dataset.items()
         }
-        tables += _with_mean(Table(f"main_{level}", heading, metrics, columns, rows, _notes(ordered)))
+        tables += _with_mean(Table(f"main_{level}", heading, metrics, columns, rows, notes_of(ordered)))
     for dataset, same in by_dataset.items():
         for level, (heading, metrics, _) in LEVELS.items():
             classes = list(dict.fromkeys(name for record in same for name in record.classes))
@@ -137,7 +137,7 @@ def make_tables(records: Iterable[Record]) -> list[Table]:
                 name = f"{same[0].cell.dataset.name}_{level}"
                 rows = {each: _class_row(each, same, columns, metrics) for each in classes}
                 title = f"{dataset}, {heading.lower()}"
-                tables += _with_mean(Table(name, title, metrics, columns, rows, _notes(same)))
+                tables += _with_mean(Table(name, title, metrics, columns, rows, notes_of(same)))
     return tables
 
 
@@ -150,14 +150,14 @@ def _class_row(
     class_name: str, records: Sequence[Record], columns: Sequence[str], metrics: tuple[str, ...]
 ) -> tuple[Values, ...]:
     return tuple(
-        _mean_values(
+        mean_values(
             [r.classes[class_name].metrics for r in records if r.title == column and class_name in r.classes], metrics
         )
         for column in columns
     )
 
 
-def _mean_values(found: Sequence[dict[str, float | None]], metrics: tuple[str, ...]) -> Values:
+def mean_values(found: Sequence[dict[str, float | None]], metrics: tuple[str, ...]) -> Values:
     """Return the mean over seeds in percent, None where any is undefined or there is none."""
     values: list[float | None] = []
     for metric in metrics:
@@ -183,7 +183,7 @@ def _with_mean(table: Table) -> list[Table]:
     return [replace(table, rows=known)]
 
 
-def _notes(records: Sequence[Record]) -> tuple[str, ...]:
+def notes_of(records: Sequence[Record]) -> tuple[str, ...]:
     """Return what a reader of the table must know, the banner of synthetic results first."""
     notes = []
     done = [record for record in records if record.status == "done"]
@@ -192,11 +192,14 @@ def _notes(records: Sequence[Record]) -> tuple[str, ...]:
         notes.append(f"{SYNTHETIC} {kind}: not comparable with published numbers (generated: {', '.join(what)}).")
     for backbone in sorted({(r.cell.backbone.name, r.cell.backbone.sha256, r.cell.backbone.dtype) for r in done}):
         notes.append(f"Backbone {backbone[0]} (sha256 {backbone[1][:12]}…), {backbone[2]}.")
-    trained: dict[str, set[str]] = defaultdict(set)
+    trained: dict[tuple[str, str], set[str]] = defaultdict(set)
     for record in done:
         if record.cell.auxiliary is not None:
-            trained[f"{record.title}: {record.cell.auxiliary.name}"].add(record.dataset_title)
-    notes += [f"Auxiliary dataset of {name} (for {', '.join(sorted(on))})." for name, on in sorted(trained.items())]
+            trained[record.cell.auxiliary.name, record.title].add(record.dataset_title)
+    alike: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for (auxiliary, title), targets in sorted(trained.items()):
+        alike[auxiliary, ", ".join(sorted(targets))].append(title)
+    notes += [f"Auxiliary dataset of {', '.join(titles)}: {name} (for {on})." for (name, on), titles in alike.items()]
     if not trained:
         notes.append("Auxiliary dataset: none; no method here trains.")
     notes.append("AUPRO is exact (all thresholds, 8-connected regions, FPR ≤ 0.3); `aupro_200` is in results.csv.")
@@ -247,7 +250,7 @@ def summary(tables: Iterable[Table]) -> str:
     return "\n".join([*banner, "", *(render(table, "txt") for table in main), *rest])
 
 
-def _cell(cells: tuple[Values, ...], index: int, how: _Style) -> str:
+def _cell(cells: tuple[Values, ...], index: int, how: Style) -> str:
     """Return one cell `(AUROC, AP)`, each number marked against the same metric of the other columns."""
     if all(value is None for value in cells[index]):
         return "–" if how.tablefmt != "latex_raw" else "--"

@@ -1,4 +1,4 @@
-"""One forward pass of open_clip's vision transformer: its own path and, beside it, the V-V path.
+"""One forward pass of open_clip's vision transformer: its own path and, beside it, any number of DPAM paths.
 
 Differentiable and without state: the backbone runs it frozen, the training of the miniature CLIP with gradients.
 """
@@ -11,17 +11,21 @@ import torch.nn.functional as F  # noqa: N812
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor
 
+from benchmark.contract import Dpam, Layer
+
+ATTENTION_ROWS = {"qq": 0, "kk": 1, "vv": 2}  # where the projections lie in the block's stacked weights
+
 
 @dataclass
 class Tokens:
-    """Tokens (B, 1 + N, W) of chosen blocks, CLS first, before the last layer norm."""
+    """Tokens before the last layer norm."""
 
-    last: Tensor
-    """Of the last block, on the original path."""
-    original: dict[int, Tensor] = field(default_factory=dict)
-    """By block, on the original path."""
-    vv: dict[int, Tensor] = field(default_factory=dict)
-    """By block, on the V-V path."""
+    cls: Tensor
+    """CLS token of the last block (B, W)."""
+    layers: dict[Layer, Tensor] = field(default_factory=dict)
+    """All tokens (B, 1 + N, W), CLS first, of the layers asked for."""
+    cls_of: dict[int, Tensor] = field(default_factory=dict)
+    """CLS tokens (B, W) by block."""
 
 
 def run_blocks(
@@ -29,38 +33,38 @@ def run_blocks(
     images: Tensor,
     positions: Tensor,
     *,
-    original: Collection[int] = (),
-    vv: Collection[int] = (),
-    vv_from: int = 0,
+    layers: Collection[Layer] = (),
+    cls: Collection[int] = (),
 ) -> Tokens:
-    """Encode images and keep the tokens of some blocks.
+    """Encode images and keep the tokens of some layers.
 
-    Original path: `x^l = x^{l-1} + Attn(LN1 x^{l-1})`, then `+ MLP(LN2 ·)`. V-V path (AnomalyCLIP, section 3.3, as its
-    code runs it): starts as `y^{s-1} = x^{s-1}`, and each block from s on adds V-V attention of the *original* path,
-    `y^l = y^{l-1} + Proj(softmax(v vᵀ/√d) v)` with `v` of `LN1 x^{l-1}`, and no MLP.
+    Original path: `x^l = x^{l-1} + Attn(LN1 x^{l-1})`, then `+ MLP(LN2 ·)`. A DPAM path (AnomalyCLIP, section 3.3, as
+    its code runs it) starts as `y^{s-1} = x^{s-1}`, and each block from s on adds V-V attention of the *original* path,
+    `y^l = y^{l-1} + Proj(softmax(v vᵀ/√d) v)` with `v` of `LN1 x^{l-1}`, and no MLP; Q-Q and K-K likewise. With `ffn`,
+    blocks after s start anew from the original path: `y^l = u + MLP(LN2 u)`, `u = x^{l-1} + Proj(…)`.
 
     Args:
         visual: open_clip's tower.
         images: (B, 3, S, S), preprocessed.
         positions: (1 + N, W) positional embeddings for the patch grid of this size.
-        original: blocks (1 … L) whose tokens are kept on the original path.
-        vv: blocks whose tokens are kept on the V-V path; below `vv_from` these are the original tokens.
-        vv_from: s, the first block of the V-V path.
+        layers: whose tokens are kept; a DPAM layer below its first block is the original one.
+        cls: blocks whose CLS token of the original path is kept.
     """
     x = visual.conv1(images).flatten(2).transpose(1, 2)
-    cls = visual.class_embedding.to(x.dtype).expand(len(x), 1, -1)
-    x = visual.ln_pre(torch.cat([cls, x], dim=1) + positions.to(x.dtype))
-    y = x
-    tokens = Tokens(last=x)
+    start = visual.class_embedding.to(x.dtype).expand(len(x), 1, -1)
+    x = visual.ln_pre(torch.cat([start, x], dim=1) + positions.to(x.dtype))
+    paths = dict.fromkeys((layer.dpam for layer in layers if layer.dpam is not None), x)
+    tokens = Tokens(cls=x[:, 0])
     for number, block in enumerate(visual.transformer.resblocks, start=1):
-        y = y + _vv_attention(block, x) if vv and number >= vv_from else y
+        paths = {path: y if number < path.first else _dpam(block, path, number, x, y) for path, y in paths.items()}
         x = block(x)
-        y = x if number < vv_from else y
-        if number in original:
-            tokens.original[number] = x
-        if number in vv:
-            tokens.vv[number] = y
-    tokens.last = x
+        paths = {path: x if number < path.first else y for path, y in paths.items()}
+        for layer in layers:
+            if layer.block == number:
+                tokens.layers[layer] = x if layer.dpam is None else paths[layer.dpam]
+        if number in cls:
+            tokens.cls_of[number] = x[:, 0]
+    tokens.cls = x[:, 0]
     return tokens
 
 
@@ -70,11 +74,22 @@ def embed(visual: VisionTransformer, tokens: Tensor) -> Tensor:
     return embedded
 
 
-def _vv_attention(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
+def _dpam(block: ResidualAttentionBlock, path: Dpam, number: int, x: Tensor, y: Tensor) -> Tensor:
+    """Return the path's tokens after a replaced block, from x and y, the two paths' tokens before it."""
+    attended = _self_self_attention(block, path.attention, x)
+    if not path.ffn or number == path.first:
+        return y + attended
+    u = x + attended
+    fed: Tensor = u + block.mlp(block.ln_2(u))
+    return fed
+
+
+def _self_self_attention(block: ResidualAttentionBlock, attention: str, x: Tensor) -> Tensor:
     """Return `Proj(softmax(v vᵀ/√d) v)` for tokens (B, T, W), heads as in the block's own attention."""
-    attention = block.attn
-    width = attention.embed_dim
-    v = F.linear(block.ln_1(x), attention.in_proj_weight[2 * width :], attention.in_proj_bias[2 * width :])
-    heads = v.reshape(*x.shape[:2], attention.num_heads, -1).transpose(1, 2)
-    mixed: Tensor = attention.out_proj(F.scaled_dot_product_attention(heads, heads, heads).transpose(1, 2).flatten(2))
+    module = block.attn
+    width = module.embed_dim
+    rows = slice(ATTENTION_ROWS[attention] * width, (ATTENTION_ROWS[attention] + 1) * width)
+    v = F.linear(block.ln_1(x), module.in_proj_weight[rows], module.in_proj_bias[rows])
+    heads = v.reshape(*x.shape[:2], module.num_heads, -1).transpose(1, 2)
+    mixed: Tensor = module.out_proj(F.scaled_dot_product_attention(heads, heads, heads).transpose(1, 2).flatten(2))
     return mixed

@@ -2,6 +2,7 @@
 
 import hashlib
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 DEFAULT_BACKBONE = "ViT-L-14-336-quickgelu:openai"
 
-MINI_BACKBONE = "mini:v1"
+MINI_BACKBONE = "mini:v2"
 MINI_FILE = Path(__file__).parent / "mini" / "clip_mini.safetensors"
 
 # The miniature CLIP that ships with the benchmark, trained on generated pictures by benchmark.mini.train.
@@ -216,8 +217,12 @@ def weights_sha256(source: WeightsSource) -> str:
     return file_sha256(find_file(source))
 
 
-def read_state_dict(path: Path) -> "dict[str, Tensor]":
+def read_state_dict(path: Path, *, keys: Sequence[str] = ("state_dict",)) -> "dict[str, Tensor]":
     """Read a weight file: safetensors, OpenAI's TorchScript archive, or a state dict (with `weights_only=True`).
+
+    Args:
+        path: the file.
+        keys: where in a checkpoint the state dict may lie; the first that is there counts.
 
     Raises:
         BackboneError: the file is none of these, or would need unpickling of arbitrary objects.
@@ -243,7 +248,9 @@ def read_state_dict(path: Path) -> "dict[str, Tensor]":
             f"{path}: neither a TorchScript archive nor a state dict that loads without unpickling "
             f"({type(error).__name__}); convert it to safetensors where you trust it"
         ) from error
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
+    state = loaded
+    if isinstance(loaded, dict):
+        state = next((loaded[key] for key in keys if key in loaded), loaded)
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise BackboneError(f"{path}: holds no state dict of tensors")
     return {key.removeprefix("module."): value for key, value in state.items()}

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from benchmark.contract import Features, Method, Prediction, VisionSpec
-from methods.base import anomaly_probability, to_grid
+from benchmark.contract import Features, Layer, Method, Prediction, VisionSpec
+from methods.base import predict_by_text
 from methods.prompts import imagenet_templates, normal_abnormal
 
 if TYPE_CHECKING:
@@ -39,16 +39,12 @@ class _FrozenPrompts(Method):
         """Return the normal and the abnormal prompts of a class."""
 
     def vision(self) -> VisionSpec:
-        return VisionSpec(image_size=self.backbone.image_size, blocks=(self.backbone.blocks,))
+        return VisionSpec(image_size=self.backbone.image_size, layers=(Layer(self.backbone.blocks),))
 
     def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
         text = torch.stack([self._text(name) for name in class_names])
-        patches = features.patches[self.backbone.blocks]
-        temperature = self.options.temperature
-        return Prediction(
-            scores=anomaly_probability(features.image[:, None], text, temperature=temperature)[:, 0],
-            maps=to_grid(anomaly_probability(patches, text, temperature=temperature)),
-        )
+        patches = features.patches[Layer(self.backbone.blocks)]
+        return predict_by_text(features.image, patches, text, temperature=self.options.temperature)
 
     def _text(self, class_name: str) -> Tensor:
         if class_name not in self._texts:

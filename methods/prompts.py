@@ -1,10 +1,15 @@
 """Prompts of the published methods, and their embeddings."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from benchmark.backbone import Backbone
+    from benchmark.text import Prompt
 
 
 def imagenet_templates() -> tuple[Callable[[str], str], ...]:
@@ -29,3 +34,17 @@ def normal_abnormal(
 ) -> Tensor:
     """Return the pair (2, D) of unit text embeddings, normal first, each an ensemble of its prompts."""
     return torch.stack([ensemble(encode_text, normal), ensemble(encode_text, abnormal)])
+
+
+def encode_pairs(
+    backbone: "Backbone", pairs: Sequence[tuple["Prompt", "Prompt"]], *, deep: Mapping[int, Tensor] | None = None
+) -> Tensor:
+    """Return unit text embeddings (len(pairs), 2, D) of pairs of normal and abnormal prompts with learned parts.
+
+    Args:
+        backbone: whose text tower is run.
+        pairs: prompts, each of text and learned token embeddings (n, W).
+        deep: by text block, learned vectors (n, W) that replace the tokens after the start token.
+    """
+    prompts = [prompt for pair in pairs for prompt in pair]
+    return F.normalize(backbone.encode_prompts(prompts, deep=deep), dim=-1).reshape(len(pairs), 2, -1)

@@ -4,7 +4,8 @@ Three losses, all at the temperature 0.07 of the methods, on specimens drawn fro
 
 1. captions: image and caption embeddings, every caption that is true of an image being its positive;
 2. state: each image against the normal and the abnormal prompt of its name (or of "object", or of an invented name);
-3. patches: the patch embeddings of the V-V path against the same two prompts, and, weakly, those of the last block.
+3. patches: the patch embeddings of the V-V path against the same two prompts. As in real CLIP, nothing teaches the last
+   block's own tokens to localise.
 """
 
 import argparse
@@ -23,20 +24,23 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmark.backbone import PRESETS
+from benchmark.contract import Dpam, Layer
 from benchmark.mini.captions import OBJECT, caption, family_names, nonsense, pair
 from benchmark.mini.families import FAMILIES, SUITE_ONLY
 from benchmark.mini.specimens import Specimens, draw
+from benchmark.text import run_text
 from benchmark.vision import embed, run_blocks
 from benchmark.weights import MINI, MINI_FILE
 
 TEMPERATURE = 0.07
 STEPS, BATCH, EACH = 2000, 64, 100
 RATE, WARM_UP, WEIGHT_DECAY = 1e-3, 150, 0.05
-PATCH_WEIGHTS = {4: 0.3, 6: 0.3, 8: 1.0}  # of the V-V path, by block
+PATCH_WEIGHTS = {
+    Layer(block, Dpam(PRESETS["mini"].dpam_first)): weight for block, weight in ((4, 0.3), (6, 0.3), (8, 1.0))
+}
 NAMES = family_names()
 TOKENIZER = open_clip.SimpleTokenizer()
 TEXT_LENGTH = 28  # tokens; the longest caption has fewer, and one length lets the kernels be made once
-PLAIN_WEIGHT = 0.2  # of the last block's own tokens: CLIP's localise badly, but not at random
 ROOM = 0.15  # share of a patch that a defect must cover to make it fully anomalous
 
 
@@ -77,9 +81,7 @@ def encode_text(model: open_clip.CLIP, prompts: Sequence[str]) -> Tensor:
     """Return unit embeddings (len(prompts), D); only `TEXT_LENGTH` tokens are computed, the mask being causal."""
     tokens = TOKENIZER(list(prompts))[:, :TEXT_LENGTH]
     ends = tokens.argmax(dim=-1)  # the end token has the highest number
-    x = model.token_embedding(tokens) + model.positional_embedding[:TEXT_LENGTH]
-    x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:TEXT_LENGTH, :TEXT_LENGTH]))
-    return F.normalize((x[torch.arange(len(x)), ends] @ model.text_projection).float(), dim=-1)
+    return F.normalize(run_text(model, model.token_embedding(tokens), ends).float(), dim=-1)
 
 
 def losses(model: open_clip.CLIP, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -94,16 +96,13 @@ def losses(model: open_clip.CLIP, batch: Batch, rng: np.random.Generator) -> dic
     text = encode_text(model, [*captions, *(prompt for both in pairs for prompt in both)])
     said, prompts = text[: len(names)], text[len(names) :].reshape(len(names), 2, -1)
 
-    blocks = len(model.visual.transformer.resblocks)
     tokens = run_blocks(
         model.visual,
         batch.images,
         model.visual.positional_embedding,
-        original=(blocks,),
-        vv=tuple(PATCH_WEIGHTS),
-        vv_from=PRESETS["mini"].vv_from,
+        layers=PATCH_WEIGHTS.keys(),
     )
-    image = F.normalize(embed(model.visual, tokens.last[:, 0]).float(), dim=-1)
+    image = F.normalize(embed(model.visual, tokens.cls).float(), dim=-1)
     said_of = list(zip(spoken, told, batch.families, strict=True))
     true = torch.tensor(
         [
@@ -119,9 +118,9 @@ def losses(model: open_clip.CLIP, batch: Batch, rng: np.random.Generator) -> dic
 
     side = model.visual.grid_size[0]
     target = (F.adaptive_avg_pool2d(batch.masks[:, None], side).flatten(1) / ROOM).clamp(max=1)
-    patch_loss = PLAIN_WEIGHT * _patches(embed(model.visual, tokens.original[blocks][:, 1:]), prompts, target)
-    for block, weight in PATCH_WEIGHTS.items():
-        patch_loss = patch_loss + weight * _patches(embed(model.visual, tokens.vv[block][:, 1:]), prompts, target)
+    patch_loss = image.new_zeros(())
+    for layer, weight in PATCH_WEIGHTS.items():
+        patch_loss = patch_loss + weight * _patches(embed(model.visual, tokens.layers[layer][:, 1:]), prompts, target)
     right = (states.argmax(dim=1) == batch.labels).float().mean()
     return {"captions": captions_loss, "state": state_loss, "patches": patch_loss, "right": right}
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from benchmark import weights
 from benchmark.backbone import Backbone, Preprocess, load_backbone
-from benchmark.contract import VisionSpec, merge_specs
+from benchmark.contract import Dpam, Layer, VisionSpec, merge_specs
 from benchmark.files import file_sha256
 from benchmark.vision import embed, run_blocks
 from benchmark.weights import BackboneError, WeightsSource, parse_backbone
@@ -24,32 +24,82 @@ from benchmark.weights import BackboneError, WeightsSource, parse_backbone
 Golden = Callable[[str], dict[str, Tensor]]
 
 
+BLOCKS = (2, 3, 4, 6)
+
+
 @pytest.mark.parametrize("size", [70, 98])
 def test_vision_tower_matches_the_reference(golden: Golden, golden_backbone: Backbone, size: int) -> None:
     images = golden("anomalyclip_inputs")[f"images_{size}"]
     expected = golden("anomalyclip_vision")
-    features = golden_backbone.encode_images(images, VisionSpec(image_size=size, blocks=(2, 3, 4, 6)))
+    spec = VisionSpec(size, layers=tuple(Layer(block) for block in BLOCKS), cls=BLOCKS)
+    features = golden_backbone.encode_images(images, spec)
     torch.testing.assert_close(features.image, expected[f"{size}.clip.image_embed"], atol=2e-5, rtol=0)
-    for block, patches in features.patches.items():
-        torch.testing.assert_close(patches, expected[f"{size}.plain.patch_l{block}"][:, 1:], atol=2e-5, rtol=0)
+    torch.testing.assert_close(features.image_raw, expected[f"{size}.plain.image_embed"], atol=2e-5, rtol=0)
+    for block in BLOCKS:
+        tokens = expected[f"{size}.plain.patch_l{block}"]
+        torch.testing.assert_close(features.patches[Layer(block)], tokens[:, 1:], atol=2e-5, rtol=0)
+        torch.testing.assert_close(features.cls[block], tokens[:, 0], atol=2e-5, rtol=0)
     assert features.grid == size // 14
 
 
-@pytest.mark.parametrize(
-    ("size", "case", "first"), [(70, "dpam_ffn0", 3), (98, "dpam_ffn0", 3), (70, "dpamalt_ffn0", 2)]
-)
-def test_the_vv_path_matches_the_reference(
-    golden: Golden, golden_backbone: Backbone, size: int, case: str, first: int
+DPAM_CASES = [
+    (70, "dpam_ffn0", Dpam(3)),
+    (98, "dpam_ffn0", Dpam(3)),
+    (70, "dpam_ffn1", Dpam(3, ffn=True)),
+    (98, "dpam_ffn1", Dpam(3, ffn=True)),
+    (70, "dpamalt_ffn0", Dpam(2)),
+]
+
+
+@pytest.mark.parametrize(("size", "case", "path"), DPAM_CASES)
+def test_the_dpam_path_matches_the_reference(
+    golden: Golden, golden_backbone: Backbone, size: int, case: str, path: Dpam
 ) -> None:
     """The reference's DPAM_layer D replaces the last D - 1 of 6 blocks: 5 starts at block 3, 6 at block 2."""
     images, expected = golden("anomalyclip_inputs")[f"images_{size}"], golden("anomalyclip_vision")
     visual = golden_backbone.model.visual
-    tokens = run_blocks(visual, images, golden_backbone.positions(size // 14), vv=(2, 3, 4, 6), vv_from=first)
-    for block, kept in tokens.vv.items():
-        torch.testing.assert_close(embed(visual, kept), expected[f"{size}.{case}.patch_l{block}"], atol=2e-5, rtol=0)
-    torch.testing.assert_close(
-        embed(visual, tokens.last[:, 0]), expected[f"{size}.clip.image_embed"], atol=2e-5, rtol=0
+    layers = [Layer(block, path) for block in BLOCKS]
+    tokens = run_blocks(visual, images, golden_backbone.positions(size // 14), layers=layers)
+    for layer, kept in tokens.layers.items():
+        reference = expected[f"{size}.{case}.patch_l{layer.block}"]
+        torch.testing.assert_close(embed(visual, kept), reference, atol=2e-5, rtol=0)
+    torch.testing.assert_close(embed(visual, tokens.cls), expected[f"{size}.clip.image_embed"], atol=2e-5, rtol=0)
+
+
+def test_one_pass_gives_all_paths_as_passes_of_their_own_do(golden: Golden, golden_backbone: Backbone) -> None:
+    images = golden("anomalyclip_inputs")["images_70"]
+    paths = [None, Dpam(3), Dpam(2), Dpam(3, "qq"), Dpam(3, "kk"), Dpam(3, ffn=True)]
+    layers = tuple(Layer(block, path) for path in paths for block in (4, 6))
+    together = golden_backbone.encode_images(images, VisionSpec(70, layers)).patches
+    for layer in layers:
+        alone = golden_backbone.encode_images(images, VisionSpec(70, (layer,))).patches[layer]
+        assert torch.equal(together[layer], alone)
+    assert len({together[layer].sum().item() for layer in layers}) == len(layers)
+
+
+@pytest.mark.parametrize(("attention", "rows"), [("qq", 0), ("kk", 1), ("vv", 2)])
+def test_self_self_attention_is_that_of_multihead_attention_with_one_projection(
+    golden: Golden, golden_backbone: Backbone, attention: Any, rows: int
+) -> None:
+    """Oracle: torch's own attention with query, key and value projected by the same third of the weights."""
+    visual, size = golden_backbone.model.visual, 70
+    images, positions = golden("anomalyclip_inputs")["images_70"], golden_backbone.positions(size // 14)
+    before = run_blocks(visual, images, positions, layers=[Layer(5)]).layers[Layer(5)]
+    last = Layer(6, Dpam(6, attention))
+    block = visual.transformer.resblocks[5]
+    own = nn.MultiheadAttention(block.attn.embed_dim, block.attn.num_heads, batch_first=True)
+    state = block.attn.state_dict()
+    own.load_state_dict(
+        state | {key: state[key].chunk(3)[rows].repeat(3, *[1] * (state[key].dim() - 1)) for key in QKV}
     )
+    x = block.ln_1(before)
+    with torch.no_grad():
+        expected = before + own(x, x, x, need_weights=False)[0]
+    ours = run_blocks(visual, images, positions, layers=[last]).layers[last]
+    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=0)
+
+
+QKV = ("in_proj_weight", "in_proj_bias")
 
 
 @pytest.mark.parametrize("size", [70, 98])
@@ -86,8 +136,9 @@ def test_encode_text_matches_the_reference(golden: Golden, golden_backbone: Back
 
 
 def test_a_block_that_does_not_exist_is_refused(golden_backbone: Backbone) -> None:
-    with pytest.raises(BackboneError, match="blocks 1 to 6"):
-        golden_backbone.encode_images(torch.zeros(1, 3, 70, 70), VisionSpec(image_size=70, blocks=(7,)))
+    for wrong in (VisionSpec(70, (Layer(7),)), VisionSpec(70, cls=(7,)), VisionSpec(70, (Layer(6, Dpam(0)),))):
+        with pytest.raises(BackboneError, match="blocks 1 to 6"):
+            golden_backbone.encode_images(torch.zeros(1, 3, 70, 70), wrong)
 
 
 def test_nothing_requires_grad(tiny: Backbone) -> None:
@@ -102,8 +153,9 @@ def test_preprocess_is_bicubic_to_a_square_and_clip_normalised() -> None:
 
 
 def test_specs_merge_into_one_pass_per_image_size() -> None:
-    merged = merge_specs([VisionSpec(518, (24,)), VisionSpec(240, (12,)), VisionSpec(518, (6, 24))])
-    assert merged == [VisionSpec(518, (6, 24)), VisionSpec(240, (12,))]
+    last, vv = Layer(24), Layer(24, Dpam(6))
+    merged = merge_specs([VisionSpec(518, (last,)), VisionSpec(240, (Layer(12),)), VisionSpec(518, (vv, last), (6,))])
+    assert merged == [VisionSpec(518, (last, vv), (6,)), VisionSpec(240, (Layer(12),))]
 
 
 # --- where weights come from ---
@@ -126,7 +178,7 @@ def test_random_weights_depend_on_the_seed_alone(tiny: Backbone) -> None:
         ("ViT-B-16:openai", False),
         ("ViT-B-16=w.pt", False),
         ("ViT-B-16:random", True),
-        ("mini:v1", True),
+        ("mini:v2", True),
         ("mini=w", True),
     ],
 )

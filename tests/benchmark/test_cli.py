@@ -7,13 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
-from benchmark import cli, selection, weights
+from benchmark import cli, weights
 from benchmark.mini import suite
 from benchmark.records import read_records
 
 Bench = Callable[..., tuple[int, str, str]]
 TINY = ["--backbone", "tiny:random", "--workers", "0", "--device", "cpu"]
+FROZEN = ["--methods", "clip,clip_ac"]
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def test_help_teaches_and_imports_nothing_heavy() -> None:
         (["run"], "say what to run"),
         (["run", "--all", "--methods", "clip"], "leave it out"),
         (["run", "--all", "--data", "/no/such/place"], "is not a directory"),
-        (["run", "--methods", "clop", "--datasets", "mvtec"], "did you mean clip"),
+        (["run", "--methods", "clop", "--datasets", "mvtec"], "did you mean coop or clip"),
         (["run", "--datasets", "mvtek"], "did you mean mvtec"),
         (["run", "--datasets", "mvtec", "--seeds", "one"], "--seeds"),
         (["run", "--all", "--data-path", "mvtec"], "NAME=DIR"),
@@ -54,6 +56,12 @@ def test_help_teaches_and_imports_nothing_heavy() -> None:
         (["run", "--all", "--set", "clip.temperatur=1"], "did you mean temperature"),
         (["run", "--all", "--set", "clip.temperature=warm"], "clip.temperature"),
         (["run", "--all", "--set", "protocol.mask_gt1=true"], "mask_gt1"),
+        (["run", "--all", "--auxiliary", "mvtek"], "did you mean mvtec"),
+        (["run", "--methods", "coop", "--checkpoint", "no-such.json"], "no-such.json"),
+        (["train", "--methods", "clip"], "nothing to train"),
+        (["ablate", "clip"], "clip declares no ablations"),
+        (["ablate", "anomalyclip", "--only", "module"], "did you mean modules"),
+        (["import-checkpoint", "no-such.pth", "--auxiliary", "mvtec", "--backbone", "tiny:random"], "no-such.pth"),
         (["tables", "--results", "no-such-results"], "no records"),
         (["data", "check"], "--data DIR"),
     ],
@@ -68,21 +76,25 @@ def test_mistakes_are_answered_with_the_way_out(bench: Bench, arguments: list[st
 def test_without_data_a_miniature_of_all_datasets_is_run_and_says_so(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two classes of the suite stand for all of it."""
-    some = [
-        shot for shot in suite.shots() if (shot.dataset, shot.class_name) in (("mvtec", "screw"), ("headct", "brain"))
-    ]
-    labels = {name: text for name, text in suite.texts().items() if name.endswith("labels.csv")}
+    """Three classes of the suite stand for all of it."""
+    kept = (("mvtec", "screw"), ("visa", "candle"), ("headct", "brain"))
+    some = [shot for shot in suite.shots() if (shot.dataset, shot.class_name) in kept]
+    tables = {name: text for name, text in suite.texts().items() if name.endswith(("labels.csv", "1cls.csv"))}
+    for name in [name for name in tables if name.endswith("1cls.csv")]:
+        header, *rows = tables[name].splitlines(keepends=True)
+        tables[name] = "".join([header, *(row for row in rows if row.startswith("candle"))])
     monkeypatch.setattr(suite, "shots", lambda: some)
-    monkeypatch.setattr(suite, "texts", lambda: labels)
-    monkeypatch.setattr(selection, "user_cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(suite, "texts", lambda: tables)
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     arguments = ["run", "--all", "--results", tmp_path / "r", "--workers", "0", "--device", "cpu"]
+    arguments += ["--set", "coop.epochs=2", "--set", "anomalyclip.epochs=1", "--set", "genclip.epochs=1"]
     code, out, err = bench(*arguments)
     assert code == 0
+    assert err.count("\ntrained") == 6  # three methods on two auxiliary datasets
     assert "no data given: running on the mini suite" in err
     assert out.startswith("SYNTHETIC MINIATURE: not comparable with published numbers")
-    assert "mini:v1" in out
-    assert all(name in out for name in ("MVTec AD", "HeadCT", "CLIP-AC"))
+    assert weights.MINI_BACKBONE in out
+    assert all(name in out for name in ("MVTec AD", "HeadCT", "CLIP-AC", "CoOp", "AnomalyCLIP", "GenCLIP"))
     assert "differ from the expected" not in out  # published counts say nothing about miniatures
     records, _ = read_records(tmp_path / "r")
     assert {record.synthetic for record in records} == {("data", "weights")}
@@ -136,7 +148,7 @@ def test_a_named_dataset_that_is_not_there_says_what_was_looked_for(bench: Bench
 
 def test_a_folder_run_from_images_to_tables(bench: Bench, parts: Path, tmp_path: Path) -> None:
     results = tmp_path / "results"
-    arguments = ["run", "--folder", parts, "--folder-class", "metal nut", "--results", results, *TINY]
+    arguments = ["run", *FROZEN, "--folder", parts, "--folder-class", "metal nut", "--results", results, *TINY]
     code, out, _ = bench(*arguments, "--dry-run")
     assert code == 0
     assert out.count("to do  clip") == 2
@@ -170,18 +182,25 @@ def test_options_and_quirks_are_recorded_and_shown(bench: Bench, parts: Path, tm
 
 def test_a_failed_cell_gives_exit_code_1_and_its_cause(bench: Bench, parts: Path, tmp_path: Path) -> None:
     (parts / "normal/001.png").write_bytes(b"")
-    code, out, err = bench("run", "--folder", parts, "--results", tmp_path / "r", *TINY)
+    code, out, err = bench("run", *FROZEN, "--folder", parts, "--results", tmp_path / "r", *TINY)
     assert code == 1
     assert "001.png" in err
     assert "2 of 2 cells failed" in err
-    code, out, _ = bench("run", "--folder", parts, "--results", tmp_path / "r", *TINY, "--on-error", "skip")
+    code, out, _ = bench("run", *FROZEN, "--folder", parts, "--results", tmp_path / "r", *TINY, "--on-error", "skip")
     assert code == 0
     assert "left out" in out
 
 
 def test_methods_lists_options_papers_and_quirks(bench: Bench) -> None:
     _, out, _ = bench("methods")
-    for part in ("clip_ac", "clip.temperature = 0.07", "Zhou et al.", "protocol.mask_gt0 = False", "on nothing"):
+    for part in (
+        "clip_ac",
+        "clip.temperature = 0.07",
+        "Zhou et al.",
+        "protocol.mask_gt0 = False",
+        "on nothing",
+        "on the auxiliary",
+    ):
         assert part in out
 
 
@@ -206,3 +225,82 @@ def test_records_are_plain_json(bench: Bench, parts: Path, tmp_path: Path) -> No
     bench("run", "--methods", "clip", "--folder", parts, "--results", tmp_path / "r", *TINY)
     (path,) = (tmp_path / "r/records").glob("*.json")
     assert path.stem == json.loads(path.read_text(encoding="utf-8"))["id"]
+
+
+@pytest.fixture
+def two_datasets(parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """BTAD with one product, and MVTec AD with one class to train on."""
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    images = [path.read_bytes() for path in sorted((parts / "normal").iterdir())]
+    broken = [path.read_bytes() for path in sorted((parts / "abnormal").iterdir())]
+    masks = [path.read_bytes() for path in sorted((parts / "masks/abnormal").iterdir())]
+    root = tmp_path / "data"
+    places = {
+        "mvtec/screw/test/good/{}.png": images[:3],
+        "mvtec/screw/test/bent/{}.png": broken[:3],
+        "mvtec/screw/ground_truth/bent/{}_mask.png": masks[:3],
+        "btad/01/test/ok/{}.png": images[3:],
+        "btad/01/test/ko/{}.png": broken[3:],
+        "btad/01/ground_truth/ko/{}.png": masks[3:],
+    }
+    for pattern, contents in places.items():
+        for index, content in enumerate(contents):
+            path = root / pattern.format(f"{index:03d}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    return root
+
+
+def test_train_alone_makes_what_a_run_then_uses(bench: Bench, two_datasets: Path, tmp_path: Path) -> None:
+    common = ["--data", two_datasets, "--results", tmp_path / "r", *TINY, "--set", "anomalyclip.epochs=1"]
+    code, out, err = bench("train", "--methods", "anomalyclip", *common)
+    assert code == 0
+    assert Path(out.strip()).is_file()
+    assert "trained AnomalyCLIP on MVTec AD: 6 images" in err
+    code, out, err = bench("run", "--methods", "anomalyclip", "--datasets", "btad", *common, "--dry-run")
+    assert "1 cells, 1 to do, 0 to train first" in err
+    code, out, err = bench("run", "--methods", "anomalyclip", "--datasets", "btad", *common)
+    assert code == 0
+    assert "Auxiliary dataset of AnomalyCLIP (epochs=1): mvtec (for BTAD)" in out
+    assert "\ntrained" not in err
+
+
+def test_a_run_leaves_out_what_it_would_train_on_and_names_what_is_lacking(
+    bench: Bench, two_datasets: Path, tmp_path: Path
+) -> None:
+    common = ["--data", two_datasets, "--results", tmp_path / "r", *TINY]
+    fast = ["--set", "coop.epochs=1", "--methods", "clip,coop"]
+    code, _, err = bench("run", *fast, "--datasets", "btad,mvtec", "--auxiliary", "mvtec", *common)
+    assert code == 0
+    assert "left out: CoOp on MVTec AD: it would be trained on MVTec AD itself" in err
+    assert len(read_records(tmp_path / "r")[0]) == 3
+    code, _, err = bench("run", *fast, "--datasets", "btad,mvtec", *common)
+    assert code == 1
+    assert "FAILED CoOp on MVTec AD: it trains on visa, which was not found" in err
+
+
+def test_ablate_runs_each_variant_once_and_prints_the_change(bench: Bench, two_datasets: Path, tmp_path: Path) -> None:
+    arguments = ["ablate", "anomalyclip", "--only", "losses,attention", "--datasets", "btad", "--data", two_datasets]
+    arguments += ["--results", tmp_path / "r", *TINY, "--set", "anomalyclip.epochs=1"]
+    code, out, err = bench(*arguments)
+    assert code == 0
+    assert "7 cells, 7 to do, 7 to train first" in err  # 3 + 5 rows share their default
+    assert "AnomalyCLIP: Global and local optimisation, pixel level (AUROC, AUPRO), %" in out
+    assert out.count("default") == 4  # two ablations at two levels
+    code, again, err = bench(*arguments)
+    assert (code, again) == (0, out)
+    assert "7 cells, 0 to do" in err
+    written = {path.name for path in (tmp_path / "r/tables/ablations").iterdir()}
+    assert written == {
+        f"anomalyclip_{name}.{kind}" for name in ("losses", "attention") for kind in ("md", "tex", "csv")
+    }
+
+
+def test_import_checkpoint_prints_where_it_lies(bench: Bench, tmp_path: Path) -> None:
+    state = {"ctx_pos": torch.zeros(1, 1, 6, 64), "ctx_neg": torch.zeros(1, 1, 6, 64)}
+    torch.save({"prompt_learner": state}, tmp_path / "c.pth")
+    arguments = ["import-checkpoint", tmp_path / "c.pth", "--auxiliary", "visa", "--backbone", "tiny:random"]
+    code, out, err = bench(*arguments, "--results", tmp_path / "r")
+    assert code == 0
+    assert Path(out.strip()).is_file()
+    assert "--set anomalyclip.context=6 --set anomalyclip.deep_depth=1" in err

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.backbone import PRESETS, load_backbone
-from benchmark.contract import VisionSpec
+from benchmark.backbone import load_backbone
+from benchmark.contract import Layer, VisionSpec
 from benchmark.metrics import ImageMetrics
 from benchmark.mini.captions import ABNORMAL, NORMAL, family_names, nonsense, pair
 from benchmark.mini.families import FAMILIES, SUITE_ONLY, TRAINING_ONLY
@@ -29,7 +29,7 @@ def test_the_shipped_weights_are_small_synthetic_and_fit() -> None:
     assert MINI_FILE.stat().st_size <= 16e6
     assert backbone.synthetic
     assert (backbone.image_size, backbone.blocks) == (112, 8)
-    assert PRESETS["mini"].feature_blocks[-1] == backbone.blocks
+    assert (backbone.feature_blocks, backbone.dpam_first) == ((2, 4, 6, 8), 3)
 
 
 def test_the_shipped_weights_tell_damaged_from_normal(specimens: Specimens) -> None:
@@ -39,7 +39,7 @@ def test_the_shipped_weights_tell_damaged_from_normal(specimens: Specimens) -> N
     mean, std = (torch.tensor(v)[:, None, None] for v in ((0.4815, 0.4578, 0.4082), (0.2686, 0.2613, 0.2758)))
     for label, images in enumerate((specimens.normal, specimens.damaged)):
         x = (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255 - mean) / std
-        features = backbone.encode_images(x, VisionSpec(112, (8,)))
+        features = backbone.encode_images(x, VisionSpec(112, (Layer(8),)))
         for score in clip.predict(features, ["object"] * len(images)).scores.tolist():
             metrics.update(score, label)
     auroc = metrics.compute()["image_auroc"]

@@ -24,8 +24,8 @@ from benchmark.contract import Features, Method, NoOptions, Prediction, VisionSp
 from benchmark.plan import Job, missing, plan
 from benchmark.protocol import Protocol
 from benchmark.records import Record, RecordError, is_done, path_of, read_record, read_records
-from benchmark.run import Settings
 from benchmark.selection import select_folder
+from benchmark.settings import Settings
 from benchmark.tables import make_tables, render
 from benchmark.weights import parse_backbone
 from methods.clip import Clip, ClipAC, ClipOptions
@@ -34,9 +34,9 @@ from methods.clip import Clip, ClipAC, ClipOptions
 def jobs_of(
     parts: Path, backbone: Backbone, methods: dict[type[Method], Any] | None = None, **protocol: Any
 ) -> list[Job]:
-    chosen = methods or {Clip: ClipOptions(), ClipAC: ClipOptions()}
+    chosen = list((methods or {Clip: ClipOptions(), ClipAC: ClipOptions()}).items())
     data = [select_folder(parts, "metal nut")]
-    return plan(chosen, data, seeds=[0], backbone=identity(backbone), protocol=Protocol(**protocol))
+    return plan(chosen, data, seeds=[0], backbone=identity(backbone), protocol=Protocol(**protocol)).jobs
 
 
 def identity(backbone: Backbone) -> BackboneId:
@@ -212,6 +212,7 @@ def test_the_cell_id_changes_with_what_changes_numbers_and_with_nothing_else(par
         base.model_copy(update={"method_version": 2}),
         base.model_copy(update={"metrics_version": 99}),
         base.model_copy(update={"auxiliary": base.dataset}),
+        base.model_copy(update={"checkpoint": "1" * 64}),
         base.model_copy(update={"backbone": base.backbone.model_copy(update={"dtype": "bfloat16"})}),
         base.model_copy(update={"backbone": base.backbone.model_copy(update={"sha256": "1" * 64})}),
         base.model_copy(update={"backbone": base.backbone.model_copy(update={"architecture": "other"})}),
@@ -224,8 +225,14 @@ def test_the_cell_id_changes_with_what_changes_numbers_and_with_nothing_else(par
 def test_the_class_name_changes_the_cell(parts: Path, tiny: Backbone) -> None:
     cells = [
         plan(
-            {Clip: ClipOptions()}, [select_folder(parts, name)], seeds=[0], backbone=identity(tiny), protocol=Protocol()
-        )[0].cell
+            [(Clip, ClipOptions())],
+            [select_folder(parts, name)],
+            seeds=[0],
+            backbone=identity(tiny),
+            protocol=Protocol(),
+        )
+        .jobs[0]
+        .cell
         for name in ("metal nut", "bottle")
     ]
     assert cells[0].id != cells[1].id
@@ -236,8 +243,8 @@ def test_methods_without_chance_run_once_whatever_the_seeds(parts: Path, tiny: B
         name, stochastic = "chance", True
 
     data = [select_folder(parts, "x")]
-    methods: dict[type[Method], Any] = {Clip: ClipOptions(), Chance: ClipOptions()}
-    jobs = plan(methods, data, seeds=[3, 4], backbone=identity(tiny), protocol=Protocol())
+    methods: list[tuple[type[Method], Any]] = [(Clip, ClipOptions()), (Chance, ClipOptions())]
+    jobs = plan(methods, data, seeds=[3, 4], backbone=identity(tiny), protocol=Protocol()).jobs
     assert [(job.method.name, job.cell.seed) for job in jobs] == [("clip", 0), ("chance", 3), ("chance", 4)]
 
 
@@ -296,7 +303,7 @@ def test_a_damaged_record_is_reported_and_its_cell_done_again(
     assert [numbers(record) for record in again] == [numbers(record) for record in expected]
 
 
-ARGUMENTS = ["run", "--all", "--backbone", "tiny:random", "--workers", "0", "--batch-size", "4"]
+ARGUMENTS = ["run", "--methods", "clip,clip_ac", "--backbone", "tiny:random", "--workers", "0", "--batch-size", "4"]
 BENCH = "from benchmark.cli import main; main()"
 STUCK_IN_THE_SECOND_DATASET = """
 import pathlib, sys, time

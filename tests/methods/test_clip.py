@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmark.backbone import Backbone
-from benchmark.contract import Prediction, VisionSpec
+from benchmark.contract import Layer, Prediction, VisionSpec
 from benchmark.evaluate import at_evaluation_size
 from methods.base import anomaly_probability, to_grid
 from methods.clip import Clip, ClipAC, ClipOptions
@@ -16,18 +16,19 @@ from methods.prompts import imagenet_templates, normal_abnormal
 
 Golden = Callable[[str], dict[str, Tensor]]
 CLASSES = ("metal_nut", "candle")
+LAYERS = tuple(Layer(block) for block in (2, 3, 4, 6))
 
 
 @pytest.mark.parametrize("size", [70, 98])
 @pytest.mark.parametrize("name", CLASSES)
 def test_probabilities_match_the_reference(golden: Golden, golden_backbone: Backbone, size: int, name: str) -> None:
     arrays, images = golden("clip_prompt_ensemble"), golden("anomalyclip_inputs")[f"images_{size}"]
-    features = golden_backbone.encode_images(images, VisionSpec(size, (2, 3, 4, 6)))
+    features = golden_backbone.encode_images(images, VisionSpec(size, LAYERS))
     text = arrays[f"{name}.text_features"].expand(3, 2, -1)
     image = anomaly_probability(features.image[:, None], text, temperature=0.07)[:, 0]
     torch.testing.assert_close(image, arrays[f"{name}.{size}.image_prob_lnpost"], atol=1e-5, rtol=0)
-    for block, patches in features.patches.items():
-        expected = arrays[f"{name}.{size}.similarity_l{block}"][:, 1:, 1]
+    for layer, patches in features.patches.items():
+        expected = arrays[f"{name}.{size}.similarity_l{layer.block}"][:, 1:, 1]
         torch.testing.assert_close(anomaly_probability(patches, text, temperature=0.07), expected, atol=1e-5, rtol=0)
 
 
@@ -36,7 +37,7 @@ def test_maps_at_the_evaluation_size_match_the_reference(
     golden: Golden, golden_backbone: Backbone, smoothing: float
 ) -> None:
     arrays, images = golden("clip_prompt_ensemble"), golden("anomalyclip_inputs")["images_70"]
-    patches = golden_backbone.encode_images(images, VisionSpec(70, (6,))).patches[6]
+    patches = golden_backbone.encode_images(images, VisionSpec(70, (Layer(6),))).patches[Layer(6)]
     text = arrays["metal_nut.text_features"].expand(3, 2, -1)
     maps = to_grid(anomaly_probability(patches, text, temperature=0.07))
     _, resized = at_evaluation_size(Prediction(maps.amax((1, 2)), maps), image_size=70, smoothing=smoothing)

@@ -1,0 +1,83 @@
+"""The commands `bench data …`: which datasets there are, what was found, and whether it is whole."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark.cli.options import DataPaths, DataRoot, FolderPath, fail, say
+
+if TYPE_CHECKING:
+    from benchmark.samples import SampleSet
+
+app = typer.Typer(no_args_is_help=True, help="See which datasets there are, and check those you have.")
+
+
+@app.command("list")
+def list_command(*, data: DataRoot = None, data_path: DataPaths = None) -> None:
+    """List the datasets: classes, domain, levels, licence, and where each was found or is looked for."""
+    from benchmark import selection
+    from benchmark.samples import find_directories
+
+    cards = selection.select_cards([])
+    given = selection.parse_paths(data_path or [], [card.name for card in cards])
+    for card in cards:
+        places = find_directories(card, data, given.get(card.name))
+        print(f"{card.name}  ({card.title}, card version {card.version})")
+        print(f"  {card.domain}, {len(card.classes)} classes, metrics at {' and '.join(card.levels)} level")
+        print(f"  licence: {card.licence}")
+        print(f"  home:    {card.home or 'none'}")
+        if places:
+            print(f"  found:   {', '.join(map(str, places))}")
+        else:
+            print(f"  not found; looked for folders {', '.join(dict.fromkeys([card.name, *card.folders]))}")
+
+
+@app.command("check")
+def check_command(
+    names: Annotated[list[str] | None, typer.Argument(help="Datasets; default all found.")] = None,
+    *,
+    data: DataRoot = None,
+    data_path: DataPaths = None,
+    folder: FolderPath = None,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that read images.")] = 2,
+) -> None:
+    """Read every image and mask, and compare with the card.
+
+    Per class and defect: normal and anomalous images and masks found, differences from the card's counts, unreadable
+    images, unpaired or wrong-sized masks, identical images under several names. Exit code 1 if a dataset is broken.
+    """
+    from benchmark import selection
+    from benchmark.check import check_dataset, render
+    from benchmark.progress import image_progress
+
+    folders = [] if folder is None else [selection.select_folder(folder, "object")]
+    found: list[SampleSet] = []
+    problems: list[str] = []
+    if names or folder is None:
+        found, problems = selection.select_datasets(names or [], data=data, paths=data_path or [])
+    found += folders
+    broken = bool(problems)
+    for problem in problems:
+        say(f"FAILED {problem}")
+    if not found and not problems:
+        fail(selection.no_data(data))
+    for samples in found:
+        with image_progress(samples.card.title, len(samples.samples)) as progress:
+            report = check_dataset(samples, workers=workers, progress=progress)
+        print(render(report))
+        broken = broken or report.broken
+    sys.exit(1 if broken else 0)
+
+
+@app.command("mini")
+def mini_command(directory: Annotated[Path, typer.Argument(help="A new or empty folder, or an older suite.")]) -> None:
+    """Make the mini suite: generated miniatures of the 17 datasets, in the layouts of the real ones (27 MB).
+
+    The same pictures on every machine. `bench run --all --data DIRECTORY` runs on it, as `bench run --all` does.
+    """
+    from benchmark.selection import write_mini_suite
+
+    write_mini_suite(directory)
+    say(f"written to {directory}")

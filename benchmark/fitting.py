@@ -1,0 +1,146 @@
+"""Seeing to it that trainings are done: what is missing, encoded once for all of them, a checkpoint each."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from benchmark.backbone import Backbone
+from benchmark.checkpoints import (
+    PARTIAL,
+    CheckpointError,
+    checkpoint_path,
+    is_trained,
+    read_tensors,
+    write_checkpoint,
+)
+from benchmark.contract import Learner, Method, VisionSpec, merge_specs
+from benchmark.features import AuxiliaryFeatures, auxiliary_features
+from benchmark.plan import Training
+from benchmark.progress import image_progress
+from benchmark.samples import SampleSet
+from benchmark.settings import Settings
+from benchmark.training import train
+
+Say = Callable[[str], None]
+
+
+def untrained(trainings: Iterable[Training], results: Path) -> list[Training]:
+    """Return the trainings without a checkpoint, each once, those on one dataset side by side."""
+    distinct = {training.id.id: training for training in trainings if training.given is None}
+    ordered = sorted(distinct.values(), key=lambda training: training.id.auxiliary.name)
+    return [training for training in ordered if not is_trained(results, training.id)]
+
+
+def ensure_trained(
+    trainings: Iterable[Training], backbone: Backbone, settings: Settings, *, say: Say
+) -> dict[str, Exception]:
+    """Run the trainings that have no checkpoint yet; those on one dataset share one pass over its images.
+
+    Returns:
+        By id, the trainings that failed, with the reason. The others have a checkpoint.
+    """
+    failed: dict[str, Exception] = {}
+    todo = untrained(trainings, settings.results)
+    for _, group in itertools.groupby(todo, key=lambda training: training.id.auxiliary):
+        together = list(group)
+        data = together[0].samples
+        assert data is not None  # trainings with a given checkpoint are not missing
+        built: list[tuple[Training, Learner]] = []
+        for training in together:
+            try:
+                _refuse_unfit(training, data)
+                method = training.method(backbone, training.options, seed=training.id.seed)
+                method.vision()
+            except Exception as error:  # a method's own code may raise anything
+                failed[training.id.id] = error
+            else:
+                built.append((training, method))
+        for spec in merge_specs(method.vision() for _, method in built):
+            sharing = [(t, method) for t, method in built if method.vision().image_size == spec.image_size]
+            try:
+                _encode(data, spec, sharing[0][0], backbone, settings)
+            except Exception as error:  # a broken image, a full disk, out of memory, …: other datasets go on
+                failed |= {training.id.id: error for training, _ in sharing}
+                continue
+            for training, method in sharing:
+                try:
+                    with settings.lock(training.id.id):
+                        if not is_trained(settings.results, training.id):  # another process may have done it
+                            _train(training, method, data, backbone, settings, say=say)
+                except Exception as error:  # a method's own code may raise anything
+                    failed[training.id.id] = error
+    for training in todo:
+        if training.id.id in failed:
+            reason = failed[training.id.id]
+            say(f"FAILED training {training.method.title} on {training.id.auxiliary.name}: {reason}")
+    return failed
+
+
+def _refuse_unfit(training: Training, data: SampleSet) -> None:
+    if training.method.needs_masks and not data.has_masks:
+        raise CheckpointError(
+            f"{training.method.title} needs masks to train, and {data.card.title} has none; choose another --auxiliary"
+        )
+
+
+def _encode(
+    data: SampleSet, spec: VisionSpec, training: Training, backbone: Backbone, settings: Settings
+) -> AuxiliaryFeatures:
+    with image_progress(f"encoding {data.card.title}", len(data.test)) as progress:
+        return auxiliary_features(
+            data,
+            backbone,
+            spec,
+            training.id.protocol,
+            settings.cache,
+            batch_size=settings.batch_size,
+            workers=settings.workers,
+            skip_broken=settings.on_error == "skip",
+            progress=progress,
+        )
+
+
+def _train(
+    training: Training, method: Learner, data: SampleSet, backbone: Backbone, settings: Settings, *, say: Say
+) -> None:
+    features = _encode(data, method.vision(), training, backbone, settings)  # all of it is in the cache by now
+    path = checkpoint_path(settings.results, training.id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    title = f"training {method.title} on {data.card.title}"
+    start = time.perf_counter()
+    with image_progress(title, len(features) * training.options.epochs) as progress:
+        curve = train(method, features, partial=path.with_suffix(PARTIAL), progress=progress)
+    seconds = time.perf_counter() - start
+    write_checkpoint(
+        path,
+        method.learned.state_dict(),
+        training=training.id,
+        origin="trained",
+        source=data.card.title,
+        images=len(features),
+        skipped=tuple(features.skipped),
+        curve=tuple(curve),
+        seconds=round(seconds, 3),
+    )
+    loss = f"loss {curve[0]['total']:.3f} → {curve[-1]['total']:.3f}" if curve else "no epoch"
+    say(f"trained {method.title} on {data.card.title}: {len(features)} images, {loss}, {seconds:.1f} s")
+
+
+def build_method(
+    method: type[Method], backbone: Backbone, options: Any, *, seed: int, checkpoint: Path | None
+) -> Method:
+    """Return a method that is ready to predict, with what it learned.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read, or is none of this method.
+    """
+    built = method(backbone, options, seed=seed)
+    if isinstance(built, Learner) and checkpoint is not None:
+        try:
+            built.learned.load_state_dict(read_tensors(checkpoint))
+        except RuntimeError as error:
+            first = str(error).split("\n")[1].strip() if "\n" in str(error) else str(error)
+            raise CheckpointError(f"{checkpoint}: does not fit {method.title}: {first}") from error
+    return built

@@ -1,0 +1,219 @@
+"""AnomalyCLIP (Zhou et al., ICLR 2024): object-agnostic prompts learned on images and maps, and the DPAM path."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.contract import (
+    Ablation,
+    Dpam,
+    Features,
+    Layer,
+    Learner,
+    Prediction,
+    TrainingBatch,
+    VisionSpec,
+)
+from methods.base import anomaly_probability, learned_tokens, to_grid
+from methods.losses import image_cross_entropy, map_losses
+from methods.prompts import encode_pairs
+
+if TYPE_CHECKING:
+    from benchmark.backbone import Backbone
+
+
+_PLAIN = {"attention": "original", "deep_depth": 1}
+
+ABLATIONS = (
+    Ablation(
+        "modules",
+        "Module ablation (T1 DPAM, T2 object-agnostic prompts, T3 deep text prompts, T4 four layers)",
+        {
+            "base": {**_PLAIN, "word": ""},
+            "+T1": {"deep_depth": 1, "word": ""},
+            "+T2": {"deep_depth": 1},
+            "+T3": {},
+            "+T4": {"feature_layers": "four"},
+        },
+    ),
+    Ablation(
+        "losses",
+        "Global and local optimisation",
+        {
+            "global": {"local_loss": False},
+            "local": {"global_loss": False},
+            "global + local": {},
+        },
+    ),
+    Ablation(
+        "attention",
+        "Attention of the DPAM path",
+        {
+            "CLIP's own": {"attention": "original"},
+            "Q-Q": {"attention": "qq"},
+            "K-K": {"attention": "kk"},
+            "V-V": {},
+            "V-V with MLP": {"ffn": True},
+        },
+    ),
+    Ablation("context", "Length E of the learned context", {f"E = {n}": {"context": n} for n in (8, 10, 12, 14, 16)}),
+    Ablation("depth", "Depth M of the deep text prompts", {f"M = {n}": {"deep_depth": n} for n in (5, 7, 9, 11)}),
+    Ablation("tokens", "Length N of the deep text prompts", {f"N = {n}": {"deep_tokens": n} for n in (2, 3, 4, 5, 6)}),
+    Ablation(
+        "words",
+        "Words of the prompt template",
+        {
+            "object / damaged object": {},
+            "class name": {"word": ""},
+            "item": {"word": "item"},
+            "thing": {"word": "thing"},
+            "object / anomalous object": {"abnormal_word": "anomalous"},
+            "object / object": {"abnormal_word": ""},
+        },
+    ),
+    Ablation("layers", "Layers whose patches are scored", {"last": {}, "four": {"feature_layers": "four"}}),
+    Ablation(
+        "resolution",
+        "Side of the input, relative to the backbone's",
+        {f"× {scale}": {"image_scale": scale} for scale in (0.5, 0.75, 1.0, 1.25)},
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AnomalyClipOptions:
+    """Hyper-parameters of AnomalyCLIP; the defaults are those of its published scripts."""
+
+    context: int = 12
+    """E, learned vectors before the class word of each prompt."""
+    deep_depth: int = 9
+    """M: the text blocks 2 … M get learned tokens of their own; 1 for none."""
+    deep_tokens: int = 4
+    """N, learned tokens of such a block."""
+    word: str = "object"
+    """What stands in place of the class name; empty for the class name itself (not object-agnostic)."""
+    abnormal_word: str = "damaged"
+    """What the abnormal prompt says before it."""
+    attention: Literal["vv", "qq", "kk", "original"] = "vv"
+    """Path of the patch tokens: DPAM with V-V, Q-Q or K-K attention, or CLIP's own."""
+    first_block: int | None = None
+    """First block of the DPAM path; None for the backbone's (6 of 24: the reference's "20" counts from the top)."""
+    ffn: bool = False
+    """The DPAM path runs the MLPs too."""
+    feature_layers: Literal["last", "four"] | tuple[int, ...] = "last"
+    """Quirk: the published scripts score the last block, the paper writes four, a quarter of the tower apart."""
+    global_ln_post: bool = False
+    """Quirk: the published code projects the CLS token without CLIP's last layer norm."""
+    deep_prompt_half: bool = False
+    """Quirk: the published code rounds the deep prompts to float16 in the forward pass."""
+    global_loss: bool = True
+    """Train on image labels."""
+    local_loss: bool = True
+    """Train on masks."""
+    local_weight: float = 4.0
+    image_scale: float = 1.0
+    """Side of the input relative to the backbone's, rounded to whole patches."""
+    epochs: int = 15
+    batch_size: int = 8
+    learning_rate: float = 1e-3
+    temperature: float = 0.07
+    """τ of the softmax over the two cosines."""
+
+
+class _Prompts(nn.Module):
+    def __init__(self, options: AnomalyClipOptions, backbone: "Backbone", generator: torch.Generator) -> None:
+        super().__init__()
+        width = backbone.text_width
+        self.normal = learned_tokens(options.context, width, generator=generator)
+        self.abnormal = learned_tokens(options.context, width, generator=generator)
+        depth = min(options.deep_depth, backbone.text_blocks)
+        self.deep = nn.ParameterList(
+            learned_tokens(options.deep_tokens, width, generator=generator) for _ in range(depth - 1)
+        )
+
+
+class AnomalyClip(Learner):
+    """Prompts `[V1]…[VE][object].` and `[W1]…[WE][damaged][object].`, the same for every class.
+
+    Loss (equation 3): image cross-entropy + 4 · (focal + Dice) of the maps. Test: image score `p(g)`, map
+    `Σ_l ½(S_l,a + 1 − S_l,n)`, which is the sum of the anomaly probabilities, then a Gaussian filter.
+    """
+
+    name = "anomalyclip"
+    title = "AnomalyCLIP"
+    paper = "Zhou et al., AnomalyCLIP, ICLR 2024"
+    smoothing = 4.0
+    ablations = ABLATIONS
+    Options = AnomalyClipOptions
+    options: AnomalyClipOptions
+
+    def __init__(self, backbone: "Backbone", options: AnomalyClipOptions, *, seed: int = 0) -> None:
+        super().__init__(backbone, options, seed=seed)
+        generator = torch.Generator().manual_seed(seed)
+        self.learned: _Prompts = _Prompts(options, backbone, generator).to(backbone.device)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers whose patch embeddings are scored."""
+        chosen, backbone = self.options, self.backbone
+        named = {"last": (backbone.blocks,), "four": backbone.feature_blocks}
+        blocks = named[chosen.feature_layers] if isinstance(chosen.feature_layers, str) else chosen.feature_layers
+        if chosen.attention == "original":
+            return tuple(Layer(block) for block in blocks)
+        path = Dpam(chosen.first_block or backbone.dpam_first, chosen.attention, chosen.ffn)
+        return tuple(Layer(block, path) for block in blocks)
+
+    def vision(self) -> VisionSpec:
+        patch = self.backbone.patch_size
+        patches = max(1, round(self.backbone.image_size * self.options.image_scale / patch))
+        return VisionSpec(image_size=patches * patch, layers=self.layers)
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.learned.parameters(), lr=self.options.learning_rate, betas=(0.5, 0.999))
+
+    def losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        chosen, temperature = self.options, self.options.temperature
+        text = self.text(batch.class_names)
+        terms: dict[str, Tensor] = {}
+        if chosen.global_loss:
+            image = self._image(batch.features)
+            terms["image"] = image_cross_entropy(image, text, batch.labels, temperature=temperature)
+        if chosen.local_loss:
+            pairs = [(batch.features.patches[layer], text) for layer in self.layers]
+            terms |= map_losses(pairs, batch.masks, temperature=temperature, weight=chosen.local_weight)
+        return terms
+
+    def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
+        text, temperature = self.text(class_names), self.options.temperature
+        layers = [anomaly_probability(features.patches[layer], text, temperature=temperature) for layer in self.layers]
+        return Prediction(
+            scores=anomaly_probability(self._image(features)[:, None], text, temperature=temperature)[:, 0],
+            maps=to_grid(torch.stack(layers).sum(dim=0)),
+        )
+
+    def text(self, class_names: Sequence[str]) -> Tensor:
+        """Return unit text embeddings (len(class_names), 2, D), normal first; each distinct prompt is encoded once."""
+        learned, half = self.learned, self.options.deep_prompt_half
+        # Of block 1 the learned context itself is the input, so the first deep prompts are those of block 2.
+        deep = {block: tokens.half() if half else tokens for block, tokens in enumerate(learned.deep, start=2)}
+        words = [self.options.word or name for name in class_names]
+        distinct, abnormal = list(dict.fromkeys(words)), f"{self.options.abnormal_word} ".lstrip()
+        pairs = [((learned.normal, f"{word}."), (learned.abnormal, f"{abnormal}{word}.")) for word in distinct]
+        return encode_pairs(self.backbone, pairs, deep=deep)[[distinct.index(word) for word in words]]
+
+    def _image(self, features: Features) -> Tensor:
+        return features.image if self.options.global_ln_post else features.image_raw
+
+    @classmethod
+    def import_state(cls, state: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Read the published `prompt_learner`: `ctx_pos`, `ctx_neg` (1, 1, E, W), `compound_prompts_text.*` (N, W)."""
+        normal, abnormal = state["ctx_pos"].flatten(0, -2), state["ctx_neg"].flatten(0, -2)
+        prefix = "compound_prompts_text."
+        deep = [state[f"{prefix}{i}"] for i in range(sum(key.startswith(prefix) for key in state))]
+        tokens = {"deep_tokens": len(deep[0])} if deep else {}
+        options = {"context": len(normal), "deep_depth": len(deep) + 1, **tokens}
+        learned = {"normal": normal, "abnormal": abnormal, **{f"deep.{i}": each for i, each in enumerate(deep)}}
+        return options, {name: tensor.float().contiguous() for name, tensor in learned.items()}

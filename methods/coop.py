@@ -1,0 +1,90 @@
+"""CoOp (Zhou et al., IJCV 2022) with the two prompts by which the AnomalyCLIP paper adapts it to anomaly detection."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.contract import Features, Layer, Learner, Prediction, TrainingBatch, VisionSpec
+from methods.base import learned_tokens, predict_by_text
+from methods.losses import image_cross_entropy
+from methods.prompts import encode_pairs
+
+if TYPE_CHECKING:
+    from benchmark.backbone import Backbone
+
+
+@dataclass(frozen=True, slots=True)
+class CoOpOptions:
+    """Hyper-parameters of CoOp; where the AnomalyCLIP paper is silent, those of CoOp's code."""
+
+    context: int = 16
+    """Learned vectors before the class name, shared by both prompts."""
+    epochs: int = 50
+    """Open in the AnomalyCLIP paper; CoOp's number for its largest dataset."""
+    batch_size: int = 32
+    learning_rate: float = 0.002
+    warm_up_rate: float = 1e-5
+    """Learning rate of the first epoch."""
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    temperature: float = 0.07
+    """τ of the softmax over the two cosines."""
+
+
+class _Context(nn.Module):
+    def __init__(self, options: CoOpOptions, width: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.context = learned_tokens(options.context, width, generator=generator)
+
+
+class CoOp(Learner):
+    """Prompts `[V1]…[V16][normal][c].` and `[V1]…[V16][anomalous][c].`; only V trains, on image labels alone."""
+
+    name = "coop"
+    title = "CoOp"
+    paper = "Zhou et al., IJCV 2022; as a baseline of Zhou et al., ICLR 2024"
+    needs_masks = False
+    Options = CoOpOptions
+    options: CoOpOptions
+
+    def __init__(self, backbone: "Backbone", options: CoOpOptions, *, seed: int = 0) -> None:
+        super().__init__(backbone, options, seed=seed)
+        generator = torch.Generator().manual_seed(seed)
+        self.learned: _Context = _Context(options, backbone.text_width, generator).to(backbone.device)
+
+    def vision(self) -> VisionSpec:
+        return VisionSpec(image_size=self.backbone.image_size, layers=(Layer(self.backbone.blocks),))
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        chosen = self.options
+        return torch.optim.SGD(
+            self.learned.parameters(),
+            lr=chosen.learning_rate,
+            momentum=chosen.momentum,
+            weight_decay=chosen.weight_decay,
+        )
+
+    def learning_rate(self, epoch: int) -> float:
+        """One warm-up epoch, then cosine decay that starts from the full rate (CoOp's code)."""
+        if epoch == 0:
+            return self.options.warm_up_rate
+        return self.options.learning_rate * 0.5 * (1 + math.cos(math.pi * (epoch - 1) / self.options.epochs))
+
+    def losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        text, temperature = self.text(batch.class_names), self.options.temperature
+        return {"image": image_cross_entropy(batch.features.image, text, batch.labels, temperature=temperature)}
+
+    def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
+        patches = features.patches[Layer(self.backbone.blocks)]
+        text = self.text(class_names)
+        return predict_by_text(features.image, patches, text, temperature=self.options.temperature)
+
+    def text(self, class_names: Sequence[str]) -> Tensor:
+        """Return unit text embeddings (len(class_names), 2, D), normal first; each distinct name is encoded once."""
+        context, distinct = self.learned.context, list(dict.fromkeys(class_names))
+        pairs = [((context, f"normal {name}."), (context, f"anomalous {name}.")) for name in distinct]
+        return encode_pairs(self.backbone, pairs)[[distinct.index(name) for name in class_names]]

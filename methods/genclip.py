@@ -1,0 +1,202 @@
+"""GenCLIP (Kim et al., 2025): general query prompts enriched with vision features of several layers, in two branches.
+
+Of the paper only the abstract and the captions of its figures are at hand, and no code. This is a reading of those.
+Said there: prompts of the two classes have tokens of their own (N_P, A_P) and shared ones (Q_P); features of several
+layers join them (MVP); focal and Dice losses on layer-wise maps; all but class name filtering (CNF) and the query-only
+branch is used in training; at test time a vision-enhanced branch, with CNF, and a query-only branch. Open, and chosen
+here:
+
+- lengths: 4 own tokens, 8 shared ones, 1 vision token a layer;
+- order of the tokens: `[N_P][Q_P][V_i][c].` and `[A_P][Q_P][V_i][damaged][c].`;
+- V_i: a linear projection (one per layer) of the unit CLS embedding of block i in CLIP's joint space;
+- patch embeddings: the V-V path of AnomalyCLIP, blocks 6, 12, 18, 24 of 24;
+- optimiser, epochs, batch size, σ of the Gaussian filter: AnomalyCLIP's;
+- CNF: a class name is dropped where the image is closer to "a photo of an object." than to "a photo of a {c}.";
+- maps: the mean over the layers in each branch, then the mean of the branches;
+- image score: mean of the query-only branch's probability of the global embedding and the largest value of the map.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from benchmark.contract import (
+    Ablation,
+    Dpam,
+    Features,
+    Layer,
+    Learner,
+    Prediction,
+    TrainingBatch,
+    VisionSpec,
+    inference_option,
+)
+from methods.base import anomaly_probability, learned_tokens, to_grid
+from methods.losses import map_losses
+from methods.prompts import encode_pairs
+
+if TYPE_CHECKING:
+    from benchmark.backbone import Backbone
+
+OBJECT = "object"
+
+ABLATIONS = (
+    Ablation(
+        "modules",
+        "Module ablation",
+        {
+            "without MVP": {"vision_tokens": 0},
+            "without GQP": {"query_tokens": 0},
+            "without CNF": {"cnf": False},
+            "all": {},
+        },
+    ),
+    Ablation(
+        "branches",
+        "Branches of the inference",
+        {"vision-enhanced": {"branch": "vision"}, "query-only": {"branch": "query"}, "both": {}},
+    ),
+    Ablation(
+        "layers",
+        "Layers, counted in quarters of the tower",
+        {"4": {"quarters": (4,)}, "3, 4": {"quarters": (3, 4)}, "2, 3, 4": {"quarters": (2, 3, 4)}, "1, 2, 3, 4": {}},
+    ),
+    Ablation(
+        "query_tokens", "Number of general query tokens", {f"{n}": {"query_tokens": n} for n in (2, 4, 8, 12, 16)}
+    ),
+    Ablation("vision_tokens", "Number of vision tokens a layer", {f"{n}": {"vision_tokens": n} for n in (1, 2, 4)}),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GenClipOptions:
+    """Hyper-parameters of GenCLIP; the module's docstring says which of them the paper leaves open."""
+
+    own_tokens: int = 4
+    """Learned tokens N_P of the normal prompt, and as many A_P of the abnormal one."""
+    query_tokens: int = 8
+    """Learned tokens Q_P that both share (GQP)."""
+    vision_tokens: int = 1
+    """Tokens V_i projected from the image, per layer (MVP); 0 for none."""
+    vision_source: Literal["cls", "patches"] = "cls"
+    """What is projected: the CLS embedding of the layer, or the mean of its patch embeddings."""
+    quarters: tuple[int, ...] = (1, 2, 3, 4)
+    """Layers, counted in quarters of the tower."""
+    cnf: bool = inference_option(True)
+    """Class name filtering in the vision-enhanced branch."""
+    branch: Literal["both", "vision", "query"] = inference_option("both")
+    image_score: Literal["both", "text", "map"] = inference_option("both")
+    """Text probability of the global embedding, the map's maximum, or their mean."""
+    epochs: int = 15
+    batch_size: int = 8
+    learning_rate: float = 1e-3
+    temperature: float = 0.07
+    """τ of the softmax over the two cosines."""
+
+
+class _Prompts(nn.Module):
+    def __init__(self, options: GenClipOptions, backbone: "Backbone", layers: int, generator: torch.Generator) -> None:
+        super().__init__()
+        width, tokens = backbone.text_width, options.vision_tokens
+        self.normal = learned_tokens(options.own_tokens, width, generator=generator)
+        self.abnormal = learned_tokens(options.own_tokens, width, generator=generator)
+        self.query = learned_tokens(options.query_tokens, width, generator=generator)
+        # Unit embeddings times weights of this size are as long as CLIP's own token embeddings.
+        self.project = nn.ParameterList(
+            learned_tokens(tokens * width, backbone.width, generator=generator) for _ in range(layers if tokens else 0)
+        )
+
+    def vision_tokens(self, layer: int, embeddings: Tensor) -> Tensor:
+        """Return V_i (B, n, W) of unit image embeddings (B, D)."""
+        if not self.project:
+            return self.query.new_zeros(len(embeddings), 0, self.query.shape[1])
+        tokens: Tensor = embeddings @ self.project[layer].T
+        return tokens.reshape(len(embeddings), -1, self.query.shape[1])
+
+
+class GenClip(Learner):
+    """Prompts per layer i, `[N_P][Q_P][V_i][c].` and `[A_P][Q_P][V_i][damaged][c].`, so each image has its own text."""
+
+    name = "genclip"
+    title = "GenCLIP"
+    paper = "Kim et al., GenCLIP, 2025"
+    smoothing = 4.0
+    ablations = ABLATIONS
+    Options = GenClipOptions
+    options: GenClipOptions
+
+    def __init__(self, backbone: "Backbone", options: GenClipOptions, *, seed: int = 0) -> None:
+        super().__init__(backbone, options, seed=seed)
+        path = Dpam(backbone.dpam_first)
+        blocks = [backbone.feature_blocks[quarter - 1] for quarter in options.quarters]
+        self.layers = tuple(Layer(block, path) for block in blocks)
+        generator = torch.Generator().manual_seed(seed)
+        self.learned: _Prompts = _Prompts(options, backbone, len(blocks), generator).to(backbone.device)
+        self._plain: dict[str, Tensor] = {}
+
+    def vision(self) -> VisionSpec:
+        blocks = tuple(layer.block for layer in self.layers) if self.options.vision_source == "cls" else ()
+        return VisionSpec(image_size=self.backbone.image_size, layers=self.layers, cls=blocks)
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.learned.parameters(), lr=self.options.learning_rate, betas=(0.5, 0.999))
+
+    def losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        text = self.vision_text(batch.features, batch.class_names)
+        pairs = [(batch.features.patches[layer], each) for layer, each in zip(self.layers, text, strict=True)]
+        return map_losses(pairs, batch.masks, temperature=self.options.temperature)
+
+    def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
+        chosen, temperature = self.options, self.options.temperature
+        texts = []
+        if chosen.branch != "query":
+            names = self.filter_names(features.image, class_names) if chosen.cnf else class_names
+            texts.append(self.vision_text(features, names))
+        if chosen.branch != "vision":
+            texts.append(self.query_text().expand(len(self.layers), len(class_names), -1, -1))
+        patches = torch.stack([features.patches[layer] for layer in self.layers]).flatten(0, 1)
+        maps = [anomaly_probability(patches, text.flatten(0, 1), temperature=temperature) for text in texts]
+        images = len(class_names)
+        grid = to_grid(torch.stack(maps).mean(dim=0).reshape(len(self.layers), images, -1).mean(dim=0))
+        # The query-only branch's text where there is one; it is the same for every layer.
+        said = anomaly_probability(
+            features.image.expand(len(self.layers), -1, -1).flatten(0, 1)[:, None],
+            texts[-1].flatten(0, 1),
+            temperature=temperature,
+        ).reshape(len(self.layers), -1)
+        scores = {"text": said.mean(dim=0), "map": grid.flatten(1).amax(dim=1)}
+        both = (scores["text"] + scores["map"]) / 2
+        return Prediction(scores=scores.get(chosen.image_score, both), maps=grid)
+
+    def vision_text(self, features: Features, class_names: Sequence[str]) -> Tensor:
+        """Return F_T, unit text embeddings (layers, B, 2, D), normal first, of each image and layer."""
+        learned, pairs = self.learned, []
+        for index, layer in enumerate(self.layers):
+            by_cls = self.options.vision_source == "cls"
+            seen = features.cls[layer.block] if by_cls else features.patches[layer].mean(dim=1)
+            for vision, name in zip(learned.vision_tokens(index, F.normalize(seen, dim=-1)), class_names, strict=True):
+                normal = (learned.normal, learned.query, vision, f"{name}.")
+                pairs.append((normal, (learned.abnormal, learned.query, vision, f"damaged {name}.")))
+        text = encode_pairs(self.backbone, pairs)
+        return text.reshape(len(self.layers), len(class_names), *text.shape[1:])
+
+    def query_text(self) -> Tensor:
+        """Return F_Q, unit text embeddings (2, D), normal first, the same for all images and classes."""
+        learned = self.learned
+        normal = (learned.normal, learned.query, f"{OBJECT}.")
+        return encode_pairs(self.backbone, [(normal, (learned.abnormal, learned.query, f"damaged {OBJECT}."))])[0]
+
+    def filter_names(self, image: Tensor, class_names: Sequence[str]) -> list[str]:
+        """Return the class names (CNF), "object" where the image (B, D) is closer to that word than to its name."""
+        prompts = {name: f"a photo of a {name}." for name in class_names} | {OBJECT: f"a photo of an {OBJECT}."}
+        if new := [name for name in prompts if name not in self._plain]:
+            embedded = F.normalize(self.backbone.encode_text([prompts[name] for name in new]), dim=-1)
+            self._plain |= dict(zip(new, embedded, strict=True))
+        unit = F.normalize(image, dim=-1)
+        to_name = (unit * torch.stack([self._plain[name] for name in class_names])).sum(dim=-1)
+        closer = (unit @ self._plain[OBJECT] > to_name).tolist()
+        return [OBJECT if general else name for general, name in zip(closer, class_names, strict=True)]

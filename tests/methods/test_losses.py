@@ -1,0 +1,126 @@
+"""Focal and Dice losses against their formulas written out, and their properties."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from torch import Tensor
+
+from methods.losses import dice, focal, image_cross_entropy, map_losses
+
+SHAPE = (3, 2, 4)
+MAPS = arrays(np.float32, SHAPE, elements=st.floats(0, 1, width=32)).map(torch.from_numpy)
+MASKS = arrays(np.float32, SHAPE, elements=st.sampled_from([0, 1])).map(torch.from_numpy)
+TERMS = {"focal", "dice_abnormal", "dice_normal"}
+
+
+def written_out_focal(probabilities: Tensor, masks: Tensor) -> float:
+    total = 0.0
+    for p, target in zip(probabilities.flatten().tolist(), masks.flatten().tolist(), strict=True):
+        one_hot = [min(max(float(target == k), 1e-5), 1 - 1e-5) for k in (0, 1)]
+        true = one_hot[0] * (1 - p) + one_hot[1] * p + 1e-5
+        total -= (1 - true) ** 2 * math.log(true)
+    return total / masks.numel()
+
+
+def written_out_dice(probabilities: Tensor, masks: Tensor) -> float:
+    images = []
+    for p, target in zip(probabilities.double().numpy(), masks.double().numpy(), strict=True):
+        images.append(1 - (2 * float((p * target).sum()) + 1) / (float(p.sum()) + float(target.sum()) + 1))
+    return sum(images) / len(images)
+
+
+@settings(deadline=None, max_examples=60)
+@given(MAPS, MASKS)
+def test_values_are_those_of_the_formulas(probabilities: Tensor, masks: Tensor) -> None:
+    assert focal(probabilities, masks).item() == pytest.approx(written_out_focal(probabilities, masks), abs=1e-5)
+    assert dice(probabilities, masks).item() == pytest.approx(written_out_dice(probabilities, masks), abs=1e-6)
+
+
+def test_the_constants_of_the_focal_loss_are_seen() -> None:
+    probabilities, masks = torch.zeros(1, 2, 2), torch.ones(1, 2, 2)
+    assert focal(probabilities, masks).item() == pytest.approx(-math.log(2e-5), rel=1e-4)
+    half = torch.full((1, 2, 2), 0.5)
+    assert focal(half, masks, gamma=0).item() == pytest.approx(4 * focal(half, masks).item(), rel=1e-4)
+
+
+@settings(deadline=None, max_examples=60)
+@given(MAPS, MASKS, st.permutations(range(SHAPE[0])))
+def test_losses_are_bounded_and_know_no_order(probabilities: Tensor, masks: Tensor, order: list[int]) -> None:
+    assert focal(probabilities, masks).item() >= -1e-12
+    assert -1e-6 <= dice(probabilities, masks).item() <= 1
+    for loss in (focal, dice):
+        assert loss(probabilities[order], masks[order]).item() == pytest.approx(
+            loss(probabilities, masks).item(), abs=1e-6
+        )
+
+
+@settings(deadline=None, max_examples=30)
+@given(MASKS)
+def test_a_perfect_prediction_costs_nothing_and_its_opposite_much(masks: Tensor) -> None:
+    assert focal(masks, masks).item() == pytest.approx(0, abs=1e-6)
+    assert dice(masks, masks).item() == pytest.approx(0, abs=1e-6)
+    assert focal(1 - masks, masks).item() > 10
+    assert dice(1 - masks, masks).item() == pytest.approx(1 - 1 / (1 + 8), abs=1e-6)
+
+
+@settings(deadline=None, max_examples=30)
+@given(MASKS, MASKS)
+def test_gradients_are_finite_where_probabilities_are_exactly_0_and_1(certain: Tensor, masks: Tensor) -> None:
+    for loss in (focal, dice):
+        probabilities = certain.clone().requires_grad_()
+        value = loss(probabilities, masks)
+        value.backward()
+        assert value.isfinite()
+        assert probabilities.grad is not None
+        assert probabilities.grad.isfinite().all()
+
+
+def drawn(*shape: int, seed: int) -> Tensor:
+    values = torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+    return values / values.norm(dim=-1, keepdim=True)
+
+
+def a_layer(seed: int) -> tuple[Tensor, Tensor]:
+    """Patch embeddings of a 2 × 2 grid and unit text embeddings."""
+    return drawn(3, 4, 8, seed=seed) * 5, drawn(3, 2, 8, seed=seed + 100)
+
+
+def a_mask(seed: int = 0) -> Tensor:
+    return (torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(seed)) > 0.7).float()
+
+
+def test_maps_are_resized_bilinearly_without_aligned_corners() -> None:
+    (patches, text), masks = a_layer(0), a_mask()
+    cosine = torch.einsum("bnd,bkd->bnk", patches / 5, text)
+    grid = torch.sigmoid((cosine[..., 1] - cosine[..., 0]) / 0.07).reshape(3, 2, 2)
+    weights = torch.tensor([[1, 0], [0.75, 0.25], [0.25, 0.75], [0, 1]])
+    abnormal = weights @ grid @ weights.T
+    terms = map_losses([(patches, text)], masks, temperature=0.07)
+    assert set(terms) == TERMS
+    assert terms["focal"].item() == pytest.approx(written_out_focal(abnormal, masks), rel=1e-4)
+    assert terms["dice_abnormal"].item() == pytest.approx(written_out_dice(abnormal, masks), abs=1e-5)
+    assert terms["dice_normal"].item() == pytest.approx(written_out_dice(1 - abnormal, 1 - masks), abs=1e-5)
+
+
+def test_layers_are_summed_and_the_weight_multiplies_each_term() -> None:
+    layers, masks = [a_layer(seed) for seed in range(3)], a_mask()
+    single = [map_losses([layer], masks, temperature=0.07) for layer in layers]
+    together = map_losses(iter(layers), masks, temperature=0.07, weight=4.0)
+    assert set(together) == TERMS
+    for name, term in together.items():
+        torch.testing.assert_close(term, 4 * sum(each[name] for each in single))
+
+
+def test_image_cross_entropy_is_that_of_the_cosines_over_the_temperature() -> None:
+    image, text, labels = drawn(3, 8, seed=0), drawn(3, 2, 8, seed=1), torch.tensor([0, 1, 1])
+    expected = 0.0
+    for g, pair, label in zip(image, text, labels.tolist(), strict=True):
+        cosines = [float(g @ t) / 0.07 for t in pair]
+        expected += math.log(sum(math.exp(c) for c in cosines)) - cosines[label]
+    value = image_cross_entropy(image * 3, text, labels, temperature=0.07)
+    assert value.item() == pytest.approx(expected / 3, rel=1e-5)
