@@ -74,7 +74,9 @@ def write_ablations(method: type[Method], variants: Variants, records: Sequence[
     """
     done = [record for record in records if record.status == "done"]
     check_comparable(done)
-    notes = notes_of(records)
+    # Each row says its options, so the notes speak of the method alone; what failed keeps its own name.
+    renamed = {"title": method.title}
+    notes = notes_of([r if r.status == "failed" else r.model_copy(update=renamed) for r in records])
     shown = [*notes, ""]
     for ablation in variants.ablations:
         grids = [
@@ -148,7 +150,8 @@ def _render(grid: _Grid, how: Style) -> str:
 def _pair(values: Values, form: str, how: Style) -> str:
     if all(value is None for value in values):
         return how.escape("–")
-    return "(" + ", ".join(how.escape("–") if value is None else form.format(value) for value in values) + ")"
+    # Adding 0 makes a rounded −0.0 a 0.0.
+    return "(" + ", ".join(how.escape("–") if v is None else form.format(round(v, 1) + 0) for v in values) + ")"
 
 
 def _to_csv(grids: Sequence[_Grid]) -> str:

@@ -34,6 +34,8 @@ class Checkpoint(BaseModel):
     """Title of the auxiliary dataset, or name of the imported file."""
     sha256: str
     """Of the tensors' file."""
+    synthetic: bool = False
+    """Trained on generated images."""
     images: int | None = None
     """Auxiliary images it was trained on; null where unknown."""
     skipped: tuple[str, ...] = ()

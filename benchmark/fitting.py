@@ -73,8 +73,7 @@ def ensure_trained(
                     failed[training.id.id] = error
     for training in todo:
         if training.id.id in failed:
-            reason = failed[training.id.id]
-            say(f"FAILED training {training.method.title} on {training.id.auxiliary.name}: {reason}")
+            say(f"FAILED training {training.title}: {failed[training.id.id]}")
     return failed
 
 
@@ -108,9 +107,8 @@ def _train(
     features = _encode(data, method.vision(), training, backbone, settings)  # all of it is in the cache by now
     path = checkpoint_path(settings.results, training.id)
     path.parent.mkdir(parents=True, exist_ok=True)
-    title = f"training {method.title} on {data.card.title}"
     start = time.perf_counter()
-    with image_progress(title, len(features) * training.options.epochs) as progress:
+    with image_progress(f"training {training.title}", len(features) * training.options.epochs) as progress:
         curve = train(method, features, partial=path.with_suffix(PARTIAL), progress=progress)
     seconds = time.perf_counter() - start
     write_checkpoint(
@@ -119,13 +117,14 @@ def _train(
         training=training.id,
         origin="trained",
         source=data.card.title,
+        synthetic=data.synthetic,
         images=len(features),
         skipped=tuple(features.skipped),
         curve=tuple(curve),
         seconds=round(seconds, 3),
     )
     loss = f"loss {curve[0]['total']:.3f} → {curve[-1]['total']:.3f}" if curve else "no epoch"
-    say(f"trained {method.title} on {data.card.title}: {len(features)} images, {loss}, {seconds:.1f} s")
+    say(f"trained {training.title}: {len(features)} images, {loss}, {seconds:.1f} s")
 
 
 def build_method(

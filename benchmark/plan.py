@@ -1,7 +1,8 @@
 """The plan: which cells there are for methods, datasets and seeds, what it takes to run each, and what is left out."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from benchmark.checkpoints import Checkpoint, CheckpointError, checkpoint_path, 
 from benchmark.contract import Learner, Method, training_options
 from benchmark.protocol import Protocol, auxiliary_for
 from benchmark.records import is_done
-from benchmark.registry import changed_options
+from benchmark.registry import title_of
 from benchmark.samples import SampleSet, shared_image
 
 Chosen = Sequence[tuple[type[Method], Any]]
@@ -31,6 +32,11 @@ class Training:
     given: Path | None = None
     """JSON of a checkpoint that was given."""
 
+    @property
+    def title(self) -> str:
+        """What is trained on what, in words."""
+        return f"{title_of(self.method, self.options)} on {self.id.auxiliary.name}"
+
     def checkpoint(self, results: Path) -> Path:
         """Return where the JSON of its checkpoint lies, or will lie."""
         return self.given or checkpoint_path(results, self.id)
@@ -48,10 +54,8 @@ class Job:
 
     @property
     def title(self) -> str:
-        """The method's name in tables, with the options that are not at their defaults."""
-        changed = changed_options(self.options)
-        suffix = ", ".join(f"{key}={value}" for key, value in changed.items())
-        return self.method.title + (f" ({suffix})" if suffix else "")
+        """The method's name in tables."""
+        return title_of(self.method, self.options)
 
 
 @dataclass
@@ -92,10 +96,10 @@ class Auxiliaries:
         """Say why a target must not be tested after training on its auxiliary dataset, or None."""
         name = self.name_for(target)
         if name == target.card.name:
-            return f"it would be trained on {target.card.title} itself"
+            return "to be trained on that dataset itself"
         auxiliary = self.found.get(name)
         shared = shared_image(auxiliary, target) if auxiliary else None
-        return f"its auxiliary dataset holds the same image ({shared[0]} is {shared[1]})" if shared else None
+        return f"to be trained on {name}, which holds the same image ({shared[0]} is {shared[1]})" if shared else None
 
 
 def plan(
@@ -122,13 +126,14 @@ def plan(
     """
     auxiliaries = auxiliaries or Auxiliaries()
     made = Plan()
+    refused: dict[str, list[str]] = defaultdict(list)
+    lacking: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for samples in datasets:
         overlap = auxiliaries.overlap(samples) if any(issubclass(method, Learner) for method, _ in methods) else None
         for method, options in methods:
-            where = f"{method.title} on {samples.card.title}"
             learner = method if issubclass(method, Learner) else None
             if learner and overlap:
-                made.refused.append(f"{where}: {overlap}")
+                refused[f"{samples.card.title}: {overlap}"].append(method.title)
                 continue
             for seed in seeds if method.stochastic else (0,):
                 training = None
@@ -138,17 +143,28 @@ def plan(
                         learner, options, auxiliaries, name=name, seed=seed, backbone=backbone, protocol=protocol
                     )
                     if training is None:
-                        made.problems.append(
-                            f"{where}: it trains on {name}, which was not found; say where it lies with --data or "
-                            f"--data-path {name}=DIR, or give another by --auxiliary or a --checkpoint"
-                        )
+                        lacking[name].append((method.title, samples.card.title))
                         break
                 made.jobs.append(
                     _job(method, options, samples, training, seed=seed, backbone=backbone, protocol=protocol)
                 )
                 if training and training.given:
                     break  # one checkpoint has one seed
+    made.refused = [f"{_listed(titles)} on {target}" for target, titles in refused.items()]
+    made.problems = [_not_found(name, pairs) for name, pairs in lacking.items()]
     return made
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(names))
+
+
+def _not_found(name: str, pairs: Sequence[tuple[str, str]]) -> str:
+    methods, targets = (_listed(each) for each in zip(*pairs, strict=True))
+    return (
+        f"{methods} on {targets}: to be trained on {name}, which was not found; say where it lies with --data or "
+        f"--data-path {name}=DIR, or give another by --auxiliary or a --checkpoint"
+    )
 
 
 def _job(

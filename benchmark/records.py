@@ -49,6 +49,8 @@ class TrainingReport(_Model):
     checkpoint: str
     """Name of the checkpoint below `checkpoints/`, or of the file that was given."""
     sha256: str
+    synthetic: bool
+    """Trained on generated images."""
     origin: str
     source: str
     images: int | None
@@ -89,7 +91,7 @@ class Record(_Model):
     status: Literal["done", "failed"]
     error: str | None = None
     synthetic: tuple[str, ...] = ()
-    """What of it is not real: `weights`, `data`."""
+    """What of it is not real: `data`, `weights` (of the backbone, or learned from generated images)."""
     warnings: tuple[str, ...] = ()
     """What a reader of the numbers must know of the data: counts that are not the card's, files left out."""
     classes: dict[str, ClassResult] = {}

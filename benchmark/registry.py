@@ -96,6 +96,12 @@ def literal(text: str) -> Any:
         return text
 
 
+def title_of(method: type[Method], options: Any) -> str:
+    """Return a method's name in tables, with the options that are not at their defaults."""
+    suffix = ", ".join(f"{key}={value}" for key, value in changed_options(options).items())
+    return method.title + (f" ({suffix})" if suffix else "")
+
+
 def changed_options(options: Any) -> dict[str, Any]:
     """Return the options that differ from their defaults."""
     given, default = dataclasses.asdict(options), dataclasses.asdict(type(options)())

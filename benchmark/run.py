@@ -130,9 +130,9 @@ class _Runner:
         """Write the record of a job and say so."""
         card = job.samples.card
         failed = outcome.error is not None
-        auxiliary = job.training.samples if job.training else None
-        data = job.samples.synthetic or (auxiliary is not None and auxiliary.synthetic)
-        generated = {"data": data, "weights": self.backbone.synthetic}
+        training = None if failed else _training_report(job, self.settings.results)
+        weights = self.backbone.synthetic or (training is not None and training.synthetic)
+        generated = {"data": job.samples.synthetic, "weights": weights}
         record = Record(
             id=job.cell.id,
             title=job.title,
@@ -145,7 +145,7 @@ class _Runner:
             warnings=job.samples.warnings,
             classes={} if failed else outcome.classes,
             mean={} if failed else mean_over_classes(outcome.classes.values()),
-            training=_training_report(job, self.settings.results) if not failed else None,
+            training=training,
             run=Run(
                 seconds={name: round(value, 3) for name, value in {**seconds, **outcome.seconds}.items()},
                 batch_size=self.settings.batch_size,

@@ -60,7 +60,11 @@ ABLATIONS = (
         },
     ),
     Ablation("context", "Length E of the learned context", {f"E = {n}": {"context": n} for n in (8, 10, 12, 14, 16)}),
-    Ablation("depth", "Depth M of the deep text prompts", {f"M = {n}": {"deep_depth": n} for n in (5, 7, 9, 11)}),
+    Ablation(
+        "depth",
+        "Depth M of the deep text prompts, at most that of the text tower",
+        {f"M = {n}": {"deep_depth": n} for n in (5, 7, 9, 11)},
+    ),
     Ablation("tokens", "Length N of the deep text prompts", {f"N = {n}": {"deep_tokens": n} for n in (2, 3, 4, 5, 6)}),
     Ablation(
         "words",

@@ -256,7 +256,7 @@ def test_train_alone_makes_what_a_run_then_uses(bench: Bench, two_datasets: Path
     code, out, err = bench("train", "--methods", "anomalyclip", *common)
     assert code == 0
     assert Path(out.strip()).is_file()
-    assert "trained AnomalyCLIP on MVTec AD: 6 images" in err
+    assert "trained AnomalyCLIP (epochs=1) on mvtec: 6 images" in err
     code, out, err = bench("run", "--methods", "anomalyclip", "--datasets", "btad", *common, "--dry-run")
     assert "1 cells, 1 to do, 0 to train first" in err
     code, out, err = bench("run", "--methods", "anomalyclip", "--datasets", "btad", *common)
@@ -272,11 +272,11 @@ def test_a_run_leaves_out_what_it_would_train_on_and_names_what_is_lacking(
     fast = ["--set", "coop.epochs=1", "--methods", "clip,coop"]
     code, _, err = bench("run", *fast, "--datasets", "btad,mvtec", "--auxiliary", "mvtec", *common)
     assert code == 0
-    assert "left out: CoOp on MVTec AD: it would be trained on MVTec AD itself" in err
+    assert "left out: CoOp on MVTec AD: to be trained on that dataset itself" in err
     assert len(read_records(tmp_path / "r")[0]) == 3
     code, _, err = bench("run", *fast, "--datasets", "btad,mvtec", *common)
     assert code == 1
-    assert "FAILED CoOp on MVTec AD: it trains on visa, which was not found" in err
+    assert "FAILED CoOp on MVTec AD: to be trained on visa, which was not found" in err
 
 
 def test_ablate_runs_each_variant_once_and_prints_the_change(bench: Bench, two_datasets: Path, tmp_path: Path) -> None:
