@@ -1,9 +1,12 @@
 """The backbone: a frozen CLIP (open_clip) with its preprocessing and text encoding, behind one small type."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import open_clip
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -11,9 +14,11 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
+from benchmark.cache import Cache, CacheError, Entry, Rows, Writer
 from benchmark.contract import Features, VisionSpec
+from benchmark.defaults import WINDOW_CHUNK
 from benchmark.text import Prompt, embed_prompts, run_text
-from benchmark.vision import embed, run_blocks
+from benchmark.vision import embed, first_tokens, run_blocks
 from benchmark.weights import (
     KNOWN_FILES,
     BackboneError,
@@ -23,6 +28,7 @@ from benchmark.weights import (
     read_state_dict,
     weights_sha256,
 )
+from benchmark.windows import run_windows
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -45,6 +51,7 @@ PRESETS = {
 # Integer entries of OpenAI's archives; their presence tells that the weights were trained with QuickGELU.
 OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")
 
+TEXT_VERSION = 1  # raised when the way text is encoded changes
 TEXT_BATCH = 64  # prompts without gradient that go through the text tower at a time
 
 
@@ -79,6 +86,8 @@ class Backbone:
         dtype: str = "float32",
         device: str = "cpu",
         pos_interp: str = "bilinear",
+        window_chunk: int = WINDOW_CHUNK,
+        cache: Cache | None = None,
     ) -> None:
         visual = model.visual
         if not isinstance(visual, open_clip.transformer.VisionTransformer) or visual.pool_type != "tok":
@@ -95,13 +104,37 @@ class Backbone:
         self.text_width: int = model.token_embedding.embedding_dim
         self.text_blocks = len(model.transformer.resblocks)
         self.model = model.eval().requires_grad_(False).to(device=device, dtype=DTYPES[dtype])
-        self._pos_interp = pos_interp
+        self._pos_interp, self._chunk, self._cache = pos_interp, window_chunk, cache
         self._positions: dict[int, Tensor] = {}
         self._tokenizer = open_clip.SimpleTokenizer()
 
-    @torch.no_grad()
     def encode_text(self, prompts: Sequence[str]) -> Tensor:
-        """Return the embeddings (len(prompts), D) of the prompts, float32, not normalised."""
+        """Return the embeddings (len(prompts), D) of the prompts, float32, not normalised; kept on disk between runs.
+
+        Raises:
+            CacheError: they cannot be kept.
+        """
+        if self._cache is None:
+            return self._encode_text(prompts)
+        entry = Entry(self._cache, f"text-{self.architecture}-{self.sha256[:16]}-{self.dtype}")
+        name = hashlib.sha256(json.dumps([TEXT_VERSION, *prompts]).encode()).hexdigest()[:16]
+        row_bytes = 4 * self.width
+        try:
+            with entry.lock():
+                if not entry.is_whole(name):
+                    embedded = self._encode_text(prompts)
+                    entry.clear([name])
+                    entry.make_room(row_bytes * len(prompts))
+                    with Writer(entry, name) as writer:
+                        writer.write(embedded.cpu().numpy().tobytes())
+                        writer.finish({})
+                rows = Rows(entry.path(name), row_bytes).read(np.arange(len(prompts)))
+        except OSError as error:
+            raise CacheError(f"{entry.folder}: {error}; free the disk or point BENCH_CACHE elsewhere") from error
+        return torch.from_numpy(rows).view(torch.float32).to(self.device)
+
+    @torch.no_grad()
+    def _encode_text(self, prompts: Sequence[str]) -> Tensor:
         parts = [
             self.encode_prompts([[prompt] for prompt in prompts[i : i + TEXT_BATCH]])
             for i in range(0, len(prompts), TEXT_BATCH)
@@ -138,13 +171,17 @@ class Backbone:
         visual = self.model.visual
         grid = images.shape[-1] // self.patch_size
         images = images.to(device=self.device, dtype=DTYPES[self.dtype])
-        tokens = run_blocks(visual, images, self.positions(grid), layers=spec.layers, cls=spec.cls)
+        first = first_tokens(visual, images, self.positions(grid))
+        tokens = run_blocks(visual, first, layers=spec.layers, cls=spec.cls)
+        cls = tokens.last[:, 0]
         return Features(
-            image=embed(visual, tokens.cls).float(),
-            image_raw=(tokens.cls @ visual.proj).float(),
+            image=embed(visual, cls).float(),
+            image_raw=(cls @ visual.proj).float(),
             patches={layer: embed(visual, kept[:, 1:]).float() for layer, kept in tokens.layers.items()},
-            cls={block: embed(visual, kept).float() for block, kept in tokens.cls_of.items()},
+            cls={block: embed(visual, kept).float() for block, kept in tokens.cls.items()},
             grid=grid,
+            windows={size: run_windows(visual, first, size, chunk=self._chunk).float() for size in spec.windows},
+            tokens=visual.ln_post(tokens.last[:, 1:]).float() if spec.tokens else None,
         )
 
     def positions(self, grid: int) -> Tensor:
@@ -184,9 +221,23 @@ class Preprocess:
 
 
 def load_backbone(
-    source: WeightsSource, *, dtype: str = "float32", device: str = "cpu", pos_interp: str = "bilinear"
+    source: WeightsSource,
+    *,
+    dtype: str = "float32",
+    device: str = "cpu",
+    pos_interp: str = "bilinear",
+    window_chunk: int = WINDOW_CHUNK,
+    cache: Cache | None = None,
 ) -> Backbone:
     """Build a backbone from an open_clip tag, a local file or a seed.
+
+    Args:
+        source: where the weights are.
+        dtype: in which the towers compute.
+        device: where they compute.
+        pos_interp: how positions are resized, see `Backbone.positions`.
+        window_chunk: windows that go through the vision tower at a time; changes no number.
+        cache: where text embeddings are kept between runs.
 
     Raises:
         BackboneError: the architecture or the weights cannot be had, do not fit each other, or were trained with
@@ -210,6 +261,8 @@ def load_backbone(
         dtype=dtype,
         device=device,
         pos_interp=pos_interp,
+        window_chunk=window_chunk,
+        cache=cache,
     )
 
 

@@ -64,6 +64,8 @@ class Cell(_Model):
     """What the method was trained on."""
     checkpoint: str | None = None
     """The sha256 of a checkpoint that was given, not trained by the run."""
+    references: dict[str, tuple[str, ...]] | None = None
+    """Keys of the normal training images that the method is shown, by class; null where it is zero-shot."""
     seed: int
     backbone: BackboneId
     protocol: Protocol

@@ -48,6 +48,10 @@ class VisionSpec:
     """Whose patch embeddings are wanted."""
     cls: tuple[int, ...] = ()
     """Blocks whose CLS token is wanted as an embedding."""
+    windows: tuple[int, ...] = ()
+    """Sides, in patches, of the windows that are wanted as embeddings (WinCLIP)."""
+    tokens: bool = False
+    """The last block's patch tokens are wanted before the projection."""
 
 
 def merge_specs(specs: Iterable[VisionSpec]) -> list[VisionSpec]:
@@ -55,8 +59,13 @@ def merge_specs(specs: Iterable[VisionSpec]) -> list[VisionSpec]:
     merged: dict[int, VisionSpec] = {}
     for spec in specs:
         other = merged.get(spec.image_size, spec)
-        layers, cls = dict.fromkeys((*other.layers, *spec.layers)), dict.fromkeys((*other.cls, *spec.cls))
-        merged[spec.image_size] = VisionSpec(spec.image_size, layers=tuple(layers), cls=tuple(cls))
+        merged[spec.image_size] = VisionSpec(
+            spec.image_size,
+            layers=tuple(dict.fromkeys((*other.layers, *spec.layers))),
+            cls=tuple(dict.fromkeys((*other.cls, *spec.cls))),
+            windows=tuple(dict.fromkeys((*other.windows, *spec.windows))),
+            tokens=other.tokens or spec.tokens,
+        )
     return list(merged.values())
 
 
@@ -74,6 +83,10 @@ class Features:
     """`LN_post(x) W_proj` of the CLS token (B, D) by block."""
     grid: int
     """Patches along one side; N = grid²."""
+    windows: dict[int, torch.Tensor] = field(default_factory=dict)
+    """`LN_post(x) W_proj` of the CLS token (B, (grid − s + 1)², D) of every s×s window, row-major, by s."""
+    tokens: torch.Tensor | None = None
+    """`LN_post(x)` of the last block's patch tokens (B, N, W), where they were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +132,8 @@ class Method(ABC):
     """Standard deviation, in pixels of the evaluation size, of the Gaussian filter the harness puts on the maps."""
     ablations: ClassVar[tuple[Ablation, ...]] = ()
     """What `bench ablate` runs."""
+    backbone_on_real_data: ClassVar[str | None] = None
+    """The CLIP it was published with, where that is not the benchmark's default."""
     Options: ClassVar[type[Any]] = NoOptions
     """A frozen dataclass of hyper-parameters, each quirk a field; every field has a default."""
 
@@ -127,6 +142,15 @@ class Method(ABC):
         self.backbone = backbone
         self.options = options
         self.seed = seed
+
+    @classmethod
+    def shots(cls, options: Any) -> int:
+        """Return how many normal training images per class of the target it is shown (k-shot); 0 is zero-shot."""
+        return 0
+
+    def see_references(self, references: Features) -> None:
+        """Take in the k normal images of the class whose images come next; called where `shots` is above 0."""
+        raise NotImplementedError
 
     @abstractmethod
     def vision(self) -> VisionSpec:

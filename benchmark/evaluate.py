@@ -1,8 +1,8 @@
 """One pass over the test images of a dataset, for every method that shares it."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,11 @@ from benchmark.loading import Loaded, Reading, load
 from benchmark.metrics import PIXEL_METRICS, ImageMetrics, PixelMetrics
 from benchmark.protocol import Protocol
 from benchmark.records import ClassResult, Skipped
-from benchmark.samples import SampleSet
+from benchmark.samples import Sample, SampleSet
 from benchmark.settings import OnError
+
+References = Mapping[str, Sequence[Sample]]
+"""Normal training images by class."""
 
 
 @dataclass
@@ -62,6 +65,7 @@ def evaluate(
     data: SampleSet,
     spec: VisionSpec,
     *,
+    references: Sequence[References],
     protocol: Protocol,
     batch_size: int,
     workers: int,
@@ -77,6 +81,7 @@ def evaluate(
         backbone: the frozen CLIP.
         data: the dataset.
         spec: the merged spec of the methods.
+        references: for each method, the normal training images it is shown, by class.
         protocol: mask rule and class names.
         batch_size: images per forward pass; changes no number.
         workers: loader processes; 0 reads in this one.
@@ -100,6 +105,9 @@ def evaluate(
             if class_name != current:
                 _finish_class(done, current, with_masks=with_masks)
                 current = class_name
+                for method, outcome, shown in zip(methods, done.outcomes, references, strict=True):
+                    if class_name in shown and outcome.error is None:
+                        _show(method, outcome, backbone, shown[class_name], reading)
             _score(done, methods, backbone, items, spec, protocol=protocol, with_masks=with_masks)
         if all(outcome.error for outcome in done.outcomes):
             break
@@ -107,6 +115,19 @@ def evaluate(
     _finish_class(done, current, with_masks=with_masks)
     done.seconds["total"] = time.perf_counter() - start
     return done
+
+
+def _show(method: Method, outcome: Outcome, backbone: Backbone, samples: Sequence[Sample], reading: Reading) -> None:
+    """Encode the references of a class and hand them to a method."""
+    loaded = [item for batch in load(samples, replace(reading, mask_threshold=None, workers=0)) for item in batch]
+    if broken := [item.error for item in loaded if item.image is None]:
+        outcome.error = ImageError(f"{broken[0]} (a reference image cannot be left out)")
+        return
+    images = torch.stack([item.image for item in loaded if item.image is not None])
+    try:
+        method.see_references(backbone.encode_images(images, method.vision()))
+    except Exception as error:  # a method's own code may raise anything; it must not take the others with it
+        outcome.error = error
 
 
 def _timed(batches: Iterator[list[Loaded]], seconds: dict[str, float]) -> Iterator[list[Loaded]]:

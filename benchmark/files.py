@@ -6,9 +6,6 @@ import os
 import tempfile
 from pathlib import Path
 
-CACHE_LIMIT = 100.0
-"""GB of training features; GenCLIP's four layers of the 1725 images of MVTec AD at 518 px take 29."""
-
 
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file by temporary file, fsync and rename; a kill or a full disk leaves the old file or none.

@@ -17,20 +17,13 @@ from benchmark.checkpoints import (
 )
 from benchmark.contract import Learner, Method, VisionSpec, merge_specs
 from benchmark.features import AuxiliaryFeatures, auxiliary_features
-from benchmark.plan import Training
+from benchmark.plan import Training, untrained
 from benchmark.progress import image_progress
 from benchmark.samples import SampleSet
 from benchmark.settings import Settings
 from benchmark.training import train
 
 Say = Callable[[str], None]
-
-
-def untrained(trainings: Iterable[Training], results: Path) -> list[Training]:
-    """Return the trainings without a checkpoint, each once, those on one dataset side by side."""
-    distinct = {training.id.id: training for training in trainings if training.given is None}
-    ordered = sorted(distinct.values(), key=lambda training: training.id.auxiliary.name)
-    return [training for training in ordered if not is_trained(results, training.id)]
 
 
 def ensure_trained(

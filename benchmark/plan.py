@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.cells import BackboneId, Cell, DataId, TrainingId
-from benchmark.checkpoints import Checkpoint, CheckpointError, checkpoint_path, read_checkpoint
+from benchmark.checkpoints import Checkpoint, CheckpointError, checkpoint_path, is_trained, read_checkpoint
 from benchmark.contract import Learner, Method, training_options
 from benchmark.protocol import Protocol, auxiliary_for
 from benchmark.records import is_done
 from benchmark.registry import title_of
-from benchmark.samples import SampleSet, shared_image
+from benchmark.samples import Sample, SampleSet, references, shared_image
 
 Chosen = Sequence[tuple[type[Method], Any]]
 """Method classes with their options."""
@@ -51,6 +51,8 @@ class Job:
     options: Any
     samples: SampleSet
     training: Training | None = None
+    references: Mapping[str, tuple[Sample, ...]] = field(default_factory=dict)
+    """Normal training images that the method is shown, by class."""
 
     @property
     def title(self) -> str:
@@ -102,57 +104,56 @@ class Auxiliaries:
         return f"to be trained on {name}, which holds the same image ({shared[0]} is {shared[1]})" if shared else None
 
 
-def plan(
-    methods: Chosen,
-    datasets: Sequence[SampleSet],
-    *,
-    seeds: Sequence[int],
-    backbone: BackboneId,
-    protocol: Protocol,
-    auxiliaries: Auxiliaries | None = None,
-) -> Plan:
+@dataclass(frozen=True)
+class Setting:
+    """What the cells of a plan share."""
+
+    backbone: BackboneId
+    protocol: Protocol
+    auxiliaries: Auxiliaries = field(default_factory=Auxiliaries)
+
+
+def plan(methods: Chosen, datasets: Sequence[SampleSet], setting: Setting, *, seeds: Sequence[int]) -> Plan:
     """Return every cell of methods × datasets × seeds, datasets outermost: cells that share a pass are neighbours.
 
     Args:
         methods: method classes with their options.
         datasets: the test samples of each dataset.
+        setting: what the cells share.
         seeds: for methods with chance; the others run once, as seed 0.
-        backbone: which frozen CLIP.
-        protocol: what is held fixed.
-        auxiliaries: what methods may train on.
 
     Raises:
         CheckpointError: a checkpoint that was given cannot be read, or does not fit the run.
     """
-    auxiliaries = auxiliaries or Auxiliaries()
     made = Plan()
     refused: dict[str, list[str]] = defaultdict(list)
     lacking: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for samples in datasets:
-        overlap = auxiliaries.overlap(samples) if any(issubclass(method, Learner) for method, _ in methods) else None
+        name, target = setting.auxiliaries.name_for(samples), samples.card.title
+        overlap = setting.auxiliaries.overlap(samples) if any(issubclass(m, Learner) for m, _ in methods) else None
         for method, options in methods:
-            learner = method if issubclass(method, Learner) else None
-            if learner and overlap:
-                refused[f"{samples.card.title}: {overlap}"].append(method.title)
-                continue
-            for seed in seeds if method.stochastic else (0,):
-                training = None
-                if learner:
-                    name = auxiliaries.name_for(samples)
-                    training = plan_training(
-                        learner, options, auxiliaries, name=name, seed=seed, backbone=backbone, protocol=protocol
-                    )
-                    if training is None:
-                        lacking[name].append((method.title, samples.card.title))
-                        break
-                made.jobs.append(
-                    _job(method, options, samples, training, seed=seed, backbone=backbone, protocol=protocol)
-                )
-                if training and training.given:
-                    break  # one checkpoint has one seed
+            title, shots = title_of(method, options), method.shots(options)
+            if shots and (short := _too_few(samples, shots)):
+                refused[f"{target}: {shots} normal training images are needed, and {short} has fewer"].append(title)
+            elif not issubclass(method, Learner):
+                for seed in seeds if method.stochastic or shots else (0,):
+                    made.jobs.append(_job(method, options, samples, None, setting, seed=seed))
+            elif overlap:
+                refused[f"{target}: {overlap}"].append(method.title)
+            elif trainings := [plan_training(method, options, name, setting, seed=seed) for seed in seeds]:
+                # Where a checkpoint is given, it stands for all seeds.
+                for training in {each.id.id: each for each in trainings if each}.values():
+                    made.jobs.append(_job(method, options, samples, training, setting, seed=training.id.seed))
+                if None in trainings:
+                    lacking[name].append((method.title, target))
     made.refused = [f"{_listed(titles)} on {target}" for target, titles in refused.items()]
     made.problems = [_not_found(name, pairs) for name, pairs in lacking.items()]
     return made
+
+
+def _too_few(samples: SampleSet, shots: int) -> str | None:
+    """Return a class that has fewer normal training images than `shots`, or None."""
+    return next((name for name, images in references(samples, shots, seed=0).items() if len(images) < shots), None)
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -168,57 +169,49 @@ def _not_found(name: str, pairs: Sequence[tuple[str, str]]) -> str:
 
 
 def _job(
-    method: type[Method],
-    options: Any,
-    samples: SampleSet,
-    training: Training | None,
-    *,
-    seed: int,
-    backbone: BackboneId,
-    protocol: Protocol,
+    method: type[Method], options: Any, samples: SampleSet, training: Training | None, setting: Setting, *, seed: int
 ) -> Job:
+    shots = method.shots(options)
+    shown = references(samples, shots, seed=seed) if shots else {}
+    given = training.given if training else None
     cell = Cell(
         method=method.name,
         method_version=method.version,
         options=asdict(options),
         dataset=data_id(samples),
         auxiliary=training.id.auxiliary if training else None,
-        checkpoint=read_checkpoint(training.given).sha256 if training and training.given else None,
-        seed=training.id.seed if training else seed,
-        backbone=backbone,
-        protocol=protocol,
+        checkpoint=setting.auxiliaries.checkpoints[given].sha256 if given else None,
+        references={name: tuple(s.key for s in each) for name, each in shown.items()} or None,
+        seed=seed,
+        backbone=setting.backbone,
+        protocol=setting.protocol,
     )
-    return Job(cell, method, options, samples, training)
+    return Job(cell, method, options, samples, training, shown)
 
 
-def plan_training(
-    method: type[Learner],
-    options: Any,
-    auxiliaries: Auxiliaries,
-    *,
-    name: str,
-    seed: int,
-    backbone: BackboneId,
-    protocol: Protocol,
-) -> Training | None:
-    """Return the training of a method on the named dataset, or None if neither that nor a checkpoint is there."""
+def plan_training(method: type[Learner], options: Any, name: str, setting: Setting, *, seed: int) -> Training | None:
+    """Return the training of a method on the named dataset, or None if neither that nor a checkpoint is there.
+
+    Raises:
+        CheckpointError: a checkpoint that was given does not fit.
+    """
     learned = training_options(options)
-    for path, checkpoint in auxiliaries.checkpoints.items():
+    for path, checkpoint in setting.auxiliaries.checkpoints.items():
         known = checkpoint.training
         if (known.method, known.auxiliary.name) == (method.name, name):
-            _check_fits(path, known, learned, backbone)
+            _check_fits(path, known, learned, setting.backbone)
             return Training(known, method, options, None, given=path)
-    if name not in auxiliaries.found:
+    samples = setting.auxiliaries.found.get(name)
+    if samples is None:
         return None
-    samples = auxiliaries.found[name]
     identity = TrainingId(
         method=method.name,
         method_version=method.version,
         options=learned,
         auxiliary=data_id(samples),
         seed=seed,
-        backbone=backbone,
-        protocol=protocol,
+        backbone=setting.backbone,
+        protocol=setting.protocol,
     )
     return Training(identity, method, options, samples)
 
@@ -246,3 +239,10 @@ def data_id(samples: SampleSet) -> DataId:
 def missing(jobs: Sequence[Job], results: Path, *, force: bool = False) -> list[Job]:
     """Return the jobs without a record of success, or all of them if forced."""
     return [job for job in jobs if force or not is_done(results, job.cell.id)]
+
+
+def untrained(trainings: Iterable[Training], results: Path) -> list[Training]:
+    """Return the trainings without a checkpoint, each once, those on one dataset side by side."""
+    distinct = {training.id.id: training for training in trainings if training.given is None}
+    ordered = sorted(distinct.values(), key=lambda training: training.id.auxiliary.name)
+    return [training for training in ordered if not is_trained(results, training.id)]

@@ -104,6 +104,7 @@ class _Runner:
                         self.backbone,
                         data,
                         spec,
+                        references=[job.references for job, _ in sharing],
                         protocol=jobs[0].cell.protocol,
                         batch_size=self.settings.batch_size,
                         workers=self.settings.workers,

@@ -37,6 +37,7 @@ __all__ = [
     "find_directories",
     "locate",
     "read_samples",
+    "references",
     "shared_image",
 ]
 
@@ -135,6 +136,20 @@ def count(samples: Iterable[Sample]) -> dict[str, Counts]:
         normal, anomalous = counts.get(s.class_name, (0, 0))
         counts[s.class_name] = (normal + 1 - s.label, anomalous + s.label)
     return counts
+
+
+def references(data: SampleSet, shots: int, *, seed: int) -> dict[str, tuple[Sample, ...]]:
+    """Return `shots` normal training images of each tested class, drawn by seed; fewer where there are not so many.
+
+    The draw goes by the hash of each name, so that more shots add images to those of fewer, and a file more or less
+    changes little.
+    """
+    drawn: dict[str, list[tuple[str, Sample]]] = {s.class_name: [] for s in data.test}
+    for s in data.train:
+        if s.label == 0 and s.class_name in drawn:
+            key = posixpath.relpath(s.key, data.root or ".")
+            drawn[s.class_name].append((hashlib.sha256(f"{seed} {key}".encode()).hexdigest(), s))
+    return {name: tuple(s for _, s in sorted(each, key=lambda pair: pair[0])[:shots]) for name, each in drawn.items()}
 
 
 def shared_image(one: SampleSet, other: SampleSet) -> tuple[Path, Path] | None:

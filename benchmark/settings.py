@@ -7,7 +7,8 @@ from typing import Literal
 from filelock import FileLock
 
 from benchmark.cache import GB, Cache
-from benchmark.files import CACHE_LIMIT, user_cache
+from benchmark.defaults import BATCH_SIZE, CACHE_LIMIT, WORKERS
+from benchmark.files import user_cache
 
 OnError = Literal["fail", "skip"]
 
@@ -22,8 +23,8 @@ class Settings:
     """How to run."""
 
     results: Path
-    batch_size: int = 8
-    workers: int = 2
+    batch_size: int = BATCH_SIZE
+    workers: int = WORKERS
     on_error: OnError = "fail"
     force: bool = False
     cache: Cache = field(default_factory=feature_cache)

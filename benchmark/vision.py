@@ -20,23 +20,36 @@ ATTENTION_ROWS = {"qq": 0, "kk": 1, "vv": 2}  # where the projections lie in the
 class Tokens:
     """Tokens before the last layer norm."""
 
-    cls: Tensor
-    """CLS token of the last block (B, W)."""
+    last: Tensor
+    """All tokens (B, 1 + N, W) of the last block, CLS first."""
     layers: dict[Layer, Tensor] = field(default_factory=dict)
-    """All tokens (B, 1 + N, W), CLS first, of the layers asked for."""
-    cls_of: dict[int, Tensor] = field(default_factory=dict)
+    """The same of the layers asked for."""
+    cls: dict[int, Tensor] = field(default_factory=dict)
     """CLS tokens (B, W) by block."""
+
+
+def first_tokens(visual: VisionTransformer, images: Tensor, positions: Tensor) -> Tensor:
+    """Return the tokens (B, 1 + N, W) that enter the first block, CLS first.
+
+    Args:
+        visual: open_clip's tower.
+        images: (B, 3, S, S), preprocessed.
+        positions: (1 + N, W) positional embeddings for the patch grid of this size.
+    """
+    x = visual.conv1(images).flatten(2).transpose(1, 2)
+    cls = visual.class_embedding.to(x.dtype).expand(len(x), 1, -1)
+    tokens: Tensor = visual.ln_pre(torch.cat([cls, x], dim=1) + positions.to(x.dtype))
+    return tokens
 
 
 def run_blocks(
     visual: VisionTransformer,
-    images: Tensor,
-    positions: Tensor,
+    tokens: Tensor,
     *,
     layers: Collection[Layer] = (),
     cls: Collection[int] = (),
 ) -> Tokens:
-    """Encode images and keep the tokens of some layers.
+    """Run the blocks and keep the tokens of some layers.
 
     Original path: `x^l = x^{l-1} + Attn(LN1 x^{l-1})`, then `+ MLP(LN2 ·)`. A DPAM path (AnomalyCLIP, section 3.3, as
     its code runs it) starts as `y^{s-1} = x^{s-1}`, and each block from s on adds V-V attention of the *original* path,
@@ -45,27 +58,24 @@ def run_blocks(
 
     Args:
         visual: open_clip's tower.
-        images: (B, 3, S, S), preprocessed.
-        positions: (1 + N, W) positional embeddings for the patch grid of this size.
+        tokens: (B, 1 + N, W), as from `first_tokens`.
         layers: whose tokens are kept; a DPAM layer below its first block is the original one.
         cls: blocks whose CLS token of the original path is kept.
     """
-    x = visual.conv1(images).flatten(2).transpose(1, 2)
-    start = visual.class_embedding.to(x.dtype).expand(len(x), 1, -1)
-    x = visual.ln_pre(torch.cat([start, x], dim=1) + positions.to(x.dtype))
+    x = tokens
     paths = dict.fromkeys((layer.dpam for layer in layers if layer.dpam is not None), x)
-    tokens = Tokens(cls=x[:, 0])
+    kept = Tokens(last=x)
     for number, block in enumerate(visual.transformer.resblocks, start=1):
         paths = {path: y if number < path.first else _dpam(block, path, number, x, y) for path, y in paths.items()}
         x = block(x)
         paths = {path: x if number < path.first else y for path, y in paths.items()}
         for layer in layers:
             if layer.block == number:
-                tokens.layers[layer] = x if layer.dpam is None else paths[layer.dpam]
+                kept.layers[layer] = x if layer.dpam is None else paths[layer.dpam]
         if number in cls:
-            tokens.cls_of[number] = x[:, 0]
-    tokens.cls = x[:, 0]
-    return tokens
+            kept.cls[number] = x[:, 0]
+    kept.last = x
+    return kept
 
 
 def embed(visual: VisionTransformer, tokens: Tensor) -> Tensor:

@@ -19,21 +19,25 @@ def imagenet_templates() -> tuple[Callable[[str], str], ...]:
     return tuple(OPENAI_IMAGENET_TEMPLATES)
 
 
-def ensemble(encode_text: Callable[[Sequence[str]], Tensor], prompts: Sequence[str]) -> Tensor:
-    """Return one text embedding (D,) of unit length for many prompts: the mean of their unit embeddings, normalised.
+def normal_abnormal(
+    encode_text: Callable[[Sequence[str]], Tensor],
+    normal: Sequence[str],
+    abnormal: Sequence[str],
+    *,
+    normalise_each: bool = True,
+) -> Tensor:
+    """Return the pair (2, D) of unit text embeddings, normal first, each the mean of its prompts', normalised.
 
     Args:
         encode_text: prompts → raw embeddings (len(prompts), D).
-        prompts: at least one.
+        normal: at least one prompt.
+        abnormal: likewise.
+        normalise_each: bring the embeddings to unit length before taking the mean.
     """
-    return F.normalize(F.normalize(encode_text(prompts), dim=-1).mean(dim=0), dim=-1)
-
-
-def normal_abnormal(
-    encode_text: Callable[[Sequence[str]], Tensor], normal: Sequence[str], abnormal: Sequence[str]
-) -> Tensor:
-    """Return the pair (2, D) of unit text embeddings, normal first, each an ensemble of its prompts."""
-    return torch.stack([ensemble(encode_text, normal), ensemble(encode_text, abnormal)])
+    embedded = [encode_text(prompts) for prompts in (normal, abnormal)]
+    if normalise_each:
+        embedded = [F.normalize(each, dim=-1) for each in embedded]
+    return torch.stack([F.normalize(each.mean(dim=0), dim=-1) for each in embedded])
 
 
 def encode_pairs(

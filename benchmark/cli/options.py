@@ -69,6 +69,10 @@ CacheLimit = Annotated[
         "--cache-limit", envvar="BENCH_CACHE_LIMIT", min=0, help="GB of training features kept on disk (BENCH_CACHE)."
     ),
 ]
+WindowChunk = Annotated[
+    int,
+    typer.Option("--window-chunk", min=1, help="Windows encoded at a time (WinCLIP); changes no number."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Redo cells that are done.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the cells and what is missing; run none.")]
 

@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -26,21 +26,27 @@ from benchmark.cli.options import (
     Results,
     Seeds,
     Set,
+    WindowChunk,
     Workers,
     fail,
     say,
 )
-from benchmark.files import CACHE_LIMIT
+from benchmark.defaults import BATCH_SIZE, CACHE_LIMIT, WINDOW_CHUNK, WORKERS
 from benchmark.weights import DEFAULT_BACKBONE, MINI_BACKBONE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from benchmark.backbone import Backbone as LoadedBackbone
+    from benchmark.contract import Method
     from benchmark.plan import Chosen, Plan
     from benchmark.protocol import Protocol
     from benchmark.records import Record
     from benchmark.samples import SampleSet
     from benchmark.settings import Settings
     from benchmark.weights import WeightsSource
+
+M = TypeVar("M", bound="Method")
 
 
 @dataclass(frozen=True)
@@ -60,21 +66,30 @@ class _Compute:
     backbone: str
     device: str
     dtype: str
+    window_chunk: int
     settings: "Settings"
 
-    def source(self, data: _Data) -> "WeightsSource":
-        """Return the backbone asked for, or the default for the data."""
+    def source(self, data: _Data, method: "type[Method]") -> "WeightsSource":
+        """Return the backbone asked for, or the method's on such data."""
         from benchmark.weights import parse_backbone
 
+        if self.backbone:
+            return parse_backbone(self.backbone)
         synthetic = all(samples.synthetic for samples in data.targets)
-        return parse_backbone(self.backbone or (MINI_BACKBONE if synthetic else DEFAULT_BACKBONE))
+        return parse_backbone(MINI_BACKBONE if synthetic else method.backbone_on_real_data or DEFAULT_BACKBONE)
 
     def load(self, source: "WeightsSource", protocol: "Protocol") -> "LoadedBackbone":
         """Load the backbone onto the device."""
         from benchmark.backbone import load_backbone
 
-        device = _device(self.device)
-        return load_backbone(source, dtype=self.dtype, device=device, pos_interp=protocol.pos_interp)
+        return load_backbone(
+            source,
+            dtype=self.dtype,
+            device=_device(self.device),
+            pos_interp=protocol.pos_interp,
+            window_chunk=self.window_chunk,
+            cache=self.settings.cache,
+        )
 
 
 def _data(
@@ -117,6 +132,7 @@ def _compute(
     on_error: Any,
     force: bool,
     cache_limit: float,
+    window_chunk: int = WINDOW_CHUNK,
 ) -> _Compute:
     from benchmark.settings import Settings, feature_cache
 
@@ -128,7 +144,17 @@ def _compute(
         force=force,
         cache=feature_cache(cache_limit),
     )
-    return _Compute(backbone, device, dtype, settings)
+    return _Compute(backbone, device, dtype, window_chunk, settings)
+
+
+def _by_backbone(
+    chosen: "Sequence[tuple[type[M], Any]]", data: _Data, compute: _Compute
+) -> "dict[WeightsSource, list[tuple[type[M], Any]]]":
+    """Return the methods by the backbone they run with."""
+    groups: dict[WeightsSource, list[tuple[type[M], Any]]] = {}
+    for method, options in chosen:
+        groups.setdefault(compute.source(data, method), []).append((method, options))
+    return groups
 
 
 def _plan(
@@ -140,60 +166,72 @@ def _plan(
     seeds: str,
     auxiliary: str,
     checkpoints: list[Path] | None,
-) -> "Plan":
+) -> "dict[WeightsSource, Plan]":
+    """Plan the cells of each backbone; what there cannot be is said."""
     from benchmark import selection
     from benchmark.cells import backbone_id
-    from benchmark.plan import plan
+    from benchmark.plan import Setting, plan
+    from benchmark.weights import BackboneError
 
     auxiliaries = selection.select_auxiliaries(
         chosen, data.targets, data=data.root, paths=data.paths, override=auxiliary, checkpoints=checkpoints or []
     )
-    made = plan(
-        chosen,
-        data.targets,
-        seeds=selection.select_seeds(seeds),
-        backbone=backbone_id(compute.source(data), dtype=compute.dtype),
-        protocol=protocol,
-        auxiliaries=auxiliaries,
-    )
-    for line in made.refused:
-        say(f"left out: {line}")
-    for line in made.problems:
-        say(f"FAILED {line}")
+    by_source = _by_backbone(chosen, data, compute)
+    made: dict[WeightsSource, Plan] = {}
+    for source, methods in by_source.items():
+        try:
+            setting = Setting(backbone_id(source, dtype=compute.dtype), protocol, auxiliaries)
+        except BackboneError as error:
+            if len(by_source) == 1:
+                raise
+            data.problems.append(str(error))
+            say(f"FAILED {', '.join(method.title for method, _ in methods)}: {error}")
+            continue
+        made[source] = plan(methods, data.targets, setting, seeds=selection.select_seeds(seeds))
+        for line in made[source].refused:
+            say(f"left out: {line}")
+        for line in made[source].problems:
+            data.problems.append(line)
+            say(f"FAILED {line}")
+    if not any(each.jobs for each in made.values()):
+        fail("nothing to run", code=1 if data.problems else 2)
     return made
 
 
-def _carry_out(made: "Plan", data: _Data, compute: _Compute, protocol: "Protocol", *, dry_run: bool) -> "list[Record]":
+def _carry_out(
+    made: "dict[WeightsSource, Plan]", data: _Data, compute: _Compute, protocol: "Protocol", *, dry_run: bool
+) -> "list[Record]":
     """Run what is missing of a plan and return the records of all of it; none where it is a dry run."""
-    from benchmark.fitting import untrained
-    from benchmark.plan import missing
+    from benchmark.plan import missing, untrained
     from benchmark.records import path_of, read_record
 
-    settings, source = compute.settings, compute.source(data)
-    todo = missing(made.jobs, settings.results, force=settings.force)
+    settings = compute.settings
     for samples in data.targets:
         say(f"{samples.card.title}: {len(samples.test)} test images in {samples.directory}; {samples.reason}")
-    trainings = untrained([job.training for job in todo if job.training], settings.results)
-    say(f"{len(made.jobs)} cells, {len(todo)} to do, {len(trainings)} to train first, backbone {source.name}")
+    for source, each in made.items():
+        todo = missing(each.jobs, settings.results, force=settings.force)
+        trainings = untrained([job.training for job in todo if job.training], settings.results)
+        say(f"{len(each.jobs)} cells, {len(todo)} to do, {len(trainings)} to train first, backbone {source.name}")
+        if dry_run:
+            for training in trainings:
+                print(f"train  {training.id.id}")
+            ids = {job.cell.id for job in todo}
+            for job in each.jobs:
+                print(f"{'to do' if job.cell.id in ids else 'done '}  {job.cell.id}")
+        elif todo:
+            from benchmark.run import run
+
+            run(each.jobs, compute.load(source, protocol), settings, say=say)
     if dry_run:
-        for training in trainings:
-            print(f"train  {training.id.id}")
-        ids = {job.cell.id for job in todo}
-        for job in made.jobs:
-            print(f"{'to do' if job.cell.id in ids else 'done '}  {job.cell.id}")
         return []
-    if todo:
-        from benchmark.run import run
-
-        run(made.jobs, compute.load(source, protocol), settings, say=say)
-    return [read_record(path_of(settings.results, job.cell.id)) for job in made.jobs]
+    return [read_record(path_of(settings.results, job.cell.id)) for each in made.values() for job in each.jobs]
 
 
-def _exit(records: "list[Record]", *problems: list[str]) -> None:
+def _exit(records: "list[Record]", problems: list[str]) -> None:
     failed = sum(record.status == "failed" for record in records)
     if failed:
         say(f"{failed} of {len(records)} cells failed; mend the cause and run the same command again")
-    if failed or any(problems):
+    if failed or problems:
         sys.exit(1)
 
 
@@ -224,10 +262,11 @@ def run_command(
     backbone: Backbone = "",
     device: Device = "",
     dtype: Dtype = "float32",
-    batch_size: BatchSize = 8,
-    workers: Workers = 2,
+    batch_size: BatchSize = BATCH_SIZE,
+    workers: Workers = WORKERS,
     on_error: OnErrorOption = "fail",
     settings: Set = None,
+    window_chunk: WindowChunk = WINDOW_CHUNK,
     cache_limit: CacheLimit = CACHE_LIMIT,
     results: Results = Path("results"),
     force: Force = False,
@@ -270,14 +309,13 @@ def run_command(
         on_error=on_error,
         force=force,
         cache_limit=cache_limit,
+        window_chunk=window_chunk,
     )
     made = _plan(chosen, where, compute, protocol, seeds=seeds, auxiliary=auxiliary, checkpoints=checkpoint)
-    if not made.jobs:
-        fail("nothing to run", code=1 if made.problems else 2)
     records = _carry_out(made, where, compute, protocol, dry_run=dry_run)
     if records:
         print(summary(make_tables(records)))
-    _exit(records, where.problems, made.problems)
+    _exit(records, where.problems)
 
 
 def train_command(
@@ -290,8 +328,8 @@ def train_command(
     backbone: Backbone = "",
     device: Device = "",
     dtype: Dtype = "float32",
-    batch_size: BatchSize = 8,
-    workers: Workers = 2,
+    batch_size: BatchSize = BATCH_SIZE,
+    workers: Workers = WORKERS,
     on_error: OnErrorOption = "fail",
     settings: Set = None,
     cache_limit: CacheLimit = CACHE_LIMIT,
@@ -310,7 +348,7 @@ def train_command(
     from benchmark.cells import backbone_id
     from benchmark.contract import Learner
     from benchmark.fitting import ensure_trained
-    from benchmark.plan import Auxiliaries, plan_training
+    from benchmark.plan import Auxiliaries, Setting, plan_training
     from benchmark.protocol import AUXILIARY
 
     selected, protocol = selection.select_methods(selection.split(methods), settings or [])
@@ -330,24 +368,22 @@ def train_command(
         force=False,
         cache_limit=cache_limit,
     )
-    source = compute.source(where)
-    auxiliaries = Auxiliaries(found={samples.card.name: samples for samples in where.targets})
-    identity = backbone_id(source, dtype=dtype)
-    trainings = [
-        training
-        for method, options in learners
-        for seed in seed_list
-        for name in auxiliaries.found
-        if (
-            training := plan_training(
-                method, options, auxiliaries, name=name, seed=seed, backbone=identity, protocol=protocol
-            )
-        )
-    ]
-    failed = ensure_trained(trainings, compute.load(source, protocol), compute.settings, say=say)
-    for training in trainings:
-        if training.id.id not in failed:
-            print(training.checkpoint(results))
+    found = {samples.card.name: samples for samples in where.targets}
+    failed = False
+    for source, group in _by_backbone(learners, where, compute).items():
+        setting = Setting(backbone_id(source, dtype=dtype), protocol, Auxiliaries(found))
+        planned = [
+            plan_training(method, options, name, setting, seed=seed)
+            for method, options in group
+            for seed in seed_list
+            for name in found
+        ]
+        trainings = [training for training in planned if training]
+        unfinished = ensure_trained(trainings, compute.load(source, protocol), compute.settings, say=say)
+        failed = failed or bool(unfinished)
+        for training in trainings:
+            if training.id.id not in unfinished:
+                print(training.checkpoint(results))
     if failed:
         sys.exit(1)
 
@@ -364,10 +400,11 @@ def ablate_command(
     backbone: Backbone = "",
     device: Device = "",
     dtype: Dtype = "float32",
-    batch_size: BatchSize = 8,
-    workers: Workers = 2,
+    batch_size: BatchSize = BATCH_SIZE,
+    workers: Workers = WORKERS,
     on_error: OnErrorOption = "fail",
     settings: Set = None,
+    window_chunk: WindowChunk = WINDOW_CHUNK,
     cache_limit: CacheLimit = CACHE_LIMIT,
     results: Results = Path("results"),
     force: Force = False,
@@ -402,17 +439,16 @@ def ablate_command(
         on_error=on_error,
         force=force,
         cache_limit=cache_limit,
+        window_chunk=window_chunk,
     )
     chosen = [(method, options) for options in variants.distinct]
     made = _plan(chosen, where, compute, protocol, seeds=seeds, auxiliary=auxiliary, checkpoints=None)
-    if not made.jobs:
-        fail("nothing to run", code=1 if made.problems else 2)
     records = _carry_out(made, where, compute, protocol, dry_run=dry_run)
     if records:
         directory = results / "tables" / "ablations"
         print(write_ablations(method, variants, records, directory))
         say(f"written to {directory}")
-    _exit(records, where.problems, made.problems)
+    _exit(records, where.problems)
 
 
 def import_command(

@@ -29,7 +29,7 @@ from benchmark.mini.captions import OBJECT, caption, family_names, nonsense, pai
 from benchmark.mini.families import FAMILIES, SUITE_ONLY
 from benchmark.mini.specimens import Specimens, draw
 from benchmark.text import run_text
-from benchmark.vision import embed, run_blocks
+from benchmark.vision import embed, first_tokens, run_blocks
 from benchmark.weights import MINI, MINI_FILE
 
 TEMPERATURE = 0.07
@@ -96,13 +96,9 @@ def losses(model: open_clip.CLIP, batch: Batch, rng: np.random.Generator) -> dic
     text = encode_text(model, [*captions, *(prompt for both in pairs for prompt in both)])
     said, prompts = text[: len(names)], text[len(names) :].reshape(len(names), 2, -1)
 
-    tokens = run_blocks(
-        model.visual,
-        batch.images,
-        model.visual.positional_embedding,
-        layers=PATCH_WEIGHTS.keys(),
-    )
-    image = F.normalize(embed(model.visual, tokens.cls).float(), dim=-1)
+    first = first_tokens(model.visual, batch.images, model.visual.positional_embedding)
+    tokens = run_blocks(model.visual, first, layers=PATCH_WEIGHTS.keys())
+    image = F.normalize(embed(model.visual, tokens.last[:, 0]).float(), dim=-1)
     said_of = list(zip(spoken, told, batch.families, strict=True))
     true = torch.tensor(
         [

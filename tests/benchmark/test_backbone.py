@@ -18,7 +18,7 @@ from benchmark import weights
 from benchmark.backbone import Backbone, Preprocess, load_backbone
 from benchmark.contract import Dpam, Layer, VisionSpec, merge_specs
 from benchmark.files import file_sha256
-from benchmark.vision import embed, run_blocks
+from benchmark.vision import embed, first_tokens, run_blocks
 from benchmark.weights import BackboneError, WeightsSource, parse_backbone
 
 Golden = Callable[[str], dict[str, Tensor]]
@@ -59,11 +59,14 @@ def test_the_dpam_path_matches_the_reference(
     images, expected = golden("anomalyclip_inputs")[f"images_{size}"], golden("anomalyclip_vision")
     visual = golden_backbone.model.visual
     layers = [Layer(block, path) for block in BLOCKS]
-    tokens = run_blocks(visual, images, golden_backbone.positions(size // 14), layers=layers)
+    first = first_tokens(visual, images, golden_backbone.positions(size // 14))
+    tokens = run_blocks(visual, first, layers=layers)
     for layer, kept in tokens.layers.items():
         reference = expected[f"{size}.{case}.patch_l{layer.block}"]
         torch.testing.assert_close(embed(visual, kept), reference, atol=2e-5, rtol=0)
-    torch.testing.assert_close(embed(visual, tokens.cls), expected[f"{size}.clip.image_embed"], atol=2e-5, rtol=0)
+    torch.testing.assert_close(
+        embed(visual, tokens.last[:, 0]), expected[f"{size}.clip.image_embed"], atol=2e-5, rtol=0
+    )
 
 
 def test_one_pass_gives_all_paths_as_passes_of_their_own_do(golden: Golden, golden_backbone: Backbone) -> None:
@@ -83,8 +86,9 @@ def test_self_self_attention_is_that_of_multihead_attention_with_one_projection(
 ) -> None:
     """Oracle: torch's own attention with query, key and value projected by the same third of the weights."""
     visual, size = golden_backbone.model.visual, 70
-    images, positions = golden("anomalyclip_inputs")["images_70"], golden_backbone.positions(size // 14)
-    before = run_blocks(visual, images, positions, layers=[Layer(5)]).layers[Layer(5)]
+    images = golden("anomalyclip_inputs")["images_70"]
+    first = first_tokens(visual, images, golden_backbone.positions(size // 14))
+    before = run_blocks(visual, first, layers=[Layer(5)]).layers[Layer(5)]
     last = Layer(6, Dpam(6, attention))
     block = visual.transformer.resblocks[5]
     own = nn.MultiheadAttention(block.attn.embed_dim, block.attn.num_heads, batch_first=True)
@@ -95,7 +99,7 @@ def test_self_self_attention_is_that_of_multihead_attention_with_one_projection(
     x = block.ln_1(before)
     with torch.no_grad():
         expected = before + own(x, x, x, need_weights=False)[0]
-    ours = run_blocks(visual, images, positions, layers=[last]).layers[last]
+    ours = run_blocks(visual, first, layers=[last]).layers[last]
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=0)
 
 

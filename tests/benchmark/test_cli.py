@@ -111,8 +111,10 @@ def test_real_data_never_falls_back_to_the_miniature_weights(
 ) -> None:
     monkeypatch.setattr(weights, "find_file", _no_weights)
     code, _, err = bench("run", "--all", "--folder", parts, "--results", tmp_path / "r")
-    assert code == 2
+    assert code == 1
     assert "no weights of ViT-L-14-336-quickgelu:openai" in err
+    code, _, err = bench("run", *FROZEN, "--folder", parts, "--results", tmp_path / "r")
+    assert code == 2
 
 
 def _no_weights(source: weights.WeightsSource) -> Path:
@@ -304,3 +306,27 @@ def test_import_checkpoint_prints_where_it_lies(bench: Bench, tmp_path: Path) ->
     assert code == 0
     assert Path(out.strip()).is_file()
     assert "--set anomalyclip.context=6 --set anomalyclip.deep_depth=1" in err
+
+
+def test_a_method_runs_with_the_clip_it_was_published_with_unless_another_is_named(
+    bench: Bench, parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def file(source: weights.WeightsSource) -> Path:
+        if source.architecture == "ViT-B-16-plus-240":
+            raise weights.BackboneError(f"no weights of {source.name}")
+        return weights.MINI_FILE
+
+    monkeypatch.setattr(weights, "find_file", file)
+    arguments = ["run", "--methods", "clip,winclip", "--folder", parts, "--results", tmp_path / "r", "--workers", "0"]
+    code, out, err = bench(*arguments, "--dry-run")
+    assert code == 1
+    assert "FAILED WinCLIP: no weights of ViT-B-16-plus-240:laion400m_e32" in err
+    assert "1 cells, 1 to do, 0 to train first, backbone ViT-L-14-336-quickgelu:openai" in err
+    monkeypatch.setattr(weights, "find_file", lambda source: weights.MINI_FILE)
+    code, out, err = bench(*arguments, "--dry-run")
+    assert code == 0
+    assert "backbone ViT-B-16-plus-240:laion400m_e32" in err
+    assert out.count("to do") == 2
+    code, out, err = bench(*arguments, "--backbone", "tiny:random", "--window-chunk", "5")
+    assert code == 0
+    assert "WinCLIP" in out

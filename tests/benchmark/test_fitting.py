@@ -24,7 +24,7 @@ from benchmark.checkpoints import CheckpointError, checkpoint_path, read_checkpo
 from benchmark.contract import Features, Method, TrainingBatch, VisionSpec
 from benchmark.fitting import build_method
 from benchmark.imports import import_checkpoint
-from benchmark.plan import Auxiliaries, Plan, plan
+from benchmark.plan import Auxiliaries, Plan, Setting, plan
 from benchmark.protocol import Protocol, auxiliary_for
 from benchmark.records import Record, path_of, read_record
 from benchmark.run import run
@@ -95,8 +95,7 @@ def identity(backbone: Backbone) -> BackboneId:
 def make(
     methods: Chosen, targets: Sequence[SampleSet], backbone: Backbone, auxiliaries: Auxiliaries, **more: Any
 ) -> Plan:
-    arguments = {"seeds": [0], "protocol": Protocol(), **more}
-    return plan(methods, targets, backbone=identity(backbone), auxiliaries=auxiliaries, **arguments)
+    return plan(methods, targets, Setting(identity(backbone), Protocol(), auxiliaries), **{"seeds": [0], **more})
 
 
 def go(made: Plan, backbone: Backbone, settings: Settings) -> tuple[list[Record], list[str]]:
@@ -423,14 +422,7 @@ def test_a_checkpoint_that_does_not_fit_the_run_says_what_would(
         make([(AnomalyClip, AnomalyClipOptions())], [target], tiny, Auxiliaries(given=[path]))
     other = identity(tiny).model_copy(update={"sha256": "1" * 64, "name": "other"})
     with pytest.raises(CheckpointError, match=r"made with the backbone tiny:random-0, not other"):
-        plan(
-            [(AnomalyClip, FAST)],
-            [target],
-            seeds=[0],
-            backbone=other,
-            protocol=Protocol(),
-            auxiliaries=Auxiliaries(given=[path]),
-        )
+        plan([(AnomalyClip, FAST)], [target], Setting(other, Protocol(), Auxiliaries(given=[path])), seeds=[0])
 
 
 def official(path: Path, *, width: int, depth: int = 9) -> dict[str, Tensor]:

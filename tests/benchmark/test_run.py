@@ -9,8 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -18,12 +19,15 @@ from PIL import Image
 
 from benchmark import records as records_module
 from benchmark import run as runner
-from benchmark.backbone import Backbone, load_backbone
+from benchmark.backbone import Backbone, Preprocess, load_backbone
+from benchmark.cache import GB, Cache
 from benchmark.cells import BackboneId, backbone_id
 from benchmark.contract import Features, Method, NoOptions, Prediction, VisionSpec
-from benchmark.plan import Job, missing, plan
+from benchmark.images import read_image
+from benchmark.plan import Job, Plan, Setting, missing, plan
 from benchmark.protocol import Protocol
 from benchmark.records import Record, RecordError, is_done, path_of, read_record, read_records
+from benchmark.samples import SampleSet
 from benchmark.selection import select_folder
 from benchmark.settings import Settings
 from benchmark.tables import make_tables, render
@@ -36,7 +40,7 @@ def jobs_of(
 ) -> list[Job]:
     chosen = list((methods or {Clip: ClipOptions(), ClipAC: ClipOptions()}).items())
     data = [select_folder(parts, "metal nut")]
-    return plan(chosen, data, seeds=[0], backbone=identity(backbone), protocol=Protocol(**protocol)).jobs
+    return plan(chosen, data, Setting(identity(backbone), Protocol(**protocol)), seeds=[0]).jobs
 
 
 def identity(backbone: Backbone) -> BackboneId:
@@ -224,13 +228,7 @@ def test_the_cell_id_changes_with_what_changes_numbers_and_with_nothing_else(par
 
 def test_the_class_name_changes_the_cell(parts: Path, tiny: Backbone) -> None:
     cells = [
-        plan(
-            [(Clip, ClipOptions())],
-            [select_folder(parts, name)],
-            seeds=[0],
-            backbone=identity(tiny),
-            protocol=Protocol(),
-        )
+        plan([(Clip, ClipOptions())], [select_folder(parts, name)], Setting(identity(tiny), Protocol()), seeds=[0])
         .jobs[0]
         .cell
         for name in ("metal nut", "bottle")
@@ -244,7 +242,7 @@ def test_methods_without_chance_run_once_whatever_the_seeds(parts: Path, tiny: B
 
     data = [select_folder(parts, "x")]
     methods: list[tuple[type[Method], Any]] = [(Clip, ClipOptions()), (Chance, ClipOptions())]
-    jobs = plan(methods, data, seeds=[3, 4], backbone=identity(tiny), protocol=Protocol()).jobs
+    jobs = plan(methods, data, Setting(identity(tiny), Protocol()), seeds=[3, 4]).jobs
     assert [(job.method.name, job.cell.seed) for job in jobs] == [("clip", 0), ("chance", 3), ("chance", 4)]
 
 
@@ -261,6 +259,118 @@ def test_raw_class_names_reach_the_prompts(parts: Path, tiny: Backbone, tmp_path
     for raw in (False, True):
         run(jobs_of(parts, tiny, {Spy: ClipOptions()}, raw_class_names=raw), tiny, Settings(tmp_path, 16, 0), say=quiet)
     assert [set(names) for names in seen] == [{"metal nut"}, {"object"}]
+
+
+# --- k-shot: references from the training images ---
+
+
+class KShot(Clip):
+    """Keeps what it is shown."""
+
+    name, title = "kshot", "KShot"
+
+    @dataclass(frozen=True)
+    class Options(ClipOptions):
+        shots: int = 2
+
+    seen: ClassVar[list[Features]] = []
+
+    @classmethod
+    def shots(cls, options: Any) -> int:
+        return int(options.shots)
+
+    def see_references(self, references: Features) -> None:
+        self.seen.append(references)
+
+
+def with_training_images(parts: Path) -> SampleSet:
+    """The plain folder, three of whose normal images are for training."""
+    data = select_folder(parts, "metal nut")
+    train = {"normal/000.png", "normal/003.png", "normal/005.png"}
+    return replace(data, samples=tuple(replace(s, split="train") if s.key in train else s for s in data.samples))
+
+
+def kshot(data: SampleSet, backbone: Backbone, seeds: Sequence[int], shots: int = 2) -> Plan:
+    options = KShot.Options(shots=shots)
+    return plan([(KShot, options)], [data], Setting(identity(backbone), Protocol()), seeds=seeds)
+
+
+def test_references_are_shown_and_recorded(parts: Path, tiny: Backbone, tmp_path: Path) -> None:
+    KShot.seen.clear()
+    data = with_training_images(parts)
+    made = kshot(data, tiny, [0])
+    (record,) = run(made.jobs, tiny, Settings(tmp_path, workers=0), say=quiet)
+    assert record.status == "done"
+    assert record.cell.references is not None
+    keys = record.cell.references["object"]
+    (features,) = KShot.seen
+    preprocess = Preprocess(112)
+    images = torch.stack([preprocess(read_image(parts / key)) for key in keys])
+    expected = tiny.encode_images(images, VisionSpec(112)).image
+    torch.testing.assert_close(features.image, expected, atol=1e-5, rtol=0)
+    assert (record.classes["object"].normal, len(keys)) == (4, 2)
+
+
+def test_references_follow_the_seed_and_grow_with_the_shots(parts: Path, tiny: Backbone) -> None:
+    data = with_training_images(parts)
+    drawn = {job.cell.seed: job.cell.references for job in kshot(data, tiny, list(range(8))).jobs}
+    assert drawn == {job.cell.seed: job.cell.references for job in kshot(data, tiny, list(range(8))).jobs}
+    assert len({str(each) for each in drawn.values()}) > 1
+    for seed, both in drawn.items():
+        (job,) = kshot(data, tiny, [seed], shots=1).jobs
+        assert both is not None
+        assert job.cell.references == {"object": both["object"][:1]}
+        assert set(both["object"]) <= {s.key for s in data.train}
+
+
+def test_without_enough_training_images_a_k_shot_method_is_left_out(parts: Path, tiny: Backbone) -> None:
+    made = kshot(select_folder(parts, "x"), tiny, [0])
+    assert made.jobs == []
+    assert made.refused == ["KShot on parts: 2 normal training images are needed, and object has fewer"]
+
+
+def test_a_broken_reference_fails_its_method_alone(parts: Path, tiny: Backbone, tmp_path: Path) -> None:
+    data = with_training_images(parts)
+    setting = Setting(identity(tiny), Protocol())
+    made = plan([(KShot, KShot.Options(shots=3)), (Clip, ClipOptions())], [data], setting, seeds=[0])
+    (parts / "normal/003.png").write_bytes(b"")
+    settings = Settings(tmp_path, workers=0, on_error="skip")
+    failed, done = run(made.jobs, tiny, settings, say=quiet)
+    assert (failed.status, done.status) == ("failed", "done")
+    assert "003.png" in str(failed.error)
+
+
+# --- text embeddings on disk ---
+
+
+def test_text_embeddings_are_kept_between_runs_and_never_trusted_blindly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[int] = []
+    original = Backbone.encode_prompts
+
+    def counting(self: Backbone, prompts: Sequence[Any], **more: Any) -> torch.Tensor:
+        encoded.append(len(prompts))
+        return original(self, prompts, **more)
+
+    monkeypatch.setattr(Backbone, "encode_prompts", counting)
+    prompts = [f"a photo of thing {index}." for index in range(100)]
+    source = parse_backbone("tiny:random")
+    expected = load_backbone(source).encode_text(prompts)
+    cache = Cache(tmp_path / "cache", GB)
+    for _ in range(2):
+        assert torch.equal(load_backbone(source, cache=cache).encode_text(prompts), expected)
+    assert sum(encoded) == 200  # once without a cache, once with
+    load_backbone(source, cache=cache).encode_text(prompts[:3])
+    load_backbone(source, cache=cache, dtype="bfloat16").encode_text(prompts)
+    load_backbone(parse_backbone("tiny:random-1"), cache=cache).encode_text(prompts)
+    assert sum(encoded) == 403
+    for path in (tmp_path / "cache").glob("text-tiny-*/*.bin"):
+        content = bytearray(path.read_bytes())
+        content[7] ^= 64
+        path.write_bytes(content)
+        os.utime(path, ns=(0, path.stat().st_mtime_ns + 10**9))
+    assert torch.equal(load_backbone(source, cache=cache).encode_text(prompts), expected)
 
 
 # --- faults ---
@@ -307,7 +417,8 @@ ARGUMENTS = ["run", "--methods", "clip,clip_ac", "--backbone", "tiny:random", "-
 BENCH = "from benchmark.cli import main; main()"
 STUCK_IN_THE_SECOND_DATASET = """
 import pathlib, sys, time
-from benchmark.backbone import Backbone, load_backbone
+from benchmark.backbone import Backbone, Preprocess, load_backbone
+from benchmark.cache import GB, Cache
 from benchmark.cells import BackboneId, backbone_id
 original = Backbone.encode_images
 def encode_images(self, images, spec):

@@ -117,7 +117,7 @@ from pathlib import Path
 from benchmark.backbone import load_backbone
 from benchmark.cache import GB, Cache
 from benchmark.cells import backbone_id
-from benchmark.plan import Auxiliaries, plan
+from benchmark.plan import Auxiliaries, Setting, plan
 from benchmark.protocol import Protocol
 from benchmark.records import path_of, read_record
 from benchmark.run import run
@@ -134,9 +134,8 @@ for name in ("mvtec", "btad"):
     samples = select_folder(root / name, "part")
     named[name] = replace(samples, card=samples.card.model_copy(update={"name": name, "title": name}))
 made = plan(
-    [(AnomalyClip, AnomalyClipOptions(epochs=1)), (GenClip, GenClipOptions(epochs=1))], [named["btad"]], seeds=[0],
-    backbone=backbone_id(source, dtype="float32"), protocol=Protocol(),
-    auxiliaries=Auxiliaries({"mvtec": named["mvtec"]}),
+    [(AnomalyClip, AnomalyClipOptions(epochs=1)), (GenClip, GenClipOptions(epochs=1))], [named["btad"]],
+    Setting(backbone_id(source, dtype="float32"), Protocol(), Auxiliaries({"mvtec": named["mvtec"]})), seeds=[0],
 )
 settings = Settings(root / "results", workers=0, cache=Cache(root / "cache", GB))
 run(made.jobs, load_backbone(source), settings, say=lambda line: None)
