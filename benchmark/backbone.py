@@ -128,6 +128,7 @@ class Backbone:
                     with Writer(entry, name) as writer:
                         writer.write(embedded.cpu().numpy().tobytes())
                         writer.finish({})
+                entry.touch()
                 rows = Rows(entry.path(name), row_bytes).read(np.arange(len(prompts)))
         except OSError as error:
             raise CacheError(f"{entry.folder}: {error}; free the disk or point BENCH_CACHE elsewhere") from error
