@@ -17,6 +17,7 @@ from torchvision.transforms import v2
 from benchmark.cache import Cache, CacheError, Entry, Rows, Writer
 from benchmark.contract import Features, VisionSpec
 from benchmark.defaults import WINDOW_CHUNK
+from benchmark.errors import first_misfit
 from benchmark.text import Prompt, embed_prompts, run_text
 from benchmark.vision import embed, first_tokens, run_blocks
 from benchmark.weights import (
@@ -283,8 +284,7 @@ def _load_file(source: WeightsSource, config: dict[str, Any]) -> open_clip.CLIP:
     try:
         model.load_state_dict({k: v.float() for k, v in state.items() if k not in OPENAI_KEYS})
     except RuntimeError as error:
-        first = str(error).split("\n")[1].strip() if "\n" in str(error) else str(error)
-        raise BackboneError(f"{path}: the weights do not fit {source.architecture}: {first}") from error
+        raise BackboneError(f"{path}: the weights do not fit {source.architecture}: {first_misfit(error)}") from error
     return model
 
 

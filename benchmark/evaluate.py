@@ -170,7 +170,7 @@ def _score(
     """Encode the readable images of one class once, and add every method's scores to its tally."""
     skipped = [Skipped(key=item.sample.key, reason=item.error) for item in items if item.image is None]
     readable = [item for item in items if item.image is not None]
-    names = [s.class_name if protocol.raw_class_names else s.prompt_name for s in (item.sample for item in readable)]
+    names = [protocol.class_name(item.sample) for item in readable]
     start = time.perf_counter()
     features = None
     if readable and any(outcome.error is None for outcome in done.outcomes):

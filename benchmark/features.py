@@ -50,7 +50,7 @@ class AuxiliaryFeatures:
     """Key of the sample → why it could not be read."""
     spec: VisionSpec
     backbone: Backbone
-    raw_class_names: bool
+    protocol: Protocol
     _rows: npt.NDArray[np.int64]
     _files: dict[str, tuple[_Array, Rows]]
 
@@ -75,7 +75,7 @@ class AuxiliaryFeatures:
             cls={block: read[_cls_name(block)].float() for block in self.spec.cls},
             grid=size // self.backbone.patch_size,
         )
-        names = tuple(sample.class_name if self.raw_class_names else sample.prompt_name for sample in chosen)
+        names = tuple(self.protocol.class_name(sample) for sample in chosen)
         labels = torch.tensor([sample.label for sample in chosen])
         return TrainingBatch(features, names, labels.to(device), masks.to(device))
 
@@ -140,7 +140,7 @@ def auxiliary_features(
     if not kept:
         raise ImageError(f"{data.directory}: no image can be read; `bench data check {data.card.name}` says why")
     samples, rows = tuple(data.test[row] for row in kept), np.array(kept, dtype=np.int64)
-    return AuxiliaryFeatures(samples, skipped, spec, backbone, protocol.raw_class_names, rows, files)
+    return AuxiliaryFeatures(samples, skipped, spec, backbone, protocol, rows, files)
 
 
 def _lacking(entry: Entry, arrays: dict[str, _Array], samples: Sequence[Sample], reading: Reading) -> dict[str, _Array]:

@@ -16,6 +16,7 @@ from benchmark.checkpoints import (
     write_checkpoint,
 )
 from benchmark.contract import Learner, Method, VisionSpec, merge_specs
+from benchmark.errors import first_misfit
 from benchmark.features import AuxiliaryFeatures, auxiliary_features
 from benchmark.plan import Training, untrained
 from benchmark.progress import image_progress
@@ -133,6 +134,5 @@ def build_method(
         try:
             built.learned.load_state_dict(read_tensors(checkpoint))
         except RuntimeError as error:
-            first = str(error).split("\n")[1].strip() if "\n" in str(error) else str(error)
-            raise CheckpointError(f"{checkpoint}: does not fit {method.title}: {first}") from error
+            raise CheckpointError(f"{checkpoint}: does not fit {method.title}: {first_misfit(error)}") from error
     return built

@@ -1,8 +1,11 @@
 """The protocol: what is held fixed when methods are compared, apart from method, data, seed and backbone."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from benchmark.samples import Sample
 
 AUXILIARY, AUXILIARY_OF_ITSELF = "mvtec", "visa"
 
@@ -29,6 +32,10 @@ class Protocol(BaseModel):
     pos_interp: Literal["bilinear", "bicubic"] = "bilinear"
     """How positional embeddings are resized: bilinear without antialias (AnomalyCLIP's code, the default here) or
     open_clip's antialiased bicubic."""
+
+    def class_name(self, sample: "Sample") -> str:
+        """Return the class name of a sample as it stands in prompts."""
+        return sample.class_name if self.raw_class_names else sample.prompt_name
 
     def mask_threshold(self, card_threshold: int) -> int:
         """Return the grey value (of 0 … 255) above which a mask pixel is anomalous."""

@@ -85,7 +85,7 @@ def run_command(
     from benchmark.tables import make_tables, summary
 
     chosen, protocol = selection.select_methods(selection.split(methods), settings or [])
-    selection.select_seeds(seeds)
+    seed_list = selection.select_seeds(seeds)
     where = find_data(datasets, data, data_path, folder=folder, folder_class=folder_class, every=every)
     compute = make_compute(
         backbone,
@@ -99,7 +99,7 @@ def run_command(
         cache_limit=cache_limit,
         window_chunk=window_chunk,
     )
-    made = plan_cells(chosen, where, compute, protocol, seeds=seeds, auxiliary=auxiliary, checkpoints=checkpoint)
+    made = plan_cells(chosen, where, compute, protocol, seeds=seed_list, auxiliary=auxiliary, checkpoints=checkpoint)
     records = carry_out(made, where, compute, protocol, dry_run=dry_run)
     if records:
         print(summary(make_tables(records)))
@@ -215,7 +215,7 @@ def ablate_command(
     [(method, base)], protocol = selection.select_methods([name], settings or [])
     ablations = select_ablations(method, selection.split(only))
     variants = variants_of(base, ablations)
-    selection.select_seeds(seeds)
+    seed_list = selection.select_seeds(seeds)
     where = find_data(datasets, data, data_path)
     compute = make_compute(
         backbone,
@@ -230,7 +230,7 @@ def ablate_command(
         window_chunk=window_chunk,
     )
     chosen = [(method, options) for options in variants.distinct]
-    made = plan_cells(chosen, where, compute, protocol, seeds=seeds, auxiliary=auxiliary, checkpoints=None)
+    made = plan_cells(chosen, where, compute, protocol, seeds=seed_list, auxiliary=auxiliary, checkpoints=None)
     records = carry_out(made, where, compute, protocol, dry_run=dry_run)
     if records:
         directory = results / "tables" / "ablations"

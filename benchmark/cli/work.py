@@ -140,7 +140,7 @@ def plan_cells(
     compute: Compute,
     protocol: "Protocol",
     *,
-    seeds: str,
+    seeds: "Sequence[int]",
     auxiliary: str,
     checkpoints: list[Path] | None,
 ) -> "dict[WeightsSource, Plan]":
@@ -164,7 +164,7 @@ def plan_cells(
             data.problems.append(str(error))
             say(f"FAILED {', '.join(method.title for method, _ in methods)}: {error}")
             continue
-        made[source] = plan(methods, data.targets, setting, seeds=selection.select_seeds(seeds))
+        made[source] = plan(methods, data.targets, setting, seeds=seeds)
         for line in made[source].refused:
             say(f"left out: {line}")
         for line in made[source].problems:
