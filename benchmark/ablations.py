@@ -5,16 +5,14 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
 from benchmark.contract import Ablation, Method
 from benchmark.errors import BenchError
-from benchmark.files import write_whole
 from benchmark.records import Record
-from benchmark.registry import choose
+from benchmark.registry import all_methods, choose
 from benchmark.tables import LEVELS, MEAN, STYLES, Style, Values, check_comparable, mean_values, notes_of
 
 
@@ -53,7 +51,7 @@ def variants_of(base: Any, ablations: Sequence[Ablation]) -> Variants:
 
 
 @dataclass(frozen=True)
-class _Grid:
+class Grid:
     """One ablation at one level: percentages by row and dataset, and their changes against the default row."""
 
     title: str
@@ -65,43 +63,94 @@ class _Grid:
     """None in the default row."""
 
 
-def write_ablations(method: type[Method], variants: Variants, records: Sequence[Record], directory: Path) -> str:
-    """Write a table per ablation and level as Markdown, LaTeX and CSV; return them as text for a terminal.
+@dataclass(frozen=True)
+class AblationTable:
+    """One ablation of a method at all levels."""
+
+    stem: str
+    """Of its files."""
+    grids: tuple[Grid, ...]
+    notes: tuple[str, ...]
+
+
+def make_ablations(method: type[Method], variants: Variants, records: Sequence[Record]) -> list[AblationTable]:
+    """Return the table of every ablation of which a variant has been run.
+
+    Other records may be among them: a dataset is in a table if a variant other than the default has been run on it, and
+    the default counts under the seeds of the variants.
 
     Raises:
-        TableError: the records are not comparable; nothing is written.
-        OSError: the directory cannot be written.
+        TableError: the records are not comparable.
     """
-    done = [record for record in records if record.status == "done"]
+    done = [record for record in records if record.status == "done" and record.cell.method == method.name]
     check_comparable(done)
-    # Each row says its options, so the notes speak of the method alone; what failed keeps its own name.
-    renamed = {"title": method.title}
-    notes = notes_of([r if r.status == "failed" else r.model_copy(update=renamed) for r in records])
-    shown = [*notes, ""]
+    tables = []
     for ablation in variants.ablations:
-        grids = [
-            grid
-            for level in LEVELS
-            if (grid := _grid(f"{method.title}: {ablation.title}", level, variants, ablation.name, done))
-        ]
-        stem = f"{method.name}_{ablation.name}"
-        for style in ("md", "tex"):
-            text = "\n".join(_render(grid, STYLES[style]) for grid in grids)
-            mark = "- " if style == "md" else "% "
-            listed = "".join(f"{mark}{STYLES[style].escape(note)}\n" for note in notes)
-            write_whole(directory / f"{stem}.{style}", f"{text}\n{listed}")
-        write_whole(directory / f"{stem}.csv", _to_csv(grids))
-        shown += [_render(grid, STYLES["txt"]) for grid in grids]
-    return "\n".join(shown)
+        rows = {_key(asdict(options)) for options in variants.rows[ablation.name].values()}
+        same = [record for record in records if record.cell.method == method.name and _options(record) in rows]
+        default = _key(asdict(variants.base))
+        places = {_place(record) for record in same if _options(record) != default or len(rows) == 1}
+        used = [record for record in same if _place(record) in places]
+        found = [record for record in used if record.status == "done"]
+        levels = [_grid(f"{method.title}: {ablation.title}", level, variants, ablation.name, found) for level in LEVELS]
+        # Each row says its options, so the notes speak of the method alone; what failed keeps its own name.
+        renamed = {"title": method.title}
+        notes = notes_of([r if r.status == "failed" else r.model_copy(update=renamed) for r in used])
+        if grids := tuple(grid for grid in levels if grid):
+            tables.append(AblationTable(f"{method.name}_{ablation.name}", grids, notes))
+    return tables
 
 
-def _grid(title: str, level: str, variants: Variants, ablation: str, records: Sequence[Record]) -> _Grid | None:
+def known_ablations(records: Sequence[Record]) -> tuple[list[AblationTable], set[str]]:
+    """Return the tables of the ablations that registered methods declare, and the ids of the records of variants.
+
+    Raises:
+        TableError: the records are not comparable.
+    """
+    tables: list[AblationTable] = []
+    ids: set[str] = set()
+    for method in all_methods().values():
+        if method.ablations:
+            variants = variants_of(method.Options(), method.ablations)
+            tables += make_ablations(method, variants, records)
+            rows = {_key(asdict(options)) for options in variants.distinct if options != variants.base}
+            ids |= {each.id for each in records if each.cell.method == method.name and _options(each) in rows}
+    return tables, ids
+
+
+def ablation_files(tables: Sequence[AblationTable]) -> dict[str, str]:
+    """Return by file name every ablation as Markdown, LaTeX and CSV."""
+    files = {}
+    for table in tables:
+        for style, mark in (("md", "- "), ("tex", "% ")):
+            text = "\n".join(_render(grid, STYLES[style]) for grid in table.grids)
+            listed = "".join(f"{mark}{STYLES[style].escape(note)}\n" for note in table.notes)
+            files[f"{table.stem}.{style}"] = f"{text}\n{listed}"
+        files[f"{table.stem}.csv"] = _to_csv(table.grids)
+    return files
+
+
+def ablation_summary(tables: Sequence[AblationTable]) -> str:
+    """Return the tables as text for a terminal, after their notes."""
+    notes = dict.fromkeys(note for table in tables for note in table.notes)
+    return "\n".join([*notes, "", *(_render(grid, STYLES["txt"]) for table in tables for grid in table.grids)])
+
+
+def _options(record: Record) -> str:
+    return _key(record.cell.options)
+
+
+def _place(record: Record) -> tuple[str, int]:
+    return record.cell.dataset.name, record.cell.seed
+
+
+def _grid(title: str, level: str, variants: Variants, ablation: str, records: Sequence[Record]) -> Grid | None:
     """Return the table of an ablation at a level, or None if nothing of it is defined."""
     heading, metrics, kinds = LEVELS[level]
     datasets = sorted({record.dataset_title for record in records})
     values: dict[str, tuple[Values, ...]] = {}
     for row, options in variants.rows[ablation].items():
-        same = [record for record in records if _key(record.cell.options) == _key(asdict(options))]
+        same = [record for record in records if _options(record) == _key(asdict(options))]
         cells = [mean_values([r.mean for r in same if r.dataset_title == name], metrics) for name in datasets]
         values[row] = tuple([*cells, _mean(cells)] if len(datasets) > 1 else cells)
     if all(value is None for cells in values.values() for cell in cells for value in cell):
@@ -112,7 +161,7 @@ def _grid(title: str, level: str, variants: Variants, ablation: str, records: Se
         for row, cells in values.items()
     }
     columns = (*datasets, MEAN) if len(datasets) > 1 else tuple(datasets)
-    return _Grid(f"{title}, {heading.lower()}", metrics, kinds, columns, values, changes)
+    return Grid(f"{title}, {heading.lower()}", metrics, kinds, columns, values, changes)
 
 
 def _key(options: dict[str, Any]) -> str:
@@ -129,7 +178,7 @@ def _change(cell: Values, default: Values) -> Values:
     return tuple(None if v is None or d is None else v - d for v, d in zip(cell, default, strict=True))
 
 
-def _render(grid: _Grid, how: Style) -> str:
+def _render(grid: Grid, how: Style) -> str:
     header = ["", *(each for name in grid.datasets for each in (how.escape(name), "change"))]
     body = []
     for row, cells in grid.values.items():
@@ -154,7 +203,7 @@ def _pair(values: Values, form: str, how: Style) -> str:
     return "(" + ", ".join(how.escape("–") if v is None else form.format(round(v, 1) + 0) for v in values) + ")"
 
 
-def _to_csv(grids: Sequence[_Grid]) -> str:
+def _to_csv(grids: Sequence[Grid]) -> str:
     """Return percentages with two decimals, a row per variant, dataset and metric; empty where undefined."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

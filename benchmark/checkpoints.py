@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from benchmark.cells import TrainingId
+from benchmark.cells import BackboneId, TrainingId
+from benchmark.contract import Learner, training_options
 from benchmark.errors import BenchError
 from benchmark.files import file_sha256, write_whole
 
@@ -94,6 +95,18 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"{path.with_suffix(TENSORS)}: not the tensors that {path.name} speaks of; delete both to train again"
         )
     return checkpoint
+
+
+def misfit(known: TrainingId, method: type[Learner], options: Any, backbone: BackboneId) -> str:
+    """Say why what was learned does not serve a method with these options and this backbone; "" where it does."""
+    if known.method != method.name:
+        return f"a checkpoint of {known.method}, not of {method.name}"
+    if known.backbone.sha256 != backbone.sha256:
+        return f"made with the backbone {known.backbone.name}, not {backbone.name}"
+    ours = json.loads(json.dumps(training_options(options)))  # as they were written: tuples are lists
+    different = {key: value for key, value in known.options.items() if ours.get(key) != value}
+    settings = " ".join(f"--set {known.method}.{key}={json.dumps(value)}" for key, value in different.items())
+    return f"made with other options; to use it say {settings}" if different else ""
 
 
 def read_tensors(path: Path) -> "dict[str, Tensor]":

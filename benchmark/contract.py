@@ -165,6 +165,13 @@ class Method(ABC):
             class_names: the B class names as they stand in prompts.
         """
 
+    def text_features(self, features: Features, class_names: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Return the unit text embeddings (B, 2, D), normal first, that B images are scored against, by a name each.
+
+        They are kept for a few images a class, and drawn in the report (GenCLIP, figure 5). None unless overridden.
+        """
+        return {}
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingBatch:

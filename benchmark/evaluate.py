@@ -15,6 +15,7 @@ from benchmark.contract import Method, Prediction, VisionSpec
 from benchmark.images import ImageError
 from benchmark.loading import Loaded, Reading, load
 from benchmark.metrics import PIXEL_METRICS, ImageMetrics, PixelMetrics
+from benchmark.per_image import TEXT_IMAGES, ClassImages, Gathering
 from benchmark.protocol import Protocol
 from benchmark.records import ClassResult, Skipped
 from benchmark.samples import Sample, SampleSet
@@ -32,6 +33,7 @@ class _Tally:
     pixel: PixelMetrics = field(default_factory=PixelMetrics)
     counts: list[int] = field(default_factory=lambda: [0, 0])
     skipped: list[Skipped] = field(default_factory=list)
+    images: Gathering = field(default_factory=Gathering)
 
     def result(self, *, with_masks: bool) -> ClassResult:
         pixel = self.pixel.compute() if with_masks else dict.fromkeys(PIXEL_METRICS)
@@ -46,6 +48,8 @@ class Outcome:
     """What became of one method in a pass."""
 
     classes: dict[str, ClassResult] = field(default_factory=dict)
+    images: dict[str, ClassImages] = field(default_factory=dict)
+    """Results per image by class; none of a class of which no image could be read."""
     error: Exception | None = None
     seconds: dict[str, float] = field(default_factory=lambda: {"method": 0.0, "metrics": 0.0})
     tally: _Tally = field(default_factory=_Tally)
@@ -153,6 +157,8 @@ def _finish_class(done: Pass, class_name: str | None, *, with_masks: bool) -> No
         if class_name is not None and outcome.error is None:
             start = time.perf_counter()
             outcome.classes[class_name] = outcome.tally.result(with_masks=with_masks)
+            if outcome.tally.images.keys:
+                outcome.images[class_name] = outcome.tally.images.finish()
             outcome.seconds["metrics"] += time.perf_counter() - start
         outcome.tally = _Tally()
 
@@ -188,23 +194,35 @@ def _score(
             start = time.perf_counter()
             with torch.no_grad():
                 prediction = method.predict(features, names)
+                if len(outcome.tally.images.keys) < TEXT_IMAGES:
+                    texts = method.text_features(features, names)
+                    outcome.tally.images.add_texts({name: text.cpu().numpy() for name, text in texts.items()})
             scores, maps = at_evaluation_size(
                 prediction, image_size=spec.image_size, smoothing=method.smoothing, with_maps=with_masks
             )
             middle = time.perf_counter()
-            _add(outcome.tally, readable, scores, maps)
+            _add(outcome.tally, readable, prediction, scores, maps)
             outcome.seconds["method"] += middle - start
             outcome.seconds["metrics"] += time.perf_counter() - middle
         except Exception as error:  # a method's own code may raise anything; it must not take the others with it
             outcome.error = error
 
 
-def _add(tally: _Tally, items: list[Loaded], scores: list[float], maps: npt.NDArray[np.float32] | None) -> None:
+def _add(
+    tally: _Tally,
+    items: list[Loaded],
+    prediction: Prediction,
+    scores: list[float],
+    maps: npt.NDArray[np.float32] | None,
+) -> None:
+    raw = prediction.maps.float().cpu().numpy()
     for index, item in enumerate(items):
         try:
             tally.image.update(scores[index], item.sample.label)
+            tally.images.add(item.sample.key, item.sample.label, scores[index], raw[index])
             if maps is not None and item.mask is not None:
                 tally.pixel.update(maps[index], item.mask)
+                tally.images.add_pixels(maps[index], item.mask)
         except ValueError as error:
             raise ValueError(f"{item.sample.path}: {error}") from error
         tally.counts[item.sample.label] += 1

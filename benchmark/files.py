@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 
@@ -14,8 +14,8 @@ def write_whole(path: Path, content: str | bytes) -> None:
         OSError: the directory cannot be written or the disk is full; no part of the new file is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=".", suffix=".tmp", delete=False) as file:
-        temporary = Path(file.name)
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    with temporary.open("xb") as file:  # not by tempfile, whose files only their owner may read
         try:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()

@@ -1,6 +1,5 @@
 """The plan: which cells there are for methods, datasets and seeds, what it takes to run each, and what is left out."""
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -9,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.cells import BackboneId, Cell, DataId, TrainingId
-from benchmark.checkpoints import Checkpoint, CheckpointError, checkpoint_path, is_trained, read_checkpoint
+from benchmark.checkpoints import (
+    Checkpoint,
+    CheckpointError,
+    checkpoint_path,
+    is_trained,
+    misfit,
+    read_checkpoint,
+)
 from benchmark.contract import Learner, Method, training_options
 from benchmark.protocol import Protocol, auxiliary_for
 from benchmark.records import is_done
@@ -195,11 +201,11 @@ def plan_training(method: type[Learner], options: Any, name: str, setting: Setti
     Raises:
         CheckpointError: a checkpoint that was given does not fit.
     """
-    learned = training_options(options)
     for path, checkpoint in setting.auxiliaries.checkpoints.items():
         known = checkpoint.training
         if (known.method, known.auxiliary.name) == (method.name, name):
-            _check_fits(path, known, learned, setting.backbone)
+            if reason := misfit(known, method, options, setting.backbone):
+                raise CheckpointError(f"{path}: {reason}")
             return Training(known, method, options, None, given=path)
     samples = setting.auxiliaries.found.get(name)
     if samples is None:
@@ -207,23 +213,13 @@ def plan_training(method: type[Learner], options: Any, name: str, setting: Setti
     identity = TrainingId(
         method=method.name,
         method_version=method.version,
-        options=learned,
+        options=training_options(options),
         auxiliary=data_id(samples),
         seed=seed,
         backbone=setting.backbone,
         protocol=setting.protocol,
     )
     return Training(identity, method, options, samples)
-
-
-def _check_fits(path: Path, known: TrainingId, options: dict[str, Any], backbone: BackboneId) -> None:
-    if known.backbone.sha256 != backbone.sha256:
-        raise CheckpointError(f"{path}: made with the backbone {known.backbone.name}, not {backbone.name}")
-    ours = json.loads(json.dumps(options))  # as they were written: tuples are lists
-    different = {key: value for key, value in known.options.items() if ours.get(key) != value}
-    if different:
-        settings = " ".join(f"--set {known.method}.{key}={json.dumps(value)}" for key, value in different.items())
-        raise CheckpointError(f"{path}: made with other options; to use it say {settings}")
 
 
 def data_id(samples: SampleSet) -> DataId:

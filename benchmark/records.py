@@ -1,5 +1,6 @@
 """Records: the JSON result of a cell, written once and whole, and all it takes to trace a number."""
 
+import hashlib
 import json
 import os
 import platform
@@ -76,6 +77,8 @@ class Run(_Model):
     python: str
     packages: dict[str, str]
     git_commit: str | None
+    source_sha256: str | None = None
+    """Of the file that defines the method."""
 
 
 class Record(_Model):
@@ -88,6 +91,10 @@ class Record(_Model):
     dataset_title: str
     domain: str
     cell: Cell
+    changed: dict[str, Any] = {}
+    """Options that are not at the method's defaults."""
+    image_size: int | None = None
+    """Side of the input, and of the maps that were evaluated, in pixels."""
     status: Literal["done", "failed"]
     error: str | None = None
     synthetic: tuple[str, ...] = ()
@@ -98,6 +105,8 @@ class Record(_Model):
     mean: dict[str, float | None] = {}
     """Unweighted mean over the classes; null where it is undefined for any of them."""
     training: TrainingReport | None = None
+    images_sha256: str | None = None
+    """Of the file beside the record that holds the results per image."""
     run: Run
 
 
@@ -117,15 +126,24 @@ def path_of(directory: Path, cell_id: str) -> Path:
     return directory / "records" / f"{cell_id}.json"
 
 
-def write_record(directory: Path, record: Record) -> Path:
-    """Write a record, whole or not at all.
+def per_image_path(directory: Path, cell_id: str) -> Path:
+    """Return where the results per image of a cell lie, beside its record."""
+    return path_of(directory, cell_id).with_suffix(".npz")
+
+
+def write_record(directory: Path, record: Record, per_image: bytes | None = None) -> Path:
+    """Write a record, whole or not at all, after its results per image: a record never speaks of what is not there.
 
     Raises:
         RecordError: the disk is full, or the directory cannot be written.
     """
     path = path_of(directory, record.id)
+    if per_image is not None:
+        record = record.model_copy(update={"images_sha256": hashlib.sha256(per_image).hexdigest()})
     text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     try:
+        if per_image is not None:
+            write_whole(per_image_path(directory, record.id), per_image)
         write_whole(path, text + "\n")
     except OSError as error:
         raise RecordError(

@@ -1,14 +1,22 @@
-"""The registry of methods: those of `methods/`, and third-party ones by the entry point group `zsad_bench.methods`."""
+"""The registry of methods: those of `methods/`, and third-party ones by the entry point group `zsad_bench.methods`.
+
+A file that is named on the command line (`--plugin FILE`) adds its own; no other code is ever looked for or run.
+"""
 
 import dataclasses
 import difflib
 import functools
-import importlib
+import hashlib
+import importlib.util
 import inspect
 import json
 import pkgutil
+import sys
+import traceback
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeGuard
 
 from pydantic import TypeAdapter, ValidationError
@@ -16,6 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 import methods
 from benchmark.contract import Method
 from benchmark.errors import BenchError
+from benchmark.files import file_sha256
 
 ENTRY_POINTS = "zsad_bench.methods"
 
@@ -24,36 +33,128 @@ class RegistryError(BenchError):
     """A method or an option is unknown or wrong; the message names the near ones."""
 
 
-@functools.cache
+PLUGINS: dict[Path, tuple[type[Method], ...]] = {}
+"""Methods of the files that were loaded by `load_plugin`, by real path."""
+
+
 def all_methods() -> dict[str, type[Method]]:
     """Return every registered method by name, in alphabetical order.
 
     Raises:
         RegistryError: two methods share a name, or an entry point gives no method.
     """
+    plugins = {method.name: method for members in PLUGINS.values() for method in members}
+    return dict(sorted({**_installed(), **plugins}.items()))
+
+
+@functools.cache
+def _installed() -> dict[str, type[Method]]:
     found: dict[str, type[Method]] = {}
     for info in sorted(pkgutil.iter_modules(methods.__path__), key=lambda info: info.name):
         module = importlib.import_module(f"methods.{info.name}")
-        for member in vars(module).values():
-            if _is_method(member) and member.__module__ == module.__name__:
-                _add(found, member)
+        for member in _methods_of(module):
+            _add(found, member, str(module.__file__))
     for entry in entry_points(group=ENTRY_POINTS):
-        member = entry.load()
+        where = f"entry point {entry.name} of {ENTRY_POINTS} ({entry.value})"
+        try:
+            member = entry.load()
+        except Exception as error:  # a package of somebody else; it must say which one to mend or uninstall
+            raise RegistryError(f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
         if not _is_method(member):
-            raise RegistryError(f"entry point {entry.name} of {ENTRY_POINTS} ({entry.value}) is no benchmark Method")
-        _add(found, member)
-    return dict(sorted(found.items()))
+            raise RegistryError(f"{where} is no benchmark Method")
+        _add(found, member, where)
+    return found
+
+
+def load_plugin(path: Path) -> tuple[type[Method], ...]:
+    """Register the methods of a Python file and return them; a file that is registered already is not run again.
+
+    Raises:
+        RegistryError: there is no such file, it raises, defines no method, or one whose name is taken; names the file.
+    """
+    real = path.resolve()
+    if real not in PLUGINS:
+        if not real.is_file() or real.suffix != ".py":
+            raise RegistryError(f"--plugin {path}: {'not a Python file (.py)' if real.is_file() else 'no such file'}")
+        # A file of `methods/` is registered by lying there.
+        ours = tuple(each for each in _installed().values() if Path(inspect.getfile(each)).resolve() == real)
+        PLUGINS[real] = ours or _read_plugin(path, real)
+    return PLUGINS[real]
+
+
+def _read_plugin(path: Path, real: Path) -> tuple[type[Method], ...]:
+    module = _execute(path, real)
+    members = _methods_of(module)
+    if not members:
+        raise RegistryError(f"--plugin {path}: {_why_none(module)}")
+    known = all_methods()
+    for member in members:
+        _add(known, member, f"--plugin {path}")
+    return members
+
+
+def _execute(path: Path, real: Path) -> ModuleType:
+    """Run a file as a module of its own, whose name no other has."""
+    name = f"zsad_bench_plugin_{hashlib.sha256(str(real).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(name, real)
+    assert spec is not None  # the file ends with .py
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up there
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(real)]
+        line, message = (lines[-1] if lines else None), str(error)
+        if isinstance(error, SyntaxError) and error.filename == str(real):
+            line, message = error.lineno, error.msg
+        where = f"line {line}" if line else "on import"
+        raise RegistryError(f"--plugin {path}: {where}: {type(error).__name__}: {message}") from error
+    return module
+
+
+def _methods_of(module: ModuleType) -> tuple[type[Method], ...]:
+    """Return the methods that a module defines itself; those it imports are another's."""
+    distinct = dict.fromkeys(member for member in vars(module).values() if inspect.isclass(member))
+    return tuple(each for each in distinct if _is_method(each) and each.__module__ == module.__name__)
+
+
+def _why_none(module: ModuleType) -> str:
+    unfinished = [
+        member
+        for member in vars(module).values()
+        if inspect.isclass(member) and issubclass(member, Method) and member.__module__ == module.__name__
+    ]
+    if unfinished:
+        lacking = ", ".join(sorted(unfinished[0].__abstractmethods__))
+        return f"{unfinished[0].__name__} is no whole method: it does not define {lacking}"
+    return "defines no subclass of benchmark.contract.Method; `bench new-method NAME` writes one to start from"
 
 
 def _is_method(member: Any) -> TypeGuard[type[Method]]:
     return inspect.isclass(member) and issubclass(member, Method) and not inspect.isabstract(member)
 
 
-def _add(found: dict[str, type[Method]], method: type[Method]) -> None:
+def _add(found: dict[str, type[Method]], method: type[Method], where: str) -> None:
+    lacking = [key for key in ("name", "title", "paper") if not isinstance(getattr(method, key, None), str)]
+    if lacking:
+        raise RegistryError(f'{where}: {method.__name__} does not say {lacking[0]}; add {lacking[0]} = "…"')
     if method.name in found:
         other = found[method.name]
-        raise RegistryError(f"two methods are named {method.name!r}: {other.__module__} and {method.__module__}")
+        raise RegistryError(
+            f"{where}: {method.__name__} is named {method.name!r}, as {other.__name__} of {inspect.getfile(other)} is; "
+            "give it a name of its own"
+        )
     found[method.name] = method
+
+
+def source_sha256(method: type[Method]) -> str | None:
+    """Return the sha256 of the file that defines a method, None where there is none."""
+    try:
+        return file_sha256(Path(inspect.getfile(method)))
+    except (OSError, TypeError):
+        return None
 
 
 def choose(what: str, wanted: Iterable[str], known: Iterable[str]) -> list[str]:

@@ -15,6 +15,7 @@ from benchmark.checkpoints import Checkpoint, read_checkpoint
 from benchmark.contract import Method, merge_specs
 from benchmark.evaluate import Outcome, Pass, evaluate
 from benchmark.fitting import build_method, ensure_trained
+from benchmark.per_image import to_bytes
 from benchmark.plan import Job, missing
 from benchmark.progress import image_progress
 from benchmark.records import (
@@ -26,6 +27,7 @@ from benchmark.records import (
     mean_over_classes,
     write_record,
 )
+from benchmark.registry import changed_options, source_sha256
 from benchmark.samples import SampleSet
 from benchmark.settings import Settings
 
@@ -90,7 +92,7 @@ class _Runner:
                 method = self.build(job)
                 method.vision()
             except Exception as error:  # a method's own code may raise anything
-                self.write(job, Outcome(error=error), {"total": 0.0})
+                self.write(job, Outcome(error=error), {"total": 0.0}, image_size=None)
             else:
                 ready.append((job, method))
         for spec in merge_specs(method.vision() for _, method in ready):
@@ -114,7 +116,7 @@ class _Runner:
             except Exception as error:  # out of memory, a killed loader process, …: the other datasets go on
                 done = Pass([Outcome(error=error) for _ in sharing], {"total": 0.0})
             for (job, _), outcome in zip(sharing, done.outcomes, strict=True):
-                self.write(job, outcome, done.seconds)
+                self.write(job, outcome, done.seconds, image_size=spec.image_size)
 
     def build(self, job: Job) -> Method:
         """Return the method of a job with what it learned.
@@ -127,7 +129,7 @@ class _Runner:
         checkpoint = job.training.checkpoint(self.settings.results) if job.training else None
         return build_method(job.method, self.backbone, job.options, seed=job.cell.seed, checkpoint=checkpoint)
 
-    def write(self, job: Job, outcome: Outcome, seconds: dict[str, float]) -> None:
+    def write(self, job: Job, outcome: Outcome, seconds: dict[str, float], *, image_size: int | None) -> None:
         """Write the record of a job and say so."""
         card = job.samples.card
         failed = outcome.error is not None
@@ -140,6 +142,8 @@ class _Runner:
             dataset_title=card.title,
             domain=card.domain,
             cell=job.cell,
+            changed=changed_options(job.options),
+            image_size=image_size,
             status="failed" if failed else "done",
             error=f"{type(outcome.error).__name__}: {outcome.error}" if failed else None,
             synthetic=tuple(what for what, is_so in generated.items() if is_so),
@@ -153,10 +157,11 @@ class _Runner:
                 workers=self.settings.workers,
                 peak_memory=_peak_memory(self.backbone.device),
                 device=_device_name(self.backbone.device),
+                source_sha256=source_sha256(job.method),
                 **environment(),
             ),
         )
-        write_record(self.settings.results, record)
+        write_record(self.settings.results, record, None if failed else to_bytes(outcome.images))
         where = f"{job.title} on {card.title}"
         self.say(f"FAILED {where}: {record.error}" if failed else f"done   {where}: {describe(record)}")
 

@@ -92,16 +92,20 @@ class SampleSet:
     def fingerprint(self) -> str:
         """The sha256 of the list of test samples: names, classes, labels, masks, mask threshold, pieces, file sizes.
 
-        Paths count from the layout's root, so that it is the same wherever the dataset lies.
+        Paths count from the layout's root, so that it is the same wherever the dataset lies. Generated images count
+        without their sizes: what they show is fixed, how small it is compressed depends on the image library.
         """
         start = self.root or "."
         lines: list[object] = [self.layout.mask_threshold]
         for s in sorted(self.test, key=lambda s: s.key):
             mask = None if s.mask is None else posixpath.relpath(relative(s.mask, self.directory), start)
-            size, mask_size = (None if p is None or not p.exists() else p.stat().st_size for p in (s.path, s.mask))
+            size, mask_size = (self._size(path) for path in (s.path, s.mask))
             key, names = posixpath.relpath(s.key, start), (s.class_name, s.prompt_name)
             lines.append((key, names, s.label, mask, s.piece, size, mask_size))
         return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
+
+    def _size(self, path: Path | None) -> int | None:
+        return None if path is None or self.synthetic or not path.exists() else path.stat().st_size
 
     @property
     def differences(self) -> dict[str, tuple[Counts, Counts]]:

@@ -5,13 +5,11 @@ import io
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pandas as pd
 from tabulate import tabulate
 
 from benchmark.errors import BenchError
-from benchmark.files import write_whole
 from benchmark.records import ClassResult, Record
 
 LEVELS = {
@@ -117,9 +115,9 @@ def make_tables(records: Iterable[Record]) -> list[Table]:
     ordered = sorted(records, key=lambda record: record.id)
     done = [record for record in ordered if record.status == "done"]
     check_comparable(done)
-    columns = tuple(dict.fromkeys(record.title for record in sorted(done, key=_column_order)))
+    columns = tuple(dict.fromkeys(record.title for record in sorted(done, key=column_order)))
     by_dataset: dict[str, list[Record]] = defaultdict(list)
-    for record in sorted(done, key=lambda record: (DOMAINS.index(record.domain), record.dataset_title)):
+    for record in sorted(done, key=row_order):
         by_dataset[record.dataset_title].append(record)
     tables = []
     for level, (heading, metrics, _) in LEVELS.items():
@@ -141,9 +139,14 @@ def make_tables(records: Iterable[Record]) -> list[Table]:
     return tables
 
 
-def _column_order(record: Record) -> tuple[bool, str]:
+def column_order(record: Record) -> tuple[bool, str]:
     """Methods that train on nothing come first, as in the papers' tables."""
     return record.cell.auxiliary is not None, record.title
+
+
+def row_order(record: Record) -> tuple[int, str]:
+    """Domains in the order of the papers, then datasets by title."""
+    return DOMAINS.index(record.domain), record.dataset_title
 
 
 def _class_row(
@@ -291,17 +294,13 @@ def to_long_csv(records: Iterable[Record]) -> str:
     return out.getvalue()
 
 
-def write_tables(records: Sequence[Record], directory: Path) -> list[Table]:
-    """Write every table as Markdown, CSV and LaTeX, and `results.csv` with all numbers; return the tables.
-
-    Raises:
-        TableError: the records are not comparable; nothing is written.
-        OSError: the directory cannot be written.
-    """
-    tables = make_tables(records)
+def table_files(tables: Iterable[Table], records: Iterable[Record]) -> dict[str, str]:
+    """Return by file name every table as Markdown, CSV and LaTeX, and `results.csv` with all numbers of the records."""
+    files = {"results.csv": to_long_csv(records)}
     for table in tables:
-        write_whole(directory / f"{table.name}.md", render(table, "md"))
-        write_whole(directory / f"{table.name}.tex", render(table, "tex"))
-        write_whole(directory / f"{table.name}.csv", to_csv(table))
-    write_whole(directory / "results.csv", to_long_csv(records))
-    return tables
+        files |= {
+            f"{table.name}.md": render(table, "md"),
+            f"{table.name}.tex": render(table, "tex"),
+            f"{table.name}.csv": to_csv(table),
+        }
+    return files

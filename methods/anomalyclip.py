@@ -198,6 +198,9 @@ class AnomalyClip(Learner):
             maps=to_grid(torch.stack(layers).sum(dim=0)),
         )
 
+    def text_features(self, features: Features, class_names: Sequence[str]) -> dict[str, Tensor]:
+        return {"text": self.text(class_names)}
+
     def text(self, class_names: Sequence[str]) -> Tensor:
         """Return unit text embeddings (len(class_names), 2, D), normal first; each distinct prompt is encoded once."""
         learned, half = self.learned, self.options.deep_prompt_half

@@ -42,9 +42,16 @@ class _FrozenPrompts(Method):
         return VisionSpec(image_size=self.backbone.image_size, layers=(Layer(self.backbone.blocks),))
 
     def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
-        text = torch.stack([self._text(name) for name in class_names])
         patches = features.patches[Layer(self.backbone.blocks)]
+        text = self.text(class_names)
         return predict_by_text(features.image, patches, text, temperature=self.options.temperature)
+
+    def text_features(self, features: Features, class_names: Sequence[str]) -> dict[str, Tensor]:
+        return {"text": self.text(class_names)}
+
+    def text(self, class_names: Sequence[str]) -> Tensor:
+        """Return unit text embeddings (len(class_names), 2, D), normal first."""
+        return torch.stack([self._text(name) for name in class_names])
 
     def _text(self, class_name: str) -> Tensor:
         if class_name not in self._texts:

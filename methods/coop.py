@@ -83,6 +83,9 @@ class CoOp(Learner):
         text = self.text(class_names)
         return predict_by_text(features.image, patches, text, temperature=self.options.temperature)
 
+    def text_features(self, features: Features, class_names: Sequence[str]) -> dict[str, Tensor]:
+        return {"text": self.text(class_names)}
+
     def text(self, class_names: Sequence[str]) -> Tensor:
         """Return unit text embeddings (len(class_names), 2, D), normal first; each distinct name is encoded once."""
         context, distinct = self.learned.context, list(dict.fromkeys(class_names))

@@ -172,6 +172,11 @@ class GenClip(Learner):
         both = (scores["text"] + scores["map"]) / 2
         return Prediction(scores=scores.get(chosen.image_score, both), maps=grid)
 
+    def text_features(self, features: Features, class_names: Sequence[str]) -> dict[str, Tensor]:
+        by_layer = zip(self.layers, self.vision_text(features, class_names), strict=True)
+        general = self.query_text().expand(len(class_names), -1, -1)
+        return {**{f"F_T, block {layer.block}": text for layer, text in by_layer}, "F_Q": general}
+
     def vision_text(self, features: Features, class_names: Sequence[str]) -> Tensor:
         """Return F_T, unit text embeddings (layers, B, 2, D), normal first, of each image and layer."""
         learned, pairs = self.learned, []

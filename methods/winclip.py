@@ -98,7 +98,7 @@ class WinClip(Method):
         self._references = [F.normalize(each, dim=-1).flatten(0, 1) for each in self._kinds(references)]
 
     def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
-        text = torch.stack([self._text(name) for name in class_names])
+        text = self.text(class_names)
         temperature = self.options.temperature
         scores = anomaly_probability(features.image[:, None], text, temperature=temperature)
         maps = [scores[:, :, None].expand(-1, features.grid, features.grid)]
@@ -110,6 +110,13 @@ class WinClip(Method):
             return Prediction(scores=scores[:, 0], maps=grid)
         association = self.association(features)
         return Prediction(scores=(scores[:, 0] + association.flatten(1).amax(dim=1)) / 2, maps=(grid + association) / 2)
+
+    def text_features(self, features: Features, class_names: Sequence[str]) -> dict[str, Tensor]:
+        return {"text": self.text(class_names)}
+
+    def text(self, class_names: Sequence[str]) -> Tensor:
+        """Return unit text embeddings (len(class_names), 2, D), normal first."""
+        return torch.stack([self._text(name) for name in class_names])
 
     def association(self, features: Features) -> Tensor:
         """Return the map (B, grid, grid) of distances to the references (section 5), the mean over feature kinds."""

@@ -1,6 +1,7 @@
 """Fixtures that several rooms share."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
+from benchmark import cli, registry
 from benchmark.backbone import Backbone, load_backbone
+from benchmark.mini import suite
+from benchmark.samples import MINI_MARKER
 from benchmark.weights import parse_backbone
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -67,4 +71,31 @@ def parts(tmp_path: Path) -> Path:
         pixels[mask > 0] //= 3
         Image.fromarray(pixels).save(root / f"abnormal/{index:03d}.png")
         Image.fromarray(mask).save(root / f"masks/abnormal/{index:03d}.png")
+    return root
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command in this process; returns exit code, standard output and standard error."""
+    monkeypatch.delenv("BENCH_DATA", raising=False)
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(registry, "PLUGINS", {})  # a command starts without any
+        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(stopped.value.code or 0), out, err
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def small_suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of the mini suite's MVTec AD."""
+    root = tmp_path_factory.mktemp("suite")
+    classes = {("mvtec", "screw"), ("mvtec", "grid")}
+    suite.write_shots(root, [shot for shot in suite.shots() if (shot.dataset, shot.class_name) in classes])
+    (root / MINI_MARKER).write_text("{}")
     return root

@@ -2,7 +2,7 @@
 
 import typer
 
-from benchmark.cli import data, running, showing
+from benchmark.cli import comparing, data, extending, predicting, reporting, running, showing
 from benchmark.cli.options import fail
 from benchmark.errors import BenchError
 
@@ -20,8 +20,13 @@ app.command("run")(running.run_command)
 app.command("train")(running.train_command)
 app.command("ablate")(running.ablate_command)
 app.command("import-checkpoint")(running.import_command)
+app.command("predict")(predicting.predict_command)
 app.command("tables")(showing.tables_command)
+app.command("compare")(comparing.compare_command)
+app.command("report")(reporting.report_command)
 app.command("methods")(showing.methods_command)
+app.command("new-method")(extending.new_method_command)
+app.command("check-method")(extending.check_method_command)
 app.add_typer(data.app, name="data")
 
 

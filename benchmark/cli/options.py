@@ -8,6 +8,16 @@ import typer
 
 from benchmark.weights import DEFAULT_BACKBONE, MINI_BACKBONE
 
+
+def _load_plugins(files: list[Path] | None) -> list[Path] | None:
+    """Register the methods of the files; options are read before the command runs and looks names up."""
+    for file in files or ():
+        from benchmark.registry import load_plugin
+
+        load_plugin(file)
+    return files
+
+
 DataRoot = Annotated[
     Path | None, typer.Option("--data", envvar="BENCH_DATA", help="Folder in which the datasets lie, each in its own.")
 ]
@@ -21,6 +31,15 @@ FolderPath = Annotated[
 ]
 FolderClass = Annotated[str, typer.Option("--folder-class", help="What the images of --folder show, in plain English.")]
 Methods = Annotated[str, typer.Option("--methods", help="Names from `bench methods`, with commas; default all.")]
+Plugin = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin",
+        metavar="FILE.py",
+        callback=_load_plugins,
+        help="Python file with methods of your own, known to this command by their names; may be repeated.",
+    ),
+]
 Results = Annotated[Path, typer.Option("--results", help="Folder of records, checkpoints and tables.")]
 OneBackbone = Annotated[str, typer.Option("--backbone", help="Only results with this backbone, as the tables name it.")]
 Seeds = Annotated[str, typer.Option("--seeds", help="Seeds, with commas; a method without chance runs once.")]

@@ -22,6 +22,7 @@ from benchmark.cli.options import (
     Force,
     Methods,
     OnErrorOption,
+    Plugin,
     Results,
     Seeds,
     Set,
@@ -39,6 +40,7 @@ def run_command(
     *,
     every: Annotated[bool, typer.Option("--all", help="Every method on every dataset found.")] = False,
     methods: Methods = "",
+    plugin: Plugin = None,
     datasets: Annotated[str, typer.Option(help="Names from `bench data list`, with commas; default all found.")] = "",
     data: DataRoot = None,
     data_path: DataPaths = None,
@@ -109,6 +111,7 @@ def run_command(
 def train_command(
     *,
     methods: Methods = "",
+    plugin: Plugin = None,
     auxiliary: AuxiliaryName = "",
     data: DataRoot = None,
     data_path: DataPaths = None,
@@ -179,6 +182,7 @@ def train_command(
 def ablate_command(
     name: Annotated[str, typer.Argument(metavar="METHOD", help="A method that `bench methods` shows ablations of.")],
     *,
+    plugin: Plugin = None,
     only: Annotated[str, typer.Option(help="Names of ablations, with commas; default all of the method.")] = "",
     datasets: Annotated[str, typer.Option(help="Names from `bench data list`, with commas.")] = "mvtec,visa",
     data: DataRoot = None,
@@ -210,7 +214,8 @@ def ablate_command(
     bench ablate genclip --only modules,branches --datasets btad,mpdd
     """
     from benchmark import selection
-    from benchmark.ablations import select_ablations, variants_of, write_ablations
+    from benchmark.ablations import ablation_files, ablation_summary, make_ablations, select_ablations, variants_of
+    from benchmark.outputs import write_files
 
     [(method, base)], protocol = selection.select_methods([name], settings or [])
     ablations = select_ablations(method, selection.split(only))
@@ -233,8 +238,10 @@ def ablate_command(
     made = plan_cells(chosen, where, compute, protocol, seeds=seed_list, auxiliary=auxiliary, checkpoints=None)
     records = carry_out(made, where, compute, protocol, dry_run=dry_run)
     if records:
+        tables = make_ablations(method, variants, records)
         directory = results / "tables" / "ablations"
-        print(write_ablations(method, variants, records, directory))
+        write_files(directory, ablation_files(tables))
+        print(ablation_summary(tables))
         say(f"written to {directory}")
     finish(records, where.problems)
 
@@ -243,6 +250,7 @@ def import_command(
     file: Annotated[Path, typer.Argument(help="A checkpoint of the method's published code (.pth).")],
     *,
     method: Annotated[str, typer.Option(help="Name from `bench methods`.")] = "anomalyclip",
+    plugin: Plugin = None,
     auxiliary: Annotated[str, typer.Option(help="The dataset it was trained on.")],
     backbone: Annotated[str, typer.Option(help="The backbone it was trained with.")] = DEFAULT_BACKBONE,
     dtype: Dtype = "float32",

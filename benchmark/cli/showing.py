@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.options import OneBackbone, Results, fail, say
+from benchmark.cli.options import OneBackbone, Plugin, Results, fail, say
 
 
 def tables_command(
@@ -15,33 +15,43 @@ def tables_command(
     methods: Annotated[str, typer.Option(help="Only these, with commas.")] = "",
     datasets: Annotated[str, typer.Option(help="Only these, with commas.")] = "",
     backbone: OneBackbone = "",
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; show what is not up to date, and fail.")
+    ] = False,
 ) -> None:
     """Write the tables of all records as Markdown, CSV and LaTeX, and print the main ones.
 
-    Tables of datasets by methods, per class, and results.csv with every number. The same records give the same bytes.
+    Tables of datasets by methods, per class, with bootstrap intervals, of ranks and of ablations, and results.csv with
+    every number. The same records give the same bytes, on every machine; --check holds the files against the records.
+    Synthetic results are left out where there are real ones.
     """
+    from benchmark.outputs import choose_records, differences, make_outputs, per_image_reader, write_files
     from benchmark.records import read_records
     from benchmark.selection import split
-    from benchmark.tables import summary, write_tables
+    from benchmark.tables import summary
 
     records, problems = read_records(results)
     for problem in problems:
         say(f"left out: {problem}")
-    kept = [
-        record
-        for record in records
-        if (not methods or record.cell.method in split(methods))
-        and (not datasets or record.cell.dataset.name in split(datasets))
-        and (not backbone or record.cell.backbone.name == backbone)
-    ]
+    kept, lines = choose_records(records, methods=split(methods), datasets=split(datasets), backbone=backbone)
+    for line in lines:
+        say(line)
     if not kept:
         fail(f"no records in {results / 'records'}" + (" fit the selection" if records else "; `bench run` makes them"))
     directory = output or results / "tables"
-    print(summary(write_tables(kept, directory)))
+    made = make_outputs(kept, per_image_reader(results, say))
+    if check:
+        found = differences(directory, made.files)
+        print("\n".join(found) or f"{directory}: {len(made.files)} files, all as the records give them")
+        if found:
+            fail(f"{len(found)} files in {directory} are not what the records give; `bench tables` writes them", code=1)
+        return
+    write_files(directory, made.files)
+    print(summary(made.tables))
     say(f"written to {directory}")
 
 
-def methods_command() -> None:
+def methods_command(*, plugin: Plugin = None) -> None:
     """List the methods with their options, what they train on, and their papers."""
     import dataclasses
 

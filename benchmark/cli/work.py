@@ -181,6 +181,7 @@ def carry_out(
     """Run what is missing of a plan and return the records of all of it; none where it is a dry run."""
     from benchmark.plan import missing, untrained
     from benchmark.records import path_of, read_record
+    from benchmark.registry import source_sha256
 
     settings = compute.settings
     for samples in data.targets:
@@ -201,7 +202,19 @@ def carry_out(
             run(each.jobs, compute.load(source, protocol), settings, say=say)
     if dry_run:
         return []
-    return [read_record(path_of(settings.results, job.cell.id)) for each in made.values() for job in each.jobs]
+    jobs = [job for each in made.values() for job in each.jobs]
+    records = [read_record(path_of(settings.results, job.cell.id)) for job in jobs]
+    edited = {
+        job.method.name
+        for job, record in zip(jobs, records, strict=True)
+        if record.run.source_sha256 not in (None, source_sha256(job.method))
+    }
+    if edited:
+        say(
+            f"kept: results of {', '.join(sorted(edited))} from before the file was edited; if that can change a "
+            "number, raise the method's version, or redo them with --force"
+        )
+    return records
 
 
 def finish(records: "list[Record]", problems: list[str]) -> None:

@@ -1,13 +1,20 @@
 """Ablations: which variants there are, and what their tables say."""
 
 import csv
+import io
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmark.ablations import Variants, select_ablations, variants_of, write_ablations
+from benchmark.ablations import (
+    Variants,
+    ablation_files,
+    ablation_summary,
+    make_ablations,
+    select_ablations,
+    variants_of,
+)
 from benchmark.cells import BackboneId, Cell, DataId
 from benchmark.contract import Ablation
 from benchmark.errors import BenchError
@@ -34,14 +41,22 @@ class Toy(Clip):
     )
 
 
-def record(options: ToyOptions, dataset: str, mean: dict[str, float | None], **changes: Any) -> Record:
+def record(
+    options: ToyOptions,
+    dataset: str,
+    mean: dict[str, float | None],
+    *,
+    seed: int = 0,
+    method: str = "toy",
+    **changes: Any,
+) -> Record:
     backbone = BackboneId(name="mini:v", architecture="mini", sha256="a" * 64, dtype="float32", synthetic=True)
     cell = Cell(
-        method="toy",
+        method=method,
         method_version=1,
         options=asdict(options),
         dataset=DataId(name=dataset, card_version=1, layout="x", fingerprint=dataset),
-        seed=0,
+        seed=seed,
         backbone=backbone,
         protocol=Protocol(**changes),
     )
@@ -59,7 +74,7 @@ def record(options: ToyOptions, dataset: str, mean: dict[str, float | None], **c
     )
     written = Record(
         id=cell.id,
-        title=f"Toy {options}",
+        title=f"{method} {options}",
         dataset_title=dataset.upper(),
         domain="industrial",
         cell=cell,
@@ -112,8 +127,8 @@ def test_ablations_are_chosen_by_name() -> None:
         select_ablations(Clip, [])
 
 
-def test_tables_have_the_change_against_the_default(variants: Variants, records: list[Record], tmp_path: Path) -> None:
-    text = write_ablations(Toy, variants, records, tmp_path)
+def test_tables_have_the_change_against_the_default(variants: Variants, records: list[Record]) -> None:
+    text = ablation_summary(make_ablations(Toy, variants, records))
     assert "SYNTHETIC WEIGHTS" in text
     rows = {line.split()[0]: line for line in text.splitlines() if line.startswith(("2 ", "3 ", "one", "both"))}
     assert "(85.0, 81.0)" in rows["2"]
@@ -126,36 +141,44 @@ def test_tables_have_the_change_against_the_default(variants: Variants, records:
     assert "image level" not in text  # nothing of it is defined
 
 
-def test_files_are_written_per_ablation(variants: Variants, records: list[Record], tmp_path: Path) -> None:
-    write_ablations(Toy, variants, records, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {
-        f"toy_{name}.{kind}" for name in ("size", "layers") for kind in ("md", "tex", "csv")
-    }
-    assert "## Toy: Size of it, pixel level (AUROC, AUPRO), %" in (tmp_path / "toy_size.md").read_text("utf-8")
-    with (tmp_path / "toy_size.csv").open(encoding="utf-8", newline="") as file:
-        rows = {(r["variant"], r["dataset"], r["metric"]): (r["value"], r["change"]) for r in csv.DictReader(file)}
+def test_files_are_written_per_ablation(variants: Variants, records: list[Record]) -> None:
+    files = ablation_files(make_ablations(Toy, variants, records))
+    assert files.keys() == {f"toy_{name}.{kind}" for name in ("size", "layers") for kind in ("md", "tex", "csv")}
+    assert "## Toy: Size of it, pixel level (AUROC, AUPRO), %" in files["toy_size.md"]
+    read = csv.DictReader(io.StringIO(files["toy_size.csv"]))
+    rows = {(r["variant"], r["dataset"], r["metric"]): (r["value"], r["change"]) for r in read}
     assert rows["2", "BTAD", "pixel_auroc"] == ("85.00", "-5.00")
     assert rows["2", "MPDD", "pixel_aupro"] == ("", "")
     assert rows["3", "Mean", "pixel_auroc"] == ("80.00", "")
 
 
-def test_the_order_of_records_changes_nothing(variants: Variants, records: list[Record], tmp_path: Path) -> None:
-    text = write_ablations(Toy, variants, records, tmp_path)
-    assert write_ablations(Toy, variants, records[::-1], tmp_path) == text
+def test_the_order_of_records_changes_nothing(variants: Variants, records: list[Record]) -> None:
+    assert make_ablations(Toy, variants, records[::-1]) == make_ablations(Toy, variants, records)
 
 
-def test_a_failed_variant_is_missing_with_a_note(variants: Variants, records: list[Record], tmp_path: Path) -> None:
+def test_the_default_is_shown_where_variants_are(variants: Variants, records: list[Record]) -> None:
+    """The default is also run on other datasets and under other seeds, and other methods are."""
+    elsewhere = record(ToyOptions(), "visa", pixel(0.1, 0.1))
+    seeded = record(ToyOptions(), "btad", pixel(0.1, 0.1), seed=1)
+    other = record(ToyOptions(), "btad", pixel(0.1, 0.1), method="other")
+    more = [*records, elsewhere, seeded, other]
+    assert make_ablations(Toy, variants, more) == make_ablations(Toy, variants, records)
+    of_sizes = [each for each in records if each.cell.options["layers"] == [1, 2]]
+    assert [table.stem for table in make_ablations(Toy, variants, of_sizes)] == ["toy_size"]
+    assert make_ablations(Toy, variants, [elsewhere, other]) == []
+
+
+def test_a_failed_variant_is_missing_with_a_note(variants: Variants, records: list[Record]) -> None:
     failed = records[2].model_copy(update={"status": "failed", "error": "out of luck", "mean": {}})
-    text = write_ablations(Toy, variants, [*records[:2], failed, *records[3:]], tmp_path)
+    text = ablation_summary(make_ablations(Toy, variants, [*records[:2], failed, *records[3:]]))
     assert "out of luck" in text
     assert next(line for line in text.splitlines() if line.startswith("2 ")).split()[1] == "–"
 
 
-def test_what_is_not_comparable_shares_no_table(variants: Variants, records: list[Record], tmp_path: Path) -> None:
+def test_what_is_not_comparable_shares_no_table(variants: Variants, records: list[Record]) -> None:
     other = record(ToyOptions(size=2), "btad", pixel(0.5, 0.5), mask_gt0=True)
     with pytest.raises(TableError, match="protocols"):
-        write_ablations(Toy, variants, [*records, other], tmp_path)
-    assert not list(tmp_path.iterdir())
+        make_ablations(Toy, variants, [*records, other])
 
 
 @pytest.mark.parametrize("method", [m for m in all_methods().values() if m.ablations])

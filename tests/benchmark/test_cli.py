@@ -9,29 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark import cli, weights
+from benchmark import weights
 from benchmark.mini import suite
 from benchmark.records import read_records
 
 Bench = Callable[..., tuple[int, str, str]]
 TINY = ["--backbone", "tiny:random", "--workers", "0", "--device", "cpu"]
 FROZEN = ["--methods", "clip,clip_ac"]
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
-    """Run a command in this process; returns exit code, standard output and standard error."""
-    monkeypatch.delenv("BENCH_DATA", raising=False)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(stopped.value.code or 0), out, err
-
-    return call
 
 
 def test_help_teaches_and_imports_nothing_heavy() -> None:
@@ -166,6 +150,15 @@ def test_a_folder_run_from_images_to_tables(bench: Bench, parts: Path, tmp_path:
     code, tables, _ = bench("tables", "--results", results)
     assert (code, tables) == (0, out)
     assert (results / "tables/main_pixel.tex").is_file()
+    code, shown, _ = bench("tables", "--results", results, "--check")
+    assert code == 0
+    assert "all as the records give them" in shown
+    (results / "tables/main_pixel.csv").write_text("edited\n")
+    code, shown, err = bench("tables", "--results", results, "--check")
+    assert code == 1
+    assert "-edited" in shown
+    assert "`bench tables` writes them" in err
+    assert (results / "tables/main_pixel.csv").read_text() == "edited\n"
     code, only, _ = bench("tables", "--results", results, "--methods", "clip", "--output", tmp_path / "only")
     assert code == 0
     assert "CLIP-AC" not in only

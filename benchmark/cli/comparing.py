@@ -1,0 +1,82 @@
+"""The command that holds results against published numbers."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.cli.options import Methods, OneBackbone, Results, fail, say
+
+
+def compare_command(
+    *,
+    results: Results = Path("results"),
+    methods: Methods = "",
+    datasets: Annotated[str, typer.Option(help="Only these, with commas.")] = "",
+    backbone: OneBackbone = "",
+    tolerance: Annotated[float, typer.Option(min=0, help="Points that a result may differ and count as within.")] = 1.0,
+    classes: Annotated[
+        bool, typer.Option("--classes", help="Per class too, not the means over classes alone.")
+    ] = False,
+    output: Annotated[Path | None, typer.Option(help="Write it to this file too: .md, or .csv with every row.")] = None,
+) -> None:
+    """Compare results with published numbers: the difference, and why they may differ.
+
+    Every published number stands with its source. Synthetic results are never compared. Without results the published
+    numbers are printed alone.
+    """
+    from benchmark.cards import load_cards
+    from benchmark.compare import (
+        compare,
+        comparison_csv,
+        published_csv,
+        render_comparison,
+        render_published,
+    )
+    from benchmark.files import write_whole
+    from benchmark.published import load_published
+    from benchmark.records import read_records
+    from benchmark.registry import choose
+    from benchmark.selection import split
+
+    if output is not None and output.suffix not in (".md", ".csv"):
+        fail(f"--output {output}: say a file that ends in .md or .csv")
+    numbers = load_published()
+    known = sorted({number.method for number in numbers if number.method is not None})
+    wanted = choose("method with published numbers", split(methods), known)
+    cards = choose("dataset", split(datasets), load_cards())
+    numbers = tuple(
+        number
+        for number in numbers
+        if (classes or number.class_name is None)
+        and (not wanted or number.method in wanted)
+        and (not cards or number.card.name in cards)
+    )
+    records, problems = read_records(results)
+    kept = [
+        record
+        for record in records
+        if (not wanted or record.cell.method in wanted)
+        and (not cards or record.cell.dataset.name in cards)
+        and (not backbone or record.cell.backbone.name == backbone)
+    ]
+    failed = [f"{record.title} on {record.dataset_title} failed: {record.error}" for record in kept if record.error]
+    for problem in problems + failed:
+        say(f"left out: {problem}")
+    done = [record for record in kept if record.status == "done"]
+    if done:
+        rows = compare(numbers, done, tolerance=tolerance)
+        text = {style: render_comparison(rows, style, tolerance=tolerance) for style in ("txt", "md")}
+        table = comparison_csv(rows)
+    else:
+        why = "fit the selection" if records else "are there to compare with; `bench run` makes them"
+        say(f"no results in {results / 'records'} {why}; these are the published numbers alone")
+        text = {style: render_published(numbers, style) for style in ("txt", "md")}
+        table = published_csv(numbers)
+    print(text["txt"], end="")
+    if output is not None:
+        try:
+            write_whole(output, table if output.suffix == ".csv" else text["md"])
+        except OSError as error:
+            fail(f"--output {output}: cannot be written: {error.strerror or error}")
+        say(f"written to {output}")

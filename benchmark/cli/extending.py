@@ -1,0 +1,74 @@
+"""Commands for authors of methods: new-method and check-method."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.cli.options import Plugin, Set, say
+
+
+def new_method_command(
+    name: Annotated[str, typer.Argument(help="Lower case, digits and underscores, as in patch_max.")],
+    *,
+    learns: Annotated[bool, typer.Option("--learns", help="It trains on an auxiliary dataset.")] = False,
+) -> None:
+    """Write a method that works, in one file, and its test; both are then yours to change.
+
+    In a checkout of the benchmark they go into methods and tests/methods, and the method is known by being there.
+    Elsewhere they go into the current folder, and commands are told of the method by --plugin NAME.py. No file is
+    ever overwritten.
+
+    Examples:
+
+    bench new-method patch_max
+
+    bench new-method my_prompts --learns
+    """
+    from benchmark.scaffold import next_steps, write_method
+
+    folder = Path.cwd()
+    for path in write_method(name, folder, learns=learns):
+        say(f"written: {path.relative_to(folder)}")
+    say("it works as it is; change it, and then:")
+    print(next_steps(name, folder))
+
+
+def check_method_command(
+    name: Annotated[str, typer.Argument(metavar="METHOD", help="A name that `bench methods` shows.")],
+    *,
+    plugin: Plugin = None,
+    settings: Set = None,
+) -> None:
+    """Check that a method keeps the contract, on eight images of the mini suite and its small CLIP.
+
+    A line for each check: what the method says of itself and asks for, shapes, determinism, that a score depends on
+    its image alone, class names, gradients, losses, and what is saved. Exit code 0: all is well; 1: a check failed,
+    and a hint says where to look; 2: the check could not start.
+
+    Examples:
+
+    bench check-method patch_max --plugin patch_max.py
+
+    bench check-method winclip --set winclip.shots=2
+    """
+    from benchmark.conformance import check_declaration, check_method, render
+    from benchmark.registry import all_methods, choose
+
+    known = all_methods()
+    findings = [check_declaration(known[choose("method", [name], known)[0]])]
+    if findings[0].passed:  # else its options cannot be read either
+        from functools import partial
+
+        from benchmark import selection
+        from benchmark.backbone import load_backbone
+        from benchmark.subject import dataset_probe
+        from benchmark.weights import MINI_BACKBONE, parse_backbone
+
+        [(method, options)], _ = selection.select_methods([name], settings or [])
+        [data], _ = selection.select_datasets(["mvtec"], data=selection.mini_suite(say=say))
+        backbone = load_backbone(parse_backbone(MINI_BACKBONE))
+        findings = check_method(method, options, backbone, partial(dataset_probe, data))
+    print(render(findings))
+    sys.exit(0 if all(finding.passed for finding in findings) else 1)

@@ -1,0 +1,70 @@
+"""The command that writes the report."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark.cli.options import DataPaths, DataRoot, OneBackbone, Results, fail, say
+
+if TYPE_CHECKING:
+    from benchmark.records import Record
+    from benchmark.samples import SampleSet
+
+
+def report_command(
+    *,
+    results: Results = Path("results"),
+    output: Annotated[Path | None, typer.Option(help="Folder for the site; default RESULTS/report.")] = None,
+    data: DataRoot = None,
+    data_path: DataPaths = None,
+    backbone: OneBackbone = "",
+) -> None:
+    """Write all results as a static site: leaderboard, datasets, ablations, training curves, figures and a gallery.
+
+    Opens from the disk and from any web server, and loads nothing from elsewhere. Photos and heatmaps come from the
+    images, which are looked for as in `bench run`; without them there is everything else. The same records and images
+    give the same bytes. Synthetic results are left out where there are real ones.
+
+    Examples:
+
+    bench report
+
+    bench report --results results --data /datasets --output /var/www/zsad
+    """
+    from benchmark.outputs import choose_records, per_image_reader
+    from benchmark.records import read_records
+    from benchmark.report import write_site
+
+    records, problems = read_records(results)
+    messages = [f"left out: {problem}" for problem in problems]
+    kept, lines = choose_records(records, backbone=backbone)
+    messages += lines
+    for message in messages:
+        say(message)
+    if not any(record.status == "done" for record in kept):
+        fail(
+            f"no results in {results / 'records'}"
+            + (" fit the selection" if kept != records else "; `bench run` makes them")
+        )
+    found = find_images(kept, data, data_path)
+    site = write_site(
+        output or results / "report", kept, per_image_reader(results, say), found, messages=messages, say=say
+    )
+    say(f"{site.pages} pages, {site.size / 1e6:.1f} MB")
+    print(site.index)
+
+
+def find_images(records: "list[Record]", data: Path | None, paths: list[str] | None) -> "list[SampleSet]":
+    """Find the datasets that records were made from; without any place given, generated ones in the mini suite."""
+    from benchmark import selection
+
+    if data is None and not paths:
+        if not any("data" in record.synthetic for record in records):
+            say("no images: say where the datasets lie with --data DIR or BENCH_DATA, and there is a gallery")
+            return []
+        data = selection.mini_suite(say=say)
+    found, problems = selection.select_datasets([], data=data, paths=paths or [])
+    for problem in problems:
+        say(f"no images: {problem}")
+    return found

@@ -1,0 +1,202 @@
+"""Results per image: what a cell found of each test image, kept beside its record.
+
+Scores and pixel histograms are what uncertainty is estimated from, maps and text embeddings what a report shows. All of
+it is small: a map on the grid of patches in 256 steps, and per image a histogram over at most `BINS` bins, which the
+images of a class share.
+"""
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmark.errors import BenchError
+from benchmark.metrics import PixelMetrics
+
+BINS = 256
+"""Of the pixel histograms as they are kept; chosen by mass, so that ties move AUROC and AUPRO by 1e-5 on smooth maps
+and by 1e-3 on saturated ones. Intervals are moved to the exact value."""
+FINE_BINS = 2048
+"""Of an image's histogram before the bins of its class are known."""
+TEXT_IMAGES = 8
+"""Images of a class whose text embeddings are kept."""
+
+Array = npt.NDArray[Any]
+
+
+class PerImageError(BenchError):
+    """A file of results per image cannot be read; the message names it and the way out."""
+
+
+@dataclass(frozen=True)
+class PixelBins:
+    """Pixels of N images by K bins of ascending score."""
+
+    negatives: Array
+    """Normal pixels (N, K)."""
+    positives: Array
+    """Anomalous pixels (N, K)."""
+    weights: Array
+    """1 / (size of its region), summed over the anomalous pixels (N, K)."""
+    regions: Array
+    """Connected anomalous regions (N,)."""
+
+
+@dataclass(frozen=True)
+class ClassImages:
+    """What was found of the N test images of a class."""
+
+    keys: tuple[str, ...]
+    """Their sample keys."""
+    labels: Array
+    """0 normal, 1 anomalous (N,)."""
+    scores: Array
+    """Image scores (N,)."""
+    maps: Array
+    """Raw anomaly maps (N, h, w) on the grid of the method, from 0 to 255 over `map_range`."""
+    map_range: tuple[float, float]
+    pixels: PixelBins | None = None
+    """None where there are no masks."""
+    texts: Mapping[str, Array] = field(default_factory=dict)
+    """Unit text embeddings (M, 2, D), normal first, of M of the images, by what the method calls them."""
+
+
+@dataclass
+class Gathering:
+    """The images of a class as they come."""
+
+    keys: list[str] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    maps: list[Array] = field(default_factory=list)
+    states: list[dict[str, Array]] = field(default_factory=list)
+    texts: dict[str, list[Array]] = field(default_factory=dict)
+
+    def add(self, key: str, label: int, score: float, raw_map: Array) -> None:
+        """Add an image with its map (h, w) on the method's grid."""
+        self.keys.append(key)
+        self.labels.append(label)
+        self.scores.append(score)
+        self.maps.append(raw_map.astype(np.float16))
+
+    def add_pixels(self, evaluated_map: Array, mask: npt.NDArray[np.bool_]) -> None:
+        """Add the map (S, S) that was evaluated of the image last added, with its mask."""
+        metrics = PixelMetrics(max_bins=FINE_BINS)
+        metrics.update(evaluated_map, mask)
+        self.states.append(metrics.state())
+
+    def add_texts(self, texts: Mapping[str, Array]) -> None:
+        """Add the text embeddings (B, 2, D) of a batch, as far as there is room."""
+        for name, embeddings in texts.items():
+            kept = self.texts.setdefault(name, [])
+            kept.extend(embeddings[: TEXT_IMAGES - len(kept)].astype(np.float16))
+
+    def finish(self) -> ClassImages:
+        """Return the class, its maps in 256 steps and its pixels over common bins."""
+        maps = np.stack(self.maps).astype(np.float32)
+        low, high = float(maps.min()), float(maps.max())
+        steps = (maps - low) * (255 / (high - low)) if high > low else np.zeros_like(maps)
+        return ClassImages(
+            keys=tuple(self.keys),
+            labels=np.array(self.labels, np.uint8),
+            scores=np.array(self.scores, np.float64),
+            maps=np.rint(steps).astype(np.uint8),
+            map_range=(low, high),
+            pixels=_common_bins(self.states) if self.states else None,
+            texts={name: _distinct(np.stack(rows)) for name, rows in self.texts.items()},
+        )
+
+
+def _distinct(embeddings: Array) -> Array:
+    """Return the embeddings, or one of them if they are all the same: most methods' text does not see the image."""
+    return embeddings[:1] if (embeddings == embeddings[0]).all() else embeddings
+
+
+def _common_bins(states: list[dict[str, Array]]) -> PixelBins:
+    """Return the pixels of some images over at most `BINS` common bins, about equally full."""
+    shift = max(int(state["settings"][2]) for state in states)
+    own = [shift - int(state["settings"][2]) for state in states]
+    keys = [state["keys"] >> np.uint32(bits) for state, bits in zip(states, own, strict=True)]
+    positive_keys = [state["positive_keys"] >> np.uint32(bits) for state, bits in zip(states, own, strict=True)]
+    grid = np.unique(np.concatenate(keys))
+    shape = (len(states), len(grid))
+    pixels, positives, weights = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    for row, state in enumerate(states):
+        np.add.at(pixels[row], np.searchsorted(grid, keys[row]), state["counts"])
+        columns = np.searchsorted(grid, positive_keys[row])
+        np.add.at(positives[row], columns, state["positive_counts"])
+        np.add.at(weights[row], columns, state["positive_weights"])
+    sides = (pixels - positives, positives, weights)
+    mass = np.cumsum(sum(side.sum(axis=0) / max(side.sum(), 1) for side in sides))
+    starts = np.unique(np.searchsorted(mass, np.linspace(0, mass[-1], BINS, endpoint=False), side="right"))
+    negatives, positives, weights = (np.add.reduceat(side, starts, axis=1) for side in sides)
+    return PixelBins(
+        negatives.astype(np.uint32),
+        positives.astype(np.uint32),
+        weights.astype(np.float32),
+        np.array([int(state["settings"][3]) for state in states], np.uint32),
+    )
+
+
+def to_bytes(classes: Mapping[str, ClassImages]) -> bytes:
+    """Return the content of the file: arrays in a compressed archive, nothing that would have to be unpickled."""
+    arrays: dict[str, Array] = {"classes": np.array(list(classes), dtype=np.str_)}
+    for index, images in enumerate(classes.values()):
+        arrays |= {
+            f"{index}/keys": np.array(images.keys, dtype=np.str_),
+            f"{index}/labels": images.labels,
+            f"{index}/scores": images.scores,
+            f"{index}/maps": images.maps,
+            f"{index}/map_range": np.array(images.map_range),
+            **{f"{index}/texts/{name}": embeddings for name, embeddings in images.texts.items()},
+        }
+        if images.pixels is not None:
+            arrays |= {f"{index}/pixels/{name}": array for name, array in vars(images.pixels).items()}
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **arrays)
+    return file.getvalue()
+
+
+def read_per_image(path: Path, sha256: str) -> dict[str, ClassImages]:
+    """Read the results per image of a record, by class.
+
+    Args:
+        path: the file.
+        sha256: what its record says of it.
+
+    Raises:
+        PerImageError: it is missing, or not what its record speaks of.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise PerImageError(f"{path}: {error.strerror}; run with --force to redo the cell") from None
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise PerImageError(f"{path}: not the file that its record speaks of; run with --force to redo the cell")
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            names = [str(name) for name in arrays["classes"]]
+            return {name: _class_images(arrays, f"{index}/") for index, name in enumerate(names)}
+    except (ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise PerImageError(f"{path}: not results per image ({error}); run with --force to redo the cell") from None
+
+
+def _class_images(arrays: Mapping[str, Array], prefix: str) -> ClassImages:
+    found = {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
+    low, high = found["map_range"].tolist()
+    parts = {name: found.get(f"pixels/{name}") for name in PixelBins.__dataclass_fields__}
+    return ClassImages(
+        keys=tuple(found["keys"].tolist()),
+        labels=found["labels"],
+        scores=found["scores"],
+        maps=found["maps"],
+        map_range=(low, high),
+        pixels=None if parts["regions"] is None else PixelBins(**parts),  # type: ignore[arg-type]
+        texts={name.removeprefix("texts/"): array for name, array in found.items() if name.startswith("texts/")},
+    )

@@ -1,0 +1,139 @@
+"""Charts as Plotly's JSON: data and layout without colours of a theme, which the page adds."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from benchmark.records import Record
+from benchmark.report.figures import SIDES, Texts
+from benchmark.report.numbers import METRICS
+
+if TYPE_CHECKING:
+    from benchmark.ablations import Grid
+
+PALETTE = ("#2f7ed8", "#e07b00", "#1f9e77", "#c74a8a", "#8a63d2", "#9a7d0a", "#d64545", "#4aa3b5", "#7a7a7a")
+"""Told apart on white and on black."""
+SYMBOLS = ("circle", "diamond", "square", "triangle-up", "x", "star", "cross", "pentagon")
+DASHES = ("solid", "dash", "dot", "dashdot")
+MARGIN = {"l": 56, "r": 16, "t": 12, "b": 48}
+
+
+def plain(text: str) -> str:
+    """Return a text that Plotly, which reads some HTML, shows as it is."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart of a page."""
+
+    key: str
+    """Distinct within its page."""
+    caption: str
+    figure: Mapping[str, Any]
+    height: int = 340
+    log: bool = False
+    """Whether a logarithmic axis may be chosen."""
+
+
+def training_charts(records: Sequence[Record]) -> list[Chart]:
+    """Return a chart of the loss per training, a line per term; a training that several records share comes once."""
+    trained: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        if record.training is not None and record.training.curve:
+            trained[record.training.checkpoint].append(record)
+    made = []
+    for checkpoint, same in trained.items():
+        training = same[0].training
+        assert training is not None
+        terms = sorted({term for epoch in training.curve for term in epoch}, key=lambda term: (term != "total", term))
+        epochs = list(range(1, len(training.curve) + 1))
+        data = [
+            {
+                "type": "scatter",
+                "mode": "lines+markers" if len(epochs) < 40 else "lines",
+                "name": plain(term),
+                "x": epochs,
+                "y": [epoch.get(term) for epoch in training.curve],
+                "line": {"color": PALETTE[index % len(PALETTE)], "width": 3 if term == "total" else 1.5},
+                "marker": {"size": 5},
+            }
+            for index, term in enumerate(terms)
+        ]
+        layout = {
+            "xaxis": {"title": {"text": "epoch"}, "tickformat": "d", "nticks": min(11, len(epochs))},
+            "yaxis": {"title": {"text": "mean loss"}, "rangemode": "tozero"},
+            "margin": MARGIN,
+            "hovermode": "x unified",
+        }
+        images = "" if training.images is None else f", {training.images} images"
+        names = list(dict.fromkeys(record.dataset_title for record in same))
+        targets = ", ".join(names) if len(names) < 5 else f"{len(names)} datasets"
+        caption = f"{same[0].title}, seed {same[0].cell.seed}, on {training.source}{images}; used for {targets}"
+        made.append(Chart(checkpoint, caption, {"data": data, "layout": layout}, log=True))
+    return made
+
+
+def ablation_chart(grid: "Grid", key: str) -> Chart:
+    """Return the numbers of an ablation by variant, a line per dataset and metric."""
+    rows = [plain(row) for row in grid.values]
+    data: list[dict[str, Any]] = []
+    for column, dataset in enumerate(grid.datasets):
+        for index, metric in enumerate(grid.metrics):
+            data.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines+markers",
+                    "name": plain(f"{dataset}, {METRICS[metric][1]}"),
+                    "x": rows,
+                    "y": [
+                        None if value is None else round(value, 4)
+                        for value in (cells[column][index] for cells in grid.values.values())
+                    ],
+                    "line": {"color": PALETTE[column % len(PALETTE)], "dash": DASHES[index % len(DASHES)], "width": 2},
+                    "marker": {"symbol": SYMBOLS[index % len(SYMBOLS)], "size": 9},
+                    "hovertemplate": "%{x}: %{y:.1f} %",
+                }
+            )
+    layout = {
+        "xaxis": {"type": "category", "automargin": True},
+        "yaxis": {"title": {"text": "%"}},
+        "margin": MARGIN,
+    }
+    return Chart(key, grid.title, {"data": data, "layout": layout})
+
+
+def text_chart(dataset: str, texts: Texts, key: str) -> Chart:
+    """Return the text embeddings of a method in the plane: a colour per side, a symbol per name."""
+    names = list(dict.fromkeys(point.name for point in texts.points))
+    data = []
+    for index, name in enumerate(names):
+        for colour, side in zip((PALETTE[0], PALETTE[6]), SIDES, strict=True):
+            same = [point for point in texts.points if point.name == name and point.side == side]
+            data.append(
+                {
+                    "type": "scatter",
+                    "mode": "markers",
+                    "name": side if len(names) == 1 else plain(f"{name}, {side}"),
+                    "x": [point.x for point in same],
+                    "y": [point.y for point in same],
+                    "text": [plain(point.class_names) for point in same],
+                    "hovertemplate": "%{text}<extra>" + f"{side}</extra>",
+                    "marker": {
+                        "color": colour,
+                        "symbol": SYMBOLS[index % len(SYMBOLS)],
+                        "size": 7 if len(texts.points) > 100 else 10,
+                        "opacity": 0.85,
+                        "line": {"width": 0},
+                    },
+                }
+            )
+    axis = {"showticklabels": False, "showgrid": False, "zeroline": False, "mirror": True, "showline": True}
+    layout = {
+        "xaxis": axis,
+        "yaxis": axis,
+        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+        "legend": {"y": -0.02, "yanchor": "top", "itemsizing": "constant"},
+    }
+    return Chart(key, f"{texts.title} on {dataset}", {"data": data, "layout": layout}, height=360 + 12 * len(names))

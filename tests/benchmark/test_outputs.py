@@ -1,0 +1,133 @@
+"""Everything below `tables/`: which records count, what is written, and that what is out of date is found."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmark.backbone import Backbone
+from benchmark.outputs import choose_records, differences, make_outputs, per_image_reader, write_files
+from benchmark.records import Record, per_image_path, read_records
+
+Bench = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Records of CLIP and CLIP-AC, two of them with another option, on a folder of parts."""
+    import numpy as np
+    from PIL import Image
+
+    from benchmark import selection
+    from benchmark.backbone import load_backbone
+    from benchmark.cells import backbone_id
+    from benchmark.plan import Setting, plan
+    from benchmark.protocol import Protocol
+    from benchmark.registry import all_methods
+    from benchmark.run import run
+    from benchmark.settings import Settings
+    from benchmark.weights import parse_backbone
+    from methods.clip import ClipOptions
+
+    root, rng = tmp_path_factory.mktemp("outputs"), np.random.default_rng(0)
+    for index in range(6):
+        folder = root / "parts" / ("normal" if index < 3 else "abnormal")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(folder / f"{index}.png")
+    source = parse_backbone("tiny:random")
+    known = all_methods()
+    chosen = [(known["clip"], ClipOptions()), (known["clip_ac"], ClipOptions(0.01)), (known["clip"], ClipOptions(0.01))]
+    setting = Setting(backbone_id(source, dtype="float32"), Protocol())
+    jobs = plan(chosen, [selection.select_folder(root / "parts", "part")], setting, seeds=[0]).jobs
+    run(jobs, load_backbone(source), Settings(root, workers=0), say=lambda line: None)
+    return root
+
+
+def records_of(results: Path) -> list[Record]:
+    records, problems = read_records(results)
+    assert not problems
+    return records
+
+
+def nothing_said(line: str) -> None:
+    raise AssertionError(line)
+
+
+def test_what_was_written_is_up_to_date_and_what_is_not_is_shown(results: Path, tmp_path: Path) -> None:
+    made = make_outputs(records_of(results), per_image_reader(results, nothing_said))
+    assert {"main_image.md", "results.csv", "uncertainty.md", "uncertainty.csv"} <= made.files.keys()
+    assert "[" in made.files["uncertainty.md"]
+    assert len(differences(tmp_path, made.files)) == len(made.files)
+    write_files(tmp_path, made.files)
+    assert differences(tmp_path, made.files) == []
+    table = tmp_path / "main_image.csv"
+    table.write_text(table.read_text().replace("CLIP-AC", "CLIP-AD"))
+    (tmp_path / "ablations").mkdir()
+    (tmp_path / "ablations/old.md").write_text("old")
+    (tmp_path / "results.csv").unlink()
+    (tmp_path / "uncertainty.csv").write_bytes(made.files["uncertainty.csv"].replace("\n", "\r\n").encode())
+    changed, missing, ends, extra = differences(tmp_path, made.files)
+    assert "-name,CLIP image_auroc" in changed
+    assert "CLIP-AD" in changed
+    assert "results.csv: missing" in missing
+    assert "line ends" in ends
+    assert "old.md: no record gives it" in extra
+
+
+def test_results_per_image_that_are_lost_cost_the_intervals_only(results: Path, tmp_path: Path) -> None:
+    records, said = records_of(results), list[str]()
+    whole = make_outputs(records, per_image_reader(results, nothing_said))
+    lost = make_outputs(records, per_image_reader(tmp_path, said.append))
+    assert len(said) == len(records)
+    assert "--force" in said[0]
+    assert lost.files.keys() == whole.files.keys()
+    assert lost.files["main_image.md"] == whole.files["main_image.md"]
+    assert "[" not in lost.files["uncertainty.csv"]
+
+
+def test_real_results_are_not_mixed_with_synthetic_ones(results: Path) -> None:
+    synthetic = records_of(results)
+    real = [record.model_copy(update={"synthetic": ()}) for record in synthetic[:1]]
+    kept, said = choose_records([*synthetic, *real])
+    assert kept == real
+    assert "3 synthetic results" in said[0]
+    assert choose_records(synthetic) == (synthetic, [])
+    assert choose_records(synthetic, methods=["clip_ac"])[0] == [r for r in synthetic if r.cell.method == "clip_ac"]
+    assert choose_records(synthetic, backbone="other") == ([], [])
+
+
+def test_variants_of_an_ablation_have_no_column_of_their_own(tiny: Backbone, results: Path) -> None:
+    """`clip (temperature=0.01)` is a row of no ablation, so it has one; options of an ablation's row have none."""
+    records = records_of(results)
+    columns = make_outputs(records, lambda record: None).tables[0].columns
+    assert columns == ("CLIP", "CLIP (temperature=0.01)", "CLIP-AC (temperature=0.01)")
+    from dataclasses import asdict
+
+    from methods.genclip import GenClipOptions
+
+    clip = next(record for record in records if record.title == "CLIP")
+    made = []
+    for branch in ("both", "query"):
+        options = GenClipOptions(branch=branch)
+        cell = clip.cell.model_copy(update={"method": "genclip", "options": asdict(options)})
+        changed = {} if branch == "both" else {"branch": branch}
+        title = "GenCLIP" if branch == "both" else "GenCLIP (branch=query)"
+        fields = {"id": cell.id, "cell": cell, "changed": changed, "title": title}
+        made.append(Record.model_validate_json(clip.model_copy(update=fields).model_dump_json()))
+    files = make_outputs([*records, *made], lambda record: None)
+    assert "GenCLIP" in files.tables[0].columns
+    assert "GenCLIP (branch=query)" not in files.tables[0].columns
+    assert "query-only" in files.files["ablations/genclip_branches.md"]
+    assert "GenCLIP (branch=query)" in files.files["results.csv"]
+
+
+def test_the_record_speaks_of_its_results_per_image(results: Path) -> None:
+    for record in records_of(results):
+        assert record.image_size == 112
+        assert record.images_sha256
+        assert per_image_path(results, record.id).is_file()
+        images = per_image_reader(results, nothing_said)(record)
+        assert images is not None
+        assert sum(len(each.keys) for each in images.values()) == 6
+        assert all(each.texts["text"].shape[:2] == (1, 2) for each in images.values())
+    assert {tuple(record.changed) for record in records_of(results)} == {(), ("temperature",)}

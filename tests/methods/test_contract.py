@@ -1,0 +1,21 @@
+"""Every registered method holds to the contract."""
+
+from typing import Any
+
+import pytest
+
+from benchmark.backbone import Backbone
+from benchmark.conformance import check_method, render
+from benchmark.contract import Method
+from benchmark.registry import all_methods
+from benchmark.subject import random_probe
+from methods.winclip import WinClip, WinClipOptions
+
+SUBJECTS = [pytest.param(method, method.Options(), id=name) for name, method in all_methods().items()]
+SUBJECTS.append(pytest.param(WinClip, WinClipOptions(shots=2), id="winclip-2-shot"))
+
+
+@pytest.mark.parametrize(("method", "options"), SUBJECTS)
+def test_it_keeps_the_contract(method: type[Method], options: Any, tiny: Backbone) -> None:
+    findings = check_method(method, options, tiny, random_probe)
+    assert all(finding.passed for finding in findings), render(findings)
