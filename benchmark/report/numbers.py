@@ -234,4 +234,4 @@ def place(value: float, low: int) -> float:
 
 def all_rankings(records: Sequence[Record]) -> dict[str, Ranking]:
     """Return the ranking of the methods by every metric that has one."""
-    return {each.metric: each for each in rankings(records, METRICS)}
+    return {each.metric: each for each in rankings(records, tuple(METRICS))}
