@@ -638,6 +638,17 @@ def test_classes_are_shown_when_asked_for(compared: Bench, tmp_path: Path) -> No
     assert "VisA: candle" not in compared()[1]
 
 
+def test_variants_are_shown_only_where_they_are_compared(compared: Bench, tmp_path: Path) -> None:
+    """Of synthetic results one row per method says enough."""
+    variant = {"title": "AnomalyCLIP (context=8)", "changed": {"context": 8}, "cell": {"options": {"context": 8}}}
+    for synthetic, dataset in ((("data", "weights"), "visa"), ((), "mvtec")):
+        write_record(tmp_path / "r", record(dict(AS_PUBLISHED), dataset=dataset, synthetic=synthetic))
+        write_record(tmp_path / "r", record(dict(AS_PUBLISHED), dataset=dataset, synthetic=synthetic, **variant))
+    lines = compared()[1].splitlines()
+    assert {line.split()[0] for line in lines if "(context=8)" in line} == {"MVTec"}
+    assert any("synthetic" in line and line.startswith("VisA") for line in lines)
+
+
 def test_records_of_another_backbone_are_left_out(compared: Bench, tmp_path: Path) -> None:
     write_record(tmp_path / "r", record(dict(AS_PUBLISHED)))
     code, out, err = compared("--backbone", "ViT-B-16:openai")
