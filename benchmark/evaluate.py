@@ -78,7 +78,8 @@ def evaluate(
 ) -> Pass:
     """Score every test sample of a dataset with several methods, encoding each image once.
 
-    Metrics are kept for one class at a time (samples come sorted by class), so memory does not grow with the dataset.
+    Metrics are kept for one class at a time (samples come sorted by class), so their memory does not grow with the
+    dataset; the results per image do, by a few kB for each image and method.
 
     Args:
         methods: methods whose specs `spec` serves.

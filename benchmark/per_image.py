@@ -27,6 +27,8 @@ FINE_BINS = 2048
 TEXT_IMAGES = 8
 """Images of a class whose text embeddings are kept."""
 
+_SUMS = ("counts", "positive_counts", "positive_weights")
+
 Array = npt.NDArray[Any]
 
 
@@ -89,7 +91,9 @@ class Gathering:
         """Add the map (S, S) that was evaluated of the image last added, with its mask."""
         metrics = PixelMetrics(max_bins=FINE_BINS)
         metrics.update(evaluated_map, mask)
-        self.states.append(metrics.state())
+        # Half as large as float64, and exact for counts of up to 2**24 pixels.
+        state = metrics.state()
+        self.states.append(state | {name: state[name].astype(np.float32) for name in _SUMS})
 
     def add_texts(self, texts: Mapping[str, Array]) -> None:
         """Add the text embeddings (B, 2, D) of a batch, as far as there is room."""
