@@ -1,22 +1,19 @@
-"""Drawing anomaly maps: colours for values, a heatmap over its photo, the outline of a mask."""
+"""Drawing anomaly maps: colours for values, a heatmap over its photo."""
 
 import functools
 
 import matplotlib
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFilter
+from PIL import Image
 
 Floats = npt.NDArray[np.floating]
-Mask = npt.NDArray[np.bool_]
 
 COLOUR_MAP = "turbo"
 """Matplotlib's name of it. Its hues show on white, black, grey and red photos alike; maps that go from dark to light,
 such as inferno, vanish on one of them."""
 OPACITY = 0.75
 """Of the colour over the photo where the value is highest; in proportion below."""
-LINE = 400
-"""An outline reaches one pixel out of its mask, and one more for each so many pixels of the image's longer side."""
 
 
 def colours(values: Floats) -> npt.NDArray[np.uint8]:
@@ -51,21 +48,6 @@ def overlay(
     alpha = levels.point([round(level * OPACITY) for level in range(256)])
     levels.putpalette(_table().tobytes())  # Pillow looks colours up without arrays of 12 bytes a pixel
     return Image.composite(levels.convert("RGB"), image, alpha)
-
-
-def outline(image: Image.Image, mask: Mask) -> Image.Image:
-    """Return the image with the contour of a mask (h, w) drawn, white with a black edge so that it shows on anything.
-
-    The mask is resized, nearest, where its size differs; an empty one gives the image as it is.
-    """
-    grey = Image.fromarray(mask.astype(np.uint8) * np.uint8(255)).resize(image.size, Image.Resampling.NEAREST)
-    reach = 1 + max(image.size) // LINE
-    inside = np.asarray(grey.filter(ImageFilter.MinFilter(3))) > 0
-    white, black = (np.asarray(grey.filter(ImageFilter.MaxFilter(2 * each + 1))) > 0 for each in (reach, reach + 1))
-    pixels = np.array(image)
-    pixels[black & ~white] = 0
-    pixels[white & ~inside] = 255
-    return Image.fromarray(pixels)
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Heatmaps: colours against matplotlib, the blend against its formula, maps resized as torch does, outlines."""
+"""Heatmaps: colours against matplotlib, the blend against its formula; maps are resized as torch does."""
 
 import matplotlib
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmark.heatmaps import COLOUR_MAP, OPACITY, colours, outline, overlay
+from benchmark.heatmaps import COLOUR_MAP, OPACITY, colours, overlay
 
 
 def photo(width: int = 60, height: int = 40, *, seed: int = 0) -> Image.Image:
@@ -94,29 +94,3 @@ def test_what_cannot_be_drawn_is_refused(value: float, low: float, high: float, 
 @pytest.mark.parametrize(("size", "expected"), [(None, (60, 40)), (30, (30, 20)), (120, (120, 80)), (1, (1, 1))])
 def test_size_is_the_longer_side(size: int | None, expected: tuple[int, int]) -> None:
     assert overlay(photo(), np.zeros((4, 4)), low=0.0, high=1.0, size=size).size == expected
-
-
-def test_the_outline_follows_the_mask_and_touches_nothing_else() -> None:
-    image, mask = photo(100, 80), np.zeros((80, 100), dtype=bool)
-    mask[20:50, 30:70] = True
-    before, after = np.asarray(image), np.asarray(outline(image, mask))
-    assert after.shape == before.shape
-    assert np.array_equal(after[22:48, 32:68], before[22:48, 32:68])
-    far = np.ones_like(mask)
-    far[16:54, 26:74] = False
-    assert np.array_equal(after[far], before[far])
-    edge = [(20, 45), (49, 45), (35, 30), (35, 69), (19, 45), (35, 70)]
-    assert all((after[row, column] == 255).all() for row, column in edge)
-    assert all((after[row, column] == 0).all() for row, column in [(18, 45), (35, 71)])  # shows on white, too
-
-
-def test_an_outline_of_nothing_is_nothing_and_a_mask_of_another_size_is_resized() -> None:
-    image = photo(100, 80)
-    assert outline(image, np.zeros((80, 100), dtype=bool)).tobytes() == image.tobytes()
-    small = np.zeros((8, 10), dtype=bool)
-    small[2:5, 3:7] = True
-    large = small.repeat(10, axis=0).repeat(10, axis=1)
-    assert outline(image, small).tobytes() == outline(image, large).tobytes()
-    dot = np.zeros((80, 100), dtype=bool)
-    dot[40, 50] = True
-    assert (np.asarray(outline(image, dot))[39:42, 49:52] == 255).all()
