@@ -30,24 +30,24 @@ class Outputs:
     """Contents by path below `tables/`."""
 
 
-def choose_records(
+def select_records(
     records: Sequence[Record], *, methods: Sequence[str] = (), datasets: Sequence[str] = (), backbone: str = ""
-) -> tuple[list[Record], list[str]]:
-    """Return the records that were asked for, without synthetic ones where there are real ones, and what to say of it.
-
-    Args:
-        records: all there are.
-        methods: names; none for all.
-        datasets: likewise.
-        backbone: as the tables name it; empty for all.
-    """
-    kept = [
+) -> list[Record]:
+    """Return the records of the named methods and datasets (none for all) and of a backbone (empty for all)."""
+    return [
         record
         for record in records
         if (not methods or record.cell.method in methods)
         and (not datasets or record.cell.dataset.name in datasets)
         and (not backbone or record.cell.backbone.name == backbone)
     ]
+
+
+def choose_records(
+    records: Sequence[Record], *, methods: Sequence[str] = (), datasets: Sequence[str] = (), backbone: str = ""
+) -> tuple[list[Record], list[str]]:
+    """Return the selected records, without synthetic ones where there are real ones, and what to say of it."""
+    kept = select_records(records, methods=methods, datasets=datasets, backbone=backbone)
     real = [record for record in kept if not record.synthetic]
     if not real or len(real) == len(kept):
         return kept, []

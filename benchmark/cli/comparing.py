@@ -34,6 +34,7 @@ def compare_command(
         render_published,
     )
     from benchmark.files import write_whole
+    from benchmark.outputs import select_records
     from benchmark.published import load_published
     from benchmark.records import read_records
     from benchmark.registry import choose
@@ -53,13 +54,7 @@ def compare_command(
         and (not cards or number.card.name in cards)
     )
     records, problems = read_records(results)
-    kept = [
-        record
-        for record in records
-        if (not wanted or record.cell.method in wanted)
-        and (not cards or record.cell.dataset.name in cards)
-        and (not backbone or record.cell.backbone.name == backbone)
-    ]
+    kept = select_records(records, methods=wanted, datasets=cards, backbone=backbone)
     failed = [f"{record.title} on {record.dataset_title} failed: {record.error}" for record in kept if record.error]
     for problem in problems + failed:
         say(f"left out: {problem}")

@@ -1,10 +1,13 @@
-"""The papers' figures: text features by t-SNE, qualitative comparison, and the diagram of critical differences."""
+"""The papers' figures: text features by t-SNE, and the diagram of critical differences."""
 
+import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from markupsafe import Markup
 
 from benchmark.per_image import ClassImages
 from benchmark.ranks import Ranking
@@ -70,80 +73,38 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) < 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
 
 
-@dataclass(frozen=True)
-class Label:
-    """A method in the diagram: a line from its rank on the axis down to its name."""
+def diagram(ranking: Ranking, *, key: str) -> Markup | None:
+    """Return the diagram of critical differences (Demšar, 2006) as SVG, None where there is no Friedman test.
 
-    title: str
-    rank: str
-    x: float
-    y: float
-    side: str
-    """left or right, where the name stands."""
+    Its black is the page's ink.
 
-
-@dataclass(frozen=True)
-class Diagram:
-    """The diagram of critical differences (Demšar, 2006), in units of its view box."""
-
-    width: float
-    height: float
-    axis: tuple[float, float]
-    top: float
-    ticks: tuple[tuple[float, int], ...]
-    labels: tuple[Label, ...]
-    bars: tuple[tuple[float, float, float], ...]
-    """From x to x at y: methods that are not told apart."""
-    difference: tuple[float, str]
-    """Its length, and how large it is."""
-
-
-def diagram(ranking: Ranking) -> Diagram | None:
-    """Return the diagram of a ranking, None where there is no Friedman test."""
-    if ranking.critical_difference is None:
+    Args:
+        ranking: by a metric.
+        key: by which what it clips is named; no two diagrams of a page have the same.
+    """
+    p_values = ranking.p_values
+    if p_values is None:
         return None
-    ordered = sorted(ranking.ranks.items(), key=lambda pair: pair[1])
-    width, margin, top, line = 560.0, 130.0, 62.0, 21.0
-    count = len(ordered)
-    per_rank = (width - 2 * margin) / (count - 1)
+    from matplotlib import rc_context  # these imports take seconds
+    from matplotlib.figure import Figure
+    from scikit_posthocs import critical_difference_diagram
 
-    def place(rank: float) -> float:
-        return round(margin + (rank - 1) * per_rank, 2)
-
-    bars: list[tuple[float, float, float]] = []
-    for low, high in cliques([rank for _, rank in ordered], ranking.critical_difference):
-        y = top + 9 + 7 * len(bars)
-        bars.append((place(ordered[low][1]) - 4, place(ordered[high][1]) + 4, y))
-    first = top + 22 + 7 * len(bars)
-    half = (count + 1) // 2
-    labels = [
-        Label(title, f"{rank:.2f}", place(rank), first + line * index, "left")
-        for index, (title, rank) in enumerate(ordered[:half])
-    ]
-    labels += [
-        Label(title, f"{rank:.2f}", place(rank), first + line * index, "right")
-        for index, (title, rank) in enumerate(reversed(ordered[half:]))
-    ]
-    return Diagram(
-        width=width,
-        height=first + line * half,
-        axis=(margin, width - margin),
-        top=top,
-        ticks=tuple((place(rank), rank) for rank in range(1, count + 1)),
-        labels=tuple(labels),
-        bars=tuple(bars),
-        difference=(
-            round(min(ranking.critical_difference * per_rank, width - margin), 2),
-            f"{ranking.critical_difference:.2f}",
-        ),
-    )
-
-
-def cliques(ranks: Sequence[float], difference: float) -> list[tuple[int, int]]:
-    """Return the largest runs of ascending ranks, by first and last index, whose ends are less apart than that."""
-    runs: list[tuple[int, int]] = []
-    for low, start in enumerate(ranks):
-        high = max(index for index, rank in enumerate(ranks) if rank - start < difference)
-        if high > low and not any(high <= last for _, last in runs):
-            runs.append((low, high))
-    return runs
+    names = {title: title.replace("$", r"\$") for title in ranking.ranks}  # else what stands between two is mathematics
+    ranks = {names[title]: rank for title, rank in ranking.ranks.items()}
+    drawn = io.StringIO()
+    with rc_context({"svg.hashsalt": key, "svg.fonttype": "path", "font.size": 9}):
+        figure = Figure(figsize=(6.4, 1.0 + 0.16 * len(ranks)))
+        critical_difference_diagram(
+            ranks,
+            p_values.rename(index=names, columns=names),
+            ax=figure.subplots(),
+            label_fmt_left="{label} ({rank:.2f})",
+            label_fmt_right="({rank:.2f}) {label}",
+            color_palette=dict.fromkeys(ranks, "#000000"),
+        )
+        figure.savefig(drawn, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None})
+    svg = drawn.getvalue()
+    svg = svg[svg.index("<svg ") :].replace("<svg ", '<svg class="diagram" ', 1).replace("#000000", "currentColor")
+    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    # Letters are drawn as paths, so no title is part of the markup.
+    return Markup(re.sub(r'<g id="[^"]*"', "<g", svg))

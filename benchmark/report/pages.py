@@ -10,6 +10,7 @@ from benchmark.compare import NAMES, Comparison, compare
 from benchmark.per_image import ClassImages
 from benchmark.published import METRICS as PUBLISHED_METRICS
 from benchmark.published import Number as Published
+from benchmark.ranks import Ranking
 from benchmark.records import Record
 from benchmark.report import charts, figures, numbers
 from benchmark.report.gather import ClassPage, Dataset, Material
@@ -50,8 +51,8 @@ def index(material: Material) -> Context:
                         "domain": domain,
                         "metric": metric,
                         "first": len(views) == 1,
-                        "caption": _ranked(found.friedman_p, len(found.datasets), heading),
-                        "diagram": figures.diagram(found),
+                        "caption": _ranked(found, heading),
+                        "diagram": figures.diagram(found, key=heading),
                     }
                 )
     known = {view["metric"] for view in views}
@@ -80,12 +81,13 @@ def _note(view: numbers.View) -> str:
     )
 
 
-def _ranked(p_value: float | None, datasets: int, heading: str) -> str:
-    if p_value is None:
-        return f"{heading}: average ranks over {datasets} datasets; too few for a test."
+def _ranked(found: Ranking, heading: str) -> str:
+    over = f"{heading}: average ranks over {len(found.datasets)} datasets"
+    if found.friedman_p is None:
+        return f"{over}; too few for a test."
     return (
-        f"{heading}: average ranks over {datasets} datasets, 1 the best. Friedman p = {p_value:.2g}. Methods joined "
-        "by a bar are not told apart at 0.05 (Nemenyi)."
+        f"{over}, 1 the best. Friedman p = {found.friedman_p:.2g}. Methods joined by a bar are not told apart at 0.05 "
+        f"(Nemenyi); the critical difference is {found.critical_difference:.2f}."
     )
 
 

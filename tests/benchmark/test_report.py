@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import pytest
 from hypothesis import given
@@ -20,6 +21,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmark import cli
 from benchmark.per_image import ClassImages, read_per_image
+from benchmark.ranks import Ranking
 from benchmark.records import Record, per_image_path
 from benchmark.report import ReportError, figures, gallery, numbers, write_site
 from benchmark.report.gather import gather
@@ -341,19 +343,19 @@ def test_masks_are_shown_where_there_are_any(study: Any, documents: dict[str, Do
     assert "no mask" in documents["datasets/scans.html"].text
 
 
-@pytest.mark.parametrize(
-    ("ranks", "difference", "runs"),
-    [
-        ([1.0, 2.0, 3.0], 0.5, []),
-        ([1.0, 2.0, 3.0], 1.5, [(0, 1), (1, 2)]),
-        ([1.0, 2.0, 3.0], 5.0, [(0, 2)]),
-        ([1.0, 1.2, 3.0], 0.5, [(0, 1)]),
-    ],
-)
-def test_methods_that_are_not_told_apart_are_joined(
-    ranks: list[float], difference: float, runs: list[tuple[int, int]]
-) -> None:
-    assert figures.cliques(ranks, difference) == runs
+def test_the_diagram_of_ranks_is_plain_markup_in_the_pages_ink() -> None:
+    rng = np.random.default_rng(0)
+    titles = ["<script>alert(1)</script>", "$ and $", "C --> D"]
+    values = pd.DataFrame(rng.normal(size=(9, 3)) + np.array([0, 1, 5]), columns=titles)
+    ranks = dict(values.rank(axis=1, ascending=False).mean())
+    ranking = Ranking("image_auroc", tuple(map(str, range(9))), ranks, 0.01, 1.1, values)
+    made = figures.diagram(ranking, key="a")
+    assert made is not None
+    assert "script" not in made
+    assert "<!--" not in made
+    assert "currentColor" in made
+    assert figures.diagram(ranking, key="a") == made
+    assert figures.diagram(replace(ranking, friedman_p=None), key="a") is None
 
 
 def test_charts_are_what_plotly_takes(documents: dict[str, Document]) -> None:
