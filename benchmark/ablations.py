@@ -1,15 +1,15 @@
 """Ablations: a method's grids of variants as cells like any other, and a table for each in the papers' form."""
 
-import csv
-import io
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tabulate import tabulate
 
 from benchmark.contract import Ablation, Method
+from benchmark.csvcells import csv_text, quoted
 from benchmark.errors import BenchError
 from benchmark.records import Record
 from benchmark.registry import all_methods, choose
@@ -82,20 +82,22 @@ def make_ablations(method: type[Method], variants: Variants, records: Sequence[R
     Raises:
         TableError: the records are not comparable.
     """
-    done = [record for record in records if record.status == "done" and record.cell.method == method.name]
-    check_comparable(done)
-    tables = []
+    keyed = [(record, _key(record.cell.options)) for record in records if record.cell.method == method.name]
+    check_comparable([record for record, _ in keyed if record.status == "done"])
+    default, tables = _key(asdict(variants.base)), []
     for ablation in variants.ablations:
         rows = {_key(asdict(options)) for options in variants.rows[ablation.name].values()}
-        same = [record for record in records if record.cell.method == method.name and _options(record) in rows]
-        default = _key(asdict(variants.base))
-        places = {_place(record) for record in same if _options(record) != default or len(rows) == 1}
-        used = [record for record in same if _place(record) in places]
-        found = [record for record in used if record.status == "done"]
+        same = [(record, key) for record, key in keyed if key in rows]
+        places = {_place(record) for record, key in same if key != default or len(rows) == 1}
+        used = [(record, key) for record, key in same if _place(record) in places]
+        found: dict[tuple[str, str], list[Record]] = defaultdict(list)
+        for record, key in used:
+            if record.status == "done":
+                found[key, record.dataset_title].append(record)
         levels = [_grid(f"{method.title}: {ablation.title}", level, variants, ablation.name, found) for level in LEVELS]
         # Each row says its options, so the notes speak of the method alone; what failed keeps its own name.
         renamed = {"title": method.title}
-        notes = notes_of([r if r.status == "failed" else r.model_copy(update=renamed) for r in used])
+        notes = notes_of([r if r.status == "failed" else r.model_copy(update=renamed) for r, _ in used])
         if grids := tuple(grid for grid in levels if grid):
             tables.append(AblationTable(f"{method.name}_{ablation.name}", grids, notes))
     return tables
@@ -114,7 +116,7 @@ def known_ablations(records: Sequence[Record]) -> tuple[list[AblationTable], set
             variants = variants_of(method.Options(), method.ablations)
             tables += make_ablations(method, variants, records)
             rows = {_key(asdict(options)) for options in variants.distinct if options != variants.base}
-            ids |= {each.id for each in records if each.cell.method == method.name and _options(each) in rows}
+            ids |= {r.id for r in records if r.cell.method == method.name and _key(r.cell.options) in rows}
     return tables, ids
 
 
@@ -132,26 +134,32 @@ def ablation_files(tables: Sequence[AblationTable]) -> dict[str, str]:
 
 def ablation_summary(tables: Sequence[AblationTable]) -> str:
     """Return the tables as text for a terminal, after their notes."""
-    notes = dict.fromkeys(note for table in tables for note in table.notes)
+    notes = dict.fromkeys(STYLES["txt"].escape(note) for table in tables for note in table.notes)
     return "\n".join([*notes, "", *(_render(grid, STYLES["txt"]) for table in tables for grid in table.grids)])
-
-
-def _options(record: Record) -> str:
-    return _key(record.cell.options)
 
 
 def _place(record: Record) -> tuple[str, int]:
     return record.cell.dataset.name, record.cell.seed
 
 
-def _grid(title: str, level: str, variants: Variants, ablation: str, records: Sequence[Record]) -> Grid | None:
-    """Return the table of an ablation at a level, or None if nothing of it is defined."""
+def _grid(
+    title: str, level: str, variants: Variants, ablation: str, found: Mapping[tuple[str, str], Sequence[Record]]
+) -> Grid | None:
+    """Return the table of an ablation at a level, or None if nothing of it is defined.
+
+    Args:
+        title: of the ablation.
+        level: of the metrics.
+        variants: among others those of the ablation.
+        ablation: its name.
+        found: finished records by options, as a key, and dataset.
+    """
     heading, metrics, kinds = LEVELS[level]
-    datasets = sorted({record.dataset_title for record in records})
+    datasets = sorted({dataset for _, dataset in found})
     values: dict[str, tuple[Values, ...]] = {}
     for row, options in variants.rows[ablation].items():
-        same = [record for record in records if _options(record) == _key(asdict(options))]
-        cells = [mean_values([r.mean for r in same if r.dataset_title == name], metrics) for name in datasets]
+        key = _key(asdict(options))
+        cells = [mean_values([r.mean for r in found.get((key, name), ())], metrics) for name in datasets]
         values[row] = tuple([*cells, _mean(cells)] if len(datasets) > 1 else cells)
     if all(value is None for cells in values.values() for cell in cells for value in cell):
         return None
@@ -205,15 +213,14 @@ def _pair(values: Values, form: str, how: Style) -> str:
 
 def _to_csv(grids: Sequence[Grid]) -> str:
     """Return percentages with two decimals, a row per variant, dataset and metric; empty where undefined."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["variant", "dataset", "metric", "value", "change"])
+    # Names of rows are code, not data: `+T2` is one.
+    lines = ["variant,dataset,metric,value,change\n"]
     for grid in grids:
         for row, cells in grid.values.items():
             changes = grid.changes[row]
             for index, (name, cell) in enumerate(zip(grid.datasets, cells, strict=True)):
                 for position, metric in enumerate(grid.metrics):
                     numbers = (cell[position], changes[index][position] if changes else None)
-                    shown = ["" if number is None else f"{number:.2f}" for number in numbers]
-                    writer.writerow([row, name, metric, *shown])
-    return out.getvalue()
+                    value, change = ["" if number is None else f"{number:.2f}" for number in numbers]
+                    lines.append(f"{quoted(row)},{csv_text(name)},{metric},{value},{change}\n")
+    return "".join(lines)

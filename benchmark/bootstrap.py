@@ -3,21 +3,33 @@
 Images are drawn with replacement within a class, normal and anomalous ones apart, so that no draw loses a label. The
 draws are a function of the list of images, so every method, seed and backbone sees the same ones: differences between
 methods are paired.
+
+Areas under a curve are sums over pairs of images: with the matrix of what each pair adds, made once, a draw costs a
+quadratic form instead of a curve.
 """
 
 import hashlib
+import os
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmark.files import write_whole
 from benchmark.metrics import FPR_LIMIT
 from benchmark.per_image import ClassImages, PixelBins
 
 REPLICATES = 1000
 CONFIDENCE = 0.95
-BLOCK = 64
-"""Draws at a time: what they need fits the processor's cache."""
+BOOTSTRAP_VERSION = 1
+"""Raised when a change of the code can change a replicate: those that are kept are then made again."""
+STRIDE = 8
+"""In bins: how closely it is found where a curve is cut before it is looked at bin by bin."""
+KEPT_BYTES = 2 * 10**9
+"""Of replicates kept on disk, as many are left from one command to the next."""
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -67,47 +79,74 @@ def image_replicates(scores: FloatArray, labels: npt.NDArray[np.uint8], drawn: F
     distinct, groups = np.unique(scores, return_inverse=True)
     of_group = np.zeros((len(scores), len(distinct)))
     of_group[np.arange(len(scores)), groups] = 1
-    negatives, positives = (drawn * (labels == label) @ of_group for label in (0, 1))
-    false_positives, true_positives = _descending(negatives), _descending(positives)
+    negatives, positives = (_descending(of_group * (labels == label)[:, None]) for label in (0, 1))
     return {
-        "image_auroc": _auroc(false_positives, true_positives),
-        "image_ap": _average_precision(false_positives, true_positives),
+        "image_auroc": _area(drawn, negatives, positives) / _product(drawn, negatives[:, -1], positives[:, -1]),
+        "image_ap": _average_precision(drawn @ negatives, drawn @ positives),
     }
 
 
 def pixel_replicates(bins: PixelBins, drawn: FloatArray) -> dict[str, FloatArray]:
     """Return AUROC and AUPRO of pixels by bins under draws (R, N) of their images, each (R,)."""
-    blocks = [_pixel_block(bins, drawn[start : start + BLOCK]) for start in range(0, len(drawn), BLOCK)]
-    aurocs, aupros = zip(*blocks, strict=True)
-    return {"pixel_auroc": np.concatenate(aurocs), "pixel_aupro": np.concatenate(aupros)}
-
-
-def _pixel_block(bins: PixelBins, drawn: FloatArray) -> tuple[FloatArray, FloatArray]:
     negatives, positives, weights = (
-        _descending(drawn @ side.astype(np.float64)) for side in (bins.negatives, bins.positives, bins.weights)
+        _descending(side.astype(np.float64)) for side in (bins.negatives, bins.positives, bins.weights)
     )
-    overlap = weights / (drawn @ bins.regions.astype(np.float64))[:, None]
-    return _auroc(negatives, positives), _aupro(negatives, overlap)
+    regions = bins.regions.astype(np.float64)
+    return {
+        "pixel_auroc": _area(drawn, negatives, positives) / _product(drawn, negatives[:, -1], positives[:, -1]),
+        "pixel_aupro": _cut_area(drawn, negatives, weights) / _product(drawn, negatives[:, -1], regions) / FPR_LIMIT,
+    }
 
 
-def interval(values: FloatArray, estimate: float) -> tuple[float, float]:
-    """Return the percentile interval of replicates (1 + R,) around the estimate that was reported, within [0, 1].
+def interval(values: FloatArray, estimate: FloatArray | float) -> tuple[FloatArray, FloatArray]:
+    """Return the percentile intervals of replicates (…, 1 + R) around the estimates (…) that were reported, in [0, 1].
 
     The first replicate is the estimate as far as bins tell; by what it differs from the one reported all are moved.
     """
-    low, high = np.percentile(values[1:], [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)]) + (estimate - values[0])
-    return max(float(low), 0.0), min(float(high), 1.0)
+    low, high = percentiles(values[..., 1:]) + (estimate - values[..., 0])
+    return np.maximum(low, 0.0), np.minimum(high, 1.0)
+
+
+def percentiles(values: FloatArray) -> FloatArray:
+    """Return between which two values (2, …) those of the last axis lie, but for the tails."""
+    return np.asarray(np.percentile(values, [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)], axis=-1))
 
 
 def _descending(ascending: FloatArray) -> FloatArray:
-    """Return the sums (R, K) from the highest score down, after a 0."""
+    """Return the sums (N, K) from the highest score down, after a 0."""
     sums = np.cumsum(ascending[:, ::-1], axis=1)
     return np.concatenate((np.zeros((len(sums), 1)), sums), axis=1)
 
 
-def _auroc(false_positives: FloatArray, true_positives: FloatArray) -> FloatArray:
-    area = np.asarray(np.trapezoid(true_positives, false_positives, axis=1))
-    return area / (false_positives[:, -1] * true_positives[:, -1])
+def _product(drawn: FloatArray, first: FloatArray, second: FloatArray) -> FloatArray:
+    """Return the product of two sums over the images, each image with its value (N,), under draws."""
+    return (drawn @ first) * (drawn @ second)
+
+
+def _area(drawn: FloatArray, across: FloatArray, up: FloatArray) -> FloatArray:
+    """Return the area (R,) under the polyline of the drawn images' sums of `across` and `up`, (N, K) each.
+
+    Counts stay exact: all sums are whole or half numbers far below 2**53.
+    """
+    pairs = np.diff(across, axis=1) @ ((up[:, :-1] + up[:, 1:]) / 2).T
+    area: FloatArray = ((drawn @ pairs) * drawn).sum(axis=1)
+    return area
+
+
+def _cut_area(drawn: FloatArray, negatives: FloatArray, overlap: FloatArray) -> FloatArray:
+    """Return the area (R,) under the overlap over the negatives, as far as `FPR_LIMIT` of these, interpolated there.
+
+    Only where the draws reach the limit is it summed segment by segment for each of them.
+    """
+    limit = FPR_LIMIT * (drawn @ negatives[:, -1:])
+    within = drawn @ negatives[:, ::STRIDE] <= limit
+    start, stop = STRIDE * (within.all(axis=0).sum() - 1), STRIDE * within.any(axis=0).sum() + 1
+    across, up = drawn @ negatives[:, start:stop], drawn @ overlap[:, start:stop]
+    width, rise = np.diff(across, axis=1), np.diff(up, axis=1)
+    share = np.clip(np.divide(limit - across[:, :-1], width, out=np.ones_like(width), where=width > 0), 0, 1)
+    # A segment without width at or beyond the limit has no area whatever its share.
+    rest: FloatArray = (share * width * (up[:, :-1] + share * rise / 2)).sum(axis=1)
+    return _area(drawn, negatives[:, : start + 1], overlap[:, : start + 1]) + rest
 
 
 def _average_precision(false_positives: FloatArray, true_positives: FloatArray) -> FloatArray:
@@ -117,11 +156,45 @@ def _average_precision(false_positives: FloatArray, true_positives: FloatArray) 
     return total / true_positives[:, -1]
 
 
-def _aupro(false_positives: FloatArray, overlap: FloatArray) -> FloatArray:
-    """Return the area under the overlap over the FPR up to its limit, cut by linear interpolation, over the limit."""
-    fpr = false_positives / false_positives[:, -1:]
-    width, rise = np.diff(fpr, axis=1), np.diff(overlap, axis=1)
-    share = np.clip(np.divide(FPR_LIMIT - fpr[:, :-1], width, out=np.ones_like(width), where=width > 0), 0, 1)
-    # A segment without width at or beyond the limit has no area whatever its share.
-    area: FloatArray = (share * width * (overlap[:, :-1] + share * rise / 2)).sum(axis=1)
-    return area / FPR_LIMIT
+@dataclass(frozen=True)
+class Kept:
+    """Replicates kept in a folder, each array a file of its numbers after their sha256.
+
+    Nothing depends on them: what is missing, damaged or cannot be written is computed.
+    """
+
+    folder: Path
+
+    def get(self, key: str, shape: tuple[int, ...]) -> FloatArray | None:
+        """Return the array of that key and shape, None where there is none."""
+        with suppress(OSError):
+            content = self._path(key).read_bytes()
+            numbers = np.frombuffer(content[32:], "u1")
+            if content[:32] == _sha256(key, content[32:]) and len(numbers) == 8 * np.prod(shape):
+                with suppress(OSError):
+                    os.utime(self._path(key))  # used now
+                return numbers.view("<f8").reshape(shape)
+        return None
+
+    def put(self, key: str, values: FloatArray) -> None:
+        """Keep an array, if the folder can be written."""
+        numbers = values.astype("<f8").tobytes()
+        with suppress(OSError):
+            write_whole(self._path(key), _sha256(key, numbers) + numbers)
+
+    def prune(self, limit: int = KEPT_BYTES) -> None:
+        """Remove what was used longest ago, until the rest is within the limit in bytes."""
+        with suppress(OSError):
+            files = [(path.stat(), path) for path in self.folder.glob("*.draws")]
+            room = limit
+            for stat, path in sorted(files, key=lambda file: file[0].st_mtime, reverse=True):
+                room -= stat.st_size
+                if room < 0:
+                    path.unlink(missing_ok=True)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}.draws"
+
+
+def _sha256(key: str, numbers: bytes) -> bytes:
+    return hashlib.sha256(key.encode() + numbers).digest()

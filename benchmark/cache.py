@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from benchmark.errors import BenchError
 from benchmark.files import file_sha256, write_whole
+from benchmark.limits import JSON_LIMIT, read_limited
 
 GB = 10**9
 DATA, SIDECAR, PARTIAL = ".bin", ".json", ".partial"
@@ -62,14 +63,14 @@ class Entry:
 
     def sidecar(self, name: str) -> dict[str, Any]:
         """Return what was noted of an array when it was complete."""
-        content: dict[str, Any] = json.loads(self.path(name).with_suffix(SIDECAR).read_bytes())
+        content: dict[str, Any] = json.loads(read_limited(self.path(name).with_suffix(SIDECAR), JSON_LIMIT))
         return content
 
     def is_whole(self, name: str) -> bool:
         """Say whether an array is there with the content it was written with."""
         try:
             return bool(file_sha256(self.path(name)) == self.sidecar(name)["sha256"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return False
 
     def touch(self) -> None:

@@ -14,18 +14,25 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from benchmark.errors import BenchError
+from benchmark.limits import CARD_LIMIT, read_limited
+
 Label = Literal["normal", "anomalous", "mask_exists", "mask_nonzero", "table"]
 Level = Literal["image", "pixel"]
 Split = Literal["train", "test"]
 
 
-class CardError(ValueError):
+class CardError(BenchError, ValueError):
     """A card is missing or wrong; the message names the file, the field and the way out."""
+
+
+_FORBIDDEN = frozenset(":\\\0\r\n")
+"""Letters that no path of a card holds: drives, Windows' slashes, ends."""
 
 
 def _relative(path: str) -> str:
     parts = PurePosixPath(path).parts
-    if path.startswith(("/", "\\")) or ".." in parts or ":" in path or "\\" in path:
+    if path.startswith("/") or ".." in parts or not _FORBIDDEN.isdisjoint(path):
         raise ValueError(f"{path!r} must be a relative path with forward slashes that stays inside the dataset")
     return path
 
@@ -86,13 +93,16 @@ class Rule(_Model):
     def _check(self) -> Self:
         try:
             groups = set(re.compile(self.pattern).groupindex)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"bad regex {self.pattern!r}: {error}") from None
         if {"class", "defect"} & groups & {k for k, v in (("class", self.class_name), ("defect", self.defect)) if v}:
             raise ValueError("class or defect is given both as a field and as a group of the pattern")
         for template in self.mask:
             _relative(template)
-            names = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+            fields = [each[1:] for each in string.Formatter().parse(template) if each[1] is not None]
+            if any(layout or conversion for _, layout, conversion in fields):  # could nest fields, or widen to any size
+                raise ValueError(f"mask {template!r}: a group stands in braces alone, without ! and :")
+            names = {name for name, _, _ in fields if name is not None}
             if names - groups:
                 raise ValueError(f"mask {template!r} uses {sorted(names - groups)}, not groups of the pattern")
         if self.label.startswith("mask_") and not self.mask:
@@ -109,7 +119,7 @@ class LabelTable(_Model):
     column: str
     anomalous: tuple[str, ...]
     """Values of `column` that mean anomalous; every other value means normal."""
-    key_width: int = 0
+    key_width: int = Field(default=0, ge=0, le=255)
     """Keys are padded with zeros to this width and compared with the pattern's group `stem`."""
 
 
@@ -130,7 +140,7 @@ class HoldOut(_Model):
     """A seeded split of the normal samples, over their sorted keys: `fraction` of them is test, the others train."""
 
     fraction: float = Field(gt=0, lt=1)
-    seed: int
+    seed: int = Field(ge=0, lt=2**32)
 
 
 class Layout(_Model):
@@ -147,7 +157,7 @@ class Layout(_Model):
     rules: tuple[Rule, ...] = ()
     index: CsvIndex | None = None
     labels: LabelTable | None = None
-    pieces: int = Field(default=1, ge=1)
+    pieces: int = Field(default=1, ge=1, le=1000)
     """Each image is cut into this many bands of rows, [i·h//n, (i+1)·h//n)."""
     hold_out: HoldOut | None = None
     mask_threshold: int = Field(default=0, ge=0, le=254)
@@ -183,7 +193,7 @@ class Card(_Model):
     reference: str
     sha256: dict[str, str] = {}
     """Published archives by file name."""
-    folders: tuple[str, ...]
+    folders: tuple[RelativePath, ...]
     """Directory names under the data root, compared without case, blanks, `-` and `_`; `name` is implied."""
     overlaps: tuple[str, ...] = ()
     """Cards known or reported to share images with this one."""
@@ -231,13 +241,14 @@ def load_card(path: Path) -> Card:
     """Read and validate one card.
 
     Raises:
-        CardError: the file is no TOML or breaks the schema; names the file and the field.
+        CardError: the file cannot be read, is no TOML or breaks the schema; names the file and the field.
     """
     try:
-        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-        card = Card.model_validate(data)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        data: dict[str, Any] = tomllib.loads(read_limited(path, CARD_LIMIT).decode())
+    except (OSError, ValueError, RecursionError) as error:  # the last: nested too deeply
         raise CardError(f"{path}: not valid TOML: {error}") from None
+    try:
+        card = Card.model_validate(data)
     except ValidationError as error:
         problems = "\n".join(f"  {_field(e['loc'])}: {e['msg']}" for e in error.errors())
         raise CardError(f"{path}: the card is wrong:\n{problems}") from None

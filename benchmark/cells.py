@@ -2,23 +2,37 @@
 
 import hashlib
 import json
-from typing import Any
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from benchmark.metrics import METRICS_VERSION
 from benchmark.protocol import Protocol
 from benchmark.weights import WeightsSource, weights_sha256
+
+Name = Annotated[str, StringConstraints(pattern=r"^\w[\w-]*$")]
+"""Of a method or a dataset; it becomes part of file names."""
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class _Identity(_Model):
+    """What has an id, made of all its fields and kept."""
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("id", None)  # pydantic copies what is kept too
+        return copied
+
+
 class DataId(_Model):
     """Which images, labels and masks."""
 
-    name: str
+    name: Name
     card_version: int
     layout: str
     fingerprint: str
@@ -35,10 +49,10 @@ class BackboneId(_Model):
     synthetic: bool
 
 
-class TrainingId(_Model):
+class TrainingId(_Identity):
     """All that can change what a method learns."""
 
-    method: str
+    method: Name
     method_version: int
     options: dict[str, Any]
     """Those that change what is learned."""
@@ -47,16 +61,16 @@ class TrainingId(_Model):
     backbone: BackboneId
     protocol: Protocol
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Stable name, also of its checkpoint's files, made as that of a cell."""
         return f"{self.method}--{self.auxiliary.name}--s{self.seed}--{_digest(self)}"
 
 
-class Cell(_Model):
+class Cell(_Identity):
     """All that can change a number: a method with its options, data, seed, backbone and protocol."""
 
-    method: str
+    method: Name
     method_version: int
     options: dict[str, Any]
     dataset: DataId
@@ -71,7 +85,7 @@ class Cell(_Model):
     protocol: Protocol
     metrics_version: int = METRICS_VERSION
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Stable name, also of its record's file: readable, then a hash of everything in the cell.
 

@@ -12,6 +12,7 @@ from benchmark.cells import BackboneId, TrainingId
 from benchmark.contract import Learner, training_options
 from benchmark.errors import BenchError
 from benchmark.files import file_sha256, write_whole
+from benchmark.limits import JSON_LIMIT, read_limited, require_regular
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,7 +86,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         CheckpointError: a file is missing or is not what it should be.
     """
     try:
-        checkpoint = Checkpoint.model_validate_json(path.read_bytes())
+        checkpoint = Checkpoint.model_validate_json(read_limited(path, JSON_LIMIT))
+        require_regular(path.with_suffix(TENSORS))
         found = file_sha256(path.with_suffix(TENSORS))
     except (OSError, ValidationError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error

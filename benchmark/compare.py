@@ -3,8 +3,6 @@
 Pure functions of records and published numbers. Nothing is ranked: the numbers come from different sources.
 """
 
-import csv
-import io
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -13,6 +11,7 @@ from typing import Literal, TypeVar
 
 from tabulate import tabulate
 
+from benchmark.csvcells import csv_text
 from benchmark.protocol import Protocol
 from benchmark.published import METRICS, Number
 from benchmark.records import Record
@@ -220,7 +219,7 @@ def render_comparison(rows: Sequence[Comparison], style: str, *, tolerance: floa
     shown = [row for row in _ordered(rows) if row.verdict != "not run"]
     sources = _numbered(row.number.row.source for row in shown)
     why = {reason: _letters(index) for reason, index in _numbered(r for row in shown for r in row.reasons).items()}
-    body = [[how.escape(cell) for cell in _line(row, sources, why)] for row in shown]
+    body = [_line(row, sources, why, how) for row in shown]
     header = ("Dataset", "Metric", "Method", "Published", "Ours", "Difference", "Verdict", "Why")
     lines = [counts(rows, tolerance)]
     if any(row.verdict == "synthetic" for row in shown):
@@ -231,17 +230,18 @@ def render_comparison(rows: Sequence[Comparison], style: str, *, tolerance: floa
     if why:
         parts.append("Why results may differ, or are not compared:")
         parts.append(_listed([f"{letter}: {reason}" for reason, letter in why.items()], how))
-    parts += [_listed(lines, how) for lines in (_not_run(rows), _source_lines(sources)) if lines]
+    parts += [_listed(lines, how) for lines in (_not_run(rows),) if lines]
+    parts += [_sources(sources, how)] if sources else []
     return "\n\n".join(["# Results beside published numbers" if style == "md" else "", *parts]).strip() + "\n"
 
 
-def _line(row: Comparison, sources: dict[str, int], why: dict[str, str]) -> list[str]:
+def _line(row: Comparison, sources: dict[str, int], why: dict[str, str], how: Style) -> list[str]:
     number = row.number
     ours = NONE if row.ours is None else f"{row.ours:.2f}"
     return [
-        _place(number),
+        how.escape(_place(number)),
         f"{number.row.level} {NAMES[number.row.metric]}",
-        row.title,
+        how.escape(row.title),
         f"{number.row.value:.1f} [{sources[number.row.source]}]",
         ours if row.deviation is None else f"{ours} ± {row.deviation:.2f}",
         NONE if row.difference is None else f"{round(row.difference, 2) + 0:+.2f}",
@@ -282,13 +282,16 @@ def _not_run(rows: Iterable[Comparison]) -> list[str]:
     return lines
 
 
-def _source_lines(sources: dict[str, int]) -> list[str]:
-    return [f"[{index}] {source}" for source, index in sources.items()]
+def _sources(sources: dict[str, int], how: Style) -> str:
+    return "\n".join(f"{_mark(how)}[{index}] {how.escape(source)}" for source, index in sources.items())
 
 
 def _listed(lines: Iterable[str], how: Style) -> str:
-    mark = "- " if how.tablefmt == "pipe" else ""
-    return "\n".join(f"{mark}{how.escape(line)}" for line in lines)
+    return "\n".join(f"{_mark(how)}{how.escape(line)}" for line in lines)
+
+
+def _mark(how: Style) -> str:
+    return "- " if how.tablefmt == "pipe" else ""
 
 
 def _numbered(items: Iterable[Key]) -> dict[Key, int]:
@@ -304,29 +307,25 @@ def _letters(index: int) -> str:
 
 def comparison_csv(rows: Iterable[Comparison]) -> str:
     """Return every row as CSV, also what was not run: percentages in full precision, empty where there is none."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    columns = (
+    lines = [
         "method,title,dataset,class,level,metric,published,ours,deviation,difference,verdict,reasons,source,records"
-    )
-    writer.writerow(columns.split(","))
+    ]
     for row in rows:
         n = row.number
-        place = [n.method, row.title, n.card.name, n.row.class_name, n.row.level, n.row.metric]
-        values = [n.row.value, *("" if v is None else repr(v) for v in (row.ours, row.deviation, row.difference))]
-        writer.writerow([*place, *values, row.verdict, "; ".join(row.reasons), n.row.source, " ".join(row.records)])
-    return out.getvalue()
+        place = (n.method or "", row.title, n.card.name, n.row.class_name, n.row.level, n.row.metric)
+        values = ("" if v is None else repr(v) for v in (n.row.value, row.ours, row.deviation, row.difference))
+        said = (row.verdict, "; ".join(row.reasons), n.row.source, " ".join(row.records))
+        lines.append(",".join([*map(csv_text, place), *values, *map(csv_text, said)]))
+    return "\n".join(lines) + "\n"
 
 
 def published_csv(numbers: Iterable[Number]) -> str:
     """Return the published numbers as CSV, those of methods that are not here with an empty `method`."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["method", "title", "dataset", "class", "level", "metric", "published", "source"])
+    lines = ["method,title,dataset,class,level,metric,published,source"]
     for n in numbers:
-        place = [n.method, n.row.method, n.card.name, n.row.class_name, n.row.level, n.row.metric]
-        writer.writerow([*place, n.row.value, n.row.source])
-    return out.getvalue()
+        names = (n.method or "", n.row.method, n.card.name, n.row.class_name, n.row.level, n.row.metric)
+        lines.append(",".join([*map(csv_text, names), repr(n.row.value), csv_text(n.row.source)]))
+    return "\n".join(lines) + "\n"
 
 
 def render_published(numbers: Sequence[Number], style: str) -> str:
@@ -342,8 +341,8 @@ def render_published(numbers: Sequence[Number], style: str) -> str:
             same = [number for number in of_file if number.row.level == level]
             if same:
                 parts.append(_dry_table(f"{title}: {heading.lower()}", same, sources, how))
-    lines = [RANKLESS, *_source_lines(sources)]
-    parts = ["# Published numbers" if style == "md" else "", ALONE, *parts, _listed(lines, how)]
+    said = f"{_listed([RANKLESS], how)}\n{_sources(sources, how)}"
+    parts = ["# Published numbers" if style == "md" else "", ALONE, *parts, said]
     return "\n\n".join(parts).strip() + "\n"
 
 
@@ -354,14 +353,14 @@ def _dry_table(title: str, numbers: Sequence[Number], sources: dict[str, int], h
     body = []
     for place, of_place in _by(numbers, _place).items():
         usual = Counter(number.row.source for number in of_place).most_common(1)[0][0]
-        line = [f"{place} [{sources[usual]}]"]
+        line = [f"{how.escape(place)} [{sources[usual]}]"]
         for method in methods:
             of_cell = {number.row.metric: number.row for number in of_place if number.row.method == method}
             values = [f"{of_cell[metric].value:.1f}" if metric in of_cell else NONE for metric in metrics]
             others = {sources[row.source] for row in of_cell.values() if row.source != usual}
             text = f"({', '.join(values)})" if of_cell else NONE
             line.append(text + "".join(f" [{index}]" for index in sorted(others)))
-        body.append([how.escape(cell) for cell in line])
+        body.append(line)
     grid: str = tabulate(body, headers=["", *map(how.escape, methods)], tablefmt=how.tablefmt, disable_numparse=True)
     kinds = ", ".join(NAMES[metric] for metric in metrics)
     return f"{'## ' if how.tablefmt == 'pipe' else ''}{how.escape(title)} ({kinds}), %\n\n{grid}"

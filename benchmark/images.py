@@ -5,6 +5,10 @@ nearest-neighbour interpolation). EXIF orientation is not applied, since the pub
 either. Nothing is repaired: a file that cannot be read whole is an error that names it.
 """
 
+import lzma
+import math
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,14 @@ from PIL import Image, UnidentifiedImageError
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "JPEG2000", "TGA", "PCX", "DIB")
+"""What is decoded. Pillow knows more, but for some of them it starts other programs (Ghostscript for EPS)."""
+MAX_PIXELS = 89_478_485
+"""Of an image; Pillow's own limit by default, but not its to change."""
+MAX_SIDE = 2**17
+"""Of an image in pixels: to make one smaller takes memory that grows with its longer side."""
+_SLACK = 2**24
+"""Bytes that a strip or tile of a TIFF may have more than its page: tiles are filled up."""
 _DEEP_MODES = ("I", "F")
 """Beginnings of Pillow's modes of more than 8 bits: I, I;16, I;16B, …, F. Its own conversion clips them."""
 
@@ -31,7 +43,7 @@ def read_image(path: Path, piece: tuple[int, int] | None = None) -> Image.Image:
     """Read an image, or one band of its rows, as 8-bit RGB.
 
     Args:
-        path: a file in any format that Pillow reads; TIFF variants that it cannot read go through tifffile.
+        path: a file in one of `FORMATS`, whatever its name; TIFFs that Pillow cannot read go through tifffile.
         piece: (i, n) for the rows [i·h//n, (i+1)·h//n) only.
 
     Returns:
@@ -39,7 +51,7 @@ def read_image(path: Path, piece: tuple[int, int] | None = None) -> Image.Image:
         and floats by the smallest full scale that holds them (1 for floats, 255, 65535, 2**32 - 1). Alpha is dropped.
 
     Raises:
-        ImageError: missing, empty, truncated, no image, or larger than Pillow's limit of pixels.
+        ImageError: missing, empty, truncated, no image, or larger than `MAX_PIXELS` or `MAX_SIDE`.
     """
     image = _open(path)
     if image.mode.startswith(_DEEP_MODES):
@@ -104,8 +116,8 @@ def _decode(path: Path) -> Image.Image:
     if path.stat().st_size == 0:
         raise ImageError(f"{path}: the file is empty (zero bytes); download or extract it again")
     try:
-        with Image.open(path) as image:
-            _refuse_bomb(path, image.width * image.height)
+        with Image.open(path, formats=FORMATS) as image:
+            _refuse_bomb(path, image.width, image.height)
             image.info.pop("transparency", None)  # alpha is dropped anyway; keeping it only makes Pillow warn
             image.load()
             return image
@@ -121,7 +133,8 @@ def _decode_odd_tiff(path: Path) -> Image.Image:
 
     with tifffile.TiffFile(path) as tiff:
         page = tiff.pages.first
-        _refuse_bomb(path, page.size)
+        _refuse_bomb(path, page.imagewidth, page.imagelength, page.size)
+        _refuse_packed_bomb(path, tiff)
         values = np.asarray(page.asarray())
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[:, :, 0]
@@ -136,11 +149,33 @@ def _decode_odd_tiff(path: Path) -> Image.Image:
     return Image.fromarray(_to_8_bits(numbers, white))
 
 
-def _refuse_bomb(path: Path, pixels: int) -> None:
-    # Pillow itself only warns up to twice its limit.
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and pixels > limit:
-        raise ImageError(f"{path}: has {pixels:,} pixels, more than Pillow's limit of {limit:,}; scale it down")
+def _refuse_bomb(path: Path, width: int, height: int, values: int = 0) -> None:
+    """Refuse what is too large by what its header says; Pillow itself only warns up to twice its limit."""
+    limit = min(MAX_PIXELS, Image.MAX_IMAGE_PIXELS or MAX_PIXELS)
+    if (pixels := max(width * height, values)) > limit:
+        raise ImageError(f"{path}: has {pixels:,} pixels, more than the limit of {limit:,}; scale it down")
+    if max(width, height) > MAX_SIDE:
+        raise ImageError(f"{path}: has {width:,} x {height:,} pixels, a side above {MAX_SIDE:,}; cut it up")
+
+
+def _refuse_packed_bomb(path: Path, tiff: Any) -> None:
+    """Refuse strips and tiles that would unpack to far more than their page: tifffile unpacks them whole."""
+    page = tiff.pages.first
+    start: dict[int, Callable[[], Any]] = {
+        8: zlib.decompressobj,
+        32946: zlib.decompressobj,
+        50013: zlib.decompressobj,
+        34925: lzma.LZMADecompressor,
+    }
+    limit = page.nbytes + _SLACK
+    if page.is_tiled and math.prod((page.tilewidth, page.tilelength, page.tiledepth)) * page.dtype.itemsize > limit:
+        raise ImageError(f"{path}: its tiles are larger than the image; save it anew")
+    if (unpacking := start.get(int(page.compression))) is None:
+        return
+    for offset, size in zip(page.dataoffsets, page.databytecounts, strict=False):
+        tiff.filehandle.seek(offset)
+        if len(unpacking().decompress(tiff.filehandle.read(size), limit + 1)) > limit:
+            raise ImageError(f"{path}: unpacks to more than {limit:,} bytes, the limit for its size; save it anew")
 
 
 def _rows(path: Path, height: int, piece: tuple[int, int] | None) -> tuple[int, int]:

@@ -44,6 +44,8 @@ def import_checkpoint(
         raise CheckpointError(f"{method.name} does not say how to read its published checkpoints") from None
     except KeyError as error:
         raise CheckpointError(f"{file}: no checkpoint of {method.title}: it has no entry {error}") from None
+    except (ValueError, TypeError, IndexError, RuntimeError, AttributeError) as error:  # tensors of other shapes
+        raise CheckpointError(f"{file}: no checkpoint of {method.title}: {error}") from error
     options = method.Options(**values)
     identity = TrainingId(
         method=method.name,

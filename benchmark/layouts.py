@@ -4,6 +4,7 @@ Masks are found by name, never by position: a file that is left over on either s
 """
 
 import csv
+import io
 import math
 import posixpath
 import re
@@ -16,6 +17,7 @@ import numpy as np
 
 from benchmark.cards import Card, ClassCard, CsvIndex, HoldOut, LabelTable, Layout, Rule, Split
 from benchmark.images import ImageError, read_mask
+from benchmark.limits import TABLE_LIMIT, read_limited
 from benchmark.tree import Problem, Tree, is_image, stem
 
 Row = dict[str, str]
@@ -237,17 +239,18 @@ def _listed(path: str, prefix: str, found: _Found) -> str | None:
 
 
 def _read_csv(tree: Tree, file: str, columns: tuple[str, ...]) -> list[Row]:
-    """Read a table, header and cells stripped of blanks, missing cells empty."""
+    """Read some columns of a table, header and cells stripped of blanks, missing cells empty."""
     try:
-        with tree.files[file].open(encoding="utf-8-sig", newline="") as stream:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(stream) if any(cell.strip() for cell in row)]
+        stream = io.StringIO(read_limited(tree.files[file], TABLE_LIMIT).decode("utf-8-sig"), newline="")
+        rows = [[cell.strip() for cell in row] for row in csv.reader(stream) if any(cell.strip() for cell in row)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadTableError(file, f"cannot be read as CSV: {error}") from None
     header = rows[0] if rows else []
     if missing := [c for c in columns if c not in header]:
-        raise BadTableError(file, f"has the columns {header}, but not {missing}; get the dataset's own file")
-    empty = dict.fromkeys(header, "")
-    return [empty | dict(zip(header, row, strict=False)) for row in rows[1:]]
+        there = str(header[:20])[:500]
+        raise BadTableError(file, f"has the columns {there}, but not {missing}; get the dataset's own file")
+    places = {name: place for place, name in enumerate(header) if name in columns}  # of two alike the last
+    return [{name: row[place] if place < len(row) else "" for name, place in places.items()} for row in rows[1:]]
 
 
 # ---- after both

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from benchmark.states import check_state
+
 METRICS_VERSION: int = 1  # raised whenever a change can move a number; recorded with every result
 IMAGE_METRICS = ("image_auroc", "image_ap", "image_f1max")
 PIXEL_METRICS = ("pixel_auroc", "pixel_ap", "pixel_f1max", "pixel_aupro", "pixel_aupro_200")
@@ -85,7 +87,8 @@ def average_precision(curve: Curve) -> float | None:
     if not curve.positives:
         return None
     precision = curve.true_positives / (curve.true_positives + curve.false_positives)
-    return float(np.diff(curve.true_positives, prepend=0.0) @ precision / curve.positives)
+    # No dot product, whose last digit depends on the number of threads.
+    return float(np.sum(np.diff(curve.true_positives, prepend=0.0) * precision) / curve.positives)
 
 
 def f1_max(curve: Curve) -> float | None:
@@ -261,8 +264,7 @@ class PixelMetrics:
         if max_bins < MIN_BINS:
             raise ValueError(f"max_bins is {max_bins}; it must be at least {MIN_BINS}")
         self._max_bins = max_bins
-        self._shift = self._regions = 0
-        self._low, self._high = math.inf, -math.inf
+        self._shift, self._regions, self._low, self._high = 0, 0, math.inf, -math.inf
         self._pixels = _Histogram(_NO_KEYS, (_NO_SUMS,))
         self._positives = _Histogram(_NO_KEYS, (_NO_SUMS, _NO_SUMS))
         # Pixels not yet in the histograms: keys of all of them, and keys and weights of the positive ones.
@@ -337,13 +339,12 @@ class PixelMetrics:
 
     @classmethod
     def from_state(cls, state: Mapping[str, npt.NDArray[Any]]) -> Self:
-        """A state equal to the one that gave these arrays. ValueError if another version of the metrics made them."""
-        version, max_bins, shift, regions = (int(value) for value in state["settings"])
+        """A state equal to the one that gave these arrays. ValueError for those of another version, or of no state."""
+        version, max_bins, shift, regions = check_state(state, _order_keys)
         if version != METRICS_VERSION:
             raise ValueError(f"state is of metrics version {version}, not {METRICS_VERSION}; compute it anew")
         metrics = cls(max_bins=max_bins)
-        metrics._shift, metrics._regions = shift, regions
-        metrics._low, metrics._high = (float(value) for value in state["range"])
+        metrics._shift, metrics._regions, (metrics._low, metrics._high) = shift, regions, map(float, state["range"])
         metrics._pixels = _Histogram(state["keys"], (state["counts"],))
         metrics._positives = _Histogram(state["positive_keys"], (state["positive_counts"], state["positive_weights"]))
         return metrics

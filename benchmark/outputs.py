@@ -1,14 +1,20 @@
 """Everything below `tables/` as a function of records: which records count, the files, and whether they are current."""
 
 import difflib
+import hashlib
 import itertools
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
 from benchmark import ranks, uncertainty
-from benchmark.files import write_whole
+from benchmark.bootstrap import BOOTSTRAP_VERSION, REPLICATES, Kept
+from benchmark.files import file_sha256, user_cache, write_whole
 from benchmark.per_image import ClassImages, PerImageError, read_per_image
 from benchmark.records import Record, per_image_path
 from benchmark.tables import Table, make_tables, table_files
@@ -72,6 +78,40 @@ def per_image_reader(results: Path, say: Callable[[str], None]) -> Callable[[Rec
     return read
 
 
+def draws_keeper(results: Path, kept: Kept | None = None) -> uncertainty.Keep:
+    """Return what keeps the replicates of the records of a results directory, so that they are drawn once.
+
+    Kept are those of a method on a dataset, the mean over its seeds, which is all that tables need and small. They
+    count while every file of results per image is as its record says, so that what is printed does not depend on them.
+    """
+    if kept is None:
+        kept = Kept(user_cache() / "bootstrap")
+        kept.prune()
+
+    def keep(same: Sequence[Record], make: uncertainty.Make) -> npt.NDArray[np.float64] | None:
+        if not all(_has_images(results, record) for record in same):
+            return make()
+        # All that can change a replicate.
+        images = [(record.cell.dataset.fingerprint, record.images_sha256) for record in same]
+        settings = (BOOTSTRAP_VERSION, REPLICATES, uncertainty.METRICS, np.__version__)
+        classes = list(same[0].classes)
+        key = hashlib.sha256(json.dumps([settings, classes, images]).encode()).hexdigest()
+        drawn = kept.get(key, (1 + len(classes), len(uncertainty.METRICS), 1 + REPLICATES))
+        if drawn is None and (drawn := make()) is not None:
+            kept.put(key, drawn)
+        return drawn
+
+    return keep
+
+
+def _has_images(results: Path, record: Record) -> bool:
+    """Say whether the results per image of a record are there as it says."""
+    try:
+        return file_sha256(per_image_path(results, record.id)) == record.images_sha256
+    except OSError:
+        return False
+
+
 def set_variants_apart(records: Sequence[Record]) -> "tuple[list[Record], list[AblationTable]]":
     """Return the records of the main tables, and the tables of ablations.
 
@@ -89,8 +129,17 @@ def set_variants_apart(records: Sequence[Record]) -> "tuple[list[Record], list[A
     return [record for record in records if record.id not in variants] or list(records), tables
 
 
-def make_outputs(records: Sequence[Record], read: Callable[[Record], Mapping[str, ClassImages] | None]) -> Outputs:
+def make_outputs(
+    records: Sequence[Record],
+    read: Callable[[Record], Mapping[str, ClassImages] | None],
+    keep: uncertainty.Keep = uncertainty.made_now,
+) -> Outputs:
     """Return the main tables, those per class, with intervals, of ranks and of ablations, and `results.csv`.
+
+    Args:
+        records: that count.
+        read: gives the results per image of a record, as `per_image_reader`.
+        keep: keeps the replicates of the bootstrap, as `draws_keeper`.
 
     Raises:
         TableError: the records are not comparable.
@@ -104,7 +153,7 @@ def make_outputs(records: Sequence[Record], read: Callable[[Record], Mapping[str
     tables_of_main = make_tables(main)
     files |= table_files(tables_of_main, records)
     done = [record for record in main if record.status == "done"]
-    estimates = uncertainty.estimates(done, read)
+    estimates = uncertainty.estimates(done, read, keep)
     files |= {
         "uncertainty.md": uncertainty.render(estimates, main),
         "uncertainty.csv": uncertainty.to_csv(estimates),
@@ -118,8 +167,11 @@ def write_files(directory: Path, files: Mapping[str, str]) -> None:
 
     Raises:
         OSError: the directory cannot be written.
+        ValueError: a name leads out of it.
     """
     for name, text in files.items():
+        if not (directory / name).resolve().is_relative_to(directory.resolve()):
+            raise ValueError(f"{name} is no name of a file below {directory}")
         write_whole(directory / name, text)
 
 

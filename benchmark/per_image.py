@@ -7,6 +7,7 @@ images of a class share.
 
 import hashlib
 import io
+import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.errors import BenchError
+from benchmark.limits import IMAGES_LIMIT, read_limited
 from benchmark.metrics import PixelMetrics
 
 BINS = 256
@@ -101,6 +103,15 @@ class Gathering:
             kept = self.texts.setdefault(name, [])
             kept.extend(embeddings[: TEXT_IMAGES - len(kept)].astype(np.float16))
 
+    def merge(self, other: "Gathering") -> None:
+        """Add the images of another, which come after these."""
+        self.keys += other.keys
+        self.labels += other.labels
+        self.scores += other.scores
+        self.maps += other.maps
+        self.states += other.states
+        self.add_texts({name: np.stack(rows) for name, rows in other.texts.items()})
+
     def finish(self) -> ClassImages:
         """Return the class, its maps in 256 steps and its pixels over common bins."""
         maps = np.stack(self.maps).astype(np.float32)
@@ -178,24 +189,52 @@ def read_per_image(path: Path, sha256: str) -> dict[str, ClassImages]:
         PerImageError: it is missing, or not what its record speaks of.
     """
     try:
-        content = path.read_bytes()
+        content = read_limited(path, IMAGES_LIMIT)
     except OSError as error:
-        raise PerImageError(f"{path}: {error.strerror}; run with --force to redo the cell") from None
+        raise PerImageError(f"{path}: {error.strerror or error}; run with --force to redo the cell") from None
     if hashlib.sha256(content).hexdigest() != sha256:
         raise PerImageError(f"{path}: not the file that its record speaks of; run with --force to redo the cell")
     try:
+        return from_bytes(content)
+    except ValueError as error:
+        raise PerImageError(f"{path}: not results per image ({error}); run with --force to redo the cell") from None
+
+
+def from_bytes(content: bytes) -> dict[str, ClassImages]:
+    """Return what `to_bytes` was given.
+
+    Raises:
+        ValueError: the content is another, its arrays do not go together, or would be larger than `IMAGES_LIMIT`.
+    """
+    try:
+        check_archive(content)
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             names = [str(name) for name in arrays["classes"]]
             return {name: _class_images(arrays, f"{index}/") for index, name in enumerate(names)}
-    except (ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise PerImageError(f"{path}: not results per image ({error}); run with --force to redo the cell") from None
+    except Exception as error:  # on broken bytes zipfile and zlib raise types of their own
+        raise ValueError(str(error) or type(error).__name__) from error
+
+
+def check_archive(content: bytes) -> None:
+    """Refuse arrays that would be too large, or larger than what is there, before any of them is unpacked."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        entries = archive.infolist()
+        if (size := sum(entry.file_size for entry in entries)) > IMAGES_LIMIT:
+            raise ValueError(f"{size:,} bytes when unpacked, more than the limit of {IMAGES_LIMIT:,}")
+        for entry in entries:
+            with archive.open(entry) as file:
+                major, _ = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(file)
+                if file.tell() + math.prod(shape) * dtype.itemsize != entry.file_size:
+                    raise ValueError(f"{entry.filename} says it has the shape {shape}, which it has not")
 
 
 def _class_images(arrays: Mapping[str, Array], prefix: str) -> ClassImages:
     found = {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
     low, high = found["map_range"].tolist()
     parts = {name: found.get(f"pixels/{name}") for name in PixelBins.__dataclass_fields__}
-    return ClassImages(
+    images = ClassImages(
         keys=tuple(found["keys"].tolist()),
         labels=found["labels"],
         scores=found["scores"],
@@ -204,3 +243,28 @@ def _class_images(arrays: Mapping[str, Array], prefix: str) -> ClassImages:
         pixels=None if parts["regions"] is None else PixelBins(**parts),  # type: ignore[arg-type]
         texts={name.removeprefix("texts/"): array for name, array in found.items() if name.startswith("texts/")},
     )
+    _check(images)
+    return images
+
+
+def _check(images: ClassImages) -> None:
+    """Refuse arrays that do not go together, which a record may speak of when neither was made here."""
+    count = len(images.keys)
+    wanted = {"labels": ("u", 1), "scores": ("f", 1), "maps": ("u", 3)}
+    arrays = {name: (getattr(images, name), *form) for name, form in wanted.items()}
+    if images.pixels is not None:
+        forms = {"negatives": ("u", 2), "positives": ("u", 2), "weights": ("f", 2), "regions": ("u", 1)}
+        arrays |= {name: (getattr(images.pixels, name), *form) for name, form in forms.items()}
+        bins = {array.shape[1:] for array in (images.pixels.negatives, images.pixels.positives, images.pixels.weights)}
+        if len(bins) > 1 or (0,) in bins:
+            raise ValueError(f"pixels have bins of the shapes {sorted(bins)}")
+    for name, (array, kind, dimensions) in arrays.items():
+        if array.dtype.kind != kind or array.ndim != dimensions or len(array) != count or not array.size:
+            raise ValueError(f"{name} are {array.dtype} of the shape {array.shape}, and there are {count} images")
+        if kind == "f" and not np.isfinite(array).all():
+            raise ValueError(f"{name} hold values that are no finite numbers")
+    for name, array in images.texts.items():
+        if array.dtype.kind != "f" or array.ndim != 3 or array.shape[1] != 2 or not np.isfinite(array).all():
+            raise ValueError(f"texts {name} are {array.dtype} of the shape {array.shape}")
+    if images.labels.max() > 1 or len(set(images.keys)) != count or not np.isfinite(images.map_range).all():
+        raise ValueError("a label is neither 0 nor 1, a key comes twice, or the range of the maps is none")

@@ -6,6 +6,7 @@ stand for and under which conditions the numbers were made, as far as that is kn
 
 import csv
 import functools
+import io
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from benchmark.cards import Card, load_cards
 from benchmark.errors import BenchError
+from benchmark.limits import CARD_LIMIT, TABLE_LIMIT, read_limited
 from benchmark.protocol import Protocol
 
 SOURCES = "sources.toml"
@@ -153,9 +155,11 @@ def read_sources(path: Path) -> Sources:
         PublishedError: it cannot be read, or breaks the schema; names the field.
     """
     try:
-        return Sources.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        content = tomllib.loads(read_limited(path, CARD_LIMIT).decode())
+    except (OSError, ValueError, RecursionError) as error:  # the last: nested too deeply
         raise PublishedError(f"{path}: not readable TOML: {error}") from None
+    try:
+        return Sources.model_validate(content)
     except ValidationError as error:
         raise PublishedError(f"{path}: {_first(error)}") from None
 
@@ -169,22 +173,20 @@ def read_numbers(path: Path, sources: Sources) -> list[Number]:
     numbers: list[Number] = []
     places: dict[tuple[str, ...], int] = {}
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            header = tuple(next(reader, ()))
-            if header not in (COLUMNS, CLASS_COLUMNS):
-                raise PublishedError(
-                    f"{path}, row 1: the columns must be {','.join(COLUMNS)}, with class after dataset"
-                )
-            for cells in reader:
-                place = f"{path}, row {reader.line_num}"
-                number = _resolve(_row(header, cells, place), path.name, sources, place)
-                row = number.row
-                key = (row.method, row.dataset, row.class_name, row.level, row.metric)
-                if key in places:
-                    raise PublishedError(f"{place}: row {places[key]} is of the same number; leave one")
-                places[key] = reader.line_num
-                numbers.append(number)
+        content = read_limited(path, TABLE_LIMIT).decode()
+        reader = csv.reader(io.StringIO(content, newline=""), strict=True)
+        header = tuple(next(reader, ()))
+        if header not in (COLUMNS, CLASS_COLUMNS):
+            raise PublishedError(f"{path}, row 1: the columns must be {','.join(COLUMNS)}, with class after dataset")
+        for cells in reader:
+            place = f"{path}, row {reader.line_num}"
+            number = _resolve(_row(header, cells, place), path.name, sources, place)
+            row = number.row
+            key = (row.method, row.dataset, row.class_name, row.level, row.metric)
+            if key in places:
+                raise PublishedError(f"{place}: row {places[key]} is of the same number; leave one")
+            places[key] = reader.line_num
+            numbers.append(number)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise PublishedError(f"{path}: not readable CSV: {error}") from None
     return numbers

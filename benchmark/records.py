@@ -1,5 +1,6 @@
 """Records: the JSON result of a cell, written once and whole, and all it takes to trace a number."""
 
+import functools
 import hashlib
 import json
 import os
@@ -11,12 +12,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError, ValidationInfo, field_validator
 
 from benchmark.cells import Cell
 from benchmark.errors import BenchError
 from benchmark.files import write_whole
+from benchmark.limits import JSON_LIMIT, read_limited
 
+Domain = Literal["industrial", "medical", "custom"]
 PACKAGES = ("zsad-bench", "torch", "torchvision", "open_clip_torch", "numpy", "scipy", "pillow")
 
 
@@ -41,7 +44,7 @@ class ClassResult(_Model):
     normal: int
     anomalous: int
     skipped: tuple[Skipped, ...] = ()
-    metrics: dict[str, float | None]
+    metrics: dict[str, FiniteFloat | None]
 
 
 class TrainingReport(_Model):
@@ -56,7 +59,7 @@ class TrainingReport(_Model):
     source: str
     images: int | None
     skipped: tuple[str, ...]
-    curve: tuple[dict[str, float], ...]
+    curve: tuple[dict[str, FiniteFloat], ...]
     """Mean of each term of the loss, an entry per epoch."""
     seconds: float | None
 
@@ -89,7 +92,7 @@ class Record(_Model):
     title: str
     """The method's name in tables."""
     dataset_title: str
-    domain: str
+    domain: Domain
     cell: Cell
     changed: dict[str, Any] = {}
     """Options that are not at the method's defaults."""
@@ -102,12 +105,19 @@ class Record(_Model):
     warnings: tuple[str, ...] = ()
     """What a reader of the numbers must know of the data: counts that are not the card's, files left out."""
     classes: dict[str, ClassResult] = {}
-    mean: dict[str, float | None] = {}
+    mean: dict[str, FiniteFloat | None] = {}
     """Unweighted mean over the classes; null where it is undefined for any of them."""
     training: TrainingReport | None = None
     images_sha256: str | None = None
     """Of the file beside the record that holds the results per image."""
     run: Run
+
+    @field_validator("id")
+    @classmethod
+    def _is_that_of_its_file(cls, value: str, info: ValidationInfo) -> str:
+        if info.context and value != info.context["id"]:
+            raise ValueError(f"it says that it is {value!r}")
+        return value
 
 
 def mean_over_classes(classes: Iterable[ClassResult]) -> dict[str, float | None]:
@@ -159,12 +169,13 @@ def read_record(path: Path) -> Record:
         RecordError: the file cannot be read or is no record of this version.
     """
     try:
-        return Record.model_validate_json(path.read_bytes())
+        record = Record.model_validate_json(read_limited(path, JSON_LIMIT), context={"id": path.stem})
     except (OSError, ValidationError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise RecordError(
             f"{path}: not a readable record ({reason}); delete it and run again to redo the cell"
         ) from None
+    return record
 
 
 def read_records(directory: Path) -> tuple[list[Record], list[str]]:
@@ -178,19 +189,28 @@ def read_records(directory: Path) -> tuple[list[Record], list[str]]:
     return records, problems
 
 
+def done_record(directory: Path, cell_id: str) -> Record | None:
+    """Return the record of success of a cell; None if there is none, or none that is readable."""
+    try:
+        record = read_record(path_of(directory, cell_id))
+    except RecordError:
+        return None
+    return record if record.status == "done" else None
+
+
 def is_done(directory: Path, cell_id: str) -> bool:
     """Say whether a cell has a readable record of success."""
-    path = path_of(directory, cell_id)
-    try:
-        return path.exists() and read_record(path).status == "done"
-    except RecordError:
-        return False
+    return path_of(directory, cell_id).exists() and done_record(directory, cell_id) is not None
 
 
 def environment() -> dict[str, Any]:
-    """Return what `Run` says of the machine and the code."""
+    """Return what `Run` says of the machine and the code; but for the time, as they were when first asked."""
+    return {"created": datetime.now(UTC).isoformat(timespec="seconds"), **_machine_and_code()}
+
+
+@functools.cache  # asked for each record, and git takes milliseconds, in a large checkout seconds
+def _machine_and_code() -> dict[str, Any]:
     return {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},

@@ -1,16 +1,15 @@
 """Tables: pure functions of records, in the form of the papers' main tables and per class."""
 
-import csv
-import io
+import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import pandas as pd
 from tabulate import tabulate
 
+from benchmark.csvcells import csv_text
 from benchmark.errors import BenchError
-from benchmark.records import ClassResult, Record
+from benchmark.records import Record
 
 LEVELS = {
     "image": ("Image level", ("image_auroc", "image_ap"), "(AUROC, AP)"),
@@ -51,15 +50,40 @@ class Style:
     tablefmt: str
 
 
+_BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_CODE = re.compile(r"(`\w+`)|`")
+_START = re.compile(r"^(\d*)([-+#.)])(?!\w)")  # of a list or a heading
+_OUTER = re.compile(r"(?<![^\W_])_|_(?![^\W_])")  # within a word no emphasis begins
+_MARKDOWN = str.maketrans(
+    {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\\": "&#92;"} | {letter: f"\\{letter}" for letter in "|[]*~"}
+)
+_LATEX = str.maketrans(
+    {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--"}
+    | {letter: f"\\{letter}" for letter in "&%_#${}"}
+    | {letter: f"{{{letter}}}" for letter in "[]*"}  # at the start of a row they would belong to the end of the last
+)
+
+
+def _one_line(text: str) -> str:
+    """Return the text with a blank for line ends and other control characters: a row or a comment stays one."""
+    return _BREAKS.sub(" ", text)
+
+
+def _escape_markdown(text: str) -> str:
+    """Return text that Markdown shows as it is: no HTML, link, emphasis or end of a cell; a `word` may be code."""
+    plain = _OUTER.sub(r"\_", _one_line(text).lstrip().translate(_MARKDOWN))
+    plain = _START.sub(r"\1\\\2", plain)
+    return _CODE.sub(lambda code: code[1] or "&#96;", plain)
+
+
 def _escape_latex(text: str) -> str:
-    special = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "–": "--", "\\": r"\textbackslash{}"}
-    return "".join(special.get(letter, letter) for letter in text)
+    return _one_line(text).translate(_LATEX)
 
 
 STYLES = {
-    "md": Style("**{}**", "<u>{}</u>", lambda text: text.replace("|", r"\|").replace("<", "&lt;"), "pipe"),
+    "md": Style("**{}**", "<u>{}</u>", _escape_markdown, "pipe"),
     "tex": Style(r"\textbf{{{}}}", r"\underline{{{}}}", _escape_latex, "latex_raw"),
-    "txt": Style("{}*", "{}", str, "simple"),
+    "txt": Style("{}*", "{}", _one_line, "simple"),
 }
 
 
@@ -119,24 +143,31 @@ def make_tables(records: Iterable[Record]) -> list[Table]:
     by_dataset: dict[str, list[Record]] = defaultdict(list)
     for record in sorted(done, key=row_order):
         by_dataset[record.dataset_title].append(record)
-    tables = []
+    by_title = {dataset: _by_title(same) for dataset, same in by_dataset.items()}
+    tables, notes = [], notes_of(ordered)
     for level, (heading, metrics, _) in LEVELS.items():
         rows = {
-            dataset: tuple(
-                mean_values([record.mean for record in same if record.title == column], metrics) for column in columns
-            )
-            for dataset, same in by_dataset.items()
+            dataset: tuple(mean_values([r.mean for r in of_title.get(column, ())], metrics) for column in columns)
+            for dataset, of_title in by_title.items()
         }
-        tables += _with_mean(Table(f"main_{level}", heading, metrics, columns, rows, notes_of(ordered)))
+        tables += _with_mean(Table(f"main_{level}", heading, metrics, columns, rows, notes))
     for dataset, same in by_dataset.items():
-        for level, (heading, metrics, _) in LEVELS.items():
-            classes = list(dict.fromkeys(name for record in same for name in record.classes))
-            if len(classes) > 1:
+        classes = list(dict.fromkeys(name for record in same for name in record.classes))
+        if len(classes) > 1:
+            notes = notes_of(same)
+            for level, (heading, metrics, _) in LEVELS.items():
                 name = f"{same[0].cell.dataset.name}_{level}"
-                rows = {each: _class_row(each, same, columns, metrics) for each in classes}
+                rows = {each: _class_row(each, by_title[dataset], columns, metrics) for each in classes}
                 title = f"{dataset}, {heading.lower()}"
-                tables += _with_mean(Table(name, title, metrics, columns, rows, notes_of(same)))
+                tables += _with_mean(Table(name, title, metrics, columns, rows, notes))
     return tables
+
+
+def _by_title(records: Iterable[Record]) -> dict[str, list[Record]]:
+    found: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        found[record.title].append(record)
+    return dict(found)
 
 
 def column_order(record: Record) -> tuple[bool, str]:
@@ -150,11 +181,11 @@ def row_order(record: Record) -> tuple[int, str]:
 
 
 def _class_row(
-    class_name: str, records: Sequence[Record], columns: Sequence[str], metrics: tuple[str, ...]
+    class_name: str, by_title: Mapping[str, Sequence[Record]], columns: Sequence[str], metrics: tuple[str, ...]
 ) -> tuple[Values, ...]:
     return tuple(
         mean_values(
-            [r.classes[class_name].metrics for r in records if r.title == column and class_name in r.classes], metrics
+            [r.classes[class_name].metrics for r in by_title.get(column, ()) if class_name in r.classes], metrics
         )
         for column in columns
     )
@@ -213,8 +244,10 @@ def notes_of(records: Sequence[Record]) -> tuple[str, ...]:
     for record in records:
         if record.status == "failed":
             notes.append(f"Failed: {record.title} on {record.dataset_title}: {record.error}")
-    for dataset in dict.fromkeys(record.dataset_title for record in done):
-        same = [record for record in done if record.dataset_title == dataset]
+    by_dataset: dict[str, list[Record]] = defaultdict(list)
+    for record in done:
+        by_dataset[record.dataset_title].append(record)
+    for dataset, same in by_dataset.items():
         notes += [f"{dataset}: {warning}" for warning in same[0].warnings]
         skipped = max(sum(len(c.skipped) for c in record.classes.values()) for record in same)
         notes += [f"{dataset}: {skipped} unreadable images were left out."] if skipped else []
@@ -229,10 +262,7 @@ def render(table: Table, style: str) -> str:
     """
     how = STYLES[style]
     header = ["", *(how.escape(column) for column in table.columns)]
-    body = [
-        [how.escape(row), *(_cell(cells, index, how) for index in range(len(cells)))]
-        for row, cells in table.rows.items()
-    ]
+    body = [[how.escape(row), *_cells(cells, how)] for row, cells in table.rows.items()]
     grid: str = tabulate(body, headers=header, tablefmt=how.tablefmt, disable_numparse=True)
     kinds = next(kinds for _, metrics, kinds in LEVELS.values() if metrics == table.metrics)
     notes = [how.escape(note) for note in table.notes]
@@ -247,51 +277,56 @@ def render(table: Table, style: str) -> str:
 def summary(tables: Iterable[Table]) -> str:
     """Return the main tables as plain text for a terminal, their notes once, the banner of synthetic results first."""
     main = [table for table in tables if table.name.startswith("main_")]
-    notes = dict.fromkeys(note for table in main for note in table.notes)
+    notes = dict.fromkeys(_one_line(note) for table in main for note in table.notes)
     banner = [note for note in notes if note.startswith(SYNTHETIC)]
     rest = [note for note in notes if note not in banner]
     return "\n".join([*banner, "", *(render(table, "txt") for table in main), *rest])
 
 
-def _cell(cells: tuple[Values, ...], index: int, how: Style) -> str:
-    """Return one cell `(AUROC, AP)`, each number marked against the same metric of the other columns."""
-    if all(value is None for value in cells[index]):
-        return "–" if how.tablefmt != "latex_raw" else "--"
-    printed = []
-    for position, value in enumerate(cells[index]):
-        if value is None:
-            printed.append("–")
-            continue
-        ranks = sorted({round(cell[position] or 0.0, 1) for cell in cells if cell[position] is not None}, reverse=True)
-        text = f"{value:.1f}"
-        if len(ranks) > 1 and round(value, 1) in ranks[:2]:
-            text = (how.best if round(value, 1) == ranks[0] else how.second).format(text)
-        printed.append(text)
-    return f"({', '.join(printed)})"
+def _cells(cells: Sequence[Values], how: Style) -> list[str]:
+    """Return the cells `(AUROC, AP)` of a row, each number marked against the same metric of the other columns."""
+    best = [
+        sorted({round(value, 1) for value in column if value is not None}, reverse=True)[:2]
+        for column in zip(*cells, strict=True)
+    ]
+    undefined = "–" if how.tablefmt != "latex_raw" else "--"
+    return [
+        undefined if all(v is None for v in cell) else f"({', '.join(map(_number, cell, best, [how] * len(cell)))})"
+        for cell in cells
+    ]
+
+
+def _number(value: float | None, best: Sequence[float], how: Style) -> str:
+    """Return a number as printed, marked if it is among the best two, of which there must be two."""
+    if value is None:
+        return "–"
+    text = f"{value:.1f}"
+    if len(best) < 2 or round(value, 1) not in best:
+        return text
+    return (how.best if round(value, 1) == best[0] else how.second).format(text)
 
 
 def to_csv(table: Table) -> str:
     """Return a table as CSV: a column per method and metric, percentages with two decimals, empty where undefined."""
-    names = [f"{column} {metric}" for column in table.columns for metric in table.metrics]
-    values = {row: [value for cell in cells for value in cell] for row, cells in table.rows.items()}
-    frame = pd.DataFrame.from_dict(values, orient="index", columns=names, dtype="float64")
-    return frame.to_csv(float_format="%.2f", index_label="name", lineterminator="\n")
+    lines = [["name", *(csv_text(f"{column} {metric}") for column in table.columns for metric in table.metrics)]]
+    for row, cells in table.rows.items():
+        lines.append([csv_text(row), *("" if v is None else f"{v:.2f}" for cell in cells for v in cell)])
+    return "".join(f"{','.join(line)}\n" for line in lines)
 
 
 def to_long_csv(records: Iterable[Record]) -> str:
     """Return every number of the records as CSV, a row each: fractions in full precision, empty where undefined."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["method", "dataset", "class", "seed", "metric", "value", "synthetic", "record"])
+    lines = ["method,dataset,class,seed,metric,value,synthetic,record\n"]
     for record in sorted(records, key=lambda record: record.id):
-        parts = {**record.classes, MEAN.lower(): ClassResult(normal=0, anomalous=0, metrics=record.mean)}
-        for class_name, result in parts.items():
-            for metric, value in result.metrics.items():
-                shown = "" if value is None else repr(value)
-                cell = record.cell
-                row = [record.title, cell.dataset.name, class_name, cell.seed, metric, shown]
-                writer.writerow([*row, " ".join(record.synthetic), record.id])
-    return out.getvalue()
+        cell = record.cell
+        start = f"{csv_text(record.title)},{csv_text(cell.dataset.name)}"
+        end = f"{csv_text(' '.join(record.synthetic))},{csv_text(record.id)}\n"
+        parts = {**{name: result.metrics for name, result in record.classes.items()}, MEAN.lower(): record.mean}
+        for class_name, metrics in parts.items():
+            place = f"{start},{csv_text(class_name)},{cell.seed}"
+            for metric, value in metrics.items():
+                lines.append(f"{place},{csv_text(metric)},{'' if value is None else repr(value)},{end}")
+    return "".join(lines)
 
 
 def table_files(tables: Iterable[Table], records: Iterable[Record]) -> dict[str, str]:

@@ -90,8 +90,12 @@ def walk(directory: Path) -> Tree:
 
 
 def relative(path: Path, directory: Path) -> str:
-    """Return the path as it counts from the directory: forward slashes, NFC (macOS writes NFD, a CSV file NFC)."""
-    return unicodedata.normalize("NFC", PurePath(os.path.relpath(path, directory)).as_posix())
+    """Return the path as it counts from the directory: forward slashes, NFC (macOS writes NFD, a CSV file NFC).
+
+    Bytes that are no text become `\\xff`, so that the path can be written into a record.
+    """
+    text = os.fsencode(PurePath(os.path.relpath(path, directory)).as_posix()).decode(errors="backslashreplace")
+    return unicodedata.normalize("NFC", text)
 
 
 def inside(path: str, directory: str) -> bool:

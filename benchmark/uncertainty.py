@@ -1,16 +1,16 @@
 """Uncertainty: bootstrap intervals, the spread over seeds, and which differences between methods the images show."""
 
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 from tabulate import tabulate
 
-from benchmark.bootstrap import CONFIDENCE, REPLICATES, interval, replicates
+from benchmark.bootstrap import CONFIDENCE, REPLICATES, interval, percentiles, replicates
+from benchmark.csvcells import csv_text
 from benchmark.per_image import ClassImages
 from benchmark.records import Record
 from benchmark.tables import LEVELS, MEAN, STYLES, check_comparable, column_order, notes_of, row_order
@@ -26,6 +26,14 @@ NOT_APART = "≈"
 
 PerImage = Mapping[str, ClassImages]
 FloatArray = npt.NDArray[np.float64]
+Make = Callable[[], FloatArray | None]
+Keep = Callable[[Sequence[Record], Make], FloatArray | None]
+"""Gives what `Make` gives for the records of a method on a dataset, made now or kept from before."""
+
+
+def made_now(same: Sequence[Record], make: Make) -> FloatArray | None:
+    """Keep nothing."""
+    return make()
 
 
 @dataclass(frozen=True)
@@ -56,77 +64,96 @@ class Estimate:
         return self.behind is not None and self.behind[1] <= 0
 
 
-def estimates(records: Sequence[Record], read: Callable[[Record], PerImage | None]) -> list[Estimate]:
+def estimates(
+    records: Sequence[Record],
+    read: Callable[[Record], PerImage | None],
+    keep: Keep = made_now,
+) -> list[Estimate]:
     """Return the estimates of every dataset and class, datasets and methods in the order of the main tables.
 
     Args:
         records: done, and comparable.
         read: gives the results per image of a record by class, None where there are none.
+        keep: keeps replicates.
 
     Raises:
         TableError: the records are not comparable.
     """
     check_comparable(records)
-    groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    groups: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in sorted(records, key=lambda record: (*row_order(record), *column_order(record), record.cell.seed)):
-        groups[record.dataset_title, record.title].append(record)
-    found: dict[tuple[str, str | None, str], list[tuple[Estimate, FloatArray | None]]] = defaultdict(list)
-    for same in groups.values():
-        for estimate, values in _of_cell(same, read):
-            found[estimate.dataset, estimate.class_name, estimate.metric].append((estimate, values))
-    return [estimate for rivals in found.values() for estimate in _compared(rivals)]
-
-
-def _of_cell(
-    same: Sequence[Record], read: Callable[[Record], PerImage | None]
-) -> list[tuple[Estimate, FloatArray | None]]:
-    """Return the estimates of a method on a dataset with their replicates, given its records under several seeds."""
-    drawn = [_replicates(record, read(record)) for record in same]
+        groups[record.dataset_title][record.title].append(record)
     made = []
-    for name in (None, *same[0].classes):
-        for metric in METRICS:
-            seeds = [r.mean.get(metric) if name is None else r.classes[name].metrics.get(metric) for r in same]
-            known = [value for value in seeds if value is not None]
-            if not known or len(known) < len(seeds):
-                continue
-            each = [of_seed[name, metric] for of_seed in drawn if (name, metric) in of_seed]
-            values: FloatArray | None = np.mean(each, axis=0) if len(each) == len(same) else None
-            value = sum(known) / len(known)
-            low, high = (None, None) if values is None else interval(values, value)
-            std = float(np.std(known, ddof=1)) if len(known) > 1 else None
-            first = same[0]
-            estimate = Estimate(first.title, first.dataset_title, name, metric, value, low, high, std, len(known))
-            made.append((estimate, values))
+    for of_dataset in groups.values():
+        found: dict[tuple[str | None, str], list[tuple[Estimate, FloatArray | None]]] = defaultdict(list)
+        for same in of_dataset.values():
+            for estimate, values in _of_cell(same, keep(same, partial(_replicates, same, read))):
+                found[estimate.class_name, estimate.metric].append((estimate, values))
+        made += [estimate for rivals in found.values() for estimate in _compared(rivals)]
     return made
 
 
-def _replicates(record: Record, images: PerImage | None) -> dict[tuple[str | None, str], FloatArray]:
-    """Return the replicates of each class and of their mean (None) by metric."""
-    if images is None:
-        return {}
-    fingerprint = record.cell.dataset.fingerprint
-    drawn: dict[tuple[str | None, str], FloatArray] = {}
-    for name, of_class in images.items():
-        for metric, values in replicates(of_class, fingerprint=fingerprint, class_name=name).items():
-            drawn[name, metric] = values
-    for metric in METRICS:
-        classes = [drawn[name, metric] for name in record.classes if (name, metric) in drawn]
-        if len(classes) == len(record.classes):
-            drawn[None, metric] = np.mean(classes, axis=0)
-    return drawn
+def _of_cell(same: Sequence[Record], drawn: FloatArray | None) -> list[tuple[Estimate, FloatArray | None]]:
+    """Return the estimates of a method on a dataset with their replicates, given its records under several seeds."""
+    first, made = same[0], []
+    for row, name in enumerate((None, *first.classes)):
+        found = [record.mean if name is None else record.classes[name].metrics for record in same]
+        for column, metric in enumerate(METRICS):
+            known = [value for each in found if (value := each.get(metric)) is not None]
+            if known and len(known) == len(same):
+                value = sum(known) / len(known)
+                std = float(np.std(known, ddof=1)) if len(known) > 1 else None
+                values = None if drawn is None or np.isnan(drawn[row, column, 0]) else drawn[row, column]
+                estimate = Estimate(first.title, first.dataset_title, name, metric, value, None, None, std, len(known))
+                made.append((estimate, values))
+    return _with_intervals(made)
+
+
+def _with_intervals(made: list[tuple[Estimate, FloatArray | None]]) -> list[tuple[Estimate, FloatArray | None]]:
+    """Return the estimates with intervals where there are replicates."""
+    drawn = [(index, estimate.value, values) for index, (estimate, values) in enumerate(made) if values is not None]
+    if drawn:
+        places, reported, values = zip(*drawn, strict=True)
+        for place, low, high in zip(places, *interval(np.stack(values), np.array(reported)), strict=True):
+            estimate, of_estimate = made[place]
+            made[place] = (replace(estimate, low=float(low), high=float(high)), of_estimate)
+    return made
+
+
+def _replicates(same: Sequence[Record], read: Callable[[Record], PerImage | None]) -> FloatArray | None:
+    """Return the mean over some seeds of the replicates (1 + classes, metrics, 1 + REPLICATES), None without images.
+
+    The first row is that of the mean over the classes; NaN is undefined.
+    """
+    total, seeds = np.zeros((1 + len(same[0].classes), len(METRICS), 1 + REPLICATES)), 0
+    for record in same:
+        if (images := read(record)) is not None:
+            drawn = np.full_like(total, np.nan)
+            for row, name in enumerate(same[0].classes, start=1):
+                if name in images:
+                    fingerprint = record.cell.dataset.fingerprint
+                    found = replicates(images[name], fingerprint=fingerprint, class_name=name)
+                    for column, metric in enumerate(METRICS):
+                        drawn[row, column] = found.get(metric, np.nan)
+            drawn[0] = drawn[1:].mean(axis=0)
+            total += drawn
+            seeds += 1
+    return total / seeds if seeds == len(same) else None
 
 
 def _compared(rivals: Sequence[tuple[Estimate, FloatArray | None]]) -> list[Estimate]:
     """Return the estimates of all methods on the same images, each with how far it is behind the best."""
     best, of_best = max(rivals, key=lambda rival: rival[0].value)
-    made = []
-    for estimate, values in rivals:
-        if estimate is not best and values is not None and of_best is not None:
-            ahead = best.value - estimate.value
-            moved = of_best - values + (ahead - (of_best[0] - values[0]))
-            low, high = np.percentile(moved[1:], [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)])
-            estimate = replace(estimate, behind=(ahead, float(low), float(high)))  # noqa: PLW2901
-        made.append(estimate)
+    made = [estimate for estimate, _ in rivals]
+    drawn = [(i, each, values) for i, (each, values) in enumerate(rivals) if each is not best and values is not None]
+    if of_best is not None and drawn:
+        places, others, of_others = zip(*drawn, strict=True)
+        ahead = best.value - np.array([other.value for other in others])
+        moved = of_best - np.stack(of_others)
+        moved += (ahead - moved[:, 0])[:, None]
+        for place, *behind in zip(places, ahead, *percentiles(moved[:, 1:]), strict=True):
+            by, low, high = map(float, behind)
+            made[place] = replace(made[place], behind=(by, low, high))
     return made
 
 
@@ -134,12 +161,15 @@ def render(found: Sequence[Estimate], records: Sequence[Record]) -> str:
     """Return a Markdown table per metric of the main tables, datasets by methods; empty without any estimate."""
     how = STYLES["md"]
     parts = []
+    columns = list(dict.fromkeys(record.title for record in sorted(records, key=column_order)))
+    means = [each for each in found if each.class_name is None]
     for metric in METRICS:
-        rows = [each for each in found if each.metric == metric and each.class_name is None]
-        columns = list(dict.fromkeys(record.title for record in sorted(records, key=column_order)))
+        rows: dict[str, dict[str, Estimate]] = defaultdict(dict)
+        for each in means:
+            if each.metric == metric:
+                rows[each.dataset][each.title] = each
         body = []
-        for dataset in dict.fromkeys(each.dataset for each in rows):
-            by_title = {each.title: each for each in rows if each.dataset == dataset}
+        for dataset, by_title in rows.items():
             best = max(round(100 * each.value, 1) for each in by_title.values())
             cells = [_cell(by_title.get(title), best) for title in columns]
             body.append([how.escape(dataset), *cells])
@@ -175,37 +205,10 @@ def _cell(estimate: Estimate | None, best: float) -> str:
 
 def to_csv(found: Sequence[Estimate]) -> str:
     """Return every estimate as CSV, a row each: percentages with two decimals, empty where unknown."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
-        [
-            "method",
-            "dataset",
-            "class",
-            "metric",
-            "value",
-            "low",
-            "high",
-            "std",
-            "seeds",
-            "behind",
-            "behind_low",
-            "behind_high",
-        ]
-    )
+    lines = ["method,dataset,class,metric,value,low,high,std,seeds,behind,behind_low,behind_high\n"]
     for each in found:
         numbers = (each.value, each.low, each.high, each.std, *(each.behind or (None, None, None)))
         value, low, high, std, *behind = ["" if number is None else f"{100 * number:.2f}" for number in numbers]
-        row = [
-            each.title,
-            each.dataset,
-            each.class_name or MEAN.lower(),
-            each.metric,
-            value,
-            low,
-            high,
-            std,
-            each.seeds,
-        ]
-        writer.writerow([*row, *behind])
-    return out.getvalue()
+        names = ",".join(map(csv_text, (each.title, each.dataset, each.class_name or MEAN.lower(), each.metric)))
+        lines.append(f"{names},{value},{low},{high},{std},{each.seeds},{','.join(behind)}\n")
+    return "".join(lines)

@@ -230,6 +230,8 @@ def read_state_dict(path: Path, *, keys: Sequence[str] = ("state_dict",)) -> "di
     import torch
     from safetensors.torch import load_file
 
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise BackboneError(f"{path}: not a file; name the weight file itself")
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
@@ -238,11 +240,14 @@ def read_state_dict(path: Path, *, keys: Sequence[str] = ("state_dict",)) -> "di
     try:
         if _is_torchscript(path):
             # A TorchScript archive is read by its own C++ reader, which makes tensors and modules only.
+            _refuse_code(path)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)
                 loaded = torch.jit.load(str(path), map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
         else:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except BackboneError:
+        raise
     except Exception as error:  # a refused pickle, a truncated archive, …
         raise BackboneError(
             f"{path}: neither a TorchScript archive nor a state dict that loads without unpickling "
@@ -257,9 +262,39 @@ def read_state_dict(path: Path, *, keys: Sequence[str] = ("state_dict",)) -> "di
 
 
 def _is_torchscript(path: Path) -> bool:
+    """Say whether a file is a TorchScript archive, having refused what torch should not even try to read.
+
+    Raises:
+        BackboneError: a tar archive, whose old loader ran code in some versions of torch (CVE-2025-32434), or an
+            archive that unpacks to far more than it has.
+    """
+    import tarfile
     import zipfile
 
     if not zipfile.is_zipfile(path):
+        if tarfile.is_tarfile(path):
+            raise BackboneError(f"{path}: in torch's oldest format (tar); convert it to safetensors where you trust it")
         return False
     with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+        entries = archive.infolist()
+    unpacked, limit = sum(entry.file_size for entry in entries), 2 * path.stat().st_size + 2**26
+    if unpacked > limit:  # tensors are kept as they are, only code is packed
+        raise BackboneError(f"{path}: {unpacked:,} bytes when unpacked, more than the limit for its size, {limit:,}")
+    return any(entry.filename.endswith("/constants.pkl") for entry in entries)
+
+
+def _refuse_code(path: Path) -> None:
+    """Refuse a TorchScript archive with code that would run while it is read, and could write files.
+
+    Raises:
+        BackboneError: it has some.
+    """
+    import torch
+
+    reader = torch._C.PyTorchFileReader(str(path))  # the very reader that reads it later, so that both see the same
+    for name in reader.get_all_records():
+        if name.startswith("code/") and b"__setstate__" in reader.get_record(name):
+            raise BackboneError(
+                f"{path}: {name} would run code while the file is read (__setstate__); save its state dict as "
+                "safetensors where you trust it"
+            )

@@ -32,7 +32,7 @@ def report_command(
 
     bench report --results results --data /datasets --output /var/www/zsad
     """
-    from benchmark.outputs import choose_records, per_image_reader
+    from benchmark.outputs import choose_records, draws_keeper, per_image_reader
     from benchmark.records import read_records
     from benchmark.report import write_site
 
@@ -49,7 +49,13 @@ def report_command(
         )
     found = find_images(kept, data, data_path)
     site = write_site(
-        output or results / "report", kept, per_image_reader(results, say), found, messages=messages, say=say
+        output or results / "report",
+        kept,
+        per_image_reader(results, say),
+        found,
+        messages=messages,
+        keep=draws_keeper(results),
+        say=say,
     )
     say(f"{site.pages} pages, {site.size / 1e6:.1f} MB")
     print(site.index)

@@ -1,5 +1,8 @@
 """Commands that show what is there: methods, and the tables of results."""
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +11,17 @@ import typer
 from benchmark.cli.options import OneBackbone, Plugin, Results, fail, say
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Leave out the search for cyclic garbage: there is next to none, and over 10,000 records it takes a third."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@_uncollected()
 def tables_command(
     *,
     results: Results = Path("results"),
@@ -25,7 +39,14 @@ def tables_command(
     every number. The same records give the same bytes, on every machine; --check holds the files against the records.
     Synthetic results are left out where there are real ones.
     """
-    from benchmark.outputs import choose_records, differences, make_outputs, per_image_reader, write_files
+    from benchmark.outputs import (
+        choose_records,
+        differences,
+        draws_keeper,
+        make_outputs,
+        per_image_reader,
+        write_files,
+    )
     from benchmark.records import read_records
     from benchmark.selection import split
     from benchmark.tables import summary
@@ -39,7 +60,7 @@ def tables_command(
     if not kept:
         fail(f"no records in {results / 'records'}" + (" fit the selection" if records else "; `bench run` makes them"))
     directory = output or results / "tables"
-    made = make_outputs(kept, per_image_reader(results, say))
+    made = make_outputs(kept, per_image_reader(results, say), draws_keeper(results))
     if check:
         found = differences(directory, made.files)
         print("\n".join(found) or f"{directory}: {len(made.files)} files, all as the records give them")

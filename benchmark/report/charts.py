@@ -1,5 +1,6 @@
 """Charts as Plotly's JSON: data and layout without colours of a theme, which the page adds."""
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,11 @@ MARGIN = {"l": 56, "r": 16, "t": 12, "b": 48}
 def plain(text: str) -> str:
     """Return a text that Plotly, which reads some HTML, shows as it is."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _finite(value: float | None) -> float | None:
+    """Return the value, None for what JSON has no number for."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ def training_charts(records: Sequence[Record]) -> list[Chart]:
                 "mode": "lines+markers" if len(epochs) < 40 else "lines",
                 "name": plain(term),
                 "x": epochs,
-                "y": [epoch.get(term) for epoch in training.curve],
+                "y": [_finite(epoch.get(term)) for epoch in training.curve],
                 "line": {"color": PALETTE[index % len(PALETTE)], "width": 3 if term == "total" else 1.5},
                 "marker": {"size": 5},
             }
@@ -88,7 +94,7 @@ def ablation_chart(grid: "Grid", key: str) -> Chart:
                     "name": plain(f"{dataset}, {METRICS[metric][1]}"),
                     "x": rows,
                     "y": [
-                        None if value is None else round(value, 4)
+                        None if _finite(value) is None else round(value or 0.0, 4)
                         for value in (cells[column][index] for cells in grid.values.values())
                     ],
                     "line": {"color": PALETTE[column % len(PALETTE)], "dash": DASHES[index % len(DASHES)], "width": 2},

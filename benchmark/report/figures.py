@@ -92,7 +92,7 @@ def diagram(ranking: Ranking, *, key: str) -> Markup | None:
     names = {title: title.replace("$", r"\$") for title in ranking.ranks}  # else what stands between two is mathematics
     ranks = {names[title]: rank for title, rank in ranking.ranks.items()}
     drawn = io.StringIO()
-    with rc_context({"svg.hashsalt": key, "svg.fonttype": "path", "font.size": 9}):
+    with rc_context({"svg.hashsalt": key, "svg.fonttype": "path", "font.size": 9, "text.usetex": False}):
         figure = Figure(figsize=(6.4, 1.0 + 0.16 * len(ranks)))
         critical_difference_diagram(
             ranks,

@@ -87,12 +87,13 @@ class Material:
         return tuple(record for record in self.records if record.status == "failed")
 
 
-def gather(records: Sequence[Record], read: Read) -> Material:
+def gather(records: Sequence[Record], read: Read, keep: uncertainty.Keep = uncertainty.made_now) -> Material:
     """Return the material of the pages; the order of the records does not matter.
 
     Args:
         records: those that may share a table.
         read: gives the results per image of a record by class, None where there are none.
+        keep: keeps the replicates of the bootstrap.
 
     Raises:
         TableError: the records are not comparable.
@@ -101,7 +102,7 @@ def gather(records: Sequence[Record], read: Read) -> Material:
     shown, ablations = set_variants_apart(ordered)
     main = [record for record in shown if record.status == "done"]
     check_comparable(main)
-    found = uncertainty.estimates(main, read)
+    found = uncertainty.estimates(main, read, keep)
     return Material(
         records=tuple(ordered),
         main=tuple(main),

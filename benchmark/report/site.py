@@ -22,6 +22,7 @@ from benchmark.report.gallery import Cases, by_method, cases
 from benchmark.report.gather import Dataset, Material, Read, gather
 from benchmark.report.names import distinct
 from benchmark.samples import SampleSet
+from benchmark.uncertainty import Keep, made_now
 
 MARKER = "zsad-bench-report.json"
 """Lies at the top of a report, and says that the folder may be replaced by a newer one."""
@@ -81,6 +82,7 @@ def write_site(
     found: Sequence[SampleSet] = (),
     *,
     messages: Sequence[str] = (),
+    keep: Keep = made_now,
     say: Say = lambda line: None,
 ) -> Site:
     """Write the report of some records; the same records and images give the same bytes.
@@ -91,6 +93,7 @@ def write_site(
         read: gives the results per image of a record by class, None where there are none.
         found: the datasets whose images can be shown.
         messages: what was left out before, for the page on how the numbers were made.
+        keep: keeps the replicates of the bootstrap.
         say: called with a line of progress now and then.
 
     Raises:
@@ -100,7 +103,7 @@ def write_site(
     """
     _check_output(output)
     say("reading records and results per image")
-    content = make_site(records, read, found, messages=messages, say=say)
+    content = make_site(records, read, found, messages=messages, keep=keep, say=say)
     _replace(output, content)
     count = sum(path.endswith(".html") for path in content)
     return Site(output / "index.html", count, sum(map(len, content.values())))
@@ -112,6 +115,7 @@ def make_site(
     found: Sequence[SampleSet] = (),
     *,
     messages: Sequence[str] = (),
+    keep: Keep = made_now,
     say: Say = lambda line: None,
 ) -> dict[str, bytes]:
     """Return the files of the report by path; the arguments are those of `write_site`.
@@ -119,7 +123,7 @@ def make_site(
     Raises:
         TableError: the records are not comparable.
     """
-    material = gather(records, read)
+    material = gather(records, read, keep)
     samples = {each.card.title: each for each in found}
     record_files = {
         record.id: f"{stem}.json"

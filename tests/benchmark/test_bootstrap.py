@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmark.bootstrap import REPLICATES, draws, image_replicates, interval, pixel_replicates, replicates
-from benchmark.metrics import PixelMetrics
-from benchmark.per_image import Gathering
+from benchmark.metrics import FPR_LIMIT, PixelMetrics
+from benchmark.per_image import Gathering, PixelBins
 
 
 @settings(max_examples=30, deadline=None)
@@ -55,6 +55,28 @@ def test_pixel_metrics_under_a_draw_are_those_of_repeated_images(seed: int) -> N
         values = exact.compute()
         assert found["pixel_auroc"][row] == pytest.approx(values["pixel_auroc"], abs=1e-9)
         assert found["pixel_aupro"][row] == pytest.approx(values["pixel_aupro"], abs=1e-6)  # weights are float32
+
+
+def test_areas_by_pairs_of_images_are_those_under_each_curve() -> None:
+    """Against the curves drawn one by one, over many bins and draws, with ties and empty bins."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.array([0, 1], np.uint8), 15)
+    shape = (30, 250)
+    negatives, positives = rng.integers(0, 5000, shape) // rng.integers(1, 5001, shape), rng.integers(0, 9, shape)
+    positives[:15] = 0
+    weights = (positives * rng.random((30, 1)) / 50).astype(np.float32)
+    regions = np.where(labels == 1, rng.integers(1, 4, 30), 0)
+    found = pixel_replicates(PixelBins(negatives, positives, weights, regions), drawn := draws(labels.tobytes(), "s"))
+    for row in range(0, len(drawn), 50):
+        down, up, overlap = (
+            np.concatenate(([0], np.cumsum((drawn[row] @ side)[::-1]))) for side in (negatives, positives, weights)
+        )
+        assert found["pixel_auroc"][row] == pytest.approx(np.trapezoid(up, down) / down[-1] / up[-1], abs=1e-12)
+        fpr, overlap = down / down[-1], overlap / (drawn[row] @ regions)
+        grid = np.union1d(fpr[fpr < FPR_LIMIT], [FPR_LIMIT])
+        # At equal FPR the curve goes up: the last value counts, to the right, the first, to the left.
+        steps = np.interp(grid, fpr + np.arange(len(fpr)) * 1e-15, overlap)
+        assert found["pixel_aupro"][row] == pytest.approx(np.trapezoid(steps, grid) / FPR_LIMIT, abs=1e-9)
 
 
 def test_draws_keep_the_number_of_each_label_and_begin_with_the_images_as_they_are() -> None:

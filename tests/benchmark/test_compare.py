@@ -549,7 +549,7 @@ def test_names_with_a_pipe_do_not_break_markdown() -> None:
         compare([number("AnomalyCLIP", "visa", "image ap")], [made], tolerance=1), "md", tolerance=1
     )
     line = next(line for line in text.splitlines() if "A" in line and line.startswith("| VisA"))
-    assert r"A\|B &lt;i>" in line
+    assert r"A\|B &lt;i&gt;" in line
     assert line.replace(r"\|", "").count("|") == 9
     assert r"a: data: a\|b" in text
 

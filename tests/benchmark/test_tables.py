@@ -3,14 +3,19 @@
 import csv
 import io
 import random
+import re
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt  # comes with rich
 
 from benchmark.cells import BackboneId, Cell, DataId
 from benchmark.protocol import Protocol
 from benchmark.records import ClassResult, Record, Run, Skipped, mean_over_classes
 from benchmark.tables import (
+    Table,
     TableError,
     check_comparable,
     make_tables,
@@ -37,6 +42,10 @@ RUN = Run(
 Metrics = tuple[float | None, float | None, float | None, float | None]
 
 
+def slug(title: str) -> str:
+    return re.sub(r"\W", "_", title.lower()) or "x"
+
+
 def record(title: str, dataset: str, classes: dict[str, Metrics], **changes: Any) -> Record:
     """A finished record of image AUROC, AP and pixel AUROC, AUPRO per class."""
     names = ("image_auroc", "image_ap", "pixel_auroc", "pixel_aupro")
@@ -45,10 +54,10 @@ def record(title: str, dataset: str, classes: dict[str, Metrics], **changes: Any
         for name, values in classes.items()
     }
     cell = Cell(
-        method=title.lower(),
+        method=slug(title),
         method_version=1,
         options={},
-        dataset=DataId(name=dataset.lower(), card_version=1, layout="original", fingerprint=f"list of {dataset}"),
+        dataset=DataId(name=slug(dataset), card_version=1, layout="original", fingerprint=f"list of {dataset}"),
         seed=0,
         backbone=BackboneId(name="b:openai", architecture="b", sha256="a" * 64, dtype="float32", synthetic=False),
         protocol=Protocol(),
@@ -219,7 +228,113 @@ def test_names_are_escaped_for_each_format() -> None:
     table = make_tables([made])[0]
     assert r"A\&B\_1|<i>" in render(table, "tex")
     assert r"50\% \#1" in render(table, "tex")
-    assert r"A&B_1\|&lt;i>" in render(table, "md")
+    assert r"A&amp;B_1\|&lt;i&gt;" in render(table, "md")
+
+
+HOSTILE = st.text(st.sampled_from("a|\\`<>&[]()!*_~{}^%#$=+-@'\",\n\r\t\v\x1b\u2028 –é"), min_size=1, max_size=12)
+EXAMPLES = (
+    "=cmd|' /C calc'!A0",
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "[a](https://example.org)",
+    "[x]: https://example.org",
+    "a\n\n| b | c |\n|---|---|",
+    "\\| b | `c",
+    "}\n\\input{/etc/passwd}%",
+    "\r=1+1",
+    'a\rb,"c"',
+)
+
+
+def hostile_tables(title: str, dataset: str, first: str, second: str) -> list[Table]:
+    """Of two classes under names from outside; titles, notes of warnings and of failures hold them too."""
+    metrics: Metrics = (0.5, 0.4, 0.3, 0.2)
+    made = record(title, dataset, {f"{first}1": metrics, f"{second}2": metrics}, warnings=(second,))
+    failed = record(f"{title}!", dataset, {}, status="failed", error=f"Error: {first}")
+    return make_tables([made, failed])
+
+
+@settings(deadline=None)
+@given(title=HOSTILE, dataset=HOSTILE, first=HOSTILE, second=HOSTILE)
+@example(*EXAMPLES[:4])
+@example(*EXAMPLES[4:8])
+@example(*EXAMPLES[6:])
+def test_names_from_outside_stay_text_in_markdown(title: str, dataset: str, first: str, second: str) -> None:
+    parser = MarkdownIt("commonmark", {"html": True}).enable("table")
+    for table in hostile_tables(title, dataset, first, second):
+        tokens = parser.parse(render(table, "md"))
+        kinds = [token.type for token in tokens]
+        assert (kinds.count("tr_open"), kinds.count("th_open")) == (1 + len(table.rows), 2)
+        assert kinds.count("td_open") == 2 * len(table.rows)
+        assert kinds.count("list_item_open") == len(table.notes)
+        lines = [token for token in tokens if token.type == "inline"]
+        inline = [part for line in lines for part in line.children or ()]
+        assert not {"link_open", "image", "em_open", "code_block", "fence"} & {*kinds, *(part.type for part in inline)}
+        assert {part.content for part in inline if part.type == "html_inline"} <= {"<u>", "</u>"}
+        assert "html_block" not in kinds
+        shown = ["".join(part.content for part in line.children or ()).strip() for line in lines]
+        for name in (title, *table.rows):
+            assert " ".join(re.split(r"[\x00-\x1f\u2028]+", name)).strip() in shown
+
+
+@settings(deadline=None)
+@given(title=HOSTILE, dataset=HOSTILE, first=HOSTILE, second=HOSTILE)
+@example(*EXAMPLES[:4])
+@example(*EXAMPLES[4:8])
+@example(*EXAMPLES[6:])
+def test_names_from_outside_stay_text_in_csv(title: str, dataset: str, first: str, second: str) -> None:
+    def rows_of_csv(text: str) -> list[list[str]]:
+        return list(csv.reader(io.StringIO(text, newline=""), strict=True))
+
+    def is_plain(text: str) -> bool:
+        return not text.lstrip().startswith(("=", "+", "-", "@")) and not text.startswith(("\t", "\r", "\n"))
+
+    for table in hostile_tables(title, dataset, first, second):
+        header, *rows = rows_of_csv(to_csv(table))
+        assert [len(row) for row in rows] == [3] * len(table.rows)
+        assert len(header) == 3
+        assert all(map(is_plain, [*header, *(row[0] for row in rows)]))
+        assert [row[0] if row[0] in table.rows else row[0].removeprefix("'") for row in rows] == list(table.rows)
+    made = record(title, dataset, {first: (0.5, None, 0.25, 1e-9)})
+    rows = rows_of_csv(to_long_csv([made]))
+    assert [len(row) for row in rows] == [8] * 9
+    assert all(is_plain(cell) for row in rows for index, cell in enumerate(row) if index != 5)
+    assert {row[5] for row in rows} == {"value", "0.5", "", "0.25", "1e-09"}
+
+
+@settings(deadline=None)
+@given(title=HOSTILE, dataset=HOSTILE, first=HOSTILE, second=HOSTILE)
+@example(*EXAMPLES[:4])
+@example(*EXAMPLES[4:8])
+@example(*EXAMPLES[6:])
+def test_names_from_outside_stay_text_in_latex(title: str, dataset: str, first: str, second: str) -> None:
+    for table in hostile_tables(title, dataset, first, second):
+        lines = render(table, "tex").split("\n")
+        notes, grid = lines[: 1 + len(table.notes)], lines[1 + len(table.notes) :]
+        assert all(note.startswith("% ") for note in notes)
+        assert grid[0] == r"\begin{tabular}{ll}"
+        body = [line for line in grid if line.endswith(r"\\")]
+        assert len(body) == 1 + len(table.rows)
+        assert len(grid) == len(body) + 6  # begin, three rules, end, the end of the file
+        for line in body:
+            bare = re.sub(r"\\[&%_#${}]", "", line)  # without what is escaped
+            assert bare.count("&") == 1
+            assert not set("%#$_^~") & set(bare)
+            assert bare.count("{") == bare.count("}")
+            assert set(re.findall(r"\\[a-zA-Z]+", bare)) <= {
+                r"\textbf",
+                r"\underline",
+                r"\textbackslash",
+                r"\textasciitilde",
+                r"\textasciicircum",
+            }
+            assert not line.lstrip().startswith(("[", "*"))
+
+
+@pytest.mark.parametrize("text", EXAMPLES)
+def test_what_is_printed_to_a_terminal_holds_no_control_characters(text: str) -> None:
+    printed = summary(hostile_tables(f"{text}\x1b[2J", text, text, text))
+    assert not re.search(r"[\x00-\x09\x0b-\x1f]", printed)
 
 
 def test_latex_has_bold_and_underline(three: list[Record]) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,13 +34,17 @@ RUN = Run(
 LABELS = [0] * 20 + [1] * 20
 
 
+def slug(title: str) -> str:
+    return re.sub(r"\W", "_", title.lower()) or "x"
+
+
 def record(title: str, dataset: str, classes: Mapping[str, Mapping[str, float | None]], **changes: Any) -> Record:
     results = {name: ClassResult(normal=1, anomalous=1, metrics=dict(values)) for name, values in classes.items()}
     cell = Cell(
-        method=title.lower(),
+        method=slug(title),
         method_version=1,
         options={},
-        dataset=DataId(name=dataset.lower(), card_version=1, layout="x", fingerprint=f"list of {dataset}"),
+        dataset=DataId(name=slug(dataset), card_version=1, layout="x", fingerprint=f"list of {dataset}"),
         seed=changes.pop("seed", 0),
         backbone=BackboneId(name="b", architecture="b", sha256="a" * 64, dtype="float32", synthetic=False),
         protocol=Protocol(mask_gt0=changes.pop("mask_gt0", False)),
@@ -155,7 +160,7 @@ def test_what_is_undefined_is_left_out_and_shown_as_a_dash() -> None:
     assert [each.title for each in found if each.metric == "image_ap"] == ["B<b>", "B<b>"]
     text = render(found, [made, other])
     assert ["D", "–", "**60.0**"] in [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
-    assert "B&lt;b>" in text
+    assert "B&lt;b&gt;" in text
     assert render([], [made]) == ""
 
 
