@@ -222,6 +222,29 @@ class Preprocess:
         return tensor
 
 
+def gpu_count() -> int:
+    """Return how many accelerators this machine has."""
+    return torch.cuda.device_count()
+
+
+def pick_device(name: str) -> str:
+    """Return the device named, or the best there is.
+
+    Raises:
+        BackboneError: it cannot be used here.
+    """
+    if not name:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise BackboneError(
+            f"--device {name}: not usable here ({reason}); leave the option out for cpu or cuda"
+        ) from error
+    return name
+
+
 def load_backbone(
     source: WeightsSource,
     *,

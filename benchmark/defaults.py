@@ -9,5 +9,8 @@ WINDOW_CHUNK = 512
 WORKERS = 2
 """Processes that read images."""
 
+SHARD_SIZE = 1000
+"""Test images above which a dataset is scored in parts."""
+
 CACHE_LIMIT = 100.0
 """GB of training features; GenCLIP's four layers of the 1725 images of MVTec AD at 518 px take 29."""

@@ -1,8 +1,8 @@
-"""One pass over the test images of a dataset, for every method that shares it."""
+"""One pass over the test images of a dataset, or a part of them, for every method that shares it."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,48 +11,43 @@ import torch.nn.functional as F  # noqa: N812
 from scipy.ndimage import gaussian_filter
 
 from benchmark.backbone import Backbone
-from benchmark.contract import Method, Prediction, VisionSpec
+from benchmark.contract import Features, Method, Prediction, VisionSpec
 from benchmark.images import ImageError
 from benchmark.loading import Loaded, Reading, load
-from benchmark.metrics import PIXEL_METRICS, ImageMetrics, PixelMetrics
-from benchmark.per_image import TEXT_IMAGES, ClassImages, Gathering
+from benchmark.memory import Fitting, is_out_of_memory
+from benchmark.per_image import TEXT_IMAGES
 from benchmark.protocol import Protocol
-from benchmark.records import ClassResult, Skipped
+from benchmark.records import Skipped
 from benchmark.samples import Sample, SampleSet
 from benchmark.settings import OnError
+from benchmark.tally import Outcome, Tally
 
 References = Mapping[str, Sequence[Sample]]
 """Normal training images by class."""
+Say = Callable[[str], None]
 
 
 @dataclass
-class _Tally:
-    """What a method has scored of one class so far."""
+class _Share:
+    """A method's part in a pass."""
 
-    image: ImageMetrics = field(default_factory=ImageMetrics)
-    pixel: PixelMetrics = field(default_factory=PixelMetrics)
-    counts: list[int] = field(default_factory=lambda: [0, 0])
-    skipped: list[Skipped] = field(default_factory=list)
-    images: Gathering = field(default_factory=Gathering)
-
-    def result(self, *, with_masks: bool) -> ClassResult:
-        pixel = self.pixel.compute() if with_masks else dict.fromkeys(PIXEL_METRICS)
-        metrics = {**self.image.compute(), **pixel}
-        return ClassResult(
-            normal=self.counts[0], anomalous=self.counts[1], skipped=tuple(self.skipped), metrics=metrics
-        )
+    method: Method
+    references: References
+    outcome: Outcome
+    tally: Tally
 
 
-@dataclass
-class Outcome:
-    """What became of one method in a pass."""
+@dataclass(frozen=True)
+class _Scored:
+    """What a method gave for some images."""
 
-    classes: dict[str, ClassResult] = field(default_factory=dict)
-    images: dict[str, ClassImages] = field(default_factory=dict)
-    """Results per image by class; none of a class of which no image could be read."""
-    error: Exception | None = None
-    seconds: dict[str, float] = field(default_factory=lambda: {"method": 0.0, "metrics": 0.0})
-    tally: _Tally = field(default_factory=_Tally)
+    scores: list[float]
+    raw: npt.NDArray[np.float32]
+    """Maps (B, h, w) as predicted."""
+    evaluated: npt.NDArray[np.float32] | None
+    """Maps (B, S, S)."""
+    texts: dict[str, npt.NDArray[np.float32]]
+    seconds: float
 
 
 @dataclass
@@ -74,9 +69,11 @@ def evaluate(
     batch_size: int,
     workers: int,
     on_error: OnError,
+    span: slice = slice(None),
     progress: Callable[[int], None] = lambda images: None,
+    say: Say = lambda line: None,
 ) -> Pass:
-    """Score every test sample of a dataset with several methods, encoding each image once.
+    """Score the test samples of a dataset with several methods, encoding each image once.
 
     Metrics are kept for one class at a time (samples come sorted by class), so their memory does not grow with the
     dataset; the results per image do, by a few kB for each image and method.
@@ -88,10 +85,12 @@ def evaluate(
         spec: the merged spec of the methods.
         references: for each method, the normal training images it is shown, by class.
         protocol: mask rule and class names.
-        batch_size: images per forward pass; changes no number.
+        batch_size: images per forward pass; changes no number. Where so many do not fit, fewer are tried.
         workers: loader processes; 0 reads in this one.
         on_error: a sample that cannot be read is left out of its class and listed there, or fails every method.
+        span: which of the test samples; classes of which it holds not all stay unfinished.
         progress: called with the number of images done since the last call.
+        say: called with what the user should know.
 
     Returns:
         The results per method. A method that raises fails alone; its error is kept.
@@ -99,40 +98,52 @@ def evaluate(
     with_masks = data.has_masks
     threshold = protocol.mask_threshold(data.layout.mask_threshold) if with_masks else None
     reading = Reading(spec.image_size, mask_threshold=threshold, batch_size=batch_size, workers=workers)
-    done = Pass([Outcome() for _ in methods], {"images": 0.0, "vision": 0.0})
+    done = Pass([Outcome(image_size=spec.image_size) for _ in methods], {"images": 0.0, "vision": 0.0})
+    shares = [_Share(*each, Tally()) for each in zip(methods, references, done.outcomes, strict=True)]
+    fitting = Fitting(batch_size, say)
+    unfinished = _elsewhere(data.test, span)
     start = time.perf_counter()
     current: str | None = None
-    for batch in _timed(load(data.test, reading), done.seconds):
+    for batch in _timed(load(data.test[span], reading), done.seconds):
         broken = [item for item in batch if item.image is None]
         if broken and on_error == "fail":
-            _fail(done, ImageError(f"{broken[0].error} (--on-error skip leaves such images out)"))
+            _fail(shares, ImageError(f"{broken[0].error} (--on-error skip leaves such images out)"))
         for class_name, items in _by_class(batch):
             if class_name != current:
-                _finish_class(done, current, with_masks=with_masks)
+                _finish_class(shares, current, unfinished, with_masks=with_masks)
                 current = class_name
-                for method, outcome, shown in zip(methods, done.outcomes, references, strict=True):
-                    if class_name in shown and outcome.error is None:
-                        _show(method, outcome, backbone, shown[class_name], reading)
-            _score(done, methods, backbone, items, spec, protocol=protocol, with_masks=with_masks)
-        if all(outcome.error for outcome in done.outcomes):
+                _show(shares, backbone, class_name, reading)
+            _score(shares, done, backbone, items, spec, protocol=protocol, with_masks=with_masks, fitting=fitting)
+        if all(share.outcome.error for share in shares):
             break
         progress(len(batch))
-    _finish_class(done, current, with_masks=with_masks)
+    _finish_class(shares, current, unfinished, with_masks=with_masks)
     done.seconds["total"] = time.perf_counter() - start
     return done
 
 
-def _show(method: Method, outcome: Outcome, backbone: Backbone, samples: Sequence[Sample], reading: Reading) -> None:
-    """Encode the references of a class and hand them to a method."""
-    loaded = [item for batch in load(samples, replace(reading, mask_threshold=None, workers=0)) for item in batch]
-    if broken := [item.error for item in loaded if item.image is None]:
-        outcome.error = ImageError(f"{broken[0]} (a reference image cannot be left out)")
-        return
-    images = torch.stack([item.image for item in loaded if item.image is not None])
-    try:
-        method.see_references(backbone.encode_images(images, method.vision()))
-    except Exception as error:  # a method's own code may raise anything; it must not take the others with it
-        outcome.error = error
+def _elsewhere(samples: Sequence[Sample], span: slice) -> set[str]:
+    """Return the classes that have samples within the span and outside of it."""
+    start, stop, _ = span.indices(len(samples))
+    outside = {sample.class_name for sample in (*samples[:start], *samples[stop:])}
+    return outside & {sample.class_name for sample in samples[span]}
+
+
+def _show(shares: Sequence[_Share], backbone: Backbone, class_name: str, reading: Reading) -> None:
+    """Encode the references of a class and hand them to the methods that want some."""
+    for share in shares:
+        if class_name not in share.references or share.outcome.error:
+            continue
+        samples = share.references[class_name]
+        loaded = [item for batch in load(samples, replace(reading, mask_threshold=None, workers=0)) for item in batch]
+        if broken := [item.error for item in loaded if item.image is None]:
+            share.outcome.error = ImageError(f"{broken[0]} (a reference image cannot be left out)")
+            continue
+        images = torch.stack([item.image for item in loaded if item.image is not None])
+        try:
+            share.method.see_references(backbone.encode_images(images, share.method.vision()))
+        except Exception as error:  # a method's own code may raise anything; it must not take the others with it
+            share.outcome.error = error
 
 
 def _timed(batches: Iterator[list[Loaded]], seconds: dict[str, float]) -> Iterator[list[Loaded]]:
@@ -148,85 +159,105 @@ def _by_class(batch: list[Loaded]) -> Iterator[tuple[str, list[Loaded]]]:
         yield name, [item for item in batch if item.sample.class_name == name]
 
 
-def _fail(done: Pass, error: Exception) -> None:
-    for outcome in done.outcomes:
-        outcome.error = outcome.error or error
+def _fail(shares: Sequence[_Share], error: Exception) -> None:
+    for share in shares:
+        share.outcome.error = share.outcome.error or error
 
 
-def _finish_class(done: Pass, class_name: str | None, *, with_masks: bool) -> None:
-    for outcome in done.outcomes:
-        if class_name is not None and outcome.error is None:
+def _finish_class(shares: Sequence[_Share], class_name: str | None, unfinished: set[str], *, with_masks: bool) -> None:
+    for share in shares:
+        if class_name is not None and share.outcome.error is None:
             start = time.perf_counter()
-            outcome.classes[class_name] = outcome.tally.result(with_masks=with_masks)
-            if outcome.tally.images.keys:
-                outcome.images[class_name] = outcome.tally.images.finish()
-            outcome.seconds["metrics"] += time.perf_counter() - start
-        outcome.tally = _Tally()
+            if class_name in unfinished:
+                share.outcome.unfinished[class_name] = share.tally
+            else:
+                share.outcome.finish(class_name, share.tally, with_masks=with_masks)
+            _took(share.outcome, "metrics", time.perf_counter() - start)
+        share.tally = Tally()
+
+
+def _took(outcome: Outcome, what: str, seconds: float) -> None:
+    outcome.seconds[what] = outcome.seconds.get(what, 0.0) + seconds
 
 
 def _score(
+    shares: Sequence[_Share],
     done: Pass,
-    methods: Sequence[Method],
     backbone: Backbone,
     items: list[Loaded],
     spec: VisionSpec,
     *,
     protocol: Protocol,
     with_masks: bool,
+    fitting: Fitting,
 ) -> None:
     """Encode the readable images of one class once, and add every method's scores to its tally."""
-    skipped = [Skipped(key=item.sample.key, reason=item.error) for item in items if item.image is None]
+    going = [share for share in shares if share.outcome.error is None]
+    for share in going:
+        share.tally.skipped += [Skipped(key=i.sample.key, reason=i.error) for i in items if i.image is None]
+
+    def predict(chunk: Sequence[Loaded]) -> list[_Scored | Exception]:
+        start = time.perf_counter()
+        features = backbone.encode_images(torch.stack([item.image for item in chunk if item.image is not None]), spec)
+        done.seconds["vision"] += time.perf_counter() - start
+        names = [protocol.class_name(item.sample) for item in chunk]
+        return [_predict(share, features, names, spec, with_masks=with_masks) for share in going]
+
     readable = [item for item in items if item.image is not None]
-    names = [protocol.class_name(item.sample) for item in readable]
+    for chunk, found in fitting.chunks(readable if going else [], predict):
+        for share, scored in zip(going, found, strict=True):
+            if share.outcome.error is not None:
+                continue
+            if isinstance(scored, Exception):
+                share.outcome.error = scored
+                continue
+            try:
+                _add(share, chunk, scored)
+            except Exception as error:  # NaN scores, maps of another shape, …
+                share.outcome.error = error
+
+
+def _predict(
+    share: _Share, features: Features, names: list[str], spec: VisionSpec, *, with_masks: bool
+) -> _Scored | Exception:
+    """Return what a method gives for some images, or what it raises.
+
+    Raises:
+        Exception: out of memory with several images; fewer are worth a try.
+    """
+    if share.outcome.error is not None:
+        return share.outcome.error
+    method = share.method
     start = time.perf_counter()
-    features = None
-    if readable and any(outcome.error is None for outcome in done.outcomes):
-        features = backbone.encode_images(
-            torch.stack([item.image for item in readable if item.image is not None]), spec
+    try:
+        with torch.no_grad():
+            prediction = method.predict(features, names)
+            wanted = len(share.tally.images.keys) < TEXT_IMAGES
+            texts = method.text_features(features, names) if wanted else {}
+        scores, maps = at_evaluation_size(
+            prediction, image_size=spec.image_size, smoothing=method.smoothing, with_maps=with_masks
         )
-    done.seconds["vision"] += time.perf_counter() - start
-    for method, outcome in zip(methods, done.outcomes, strict=True):
-        if outcome.error is not None:
-            continue
-        outcome.tally.skipped.extend(skipped)
-        if features is None:
-            continue
-        try:
-            start = time.perf_counter()
-            with torch.no_grad():
-                prediction = method.predict(features, names)
-                if len(outcome.tally.images.keys) < TEXT_IMAGES:
-                    texts = method.text_features(features, names)
-                    outcome.tally.images.add_texts({name: text.cpu().numpy() for name, text in texts.items()})
-            scores, maps = at_evaluation_size(
-                prediction, image_size=spec.image_size, smoothing=method.smoothing, with_maps=with_masks
-            )
-            middle = time.perf_counter()
-            _add(outcome.tally, readable, prediction, scores, maps)
-            outcome.seconds["method"] += middle - start
-            outcome.seconds["metrics"] += time.perf_counter() - middle
-        except Exception as error:  # a method's own code may raise anything; it must not take the others with it
-            outcome.error = error
+        return _Scored(
+            scores,
+            prediction.maps.float().cpu().numpy(),
+            maps,
+            {name: text.cpu().numpy() for name, text in texts.items()},
+            time.perf_counter() - start,
+        )
+    except Exception as error:  # a method's own code may raise anything; it must not take the others with it
+        if is_out_of_memory(error) and len(names) > 1:
+            raise
+        return error
 
 
-def _add(
-    tally: _Tally,
-    items: list[Loaded],
-    prediction: Prediction,
-    scores: list[float],
-    maps: npt.NDArray[np.float32] | None,
-) -> None:
-    raw = prediction.maps.float().cpu().numpy()
+def _add(share: _Share, items: Sequence[Loaded], scored: _Scored) -> None:
+    start = time.perf_counter()
+    share.tally.images.add_texts(scored.texts)
     for index, item in enumerate(items):
-        try:
-            tally.image.update(scores[index], item.sample.label)
-            tally.images.add(item.sample.key, item.sample.label, scores[index], raw[index])
-            if maps is not None and item.mask is not None:
-                tally.pixel.update(maps[index], item.mask)
-                tally.images.add_pixels(maps[index], item.mask)
-        except ValueError as error:
-            raise ValueError(f"{item.sample.path}: {error}") from error
-        tally.counts[item.sample.label] += 1
+        evaluated = None if scored.evaluated is None else scored.evaluated[index]
+        share.tally.add(item, scored.scores[index], scored.raw[index], evaluated)
+    _took(share.outcome, "method", scored.seconds)
+    _took(share.outcome, "metrics", time.perf_counter() - start)
 
 
 def at_evaluation_size(

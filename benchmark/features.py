@@ -21,6 +21,7 @@ from benchmark.cache import Cache, CacheError, Entry, Rows, Writer
 from benchmark.contract import Features, Layer, TrainingBatch, VisionSpec
 from benchmark.images import ImageError
 from benchmark.loading import Loaded, Reading, load
+from benchmark.memory import Fitting
 from benchmark.protocol import Protocol
 from benchmark.samples import Sample, SampleSet
 
@@ -91,6 +92,7 @@ def auxiliary_features(
     workers: int,
     skip_broken: bool,
     progress: Callable[[int], None] = lambda images: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> AuxiliaryFeatures:
     """Return the features of a dataset's test samples, encoding only what is not in the cache.
 
@@ -100,10 +102,11 @@ def auxiliary_features(
         spec: what is wanted; images are encoded once for all that is missing of it.
         protocol: mask rule, positions and class names.
         cache: where features are kept.
-        batch_size: images per forward pass; changes no number.
+        batch_size: images per forward pass; changes no number. Where so many do not fit, fewer are tried.
         workers: loader processes; 0 reads in this one.
         skip_broken: leave out samples that cannot be read instead of failing.
         progress: called with the number of images encoded since the last call.
+        say: called with what the user should know.
 
     Raises:
         CacheError: the features need more room than the limit or the disk has.
@@ -128,6 +131,7 @@ def auxiliary_features(
                     reading=reading,
                     skip_broken=skip_broken,
                     progress=progress,
+                    fitting=Fitting(batch_size, say),
                 )
             entry.touch()
             files = {name: (array, Rows(entry.path(name), array.row_bytes)) for name, array in arrays.items()}
@@ -194,6 +198,7 @@ def _encode(
     reading: Reading,
     skip_broken: bool,
     progress: Callable[[int], None],
+    fitting: Fitting,
 ) -> None:
     """Encode every sample once and write the lacking arrays row by row; a sample that cannot be read is a row of 0."""
     layers = tuple(layer for layer in spec.layers if _layer_name(layer) in lacking)
@@ -206,7 +211,7 @@ def _encode(
             skipped |= {item.sample.key: item.error for item in batch if item.image is None}
             if skipped and not skip_broken:
                 _refuse(next(iter(skipped.values())))
-            rows = _rows(batch, backbone, pending)
+            rows = _rows(batch, backbone, pending, fitting)
             for name, writer in writers.items():
                 for index in range(len(batch)):
                     writer.write(rows[index].get(name) or bytes(lacking[name].row_bytes))
@@ -215,24 +220,31 @@ def _encode(
             writer.finish({"skipped": skipped})
 
 
-def _rows(batch: Sequence[Loaded], backbone: Backbone, spec: VisionSpec) -> list[dict[str, bytes]]:
+def _rows(batch: Sequence[Loaded], backbone: Backbone, spec: VisionSpec, fitting: Fitting) -> list[dict[str, bytes]]:
     """Encode the readable samples of a batch; a dict of bytes by array name for each sample, empty where unreadable."""
     rows: list[dict[str, bytes]] = [{} for _ in batch]
     good = [index for index, item in enumerate(batch) if item.image is not None]
-    if not good:
-        return rows
-    features = backbone.encode_images(torch.stack([item.image for item in batch if item.image is not None]), spec)
-    named = {
-        IMAGE: features.image,
-        IMAGE_RAW: features.image_raw,
-        **{_layer_name(layer): patches for layer, patches in features.patches.items()},
-        **{_cls_name(block): embedding for block, embedding in features.cls.items()},
-    }
-    for name, values in named.items():
-        stored = values.to(DTYPES[backbone.dtype]).flatten(1).contiguous().cpu().view(torch.uint8).numpy()
-        for index, row in zip(good, stored, strict=True):
-            rows[index][name] = row.tobytes()
+
+    def encode(chunk: Sequence[int]) -> Features:
+        return backbone.encode_images(torch.stack([_image(batch[index]) for index in chunk]), spec)
+
+    for chunk, features in fitting.chunks(good, encode):
+        named = {
+            IMAGE: features.image,
+            IMAGE_RAW: features.image_raw,
+            **{_layer_name(layer): patches for layer, patches in features.patches.items()},
+            **{_cls_name(block): embedding for block, embedding in features.cls.items()},
+        }
+        for name, values in named.items():
+            stored = values.to(DTYPES[backbone.dtype]).flatten(1).contiguous().cpu().view(torch.uint8).numpy()
+            for index, row in zip(chunk, stored, strict=True):
+                rows[index][name] = row.tobytes()
     for index in good:
         mask = batch[index].mask
         rows[index][MASKS] = b"" if mask is None else np.packbits(mask).tobytes()
     return rows
+
+
+def _image(item: Loaded) -> Tensor:
+    assert item.image is not None  # only what could be read is encoded
+    return item.image

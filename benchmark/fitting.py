@@ -1,24 +1,16 @@
-"""Seeing to it that trainings are done: what is missing, encoded once for all of them, a checkpoint each."""
+"""Trainings: the auxiliary images encoded once for all that share them, and a checkpoint each."""
 
-import itertools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmark.backbone import Backbone
-from benchmark.checkpoints import (
-    PARTIAL,
-    CheckpointError,
-    checkpoint_path,
-    is_trained,
-    read_tensors,
-    write_checkpoint,
-)
+from benchmark.checkpoints import PARTIAL, CheckpointError, checkpoint_path, read_tensors, write_checkpoint
 from benchmark.contract import Learner, Method, VisionSpec, merge_specs
 from benchmark.errors import first_misfit
 from benchmark.features import AuxiliaryFeatures, auxiliary_features
-from benchmark.plan import Training, untrained
+from benchmark.plan import Training
 from benchmark.progress import image_progress
 from benchmark.samples import SampleSet
 from benchmark.settings import Settings
@@ -27,78 +19,44 @@ from benchmark.training import train
 Say = Callable[[str], None]
 
 
-def ensure_trained(
-    trainings: Iterable[Training], backbone: Backbone, settings: Settings, *, say: Say
+def encode_auxiliary(
+    trainings: Sequence[Training], backbone: Backbone, settings: Settings, *, say: Say
 ) -> dict[str, Exception]:
-    """Run the trainings that have no checkpoint yet; those on one dataset share one pass over its images.
+    """Encode the images that trainings on one dataset share, each image once.
 
     Returns:
-        By id, the trainings that failed, with the reason. The others have a checkpoint.
+        By id, the trainings for which that failed, with the reason. For the others the features are in the cache.
     """
+    data = samples_of(trainings[0])
     failed: dict[str, Exception] = {}
-    todo = untrained(trainings, settings.results)
-    for _, group in itertools.groupby(todo, key=lambda training: training.id.auxiliary):
-        together = list(group)
-        data = together[0].samples
-        assert data is not None  # trainings with a given checkpoint are not missing
-        built: list[tuple[Training, Learner]] = []
-        for training in together:
-            try:
-                _refuse_unfit(training, data)
-                method = training.method(backbone, training.options, seed=training.id.seed)
-                method.vision()
-            except Exception as error:  # a method's own code may raise anything
-                failed[training.id.id] = error
-            else:
-                built.append((training, method))
-        for spec in merge_specs(method.vision() for _, method in built):
-            sharing = [(t, method) for t, method in built if method.vision().image_size == spec.image_size]
-            try:
-                _encode(data, spec, sharing[0][0], backbone, settings)
-            except Exception as error:  # a broken image, a full disk, out of memory, …: other datasets go on
-                failed |= {training.id.id: error for training, _ in sharing}
-                continue
-            for training, method in sharing:
-                try:
-                    with settings.lock(training.id.id):
-                        if not is_trained(settings.results, training.id):  # another process may have done it
-                            _train(training, method, data, backbone, settings, say=say)
-                except Exception as error:  # a method's own code may raise anything
-                    failed[training.id.id] = error
-    for training in todo:
-        if training.id.id in failed:
-            say(f"FAILED training {training.title}: {failed[training.id.id]}")
+    built: list[tuple[Training, Learner]] = []
+    for training in trainings:
+        try:
+            _refuse_unfit(training, data)
+            method = _fresh(training, backbone)
+            method.vision()
+        except Exception as error:  # a method's own code may raise anything
+            failed[training.id.id] = error
+        else:
+            built.append((training, method))
+    for spec in merge_specs(method.vision() for _, method in built):
+        sharing = [training for training, method in built if method.vision().image_size == spec.image_size]
+        try:
+            _encode(data, spec, sharing[0], backbone, settings, say=say)
+        except Exception as error:  # a broken image, a full disk, out of memory, …: other sizes go on
+            failed |= {training.id.id: error for training in sharing}
     return failed
 
 
-def _refuse_unfit(training: Training, data: SampleSet) -> None:
-    if training.method.needs_masks and not data.has_masks:
-        raise CheckpointError(
-            f"{training.method.title} needs masks to train, and {data.card.title} has none; choose another --auxiliary"
-        )
+def train_method(training: Training, backbone: Backbone, settings: Settings, *, say: Say) -> None:
+    """Train a method on features that are in the cache, and write its checkpoint.
 
-
-def _encode(
-    data: SampleSet, spec: VisionSpec, training: Training, backbone: Backbone, settings: Settings
-) -> AuxiliaryFeatures:
-    with image_progress(f"encoding {data.card.title}", len(data.test)) as progress:
-        return auxiliary_features(
-            data,
-            backbone,
-            spec,
-            training.id.protocol,
-            settings.cache,
-            batch_size=settings.batch_size,
-            workers=settings.workers,
-            skip_broken=settings.on_error == "skip",
-            progress=progress,
-        )
-
-
-def _train(
-    training: Training, method: Learner, data: SampleSet, backbone: Backbone, settings: Settings, *, say: Say
-) -> None:
-    features = _encode(data, method.vision(), training, backbone, settings)  # all of it is in the cache by now
+    Raises:
+        Exception: the training failed, or whatever the method's own code raises.
+    """
+    data = samples_of(training)
+    method = _fresh(training, backbone)
+    features = _encode(data, method.vision(), training, backbone, settings, say=say)
     path = checkpoint_path(settings.results, training.id)
     path.parent.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
@@ -119,6 +77,41 @@ def _train(
     )
     loss = f"loss {curve[0]['total']:.3f} → {curve[-1]['total']:.3f}" if curve else "no epoch"
     say(f"trained {training.title}: {len(features)} images, {loss}, {seconds:.1f} s")
+
+
+def samples_of(training: Training) -> SampleSet:
+    """Return the auxiliary images of a training that is to be run."""
+    assert training.samples is not None  # only where a checkpoint was given, which is never missing
+    return training.samples
+
+
+def _fresh(training: Training, backbone: Backbone) -> Learner:
+    return training.method(backbone, training.options, seed=training.id.seed)
+
+
+def _refuse_unfit(training: Training, data: SampleSet) -> None:
+    if training.method.needs_masks and not data.has_masks:
+        raise CheckpointError(
+            f"{training.method.title} needs masks to train, and {data.card.title} has none; choose another --auxiliary"
+        )
+
+
+def _encode(
+    data: SampleSet, spec: VisionSpec, training: Training, backbone: Backbone, settings: Settings, *, say: Say
+) -> AuxiliaryFeatures:
+    with image_progress(f"encoding {data.card.title}", len(data.test)) as progress:
+        return auxiliary_features(
+            data,
+            backbone,
+            spec,
+            training.id.protocol,
+            settings.cache,
+            batch_size=settings.batch_size,
+            workers=settings.workers,
+            skip_broken=settings.on_error == "skip",
+            progress=progress,
+            say=say,
+        )
 
 
 def build_method(

@@ -18,7 +18,7 @@ from benchmark.checkpoints import (
 )
 from benchmark.contract import Learner, Method, training_options
 from benchmark.protocol import Protocol, auxiliary_for
-from benchmark.records import is_done
+from benchmark.records import Record, done_record, is_done
 from benchmark.registry import title_of
 from benchmark.samples import Sample, SampleSet, references, shared_image
 
@@ -235,6 +235,11 @@ def data_id(samples: SampleSet) -> DataId:
 def missing(jobs: Sequence[Job], results: Path, *, force: bool = False) -> list[Job]:
     """Return the jobs without a record of success, or all of them if forced."""
     return [job for job in jobs if force or not is_done(results, job.cell.id)]
+
+
+def finished(jobs: Sequence[Job], results: Path) -> dict[str, Record]:
+    """Return the records of success of these jobs, by the id of their cells; each file is read once."""
+    return {job.cell.id: record for job in jobs if (record := done_record(results, job.cell.id))}
 
 
 def untrained(trainings: Iterable[Training], results: Path) -> list[Training]:

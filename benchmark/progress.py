@@ -1,5 +1,6 @@
 """Progress of long work: a bar on a terminal, plain lines elsewhere."""
 
+import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ class _Speed(ProgressColumn):
 def image_progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show images done of `total`, images per second and the time left; yields the function that adds n images."""
     console = Console(stderr=True)
-    if console.is_terminal:
+    if console.is_terminal and multiprocessing.parent_process() is None:  # bars of several processes would mix
         columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), _Speed(), TimeRemainingColumn())
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task(title, total=total)

@@ -182,8 +182,31 @@ def make_options(method: type[Method], values: Mapping[str, str]) -> Any:
         RegistryError: no such option, or a value of the wrong type.
     """
     choose(f"option of {method.name}", values, [field.name for field in dataclasses.fields(method.Options)])
+    return options_from(method, {key: literal(value) for key, value in values.items()})
+
+
+def find_method(name: str, version: int) -> type[Method]:
+    """Return a method by its name.
+
+    Raises:
+        RegistryError: there is none here, or it is of another version.
+    """
+    found = all_methods().get(name)
+    if found is None:
+        raise RegistryError(f"method {name!r} is not known here; install its package, or name it by --plugin FILE")
+    if found.version != version:
+        raise RegistryError(f"method {name!r} is of version {found.version} here, not {version}; install the same code")
+    return found
+
+
+def options_from(method: type[Method], values: Mapping[str, Any]) -> Any:
+    """Return the method's options by their values as a record or a checkpoint has them.
+
+    Raises:
+        RegistryError: the method has other options.
+    """
     try:
-        return TypeAdapter(method.Options).validate_python({key: literal(value) for key, value in values.items()})
+        return TypeAdapter(method.Options).validate_python(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
         raise RegistryError(f"option {method.name}.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
@@ -193,7 +216,7 @@ def literal(text: str) -> Any:
     """Read a value as typed on the command line: JSON where it is JSON, else the text itself."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # no JSON, numbers of thousands of digits, nested too deeply
         return text
 
 

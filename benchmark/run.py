@@ -1,213 +1,190 @@
-"""Running cells: what is missing, one pass per dataset, one record per cell, safe against kills and other processes."""
+"""The driver of a run: hands tasks to an executor in an order that works, and answers for what is lost.
 
-import itertools
-import sys
+It knows nothing of where tasks are done. Workers write checkpoints, parts and records of success; the driver writes the
+records of failures alone. So when either is killed, all that was written holds, and the next run goes on from there.
+"""
+
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
-import torch
 from filelock import Timeout
 
-from benchmark.backbone import Backbone
-from benchmark.checkpoints import Checkpoint, read_checkpoint
-from benchmark.contract import Method, merge_specs
-from benchmark.evaluate import Outcome, Pass, evaluate
-from benchmark.fitting import build_method, ensure_trained
-from benchmark.per_image import to_bytes
-from benchmark.plan import Job, missing
-from benchmark.progress import image_progress
-from benchmark.records import (
-    Record,
-    Run,
-    TrainingReport,
-    environment,
-    is_done,
-    mean_over_classes,
-    write_record,
-)
-from benchmark.registry import changed_options, source_sha256
-from benchmark.samples import SampleSet
+from benchmark.executors import Executor
+from benchmark.parts import remove_parts
+from benchmark.plan import Job, Training, missing, untrained
+from benchmark.records import RecordError, is_done, write_record
 from benchmark.settings import Settings
+from benchmark.tasks import Lost, Reply, Task, make_tasks
+from benchmark.worker import failure, lock_name
+
+ATTEMPTS = 3
+"""How often a task is handed out before what is left of it counts as failed, if its workers die."""
+POLL = 0.5
+"""Seconds between looks at what other processes hold."""
 
 
-def run(jobs: Sequence[Job], backbone: Backbone, settings: Settings, *, say: Callable[[str], None]) -> None:
-    """Run the missing jobs, writing a record each; cells that share a dataset and an image size share one pass.
+def run(
+    jobs: Sequence[Job],
+    settings: Settings,
+    executor: Executor,
+    *,
+    say: Callable[[str], None],
+    trainings: Sequence[Training] = (),
+) -> dict[str, str]:
+    """Run the missing jobs, after the trainings that they need; each leaves a record.
 
-    Methods that learn are trained first, where there is no checkpoint yet. A failed cell is recorded with its error and
-    the run goes on. A cell that another process is computing is waited for at the end and not computed twice.
+    A cell that fails is recorded with its error and the run goes on. What another process is computing is waited for
+    at the end and not computed twice. A worker that dies costs its task an attempt; a task that has lost several, or
+    took too long, is divided, so that one method does not take others with it.
 
     Args:
-        jobs: from `plan`, those of one dataset side by side.
-        backbone: the one the jobs were planned with.
+        jobs: from `plan`.
         settings: how to run.
-        say: called with a line for each cell that ends.
+        executor: where.
+        say: called with a line for each cell and training that ends.
+        trainings: further ones that are wanted for their own sake.
+
+    Returns:
+        The cells and trainings that failed, by id, with the error.
 
     Raises:
-        RecordError: a record cannot be written (disk full, no permission); those written before are safe.
+        BenchError: nothing can be written (disk full, no permission); what was written before is safe.
     """
     todo = missing(jobs, settings.results, force=settings.force)
-    trainings = [job.training for job in todo if job.training is not None]
-    runner = _Runner(backbone, settings, say, ensure_trained(trainings, backbone, settings, say=say))
-    for _, group in itertools.groupby(todo, key=lambda job: job.cell.dataset):
-        runner.run_unlocked(list(group))
-    for job in runner.busy:
-        say(f"waiting for another process that is computing {job.cell.id}")
-        with settings.lock(job.cell.id):
-            if not is_done(settings.results, job.cell.id):
-                runner.compute([job])
+    wanted = untrained([*trainings, *(job.training for job in todo if job.training)], settings.results)
+    if not todo and not wanted:
+        return {}
+    settings.check_writable()
+    if settings.force:
+        for job in todo:
+            remove_parts(settings.results, job.cell.id)
+    driver = _Driver(settings, executor, say)
+    driver.drive(make_tasks(todo, wanted, settings))
+    return driver.failed
 
 
 @dataclass
-class _Runner:
-    backbone: Backbone
+class _Driver:
     settings: Settings
+    executor: Executor
     say: Callable[[str], None]
-    untrained: dict[str, Exception]
-    """Why a training failed, by its id."""
-    busy: list[Job] = field(default_factory=list)
-    """Jobs that another process held when their turn came."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """By id of a cell or training, why."""
+    running: Counter[str] = field(default_factory=Counter)
+    """Tasks by key that are not done; one that was divided counts more than once."""
+    lost: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    """How often a worker died at a task, by its key and what it does."""
+    out: int = 0
+    """Tasks in the executor's hands."""
+    held: deque[Task] = field(default_factory=deque)
+    """Of one cell or training each, that another process was at."""
 
-    def run_unlocked(self, jobs: list[Job]) -> None:
-        """Compute those jobs of one dataset that no other process holds."""
-        mine = []
-        with ExitStack() as locks:
-            for job in jobs:
-                try:
-                    locks.enter_context(self.settings.lock(job.cell.id, timeout=0))
-                except Timeout:
-                    self.busy.append(job)
-                    continue
-                mine.append(job)
-            # Another process may have finished some of them since they were found missing.
-            self.compute(missing(mine, self.settings.results, force=self.settings.force))
+    def drive(self, tasks: Sequence[Task]) -> None:
+        """Do the tasks."""
+        waiting = list(tasks)
+        self.running = Counter(task.key for task in tasks)
+        while waiting or self.out or self.held:
+            blocked = [any(self.running[key] for key in task.after) for task in waiting]
+            self.submit([task for task, is_blocked in zip(waiting, blocked, strict=True) if not is_blocked])
+            waiting = [task for task, is_blocked in zip(waiting, blocked, strict=True) if is_blocked]
+            if self.out:
+                ended = self.executor.wait(POLL if self.held else None)
+                if ended is not None:
+                    self.out -= 1
+                    task, answer = ended
+                    self.lose(task, answer) if isinstance(answer, Lost) else self.take(task, answer)
+            elif self.held:
+                time.sleep(POLL)
+            self.resume()
 
-    def compute(self, jobs: list[Job]) -> None:
-        """Compute jobs of one dataset, in as few passes as their image sizes allow, and write their records."""
-        ready: list[tuple[Job, Method]] = []
-        for job in jobs:
-            try:
-                _refuse_broken_data(job.samples, self.settings)
-                method = self.build(job)
-                method.vision()
-            except Exception as error:  # a method's own code may raise anything
-                self.write(job, Outcome(error=error), {"total": 0.0}, image_size=None)
+    def submit(self, tasks: Sequence[Task]) -> None:
+        """Hand tasks out, without what needs a training that failed."""
+        whole = []
+        for task in tasks:
+            left = self.without_failed(task)
+            if left.ids:
+                whole.append(left)
             else:
-                ready.append((job, method))
-        for spec in merge_specs(method.vision() for _, method in ready):
-            sharing = [(job, method) for job, method in ready if method.vision().image_size == spec.image_size]
-            data = jobs[0].samples
-            title = f"{data.card.title}: {', '.join(job.title for job, _ in sharing)}"
+                self.running[task.key] -= 1
+        self.out += len(whole)
+        self.executor.submit(whole)
+
+    def without_failed(self, task: Task) -> Task:
+        """Return what is left to do of a task; of what depends on a failed training, say so."""
+        for job in task.jobs:
+            if job.training and job.training.id.id in self.failed and job.cell.id not in self.failed:
+                self.fail(task, job.cell.id, self.failed[job.training.id.id])
+        return replace(
+            task,
+            jobs=tuple(job for job in task.jobs if job.cell.id not in self.failed),
+            trainings=tuple(each for each in task.trainings if each.id.id not in self.failed),
+        )
+
+    def take(self, task: Task, reply: Reply) -> None:
+        """Take note of what a worker says of a task."""
+        for line in reply.said:
+            self.say(line)
+        if reply.stop is not None:
+            raise RecordError(reply.stop)
+        for identity, error in reply.failed.items():
+            self.fail(task, identity, error)
+        for identity in reply.busy:
+            self.say(f"waiting for another process that is at {identity}")
+            self.held.append(_only(task, identity))
+        self.running[task.key] += len(reply.busy) - 1
+
+    def resume(self) -> None:
+        """Hand out again what no other process holds any more."""
+        for _ in range(len(self.held)):
+            task = self.held.popleft()
             try:
-                with image_progress(title, len(data.test)) as progress:
-                    done = evaluate(
-                        [method for _, method in sharing],
-                        self.backbone,
-                        data,
-                        spec,
-                        references=[job.references for job, _ in sharing],
-                        protocol=jobs[0].cell.protocol,
-                        batch_size=self.settings.batch_size,
-                        workers=self.settings.workers,
-                        on_error=self.settings.on_error,
-                        progress=progress,
-                    )
-            except Exception as error:  # out of memory, a killed loader process, …: the other datasets go on
-                done = Pass([Outcome(error=error) for _ in sharing], {"total": 0.0})
-            for (job, _), outcome in zip(sharing, done.outcomes, strict=True):
-                self.write(job, outcome, done.seconds, image_size=spec.image_size)
+                with self.settings.lock(lock_name(task, task.ids[0]), timeout=0):
+                    pass
+            except Timeout:
+                self.held.append(task)
+            else:
+                # What the other process has done is not done again, also not by force.
+                if task.jobs and is_done(self.settings.results, task.ids[0]):
+                    self.running[task.key] -= 1
+                else:
+                    self.submit([task])
 
-    def build(self, job: Job) -> Method:
-        """Return the method of a job with what it learned.
+    def lose(self, task: Task, lost: Lost) -> None:
+        """Decide what becomes of a task whose worker is gone."""
+        known, alone = (task.key, *task.ids), len(task.ids) == 1
+        self.lost[known] += 1
+        if alone and (lost.final or self.lost[known] >= ATTEMPTS):
+            self.fail(task, task.ids[0], lost.cause)
+            self.running[task.key] -= 1
+            return
+        self.say(f"{task.title}: {lost.cause}; trying again" + ("" if alone else " what is not done yet"))
+        again = [task]
+        if not alone and (lost.final or self.lost[known] >= ATTEMPTS - 1):
+            again = [_only(task, identity) for identity in task.ids]
+            for each in again:
+                self.lost[(each.key, *each.ids)] = 0 if lost.final else ATTEMPTS - 1
+        self.running[task.key] += len(again) - 1
+        self.submit(again)
 
-        Raises:
-            Exception: its training failed, or whatever the method's own code raises.
-        """
-        if job.training and (error := self.untrained.get(job.training.id.id)):
-            raise error
-        checkpoint = job.training.checkpoint(self.settings.results) if job.training else None
-        return build_method(job.method, self.backbone, job.options, seed=job.cell.seed, checkpoint=checkpoint)
-
-    def write(self, job: Job, outcome: Outcome, seconds: dict[str, float], *, image_size: int | None) -> None:
-        """Write the record of a job and say so."""
-        card = job.samples.card
-        failed = outcome.error is not None
-        training = None if failed else _training_report(job, self.settings.results)
-        weights = self.backbone.synthetic or (training is not None and training.synthetic)
-        generated = {"data": job.samples.synthetic, "weights": weights}
-        record = Record(
-            id=job.cell.id,
-            title=job.title,
-            dataset_title=card.title,
-            domain=card.domain,
-            cell=job.cell,
-            changed=changed_options(job.options),
-            image_size=image_size,
-            status="failed" if failed else "done",
-            error=f"{type(outcome.error).__name__}: {outcome.error}" if failed else None,
-            synthetic=tuple(what for what, is_so in generated.items() if is_so),
-            warnings=job.samples.warnings,
-            classes={} if failed else outcome.classes,
-            mean={} if failed else mean_over_classes(outcome.classes.values()),
-            training=training,
-            run=Run(
-                seconds={name: round(value, 3) for name, value in {**seconds, **outcome.seconds}.items()},
-                batch_size=self.settings.batch_size,
-                workers=self.settings.workers,
-                peak_memory=_peak_memory(self.backbone.device),
-                device=_device_name(self.backbone.device),
-                source_sha256=source_sha256(job.method),
-                **environment(),
-            ),
-        )
-        write_record(self.settings.results, record, None if failed else to_bytes(outcome.images))
-        where = f"{job.title} on {card.title}"
-        self.say(f"FAILED {where}: {record.error}" if failed else f"done   {where}: {describe(record)}")
+    def fail(self, task: Task, identity: str, error: str) -> None:
+        """Record that a cell or a training failed, and say so."""
+        if identity in self.failed:
+            return
+        self.failed[identity] = error
+        for training in task.trainings:
+            if training.id.id == identity:
+                self.say(f"FAILED training {training.title}: {error}")
+        for job in task.jobs:
+            if job.cell.id == identity and (self.settings.force or not is_done(self.settings.results, identity)):
+                write_record(self.settings.results, failure(job, error, self.settings))
+                self.say(f"FAILED {job.title} on {job.samples.card.title}: {error}")
 
 
-def _training_report(job: Job, results: Path) -> TrainingReport | None:
-    if job.training is None:
-        return None
-    path = job.training.checkpoint(results)
-    known = read_checkpoint(path)
-    same = known.model_dump(include=TrainingReport.model_fields.keys() & Checkpoint.model_fields.keys())
-    return TrainingReport(checkpoint=path.stem, **same)
-
-
-def _refuse_broken_data(data: SampleSet, settings: Settings) -> None:
-    fatal = [problem for problem in data.problems if problem.fatal]
-    if fatal and settings.on_error == "fail":
-        more = f" (and {len(fatal) - 1} more)" if len(fatal) > 1 else ""
-        raise ValueError(
-            f"{fatal[0].path}: {fatal[0].message}{more}; `bench data check {data.card.name}` lists them, "
-            "--on-error skip leaves them out"
-        )
-
-
-def describe(record: Record) -> str:
-    """Return the counts and the main numbers of a record in one line."""
-    normal = sum(result.normal for result in record.classes.values())
-    anomalous = sum(result.anomalous for result in record.classes.values())
-    skipped = sum(len(result.skipped) for result in record.classes.values())
-    parts = [f"{normal + anomalous} images ({normal} normal, {anomalous} anomalous)"]
-    parts += [f"{skipped} skipped"] if skipped else []
-    for metric in ("image_auroc", "image_ap", "pixel_auroc", "pixel_aupro"):
-        value = record.mean.get(metric)
-        parts += [f"{metric.replace('_', ' ')} {100 * value:.1f}"] if value is not None else []
-    return ", ".join(parts) + f", {record.run.seconds['total']:.1f} s"
-
-
-def _peak_memory(device: str) -> int | None:
-    if device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated(device)
-    if sys.platform == "win32":
-        return None
-    import resource  # not on Windows
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _device_name(device: str) -> str:
-    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+def _only(task: Task, identity: str) -> Task:
+    """Return the share of a task that does one cell or training."""
+    jobs = tuple(job for job in task.jobs if job.cell.id == identity)
+    trainings = tuple(each for each in task.trainings if each.id.id == identity)
+    titles = [f"{job.title} on {job.samples.card.title}" for job in jobs] + [each.title for each in trainings]
+    return replace(task, title=titles[0], jobs=jobs, trainings=trainings)

@@ -7,7 +7,8 @@ from typing import Literal
 from filelock import FileLock
 
 from benchmark.cache import GB, Cache
-from benchmark.defaults import BATCH_SIZE, CACHE_LIMIT, WORKERS
+from benchmark.defaults import BATCH_SIZE, CACHE_LIMIT, SHARD_SIZE, WORKERS
+from benchmark.errors import BenchError
 from benchmark.files import user_cache
 
 OnError = Literal["fail", "skip"]
@@ -27,6 +28,10 @@ class Settings:
     workers: int = WORKERS
     on_error: OnError = "fail"
     force: bool = False
+    shard_size: int = SHARD_SIZE
+    """Test images above which a dataset is scored in parts."""
+    cell_timeout: float | None = None
+    """Seconds after which a cell, a part of one or a training is given up; not where it runs in this very process."""
     cache: Cache = field(default_factory=feature_cache)
 
     def lock(self, name: str, *, timeout: float = -1) -> FileLock:
@@ -34,3 +39,18 @@ class Settings:
         folder = self.results / ".locks"
         folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / f"{name}.lock", timeout=timeout)
+
+    def check_writable(self) -> None:
+        """Make sure, before anything is computed, that it can be kept.
+
+        Raises:
+            BenchError: the results directory cannot be written, or its file system has no locks.
+        """
+        try:
+            with self.lock("check"):
+                pass
+        except (OSError, NotImplementedError) as error:
+            raise BenchError(
+                f"--results {self.results}: cannot be written ({getattr(error, 'strerror', None) or error}); nothing "
+                "was computed. Name another folder, or make it writable"
+            ) from error

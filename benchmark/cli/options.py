@@ -92,6 +92,40 @@ WindowChunk = Annotated[
     int,
     typer.Option("--window-chunk", min=1, help="Windows encoded at a time (WinCLIP); changes no number."),
 ]
+ExecutorName = Annotated[
+    Literal["local", "ray", "slurm"],
+    typer.Option("--executor", help="Where cells are computed; changes no number. ray and slurm are extras."),
+]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        "--processes",
+        min=1,
+        help="Cells, trainings and parts computed at a time.",
+        show_default="local: one per GPU, else 1; ray and slurm: what the cluster has",
+    ),
+]
+RayAddress = Annotated[
+    str, typer.Option("--ray-address", help="Ray cluster to join.", show_default="one is started on this machine")
+]
+SlurmParameters = Annotated[
+    list[str] | None,
+    typer.Option("--slurm", metavar="NAME=VALUE", help="What sbatch is told, as in partition=gpu; may be repeated."),
+]
+ShardSize = Annotated[
+    int,
+    typer.Option("--shard-size", min=1, help="Test images above which a dataset is scored in parts."),
+]
+CellTimeout = Annotated[
+    float | None,
+    typer.Option(
+        "--cell-timeout",
+        min=0.1,
+        metavar="SECONDS",
+        help="Give up a cell, a part of one or a training that takes longer.",
+        show_default="never",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Redo cells that are done.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the cells and what is missing; run none.")]
 

@@ -68,7 +68,6 @@ def predict_command(
 
     from benchmark import predict, selection
     from benchmark.cells import backbone_id
-    from benchmark.cli.work import pick_device
     from benchmark.contract import Learner
     from benchmark.progress import image_progress
     from benchmark.records import environment
@@ -88,7 +87,7 @@ def predict_command(
         fail(f"{kind.title} learns nothing; leave out --checkpoint")
     prepare_output(output, found)
 
-    from benchmark.backbone import load_backbone
+    from benchmark.backbone import load_backbone, pick_device
     from benchmark.fitting import build_method
 
     loaded = load_backbone(

@@ -11,28 +11,34 @@ from benchmark.cli.options import (
     Backbone,
     BatchSize,
     CacheLimit,
+    CellTimeout,
     Checkpoints,
     DataPaths,
     DataRoot,
     Device,
     DryRun,
     Dtype,
+    ExecutorName,
     FolderClass,
     FolderPath,
     Force,
     Methods,
     OnErrorOption,
     Plugin,
+    Processes,
+    RayAddress,
     Results,
     Seeds,
     Set,
+    ShardSize,
+    SlurmParameters,
     WindowChunk,
     Workers,
     fail,
     say,
 )
 from benchmark.cli.work import by_backbone, carry_out, find_data, finish, make_compute, plan_cells
-from benchmark.defaults import BATCH_SIZE, CACHE_LIMIT, WINDOW_CHUNK, WORKERS
+from benchmark.defaults import BATCH_SIZE, CACHE_LIMIT, SHARD_SIZE, WINDOW_CHUNK, WORKERS
 from benchmark.weights import DEFAULT_BACKBONE
 
 
@@ -58,6 +64,12 @@ def run_command(
     settings: Set = None,
     window_chunk: WindowChunk = WINDOW_CHUNK,
     cache_limit: CacheLimit = CACHE_LIMIT,
+    executor: ExecutorName = "local",
+    processes: Processes = None,
+    ray_address: RayAddress = "",
+    slurm: SlurmParameters = None,
+    cell_timeout: CellTimeout = None,
+    shard_size: ShardSize = SHARD_SIZE,
     results: Results = Path("results"),
     force: Force = False,
     dry_run: DryRun = False,
@@ -99,6 +111,12 @@ def run_command(
         on_error=on_error,
         force=force,
         cache_limit=cache_limit,
+        executor=executor,
+        processes=processes,
+        ray_address=ray_address,
+        slurm=slurm,
+        cell_timeout=cell_timeout,
+        shard_size=shard_size,
         window_chunk=window_chunk,
     )
     made = plan_cells(chosen, where, compute, protocol, seeds=seed_list, auxiliary=auxiliary, checkpoints=checkpoint)
@@ -124,6 +142,11 @@ def train_command(
     on_error: OnErrorOption = "fail",
     settings: Set = None,
     cache_limit: CacheLimit = CACHE_LIMIT,
+    executor: ExecutorName = "local",
+    processes: Processes = None,
+    ray_address: RayAddress = "",
+    slurm: SlurmParameters = None,
+    cell_timeout: CellTimeout = None,
     results: Results = Path("results"),
 ) -> None:
     """Train methods on one auxiliary dataset (mvtec unless said otherwise), and print their checkpoints.
@@ -138,9 +161,9 @@ def train_command(
     from benchmark import selection
     from benchmark.cells import backbone_id
     from benchmark.contract import Learner
-    from benchmark.fitting import ensure_trained
-    from benchmark.plan import Auxiliaries, Setting, plan_training
+    from benchmark.plan import Auxiliaries, Setting, Training, plan_training
     from benchmark.protocol import AUXILIARY
+    from benchmark.run import run
 
     selected, protocol = selection.select_methods(selection.split(methods), settings or [])
     learners = [(method, options) for method, options in selected if issubclass(method, Learner)]
@@ -158,23 +181,30 @@ def train_command(
         on_error=on_error,
         force=False,
         cache_limit=cache_limit,
+        executor=executor,
+        processes=processes,
+        ray_address=ray_address,
+        slurm=slurm,
+        cell_timeout=cell_timeout,
     )
     found = {samples.card.name: samples for samples in where.targets}
-    failed = False
+    trainings: list[Training] = []
+    loading = {}
     for source, group in by_backbone(learners, where, compute).items():
         setting = Setting(backbone_id(source, dtype=dtype), protocol, Auxiliaries(found))
+        loading[setting.backbone] = compute.loading(source, protocol)
         planned = [
             plan_training(method, options, name, setting, seed=seed)
             for method, options in group
             for seed in seed_list
             for name in found
         ]
-        trainings = [training for training in planned if training]
-        unfinished = ensure_trained(trainings, compute.load(source, protocol), compute.settings, say=say)
-        failed = failed or bool(unfinished)
-        for training in trainings:
-            if training.id.id not in unfinished:
-                print(training.checkpoint(results))
+        trainings += [training for training in planned if training]
+    with compute.executor(loading) as opened:
+        failed = run([], compute.settings, opened, trainings=trainings, say=say)
+    for training in trainings:
+        if training.id.id not in failed:
+            print(training.checkpoint(results))
     if failed:
         sys.exit(1)
 
@@ -198,6 +228,12 @@ def ablate_command(
     settings: Set = None,
     window_chunk: WindowChunk = WINDOW_CHUNK,
     cache_limit: CacheLimit = CACHE_LIMIT,
+    executor: ExecutorName = "local",
+    processes: Processes = None,
+    ray_address: RayAddress = "",
+    slurm: SlurmParameters = None,
+    cell_timeout: CellTimeout = None,
+    shard_size: ShardSize = SHARD_SIZE,
     results: Results = Path("results"),
     force: Force = False,
     dry_run: DryRun = False,
@@ -232,6 +268,12 @@ def ablate_command(
         on_error=on_error,
         force=force,
         cache_limit=cache_limit,
+        executor=executor,
+        processes=processes,
+        ray_address=ray_address,
+        slurm=slurm,
+        cell_timeout=cell_timeout,
+        shard_size=shard_size,
         window_chunk=window_chunk,
     )
     chosen = [(method, options) for options in variants.distinct]

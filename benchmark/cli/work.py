@@ -1,19 +1,24 @@
 """What the computing commands share: finding the data, loading the backbone, planning the cells and running them."""
 
+import secrets
 import sys
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark.cli.options import fail, say
-from benchmark.defaults import WINDOW_CHUNK
+from benchmark.defaults import SHARD_SIZE, WINDOW_CHUNK
 from benchmark.weights import DEFAULT_BACKBONE, MINI_BACKBONE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from benchmark.backbone import Backbone
+    from benchmark.cells import BackboneId
     from benchmark.contract import Method
+    from benchmark.executors import Executor
+    from benchmark.orders import Loading
     from benchmark.plan import Chosen, Plan
     from benchmark.protocol import Protocol
     from benchmark.records import Record
@@ -36,14 +41,25 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Where:
+    """On what."""
+
+    executor: str = "local"
+    processes: int | None = None
+    ray_address: str = ""
+    slurm: "Mapping[str, str | int]" = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Compute:
-    """With what, and how."""
+    """With what, how and where."""
 
     backbone: str
     device: str
     dtype: str
     window_chunk: int
     settings: "Settings"
+    where: Where
 
     def source(self, data: Data, method: "type[Method]") -> "WeightsSource":
         """Return the backbone asked for, or the method's on such data."""
@@ -54,18 +70,52 @@ class Compute:
         synthetic = all(samples.synthetic for samples in data.targets)
         return parse_backbone(MINI_BACKBONE if synthetic else method.backbone_on_real_data or DEFAULT_BACKBONE)
 
-    def load(self, source: "WeightsSource", protocol: "Protocol") -> "Backbone":
-        """Load the backbone onto the device."""
-        from benchmark.backbone import load_backbone
+    def loading(self, source: "WeightsSource", protocol: "Protocol") -> "Loading":
+        """Return how a backbone is loaded."""
+        from benchmark.orders import Loading
 
-        return load_backbone(
-            source,
-            dtype=self.dtype,
-            device=pick_device(self.device),
-            pos_interp=protocol.pos_interp,
-            window_chunk=self.window_chunk,
-            cache=self.settings.cache,
-        )
+        return Loading(source, self.dtype, self.device, protocol.pos_interp, self.window_chunk)
+
+    @contextmanager
+    def executor(self, loading: "Mapping[BackboneId, Loading]") -> "Iterator[Executor]":
+        """Give the executor asked for, and see to it that nothing of it is left."""
+        executor = self._open(loading)
+        try:
+            yield executor
+        finally:
+            executor.close()
+
+    def _open(self, loading: "Mapping[BackboneId, Loading]") -> "Executor":
+        from benchmark.backbone import gpu_count
+        from benchmark.orders import Clerk, loaded
+
+        where, clerk = self.where, Clerk(self.settings, loading)
+        if where.executor == "ray":
+            from benchmark.executors.ray_cluster import RayCluster
+
+            return RayCluster(clerk, address=where.ray_address or None, processes=where.processes)
+        if where.executor == "slurm":
+            from benchmark.executors.slurm import SlurmJobs
+
+            folder = self.settings.results / ".slurm" / secrets.token_hex(4)
+            jobs = SlurmJobs(clerk, folder, at_a_time=where.processes, parameters=where.slurm)
+            say(f"jobs and their logs are in {folder}" + ("; no Slurm here: they are processes" * jobs.simulated))
+            return jobs
+        gpus = 0 if self.device else gpu_count()
+        count = where.processes or max(1, gpus)
+        if count > 1 or self.settings.cell_timeout is not None:
+            from benchmark.executors.local import LocalProcesses
+
+            return LocalProcesses(clerk, count, [f"cuda:{index}" for index in range(gpus)])
+        from benchmark.executors import InThisProcess
+        from benchmark.worker import do
+
+        def backbone_of(identity: "BackboneId") -> "Backbone":
+            return loaded(loading[identity], self.settings.cache)
+
+        if len(loading) == 1:  # then without it nothing can be done at all
+            backbone_of(*loading)
+        return InThisProcess(lambda task: do(task, backbone_of, self.settings, say=say))
 
 
 def find_data(
@@ -108,6 +158,12 @@ def make_compute(
     on_error: Any,
     force: bool,
     cache_limit: float,
+    executor: str,
+    processes: int | None,
+    ray_address: str,
+    slurm: list[str] | None,
+    cell_timeout: float | None,
+    shard_size: int = SHARD_SIZE,
     window_chunk: int = WINDOW_CHUNK,
 ) -> Compute:
     """Gather the options of a computing command; their help texts say what they are."""
@@ -119,9 +175,27 @@ def make_compute(
         workers=workers,
         on_error=on_error,
         force=force,
+        shard_size=shard_size,
+        cell_timeout=cell_timeout,
         cache=feature_cache(cache_limit),
     )
-    return Compute(backbone, device, dtype, window_chunk, settings)
+    if ray_address and executor != "ray":
+        fail("--ray-address is for --executor ray")
+    if slurm and executor != "slurm":
+        fail("--slurm is for --executor slurm")
+    where = Where(executor, processes, ray_address, _parameters(slurm or []))
+    return Compute(backbone, device, dtype, window_chunk, settings, where)
+
+
+def _parameters(texts: list[str]) -> "dict[str, str | int]":
+    """Return the parameters given as `NAME=VALUE`, numbers as numbers."""
+    found: dict[str, str | int] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (equals and name):
+            fail(f"--slurm {text!r}: say NAME=VALUE, as in partition=gpu or timeout_min=600")
+        found[name.strip().replace("-", "_")] = int(value) if value.isdecimal() else value
+    return found
 
 
 def by_backbone(
@@ -179,31 +253,35 @@ def carry_out(
     made: "dict[WeightsSource, Plan]", data: Data, compute: Compute, protocol: "Protocol", *, dry_run: bool
 ) -> "list[Record]":
     """Run what is missing of a plan and return the records of all of it; none where it is a dry run."""
-    from benchmark.plan import missing, untrained
+    from benchmark.plan import finished, untrained
     from benchmark.records import path_of, read_record
     from benchmark.registry import source_sha256
+    from benchmark.run import run
 
     settings = compute.settings
     for samples in data.targets:
         say(f"{samples.card.title}: {len(samples.test)} test images in {samples.directory}; {samples.reason}")
+    jobs = [job for each in made.values() for job in each.jobs]
+    done = {} if settings.force else finished(jobs, settings.results)
+    todo = [job for job in jobs if job.cell.id not in done]
+    loading = {}
     for source, each in made.items():
-        todo = missing(each.jobs, settings.results, force=settings.force)
-        trainings = untrained([job.training for job in todo if job.training], settings.results)
-        say(f"{len(each.jobs)} cells, {len(todo)} to do, {len(trainings)} to train first, backbone {source.name}")
+        missing = [job for job in each.jobs if job.cell.id not in done]
+        trainings = untrained([job.training for job in missing if job.training], settings.results)
+        say(f"{len(each.jobs)} cells, {len(missing)} to do, {len(trainings)} to train first, backbone {source.name}")
+        if missing:
+            loading[missing[0].cell.backbone] = compute.loading(source, protocol)
         if dry_run:
             for training in trainings:
                 print(f"train  {training.id.id}")
-            ids = {job.cell.id for job in todo}
             for job in each.jobs:
-                print(f"{'to do' if job.cell.id in ids else 'done '}  {job.cell.id}")
-        elif todo:
-            from benchmark.run import run
-
-            run(each.jobs, compute.load(source, protocol), settings, say=say)
+                print(f"{'done ' if job.cell.id in done else 'to do'}  {job.cell.id}")
     if dry_run:
         return []
-    jobs = [job for each in made.values() for job in each.jobs]
-    records = [read_record(path_of(settings.results, job.cell.id)) for job in jobs]
+    if todo:
+        with compute.executor(loading) as executor:
+            run(todo, settings, executor, say=say)
+    records = [done.get(job.cell.id) or read_record(path_of(settings.results, job.cell.id)) for job in jobs]
     edited = {
         job.method.name
         for job, record in zip(jobs, records, strict=True)
@@ -224,16 +302,3 @@ def finish(records: "list[Record]", problems: list[str]) -> None:
         say(f"{failed} of {len(records)} cells failed; mend the cause and run the same command again")
     if failed or problems:
         sys.exit(1)
-
-
-def pick_device(name: str) -> str:
-    """Return the device named, or the best there is; end the command if it cannot be used."""
-    import torch
-
-    if not name:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        fail(f"--device {name}: not usable here ({str(error).splitlines()[0]}); leave the option out for cpu or cuda")
-    return name

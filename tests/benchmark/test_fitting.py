@@ -22,6 +22,7 @@ from benchmark.cache import GB, Cache
 from benchmark.cells import BackboneId, backbone_id
 from benchmark.checkpoints import CheckpointError, checkpoint_path, read_checkpoint
 from benchmark.contract import Features, Method, TrainingBatch, VisionSpec
+from benchmark.executors import InThisProcess
 from benchmark.fitting import build_method
 from benchmark.imports import import_checkpoint
 from benchmark.plan import Auxiliaries, Plan, Setting, plan
@@ -33,6 +34,7 @@ from benchmark.selection import select_cards, select_folder
 from benchmark.settings import Settings
 from benchmark.tables import make_tables, summary
 from benchmark.weights import BackboneError, parse_backbone
+from benchmark.worker import do
 from methods.anomalyclip import AnomalyClip, AnomalyClipOptions
 from methods.clip import Clip, ClipAC, ClipOptions
 from methods.coop import CoOp, CoOpOptions
@@ -89,7 +91,8 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def identity(backbone: Backbone) -> BackboneId:
-    return backbone_id(parse_backbone(backbone.name), dtype=backbone.dtype)
+    known = backbone_id(parse_backbone(backbone.name), dtype=backbone.dtype)
+    return known.model_copy(update={"synthetic": backbone.synthetic})
 
 
 def make(
@@ -100,7 +103,8 @@ def make(
 
 def go(made: Plan, backbone: Backbone, settings: Settings) -> tuple[list[Record], list[str]]:
     said: list[str] = []
-    run(made.jobs, backbone, settings, say=said.append)
+    here = InThisProcess(lambda task: do(task, lambda _: backbone, settings, say=said.append))
+    run(made.jobs, settings, here, say=said.append)
     return [read_record(path_of(settings.results, job.cell.id)) for job in made.jobs], said
 
 

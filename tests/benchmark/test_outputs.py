@@ -1,12 +1,26 @@
 """Everything below `tables/`: which records count, what is written, and that what is out of date is found."""
 
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from datetime import datetime, tzinfo
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from benchmark import records as records_module
 from benchmark.backbone import Backbone
-from benchmark.outputs import choose_records, differences, make_outputs, per_image_reader, write_files
+from benchmark.bootstrap import Kept
+from benchmark.outputs import (
+    choose_records,
+    differences,
+    draws_keeper,
+    make_outputs,
+    per_image_reader,
+    write_files,
+)
+from benchmark.per_image import ClassImages
 from benchmark.records import Record, per_image_path, read_records
 
 Bench = Callable[..., tuple[int, str, str]]
@@ -15,18 +29,19 @@ Bench = Callable[..., tuple[int, str, str]]
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Records of CLIP and CLIP-AC, two of them with another option, on a folder of parts."""
-    import numpy as np
     from PIL import Image
 
     from benchmark import selection
     from benchmark.backbone import load_backbone
     from benchmark.cells import backbone_id
+    from benchmark.executors import InThisProcess
     from benchmark.plan import Setting, plan
     from benchmark.protocol import Protocol
     from benchmark.registry import all_methods
     from benchmark.run import run
     from benchmark.settings import Settings
     from benchmark.weights import parse_backbone
+    from benchmark.worker import do
     from methods.clip import ClipOptions
 
     root, rng = tmp_path_factory.mktemp("outputs"), np.random.default_rng(0)
@@ -39,7 +54,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     chosen = [(known["clip"], ClipOptions()), (known["clip_ac"], ClipOptions(0.01)), (known["clip"], ClipOptions(0.01))]
     setting = Setting(backbone_id(source, dtype="float32"), Protocol())
     jobs = plan(chosen, [selection.select_folder(root / "parts", "part")], setting, seeds=[0]).jobs
-    run(jobs, load_backbone(source), Settings(root, workers=0), say=lambda line: None)
+    backbone, settings = load_backbone(source), Settings(root, workers=0)
+    here = InThisProcess(lambda task: do(task, lambda _: backbone, settings, say=print))
+    run(jobs, settings, here, say=print)
     return root
 
 
@@ -131,3 +148,112 @@ def test_the_record_speaks_of_its_results_per_image(results: Path) -> None:
         assert sum(len(each.keys) for each in images.values()) == 6
         assert all(each.texts["text"].shape[:2] == (1, 2) for each in images.values())
     assert {tuple(record.changed) for record in records_of(results)} == {(), ("temperature",)}
+
+
+def never_read(record: Record) -> None:
+    raise AssertionError(f"{record.id} was read")
+
+
+def test_draws_that_are_kept_are_not_drawn_again_and_change_nothing(results: Path, tmp_path: Path) -> None:
+    records, kept = records_of(results), Kept(tmp_path / "kept")
+    files = make_outputs(records, per_image_reader(results, nothing_said)).files
+    assert "[" in files["uncertainty.md"]
+    first = make_outputs(records, per_image_reader(results, nothing_said), draws_keeper(results, kept))
+    assert first.files == files
+    assert len(list(kept.folder.iterdir())) == 3
+    assert make_outputs(records, never_read, draws_keeper(results, kept)).files == files
+
+
+@pytest.mark.parametrize("harm", ["cut", "flipped", "another's", "empty"])
+def test_damaged_draws_are_drawn_again(results: Path, tmp_path: Path, harm: str) -> None:
+    records, kept, read = records_of(results), Kept(tmp_path), list[Record]()
+
+    def reading(record: Record) -> Mapping[str, ClassImages] | None:
+        read.append(record)
+        return per_image_reader(results, nothing_said)(record)
+
+    files = make_outputs(records, reading, draws_keeper(results, kept)).files
+    one, other, _ = sorted(tmp_path.iterdir())
+    content = one.read_bytes()
+    broken = {"cut": content[:-8], "flipped": content[:-1] + bytes([content[-1] ^ 1]), "empty": b""}
+    one.write_bytes(broken.get(harm) if harm in broken else other.read_bytes())
+    read.clear()
+    assert make_outputs(records, reading, draws_keeper(results, kept)).files == files
+    assert len(read) == 1
+    assert one.read_bytes() == content
+
+
+def test_a_folder_that_cannot_be_written_costs_time_only(results: Path, tmp_path: Path) -> None:
+    records = records_of(results)
+    (tmp_path / "file").write_text("no folder")
+    kept = Kept(tmp_path / "file" / "below")
+    kept.prune()
+    made = make_outputs(records, per_image_reader(results, nothing_said), draws_keeper(results, kept))
+    assert made.files == make_outputs(records, per_image_reader(results, nothing_said)).files
+
+
+def test_kept_draws_do_not_stand_in_for_results_per_image_that_are_lost(results: Path, tmp_path: Path) -> None:
+    records, kept, said = records_of(results), Kept(tmp_path / "kept"), list[str]()
+    shutil.copytree(results / "records", tmp_path / "records")
+    make_outputs(records, per_image_reader(tmp_path, said.append), draws_keeper(tmp_path, kept))
+    per_image_path(tmp_path, records[0].id).unlink()
+    per_image_path(tmp_path, records[1].id).write_bytes(b"damaged")
+    lost = make_outputs(records, per_image_reader(tmp_path, said.append), draws_keeper(tmp_path, kept)).files
+    assert len(said) == 2
+    assert lost == make_outputs(records, per_image_reader(tmp_path, said.append)).files
+
+
+def test_draws_used_longest_ago_make_room_for_others(tmp_path: Path) -> None:
+    kept, values = Kept(tmp_path), np.arange(4.0)
+    for age, key in enumerate(("old", "used", "new"), start=1):
+        kept.put(key, values)
+        os.utime(tmp_path / f"{key}.draws", (age, age))
+    assert kept.get("used", (2, 2)) is not None  # now the newest
+    assert kept.get("used", (2, 3)) is None
+    (tmp_path / "mine.txt").write_text("x" * 1000)
+    kept.prune(2 * (32 + 32))
+    assert {path.name for path in tmp_path.iterdir()} == {"used.draws", "new.draws", "mine.txt"}
+    found = kept.get("new", (4,))
+    assert found is not None
+    assert (found == values).all()
+
+
+def test_the_ids_of_the_committed_records_are_those_of_their_cells() -> None:
+    records, problems = read_records(Path(__file__).parents[2] / "results")
+    assert not problems
+    assert len(records) > 100
+    for record in records:
+        assert record.cell.id == record.id
+
+
+def test_an_id_that_was_asked_for_changes_neither_equality_nor_copies(results: Path) -> None:
+    asked, fresh = (record.cell for record in (records_of(results)[0], records_of(results)[0]))
+    assert asked.id
+    assert asked == fresh
+    assert asked.model_dump() == fresh.model_dump()
+    other = asked.model_copy(update={"seed": 7})
+    assert "--s7--" in other.id
+    assert other.id == fresh.model_copy(update={"seed": 7}).id != asked.id
+
+
+def test_git_is_asked_once_and_the_clock_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = list[str]()
+    monkeypatch.setattr(records_module, "_git_commit", lambda: calls.append("git"))
+    records_module._machine_and_code.cache_clear()
+    try:
+        first = records_module.environment()
+        monkeypatch.setattr(records_module, "datetime", Later)
+        second = records_module.environment()
+    finally:
+        records_module._machine_and_code.cache_clear()
+    assert calls == ["git"]
+    assert second["created"].startswith("2100-")
+    assert {**first, "created": ""} == {**second, "created": ""}
+
+
+class Later:
+    """A clock in another century."""
+
+    @staticmethod
+    def now(zone: tzinfo) -> datetime:
+        return datetime(2100, 1, 1, tzinfo=zone)

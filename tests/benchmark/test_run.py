@@ -2,7 +2,6 @@
 
 import errno
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -23,6 +22,7 @@ from benchmark.backbone import Backbone, Preprocess, load_backbone
 from benchmark.cache import GB, Cache
 from benchmark.cells import BackboneId, backbone_id
 from benchmark.contract import Features, Method, NoOptions, Prediction, VisionSpec
+from benchmark.executors import InThisProcess
 from benchmark.images import read_image
 from benchmark.plan import Job, Plan, Setting, missing, plan
 from benchmark.protocol import Protocol
@@ -32,6 +32,7 @@ from benchmark.selection import select_folder
 from benchmark.settings import Settings
 from benchmark.tables import make_tables, render
 from benchmark.weights import parse_backbone
+from benchmark.worker import do
 from methods.clip import Clip, ClipAC, ClipOptions
 
 
@@ -49,8 +50,12 @@ def identity(backbone: Backbone) -> BackboneId:
 
 def run(jobs: list[Job], backbone: Backbone, settings: Settings, *, say: Callable[[str], None]) -> list[Record]:
     """Run the jobs and read all their records."""
-    runner.run(jobs, backbone, settings, say=say)
+    runner.run(jobs, settings, here(backbone, settings, say), say=say)
     return [read_record(path_of(settings.results, job.cell.id)) for job in jobs]
+
+
+def here(backbone: Backbone, settings: Settings, say: Callable[[str], None]) -> InThisProcess:
+    return InThisProcess(lambda task: do(task, lambda _: backbone, settings, say=say))
 
 
 def quiet(line: str) -> None:
@@ -430,7 +435,9 @@ Backbone.encode_images = encode_images
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
-def test_kill_minus_9_in_the_middle_and_again_gives_the_undisturbed_table(parts: Path, tmp_path: Path) -> None:
+def test_kill_minus_9_in_the_middle_and_again_gives_the_undisturbed_table(
+    parts: Path, tmp_path: Path, bench: Callable[..., tuple[int, str, str]]
+) -> None:
     data = tmp_path / "data"
     for name in ("br35h", "brainmri"):
         for kind, folder in (("normal", "no"), ("abnormal", "yes")):
@@ -439,11 +446,13 @@ def test_kill_minus_9_in_the_middle_and_again_gives_the_undisturbed_table(parts:
                 stem = f"{'y' if folder == 'yes' else 'no'}{index}"
                 (data / name / folder / f"{stem}.png").write_bytes(image.read_bytes())
 
-    def command(code: str, results: str) -> list[str]:
-        return [sys.executable, "-c", code, *ARGUMENTS, "--data", str(data), "--results", str(tmp_path / results)]
+    def arguments(results: str) -> list[str]:
+        return [*ARGUMENTS, "--data", str(data), "--results", str(tmp_path / results)]
 
-    undisturbed = subprocess.run(command(BENCH, "a"), capture_output=True, text=True, check=True)
-    process = subprocess.Popen(command(STUCK_IN_THE_SECOND_DATASET + BENCH, "b"), stderr=subprocess.DEVNULL)
+    _, undisturbed, _ = bench(*arguments("a"))
+    process = subprocess.Popen(
+        [sys.executable, "-c", STUCK_IN_THE_SECOND_DATASET + BENCH, *arguments("b")], stderr=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 120
     while len(list((tmp_path / "b/records").glob("*--br35h--*.json"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -451,35 +460,10 @@ def test_kill_minus_9_in_the_middle_and_again_gives_the_undisturbed_table(parts:
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not list((tmp_path / "b/records").glob("*--brainmri--*.json"))
-    again = subprocess.run(command(BENCH, "b"), capture_output=True, text=True, check=True)
-    assert "4 cells, 2 to do" in again.stderr
-    assert again.stdout == undisturbed.stdout
-    assert undisturbed.stdout.count("Br35H") >= 1
-
-
-def _run_in_process(parts: Path, results: Path, started: Any, counted: Any) -> None:
-    backbone = load_backbone(parse_backbone("tiny:random"))
-    jobs = jobs_of(parts, backbone)
-    started.wait(timeout=60)
-    said: list[str] = []
-    run(jobs, backbone, Settings(results, workers=0, batch_size=1), say=said.append)
-    counted.put(sum(line.startswith("done") for line in said))
-
-
-def test_two_processes_share_a_results_folder_and_compute_each_cell_once(parts: Path, tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    started, counted = context.Barrier(2), context.Queue()
-    processes = [
-        context.Process(target=_run_in_process, args=(parts, tmp_path / "results", started, counted)) for _ in range(2)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(timeout=120)
-        assert process.exitcode == 0
-    assert counted.get(timeout=5) + counted.get(timeout=5) == 2
-    readable, problems = read_records(tmp_path / "results")
-    assert (len(readable), problems) == (2, [])
+    code, again, said = bench(*arguments("b"))
+    assert (code, "4 cells, 2 to do" in said) == (0, True)
+    assert again == undisturbed
+    assert undisturbed.count("Br35H") >= 1
 
 
 def test_the_environment_names_a_dirty_checkout(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,6 +117,7 @@ from pathlib import Path
 from benchmark.backbone import load_backbone
 from benchmark.cache import GB, Cache
 from benchmark.cells import backbone_id
+from benchmark.executors import InThisProcess
 from benchmark.plan import Auxiliaries, Setting, plan
 from benchmark.protocol import Protocol
 from benchmark.records import path_of, read_record
@@ -124,6 +125,7 @@ from benchmark.run import run
 from benchmark.selection import select_folder
 from benchmark.settings import Settings
 from benchmark.weights import parse_backbone
+from benchmark.worker import do
 from methods.anomalyclip import AnomalyClip, AnomalyClipOptions
 from methods.genclip import GenClip, GenClipOptions
 
@@ -138,7 +140,8 @@ made = plan(
     Setting(backbone_id(source, dtype="float32"), Protocol(), Auxiliaries({"mvtec": named["mvtec"]})), seeds=[0],
 )
 settings = Settings(root / "results", workers=0, cache=Cache(root / "cache", GB))
-run(made.jobs, load_backbone(source), settings, say=lambda line: None)
+backbone = load_backbone(source)
+run(made.jobs, settings, InThisProcess(lambda task: do(task, lambda _: backbone, settings, say=print)), say=print)
 print(max(read_record(path_of(root / "results", job.cell.id)).run.peak_memory for job in made.jobs))
 """
 
