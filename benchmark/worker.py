@@ -62,7 +62,8 @@ def do(task: Task, backbone_of: BackboneOf, settings: Settings, *, say: Callable
         return doing.reply(stop=str(error))
     except Exception as error:  # the backbone cannot be had, a broken installation, …
         for each in task.ids:
-            doing.fail(each, error)
+            if each not in doing.written:
+                doing.fail(each, error)
     return doing.reply()
 
 
@@ -87,6 +88,8 @@ class _Doing:
     say: Callable[[str], None]
     failed: dict[str, str] = field(default_factory=dict)
     busy: list[str] = field(default_factory=list)
+    written: set[str] = field(default_factory=set)
+    """Cells whose records were written."""
 
     def reply(self, *, stop: str | None = None) -> Reply:
         return Reply(failed=self.failed, busy=tuple(self.busy), stop=stop)
@@ -220,6 +223,7 @@ class _Doing:
             training=_training_report(job, self.settings.results),
         )
         write_record(self.settings.results, record, to_bytes(outcome.images))
+        self.written.add(record.id)
         self.say(f"done   {job.title} on {job.samples.card.title}: {describe(record)}")
 
 

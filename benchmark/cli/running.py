@@ -90,6 +90,8 @@ def run_command(
     bench run --methods clip,anomalyclip --datasets mvtec,visa --data /datasets --device cuda
 
     bench run --methods clip --folder ./parts --folder-class "metal nut"
+
+    bench run --all --data /datasets --executor slurm --slurm partition=gpu --slurm gpus_per_node=1
     """
     if every and (methods or datasets):
         fail("--all means every method on every dataset found; leave it out, or --methods and --datasets")

@@ -256,7 +256,6 @@ def carry_out(
     from benchmark.plan import finished, untrained
     from benchmark.records import path_of, read_record
     from benchmark.registry import source_sha256
-    from benchmark.run import run
 
     settings = compute.settings
     for samples in data.targets:
@@ -279,6 +278,8 @@ def carry_out(
     if dry_run:
         return []
     if todo:
+        from benchmark.run import run
+
         with compute.executor(loading) as executor:
             run(todo, settings, executor, say=say)
     records = [done.get(job.cell.id) or read_record(path_of(settings.results, job.cell.id)) for job in jobs]

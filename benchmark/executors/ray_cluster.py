@@ -1,7 +1,9 @@
 """A Ray cluster: nodes may be lost and drivers go and come back, whatever was written by then holds."""
 
 import logging
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import BenchError
@@ -25,6 +27,9 @@ class RayCluster:
         except ImportError:
             raise BenchError("--executor ray needs Ray; say pip install 'zsad-bench[ray]'") from None
         self._clerk, self._ray = clerk, ray
+        # Ray shows what workers say as if the driver said it; standard output holds the result alone.
+        self._aside = redirect_stdout(sys.stderr)
+        self._aside.__enter__()
         try:
             if address:
                 ray.init(address=address, logging_level=logging.WARNING)
@@ -58,6 +63,7 @@ class RayCluster:
             self._ray.cancel(reference, force=True)
         self._tasks.clear()
         self._ray.shutdown()
+        self._aside.__exit__(None, None, None)
 
 
 def _execute(text: str) -> str:

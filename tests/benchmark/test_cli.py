@@ -26,6 +26,16 @@ def test_help_teaches_and_imports_nothing_heavy() -> None:
     assert done.stdout.strip().endswith("[]")
 
 
+def test_a_run_with_nothing_to_do_loads_no_clip(parts: Path, tmp_path: Path, bench: Bench) -> None:
+    arguments = ["run", *FROZEN, *TINY, "--folder", str(parts), "--results", str(tmp_path)]
+    assert bench(*arguments)[0] == 0
+    code = f"import sys; sys.argv = {['bench', *arguments]}\nfrom benchmark.cli import main\ntry: main()\n"
+    code += "except SystemExit: print('open_clip' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "2 cells, 0 to do" in done.stderr
+    assert done.stdout.endswith("False\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
