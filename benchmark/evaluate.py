@@ -41,11 +41,7 @@ class _Share:
 class _Scored:
     """What a method gave for some images."""
 
-    scores: list[float]
-    raw: npt.NDArray[np.float32]
-    """Maps (B, h, w) as predicted."""
-    evaluated: npt.NDArray[np.float32] | None
-    """Maps (B, S, S)."""
+    prediction: Prediction
     texts: dict[str, npt.NDArray[np.float32]]
     seconds: float
 
@@ -201,7 +197,7 @@ def _score(
         features = backbone.encode_images(torch.stack([item.image for item in chunk if item.image is not None]), spec)
         done.seconds["vision"] += time.perf_counter() - start
         names = [protocol.class_name(item.sample) for item in chunk]
-        return [_predict(share, features, names, spec, with_masks=with_masks) for share in going]
+        return [_predict(share, features, names) for share in going]
 
     readable = [item for item in items if item.image is not None]
     for chunk, found in fitting.chunks(readable if going else [], predict):
@@ -212,14 +208,12 @@ def _score(
                 share.outcome.error = scored
                 continue
             try:
-                _add(share, chunk, scored)
+                _add(share, chunk, scored, image_size=spec.image_size, with_masks=with_masks)
             except Exception as error:  # NaN scores, maps of another shape, …
                 share.outcome.error = error
 
 
-def _predict(
-    share: _Share, features: Features, names: list[str], spec: VisionSpec, *, with_masks: bool
-) -> _Scored | Exception:
+def _predict(share: _Share, features: Features, names: list[str]) -> _Scored | Exception:
     """Return what a method gives for some images, or what it raises.
 
     Raises:
@@ -234,30 +228,27 @@ def _predict(
             prediction = method.predict(features, names)
             wanted = len(share.tally.images.keys) < TEXT_IMAGES
             texts = method.text_features(features, names) if wanted else {}
-        scores, maps = at_evaluation_size(
-            prediction, image_size=spec.image_size, smoothing=method.smoothing, with_maps=with_masks
-        )
-        return _Scored(
-            scores,
-            prediction.maps.float().cpu().numpy(),
-            maps,
-            {name: text.cpu().numpy() for name, text in texts.items()},
-            time.perf_counter() - start,
-        )
+        kept = {name: text.cpu().numpy() for name, text in texts.items()}
+        return _Scored(prediction, kept, time.perf_counter() - start)
     except Exception as error:  # a method's own code may raise anything; it must not take the others with it
         if is_out_of_memory(error) and len(names) > 1:
             raise
         return error
 
 
-def _add(share: _Share, items: Sequence[Loaded], scored: _Scored) -> None:
+def _add(share: _Share, items: Sequence[Loaded], scored: _Scored, *, image_size: int, with_masks: bool) -> None:
     start = time.perf_counter()
+    prediction = scored.prediction
+    scores, maps = at_evaluation_size(
+        prediction, image_size=image_size, smoothing=share.method.smoothing, with_maps=with_masks
+    )
+    middle = time.perf_counter()
+    raw = prediction.maps.float().cpu().numpy()
     share.tally.images.add_texts(scored.texts)
     for index, item in enumerate(items):
-        evaluated = None if scored.evaluated is None else scored.evaluated[index]
-        share.tally.add(item, scored.scores[index], scored.raw[index], evaluated)
-    _took(share.outcome, "method", scored.seconds)
-    _took(share.outcome, "metrics", time.perf_counter() - start)
+        share.tally.add(item, scores[index], raw[index], None if maps is None else maps[index])
+    _took(share.outcome, "method", scored.seconds + middle - start)
+    _took(share.outcome, "metrics", time.perf_counter() - middle)
 
 
 def at_evaluation_size(

@@ -87,8 +87,7 @@ def average_precision(curve: Curve) -> float | None:
     if not curve.positives:
         return None
     precision = curve.true_positives / (curve.true_positives + curve.false_positives)
-    # No dot product, whose last digit depends on the number of threads.
-    return float(np.sum(np.diff(curve.true_positives, prepend=0.0) * precision) / curve.positives)
+    return float(np.sum(np.diff(curve.true_positives, prepend=0.0) * precision) / curve.positives)  # not @: threads
 
 
 def f1_max(curve: Curve) -> float | None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 POLL = 0.5
 """Seconds between looks at the jobs; at Slurm itself submitit looks less often."""
+TIME_LIMIT = 24 * 60
+"""Minutes of a job unless told otherwise; a task is at most a part of a dataset, or a training."""
 LINES = 3
 """Of a dead job's log, as many are shown."""
 
@@ -41,12 +43,12 @@ class SlurmJobs:
             import submitit
         except ImportError:
             raise BenchError("--executor slurm needs submitit; say pip install 'zsad-bench[slurm]'") from None
-        self._clerk, self._folder = clerk, folder
+        self._clerk, self._folder = clerk, folder.absolute()
         self.simulated = shutil.which("sbatch") is None
-        self._executor = submitit.AutoExecutor(folder / "%j", cluster="local" if self.simulated else "slurm")
+        self._executor = submitit.AutoExecutor(self._folder / "%j", cluster="local" if self.simulated else "slurm")
         self._room = (at_a_time or 1) if self.simulated else None
         try:
-            self._executor.update_parameters(name="bench", timeout_min=7 * 24 * 60)
+            self._executor.update_parameters(name="bench", timeout_min=TIME_LIMIT)
             self._executor.update_parameters(**{f"slurm_{key}": value for key, value in parameters.items()})
             if at_a_time:
                 self._executor.update_parameters(slurm_array_parallelism=at_a_time)
@@ -95,7 +97,10 @@ class SlurmJobs:
             order.with_suffix(".reply").unlink(missing_ok=True)
             write_whole(order, self._clerk.write(task))
             orders.append(order)
-        jobs = self._executor.map_array(execute_file, [str(order.absolute()) for order in orders])
+        try:
+            jobs = self._executor.map_array(execute_file, [str(order) for order in orders])
+        except Exception as error:  # submitit and sbatch have errors of their own
+            raise BenchError(f"Slurm takes no jobs: {error}; correct --slurm NAME=VALUE") from error
         self._running += [
             (job, task, order.with_suffix(".reply")) for job, task, order in zip(jobs, tasks, orders, strict=True)
         ]

@@ -10,6 +10,7 @@ import pytest
 from benchmark import orders as orders_module
 from benchmark.cache import GB, Cache
 from benchmark.cells import backbone_id
+from benchmark.cli.work import Compute, Where
 from benchmark.contract import Method
 from benchmark.errors import BenchError
 from benchmark.executors import Executor, InThisProcess
@@ -189,6 +190,22 @@ def test_an_order_for_another_version_of_a_method_is_refused(jobs: list[Job], tm
     assert list(failed.values()) == [
         f"RegistryError: method 'clip' is of version {Clip.version} here, not 99; install the same code"
     ]
+
+
+def test_there_is_a_process_for_each_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, jobs: list[Job]) -> None:
+    settings = settings_of(tmp_path)
+    loading = {jobs[0].cell.backbone: LOADING}
+    monkeypatch.setattr("benchmark.backbone.gpu_count", lambda: 2)
+    for device, processes, expected in (
+        ("", None, ["cuda:0", "cuda:1"]),
+        ("", 3, ["cuda:0", "cuda:1", "cuda:0"]),
+        ("cpu", 2, ["", ""]),
+    ):
+        with Compute("", device, "float32", 512, settings, Where(processes=processes)).executor(loading) as executor:
+            assert isinstance(executor, LocalProcesses)
+            assert list(executor._devices) == expected
+    with Compute("", "cpu", "float32", 512, settings, Where()).executor(loading) as executor:
+        assert isinstance(executor, InThisProcess)
 
 
 def test_parameters_that_sbatch_does_not_have_are_refused(jobs: list[Job], tmp_path: Path) -> None:

@@ -1,0 +1,110 @@
+"""What a cell costs besides its computing, and what 10,000 finished cells cost.
+
+Run with `pytest tests/benchmarks/test_overhead.py`. Nothing here asserts a time: figures are printed and kept in the
+`extra_info` of pytest-benchmark.
+"""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark import registry, selection
+from benchmark.cache import GB, Cache
+from benchmark.cells import backbone_id
+from benchmark.executors import InThisProcess
+from benchmark.executors.local import LocalProcesses
+from benchmark.orders import Clerk, Loading, loaded
+from benchmark.plan import Setting, plan
+from benchmark.protocol import Protocol
+from benchmark.records import read_records
+from benchmark.run import run
+from benchmark.settings import Settings
+from benchmark.weights import parse_backbone
+from benchmark.worker import do
+
+CELLS, SEEDS = 200, 195
+SOURCE = parse_backbone("tiny:random")
+LOADING = Loading(SOURCE, "float32", "cpu", "bilinear", 512)
+NOTHING = """
+import torch
+from benchmark.contract import Method, Prediction, VisionSpec
+
+class Nothing(Method):
+    name, title, paper = "nothing", "Nothing", "none"
+    def vision(self):
+        return VisionSpec(28)
+    def predict(self, features, class_names):
+        return Prediction(torch.arange(len(class_names)).float(), torch.zeros(len(class_names), 2, 2))
+"""
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_overhead_per_cell(benchmark, capsys, tmp_path, monkeypatch, processes):
+    """Cells of two small images and a method that does nothing, a task each: their time, less that of their passes."""
+    monkeypatch.setattr(registry, "PLUGINS", {})
+    monkeypatch.setattr("benchmark.orders.PLUGINS", registry.PLUGINS)
+    (tmp_path / "nothing.py").write_text(NOTHING)
+    (method,) = registry.load_plugin(tmp_path / "nothing.py")
+    for index, folder in enumerate(("normal", "abnormal")):
+        (tmp_path / "parts" / folder).mkdir(parents=True)
+        Image.new("RGB", (28, 28), (index * 200,) * 3).save(tmp_path / "parts" / folder / f"{index}.png")
+    data = selection.select_folder(tmp_path / "parts", "part")
+    sets = [replace(data, card=data.card.model_copy(update={"name": f"d{i}", "title": f"d{i}"})) for i in range(CELLS)]
+    settings = Settings(tmp_path / "results", workers=0, cache=Cache(tmp_path / "cache", GB))
+    identity = backbone_id(SOURCE, dtype="float32")
+    executor = InThisProcess(lambda task: do(task, lambda _: loaded(LOADING, settings.cache), settings, say=str))
+    if processes:
+        executor = LocalProcesses(Clerk(settings, {identity: LOADING}), processes)
+
+    def everything(sets):
+        run(
+            plan([(method, method.Options())], sets, Setting(identity, Protocol()), seeds=[0]).jobs,
+            settings,
+            executor,
+            say=str,
+        )
+
+    everything(sets[:1])  # so that the process and its backbone are there
+    benchmark.pedantic(everything, args=(sets,), rounds=1)
+    executor.close()
+    passes = np.mean([record.run.seconds["total"] for record in read_records(settings.results)[0]])
+    overhead = 1000 * (benchmark.stats.stats.total / CELLS - passes)
+    benchmark.extra_info["overhead_ms"] = overhead
+    with capsys.disabled():
+        print(f"\n{'another' if processes else 'this'} process: {overhead:.1f} ms of overhead per cell")
+
+
+@pytest.mark.parametrize("command", ["run", "tables"])
+def test_ten_thousand_finished_cells(benchmark, capsys, tmp_path, command):
+    """Six methods on the 17 datasets of the mini suite under 195 seeds, by records made for it without computing."""
+    data = selection.mini_suite(say=print)
+    found, _ = selection.select_datasets([], data=data)
+    chosen, protocol = selection.select_methods([], [])
+    identity = backbone_id(parse_backbone("mini:v2"), dtype="float32")
+    setting = Setting(identity, protocol, selection.select_auxiliaries(chosen, found, data=data))
+    records, problems = read_records(Path(__file__).parents[2] / "results")
+    assert not problems
+    known = {(r.cell.method, r.cell.dataset.name): r for r in records if not r.changed}
+    (tmp_path / "records").mkdir()
+    jobs = plan(chosen, found, setting, seeds=range(SEEDS)).jobs
+    for job in jobs:
+        content = known[job.cell.method, job.cell.dataset.name].model_dump(mode="json")
+        content |= {"cell": job.cell.model_dump(mode="json"), "id": job.cell.id, "images_sha256": None}
+        (tmp_path / f"records/{job.cell.id}.json").write_text(json.dumps(content))
+    seeds = ["--all", "--seeds", ",".join(map(str, range(SEEDS)))] if command == "run" else []
+    code = f"import sys; sys.argv = {['bench', command, *seeds, '--results', str(tmp_path)]!r}\n"
+    code += "from benchmark.cli import main; main()"
+
+    def finished():
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    done = benchmark.pedantic(finished, rounds=1)
+    assert command == "tables" or f"{len(jobs)} cells, 0 to do" in done.stderr
+    with capsys.disabled():
+        print(f"\nbench {command} with {len(jobs)} finished cells: {benchmark.stats.stats.total:.1f} s")
