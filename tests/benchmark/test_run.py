@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from benchmark.samples import SampleSet
 from benchmark.selection import select_folder
 from benchmark.settings import Settings
 from benchmark.tables import make_tables, render
+from benchmark.tasks import Ended, Lost, Task
 from benchmark.weights import parse_backbone
 from benchmark.worker import do
 from methods.clip import Clip, ClipAC, ClipOptions
@@ -343,6 +345,103 @@ def test_a_broken_reference_fails_its_method_alone(parts: Path, tiny: Backbone, 
     failed, done = run(made.jobs, tiny, settings, say=quiet)
     assert (failed.status, done.status) == ("failed", "done")
     assert "003.png" in str(failed.error)
+
+
+# --- what becomes of tasks whose workers are gone ---
+
+
+@dataclass
+class Losing:
+    """An executor that loses the tasks it is told to, and does the others in this process."""
+
+    inner: InThisProcess
+    loses: Callable[[Task], Lost | None]
+    seen: list[tuple[str, ...]]
+
+    def submit(self, tasks: Sequence[Task]) -> None:
+        self.inner.submit(tasks)
+
+    def wait(self, seconds: float | None = None) -> Ended:
+        task = self.inner._queue[0]
+        self.seen.append(tuple(job.method.name for job in task.jobs))
+        lost = self.loses(task)
+        return (self.inner._queue.popleft(), lost) if lost else self.inner.wait(seconds)
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+def losing(
+    jobs: list[Job], backbone: Backbone, settings: Settings, loses: Callable[[Task], Lost | None]
+) -> tuple[list[Record], list[tuple[str, ...]]]:
+    executor = Losing(here(backbone, settings, quiet), loses, [])
+    runner.run(jobs, settings, executor, say=quiet)
+    return [read_record(path_of(settings.results, job.cell.id)) for job in jobs], executor.seen
+
+
+def holds(task: Task, name: str) -> bool:
+    return name in [job.method.name for job in task.jobs]
+
+
+def test_a_lost_task_is_tried_again_and_divided_before_it_is_given_up(
+    parts: Path, tiny: Backbone, tmp_path: Path
+) -> None:
+    cause = Lost("WorkerDied: struck by lightning")
+    (clip, clip_ac), seen = losing(
+        jobs_of(parts, tiny), tiny, Settings(tmp_path, workers=0), lambda task: cause if holds(task, "clip") else None
+    )
+    assert seen == [("clip", "clip_ac"), ("clip", "clip_ac"), ("clip",), ("clip_ac",)]
+    assert (clip.status, clip.error, clip_ac.status) == ("failed", cause.cause, "done")
+
+
+def test_a_task_that_took_too_long_is_divided_at_once(parts: Path, tiny: Backbone, tmp_path: Path) -> None:
+    cause = Lost("TimeoutError: too long", final=True)
+    (clip, clip_ac), seen = losing(
+        jobs_of(parts, tiny), tiny, Settings(tmp_path, workers=0), lambda task: cause if holds(task, "clip") else None
+    )
+    assert seen == [("clip", "clip_ac"), ("clip",), ("clip_ac",)]
+    assert (clip.error, clip_ac.status) == (cause.cause, "done")
+
+
+def test_a_loss_that_passes_costs_nothing(parts: Path, tiny: Backbone, tmp_path: Path) -> None:
+    losses = iter([Lost("WorkerDied: once"), None])
+    records, seen = losing(jobs_of(parts, tiny), tiny, Settings(tmp_path, workers=0), lambda task: next(losses))
+    assert seen == [("clip", "clip_ac")] * 2
+    assert {record.status for record in records} == {"done"}
+
+
+def test_a_failure_never_overwrites_what_another_process_has_done(parts: Path, tiny: Backbone, tmp_path: Path) -> None:
+    jobs = jobs_of(parts, tiny, {Clip: ClipOptions()})
+    settings = Settings(tmp_path, workers=0)
+
+    def done_elsewhere(task: Task) -> Lost:
+        do(task, lambda _: tiny, settings, say=quiet)
+        return Lost("TimeoutError: no answer", final=True)
+
+    ((record,), _) = losing(jobs, tiny, settings, done_elsewhere)
+    assert record.status == "done"
+
+
+def test_a_cell_that_another_process_holds_is_waited_for(
+    parts: Path, tiny: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "POLL", 0.01)
+    jobs = jobs_of(parts, tiny)
+    settings = Settings(tmp_path, workers=0)
+    said: list[str] = []
+    held = threading.Event()
+
+    def hold() -> None:
+        with settings.lock(jobs[0].cell.id):
+            held.set()
+            time.sleep(0.5)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
+    runner.run(jobs, settings, here(tiny, settings, said.append), say=said.append)
+    holder.join()
+    assert [line.split()[0] for line in said] == ["done", "waiting", "done"]
 
 
 # --- text embeddings on disk ---
