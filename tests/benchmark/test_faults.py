@@ -28,6 +28,7 @@ from benchmark.executors import Executor, InThisProcess
 from benchmark.executors.local import LocalProcesses
 from benchmark.executors.ray_cluster import RayCluster
 from benchmark.executors.slurm import SlurmJobs
+from benchmark.memory import is_out_of_memory
 from benchmark.orders import Clerk, Loading
 from benchmark.plan import Auxiliaries, Job, Setting, plan
 from benchmark.protocol import Protocol
@@ -483,6 +484,14 @@ def test_out_of_memory_halves_the_batch_and_says_so(datasets: list[SampleSet], t
     assert "can't allocate memory" in str(insatiable.error)
     expected, _ = go(jobs_of([Clip], datasets[:1]), settings_of(tmp_path / "undisturbed/results"))
     assert clip.mean == pytest.approx(expected[0].mean, abs=1e-6)
+
+
+def test_the_errors_of_every_allocator_are_known() -> None:
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes."))
+    assert not is_out_of_memory(RuntimeError("out of luck"))
+    assert not is_out_of_memory(ValueError("not enough memory"))
 
 
 def test_out_of_memory_in_the_vision_tower(

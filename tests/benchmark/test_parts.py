@@ -25,6 +25,7 @@ from benchmark.registry import source_sha256
 from benchmark.samples import SampleSet
 from benchmark.selection import select_folder
 from benchmark.settings import Settings
+from benchmark.tally import Outcome, Tally, merged
 from benchmark.weights import parse_backbone
 from benchmark.worker import do
 from methods.clip import Clip, ClipAC, ClipOptions
@@ -90,12 +91,14 @@ def test_parts_add_up_to_what_one_pass_gives(
     parts: Path, tiny: Backbone, tmp_path: Path, encoded: list[int], shard_size: int, batch_size: int
 ) -> None:
     data = several_classes(parts)
+    (parts / "abnormal/009.png").write_bytes(b"")
     jobs = jobs_of(data, tiny)
-    whole, _ = go(jobs, tiny, Settings(tmp_path / "whole", batch_size=batch_size, workers=0))
+    settings = Settings(tmp_path / "whole", batch_size=batch_size, workers=0, on_error="skip")
+    whole, _ = go(jobs, tiny, settings)
     encoded.clear()
-    settings = Settings(tmp_path / "parts", batch_size=batch_size, workers=0, shard_size=shard_size)
-    pieced, said = go(jobs, tiny, settings)
-    assert sum(encoded) == len(data.test)
+    pieced, said = go(jobs, tiny, replace(settings, results=tmp_path / "parts", shard_size=shard_size))
+    assert sum(encoded) == len(data.test) - 1
+    assert sum(len(result.skipped) for result in pieced[0].classes.values()) == 1
     assert sum(line.startswith("done") for line in said) == len(jobs)
     for one, other in zip(whole, pieced, strict=True):
         assert list(one.classes) == list(other.classes)
@@ -117,8 +120,15 @@ def test_parts_add_up_to_what_one_pass_gives(
     assert not list((tmp_path / "parts/.parts").iterdir())
 
 
+@pytest.mark.parametrize(("force", "left"), [(False, 13 - 4), (True, 13)])
 def test_a_run_that_was_cut_off_goes_on_after_its_last_part(
-    parts: Path, tiny: Backbone, tmp_path: Path, encoded: list[int], monkeypatch: pytest.MonkeyPatch
+    parts: Path,
+    tiny: Backbone,
+    tmp_path: Path,
+    encoded: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    force: bool,
+    left: int,
 ) -> None:
     jobs = jobs_of(select_folder(parts, "metal nut"), tiny)
     settings = Settings(tmp_path, batch_size=2, workers=0, shard_size=4)
@@ -136,10 +146,17 @@ def test_a_run_that_was_cut_off_goes_on_after_its_last_part(
     assert not path_of(tmp_path, jobs[0].cell.id).exists()
     assert len(list(parts_folder(tmp_path, jobs[0].cell.id).glob("*.npz"))) == 1
     encoded.clear()
-    again, _ = go(jobs, tiny, settings)
-    assert sum(encoded) == 13 - 4
+    again, _ = go(jobs, tiny, replace(settings, force=force))
+    assert sum(encoded) == left
     whole, _ = go(jobs, tiny, Settings(tmp_path / "whole", batch_size=2, workers=0))
     assert [record.mean for record in again] == [pytest.approx(record.mean, abs=1e-12) for record in whole]
+
+
+def test_classes_come_in_the_order_of_the_dataset_whichever_part_they_are_of() -> None:
+    parts = [Outcome(unfinished={"b": Tally()}), Outcome(unfinished={"b": Tally()}), Outcome(unfinished={"a": Tally()})]
+    parts[0].finish("c", Tally(), with_masks=False)
+    assert list(merged(parts, ["c", "b", "a"], with_masks=False).classes) == ["c", "b", "a"]
+    assert list(merged(parts, ["a", "b", "c"], with_masks=False).classes) == ["a", "b", "c"]
 
 
 def test_a_damaged_part_is_scored_again(parts: Path, tiny: Backbone, tmp_path: Path) -> None:
