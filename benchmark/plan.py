@@ -134,10 +134,11 @@ def plan(methods: Chosen, datasets: Sequence[SampleSet], setting: Setting, *, se
     made = Plan()
     refused: dict[str, list[str]] = defaultdict(list)
     lacking: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    planned: dict[tuple[int, str], list[Training | None]] = {}  # the same for all targets of an auxiliary dataset
     for samples in datasets:
         name, target = setting.auxiliaries.name_for(samples), samples.card.title
         overlap = setting.auxiliaries.overlap(samples) if any(issubclass(m, Learner) for m, _ in methods) else None
-        for method, options in methods:
+        for index, (method, options) in enumerate(methods):
             title, shots = title_of(method, options), method.shots(options)
             if shots and (short := _too_few(samples, shots)):
                 refused[f"{target}: {shots} normal training images are needed, and {short} has fewer"].append(title)
@@ -146,7 +147,10 @@ def plan(methods: Chosen, datasets: Sequence[SampleSet], setting: Setting, *, se
                     made.jobs.append(_job(method, options, samples, None, setting, seed=seed))
             elif overlap:
                 refused[f"{target}: {overlap}"].append(method.title)
-            elif trainings := [plan_training(method, options, name, setting, seed=seed) for seed in seeds]:
+            else:
+                if (index, name) not in planned:
+                    planned[index, name] = [plan_training(method, options, name, setting, seed=seed) for seed in seeds]
+                trainings = planned[index, name]
                 # Where a checkpoint is given, it stands for all seeds.
                 for training in {each.id.id: each for each in trainings if each}.values():
                     made.jobs.append(_job(method, options, samples, training, setting, seed=training.id.seed))

@@ -36,6 +36,7 @@ from benchmark.cli.options import (
     Workers,
     fail,
     say,
+    uncollected,
 )
 from benchmark.cli.work import by_backbone, carry_out, find_data, finish, make_compute, plan_cells
 from benchmark.defaults import BATCH_SIZE, CACHE_LIMIT, SHARD_SIZE, WINDOW_CHUNK, WORKERS
@@ -124,7 +125,8 @@ def run_command(
     made = plan_cells(chosen, where, compute, protocol, seeds=seed_list, auxiliary=auxiliary, checkpoints=checkpoint)
     records = carry_out(made, where, compute, protocol, dry_run=dry_run)
     if records:
-        print(summary(make_tables(records)))
+        with uncollected():
+            print(summary(make_tables(records)))
     finish(records, where.problems)
 
 

@@ -1,27 +1,14 @@
 """Commands that show what is there: methods, and the tables of results."""
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from benchmark.cli.options import OneBackbone, Plugin, Results, fail, say
+from benchmark.cli.options import OneBackbone, Plugin, Results, fail, say, uncollected
 
 
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Leave out the search for cyclic garbage: there is next to none, and over 10,000 records it takes a third."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
-@_uncollected()
+@uncollected()
 def tables_command(
     *,
     results: Results = Path("results"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from benchmark.cli.options import fail, say
+from benchmark.cli.options import fail, say, uncollected
 from benchmark.defaults import SHARD_SIZE, WINDOW_CHUNK
 from benchmark.weights import DEFAULT_BACKBONE, MINI_BACKBONE
 
@@ -238,7 +238,8 @@ def plan_cells(
             data.problems.append(str(error))
             say(f"FAILED {', '.join(method.title for method, _ in methods)}: {error}")
             continue
-        made[source] = plan(methods, data.targets, setting, seeds=seeds)
+        with uncollected():
+            made[source] = plan(methods, data.targets, setting, seeds=seeds)
         for line in made[source].refused:
             say(f"left out: {line}")
         for line in made[source].problems:
@@ -261,7 +262,8 @@ def carry_out(
     for samples in data.targets:
         say(f"{samples.card.title}: {len(samples.test)} test images in {samples.directory}; {samples.reason}")
     jobs = [job for each in made.values() for job in each.jobs]
-    done = {} if settings.force else finished(jobs, settings.results)
+    with uncollected():
+        done = {} if settings.force else finished(jobs, settings.results)
     todo = [job for job in jobs if job.cell.id not in done]
     loading = {}
     for source, each in made.items():
@@ -283,10 +285,11 @@ def carry_out(
         with compute.executor(loading) as executor:
             run(todo, settings, executor, say=say)
     records = [done.get(job.cell.id) or read_record(path_of(settings.results, job.cell.id)) for job in jobs]
+    sources = {method: source_sha256(method) for method in {job.method for job in jobs}}
     edited = {
         job.method.name
         for job, record in zip(jobs, records, strict=True)
-        if record.run.source_sha256 not in (None, source_sha256(job.method))
+        if record.run.source_sha256 not in (None, sources[job.method])
     }
     if edited:
         say(

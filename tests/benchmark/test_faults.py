@@ -353,6 +353,7 @@ def test_a_full_disk(small_disk: Path, datasets: list[SampleSet], tmp_path: Path
         go(jobs, settings)
     assert path_of(settings.results, jobs[0].cell.id).read_bytes() == before
     assert not path_of(settings.results, jobs[1].cell.id).exists()
+    assert not list(small_disk.rglob("*.tmp"))
     (small_disk / "filler").unlink()
     records, _ = go(jobs, settings)
     assert tables(records) == undisturbed(jobs, tmp_path)
@@ -370,7 +371,7 @@ def test_a_quota_that_is_used_up(parts: Path, tmp_path: Path, bench: Bench) -> N
     assert full.returncode != 0
     assert "File too large" in full.stderr
     assert "Traceback" not in full.stderr
-    assert not list((tmp_path / "results/records").glob("*.json"))
+    assert not [path for path in (tmp_path / "results").rglob("*") if path.suffix in (".json", ".tmp")]
     assert "done   CLIP" in bench(*command)[2]
 
 
