@@ -9,7 +9,7 @@ from typing import Any
 from tabulate import tabulate
 
 from benchmark.contract import Ablation, Method
-from benchmark.csvcells import csv_text, quoted
+from benchmark.csvcells import csv_text
 from benchmark.errors import BenchError
 from benchmark.records import Record
 from benchmark.registry import all_methods, choose
@@ -213,7 +213,6 @@ def _pair(values: Values, form: str, how: Style) -> str:
 
 def _to_csv(grids: Sequence[Grid]) -> str:
     """Return percentages with two decimals, a row per variant, dataset and metric; empty where undefined."""
-    # Names of rows are code, not data: `+T2` is one.
     lines = ["variant,dataset,metric,value,change\n"]
     for grid in grids:
         for row, cells in grid.values.items():
@@ -222,5 +221,5 @@ def _to_csv(grids: Sequence[Grid]) -> str:
                 for position, metric in enumerate(grid.metrics):
                     numbers = (cell[position], changes[index][position] if changes else None)
                     value, change = ["" if number is None else f"{number:.2f}" for number in numbers]
-                    lines.append(f"{quoted(row)},{csv_text(name)},{metric},{value},{change}\n")
+                    lines.append(f"{csv_text(row)},{csv_text(name)},{metric},{value},{change}\n")
     return "".join(lines)

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from benchmark.ablations import (
+    AblationTable,
+    Grid,
     Variants,
     ablation_files,
     ablation_summary,
@@ -188,3 +190,9 @@ def test_declared_grids_have_known_options_and_a_default_row(method: Any) -> Non
     for name, rows in variants.rows.items():
         assert base in rows.values(), f"{method.name} {name} has no default row"
         assert len(set(rows.values())) == len(rows), f"{method.name} {name} says a row twice"
+
+
+def test_no_row_of_the_csv_is_a_formula() -> None:
+    grid = Grid("t", ("image_auroc",), "(AUROC)", ("=2+2",), {"+T1": ((50.0,),)}, {"+T1": ((-1.0,),)})
+    text = ablation_files([AblationTable("toy", (grid,), ())])["toy.csv"]
+    assert text.splitlines()[1] == "'+T1,'=2+2,image_auroc,50.00,-1.00"
