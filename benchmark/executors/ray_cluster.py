@@ -25,7 +25,7 @@ class RayCluster:
         try:
             import ray
         except ImportError:
-            raise BenchError("--executor ray needs Ray; say pip install 'zsad-bench[ray]'") from None
+            raise BenchError("--executor ray needs Ray, the extra `ray` of this package; say pip install ray") from None
         self._clerk, self._ray = clerk, ray
         # Ray shows what workers say as if the driver said it; standard output holds the result alone.
         self._aside = redirect_stdout(sys.stderr)

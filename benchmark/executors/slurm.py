@@ -42,7 +42,7 @@ class SlurmJobs:
         try:
             import submitit
         except ImportError:
-            raise BenchError("--executor slurm needs submitit; say pip install 'zsad-bench[slurm]'") from None
+            raise BenchError("--executor slurm needs submitit, its extra `slurm`; say pip install submitit") from None
         self._clerk, self._folder = clerk, folder.absolute()
         self.simulated = shutil.which("sbatch") is None
         self._executor = submitit.AutoExecutor(self._folder / "%j", cluster="local" if self.simulated else "slurm")
