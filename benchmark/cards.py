@@ -18,6 +18,7 @@ from benchmark.errors import BenchError
 from benchmark.limits import CARD_LIMIT, read_limited
 
 Label = Literal["normal", "anomalous", "mask_exists", "mask_nonzero", "table"]
+Domain = Literal["industrial", "medical", "custom"]
 Level = Literal["image", "pixel"]
 Split = Literal["train", "test"]
 
@@ -185,7 +186,7 @@ class Card(_Model):
     title: str
     version: int = Field(ge=1)
     """Raised whenever a change of the card can change a number."""
-    domain: Literal["industrial", "medical", "custom"]
+    domain: Domain
     levels: tuple[Level, ...] = Field(min_length=1)
     """`image`: both labels occur; `pixel`: there are masks."""
     licence: str

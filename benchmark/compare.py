@@ -230,8 +230,10 @@ def render_comparison(rows: Sequence[Comparison], style: str, *, tolerance: floa
     if why:
         parts.append("Why results may differ, or are not compared:")
         parts.append(_listed([f"{letter}: {reason}" for reason, letter in why.items()], how))
-    parts += [_listed(lines, how) for lines in (_not_run(rows),) if lines]
-    parts += [_sources(sources, how)] if sources else []
+    if not_run := _not_run(rows):
+        parts.append(_listed(not_run, how))
+    if sources:
+        parts.append(_sources(sources, how))
     return "\n\n".join(["# Results beside published numbers" if style == "md" else "", *parts]).strip() + "\n"
 
 

@@ -18,13 +18,9 @@ def plain_cell(text: str) -> str:
 
 @lru_cache(maxsize=4096)  # tables repeat their names
 def csv_text(text: str) -> str:
-    """Return the field of a CSV line that holds the text as a plain cell."""
-    return quoted(plain_cell(text))
-
-
-def quoted(text: str) -> str:
-    """Return the text as a field of a CSV line, in quotes where it needs them.
+    """Return the field of a CSV line that holds the text as a plain cell, in quotes where it needs them.
 
     As `csv.writer` does, but for a carriage return, which that leaves bare where lines end otherwise (Python 3.11).
     """
-    return '"' + text.replace('"', '""') + '"' if _SPECIAL.search(text) else text
+    cell = plain_cell(text)
+    return '"' + cell.replace('"', '""') + '"' if _SPECIAL.search(cell) else cell

@@ -27,7 +27,7 @@ def encode_auxiliary(
     Returns:
         By id, the trainings for which that failed, with the reason. For the others the features are in the cache.
     """
-    data = samples_of(trainings[0])
+    data = trainings[0].images
     failed: dict[str, Exception] = {}
     built: list[tuple[Training, Learner]] = []
     for training in trainings:
@@ -54,7 +54,7 @@ def train_method(training: Training, backbone: Backbone, settings: Settings, *, 
     Raises:
         Exception: the training failed, or whatever the method's own code raises.
     """
-    data = samples_of(training)
+    data = training.images
     method = _fresh(training, backbone)
     features = _encode(data, method.vision(), training, backbone, settings, say=say)
     path = checkpoint_path(settings.results, training.id)
@@ -77,12 +77,6 @@ def train_method(training: Training, backbone: Backbone, settings: Settings, *, 
     )
     loss = f"loss {curve[0]['total']:.3f} → {curve[-1]['total']:.3f}" if curve else "no epoch"
     say(f"trained {training.title}: {len(features)} images, {loss}, {seconds:.1f} s")
-
-
-def samples_of(training: Training) -> SampleSet:
-    """Return the auxiliary images of a training that is to be run."""
-    assert training.samples is not None  # only where a checkpoint was given, which is never missing
-    return training.samples
 
 
 def _fresh(training: Training, backbone: Backbone) -> Learner:

@@ -83,8 +83,7 @@ class Clerk:
         """Return a task as text; what was noted of an earlier attempt is forgotten."""
         self.trace(task).unlink(missing_ok=True)
         trainings = [job.training for job in task.jobs] or list(task.trainings)
-        samples = task.jobs[0].samples if task.jobs else task.trainings[0].samples
-        assert samples is not None  # a training to be run has its images
+        samples = task.jobs[0].samples if task.jobs else task.trainings[0].images
         order = _Order(
             key=task.key,
             kind=task.kind,

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from benchmark.errors import BenchError
 from benchmark.files import write_whole
 from benchmark.limits import IMAGES_LIMIT, read_limited
-from benchmark.metrics import ImageMetrics, PixelMetrics
+from benchmark.metrics import PixelMetrics
 from benchmark.per_image import check_archive, from_bytes, to_bytes
 from benchmark.records import ClassResult, RecordError, Skipped
 from benchmark.samples import SampleSet
@@ -132,7 +132,6 @@ def _tally(arrays: Mapping[str, Array], prefix: str, known: dict[str, Any]) -> T
     found = {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
     tally = Tally(skipped=[Skipped.model_validate(each) for each in known["skipped"]])
     tally.pixel = PixelMetrics.from_state(_below(found, "pixel/"))
-    tally.image = ImageMetrics()
     images = tally.images
     images.keys, images.scores, images.labels = known["keys"], found["scores"].tolist(), found["labels"].tolist()
     for score, label in zip(images.scores, images.labels, strict=True):

@@ -39,6 +39,12 @@ class Training:
     """JSON of a checkpoint that was given."""
 
     @property
+    def images(self) -> SampleSet:
+        """The auxiliary dataset of a training that is to be run."""
+        assert self.samples is not None  # only where a checkpoint was given, which is never missing
+        return self.samples
+
+    @property
     def title(self) -> str:
         """What is trained on what, in words."""
         return f"{title_of(self.method, self.options)} on {self.id.auxiliary.name}"

@@ -14,12 +14,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError, ValidationInfo, field_validator
 
+from benchmark.cards import Domain
 from benchmark.cells import Cell
 from benchmark.errors import BenchError
 from benchmark.files import write_whole
 from benchmark.limits import JSON_LIMIT, read_limited
 
-Domain = Literal["industrial", "medical", "custom"]
 PACKAGES = ("zsad-bench", "torch", "torchvision", "open_clip_torch", "numpy", "scipy", "pillow")
 
 
@@ -169,13 +169,12 @@ def read_record(path: Path) -> Record:
         RecordError: the file cannot be read or is no record of this version.
     """
     try:
-        record = Record.model_validate_json(read_limited(path, JSON_LIMIT), context={"id": path.stem})
+        return Record.model_validate_json(read_limited(path, JSON_LIMIT), context={"id": path.stem})
     except (OSError, ValidationError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise RecordError(
             f"{path}: not a readable record ({reason}); delete it and run again to redo the cell"
         ) from None
-    return record
 
 
 def read_records(directory: Path) -> tuple[list[Record], list[str]]:
@@ -200,7 +199,7 @@ def done_record(directory: Path, cell_id: str) -> Record | None:
 
 def is_done(directory: Path, cell_id: str) -> bool:
     """Say whether a cell has a readable record of success."""
-    return path_of(directory, cell_id).exists() and done_record(directory, cell_id) is not None
+    return done_record(directory, cell_id) is not None
 
 
 def environment() -> dict[str, Any]:

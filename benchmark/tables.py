@@ -4,9 +4,11 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from tabulate import tabulate
 
+from benchmark.cards import Domain
 from benchmark.csvcells import csv_text
 from benchmark.errors import BenchError
 from benchmark.records import Record
@@ -15,7 +17,7 @@ LEVELS = {
     "image": ("Image level", ("image_auroc", "image_ap"), "(AUROC, AP)"),
     "pixel": ("Pixel level", ("pixel_auroc", "pixel_aupro"), "(AUROC, AUPRO)"),
 }
-DOMAINS = ("industrial", "medical", "custom")
+DOMAINS = get_args(Domain)
 MEAN = "Mean"
 SYNTHETIC = "SYNTHETIC"
 

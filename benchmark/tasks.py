@@ -9,7 +9,7 @@ parts, by several workers if there are so many; what they find adds up.
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -38,7 +38,7 @@ class Task:
     """On one dataset, to be encoded for or trained."""
     spans: tuple[slice, ...] = ()
     """The part of the test images to be scored, or all parts to be merged; none: the whole dataset in one go."""
-    after: frozenset[str] = field(default=frozenset())
+    after: frozenset[str] = frozenset()
     """Keys of the tasks that must have ended before."""
 
     @property

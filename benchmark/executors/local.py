@@ -91,10 +91,10 @@ class LocalProcesses:
             idle = next((worker for worker in self._workers if worker.task is None), None) or self._start()
             if idle is None:
                 return
-            task = self._queue.popleft()
-            idle.task = task
+            idle.task = self._queue.popleft()
+            order = self._clerk.write(idle.task).encode()
             with suppress(OSError):  # it has died while it was idle; that shows when it is waited for
-                idle.connection.send_bytes(self._clerk.write(task).encode())
+                idle.connection.send_bytes(order)
 
     def _start(self) -> _Worker | None:
         if not self._devices:

@@ -27,9 +27,6 @@ class RayCluster:
         except ImportError:
             raise BenchError("--executor ray needs Ray, the extra `ray` of this package; say pip install ray") from None
         self._clerk, self._ray = clerk, ray
-        # Ray shows what workers say as if the driver said it; standard output holds the result alone.
-        self._aside = redirect_stdout(sys.stderr)
-        self._aside.__enter__()
         try:
             if address:
                 ray.init(address=address, logging_level=logging.WARNING)
@@ -39,6 +36,9 @@ class RayCluster:
             raise BenchError(
                 f"--ray-address {address}: no cluster there ({error}); `ray start --head` makes one"
             ) from None
+        # Ray shows what workers say as if the driver said it; standard output holds the result alone.
+        self._aside = redirect_stdout(sys.stderr)
+        self._aside.__enter__()
         gpus = int(ray.cluster_resources().get("GPU", 0) > 0)  # type: ignore[no-untyped-call]
         # Lost tasks are counted and divided by the driver of the run. A worker keeps its backbone from task to task.
         self._remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0, max_calls=0)(_execute)
