@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 if TYPE_CHECKING:
     import torch
 
-    from benchmark.backbone import Backbone
+    from benchmark.clip.backbone import Backbone
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
-    from benchmark.samples import Sample
+    from benchmark.data.samples import Sample
 
 AUXILIARY, AUXILIARY_OF_ITSELF = "mvtec", "visa"
 

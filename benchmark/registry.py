@@ -22,9 +22,9 @@ from typing import Any, TypeGuard
 from pydantic import TypeAdapter, ValidationError
 
 import methods
+from benchmark.common.files import file_sha256
 from benchmark.contract import Method
 from benchmark.errors import BenchError
-from benchmark.files import file_sha256
 
 ENTRY_POINTS = "zsad_bench.methods"
 

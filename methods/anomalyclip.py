@@ -22,7 +22,7 @@ from methods.losses import image_cross_entropy, map_losses
 from methods.prompts import encode_pairs
 
 if TYPE_CHECKING:
-    from benchmark.backbone import Backbone
+    from benchmark.clip.backbone import Backbone
 
 
 _PLAIN = {"attention": "original", "deep_depth": 1}

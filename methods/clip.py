@@ -13,7 +13,7 @@ from methods.base import predict_by_text
 from methods.prompts import imagenet_templates, normal_abnormal
 
 if TYPE_CHECKING:
-    from benchmark.backbone import Backbone
+    from benchmark.clip.backbone import Backbone
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from methods.losses import image_cross_entropy
 from methods.prompts import encode_pairs
 
 if TYPE_CHECKING:
-    from benchmark.backbone import Backbone
+    from benchmark.clip.backbone import Backbone
 
 
 @dataclass(frozen=True, slots=True)

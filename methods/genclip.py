@@ -40,7 +40,7 @@ from methods.losses import map_losses
 from methods.prompts import encode_pairs
 
 if TYPE_CHECKING:
-    from benchmark.backbone import Backbone
+    from benchmark.clip.backbone import Backbone
 
 OBJECT = "object"
 

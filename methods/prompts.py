@@ -8,8 +8,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from benchmark.backbone import Backbone
-    from benchmark.text import Prompt
+    from benchmark.clip.backbone import Backbone
+    from benchmark.clip.text import Prompt
 
 
 def imagenet_templates() -> tuple[Callable[[str], str], ...]:

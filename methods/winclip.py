@@ -13,7 +13,7 @@ from methods.base import anomaly_probability, to_grid
 from methods.prompts import normal_abnormal
 
 if TYPE_CHECKING:
-    from benchmark.backbone import Backbone
+    from benchmark.clip.backbone import Backbone
 
 SCALES = (2, 3)
 

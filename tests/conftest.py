@@ -11,13 +11,14 @@ import open_clip
 import pytest
 from PIL import Image
 from safetensors.torch import load_file
+from support.study import real_study, study  # noqa: F401  (fixtures)
 from torch import Tensor
 
 from benchmark import cli, registry
-from benchmark.backbone import Backbone, load_backbone
+from benchmark.clip.backbone import Backbone, load_backbone
+from benchmark.clip.weights import parse_backbone
+from benchmark.data.samples import MINI_MARKER
 from benchmark.mini import suite
-from benchmark.samples import MINI_MARKER
-from benchmark.weights import parse_backbone
 
 GOLDEN = Path(__file__).parent / "golden"
 

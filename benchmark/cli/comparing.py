@@ -25,20 +25,20 @@ def compare_command(
     Every published number stands with its source. Synthetic results are never compared. Without results the published
     numbers are printed alone.
     """
-    from benchmark.cards import load_cards
-    from benchmark.compare import (
+    from benchmark.cli.selection import split
+    from benchmark.common.files import write_whole
+    from benchmark.data.cards import load_cards
+    from benchmark.records.records import read_records
+    from benchmark.registry import choose
+    from benchmark.tables.comparison import (
         compare,
         comparison_csv,
         published_csv,
         render_comparison,
         render_published,
     )
-    from benchmark.files import write_whole
-    from benchmark.outputs import select_records
-    from benchmark.published import load_published
-    from benchmark.records import read_records
-    from benchmark.registry import choose
-    from benchmark.selection import split
+    from benchmark.tables.outputs import select_records
+    from benchmark.tables.published import load_published
 
     if output is not None and output.suffix not in (".md", ".csv"):
         fail(f"--output {output}: say a file that ends in .md or .csv")

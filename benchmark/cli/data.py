@@ -9,7 +9,7 @@ import typer
 from benchmark.cli.options import DataPaths, DataRoot, FolderPath, fail, say
 
 if TYPE_CHECKING:
-    from benchmark.samples import SampleSet
+    from benchmark.data.samples import SampleSet
 
 app = typer.Typer(no_args_is_help=True, help="See which datasets there are, and check those you have.")
 
@@ -17,8 +17,8 @@ app = typer.Typer(no_args_is_help=True, help="See which datasets there are, and 
 @app.command("list")
 def list_command(*, data: DataRoot = None, data_path: DataPaths = None) -> None:
     """List the datasets: classes, domain, levels, licence, and where each was found or is looked for."""
-    from benchmark import selection
-    from benchmark.samples import find_directories
+    from benchmark.cli import selection
+    from benchmark.data.samples import find_directories
 
     cards = selection.select_cards([])
     given = selection.parse_paths(data_path or [], [card.name for card in cards])
@@ -48,9 +48,9 @@ def check_command(
     Per class and defect: normal and anomalous images and masks found, differences from the card's counts, unreadable
     images, unpaired or wrong-sized masks, identical images under several names. Exit code 1 if a dataset is broken.
     """
-    from benchmark import selection
-    from benchmark.check import check_dataset, render
-    from benchmark.progress import image_progress
+    from benchmark.cli import selection
+    from benchmark.common.progress import image_progress
+    from benchmark.data.check import check_dataset, render
 
     folders = [] if folder is None else [selection.select_folder(folder, "object")]
     found: list[SampleSet] = []
@@ -77,7 +77,7 @@ def mini_command(directory: Annotated[Path, typer.Argument(help="A new or empty 
 
     The same pictures on every machine. `bench run --all --data DIRECTORY` runs on it, as `bench run --all` does.
     """
-    from benchmark.selection import write_mini_suite
+    from benchmark.cli.selection import write_mini_suite
 
     write_mini_suite(directory)
     say(f"written to {directory}")

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from benchmark.cli.options import BatchSize, Device, Dtype, Plugin, Results, Set, fail, say
-from benchmark.defaults import BATCH_SIZE
-from benchmark.weights import DEFAULT_BACKBONE, MINI_BACKBONE
+from benchmark.clip.weights import DEFAULT_BACKBONE, MINI_BACKBONE
+from benchmark.common.defaults import BATCH_SIZE
 
 
 def predict_command(
@@ -62,18 +62,19 @@ def predict_command(
     """
     if not class_name.strip():
         fail('--class: say what the images show, as in --class "metal nut"')
-    from benchmark.inputs import find_images, prepare_output
+    from benchmark.predict.own_images import find_images, prepare_output
 
     found, problems = find_images(images, output=output)
 
-    from benchmark import predict, selection
-    from benchmark.cells import backbone_id
+    from benchmark.cli import selection
+    from benchmark.clip.weights import parse_backbone
+    from benchmark.common.progress import image_progress
+    from benchmark.common.settings import feature_cache
     from benchmark.contract import Learner
-    from benchmark.progress import image_progress
-    from benchmark.records import environment
+    from benchmark.predict import scoring as predict
+    from benchmark.records.cells import backbone_id
+    from benchmark.records.records import environment
     from benchmark.registry import title_of
-    from benchmark.settings import feature_cache
-    from benchmark.weights import parse_backbone
 
     [(kind, options)], protocol = selection.select_methods([method], settings or [])
     if kind.shots(options):
@@ -87,8 +88,8 @@ def predict_command(
         fail(f"{kind.title} learns nothing; leave out --checkpoint")
     prepare_output(output, found)
 
-    from benchmark.backbone import load_backbone, pick_device
-    from benchmark.fitting import build_method
+    from benchmark.clip.backbone import load_backbone, pick_device
+    from benchmark.training.jobs import build_method
 
     loaded = load_backbone(
         source, dtype=dtype, device=pick_device(device), pos_interp=protocol.pos_interp, cache=feature_cache()

@@ -8,8 +8,8 @@ import typer
 from benchmark.cli.options import DataPaths, DataRoot, OneBackbone, Results, fail, say
 
 if TYPE_CHECKING:
-    from benchmark.records import Record
-    from benchmark.samples import SampleSet
+    from benchmark.data.samples import SampleSet
+    from benchmark.records.records import Record
 
 
 def report_command(
@@ -32,9 +32,9 @@ def report_command(
 
     bench report --results results --data /datasets --output /var/www/zsad
     """
-    from benchmark.outputs import choose_records, draws_keeper, per_image_reader
-    from benchmark.records import read_records
+    from benchmark.records.records import read_records
     from benchmark.report import write_site
+    from benchmark.tables.outputs import choose_records, draws_keeper, per_image_reader
 
     records, problems = read_records(results)
     messages = [f"left out: {problem}" for problem in problems]
@@ -63,7 +63,7 @@ def report_command(
 
 def find_images(records: "list[Record]", data: Path | None, paths: list[str] | None) -> "list[SampleSet]":
     """Find the datasets that records were made from; without any place given, generated ones in the mini suite."""
-    from benchmark import selection
+    from benchmark.cli import selection
 
     if data is None and not paths:
         if not any("data" in record.synthetic for record in records):

@@ -39,8 +39,8 @@ from benchmark.cli.options import (
     uncollected,
 )
 from benchmark.cli.work import by_backbone, carry_out, find_data, finish, make_compute, plan_cells
-from benchmark.defaults import BATCH_SIZE, CACHE_LIMIT, SHARD_SIZE, WINDOW_CHUNK, WORKERS
-from benchmark.weights import DEFAULT_BACKBONE
+from benchmark.clip.weights import DEFAULT_BACKBONE
+from benchmark.common.defaults import BATCH_SIZE, CACHE_LIMIT, SHARD_SIZE, WINDOW_CHUNK, WORKERS
 
 
 def run_command(
@@ -98,8 +98,8 @@ def run_command(
         fail("--all means every method on every dataset found; leave it out, or --methods and --datasets")
     if not (every or methods or datasets or folder):
         fail("say what to run: --all, or --methods and --datasets (see `bench methods` and `bench data list`)")
-    from benchmark import selection
-    from benchmark.tables import make_tables, summary
+    from benchmark.cli import selection
+    from benchmark.tables.tables import make_tables, summary
 
     chosen, protocol = selection.select_methods(selection.split(methods), settings or [])
     seed_list = selection.select_seeds(seeds)
@@ -162,12 +162,12 @@ def train_command(
 
     bench train --methods anomalyclip --auxiliary visa --data /datasets --device cuda
     """
-    from benchmark import selection
-    from benchmark.cells import backbone_id
+    from benchmark.cli import selection
     from benchmark.contract import Learner
-    from benchmark.plan import Auxiliaries, Setting, Training, plan_training
     from benchmark.protocol import AUXILIARY
-    from benchmark.run import run
+    from benchmark.records.cells import backbone_id
+    from benchmark.running.driver import run
+    from benchmark.running.planning import Auxiliaries, Setting, Training, plan_training
 
     selected, protocol = selection.select_methods(selection.split(methods), settings or [])
     learners = [(method, options) for method, options in selected if issubclass(method, Learner)]
@@ -253,9 +253,15 @@ def ablate_command(
 
     bench ablate genclip --only modules,branches --datasets btad,mpdd
     """
-    from benchmark import selection
-    from benchmark.ablations import ablation_files, ablation_summary, make_ablations, select_ablations, variants_of
-    from benchmark.outputs import write_files
+    from benchmark.cli import selection
+    from benchmark.tables.ablations import (
+        ablation_files,
+        ablation_summary,
+        make_ablations,
+        select_ablations,
+        variants_of,
+    )
+    from benchmark.tables.outputs import write_files
 
     [(method, base)], protocol = selection.select_methods([name], settings or [])
     ablations = select_ablations(method, selection.split(only))
@@ -313,10 +319,10 @@ def import_command(
 
     bench run --methods anomalyclip --datasets visa --data /datasets --checkpoint results/checkpoints/….json
     """
-    from benchmark import selection
-    from benchmark.cells import backbone_id
-    from benchmark.imports import import_checkpoint
-    from benchmark.weights import parse_backbone
+    from benchmark.cli import selection
+    from benchmark.clip.weights import parse_backbone
+    from benchmark.records.cells import backbone_id
+    from benchmark.training.published import import_checkpoint
 
     [(chosen, _)], protocol = selection.select_methods([method], [])
     [card] = selection.select_cards([auxiliary])

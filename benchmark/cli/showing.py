@@ -26,7 +26,9 @@ def tables_command(
     every number. The same records give the same bytes, on every machine; --check holds the files against the records.
     Synthetic results are left out where there are real ones.
     """
-    from benchmark.outputs import (
+    from benchmark.cli.selection import split
+    from benchmark.records.records import read_records
+    from benchmark.tables.outputs import (
         choose_records,
         differences,
         draws_keeper,
@@ -34,9 +36,7 @@ def tables_command(
         per_image_reader,
         write_files,
     )
-    from benchmark.records import read_records
-    from benchmark.selection import split
-    from benchmark.tables import summary
+    from benchmark.tables.tables import summary
 
     records, problems = read_records(results)
     for problem in problems:

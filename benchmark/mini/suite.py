@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from benchmark.data.samples import MINI_MARKER
 from benchmark.errors import BenchError
 from benchmark.mini.defects import damage
 from benchmark.mini.draw import Bools, Picture
 from benchmark.mini.families import FAMILIES
 from benchmark.mini.plan import SUITE_SEED, Shot, digest, shots
 from benchmark.mini.tables import texts
-from benchmark.samples import MINI_MARKER
 
 __all__ = ["SUITE_SEED", "SUITE_VERSION", "SuiteError", "image_count", "is_suite", "make_suite", "render"]
 

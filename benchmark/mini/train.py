@@ -23,14 +23,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from benchmark.backbone import PRESETS
+from benchmark.clip.backbone import PRESETS
+from benchmark.clip.text import run_text
+from benchmark.clip.vision import embed, first_tokens, run_blocks
+from benchmark.clip.weights import MINI, MINI_FILE
 from benchmark.contract import Dpam, Layer
 from benchmark.mini.captions import OBJECT, caption, family_names, nonsense, pair
 from benchmark.mini.families import FAMILIES, SUITE_ONLY
 from benchmark.mini.specimens import Specimens, draw
-from benchmark.text import run_text
-from benchmark.vision import embed, first_tokens, run_blocks
-from benchmark.weights import MINI, MINI_FILE
 
 TEMPERATURE = 0.07
 STEPS, BATCH, EACH = 2000, 64, 100

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from benchmark.images import ImageError, read_image, read_mask
-from benchmark.per_image import ClassImages
+from benchmark.data.images import ImageError, read_image, read_mask
+from benchmark.data.samples import Sample, SampleSet
+from benchmark.metrics.per_image import ClassImages
 from benchmark.protocol import Protocol
-from benchmark.samples import Sample, SampleSet
 
 WORST, BEST = 3, 1
 """Of each label and method, so many images that it ranks worst and best are shown."""

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from benchmark.ranks import Ranking, rankings
-from benchmark.records import Record
+from benchmark.records.records import Record
 from benchmark.report.gather import Dataset, Estimates, Material
-from benchmark.tables import mean_values
-from benchmark.uncertainty import Estimate
+from benchmark.tables.ranks import Ranking, rankings
+from benchmark.tables.tables import mean_values
+from benchmark.tables.uncertainty import Estimate
 
 UNDEFINED = "–"
 METRICS = {

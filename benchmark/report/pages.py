@@ -5,21 +5,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from benchmark.cards import load_cards
-from benchmark.compare import NAMES, Comparison, compare
-from benchmark.per_image import ClassImages
-from benchmark.published import METRICS as PUBLISHED_METRICS
-from benchmark.published import Number as Published
-from benchmark.ranks import Ranking
-from benchmark.records import Record
+from benchmark.data.cards import load_cards
+from benchmark.data.samples import SampleSet
+from benchmark.metrics.per_image import ClassImages
+from benchmark.records.records import Record
 from benchmark.report import charts, figures, numbers
 from benchmark.report.gather import ClassPage, Dataset, Material
 from benchmark.report.names import slug
 from benchmark.report.numbers import METRICS, UNDEFINED
-from benchmark.samples import SampleSet
+from benchmark.tables.comparison import NAMES, Comparison, compare
+from benchmark.tables.published import METRICS as PUBLISHED_METRICS
+from benchmark.tables.published import Number as Published
+from benchmark.tables.ranks import Ranking
 
 if TYPE_CHECKING:
-    from benchmark.ablations import AblationTable
+    from benchmark.tables.ablations import AblationTable
 
 HEADINGS = {"image": "Image level", "pixel": "Pixel level"}
 TOLERANCE = 1.0

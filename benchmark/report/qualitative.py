@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmark.heatmaps import overlay
-from benchmark.images import read_image
-from benchmark.per_image import ClassImages
+from benchmark.data.images import read_image
+from benchmark.data.samples import SampleSet
+from benchmark.metrics.per_image import ClassImages
+from benchmark.predict.heatmaps import overlay
 from benchmark.report.gallery import Case, Cases, by_method, mask_of, webp
 from benchmark.report.gather import Dataset
-from benchmark.samples import SampleSet
 
 SIDE = 144
 """Of a tile, in pixels."""

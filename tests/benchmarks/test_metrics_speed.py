@@ -12,7 +12,7 @@ import pytest
 from scipy import ndimage
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from benchmark.metrics import PixelMetrics
+from benchmark.metrics.pixel import PixelMetrics
 
 SIZE, GRID, IMAGES = 518, 37, 40
 CENTRES = (np.arange(GRID) + 0.5) * SIZE / GRID

@@ -14,19 +14,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark import registry, selection
-from benchmark.cache import GB, Cache
-from benchmark.cells import backbone_id
-from benchmark.executors import InThisProcess
-from benchmark.executors.local import LocalProcesses
-from benchmark.orders import Clerk, Loading, loaded
-from benchmark.plan import Setting, plan
+from benchmark import registry
+from benchmark.cli import selection
+from benchmark.clip.weights import parse_backbone
+from benchmark.common.cache import GB, Cache
+from benchmark.common.settings import Settings
 from benchmark.protocol import Protocol
-from benchmark.records import read_records
-from benchmark.run import run
-from benchmark.settings import Settings
-from benchmark.weights import parse_backbone
-from benchmark.worker import do
+from benchmark.records.cells import backbone_id
+from benchmark.records.records import read_records
+from benchmark.running.driver import run
+from benchmark.running.executors import InThisProcess
+from benchmark.running.executors.local import LocalProcesses
+from benchmark.running.orders import Clerk, Loading, loaded
+from benchmark.running.planning import Setting, plan
+from benchmark.running.worker import do
 
 CELLS, SEEDS = 200, 195
 SOURCE = parse_backbone("tiny:random")
@@ -48,7 +49,7 @@ class Nothing(Method):
 def test_overhead_per_cell(benchmark, capsys, tmp_path, monkeypatch, processes):
     """Cells of two small images and a method that does nothing, a task each: their time, less that of their passes."""
     monkeypatch.setattr(registry, "PLUGINS", {})
-    monkeypatch.setattr("benchmark.orders.PLUGINS", registry.PLUGINS)
+    monkeypatch.setattr("benchmark.running.orders.PLUGINS", registry.PLUGINS)
     (tmp_path / "nothing.py").write_text(NOTHING)
     (method,) = registry.load_plugin(tmp_path / "nothing.py")
     for index, folder in enumerate(("normal", "abnormal")):

@@ -13,15 +13,15 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmark.backbone import load_backbone
-from benchmark.cache import GB, Cache
+from benchmark.cli.selection import select_folder
+from benchmark.clip.backbone import load_backbone
+from benchmark.clip.weights import parse_backbone
+from benchmark.common.cache import GB, Cache
 from benchmark.contract import TrainingBatch
-from benchmark.features import auxiliary_features
-from benchmark.loading import Reading, load
+from benchmark.data.loading import Reading, load
 from benchmark.protocol import Protocol
-from benchmark.selection import select_folder
-from benchmark.training import batches, train
-from benchmark.weights import parse_backbone
+from benchmark.training.features import auxiliary_features
+from benchmark.training.loop import batches, train
 from methods.anomalyclip import AnomalyClip, AnomalyClipOptions
 
 IMAGES, EPOCHS = 24, 5
@@ -114,18 +114,18 @@ PEAK = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from benchmark.backbone import load_backbone
-from benchmark.cache import GB, Cache
-from benchmark.cells import backbone_id
-from benchmark.executors import InThisProcess
-from benchmark.plan import Auxiliaries, Setting, plan
+from benchmark.clip.backbone import load_backbone
+from benchmark.common.cache import GB, Cache
+from benchmark.records.cells import backbone_id
+from benchmark.running.executors import InThisProcess
+from benchmark.running.planning import Auxiliaries, Setting, plan
 from benchmark.protocol import Protocol
-from benchmark.records import path_of, read_record
-from benchmark.run import run
-from benchmark.selection import select_folder
-from benchmark.settings import Settings
-from benchmark.weights import parse_backbone
-from benchmark.worker import do
+from benchmark.records.records import path_of, read_record
+from benchmark.running.driver import run
+from benchmark.cli.selection import select_folder
+from benchmark.common.settings import Settings
+from benchmark.clip.weights import parse_backbone
+from benchmark.running.worker import do
 from methods.anomalyclip import AnomalyClip, AnomalyClipOptions
 from methods.genclip import GenClip, GenClipOptions
 

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from safetensors.torch import load_file, save_file
 
-from benchmark.backbone import load_backbone
-from benchmark.weights import parse_backbone
+from benchmark.clip.backbone import load_backbone
+from benchmark.clip.weights import parse_backbone
 from methods.winclip import SCALES, WinClip, WinClipOptions
 
 ANOMALIB = Path(os.environ.get("ANOMALIB_PYTHON", Path(__file__).parents[2] / ".tox/anomalib/bin/python"))

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmark.backbone import Backbone
+from benchmark.clip.backbone import Backbone
 from benchmark.contract import Dpam, Features, Layer, TrainingBatch
-from benchmark.evaluate import at_evaluation_size
+from benchmark.running.evaluate import at_evaluation_size
 from methods.anomalyclip import AnomalyClip, AnomalyClipOptions
 from methods.base import anomaly_probability
 

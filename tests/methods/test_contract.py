@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from benchmark.backbone import Backbone
-from benchmark.conformance import check_method, render
+from benchmark.authoring.conformance import check_method, render
+from benchmark.authoring.subject import random_probe
+from benchmark.clip.backbone import Backbone
 from benchmark.contract import Method
 from benchmark.registry import all_methods
-from benchmark.subject import random_probe
 from methods.winclip import WinClip, WinClipOptions
 
 SUBJECTS = [pytest.param(method, method.Options(), id=name) for name, method in all_methods().items()]

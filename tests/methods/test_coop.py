@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from benchmark.backbone import Backbone
+from benchmark.clip.backbone import Backbone
+from benchmark.clip.text import embed_prompts
 from benchmark.contract import Features, TrainingBatch
-from benchmark.text import embed_prompts
 from methods.coop import CoOp, CoOpOptions
 
 Golden = Callable[[str], dict[str, Tensor]]

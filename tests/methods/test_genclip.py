@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from benchmark.backbone import Backbone
+from benchmark.clip.backbone import Backbone
 from benchmark.contract import Dpam, Features, Layer, TrainingBatch, training_options
 from methods.genclip import GenClip, GenClipOptions
 from methods.losses import map_losses

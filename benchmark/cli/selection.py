@@ -1,0 +1,207 @@
+"""From the words of the command line to methods, options, protocol and datasets."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from filelock import FileLock
+from pydantic import ValidationError
+
+from benchmark.common.files import user_cache
+from benchmark.common.progress import image_progress
+from benchmark.contract import Learner
+from benchmark.data.cards import Card, load_cards
+from benchmark.data.samples import DatasetError, SampleSet, locate, read_samples
+from benchmark.errors import BenchError
+from benchmark.mini.suite import SUITE_VERSION, image_count, is_suite, make_suite
+from benchmark.protocol import Protocol
+from benchmark.registry import all_methods, choose, literal, make_options
+from benchmark.running.planning import Auxiliaries, Chosen
+
+FOLDER = "folder"  # the card of a plain folder given on the command line
+PROTOCOL = "protocol"  # `--set protocol.QUIRK=VALUE`
+
+
+def split(names: str) -> list[str]:
+    """Return the names of a comma-separated list."""
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
+def select_seeds(text: str) -> list[int]:
+    """Return the seeds of a comma-separated list without repetition.
+
+    Raises:
+        BenchError: one is no whole number from 0 on, or there is none.
+    """
+    seeds = split(text)
+    if not seeds or not all(seed.isdecimal() for seed in seeds):
+        raise BenchError(f"--seeds {text!r}: say whole numbers from 0 on, with commas")
+    return list(dict.fromkeys(map(int, seeds)))
+
+
+def select_methods(names: Sequence[str], settings: Iterable[str]) -> tuple[Chosen, Protocol]:
+    """Return the named methods (all if none is named) with their options, and the protocol.
+
+    Args:
+        names: methods.
+        settings: `NAME.OPTION=VALUE`, NAME being a method or `protocol`.
+
+    Raises:
+        BenchError: a name, option or value is wrong.
+    """
+    known = all_methods()
+    chosen = choose("method", names or known, known)
+    values: dict[str, dict[str, str]] = defaultdict(dict)
+    for setting in settings:
+        target, equals, value = setting.partition("=")
+        name, dot, option = target.partition(".")
+        if not (equals and dot):
+            raise BenchError(f"--set {setting!r}: say NAME.OPTION=VALUE, as in clip.temperature=0.01")
+        values[choose("method", [name], [*chosen, PROTOCOL])[0]][option] = value
+    options = [(known[name], make_options(known[name], values[name])) for name in chosen]
+    try:
+        protocol = Protocol.model_validate({key: literal(value) for key, value in values[PROTOCOL].items()})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BenchError(f"--set protocol.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    return options, protocol
+
+
+def select_cards(names: Sequence[str]) -> list[Card]:
+    """Return the named cards, or all but that of a plain folder.
+
+    Raises:
+        BenchError: a name or a card is wrong.
+    """
+    cards = {name: card for name, card in load_cards().items() if name != FOLDER}
+    return [cards[name] for name in choose("dataset", names or cards, cards)]
+
+
+def mini_suite(*, say: Callable[[str], None]) -> Path:
+    """Return the mini suite in the user's cache, made now if it is not there.
+
+    Raises:
+        OSError: the cache cannot be written.
+    """
+    directory = user_cache() / f"mini-suite-{SUITE_VERSION}"
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(directory.with_suffix(".lock")):  # another process may be making it
+        if not is_suite(directory):
+            say(f"making the mini suite in {directory}")
+            write_mini_suite(directory)
+    return directory
+
+
+def write_mini_suite(directory: Path) -> None:
+    """Make the mini suite, with progress.
+
+    Raises:
+        SuiteError: the directory holds other things.
+    """
+    with image_progress("mini suite", image_count()) as progress:
+        make_suite(directory, progress=progress)
+
+
+def parse_paths(texts: Iterable[str], names: Iterable[str]) -> dict[str, Path]:
+    """Return the directories given as `NAME=DIR`.
+
+    Raises:
+        BenchError: not of that form, or an unknown dataset.
+    """
+    paths = {}
+    for text in texts:
+        name, equals, directory = text.partition("=")
+        if not (equals and directory):
+            raise BenchError(f"--data-path {text!r}: say NAME=DIR, as in mvtec=/datasets/mvtec_anomaly_detection")
+        paths[choose("dataset", [name], names)[0]] = Path(directory)
+    return paths
+
+
+def select_datasets(
+    names: Sequence[str], *, data: Path | None, paths: Iterable[str] = ()
+) -> tuple[list[SampleSet], list[str]]:
+    """Read the named datasets, or all that are found.
+
+    Returns:
+        The datasets, and a line for each that is named but not there, or there but not readable.
+
+    Raises:
+        BenchError: a name, a path option or the data root is wrong.
+    """
+    every = [card.name for card in select_cards([])]
+    given = parse_paths(paths, every)
+    if data is not None and not data.is_dir():
+        raise BenchError(f"the data root {data} is not a directory; correct --data or BENCH_DATA")
+    found, problems = [], []
+    for card in select_cards(names):
+        try:
+            samples = locate(card, data, given.get(card.name))
+        except DatasetError as error:
+            problems.append(str(error))
+            continue
+        if samples is not None:
+            found.append(samples)
+        elif names:
+            problems.append(f"{card.name}: {not_found(card, data)}")
+    return found, problems
+
+
+def select_auxiliaries(
+    methods: Chosen,
+    targets: Sequence[SampleSet],
+    *,
+    data: Path | None,
+    paths: Iterable[str] = (),
+    override: str = "",
+    checkpoints: Sequence[Path] = (),
+) -> Auxiliaries:
+    """Return what the methods may train on for these targets; what is not found is left out.
+
+    Raises:
+        BenchError: a name or a path option is wrong.
+    """
+    if override:
+        select_cards([override])
+    wanted = Auxiliaries(override=override or None, given=tuple(checkpoints))
+    if not any(issubclass(method, Learner) for method, _ in methods):
+        return wanted
+    found = {samples.card.name: samples for samples in targets}
+    names = dict.fromkeys(wanted.name_for(target) for target in targets)
+    if lacking := [name for name in names if name not in found]:
+        elsewhere, _ = select_datasets(lacking, data=data, paths=paths)
+        found |= {samples.card.name: samples for samples in elsewhere}
+    return replace(wanted, found={name: found[name] for name in names if name in found})
+
+
+def not_found(card: Card, data: Path | None) -> str:
+    """Return where a dataset was looked for, and where it is to be had."""
+    if data is None:
+        return f"say where it lies: --data DIR, BENCH_DATA, or --data-path {card.name}=DIR"
+    folders = ", ".join(dict.fromkeys([card.name, *card.folders]))
+    home = f"; it is to be had at {card.home}" if card.home else ""
+    return f"no folder in {data} is named {folders} (case, blanks, - and _ do not count){home}"
+
+
+def no_data(data: Path | None) -> str:
+    """Say that no dataset was found, and how to name one."""
+    where = (
+        f"no dataset was found in {data}"
+        if data
+        else "no data: say where the datasets lie with --data DIR or BENCH_DATA"
+    )
+    return (
+        f"{where}.\n`bench data list` shows the 17 datasets, the folder names looked for and where each is to be had; "
+        "images of your own go by --folder DIR"
+    )
+
+
+def select_folder(directory: Path, class_name: str) -> SampleSet:
+    """Read a plain folder of normal and abnormal images, all of one class.
+
+    Raises:
+        DatasetError: the folder has no such images.
+    """
+    card = load_cards()[FOLDER]
+    named = card.classes[0].model_copy(update={"prompt": class_name})
+    return read_samples(card.model_copy(update={"classes": (named,), "title": directory.resolve().name}), directory)

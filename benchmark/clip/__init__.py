@@ -1,0 +1,1 @@
+"""The frozen CLIP: weights, vision tower, windows, text tower, all behind one type."""

@@ -1,0 +1,321 @@
+"""The backbone: a frozen CLIP (open_clip) with its preprocessing and text encoding, behind one small type."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+import torch.nn.functional as F  # noqa: N812
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import v2
+
+from benchmark.clip.text import Prompt, embed_prompts, run_text
+from benchmark.clip.vision import embed, first_tokens, run_blocks
+from benchmark.clip.weights import (
+    KNOWN_FILES,
+    BackboneError,
+    WeightsSource,
+    architecture_config,
+    find_file,
+    read_state_dict,
+    weights_sha256,
+)
+from benchmark.clip.windows import run_windows
+from benchmark.common.cache import Cache, CacheError, Entry, Rows, Writer
+from benchmark.common.defaults import WINDOW_CHUNK
+from benchmark.contract import Features, VisionSpec
+from benchmark.errors import first_misfit
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """How methods run on an architecture unless they say otherwise."""
+
+    image_size: int
+    """Side of the input in pixels."""
+    dpam_first: int
+    """First block of the DPAM path."""
+
+
+PRESETS = {
+    "ViT-L-14-336-quickgelu": Preset(image_size=518, dpam_first=6),  # AnomalyCLIP, section 4.1
+    "mini": Preset(image_size=112, dpam_first=3),
+}
+
+# Integer entries of OpenAI's archives; their presence tells that the weights were trained with QuickGELU.
+OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")
+
+TEXT_VERSION = 1  # raised when the way text is encoded changes
+TEXT_BATCH = 64  # prompts without gradient that go through the text tower at a time
+
+
+class Backbone:
+    """A frozen CLIP.
+
+    Attributes:
+        name: architecture and kind of weights, as in tables.
+        architecture: open_clip's name of it.
+        sha256: of the weight file; where the weights are random, of architecture and seed.
+        synthetic: the weights are random or were trained on generated images.
+        image_size: side in pixels at which methods run unless they say otherwise.
+        blocks: number L of transformer blocks of the vision tower.
+        feature_blocks: four blocks, a quarter of the tower apart, for methods that use several layers (ViT-L: 6, 12,
+            18, 24).
+        dpam_first: first block of the DPAM path unless a method says otherwise.
+        width: length D of an embedding in the joint space.
+        text_width: length W of a token embedding of the text tower.
+        text_blocks: number of transformer blocks of the text tower.
+        dtype: name of the dtype in which the towers compute.
+        device: where they compute.
+    """
+
+    def __init__(
+        self,
+        model: open_clip.CLIP,
+        *,
+        name: str,
+        architecture: str,
+        sha256: str,
+        synthetic: bool,
+        dtype: str = "float32",
+        device: str = "cpu",
+        pos_interp: str = "bilinear",
+        window_chunk: int = WINDOW_CHUNK,
+        cache: Cache | None = None,
+    ) -> None:
+        visual = model.visual
+        if not isinstance(visual, open_clip.transformer.VisionTransformer) or visual.pool_type != "tok":
+            raise BackboneError(f"{name}: only vision transformers with a CLS token are supported")
+        self.name, self.architecture, self.sha256, self.synthetic = name, architecture, sha256, synthetic
+        self.dtype, self.device = dtype, device
+        preset = PRESETS.get(architecture)
+        self.image_size: int = preset.image_size if preset else visual.image_size[0]
+        self.patch_size: int = visual.patch_size[0]
+        self.blocks = len(visual.transformer.resblocks)
+        self.feature_blocks = tuple(sorted({max(1, self.blocks * quarter // 4) for quarter in (1, 2, 3, 4)}))
+        self.dpam_first: int = preset.dpam_first if preset else self.feature_blocks[0]
+        self.width: int = visual.proj.shape[1]
+        self.text_width: int = model.token_embedding.embedding_dim
+        self.text_blocks = len(model.transformer.resblocks)
+        self.model = model.eval().requires_grad_(False).to(device=device, dtype=DTYPES[dtype])
+        self._pos_interp, self._chunk, self._cache = pos_interp, window_chunk, cache
+        self._positions: dict[int, Tensor] = {}
+        self._tokenizer = open_clip.SimpleTokenizer()
+
+    def encode_text(self, prompts: Sequence[str]) -> Tensor:
+        """Return the embeddings (len(prompts), D) of the prompts, float32, not normalised; kept on disk between runs.
+
+        Raises:
+            CacheError: they cannot be kept.
+        """
+        if self._cache is None:
+            return self._encode_text(prompts)
+        entry = Entry(self._cache, f"text-{self.architecture}-{self.sha256[:16]}-{self.dtype}")
+        name = hashlib.sha256(json.dumps([TEXT_VERSION, *prompts]).encode()).hexdigest()[:16]
+        row_bytes = 4 * self.width
+        try:
+            with entry.lock():
+                if not entry.is_whole(name):
+                    embedded = self._encode_text(prompts)
+                    entry.clear([name])
+                    entry.make_room(row_bytes * len(prompts))
+                    with Writer(entry, name) as writer:
+                        writer.write(embedded.cpu().numpy().tobytes())
+                        writer.finish({})
+                entry.touch()
+                rows = Rows(entry.path(name), row_bytes).read(np.arange(len(prompts)))
+        except OSError as error:
+            raise CacheError(f"{entry.folder}: {error}; free the disk or point BENCH_CACHE elsewhere") from error
+        return torch.from_numpy(rows).view(torch.float32).to(self.device)
+
+    @torch.no_grad()
+    def _encode_text(self, prompts: Sequence[str]) -> Tensor:
+        parts = [
+            self.encode_prompts([[prompt] for prompt in prompts[i : i + TEXT_BATCH]])
+            for i in range(0, len(prompts), TEXT_BATCH)
+        ]
+        return torch.cat(parts)
+
+    def encode_prompts(self, prompts: Sequence[Prompt], *, deep: Mapping[int, Tensor] | None = None) -> Tensor:
+        """Return the embeddings (len(prompts), D) of prompts with learned parts, float32, not normalised.
+
+        Gradients flow to the learned parts and to `deep`; the tower is frozen.
+
+        Args:
+            prompts: each a list of text and of token embeddings (n, W), in order.
+            deep: by text block, vectors (n, W) that replace the tokens after the start token at its input.
+        """
+        embedded, ends = embed_prompts(self.model, self._tokenizer, prompts)
+        return run_text(self.model, embedded, ends, deep=deep).float()
+
+    @torch.no_grad()
+    def encode_images(self, images: Tensor, spec: VisionSpec) -> Features:
+        """Run the vision tower once.
+
+        Args:
+            images: (B, 3, S, S) from `preprocess`, S = spec.image_size.
+            spec: which layers' patch embeddings and which blocks' CLS embeddings to keep.
+
+        Raises:
+            BackboneError: a block does not exist.
+        """
+        paths = [layer.dpam.first for layer in spec.layers if layer.dpam]
+        wanted = {*(layer.block for layer in spec.layers), *spec.cls, *paths}
+        if wanted and not 1 <= min(wanted) <= max(wanted) <= self.blocks:
+            raise BackboneError(f"{self.name} has blocks 1 to {self.blocks}; asked for {sorted(wanted)}")
+        visual = self.model.visual
+        grid = images.shape[-1] // self.patch_size
+        images = images.to(device=self.device, dtype=DTYPES[self.dtype])
+        first = first_tokens(visual, images, self.positions(grid))
+        tokens = run_blocks(visual, first, layers=spec.layers, cls=spec.cls)
+        cls = tokens.last[:, 0]
+        return Features(
+            image=embed(visual, cls).float(),
+            image_raw=(cls @ visual.proj).float(),
+            patches={layer: embed(visual, kept[:, 1:]).float() for layer, kept in tokens.layers.items()},
+            cls={block: embed(visual, kept).float() for block, kept in tokens.cls.items()},
+            grid=grid,
+            windows={size: run_windows(visual, first, size, chunk=self._chunk).float() for size in spec.windows},
+            tokens=visual.ln_post(tokens.last[:, 1:]).float() if spec.tokens else None,
+        )
+
+    def positions(self, grid: int) -> Tensor:
+        """Return the positional embeddings (1 + grid², W) for a patch grid, always resized from the trained ones.
+
+        Bilinear, corners not aligned, no antialias (the published AnomalyCLIP code), or open_clip's antialiased
+        bicubic.
+        """
+        if grid not in self._positions:
+            trained = self.model.visual.positional_embedding
+            side = round((len(trained) - 1) ** 0.5)
+            square = trained[1:].float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
+            if grid != side:
+                square = F.interpolate(
+                    square, size=(grid, grid), mode=self._pos_interp, antialias=self._pos_interp == "bicubic"
+                )
+            self._positions[grid] = torch.cat([trained[:1].float(), square.flatten(2).squeeze(0).T]).to(trained.dtype)
+        return self._positions[grid]
+
+
+class Preprocess:
+    """RGB image → normalised tensor (3, S, S): bicubic to a square without keeping the aspect ratio"""
+
+    def __init__(self, image_size: int) -> None:
+        self._transform = v2.Compose(
+            [
+                v2.Resize((image_size, image_size), interpolation=v2.InterpolationMode.BICUBIC),
+                v2.PILToTensor(),
+                v2.ToDtype(torch.float32, scale=True),
+                v2.Normalize(mean=list(open_clip.OPENAI_DATASET_MEAN), std=list(open_clip.OPENAI_DATASET_STD)),
+            ]
+        )
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        tensor: Tensor = self._transform(image)
+        return tensor
+
+
+def gpu_count() -> int:
+    """Return how many accelerators this machine has."""
+    return torch.cuda.device_count()
+
+
+def pick_device(name: str) -> str:
+    """Return the device named, or the best there is.
+
+    Raises:
+        BackboneError: it cannot be used here.
+    """
+    if not name:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise BackboneError(
+            f"--device {name}: not usable here ({reason}); leave the option out for cpu or cuda"
+        ) from error
+    return name
+
+
+def load_backbone(
+    source: WeightsSource,
+    *,
+    dtype: str = "float32",
+    device: str = "cpu",
+    pos_interp: str = "bilinear",
+    window_chunk: int = WINDOW_CHUNK,
+    cache: Cache | None = None,
+) -> Backbone:
+    """Build a backbone from an open_clip tag, a local file or a seed.
+
+    Args:
+        source: where the weights are.
+        dtype: in which the towers compute.
+        device: where they compute.
+        pos_interp: how positions are resized, see `Backbone.positions`.
+        window_chunk: windows that go through the vision tower at a time; changes no number.
+        cache: where text embeddings are kept between runs.
+
+    Raises:
+        BackboneError: the architecture or the weights cannot be had, do not fit each other, or were trained with
+            another GELU than the architecture builds.
+    """
+    config = architecture_config(source.architecture)
+    if dtype not in DTYPES:
+        raise BackboneError(f"--dtype {dtype}: choose one of {', '.join(DTYPES)}")
+    if source.seed is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(source.seed)
+            model = open_clip.CLIP(**config)
+    else:
+        model = _load_file(source, config)
+    return Backbone(
+        model,
+        name=source.name,
+        architecture=source.architecture,
+        sha256=weights_sha256(source),
+        synthetic=source.synthetic,
+        dtype=dtype,
+        device=device,
+        pos_interp=pos_interp,
+        window_chunk=window_chunk,
+        cache=cache,
+    )
+
+
+def _load_file(source: WeightsSource, config: dict[str, Any]) -> open_clip.CLIP:
+    path = find_file(source)
+    state = read_state_dict(path)
+    trained_with = _trained_with_quick_gelu(source, weights_sha256(source), state)
+    builds = bool(config.get("quick_gelu", False))
+    if trained_with is not None and trained_with != builds:
+        names = {True: "QuickGELU", False: "plain GELU"}
+        better = source.architecture + "-quickgelu" if trained_with else source.architecture.removesuffix("-quickgelu")
+        raise BackboneError(
+            f"{path}: these weights were trained with {names[trained_with]}, but {source.architecture} builds "
+            f"{names[builds]}, which gives wrong features silently; use {better}"
+        )
+    model = open_clip.CLIP(**config)
+    try:
+        model.load_state_dict({k: v.float() for k, v in state.items() if k not in OPENAI_KEYS})
+    except RuntimeError as error:
+        raise BackboneError(f"{path}: the weights do not fit {source.architecture}: {first_misfit(error)}") from error
+    return model
+
+
+def _trained_with_quick_gelu(source: WeightsSource, sha256: str, state: dict[str, Tensor]) -> bool | None:
+    """Say which GELU the weights were trained with, or None where nothing tells."""
+    for name, known in KNOWN_FILES.items():
+        if known.sha256 == sha256:
+            return name.split(":")[0].endswith("-quickgelu")
+    if source.tag is not None:
+        return bool(open_clip.get_pretrained_cfg(source.architecture, source.tag).get("quick_gelu", False))
+    return True if all(key in state for key in OPENAI_KEYS) else None

@@ -1,0 +1,192 @@
+"""A cache on disk of arrays with equal rows: written row by row, checked by sha256, read through memory maps.
+
+An entry is a folder; each array in it is a file of raw rows, and counts only with a sidecar that holds its sha256.
+"""
+
+import hashlib
+import json
+import math
+import mmap
+import os
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock, Timeout
+
+from benchmark.common.files import file_sha256, write_whole
+from benchmark.common.limits import JSON_LIMIT, read_limited
+from benchmark.errors import BenchError
+
+GB = 10**9
+DATA, SIDECAR, PARTIAL = ".bin", ".json", ".partial"
+
+
+class CacheError(BenchError):
+    """The cache cannot hold what is asked; the message names the folder and the way out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """Where arrays are kept, and how much of them."""
+
+    directory: Path
+    limit: int
+    """Bytes of all entries together; the least recently used go first."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A folder of the cache."""
+
+    cache: Cache
+    key: str
+
+    @property
+    def folder(self) -> Path:
+        """Where its files lie."""
+        return self.cache.directory / self.key
+
+    def lock(self, *, timeout: float = -1) -> FileLock:
+        """Return the lock under which the entry is written or removed."""
+        self.cache.directory.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.cache.directory / f"{self.key}.lock", timeout=timeout)
+
+    def path(self, name: str) -> Path:
+        """Return the file of an array."""
+        return self.folder / f"{name}{DATA}"
+
+    def sidecar(self, name: str) -> dict[str, Any]:
+        """Return what was noted of an array when it was complete."""
+        content: dict[str, Any] = json.loads(read_limited(self.path(name).with_suffix(SIDECAR), JSON_LIMIT))
+        return content
+
+    def is_whole(self, name: str) -> bool:
+        """Say whether an array is there with the content it was written with."""
+        try:
+            return bool(file_sha256(self.path(name)) == self.sidecar(name)["sha256"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return False
+
+    def touch(self) -> None:
+        """Mark the entry as used now."""
+        os.utime(self.folder)
+
+    def clear(self, names: Iterable[str]) -> None:
+        """Make the folder where it is not, and remove these arrays and what an interrupted process left."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            for suffix in (DATA, SIDECAR):
+                self.path(name).with_suffix(suffix).unlink(missing_ok=True)
+        for path in self.folder.glob(f"*{PARTIAL}"):
+            path.unlink(missing_ok=True)
+
+    def files(self) -> dict[Path, int]:
+        """Return its files with their sizes; another process may be removing them."""
+        found = {}
+        with suppress(FileNotFoundError):
+            for path in self.folder.iterdir():
+                with suppress(FileNotFoundError):
+                    found[path] = path.stat().st_size
+        return found
+
+    def holds_arrays_alone(self) -> bool:
+        """Say whether it is an entry and not some other folder, which is none of the cache's business."""
+        return self.folder.is_dir() and all(path.suffix in (DATA, SIDECAR, PARTIAL) for path in self.files())
+
+    def size(self) -> int:
+        """Return the bytes of all its files."""
+        return sum(self.files().values())
+
+    def make_room(self, needed: int) -> None:
+        """Remove the entries used longest ago until `needed` bytes more fit below the limit and on the disk.
+
+        Entries that another process is writing stay, so the limit may be passed while it does.
+
+        Raises:
+            CacheError: they can never fit, or the disk is too full.
+        """
+        says = f"{self.cache.directory}: the features need {needed / GB:.2f} GB"
+        if needed + self.size() > self.cache.limit:
+            raise CacheError(f"{says}, the limit is {self.cache.limit / GB:.2f} GB; raise --cache-limit")
+        others = [Entry(self.cache, path.name) for path in self.cache.directory.iterdir() if path != self.folder]
+        ages = {other: _age(other) for other in others if other.holds_arrays_alone()}
+        used = self.size() + sum(other.size() for other in ages)
+        for other in sorted(ages, key=ages.__getitem__, reverse=True):
+            if used + needed <= self.cache.limit and needed <= shutil.disk_usage(self.folder).free:
+                break
+            with suppress(Timeout), other.lock(timeout=0):
+                used -= other.size()
+                shutil.rmtree(other.folder, ignore_errors=True)
+        if needed > (free := shutil.disk_usage(self.folder).free):
+            raise CacheError(f"{says}, the disk has {free / GB:.2f} GB left; free it or point BENCH_CACHE elsewhere")
+
+
+def _age(entry: Entry) -> float:
+    """Return for how long an entry has not been used, in seconds from some start."""
+    try:
+        return -entry.folder.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
+
+
+@dataclass
+class Writer:
+    """Writes an array under another name, and gives it its own and a sidecar when it is complete."""
+
+    entry: Entry
+    name: str
+    _digest: Any = field(default_factory=hashlib.sha256)
+    _file: IO[bytes] | None = None
+
+    @property
+    def _temporary(self) -> Path:
+        return self.entry.path(self.name).with_suffix(PARTIAL)
+
+    def __enter__(self) -> "Writer":
+        self._file = self._temporary.open("wb")
+        return self
+
+    def write(self, row: bytes) -> None:
+        """Append a row."""
+        assert self._file is not None
+        self._file.write(row)
+        self._digest.update(row)
+
+    def finish(self, notes: dict[str, Any]) -> None:
+        """Say that all rows are written; `notes` go into the sidecar."""
+        assert self._file is not None
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        path = self.entry.path(self.name)
+        path.with_suffix(SIDECAR).unlink(missing_ok=True)
+        self._temporary.replace(path)
+        write_whole(path.with_suffix(SIDECAR), json.dumps({"sha256": self._digest.hexdigest(), **notes}))
+
+    def __exit__(self, *error: object) -> None:
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+        self._temporary.unlink(missing_ok=True)
+
+
+class Rows:
+    """An array of the cache, mapped; it stays readable when another process evicts it."""
+
+    def __init__(self, path: Path, row_bytes: int) -> None:
+        with path.open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._row_bytes = row_bytes
+
+    def read(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """Return copies of rows as bytes (len(rows), row bytes)."""
+        copied = np.frombuffer(self._map, dtype=np.uint8).reshape(-1, self._row_bytes)[rows]
+        if hasattr(mmap, "MADV_DONTNEED"):  # else pages once read would count as this process's memory
+            self._map.madvise(mmap.MADV_DONTNEED)
+        return copied

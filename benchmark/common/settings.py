@@ -1,0 +1,56 @@
+"""How cells and trainings are run; nothing here changes a number."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock
+
+from benchmark.common.cache import GB, Cache
+from benchmark.common.defaults import BATCH_SIZE, CACHE_LIMIT, SHARD_SIZE, WORKERS
+from benchmark.common.files import user_cache
+from benchmark.errors import BenchError
+
+OnError = Literal["fail", "skip"]
+
+
+def feature_cache(limit: float = CACHE_LIMIT) -> Cache:
+    """Return the user's cache of features, of at most `limit` GB."""
+    return Cache(user_cache() / "features", int(limit * GB))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to run."""
+
+    results: Path
+    batch_size: int = BATCH_SIZE
+    workers: int = WORKERS
+    on_error: OnError = "fail"
+    force: bool = False
+    shard_size: int = SHARD_SIZE
+    """Test images above which a dataset is scored in parts."""
+    cell_timeout: float | None = None
+    """Seconds after which a cell, a part of one or a training is given up; not where it runs in this very process."""
+    cache: Cache = field(default_factory=feature_cache)
+
+    def lock(self, name: str, *, timeout: float = -1) -> FileLock:
+        """Return the lock of a cell or training; it is free again when its process ends, however it ends."""
+        folder = self.results / ".locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(folder / f"{name}.lock", timeout=timeout)
+
+    def check_writable(self) -> None:
+        """Make sure, before anything is computed, that it can be kept.
+
+        Raises:
+            BenchError: the results directory cannot be written, or its file system has no locks.
+        """
+        try:
+            with self.lock("check"):
+                pass
+        except (OSError, NotImplementedError) as error:
+            raise BenchError(
+                f"--results {self.results}: cannot be written ({getattr(error, 'strerror', None) or error}); nothing "
+                "was computed. Name another folder, or make it writable"
+            ) from error

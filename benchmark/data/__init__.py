@@ -1,0 +1,1 @@
+"""From a directory to samples: cards, layouts, samples, images, loading, checks."""

@@ -1,0 +1,275 @@
+"""Dataset cards: what a dataset is, and the layouts in which its files lie on people's disks.
+
+A card is a TOML file of `datasets/`. It is data only: regular expressions over relative paths say which file is a
+sample, of which class and label, and where its mask lies. `benchmark.data.samples` reads a directory by a card.
+"""
+
+import functools
+import re
+import string
+import tomllib
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from benchmark.common.limits import CARD_LIMIT, read_limited
+from benchmark.errors import BenchError
+
+Label = Literal["normal", "anomalous", "mask_exists", "mask_nonzero", "table"]
+Domain = Literal["industrial", "medical", "custom"]
+Level = Literal["image", "pixel"]
+Split = Literal["train", "test"]
+
+
+class CardError(BenchError, ValueError):
+    """A card is missing or wrong; the message names the file, the field and the way out."""
+
+
+_FORBIDDEN = frozenset(":\\\0\r\n")
+"""Letters that no path of a card holds: drives, Windows' slashes, ends."""
+
+
+def _relative(path: str) -> str:
+    parts = PurePosixPath(path).parts
+    if path.startswith("/") or ".." in parts or not _FORBIDDEN.isdisjoint(path):
+        raise ValueError(f"{path!r} must be a relative path with forward slashes that stays inside the dataset")
+    return path
+
+
+RelativePath = Annotated[str, AfterValidator(_relative)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ClassCard(_Model):
+    """One class: its name in tables, its name in prompts, its folders and published *test* counts."""
+
+    name: str = Field(min_length=1)
+    prompt: str | None = None
+    """Plain-English name in prompts; by default the class name with underscores as spaces."""
+    folders: tuple[str, ...] = ()
+    """Other folder names that hold this class in some layout, besides `name`."""
+    train: int | None = Field(default=None, ge=0)
+    normal: int | None = Field(default=None, ge=0)
+    anomalous: int | None = Field(default=None, ge=0)
+    defects: dict[str, int] = {}
+
+    @property
+    def prompt_name(self) -> str:
+        """The class name as it stands in prompts."""
+        return self.prompt or self.name.replace("_", " ")
+
+    @model_validator(mode="after")
+    def _defects_add_up(self) -> Self:
+        if self.defects and sum(self.defects.values()) != self.anomalous:
+            raise ValueError(f"defects add up to {sum(self.defects.values())}, but anomalous = {self.anomalous}")
+        return self
+
+
+class Rule(_Model):
+    """Which files are samples, and what they are.
+
+    `pattern` must match the whole path of an image relative to the layout's root, with forward slashes and *without*
+    its extension. Named groups: `class` (a folder of a class; without it the card must have exactly one class, or
+    `class` be given as a field), `defect`, and any others for use in `mask` templates. Rules are tried in order, the
+    first match wins; a file that no rule matches is no sample.
+    """
+
+    pattern: str
+    split: Split = "test"
+    label: Label
+    """`mask_exists`: anomalous if a mask file is there; `mask_nonzero`: if the mask (of this piece) has a nonzero
+    pixel; `table`: by the layout's `labels` file."""
+    class_name: str | None = Field(default=None, alias="class")
+    defect: str | None = None
+    mask: tuple[str, ...] = ()
+    """Templates of the mask's path, `{group}` standing for the pattern's groups, without extension; the first that
+    exists is taken. A normal sample needs none."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        try:
+            groups = set(re.compile(self.pattern).groupindex)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ValueError(f"bad regex {self.pattern!r}: {error}") from None
+        if {"class", "defect"} & groups & {k for k, v in (("class", self.class_name), ("defect", self.defect)) if v}:
+            raise ValueError("class or defect is given both as a field and as a group of the pattern")
+        for template in self.mask:
+            _relative(template)
+            fields = [each[1:] for each in string.Formatter().parse(template) if each[1] is not None]
+            if any(layout or conversion for _, layout, conversion in fields):  # could nest fields, or widen to any size
+                raise ValueError(f"mask {template!r}: a group stands in braces alone, without ! and :")
+            names = {name for name, _, _ in fields if name is not None}
+            if names - groups:
+                raise ValueError(f"mask {template!r} uses {sorted(names - groups)}, not groups of the pattern")
+        if self.label.startswith("mask_") and not self.mask:
+            raise ValueError(f"label = {self.label!r} needs mask templates")
+        return self
+
+
+class LabelTable(_Model):
+    """A CSV file that says which images are anomalous; header and cells are stripped of blanks."""
+
+    file: tuple[RelativePath, ...]
+    """Where it may lie, relative to the layout's root, tried in order."""
+    key: str
+    column: str
+    anomalous: tuple[str, ...]
+    """Values of `column` that mean anomalous; every other value means normal."""
+    key_width: int = Field(default=0, ge=0, le=255)
+    """Keys are padded with zeros to this width and compared with the pattern's group `stem`."""
+
+
+class CsvIndex(_Model):
+    """A CSV file that lists the samples itself (VisA), paths relative to the layout's root; used instead of rules."""
+
+    file: RelativePath
+    class_column: str
+    split_column: str
+    label_column: str
+    image_column: str
+    mask_column: str
+    normal: str = "normal"
+    """The value of `label_column` that means normal."""
+
+
+class HoldOut(_Model):
+    """A seeded split of the normal samples, over their sorted keys: `fraction` of them is test, the others train."""
+
+    fraction: float = Field(gt=0, lt=1)
+    seed: int = Field(ge=0, lt=2**32)
+
+
+class Layout(_Model):
+    """One way in which the dataset's files lie on disk."""
+
+    name: str
+    """original, anomalyclip, adaclip, …; where several have the same files, the first of these."""
+    also: tuple[str, ...] = ()
+    """Other distributions that have the very same files."""
+    roots: tuple[RelativePath, ...] = ("",)
+    """Folders below the dataset's directory where the paths begin, tried in order; the first with test samples wins."""
+    needs: tuple[RelativePath, ...] = ()
+    """Folders below the root of which at least one must hold a file, or else the layout does not fit."""
+    rules: tuple[Rule, ...] = ()
+    index: CsvIndex | None = None
+    labels: LabelTable | None = None
+    pieces: int = Field(default=1, ge=1, le=1000)
+    """Each image is cut into this many bands of rows, [i·h//n, (i+1)·h//n)."""
+    hold_out: HoldOut | None = None
+    mask_threshold: int = Field(default=0, ge=0, le=254)
+    """A mask pixel is anomalous if it is above this: 0 for lossless masks, 127 for JPEG ones."""
+    counts: dict[str, tuple[int, int]] | None = None
+    """(normal, anomalous) test images per class where this layout is known to differ from the published ones."""
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.index is None) == (not self.rules):
+            raise ValueError("a layout has either rules or an index")
+        if any(rule.label == "table" for rule in self.rules) != (self.labels is not None):
+            raise ValueError("labels and a rule with label = 'table' go together")
+        by_table = [re.compile(rule.pattern).groupindex for rule in self.rules if rule.label == "table"]
+        if not all("stem" in groups for groups in by_table):
+            raise ValueError("a rule with label = 'table' needs a group named stem")
+        return self
+
+
+class Card(_Model):
+    """What a dataset is."""
+
+    name: str = Field(pattern=r"^[a-z0-9_]+$")
+    title: str
+    version: int = Field(ge=1)
+    """Raised whenever a change of the card can change a number."""
+    domain: Domain
+    levels: tuple[Level, ...] = Field(min_length=1)
+    """`image`: both labels occur; `pixel`: there are masks."""
+    licence: str
+    home: str = ""
+    reference: str
+    sha256: dict[str, str] = {}
+    """Published archives by file name."""
+    folders: tuple[RelativePath, ...]
+    """Directory names under the data root, compared without case, blanks, `-` and `_`; `name` is implied."""
+    overlaps: tuple[str, ...] = ()
+    """Cards known or reported to share images with this one."""
+    classes: tuple[ClassCard, ...] = Field(min_length=1)
+    layouts: tuple[Layout, ...] = Field(min_length=1)
+    notes: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _unique("class", (c.name for c in self.classes))
+        _unique("class folder", (f for c in self.classes for f in {c.name, *c.folders}))
+        _unique("layout", (layout.name for layout in self.layouts))
+        names = {c.name for c in self.classes}
+        for layout in self.layouts:
+            for class_name in layout.counts or {}:
+                if class_name not in names:
+                    raise ValueError(f"layout {layout.name!r} counts an unknown class {class_name!r}")
+            for rule in layout.rules:
+                if rule.class_name is not None and rule.class_name not in names:
+                    raise ValueError(f"layout {layout.name!r} names an unknown class {rule.class_name!r}")
+                if rule.class_name is None and len(names) > 1 and "class" not in re.compile(rule.pattern).groupindex:
+                    raise ValueError(f"layout {layout.name!r}: pattern {rule.pattern!r} does not say the class")
+        return self
+
+    def class_of(self, folder: str) -> ClassCard | None:
+        """Return the class that the folder holds, or None if the card does not know it."""
+        return next((c for c in self.classes if folder == c.name or folder in c.folders), None)
+
+    def expected(self, layout: Layout) -> dict[str, tuple[int, int]]:
+        """Return (normal, anomalous) test counts per class for a layout; classes without counts are left out."""
+        published = {c.name: (c.normal, c.anomalous) for c in self.classes}
+        known = {k: (n, a) for k, (n, a) in published.items() if n is not None and a is not None}
+        return known if layout.counts is None else dict(layout.counts)
+
+
+def _unique(what: str, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"duplicate {what} {name!r}")
+        seen.add(name)
+
+
+def load_card(path: Path) -> Card:
+    """Read and validate one card.
+
+    Raises:
+        CardError: the file cannot be read, is no TOML or breaks the schema; names the file and the field.
+    """
+    try:
+        data: dict[str, Any] = tomllib.loads(read_limited(path, CARD_LIMIT).decode())
+    except (OSError, ValueError, RecursionError) as error:  # the last: nested too deeply
+        raise CardError(f"{path}: not valid TOML: {error}") from None
+    try:
+        card = Card.model_validate(data)
+    except ValidationError as error:
+        problems = "\n".join(f"  {_field(e['loc'])}: {e['msg']}" for e in error.errors())
+        raise CardError(f"{path}: the card is wrong:\n{problems}") from None
+    if card.name != path.stem:
+        raise CardError(f"{path}: name = {card.name!r}, but a card is named after its file")
+    return card
+
+
+def _field(location: Sequence[int | str]) -> str:
+    return ".".join(map(str, location)) or "(whole card)"
+
+
+def cards_directory() -> Path:
+    """Return the folder of the cards: inside the installed wheel, or at the top of the checkout."""
+    inside = Path(__file__).parents[1] / "_datasets"
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "datasets"
+
+
+@functools.cache
+def load_cards(directory: Path | None = None) -> dict[str, Card]:
+    """Read all cards of a folder (default: those shipped), by name in alphabetical order."""
+    paths = sorted((directory or cards_directory()).glob("*.toml"))
+    return {path.stem: load_card(path) for path in paths}

@@ -1,0 +1,355 @@
+"""Checking a dataset on disk: what was found against what is expected, and everything that is wrong with its files."""
+
+import json
+import os
+import posixpath
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tabulate import tabulate
+
+from benchmark.common.files import file_sha256
+from benchmark.data.images import ImageError, MaskSizeError, read_image, read_mask
+from benchmark.data.samples import Problem, Sample, SampleSet
+from benchmark.data.tree import inside, relative
+
+_META_LIMIT = 64 * 2**20
+"""A larger meta.json is not read; that of VisA, the longest list, has about 3 MB."""
+_SHOWN = 20
+
+Progress = Callable[[int], None]
+"""Called after each file with the number of samples that it holds; the sum is `len(sample_set.samples)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What was found of a class (defect None), or of one of its defects; expected numbers are None where unknown."""
+
+    class_name: str
+    defect: str | None
+    train: int
+    normal: int
+    anomalous: int
+    masks: int
+    expected_train: int | None = None
+    expected_normal: int | None = None
+    expected_anomalous: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Identical:
+    """Images that are the same byte for byte: paths relative to the dataset's directory."""
+
+    paths: tuple[str, ...]
+    crosses_labels: bool
+    crosses_classes: bool
+    crosses_splits: bool
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a check found out."""
+
+    title: str
+    directory: Path
+    reason: str
+    note: str
+    rows: tuple[Row, ...]
+    problems: tuple[Problem, ...]
+    identical: tuple[Identical, ...]
+    files: int
+    """Image files that were read."""
+
+    @property
+    def broken(self) -> bool:
+        """Whether numbers on this dataset would be wrong or could not be computed."""
+        return any(p.fatal for p in self.problems)
+
+
+def check_dataset(sample_set: SampleSet, *, workers: int = 2, progress: Progress | None = None) -> CheckReport:
+    """Read every image and mask of a dataset and compare what is there with the card.
+
+    Args:
+        sample_set: the dataset, as `benchmark.data.samples` found it.
+        workers: threads that read.
+        progress: told after every image file how many samples it held.
+    """
+    by_file: dict[Path, list[Sample]] = defaultdict(list)
+    for sample in sample_set.samples:
+        by_file[sample.path].append(sample)
+    problems = [*sample_set.problems, *_count_problems(sample_set)]
+    pool = ThreadPoolExecutor(workers)
+    try:
+        reading = pool.map(lambda samples: _read(sample_set, samples), by_file.values())
+        for samples, found in zip(by_file.values(), reading, strict=True):
+            problems += found
+            if progress:
+                progress(len(samples))
+        identical = _identical(sample_set, by_file, pool)
+    finally:
+        pool.shutdown(cancel_futures=True)  # Ctrl-C must not wait for thousands of images
+    problems += _check_meta(sample_set)
+    return CheckReport(
+        title=f"{sample_set.card.title} ({sample_set.card.name})",
+        directory=sample_set.directory,
+        reason=sample_set.reason,
+        note=sample_set.layout.note,
+        rows=tuple(_rows(sample_set)),
+        problems=tuple(sorted(set(problems), key=lambda p: (not p.fatal, p.kind, p.path, p.message))),
+        identical=identical,
+        files=len(by_file),
+    )
+
+
+# ---- counts
+
+
+def _rows(data: SampleSet) -> Iterator[Row]:
+    expected = data.expected
+    # The numbers of train images and of defects are those of the published set.
+    published = data.layout.counts is None and not data.synthetic
+    for owner in data.card.classes:
+        samples = [s for s in data.samples if s.class_name == owner.name]
+        row = _row(owner.name, None, samples)
+        normal, anomalous = expected.get(owner.name, (None, None))
+        train = owner.train if published else None
+        yield replace(row, expected_train=train, expected_normal=normal, expected_anomalous=anomalous)
+        names = {s.defect for s in samples if s.defect}
+        # Where a repackaged copy names all defects alike, the published ones say nothing about it.
+        known = owner.defects if published and names & set(owner.defects) else {}
+        for defect in sorted(names | set(known)):
+            row = _row(owner.name, defect, [s for s in samples if s.defect == defect])
+            yield replace(row, expected_anomalous=known.get(defect, 0) if known else None)
+
+
+def _row(class_name: str, defect: str | None, samples: Sequence[Sample]) -> Row:
+    test = [s for s in samples if s.split == "test"]
+    return Row(
+        class_name=class_name,
+        defect=defect,
+        train=len(samples) - len(test),
+        normal=sum(s.label == 0 for s in test),
+        anomalous=sum(s.label == 1 for s in test),
+        masks=sum(s.mask is not None for s in test),
+    )
+
+
+def _count_problems(data: SampleSet) -> Iterator[Problem]:
+    for name, (found, expected) in data.differences.items():
+        message = f"{found[0]} normal and {found[1]} anomalous test images, expected {expected[0]} and {expected[1]}"
+        yield Problem(name, "counts", message, fatal=True)
+    for row in _rows(data):
+        # Where the class itself is off, the table shows by which defects.
+        if (
+            row.class_name not in data.differences
+            and row.defect
+            and row.expected_anomalous not in {None, row.anomalous}
+        ):
+            message = f"{row.anomalous} anomalous test images, expected {row.expected_anomalous}"
+            yield Problem(f"{row.class_name}/{row.defect}", "defect-counts", message, fatal=False)
+        if row.train and row.expected_train not in {None, row.train}:
+            message = f"{row.train} train images, expected {row.expected_train}; they are not evaluated"
+            yield Problem(row.class_name, "train-counts", message, fatal=False)
+
+
+# ---- files
+
+
+def _read(data: SampleSet, samples: Sequence[Sample]) -> list[Problem]:
+    """Read one image file and its mask, which the samples (its pieces) share."""
+    first = samples[0]
+    problems, size = [], None
+    try:
+        size = read_image(first.path).size
+    except ImageError as error:
+        problems.append(_unreadable(data, first.path, "unreadable-image", error))
+    mask = next((s.mask for s in samples if s.mask), None)
+    if mask is None:
+        return problems
+    try:
+        pixels = read_mask(mask, threshold=data.layout.mask_threshold, size=size)
+    except MaskSizeError as error:
+        problems.append(_unreadable(data, mask, "mask-size", error))
+    except ImageError as error:
+        problems.append(_unreadable(data, mask, "unreadable-mask", error))
+    else:
+        if not pixels.any():
+            message = f"no pixel is above {data.layout.mask_threshold}, but its image {first.key} counts as anomalous"
+            problems.append(Problem(relative(mask, data.directory), "empty-mask", message, fatal=False))
+    return problems
+
+
+def _unreadable(data: SampleSet, path: Path, kind: str, error: ImageError) -> Problem:
+    return Problem(relative(path, data.directory), kind, str(error).removeprefix(f"{path}: "), fatal=True)
+
+
+def _identical(data: SampleSet, by_file: dict[Path, list[Sample]], pool: ThreadPoolExecutor) -> tuple[Identical, ...]:
+    """Find groups of identical images; only files of equal size need to be read."""
+    by_size: dict[int, list[Path]] = defaultdict(list)
+    for path in by_file:
+        if path.is_file() and (size := path.stat().st_size) > 0:  # empty files are alike, but reported as unreadable
+            by_size[size].append(path)
+    twins = [path for paths in by_size.values() if len(paths) > 1 for path in paths]
+    by_hash: dict[str, list[Path]] = defaultdict(list)
+    for path, digest in zip(twins, pool.map(_sha256, twins), strict=True):
+        if digest:
+            by_hash[digest].append(path)
+    groups = [sorted(paths) for paths in by_hash.values() if len(paths) > 1]
+    return tuple(_describe(data, group, by_file) for group in sorted(groups))
+
+
+def _describe(data: SampleSet, group: Sequence[Path], by_file: dict[Path, list[Sample]]) -> Identical:
+    def differ(values: Iterable[object]) -> bool:
+        return len(set(values)) > 1
+
+    return Identical(
+        paths=tuple(relative(path, data.directory) for path in group),
+        crosses_labels=differ(tuple(s.label for s in by_file[path]) for path in group),
+        crosses_classes=differ(by_file[path][0].class_name for path in group),
+        crosses_splits=differ(tuple(s.split for s in by_file[path]) for path in group),
+    )
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return file_sha256(path)
+    except OSError:  # reported as unreadable already
+        return ""
+
+
+# ---- meta.json
+
+
+def _check_meta(data: SampleSet) -> Iterator[Problem]:
+    """Compare the meta.json files of repackaged datasets with the tree. They are hearsay: all findings are warnings."""
+    real = os.path.realpath(data.directory)
+    for root in sorted({"", data.root}):
+        name = posixpath.join(root, "meta.json")
+        path = data.directory / name
+        if not path.is_file():
+            continue
+        if not inside(os.path.realpath(path), real):
+            yield _meta(name, "is a link that leads out of the dataset; not read")
+        elif path.stat().st_size > _META_LIMIT:
+            yield _meta(name, f"is larger than {_META_LIMIT >> 20} MiB; not read")
+        else:
+            try:
+                records = _records(json.loads(path.read_text(encoding="utf-8")))
+            except (OSError, ValueError, RecursionError, TypeError, AttributeError) as error:
+                yield _meta(name, f"is not of the usual form: {error or type(error).__name__}")
+            else:
+                yield from _compare(data, root, name, records)
+
+
+def _records(content: Any) -> list[dict[str, Any]]:
+    """Return the test records of a meta.json, whatever the spelling of its phase."""
+    phases = [content[phase] for phase in ("test", "Test") if phase in content]
+    if not phases:
+        raise ValueError("it has neither 'test' nor 'Test'")
+    records = [record for classes in phases for records in classes.values() for record in records]
+    if not all(isinstance(r, dict) and isinstance(r.get("img_path"), str) for r in records):
+        raise ValueError("a record has no img_path")
+    return records
+
+
+def _compare(data: SampleSet, root: str, name: str, records: Sequence[dict[str, Any]]) -> Iterator[Problem]:
+    """Compare by name only: no path of the file is ever opened."""
+    tests: dict[str, Sample] = {}
+    for s in data.test:
+        tests.setdefault(relative(s.path, data.directory), s)
+    listed: set[str] = set()
+    for record in records:
+        given = _posix(record["img_path"])
+        if given.is_absolute() or ".." in given.parts:
+            yield _meta(str(given), f"{name} holds a path that does not count from it: made on another machine")
+            continue
+        path = posixpath.join(root, str(given))
+        listed.add(path)
+        sample = tests.get(path)
+        if sample is None:
+            there = os.path.lexists(data.directory / path)
+            yield _meta(path, f"{name} lists it, but it is " + ("no test image" if there else "not there"))
+            continue
+        anomaly, mask = record.get("anomaly"), record.get("mask_path")
+        if sample.piece is None and anomaly in (0, 1) and anomaly != sample.label:  # a tuple: it may be a list
+            yield _meta(path, f"{name} says anomaly = {anomaly}, the files say {sample.label}")
+        if sample.mask and isinstance(mask, str) and mask:
+            ours = relative(sample.mask, data.directory)
+            if posixpath.join(root, str(_posix(mask))) != ours:
+                yield _meta(path, f"{name} says its mask is {mask}, by name it is {ours}")
+    if listed:  # else its paths are those of another machine
+        for path in sorted(set(tests) - listed):
+            yield _meta(path, f"a test image that {name} does not list")
+
+
+def _posix(path: str) -> PurePosixPath:
+    return PurePosixPath(unicodedata.normalize("NFC", path.replace("\\", "/")))
+
+
+def _meta(path: str, message: str) -> Problem:
+    return Problem(path, "meta.json", message, fatal=False)
+
+
+# ---- text
+
+
+def render(report: CheckReport) -> str:
+    """Return the report as text for people."""
+    head = (f"{report.title}: {report.directory}", report.reason, report.note)
+    parts = [*(printable(line) for line in head if line), "", _table(report.rows), ""]
+    for kind in dict.fromkeys(p.kind for p in report.problems):
+        problems = [p for p in report.problems if p.kind == kind]
+        parts.append(f"{'ERROR' if problems[0].fatal else 'warning'} {kind} ({len(problems)})")
+        parts += [f"  {printable(p.path)}: {printable(p.message)}" for p in problems[:_SHOWN]]
+        parts += [f"  … and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+    if report.identical:
+        redundant = sum(len(group.paths) - 1 for group in report.identical)
+        parts.append(f"note: {len(report.identical)} groups of identical images, {redundant} redundant")
+        # The groups that matter come first.
+        order = sorted(report.identical, key=lambda g: (not g.crosses_labels, not g.crosses_classes, g.paths))
+        parts += [f"  {_group(group)}" for group in order[:_SHOWN]]
+        parts += [f"  … and {len(order) - _SHOWN} more"] if len(order) > _SHOWN else []
+    errors = sum(p.fatal for p in report.problems)
+    verdict = f"BROKEN: {errors} errors" if report.broken else "OK"
+    parts.append(f"{verdict}, {len(report.problems) - errors} warnings, {report.files} image files read")
+    return "\n".join(parts)
+
+
+def _table(rows: Sequence[Row]) -> str:
+    def cell(found: int, expected: int | None) -> str:
+        return f"{found}" if expected is None else f"{found} / {expected}" + (" !" if found != expected else "")
+
+    body = [
+        [
+            row.class_name if row.defect is None else "",
+            printable(row.defect or "(all)"),
+            cell(row.train, row.expected_train),
+            "" if row.defect else cell(row.normal, row.expected_normal),
+            cell(row.anomalous, row.expected_anomalous),
+            str(row.masks),
+        ]
+        for row in rows
+    ]
+    headers = ["class", "defect", "train", "normal", "anomalous", "masks"]
+    table: str = tabulate(body, headers, disable_numparse=True, colalign=("left", "left", *["right"] * 4))
+    return f"Test images unless said otherwise; found / expected.\n{table}"
+
+
+def _group(group: Identical) -> str:
+    crossed = {
+        "NORMAL AND ANOMALOUS": group.crosses_labels,
+        "several classes": group.crosses_classes,
+        "train and test": group.crosses_splits,
+    }
+    across = ", ".join(what for what, crosses in crossed.items() if crosses)
+    return " = ".join(map(printable, group.paths)) + (f"  (across {across})" if across else "")
+
+
+def printable(text: str) -> str:
+    """Return text without control characters and undecodable bytes, which file names may hold."""
+    return text if text.isprintable() else ascii(text)[1:-1]

@@ -1,0 +1,323 @@
+"""One layout of a card, read from the list of a directory's files: rules, tables of labels, lists of samples.
+
+Masks are found by name, never by position: a file that is left over on either side is a problem.
+"""
+
+import csv
+import io
+import math
+import posixpath
+import re
+import string
+import unicodedata
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from benchmark.common.limits import TABLE_LIMIT, read_limited
+from benchmark.data.cards import Card, ClassCard, CsvIndex, HoldOut, LabelTable, Layout, Rule, Split
+from benchmark.data.images import ImageError, read_mask
+from benchmark.data.tree import Problem, Tree, is_image, stem
+
+Row = dict[str, str]
+
+
+class BadTableError(ValueError):
+    """A CSV file is not what the layout says, so that the layout does not fit."""
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image, or one piece of it, with its label."""
+
+    key: str
+    """Path relative to the dataset's directory, with forward slashes, in Unicode's NFC; `#i` for piece i. Unique."""
+    path: Path
+    class_name: str
+    prompt_name: str
+    label: int
+    """0 normal, 1 anomalous."""
+    defect: str
+    """The kind of defect, or ""."""
+    split: Split
+    mask: Path | None
+    """None for normal samples, and where there is no mask."""
+    piece: tuple[int, int] | None
+    """(i, n): rows [i·h//n, (i+1)·h//n) of the image, and of its mask."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """An image file before it is cut; label None: by the pixels of its mask."""
+
+    file: str
+    owner: ClassCard
+    label: int | None
+    defect: str
+    split: Split
+    mask: str | None
+
+
+@dataclass
+class _Found:
+    """What is gathered while a layout is read."""
+
+    tree: Tree
+    images: list[_Image] = field(default_factory=list)
+    matched: set[str] = field(default_factory=set)
+    """Files that are images of the dataset, also those that had to be left out."""
+    problems: list[Problem] = field(default_factory=list)
+    templates: set[str] = field(default_factory=set)
+    mask_folders: set[str] = field(default_factory=set)
+
+    def report(self, path: str, kind: str, message: str, *, fatal: bool = True) -> None:
+        self.problems.append(Problem(path, kind, message, fatal))
+
+
+def read_layout(card: Card, layout: Layout, tree: Tree, root: str) -> tuple[tuple[Sample, ...], tuple[Problem, ...]]:
+    """Read the samples of a layout that begins in the folder `root` of the tree; no samples: it does not fit.
+
+    Raises:
+        BadTableError: a CSV file of the layout is there but has not its columns.
+    """
+    found = _Found(tree)
+    prefix = f"{root}/" if root else ""
+    needs = tuple(f"{prefix}{folder}/" for folder in layout.needs)
+    if needs and not any(file.startswith(needs) for file in tree.files):
+        return (), ()
+    if layout.index:
+        _by_index(card, layout.index, prefix, found)
+    else:
+        _by_rules(card, layout, prefix, found)
+    _report_leftovers(card, prefix, found)
+    samples = [sample for image in found.images for sample in _cut(layout, image, found)]
+    order = {c.name: i for i, c in enumerate(card.classes)}
+    samples.sort(key=lambda s: (order[s.class_name], s.key))
+    if layout.hold_out:
+        samples = _hold_out(samples, layout.hold_out)
+    return tuple(samples), tuple(found.problems)
+
+
+# ---- by rules
+
+
+def _by_rules(card: Card, layout: Layout, prefix: str, found: _Found) -> None:
+    rules = [(rule, re.compile(rule.pattern)) for rule in layout.rules]
+    labels = _read_labels(layout.labels, prefix, found) if layout.labels else {}
+    if labels is None:
+        return
+    unlabelled = dict(labels)
+    unknown: set[str] = set()
+    for file in found.tree.files:
+        if not is_image(file) or not file.startswith(prefix):
+            continue
+        path = stem(file[len(prefix) :])
+        rule, match = next(((r, m) for r, p in rules if (m := p.fullmatch(path))), (None, None))
+        if rule is None or match is None:
+            continue
+        groups = {name: value or "" for name, value in match.groupdict().items()}
+        folder = rule.class_name or groups.get("class") or card.classes[0].name
+        owner = card.class_of(folder)
+        if owner is None:
+            unknown.add(file[: len(prefix) + match.end("class")])
+            continue
+        found.matched.add(file)
+        mask = _find_mask(rule, groups, file, prefix, found)
+        label: int | None = {"normal": 0, "anomalous": 1, "mask_exists": int(mask is not None)}.get(rule.label)
+        if rule.label == "table":
+            if groups["stem"] not in labels:
+                found.report(file, "no-label", "the table of labels has no row for this image; complete the table")
+                continue
+            unlabelled.pop(groups["stem"], None)
+            label = labels[groups["stem"]]
+        elif rule.label == "mask_nonzero" and mask is None:
+            found.report(file, "missing-mask", f"no mask says whether it is anomalous; {_looked_for(rule, groups)}")
+            continue
+        if label == 1 and mask is None and rule.mask and "pixel" in card.levels:
+            found.report(file, "missing-mask", f"an anomalous image without mask; {_looked_for(rule, groups)}")
+        defect = rule.defect or groups.get("defect", "")
+        found.images.append(_Image(file, owner, label, defect, rule.split, mask))
+    for folder in sorted(unknown):
+        found.report(folder, "unknown-class", "a folder of no class of the card; ignored", fatal=False)
+    if found.images:
+        for key in unlabelled:
+            found.report(key, "missing-file", "the table of labels has a row for this image, but it is not there")
+
+
+def _find_mask(rule: Rule, groups: dict[str, str], file: str, prefix: str, found: _Found) -> str | None:
+    if rule.label == "normal":
+        return None
+    found.templates.update(rule.mask)
+    for template in rule.mask:
+        path = prefix + template.format_map(groups)
+        found.mask_folders.add(posixpath.dirname(path))
+        twins = [f for f in found.tree.images.get(path, ()) if f != file]
+        if len(twins) > 1:
+            message = f"{twins} could all be the mask of {file}; the first was taken, move the others away"
+            found.report(twins[0], "ambiguous-mask", message, fatal=False)
+        if twins:
+            return twins[0]
+    return None
+
+
+def _looked_for(rule: Rule, groups: dict[str, str]) -> str:
+    return "looked for " + " or ".join(f"{template.format_map(groups)}.*" for template in rule.mask)
+
+
+def _read_labels(table: LabelTable, prefix: str, found: _Found) -> dict[str, int] | None:
+    """Return label by key; None if there is no table."""
+    file = next((f for f in (prefix + name for name in table.file) if f in found.tree.files), None)
+    if file is None:
+        return None
+    labels: dict[str, int] = {}
+    for row in _read_csv(found.tree, file, (table.key, table.column)):
+        key = row[table.key].zfill(table.key_width)
+        label = int(row[table.column] in table.anomalous)
+        if key in labels:
+            message = f"{key} is listed twice" + ("" if labels[key] == label else " with different labels")
+            found.report(file, "listed-twice", message, fatal=labels[key] != label)
+        labels.setdefault(key, label)
+    return labels
+
+
+# ---- by a list of samples
+
+
+def _by_index(card: Card, index: CsvIndex, prefix: str, found: _Found) -> None:
+    if prefix + index.file not in found.tree.files:
+        return
+    columns = (index.class_column, index.split_column, index.label_column, index.image_column, index.mask_column)
+    seen: dict[str, Row] = {}
+    unknown: set[str] = set()
+    for row in _read_csv(found.tree, prefix + index.file, columns):
+        name, split, label, image, mask = (row[column] for column in columns)
+        owner = card.class_of(name)
+        if owner is None:
+            unknown.add(name)
+            continue
+        if not image:
+            found.report(prefix + index.file, "missing-file", f"a row of {name!r} names no image; get the whole list")
+            continue
+        file = _listed(image, prefix, found)
+        if file is None:
+            continue
+        found.matched.add(file)
+        if file in seen:
+            message = f"listed twice in {index.file}" + ("" if seen[file] == row else ", differently; the first counts")
+            found.report(file, "listed-twice", message, fatal=seen[file] != row)
+            continue
+        seen[file] = row
+        anomalous = label != index.normal
+        mask_file = _listed(mask, prefix, found) if anomalous and mask else None
+        if mask_file:
+            found.mask_folders.add(posixpath.dirname(mask_file))
+        elif anomalous and "pixel" in card.levels:
+            found.report(file, "missing-mask", f"an anomalous image without mask; {index.file} says {mask!r}")
+        if split not in {"train", "test"}:
+            found.report(file, "bad-split", f"{index.split_column} is {split!r} in {index.file}, not train or test")
+            continue
+        found.images.append(_Image(file, owner, int(anomalous), "", "test" if split == "test" else "train", mask_file))
+    for name in sorted(unknown):
+        found.report(prefix + index.file, "unknown-class", f"{name!r} is no class of the card; ignored", fatal=False)
+
+
+def _listed(path: str, prefix: str, found: _Found) -> str | None:
+    """Return the file that a list names; None, and a problem, if it is not there or would lie outside."""
+    parts = PurePosixPath(unicodedata.normalize("NFC", path))
+    if parts.is_absolute() or ".." in parts.parts:
+        found.report(path, "outside-root", "a listed path that leads out of the dataset is not read; correct the list")
+        return None
+    file = found.tree.find(prefix + parts.as_posix())
+    if file is None:
+        found.report(prefix + path, "missing-file", "listed but not there; complete the download")
+    return file
+
+
+def _read_csv(tree: Tree, file: str, columns: tuple[str, ...]) -> list[Row]:
+    """Read some columns of a table, header and cells stripped of blanks, missing cells empty."""
+    try:
+        stream = io.StringIO(read_limited(tree.files[file], TABLE_LIMIT).decode("utf-8-sig"), newline="")
+        rows = [[cell.strip() for cell in row] for row in csv.reader(stream) if any(cell.strip() for cell in row)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BadTableError(file, f"cannot be read as CSV: {error}") from None
+    header = rows[0] if rows else []
+    if missing := [c for c in columns if c not in header]:
+        there = str(header[:20])[:500]
+        raise BadTableError(file, f"has the columns {there}, but not {missing}; get the dataset's own file")
+    places = {name: place for place, name in enumerate(header) if name in columns}  # of two alike the last
+    return [{name: row[place] if place < len(row) else "" for name, place in places.items()} for row in rows[1:]]
+
+
+# ---- after both
+
+
+def _report_leftovers(card: Card, prefix: str, found: _Found) -> None:
+    """Report masks that no image claims, and masks that two images claim."""
+    claims: dict[str, str] = {}
+    for image in found.images:
+        if image.mask and (first := claims.setdefault(stem(image.mask), image.file)) != image.file:
+            found.report(image.file, "shared-mask", f"has the same mask as {first}; which of them is meant?")
+    # A folder that also holds images may hold other things too; there, only what is named like a mask is one.
+    pure = found.mask_folders - {posixpath.dirname(file) for file in found.matched}
+    named = [re.compile(re.escape(prefix) + _pattern(card, template)) for template in sorted(found.templates)]
+    for path, files in found.tree.images.items():
+        is_mask = posixpath.dirname(path) in pure or any(p.fullmatch(path) for p in named)
+        if is_mask and path not in claims:
+            for file in sorted(set(files) - found.matched):
+                found.report(file, "orphan-mask", "a mask that belongs to no image; is the image missing?")
+
+
+def _pattern(card: Card, template: str) -> str:
+    """Return the regular expression of the masks that a template can name."""
+    known = "|".join(re.escape(name) for c in card.classes for name in (c.name, *c.folders))
+    parts = []
+    for literal, group, _, _ in string.Formatter().parse(template):
+        parts.append(re.escape(literal))
+        if group is not None:
+            parts.append(f"(?:{known})" if group == "class" else "[^/]+")
+    return "".join(parts)
+
+
+def _cut(layout: Layout, image: _Image, found: _Found) -> list[Sample]:
+    """Return the samples of an image: itself, or its pieces."""
+    files, n = found.tree.files, layout.pieces
+    labels = [image.label] * n
+    if image.label is None and image.mask:
+        try:
+            pixels = read_mask(files[image.mask], threshold=layout.mask_threshold)
+        except ImageError as error:
+            message = f"says whether {image.file} is anomalous, but cannot be read: {error}"
+            found.report(image.mask, "unreadable-mask", message)
+            return []
+        height = len(pixels)
+        labels = [int(pixels[i * height // n : (i + 1) * height // n].any()) for i in range(n)]
+    return [
+        Sample(
+            key=image.file if n == 1 else f"{image.file}#{i}",
+            path=files[image.file],
+            class_name=image.owner.name,
+            prompt_name=image.owner.prompt_name,
+            label=label or 0,
+            defect=image.defect if label else "",
+            split=image.split,
+            mask=files[image.mask] if label and image.mask else None,
+            piece=None if n == 1 else (i, n),
+        )
+        for i, label in enumerate(labels)
+    ]
+
+
+def _hold_out(samples: list[Sample], rule: HoldOut) -> list[Sample]:
+    """Return the samples with all anomalous ones and a seeded part of the normal ones as test."""
+    normal = sorted(s.key for s in samples if s.label == 0)
+    if len(normal) < 2:  # nothing to split
+        return [replace(s, split="test") for s in samples]
+    # The split of scikit-learn's train_test_split, whose import would take longer than reading the dataset.
+    order = np.random.RandomState(rule.seed).permutation(len(normal))
+    train = {normal[i] for i in order[math.ceil(rule.fraction * len(normal)) :]}
+    return [replace(s, split="train" if s.key in train else "test") for s in samples]

@@ -1,0 +1,282 @@
+"""From a directory and a card to samples: which images there are, their classes, labels and masks.
+
+A directory is listed once; every layout of the card is then tried on that list, and the one that fits the expected
+counts best is taken. Nothing depends on the order in which the file system lists a folder, and nothing outside of the
+dataset's directory is opened.
+"""
+
+import hashlib
+import json
+import os
+import posixpath
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from benchmark.common.files import file_sha256
+from benchmark.data.cards import Card, Layout
+from benchmark.data.layouts import BadTableError, Sample, read_layout
+from benchmark.data.tree import Problem, Tree, plain, relative, subfolders, walk
+from benchmark.errors import BenchError
+
+Counts = tuple[int, int]
+"""Numbers of normal and anomalous images."""
+
+MINI_MARKER = "zsad-bench-mini.json"
+"""Lies at the top of a mini suite, and says that the datasets below it are generated."""
+
+__all__ = [
+    "MINI_MARKER",
+    "DatasetError",
+    "Problem",
+    "Sample",
+    "SampleSet",
+    "count",
+    "find_directories",
+    "locate",
+    "read_samples",
+    "references",
+    "shared_image",
+]
+
+
+class DatasetError(BenchError):
+    """A directory cannot be read as a dataset; names both, what was looked for, and the way out."""
+
+
+@dataclass(frozen=True)
+class SampleSet:
+    """The samples of a dataset, sorted by class in the card's order, then by key."""
+
+    card: Card
+    directory: Path
+    layout: Layout
+    reason: str
+    """Which layout was taken and, where several fit, why."""
+    samples: tuple[Sample, ...]
+    problems: tuple[Problem, ...]
+    root: str = ""
+    """The folder below `directory` where the layout begins."""
+
+    @cached_property
+    def synthetic(self) -> bool:
+        """Whether the images are generated: the dataset is part of a mini suite."""
+        real = self.directory.resolve()
+        return any((folder / MINI_MARKER).is_file() for folder in (real, *real.parents))
+
+    @property
+    def expected(self) -> dict[str, Counts]:
+        """The test counts that the card expects, (normal, anomalous) by class; none for generated images."""
+        return {} if self.synthetic else self.card.expected(self.layout)
+
+    @property
+    def test(self) -> tuple[Sample, ...]:
+        """The samples that are evaluated."""
+        return tuple(s for s in self.samples if s.split == "test")
+
+    @property
+    def train(self) -> tuple[Sample, ...]:
+        """The samples that are not evaluated."""
+        return tuple(s for s in self.samples if s.split == "train")
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether the layout has masks, so that pixel metrics can be had."""
+        return "pixel" in self.card.levels and (
+            self.layout.index is not None or any(rule.mask for rule in self.layout.rules)
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The sha256 of the list of test samples: names, classes, labels, masks, mask threshold, pieces, file sizes.
+
+        Paths count from the layout's root, so that it is the same wherever the dataset lies. Generated images count
+        without their sizes: what they show is fixed, how small it is compressed depends on the image library.
+        """
+        start = self.root or "."
+        lines: list[object] = [self.layout.mask_threshold]
+        for s in sorted(self.test, key=lambda s: s.key):
+            mask = None if s.mask is None else posixpath.relpath(relative(s.mask, self.directory), start)
+            size, mask_size = (self._size(path) for path in (s.path, s.mask))
+            key, names = posixpath.relpath(s.key, start), (s.class_name, s.prompt_name)
+            lines.append((key, names, s.label, mask, s.piece, size, mask_size))
+        return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
+
+    def _size(self, path: Path | None) -> int | None:
+        return None if path is None or self.synthetic or not path.exists() else path.stat().st_size
+
+    @property
+    def differences(self) -> dict[str, tuple[Counts, Counts]]:
+        """The classes whose test counts are not those the card expects: (normal, anomalous) found, and expected."""
+        found = count(self.test)
+        pairs = {name: (found.get(name, (0, 0)), e) for name, e in self.expected.items()}
+        return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+    @property
+    def distance(self) -> int:
+        """How many test images there are too few or too many, by class and label."""
+        return sum(abs(n - m) for pair in self.differences.values() for n, m in zip(*pair, strict=True))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of numbers on these samples must know, in sentences."""
+        warnings = []
+        if off := [f"{name} {f[0]}/{f[1]} instead of {e[0]}/{e[1]}" for name, (f, e) in self.differences.items()]:
+            more = f" and {len(off) - 3} more classes" if len(off) > 3 else ""
+            warnings.append(f"normal/anomalous test images differ from the expected: {', '.join(off[:3])}{more}")
+        kinds = Counter(p.kind for p in self.problems if p.fatal)
+        if kinds:
+            listed = ", ".join(f"{kind} {n}" for kind, n in sorted(kinds.items()))
+            warnings.append(f"files with problems: {listed}")
+        return tuple(warnings)
+
+
+def count(samples: Iterable[Sample]) -> dict[str, Counts]:
+    """Return the numbers of normal and anomalous samples per class."""
+    counts: dict[str, Counts] = {}
+    for s in samples:
+        normal, anomalous = counts.get(s.class_name, (0, 0))
+        counts[s.class_name] = (normal + 1 - s.label, anomalous + s.label)
+    return counts
+
+
+def references(data: SampleSet, shots: int, *, seed: int) -> dict[str, tuple[Sample, ...]]:
+    """Return `shots` normal training images of each tested class, drawn by seed; fewer where there are not so many.
+
+    The draw goes by the hash of each name, so that more shots add images to those of fewer, and a file more or less
+    changes little.
+    """
+    drawn: dict[str, list[tuple[str, Sample]]] = {s.class_name: [] for s in data.test}
+    for s in data.train:
+        if s.label == 0 and s.class_name in drawn:
+            key = posixpath.relpath(s.key, data.root or ".")
+            drawn[s.class_name].append((hashlib.sha256(f"{seed} {key}".encode()).hexdigest(), s))
+    return {name: tuple(s for _, s in sorted(each, key=lambda pair: pair[0])[:shots]) for name, each in drawn.items()}
+
+
+def shared_image(one: SampleSet, other: SampleSet) -> tuple[Path, Path] | None:
+    """Return a test image of one dataset and one of the other that are the same byte for byte, or None."""
+    by_size: dict[int, list[Path]] = defaultdict(list)
+    for path in dict.fromkeys(s.path for s in one.test if s.path.is_file()):
+        by_size[path.stat().st_size].append(path)
+    for path in dict.fromkeys(s.path for s in other.test if s.path.is_file()):
+        if twins := by_size.get(path.stat().st_size):  # only files of equal size need to be read
+            digest = file_sha256(path)
+            for twin in twins:
+                if file_sha256(twin) == digest:
+                    return twin, path
+    return None
+
+
+def find_directories(card: Card, data: Path | None, path: Path | None) -> list[Path]:
+    """Return the directories that may hold the dataset, sorted.
+
+    Args:
+        card: gives the names to look for, compared without case, blanks, `-` and `_`.
+        data: the folder in which datasets lie.
+        path: the dataset's own directory; if given, it is the only one.
+
+    Raises:
+        DatasetError: `path`, or else `data`, is given but is no directory.
+    """
+    if path is not None:
+        if not path.is_dir():
+            raise DatasetError(f"{card.name}: {path} is not a directory; correct --data-path {card.name}=DIR")
+        return [path]
+    if data is None:
+        return []
+    if not data.is_dir():
+        raise DatasetError(f"{card.name}: the data root {data} is not a directory; correct --data or BENCH_DATA")
+    found: dict[str, Path] = {}  # by real path: a link beside its target is the same directory
+    for folder in (card.name, *card.folders):
+        level = [data]
+        for part in PurePosixPath(folder).parts:
+            level = [child for parent in level for child in subfolders(parent) if plain(child.name) == plain(part)]
+        for directory in level:
+            real = os.path.realpath(directory)
+            found[real] = min(directory, found.get(real, directory))
+    return sorted(found.values())
+
+
+def locate(card: Card, data: Path | None, path: Path | None) -> SampleSet | None:
+    """Find and read a dataset; None if no directory has its name. Of several directories the best is taken.
+
+    Raises:
+        DatasetError: as in `find_directories`; or there are directories, but no layout fits any of them.
+    """
+    directories = find_directories(card, data, path)
+    sets, errors = [], []
+    for directory in directories:
+        try:
+            sets.append(read_samples(card, directory))
+        except DatasetError as error:
+            errors.append(str(error))
+    if not sets:
+        if errors:
+            raise DatasetError("\n".join(errors))
+        return None
+    best = min(sets, key=lambda s: s.distance)
+    others = ", ".join(str(d) for d in directories if d != best.directory)
+    if not others:
+        return best
+    why = "its counts are nearest to the expected ones" if len(sets) > 1 else "no layout fits the others"
+    return replace(best, reason=f"{best.reason}; {best.directory.name} was taken, not {others}, since {why}")
+
+
+def read_samples(card: Card, directory: Path) -> SampleSet:
+    """Read a directory by the layout of the card that fits best.
+
+    A layout fits if it has at least one test sample; the one nearest to its expected counts wins, of equals the first.
+
+    Raises:
+        DatasetError: no layout fits; lists what was looked for and what is there.
+    """
+    tree = walk(directory)
+    fits: list[SampleSet] = []
+    misfits: list[Problem] = []
+    for layout in card.layouts:
+        for root in ("/".join(PurePosixPath(r).parts) for r in layout.roots):
+            try:
+                samples, problems = read_layout(card, layout, tree, root)
+            except BadTableError as error:
+                misfits.append(Problem(error.path, "bad-table", f"layout {layout.name}: {error}", fatal=False))
+                continue
+            if any(s.split == "test" for s in samples):
+                fits.append(SampleSet(card, directory, layout, "", samples, problems, root))
+                break
+    if not fits:
+        raise DatasetError(_nothing_fits(card, tree, misfits))
+    best = min(fits, key=lambda s: s.distance)
+    return replace(best, reason=_reason(best, fits), problems=(*tree.problems, *misfits, *best.problems))
+
+
+def _reason(best: SampleSet, fits: Sequence[SampleSet]) -> str:
+    reason = f"layout {best.layout.name!r}" + (f" in {best.root}" if best.root else "")
+    if len(fits) > 1:
+        offs = ", ".join(f"{s.layout.name} ({s.distance})" for s in fits)
+        reason += f", nearest to the expected counts of those that fit (images off: {offs}; of equals the first)"
+    metas = (posixpath.join(folder, "meta.json") for folder in {"", best.root})
+    if any((best.directory / meta).is_file() for meta in metas):
+        reason += "; its meta.json is not trusted: labels and masks come from the files"
+    return reason
+
+
+def _nothing_fits(card: Card, tree: Tree, misfits: Sequence[Problem]) -> str:
+    lines = [f"{card.name}: no layout of the card fits {tree.directory}. Looked for (paths without extension):"]
+    for layout in card.layouts:
+        files = [layout.index.file] if layout.index else [r.pattern for r in layout.rules if r.split == "test"]
+        files += layout.labels.file if layout.labels else ()
+        roots = " or ".join(root or "the directory itself" for root in layout.roots)
+        lines.append(f"  {layout.name}: {'  '.join(files)}  below {roots}")
+    tops: dict[str, int] = {}
+    for path in tree.files:
+        top, slash, _ = path.partition("/")
+        tops[top + slash] = tops.get(top + slash, 0) + 1
+    there = [f"{top} ({n} files)" if top.endswith("/") else top for top, n in tops.items()]
+    more = f" and {len(there) - 10} more" if len(there) > 10 else ""
+    lines.append(f"There is: {', '.join(there[:10]) or 'no file'}{more}.")
+    lines += [f"  {p.path}: {p.message}" for p in (*misfits, *tree.problems)[:10]]
+    lines.append(f"Complete the download, or give the dataset's own directory with --data-path {card.name}=DIR.")
+    return "\n".join(lines)

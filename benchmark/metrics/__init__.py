@@ -1,0 +1,1 @@
+"""Metrics: curves, image and pixel metrics, results per image, bootstrap draws."""

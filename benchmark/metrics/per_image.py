@@ -1,0 +1,270 @@
+"""Results per image: what a cell found of each test image, kept beside its record.
+
+Scores and pixel histograms are what uncertainty is estimated from, maps and text embeddings what a report shows. All of
+it is small: a map on the grid of patches in 256 steps, and per image a histogram over at most `BINS` bins, which the
+images of a class share.
+"""
+
+import hashlib
+import io
+import math
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmark.common.limits import IMAGES_LIMIT, read_limited
+from benchmark.errors import BenchError
+from benchmark.metrics.pixel import PixelMetrics
+
+BINS = 256
+"""Of the pixel histograms as they are kept; chosen by mass, so that ties move AUROC and AUPRO by 1e-5 on smooth maps
+and by 1e-3 on saturated ones. Intervals are moved to the exact value."""
+FINE_BINS = 2048
+"""Of an image's histogram before the bins of its class are known."""
+TEXT_IMAGES = 8
+"""Images of a class whose text embeddings are kept."""
+
+_SUMS = ("counts", "positive_counts", "positive_weights")
+
+Array = npt.NDArray[Any]
+
+
+class PerImageError(BenchError):
+    """A file of results per image cannot be read; the message names it and the way out."""
+
+
+@dataclass(frozen=True)
+class PixelBins:
+    """Pixels of N images by K bins of ascending score."""
+
+    negatives: Array
+    """Normal pixels (N, K)."""
+    positives: Array
+    """Anomalous pixels (N, K)."""
+    weights: Array
+    """1 / (size of its region), summed over the anomalous pixels (N, K)."""
+    regions: Array
+    """Connected anomalous regions (N,)."""
+
+
+@dataclass(frozen=True)
+class ClassImages:
+    """What was found of the N test images of a class."""
+
+    keys: tuple[str, ...]
+    """Their sample keys."""
+    labels: Array
+    """0 normal, 1 anomalous (N,)."""
+    scores: Array
+    """Image scores (N,)."""
+    maps: Array
+    """Raw anomaly maps (N, h, w) on the grid of the method, from 0 to 255 over `map_range`."""
+    map_range: tuple[float, float]
+    pixels: PixelBins | None = None
+    """None where there are no masks."""
+    texts: Mapping[str, Array] = field(default_factory=dict)
+    """Unit text embeddings (M, 2, D), normal first, of M of the images, by what the method calls them."""
+
+
+@dataclass
+class Gathering:
+    """The images of a class as they come."""
+
+    keys: list[str] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    maps: list[Array] = field(default_factory=list)
+    states: list[dict[str, Array]] = field(default_factory=list)
+    texts: dict[str, list[Array]] = field(default_factory=dict)
+
+    def add(self, key: str, label: int, score: float, raw_map: Array) -> None:
+        """Add an image with its map (h, w) on the method's grid."""
+        self.keys.append(key)
+        self.labels.append(label)
+        self.scores.append(score)
+        self.maps.append(raw_map.astype(np.float16))
+
+    def add_pixels(self, evaluated_map: Array, mask: npt.NDArray[np.bool_]) -> None:
+        """Add the map (S, S) that was evaluated of the image last added, with its mask."""
+        metrics = PixelMetrics(max_bins=FINE_BINS)
+        metrics.update(evaluated_map, mask)
+        # Half as large as float64, and exact for counts of up to 2**24 pixels.
+        state = metrics.state()
+        self.states.append(state | {name: state[name].astype(np.float32) for name in _SUMS})
+
+    def add_texts(self, texts: Mapping[str, Array]) -> None:
+        """Add the text embeddings (B, 2, D) of a batch, as far as there is room."""
+        for name, embeddings in texts.items():
+            kept = self.texts.setdefault(name, [])
+            kept.extend(embeddings[: TEXT_IMAGES - len(kept)].astype(np.float16))
+
+    def merge(self, other: "Gathering") -> None:
+        """Add the images of another, which come after these."""
+        self.keys += other.keys
+        self.labels += other.labels
+        self.scores += other.scores
+        self.maps += other.maps
+        self.states += other.states
+        self.add_texts({name: np.stack(rows) for name, rows in other.texts.items()})
+
+    def finish(self) -> ClassImages:
+        """Return the class, its maps in 256 steps and its pixels over common bins."""
+        maps = np.stack(self.maps).astype(np.float32)
+        low, high = float(maps.min()), float(maps.max())
+        steps = (maps - low) * (255 / (high - low)) if high > low else np.zeros_like(maps)
+        return ClassImages(
+            keys=tuple(self.keys),
+            labels=np.array(self.labels, np.uint8),
+            scores=np.array(self.scores, np.float64),
+            maps=np.rint(steps).astype(np.uint8),
+            map_range=(low, high),
+            pixels=_common_bins(self.states) if self.states else None,
+            texts={name: _distinct(np.stack(rows)) for name, rows in self.texts.items()},
+        )
+
+
+def _distinct(embeddings: Array) -> Array:
+    """Return the embeddings, or one of them if they are all the same: most methods' text does not see the image."""
+    return embeddings[:1] if (embeddings == embeddings[0]).all() else embeddings
+
+
+def _common_bins(states: list[dict[str, Array]]) -> PixelBins:
+    """Return the pixels of some images over at most `BINS` common bins, about equally full."""
+    shift = max(int(state["settings"][2]) for state in states)
+    own = [shift - int(state["settings"][2]) for state in states]
+    keys = [state["keys"] >> np.uint32(bits) for state, bits in zip(states, own, strict=True)]
+    positive_keys = [state["positive_keys"] >> np.uint32(bits) for state, bits in zip(states, own, strict=True)]
+    grid = np.unique(np.concatenate(keys))
+    shape = (len(states), len(grid))
+    pixels, positives, weights = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    for row, state in enumerate(states):
+        np.add.at(pixels[row], np.searchsorted(grid, keys[row]), state["counts"])
+        columns = np.searchsorted(grid, positive_keys[row])
+        np.add.at(positives[row], columns, state["positive_counts"])
+        np.add.at(weights[row], columns, state["positive_weights"])
+    sides = (pixels - positives, positives, weights)
+    mass = np.cumsum(sum(side.sum(axis=0) / max(side.sum(), 1) for side in sides))
+    starts = np.unique(np.searchsorted(mass, np.linspace(0, mass[-1], BINS, endpoint=False), side="right"))
+    negatives, positives, weights = (np.add.reduceat(side, starts, axis=1) for side in sides)
+    return PixelBins(
+        negatives.astype(np.uint32),
+        positives.astype(np.uint32),
+        weights.astype(np.float32),
+        np.array([int(state["settings"][3]) for state in states], np.uint32),
+    )
+
+
+def to_bytes(classes: Mapping[str, ClassImages]) -> bytes:
+    """Return the content of the file: arrays in a compressed archive, nothing that would have to be unpickled."""
+    arrays: dict[str, Array] = {"classes": np.array(list(classes), dtype=np.str_)}
+    for index, images in enumerate(classes.values()):
+        arrays |= {
+            f"{index}/keys": np.array(images.keys, dtype=np.str_),
+            f"{index}/labels": images.labels,
+            f"{index}/scores": images.scores,
+            f"{index}/maps": images.maps,
+            f"{index}/map_range": np.array(images.map_range),
+            **{f"{index}/texts/{name}": embeddings for name, embeddings in images.texts.items()},
+        }
+        if images.pixels is not None:
+            arrays |= {f"{index}/pixels/{name}": array for name, array in vars(images.pixels).items()}
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **arrays)
+    return file.getvalue()
+
+
+def read_per_image(path: Path, sha256: str) -> dict[str, ClassImages]:
+    """Read the results per image of a record, by class.
+
+    Args:
+        path: the file.
+        sha256: what its record says of it.
+
+    Raises:
+        PerImageError: it is missing, or not what its record speaks of.
+    """
+    try:
+        content = read_limited(path, IMAGES_LIMIT)
+    except OSError as error:
+        raise PerImageError(f"{path}: {error.strerror or error}; run with --force to redo the cell") from None
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise PerImageError(f"{path}: not the file that its record speaks of; run with --force to redo the cell")
+    try:
+        return from_bytes(content)
+    except ValueError as error:
+        raise PerImageError(f"{path}: not results per image ({error}); run with --force to redo the cell") from None
+
+
+def from_bytes(content: bytes) -> dict[str, ClassImages]:
+    """Return what `to_bytes` was given.
+
+    Raises:
+        ValueError: the content is another, its arrays do not go together, or would be larger than `IMAGES_LIMIT`.
+    """
+    try:
+        check_archive(content)
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            names = [str(name) for name in arrays["classes"]]
+            return {name: _class_images(arrays, f"{index}/") for index, name in enumerate(names)}
+    except Exception as error:  # on broken bytes zipfile and zlib raise types of their own
+        raise ValueError(str(error) or type(error).__name__) from error
+
+
+def check_archive(content: bytes) -> None:
+    """Refuse arrays that would be too large, or larger than what is there, before any of them is unpacked."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        entries = archive.infolist()
+        if (size := sum(entry.file_size for entry in entries)) > IMAGES_LIMIT:
+            raise ValueError(f"{size:,} bytes when unpacked, more than the limit of {IMAGES_LIMIT:,}")
+        for entry in entries:
+            with archive.open(entry) as file:
+                major, _ = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(file)
+                if file.tell() + math.prod(shape) * dtype.itemsize != entry.file_size:
+                    raise ValueError(f"{entry.filename} says it has the shape {shape}, which it has not")
+
+
+def _class_images(arrays: Mapping[str, Array], prefix: str) -> ClassImages:
+    found = {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
+    low, high = found["map_range"].tolist()
+    parts = {name: found.get(f"pixels/{name}") for name in PixelBins.__dataclass_fields__}
+    images = ClassImages(
+        keys=tuple(found["keys"].tolist()),
+        labels=found["labels"],
+        scores=found["scores"],
+        maps=found["maps"],
+        map_range=(low, high),
+        pixels=None if parts["regions"] is None else PixelBins(**parts),  # type: ignore[arg-type]
+        texts={name.removeprefix("texts/"): array for name, array in found.items() if name.startswith("texts/")},
+    )
+    _check(images)
+    return images
+
+
+def _check(images: ClassImages) -> None:
+    """Refuse arrays that do not go together, which a record may speak of when neither was made here."""
+    count = len(images.keys)
+    wanted = {"labels": ("u", 1), "scores": ("f", 1), "maps": ("u", 3)}
+    arrays = {name: (getattr(images, name), *form) for name, form in wanted.items()}
+    if images.pixels is not None:
+        forms = {"negatives": ("u", 2), "positives": ("u", 2), "weights": ("f", 2), "regions": ("u", 1)}
+        arrays |= {name: (getattr(images.pixels, name), *form) for name, form in forms.items()}
+        bins = {array.shape[1:] for array in (images.pixels.negatives, images.pixels.positives, images.pixels.weights)}
+        if len(bins) > 1 or (0,) in bins:
+            raise ValueError(f"pixels have bins of the shapes {sorted(bins)}")
+    for name, (array, kind, dimensions) in arrays.items():
+        if array.dtype.kind != kind or array.ndim != dimensions or len(array) != count or not array.size:
+            raise ValueError(f"{name} are {array.dtype} of the shape {array.shape}, and there are {count} images")
+        if kind == "f" and not np.isfinite(array).all():
+            raise ValueError(f"{name} hold values that are no finite numbers")
+    for name, array in images.texts.items():
+        if array.dtype.kind != "f" or array.ndim != 3 or array.shape[1] != 2 or not np.isfinite(array).all():
+            raise ValueError(f"texts {name} are {array.dtype} of the shape {array.shape}")
+    if images.labels.max() > 1 or len(set(images.keys)) != count or not np.isfinite(images.map_range).all():
+        raise ValueError("a label is neither 0 nor 1, a key comes twice, or the range of the maps is none")

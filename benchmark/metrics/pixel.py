@@ -1,0 +1,400 @@
+"""Image and pixel metrics: AUROC, AP, F1-max and two AUPROs, exact or nearly so, in memory that does not grow.
+
+Every value is read from one *curve*: the distinct scores, descending, with the negatives, the positives and the mean
+region overlap at or above each of them. `ImageMetrics` and `PixelMetrics` only gather what a curve is made of. Pixel
+scores go into a sorted histogram of bounded size, so no map is kept and states can be merged.
+
+An undefined value is `None`, never 0 or NaN. Higher scores mean more anomalous; they need not lie in [0, 1].
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self, cast
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from benchmark.metrics.states import check_state
+
+METRICS_VERSION: int = 1  # raised whenever a change can move a number; recorded with every result
+IMAGE_METRICS = ("image_auroc", "image_ap", "image_f1max")
+PIXEL_METRICS = ("pixel_auroc", "pixel_ap", "pixel_f1max", "pixel_aupro", "pixel_aupro_200")
+FPR_LIMIT = 0.3
+MAX_BINS = 2**19  # at most 17 MB of state
+MIN_BINS = 2**9  # with fewer, a bin could span more than one sign and exponent
+BUFFER_PIXELS = 2**22  # 16 MB; a larger buffer means fewer, larger compactions, never another result
+_BLOCK = 2**16  # fits the processor's cache
+MAX_SCORE = 2.0**100  # 1.3e30
+_SIGN, _HALF = np.uint32(2**31), np.float32(0.5).view(np.uint32)  # bits of the sign, and of 0.5
+_ROOM = np.uint32(23 * 2**23)  # what 1 - score spans from 2**-24 to 0.5
+
+FloatArray = npt.NDArray[np.float64]
+KeyArray = npt.NDArray[np.uint32]
+
+
+class Curve(NamedTuple):
+    """Descending distinct scores (K,) and what lies at or above each of them, so the last entries are totals.
+
+    `false_positives` and `true_positives` are counts. `overlap` is the mean, over regions, of the covered share of a
+    region; it is 0 throughout where there are no regions (image level).
+    """
+
+    scores: FloatArray
+    false_positives: FloatArray
+    true_positives: FloatArray
+    overlap: FloatArray
+
+    @property
+    def negatives(self) -> float:
+        """Number of negatives in all."""
+        return float(self.false_positives[-1:].sum())
+
+    @property
+    def positives(self) -> float:
+        """Number of positives in all."""
+        return float(self.true_positives[-1:].sum())
+
+
+def descending_curve(
+    scores: npt.NDArray[Any],
+    negatives: npt.NDArray[Any],
+    positives: npt.NDArray[Any],
+    *,
+    weights: npt.NDArray[Any] | None = None,
+    regions: int = 0,
+) -> Curve:
+    """Curve of *ascending* distinct `scores` (K,) with the negatives, positives and region weights (K,) of each.
+
+    `weights` sums 1 / (size of the region) over the positive pixels of a score; `regions` is the number of regions.
+    """
+    false_positives, true_positives = (np.cumsum(side[::-1], dtype=np.float64) for side in (negatives, positives))
+    overlap = np.cumsum(weights[::-1]) / regions if weights is not None and regions else np.zeros(len(scores))
+    return Curve(scores[::-1].astype(np.float64), false_positives, true_positives, overlap)
+
+
+def auroc(curve: Curve) -> float | None:
+    """Area under the ROC curve, ties counted half (`sklearn.metrics.roc_auc_score`); None with one label only."""
+    if not curve.negatives or not curve.positives:
+        return None
+    fpr = np.concatenate(([0.0], curve.false_positives)) / curve.negatives
+    tpr = np.concatenate(([0.0], curve.true_positives)) / curve.positives
+    return float(np.trapezoid(tpr, fpr))
+
+
+def average_precision(curve: Curve) -> float | None:
+    """Sum of precision times step in recall (`sklearn.metrics.average_precision_score`); None without a positive."""
+    if not curve.positives:
+        return None
+    precision = curve.true_positives / (curve.true_positives + curve.false_positives)
+    return float(np.sum(np.diff(curve.true_positives, prepend=0.0) * precision) / curve.positives)  # not @: threads
+
+
+def f1_max(curve: Curve) -> float | None:
+    """Largest F1 over all points of the precision-recall curve; None without a positive."""
+    if not curve.positives:
+        return None
+    return float(np.max(2 * curve.true_positives / (curve.true_positives + curve.false_positives + curve.positives)))
+
+
+def aupro(curve: Curve, *, fpr_limit: float = FPR_LIMIT) -> float | None:
+    """Exact area under the per-region overlap curve up to `fpr_limit`, divided by it (Bergmann et al., IJCV 2021).
+
+    Every distinct score is a threshold; the curve starts at (0, 0) and is cut by linear interpolation. Regions weigh
+    the same whatever their size and image; the FPR is over all normal pixels of all images. None without a region or
+    without a normal pixel.
+    """
+    if not curve.negatives or not curve.positives:
+        return None
+    fpr = np.concatenate(([0.0], curve.false_positives)) / curve.negatives
+    pro = np.concatenate(([0.0], curve.overlap))
+    cut = int(np.searchsorted(fpr, fpr_limit, side="right"))
+    end = np.interp(fpr_limit, fpr[cut - 1 : cut + 1], pro[cut - 1 : cut + 1])
+    return float(np.trapezoid(np.append(pro[:cut], end), np.append(fpr[:cut], fpr_limit)) / fpr_limit)
+
+
+def aupro_200(curve: Curve, *, low: float, high: float) -> float | None:
+    """The AUPRO of the published code: 200 equal threshold steps from `low` to `high`, the float32 range of all scores.
+
+    Source: `cal_pro_score` of AnomalyCLIP, the same in APRIL-GAN. A pixel is predicted where its score is strictly
+    above a threshold, points with FPR < 0.3 are kept, and *their rates are rescaled to [0, 1] by their own minimum and
+    maximum*. So it is not invariant under monotone transforms of the scores, and outliers coarsen it. None where that
+    code raises or gives NaN: no region, no normal pixel, a constant map, fewer than two distinct rates kept.
+    """
+    if not curve.negatives or not curve.positives:
+        return None
+    # Spelled as there: arange rounds its first step to float32 and no other, which decides where tied scores fall.
+    start, stop = np.float32(low), np.float32(high)
+    step = (stop - start) / np.float32(200)
+    if not step:
+        return None
+    thresholds = np.arange(start, stop, step).astype(np.float64)
+    above = np.searchsorted(-curve.scores, -thresholds, side="left")  # number of distinct scores > threshold
+    fpr = np.concatenate(([0.0], curve.false_positives))[above] / curve.negatives
+    pro = np.concatenate(([0.0], curve.overlap))[above]
+    kept = fpr < FPR_LIMIT
+    fpr, pro = fpr[kept], pro[kept]
+    if len(fpr) < 2 or fpr[0] == fpr[-1]:  # rates fall as thresholds rise, so these are the maximum and the minimum
+        return None
+    return float(np.trapezoid(pro[::-1], fpr[::-1]) / (fpr[0] - fpr[-1]))
+
+
+class ImageMetrics:
+    """AUROC, AP and F1-max of image scores. Keeps one score and label per image, so the values are exact."""
+
+    def __init__(self) -> None:
+        self._scores: list[float] = []
+        self._labels: list[bool] = []
+
+    def update(self, score: float, label: int) -> None:
+        """Add one image; `label` is 0 (normal) or 1 (anomalous). ValueError for another label or a non-finite score."""
+        if not math.isfinite(score):
+            raise ValueError(f"image score is {score}; a score must be finite")
+        if label not in (0, 1):
+            raise ValueError(f"image label is {label!r}; it must be 0 (normal) or 1 (anomalous)")
+        self._scores.append(float(score))
+        self._labels.append(bool(label))
+
+    def merge(self, other: "ImageMetrics") -> None:
+        """Add the images of another state, which stays as it is."""
+        self._scores.extend(other._scores)
+        self._labels.extend(other._labels)
+
+    def compute(self) -> dict[str, float | None]:
+        """The values of `IMAGE_METRICS`, as fractions; all None with one label only: AP would say nothing."""
+        if len(set(self._labels)) < 2:
+            return dict.fromkeys(IMAGE_METRICS)
+        scores, index = np.unique(np.asarray(self._scores, dtype=np.float64), return_inverse=True)
+        labels = np.asarray(self._labels, dtype=bool)
+        negatives, positives = (np.bincount(index[labels == side], minlength=len(scores)) for side in (False, True))
+        curve = descending_curve(scores, negatives, positives)
+        return dict(zip(IMAGE_METRICS, (auroc(curve), average_precision(curve), f1_max(curve)), strict=True))
+
+
+def region_weights(mask: npt.NDArray[np.bool_]) -> tuple[FloatArray, int]:
+    """1 / (size of its region) for each true pixel of `mask` (H, W), in row-major order, and the number of regions.
+
+    Regions are 8-connected, as in every published code: with 4-connectivity a diagonal line would be many regions.
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return np.empty(0), 0
+    box = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]  # the order of the true pixels stays
+    labels = np.empty(box.shape, dtype=np.int32)
+    ndimage.label(box, structure=np.ones((3, 3)), output=labels)
+    region_of = labels[box] - 1
+    sizes = np.bincount(region_of)
+    return (1.0 / sizes)[region_of], len(sizes)
+
+
+def _order_keys(scores: npt.NDArray[np.float32]) -> KeyArray:
+    """Integers in the order of `scores` within ±MAX_SCORE and without -0.0: their IEEE 754 bits, put in order.
+
+    In [0.5, 1) they come from 1 - score, exact in float32, so that keys without their last bits resolve saturated
+    probabilities near 1 as finely as those near 0. Larger scores move up to make room.
+    """
+    bits = scores.view(np.uint32)
+    keys = bits + _SIGN
+    if (upper := scores >= 0.5).any():
+        values = scores[upper]
+        keys[upper] = np.where(values < 1, 2 * _HALF - (1 - values).view(np.uint32), bits[upper] + _ROOM) + _SIGN
+    return keys if scores.min() >= 0 else np.where(scores < 0, ~bits, keys)
+
+
+def _scores_of(keys: KeyArray) -> FloatArray:
+    """Inverse of `_order_keys`."""
+    codes, below = keys & ~_SIGN, keys < _SIGN
+    mirrored = (codes >= _HALF) & (codes <= _HALF + _ROOM)
+    bits = np.where(mirrored, 2 * _HALF - codes, np.where(codes < _HALF, codes, codes - _ROOM))
+    scores = bits.view(np.float32).astype(np.float64)
+    scores[mirrored] = 1 - scores[mirrored]
+    scores[below] = (~keys[below]).view(np.float32)
+    return scores
+
+
+def _run_starts(ordered: KeyArray) -> npt.NDArray[np.bool_]:
+    """True where a run of equal values begins."""
+    starts = np.ones(len(ordered), dtype=bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=starts[1:])
+    return starts
+
+
+class _Histogram(NamedTuple):
+    """Sorted distinct keys (K,) and sums (K,) over the pixels of each: their number, perhaps their region weights."""
+
+    keys: KeyArray
+    sums: tuple[FloatArray, ...]
+
+    def coarser(self, bits: int) -> "_Histogram":
+        """The same pixels under keys without their last `bits` bits."""
+        return self if not bits else self._grouped(self.keys >> np.uint32(bits))
+
+    def plus(self, other: "_Histogram") -> "_Histogram":
+        """The pixels of both."""
+        if not len(other.keys):
+            return self
+        keys = np.concatenate((self.keys, other.keys))
+        order = np.argsort(keys, kind="stable")  # of two sorted runs, so it takes linear time
+        pairs = zip(self.sums, other.sums, strict=True)
+        return _Histogram(keys, tuple(np.concatenate(pair)[order] for pair in pairs))._grouped(keys[order])
+
+    def _grouped(self, ordered: KeyArray) -> "_Histogram":
+        starts = _run_starts(ordered)
+        group = np.cumsum(starts) - 1
+        sums = (cast(FloatArray, np.bincount(group, weights=column)) for column in self.sums)
+        return _Histogram(ordered[starts], tuple(sums))
+
+
+_NO_KEYS, _NO_SUMS = np.empty(0, np.uint32), np.empty(0)
+
+
+class PixelMetrics:
+    """AUROC, AP, F1-max, AUPRO and AUPRO-200 of anomaly maps, in a state of fixed size.
+
+    The state is a histogram of float32 scores: their bits, as integers in score order, without the last `shift` bits,
+    where `shift` is the smallest that leaves at most `max_bins` distinct values. Coarser bins are unions of finer ones,
+    so the state is a function of the multiset of pixels: neither the order of images nor merges change a result (but
+    for 1e-15, since region weights are summed in float64). Values are exact while at most `max_bins` distinct scores
+    occur. Beyond, scores (in [0.5, 1): 1 - score) within a relative 2**(shift - 23) are ties, and AUPRO-200 takes a bin
+    for its lowest score. For 10 million scores spread over [0.01, 0.99] that is 2**-16 and moves no value by 1e-5.
+    """
+
+    def __init__(self, *, max_bins: int = MAX_BINS) -> None:
+        if max_bins < MIN_BINS:
+            raise ValueError(f"max_bins is {max_bins}; it must be at least {MIN_BINS}")
+        self._max_bins = max_bins
+        self._shift, self._regions, self._low, self._high = 0, 0, math.inf, -math.inf
+        self._pixels = _Histogram(_NO_KEYS, (_NO_SUMS,))
+        self._positives = _Histogram(_NO_KEYS, (_NO_SUMS, _NO_SUMS))
+        # Pixels not yet in the histograms: keys of all of them, and keys and weights of the positive ones.
+        self._buffer = np.empty(BUFFER_PIXELS, np.uint32)
+        self._filled = 0
+        self._pending: list[tuple[KeyArray, FloatArray]] = []
+
+    def update(self, anomaly_map: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> None:
+        """Add one image: its map (H, W), any float type, compared as float32, and its mask (H, W), bool, True = defect.
+
+        ValueError, with the state as it was, for a NaN, infinite or huge score, another shape or another type: where a
+        mask of grey values becomes a defect is for its dataset to say.
+        """
+        scores, mask = np.asarray(anomaly_map), np.asarray(mask)
+        if scores.ndim != 2 or scores.shape != mask.shape or not scores.size:
+            raise ValueError(f"map has shape {scores.shape} and mask {mask.shape}; both must be the same (H, W)")
+        if scores.dtype.kind != "f" or mask.dtype != np.bool_:
+            raise ValueError(f"map is {scores.dtype} and mask {mask.dtype}; they must be float and bool")
+        with np.errstate(over="ignore"):
+            scores = np.add(scores, 0.0, dtype=np.float32, order="C")  # turns -0.0 into 0.0: they are one score
+        low, high = float(scores.min()), float(scores.max())  # a NaN anywhere comes out of both
+        if not (low >= -MAX_SCORE and high <= MAX_SCORE):
+            raise ValueError("anomaly map has a NaN or infinite score, or one beyond ±1.2e30; scores must be finite")
+        self._low, self._high = min(self._low, low), max(self._high, high)
+        keys = _order_keys(scores)
+        weights, regions = region_weights(mask)
+        if regions:
+            self._regions += regions
+            self._pending.append((keys[mask], weights))
+        flat = keys.ravel()
+        for start in range(0, flat.size, len(self._buffer)):
+            part = flat[start : start + len(self._buffer)]
+            if self._filled + len(part) > len(self._buffer):
+                self._compact()
+            self._buffer[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
+
+    def merge(self, other: "PixelMetrics") -> None:
+        """Add the images of another state, whose values stay as they are. ValueError for another `max_bins`."""
+        if other._max_bins != self._max_bins:
+            raise ValueError(f"cannot merge states with max_bins {self._max_bins} and {other._max_bins}")
+        self._compact()
+        other._compact()
+        self._low, self._high = min(self._low, other._low), max(self._high, other._high)
+        self._regions += other._regions
+        self._absorb(other._shift, other._pixels, other._positives)
+
+    def compute(self) -> dict[str, float | None]:
+        """The values of `PIXEL_METRICS`, as fractions; None where undefined."""
+        self._compact()
+        positives, weights = np.zeros((2, len(self._pixels.keys)))
+        rows = np.searchsorted(self._pixels.keys, self._positives.keys)
+        positives[rows], weights[rows] = self._positives.sums
+        scores = _scores_of(self._pixels.keys << np.uint32(self._shift))
+        negatives = self._pixels.sums[0] - positives
+        curve = descending_curve(scores, negatives, positives, weights=weights, regions=self._regions)
+        values = (auroc(curve), average_precision(curve), f1_max(curve), aupro(curve))
+        return dict(zip(PIXEL_METRICS, (*values, aupro_200(curve, low=self._low, high=self._high)), strict=True))
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """The whole state for `from_state`, as arrays of at most 17 MB in all at the default `max_bins`."""
+        self._compact()
+        return {
+            "settings": np.array([METRICS_VERSION, self._max_bins, self._shift, self._regions], dtype=np.int64),
+            "range": np.array([self._low, self._high]),
+            "keys": self._pixels.keys,
+            "counts": self._pixels.sums[0],
+            "positive_keys": self._positives.keys,
+            "positive_counts": self._positives.sums[0],
+            "positive_weights": self._positives.sums[1],
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """A state equal to the one that gave these arrays. ValueError for those of another version, or of no state."""
+        version, max_bins, shift, regions = check_state(state, _order_keys)
+        if version != METRICS_VERSION:
+            raise ValueError(f"state is of metrics version {version}, not {METRICS_VERSION}; compute it anew")
+        metrics = cls(max_bins=max_bins)
+        metrics._shift, metrics._regions, (metrics._low, metrics._high) = shift, regions, map(float, state["range"])
+        metrics._pixels = _Histogram(state["keys"], (state["counts"],))
+        metrics._positives = _Histogram(state["positive_keys"], (state["positive_counts"], state["positive_weights"]))
+        return metrics
+
+    def _compact(self) -> None:
+        """Move the buffered pixels into the histograms."""
+        if not self._filled:
+            return
+        keys, pixels = self._buffer[: self._filled], _Histogram(_NO_KEYS, (_NO_SUMS,))
+        tabulated, shift = self._tabulate(keys), self._shift
+        if not tabulated:
+            keys >>= np.uint32(shift)
+            keys.sort()
+            while (distinct := int(np.count_nonzero(starts := _run_starts(keys)))) > self._max_bins:
+                bits = ((distinct - 1) // self._max_bins).bit_length()  # any fewer cannot be enough
+                keys >>= np.uint32(bits)
+                shift += bits
+            rows = np.flatnonzero(starts)
+            pixels = _Histogram(keys[rows], (np.diff(rows, append=len(keys)).astype(np.float64),))
+        positive_keys = np.concatenate([_NO_KEYS, *(keys for keys, _ in self._pending)]) >> np.uint32(shift)
+        weights = np.concatenate([_NO_SUMS, *(weights for _, weights in self._pending)])
+        order = np.argsort(positive_keys)
+        positives = _Histogram(positive_keys, (np.ones(len(order)), weights[order]))._grouped(positive_keys[order])
+        self._filled, self._pending = 0, []
+        self._absorb(shift, pixels, positives)
+
+    def _tabulate(self, keys: KeyArray) -> bool:
+        """Count `keys` in a table, which is faster than sorting; False where that could be coarser than need be."""
+        low, high = _order_keys(np.array([self._low, self._high], np.float32)).tolist()
+        shift, limit = self._shift, 4 * min(self._max_bins, len(keys))  # for few keys a large table is no gain
+        while (high >> shift) - (low >> shift) >= limit:
+            shift += 1
+        first, known = np.uint32(low >> shift), self._pixels.coarser(shift - self._shift)
+        table = np.zeros((high >> shift) - (low >> shift) + 1, np.int32)  # of this buffer alone, so 32 bits are enough
+        for start in range(0, len(keys), _BLOCK):
+            np.add.at(table, ((keys[start : start + _BLOCK] >> np.uint32(shift)) - first).astype(np.intp), np.int32(1))
+        counts = table.astype(np.float64)
+        counts[known.keys - first] += known.sums[0]
+        rows = np.flatnonzero(counts)
+        if shift > self._shift and len(rows) <= self._max_bins:
+            return False
+        self._pixels = _Histogram((rows + first).astype(np.uint32), (counts[rows],))
+        self._positives, self._shift = self._positives.coarser(shift - self._shift), shift
+        return True
+
+    def _absorb(self, shift: int, pixels: _Histogram, positives: _Histogram) -> None:
+        """Add histograms at `shift`, then coarsen just as far as the bound asks."""
+        common = max(self._shift, shift)
+        mine, theirs = common - self._shift, common - shift
+        self._pixels = self._pixels.coarser(mine).plus(pixels.coarser(theirs))
+        self._positives, self._shift = self._positives.coarser(mine).plus(positives.coarser(theirs)), common
+        while len(self._pixels.keys) > self._max_bins:
+            self._pixels, self._positives = self._pixels.coarser(1), self._positives.coarser(1)
+            self._shift += 1

@@ -1,0 +1,1 @@
+"""Images of your own, scored and drawn."""

@@ -1,0 +1,1 @@
+"""What is kept: cells, the records of their results, checkpoints."""

@@ -1,0 +1,132 @@
+"""Checkpoints: what a method learned (safetensors) beside a small JSON that says from what, found again by its key."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from benchmark.common.files import file_sha256, write_whole
+from benchmark.common.limits import JSON_LIMIT, read_limited, require_regular
+from benchmark.contract import Learner, training_options
+from benchmark.errors import BenchError
+from benchmark.records.cells import BackboneId, TrainingId
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TENSORS, PARTIAL = ".safetensors", ".partial.safetensors"
+
+
+class CheckpointError(BenchError):
+    """A checkpoint cannot be read, written or used; the message names the file and the way out."""
+
+
+class Checkpoint(BaseModel):
+    """What is known of a checkpoint."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = 1
+    training: TrainingId
+    origin: Literal["trained", "imported"]
+    source: str
+    """Title of the auxiliary dataset, or name of the imported file."""
+    sha256: str
+    """Of the tensors' file."""
+    synthetic: bool = False
+    """Trained on generated images."""
+    images: int | None = None
+    """Auxiliary images it was trained on; null where unknown."""
+    skipped: tuple[str, ...] = ()
+    """Auxiliary images that could not be read and were left out."""
+    curve: tuple[dict[str, float], ...] = ()
+    """Mean of each term of the loss, an entry per epoch."""
+    seconds: float | None = None
+    """Wall time of the training, without encoding; of the last run where it was interrupted."""
+
+
+def checkpoint_path(results: Path, training: TrainingId) -> Path:
+    """Return where the JSON of a training's checkpoint lies in a results directory."""
+    return results / "checkpoints" / f"{training.id}.json"
+
+
+def is_trained(results: Path, training: TrainingId) -> bool:
+    """Say whether there is a whole checkpoint of a training."""
+    path = checkpoint_path(results, training)
+    try:
+        return path.exists() and read_checkpoint(path).training.id == training.id
+    except CheckpointError:
+        return False
+
+
+def write_checkpoint(path: Path, state: Mapping[str, "Tensor"], **known: Any) -> Checkpoint:
+    """Write a checkpoint, the tensors first, so that a JSON never speaks of tensors that are not there.
+
+    Raises:
+        CheckpointError: the disk is full, or the directory cannot be written.
+    """
+    content = tensors_to_bytes(state)
+    checkpoint = Checkpoint(sha256=hashlib.sha256(content).hexdigest(), **known)
+    text = json.dumps(checkpoint.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False)
+    try:
+        write_whole(path.with_suffix(TENSORS), content)
+        write_whole(path, text + "\n")
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
+    return checkpoint
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read what is known of a checkpoint, and check that its tensors are those it was written with.
+
+    Raises:
+        CheckpointError: a file is missing or is not what it should be.
+    """
+    try:
+        checkpoint = Checkpoint.model_validate_json(read_limited(path, JSON_LIMIT))
+        require_regular(path.with_suffix(TENSORS))
+        found = file_sha256(path.with_suffix(TENSORS))
+    except (OSError, ValidationError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        raise CheckpointError(f"{path}: not a readable checkpoint ({reason}); delete it to train again") from None
+    if found != checkpoint.sha256:
+        raise CheckpointError(
+            f"{path.with_suffix(TENSORS)}: not the tensors that {path.name} speaks of; delete both to train again"
+        )
+    return checkpoint
+
+
+def misfit(known: TrainingId, method: type[Learner], options: Any, backbone: BackboneId) -> str:
+    """Say why what was learned does not serve a method with these options and this backbone; "" where it does."""
+    if known.method != method.name:
+        return f"a checkpoint of {known.method}, not of {method.name}"
+    if known.backbone.sha256 != backbone.sha256:
+        return f"made with the backbone {known.backbone.name}, not {backbone.name}"
+    ours = json.loads(json.dumps(training_options(options)))  # as they were written: tuples are lists
+    different = {key: value for key, value in known.options.items() if ours.get(key) != value}
+    settings = " ".join(f"--set {known.method}.{key}={json.dumps(value)}" for key, value in different.items())
+    return f"made with other options; to use it say {settings}" if different else ""
+
+
+def read_tensors(path: Path) -> "dict[str, Tensor]":
+    """Return the tensors of the checkpoint whose JSON is `path`.
+
+    Raises:
+        CheckpointError: they cannot be read.
+    """
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path.with_suffix(TENSORS))
+    except Exception as error:  # safetensors raises a type of its own
+        raise CheckpointError(f"{path.with_suffix(TENSORS)}: {error}; delete it to train again") from error
+
+
+def tensors_to_bytes(state: Mapping[str, "Tensor"], metadata: dict[str, str] | None = None) -> bytes:
+    """Return the content of a safetensors file."""
+    from safetensors.torch import save
+
+    return save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, metadata)

@@ -1,0 +1,242 @@
+"""Records: the JSON result of a cell, written once and whole, and all it takes to trace a number."""
+
+import functools
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError, ValidationInfo, field_validator
+
+from benchmark.common.files import write_whole
+from benchmark.common.limits import JSON_LIMIT, read_limited
+from benchmark.data.cards import Domain
+from benchmark.errors import BenchError
+from benchmark.records.cells import Cell
+
+PACKAGES = ("zsad-bench", "torch", "torchvision", "open_clip_torch", "numpy", "scipy", "pillow")
+
+
+class RecordError(BenchError):
+    """A record cannot be read or written; the message names the file and the way out."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Skipped(_Model):
+    """An image that could not be used."""
+
+    key: str
+    reason: str
+
+
+class ClassResult(_Model):
+    """The numbers of one class; metrics in [0, 1], null where undefined."""
+
+    normal: int
+    anomalous: int
+    skipped: tuple[Skipped, ...] = ()
+    metrics: dict[str, FiniteFloat | None]
+
+
+class TrainingReport(_Model):
+    """How the method of a cell came to what it learned."""
+
+    checkpoint: str
+    """Name of the checkpoint below `checkpoints/`, or of the file that was given."""
+    sha256: str
+    synthetic: bool
+    """Trained on generated images."""
+    origin: str
+    source: str
+    images: int | None
+    skipped: tuple[str, ...]
+    curve: tuple[dict[str, FiniteFloat], ...]
+    """Mean of each term of the loss, an entry per epoch."""
+    seconds: float | None
+
+
+class Run(_Model):
+    """How and where the cell ran; nothing here changes a number."""
+
+    created: str
+    seconds: dict[str, float]
+    """Wall time of the pass: `total`, waiting for `images`, the `vision` tower, this cell's `method` and `metrics`.
+    Images and vision are shared by all cells of the pass."""
+    batch_size: int
+    workers: int
+    peak_memory: int | None
+    """Bytes: of the accelerator where there is one, else of the process so far."""
+    device: str
+    machine: str
+    python: str
+    packages: dict[str, str]
+    git_commit: str | None
+    source_sha256: str | None = None
+    """Of the file that defines the method."""
+
+
+class Record(_Model):
+    """The result of a cell."""
+
+    schema_version: Literal[1] = 1
+    id: str
+    title: str
+    """The method's name in tables."""
+    dataset_title: str
+    domain: Domain
+    cell: Cell
+    changed: dict[str, Any] = {}
+    """Options that are not at the method's defaults."""
+    image_size: int | None = None
+    """Side of the input, and of the maps that were evaluated, in pixels."""
+    status: Literal["done", "failed"]
+    error: str | None = None
+    synthetic: tuple[str, ...] = ()
+    """What of it is not real: `data`, `weights` (of the backbone, or learned from generated images)."""
+    warnings: tuple[str, ...] = ()
+    """What a reader of the numbers must know of the data: counts that are not the card's, files left out."""
+    classes: dict[str, ClassResult] = {}
+    mean: dict[str, FiniteFloat | None] = {}
+    """Unweighted mean over the classes; null where it is undefined for any of them."""
+    training: TrainingReport | None = None
+    images_sha256: str | None = None
+    """Of the file beside the record that holds the results per image."""
+    run: Run
+
+    @field_validator("id")
+    @classmethod
+    def _is_that_of_its_file(cls, value: str, info: ValidationInfo) -> str:
+        if info.context and value != info.context["id"]:
+            raise ValueError(f"it says that it is {value!r}")
+        return value
+
+
+def mean_over_classes(classes: Iterable[ClassResult]) -> dict[str, float | None]:
+    """Return the unweighted mean of each metric; null where it is null for any class."""
+    rows = [result.metrics for result in classes]
+    means: dict[str, float | None] = {}
+    for name in rows[0] if rows else ():
+        values = [row[name] for row in rows]
+        known = [value for value in values if value is not None]
+        means[name] = sum(known) / len(known) if len(known) == len(values) else None
+    return means
+
+
+def path_of(directory: Path, cell_id: str) -> Path:
+    """Return where the record of a cell lies in a results directory."""
+    return directory / "records" / f"{cell_id}.json"
+
+
+def per_image_path(directory: Path, cell_id: str) -> Path:
+    """Return where the results per image of a cell lie, beside its record."""
+    return path_of(directory, cell_id).with_suffix(".npz")
+
+
+def write_record(directory: Path, record: Record, per_image: bytes | None = None) -> Path:
+    """Write a record, whole or not at all, after its results per image: a record never speaks of what is not there.
+
+    Raises:
+        RecordError: the disk is full, or the directory cannot be written.
+    """
+    path = path_of(directory, record.id)
+    if per_image is not None:
+        record = record.model_copy(update={"images_sha256": hashlib.sha256(per_image).hexdigest()})
+    text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    try:
+        if per_image is not None:
+            write_whole(per_image_path(directory, record.id), per_image)
+        write_whole(path, text + "\n")
+    except OSError as error:
+        raise RecordError(
+            f"cannot write {path}: {error.strerror or error}; records already written are safe"
+        ) from error
+    return path
+
+
+def read_record(path: Path) -> Record:
+    """Read a record.
+
+    Raises:
+        RecordError: the file cannot be read or is no record of this version.
+    """
+    try:
+        return Record.model_validate_json(read_limited(path, JSON_LIMIT), context={"id": path.stem})
+    except (OSError, ValidationError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        raise RecordError(
+            f"{path}: not a readable record ({reason}); delete it and run again to redo the cell"
+        ) from None
+
+
+def read_records(directory: Path) -> tuple[list[Record], list[str]]:
+    """Return the records of a results directory by file name, and a line for each file that is none."""
+    records, problems = [], []
+    for path in sorted((directory / "records").glob("*.json")):
+        try:
+            records.append(read_record(path))
+        except RecordError as error:
+            problems.append(str(error))
+    return records, problems
+
+
+def done_record(directory: Path, cell_id: str) -> Record | None:
+    """Return the record of success of a cell; None if there is none, or none that is readable."""
+    try:
+        record = read_record(path_of(directory, cell_id))
+    except RecordError:
+        return None
+    return record if record.status == "done" else None
+
+
+def is_done(directory: Path, cell_id: str) -> bool:
+    """Say whether a cell has a readable record of success."""
+    return done_record(directory, cell_id) is not None
+
+
+def environment() -> dict[str, Any]:
+    """Return what `Run` says of the machine and the code; but for the time, as they were when first asked."""
+    return {"created": datetime.now(UTC).isoformat(timespec="seconds"), **_machine_and_code()}
+
+
+@functools.cache  # asked for each record, and git takes milliseconds, in a large checkout seconds
+def _machine_and_code() -> dict[str, Any]:
+    return {
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "git_commit": _git_commit(),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the checkout the code runs from, with `+changes` where it is not clean."""
+    here = Path(__file__).parents[1]
+    if not (here.parent / ".git").exists():
+        return None
+    try:
+        described = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip()

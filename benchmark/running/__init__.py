@@ -1,0 +1,1 @@
+"""Running cells: plan, tasks, workers, driver, executors."""

@@ -1,0 +1,259 @@
+"""The plan: which cells there are for methods, datasets and seeds, what it takes to run each, and what is left out."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from benchmark.contract import Learner, Method, training_options
+from benchmark.data.samples import Sample, SampleSet, references, shared_image
+from benchmark.protocol import Protocol, auxiliary_for
+from benchmark.records.cells import BackboneId, Cell, DataId, TrainingId
+from benchmark.records.checkpoints import (
+    Checkpoint,
+    CheckpointError,
+    checkpoint_path,
+    is_trained,
+    misfit,
+    read_checkpoint,
+)
+from benchmark.records.records import Record, done_record, is_done
+from benchmark.registry import title_of
+
+Chosen = Sequence[tuple[type[Method], Any]]
+"""Method classes with their options."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training with what it takes to run it, or a checkpoint that stands in for it."""
+
+    id: TrainingId
+    method: type[Learner]
+    options: Any
+    samples: SampleSet | None
+    """The auxiliary dataset; None where a checkpoint was given."""
+    given: Path | None = None
+    """JSON of a checkpoint that was given."""
+
+    @property
+    def images(self) -> SampleSet:
+        """The auxiliary dataset of a training that is to be run."""
+        assert self.samples is not None  # only where a checkpoint was given, which is never missing
+        return self.samples
+
+    @property
+    def title(self) -> str:
+        """What is trained on what, in words."""
+        return f"{title_of(self.method, self.options)} on {self.id.auxiliary.name}"
+
+    def checkpoint(self, results: Path) -> Path:
+        """Return where the JSON of its checkpoint lies, or will lie."""
+        return self.given or checkpoint_path(results, self.id)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell with what it takes to run it."""
+
+    cell: Cell
+    method: type[Method]
+    options: Any
+    samples: SampleSet
+    training: Training | None = None
+    references: Mapping[str, tuple[Sample, ...]] = field(default_factory=dict)
+    """Normal training images that the method is shown, by class."""
+
+    @property
+    def title(self) -> str:
+        """The method's name in tables."""
+        return title_of(self.method, self.options)
+
+
+@dataclass
+class Plan:
+    """The cells of a run, and a line for each that there cannot be."""
+
+    jobs: list[Job] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    """By the protocol: the target is, or overlaps, what the method would be trained on."""
+    problems: list[str] = field(default_factory=list)
+    """Something is not there that the cells need."""
+
+
+@dataclass(frozen=True)
+class Auxiliaries:
+    """What methods may train on."""
+
+    found: Mapping[str, SampleSet] = field(default_factory=dict)
+    override: str | None = None
+    """One dataset for all targets, in place of the protocol's choice."""
+    given: Sequence[Path] = ()
+    """JSON files of checkpoints to be used instead of training."""
+
+    def name_for(self, target: SampleSet) -> str:
+        """Return the auxiliary dataset of a target."""
+        return self.override or auxiliary_for(target.card.name)
+
+    @cached_property
+    def checkpoints(self) -> dict[Path, Checkpoint]:
+        """The checkpoints that were given.
+
+        Raises:
+            CheckpointError: one cannot be read.
+        """
+        return {path: read_checkpoint(path) for path in self.given}
+
+    def overlap(self, target: SampleSet) -> str | None:
+        """Say why a target must not be tested after training on its auxiliary dataset, or None."""
+        name = self.name_for(target)
+        if name == target.card.name:
+            return "to be trained on that dataset itself"
+        auxiliary = self.found.get(name)
+        shared = shared_image(auxiliary, target) if auxiliary else None
+        return f"to be trained on {name}, which holds the same image ({shared[0]} is {shared[1]})" if shared else None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the cells of a plan share."""
+
+    backbone: BackboneId
+    protocol: Protocol
+    auxiliaries: Auxiliaries = field(default_factory=Auxiliaries)
+
+
+def plan(methods: Chosen, datasets: Sequence[SampleSet], setting: Setting, *, seeds: Sequence[int]) -> Plan:
+    """Return every cell of methods × datasets × seeds, datasets outermost: cells that share a pass are neighbours.
+
+    Args:
+        methods: method classes with their options.
+        datasets: the test samples of each dataset.
+        setting: what the cells share.
+        seeds: for methods with chance; the others run once, as seed 0.
+
+    Raises:
+        CheckpointError: a checkpoint that was given cannot be read, or does not fit the run.
+    """
+    made = Plan()
+    refused: dict[str, list[str]] = defaultdict(list)
+    lacking: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    planned: dict[tuple[int, str], list[Training | None]] = {}  # the same for all targets of an auxiliary dataset
+    for samples in datasets:
+        name, target = setting.auxiliaries.name_for(samples), samples.card.title
+        overlap = setting.auxiliaries.overlap(samples) if any(issubclass(m, Learner) for m, _ in methods) else None
+        for index, (method, options) in enumerate(methods):
+            title, shots = title_of(method, options), method.shots(options)
+            if shots and (short := _too_few(samples, shots)):
+                refused[f"{target}: {shots} normal training images are needed, and {short} has fewer"].append(title)
+            elif not issubclass(method, Learner):
+                for seed in seeds if method.stochastic or shots else (0,):
+                    made.jobs.append(_job(method, options, samples, None, setting, seed=seed))
+            elif overlap:
+                refused[f"{target}: {overlap}"].append(method.title)
+            else:
+                if (index, name) not in planned:
+                    planned[index, name] = [plan_training(method, options, name, setting, seed=seed) for seed in seeds]
+                trainings = planned[index, name]
+                # Where a checkpoint is given, it stands for all seeds.
+                for training in {each.id.id: each for each in trainings if each}.values():
+                    made.jobs.append(_job(method, options, samples, training, setting, seed=training.id.seed))
+                if None in trainings:
+                    lacking[name].append((method.title, target))
+    made.refused = [f"{_listed(titles)} on {target}" for target, titles in refused.items()]
+    made.problems = [_not_found(name, pairs) for name, pairs in lacking.items()]
+    return made
+
+
+def _too_few(samples: SampleSet, shots: int) -> str | None:
+    """Return a class that has fewer normal training images than `shots`, or None."""
+    return next((name for name, images in references(samples, shots, seed=0).items() if len(images) < shots), None)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(names))
+
+
+def _not_found(name: str, pairs: Sequence[tuple[str, str]]) -> str:
+    methods, targets = (_listed(each) for each in zip(*pairs, strict=True))
+    return (
+        f"{methods} on {targets}: to be trained on {name}, which was not found; say where it lies with --data or "
+        f"--data-path {name}=DIR, or give another by --auxiliary or a --checkpoint"
+    )
+
+
+def _job(
+    method: type[Method], options: Any, samples: SampleSet, training: Training | None, setting: Setting, *, seed: int
+) -> Job:
+    shots = method.shots(options)
+    shown = references(samples, shots, seed=seed) if shots else {}
+    given = training.given if training else None
+    cell = Cell(
+        method=method.name,
+        method_version=method.version,
+        options=asdict(options),
+        dataset=data_id(samples),
+        auxiliary=training.id.auxiliary if training else None,
+        checkpoint=setting.auxiliaries.checkpoints[given].sha256 if given else None,
+        references={name: tuple(s.key for s in each) for name, each in shown.items()} or None,
+        seed=seed,
+        backbone=setting.backbone,
+        protocol=setting.protocol,
+    )
+    return Job(cell, method, options, samples, training, shown)
+
+
+def plan_training(method: type[Learner], options: Any, name: str, setting: Setting, *, seed: int) -> Training | None:
+    """Return the training of a method on the named dataset, or None if neither that nor a checkpoint is there.
+
+    Raises:
+        CheckpointError: a checkpoint that was given does not fit.
+    """
+    for path, checkpoint in setting.auxiliaries.checkpoints.items():
+        known = checkpoint.training
+        if (known.method, known.auxiliary.name) == (method.name, name):
+            if reason := misfit(known, method, options, setting.backbone):
+                raise CheckpointError(f"{path}: {reason}")
+            return Training(known, method, options, None, given=path)
+    samples = setting.auxiliaries.found.get(name)
+    if samples is None:
+        return None
+    identity = TrainingId(
+        method=method.name,
+        method_version=method.version,
+        options=training_options(options),
+        auxiliary=data_id(samples),
+        seed=seed,
+        backbone=setting.backbone,
+        protocol=setting.protocol,
+    )
+    return Training(identity, method, options, samples)
+
+
+def data_id(samples: SampleSet) -> DataId:
+    """Return what identifies the test samples of a dataset."""
+    return DataId(
+        name=samples.card.name,
+        card_version=samples.card.version,
+        layout=samples.layout.name,
+        fingerprint=samples.fingerprint,
+    )
+
+
+def missing(jobs: Sequence[Job], results: Path, *, force: bool = False) -> list[Job]:
+    """Return the jobs without a record of success, or all of them if forced."""
+    return [job for job in jobs if force or not is_done(results, job.cell.id)]
+
+
+def finished(jobs: Sequence[Job], results: Path) -> dict[str, Record]:
+    """Return the records of success of these jobs, by the id of their cells; each file is read once."""
+    return {job.cell.id: record for job in jobs if (record := done_record(results, job.cell.id))}
+
+
+def untrained(trainings: Iterable[Training], results: Path) -> list[Training]:
+    """Return the trainings without a checkpoint, each once, those on one dataset side by side."""
+    distinct = {training.id.id: training for training in trainings if training.given is None}
+    ordered = sorted(distinct.values(), key=lambda training: training.id.auxiliary.name)
+    return [training for training in ordered if not is_trained(results, training.id)]

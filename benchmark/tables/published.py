@@ -1,0 +1,232 @@
+"""Published numbers: what papers and logs print, each with its source and the conditions it was made under.
+
+They lie in `results/published/`: CSV files of printed numbers, and `sources.toml`, which says what the printed names
+stand for and under which conditions the numbers were made, as far as that is known.
+"""
+
+import csv
+import functools
+import io
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from benchmark.common.limits import CARD_LIMIT, TABLE_LIMIT, read_limited
+from benchmark.data.cards import Card, load_cards
+from benchmark.errors import BenchError
+from benchmark.protocol import Protocol
+
+SOURCES = "sources.toml"
+COLUMNS = ("method", "dataset", "level", "metric", "value", "source")
+CLASS_COLUMNS = ("method", "dataset", "class", *COLUMNS[2:])
+MEAN = "mean"  # the value of the column `class` in the row of the mean over classes
+OTHERWISE = "*"
+METRICS = {"image": ("auroc", "ap", "f1max"), "pixel": ("auroc", "aupro", "ap", "f1max")}
+
+
+class PublishedError(BenchError):
+    """A file of published numbers is wrong; the message names the file, the row or field, and the way out."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Conditions(_Model):
+    """Under which conditions some numbers were made; what the source does not state is null."""
+
+    files: tuple[str, ...] = Field(min_length=1)
+    methods: tuple[str, ...] = Field(min_length=1)
+    """As printed."""
+    datasets: tuple[str, ...] = ()
+    """As printed; empty for all."""
+    backbone: str | None = None
+    """As `--backbone` spells it."""
+    image_size: int | None = None
+    """Side of the input in pixels."""
+    auxiliary: dict[str, str] = {}
+    """Card of the target, or `*` for all others → card of the dataset that was trained on; empty if not stated."""
+    aupro: Literal["aupro_200"] | None = None
+    """Which AUPRO the source computed."""
+    seed: int | None = None
+    protocol: dict[str, Any] = {}
+    """What is known of the fields of `Protocol`."""
+    notes: tuple[str, ...] = ()
+    """What else in the source's code may move its numbers, in short phrases."""
+
+    @field_validator("protocol")
+    @classmethod
+    def _quirks_are_known(cls, given: dict[str, Any]) -> dict[str, Any]:
+        Protocol.model_validate(given, strict=True)
+        return given
+
+    def auxiliary_for(self, card: str) -> str | None:
+        """Return the card of the auxiliary dataset for a target, None if not stated."""
+        return self.auxiliary.get(card, self.auxiliary.get(OTHERWISE))
+
+
+class Sources(_Model):
+    """The content of `sources.toml`."""
+
+    files: dict[str, str]
+    """CSV file → its title."""
+    methods: dict[str, str]
+    """Printed name → name of a method here."""
+    other_methods: tuple[str, ...] = ()
+    """Printed names that are no method here."""
+    datasets: dict[str, str] = {}
+    """Printed name → card, where it is not the card's title."""
+    conditions: tuple[Conditions, ...]
+
+
+class Row(_Model):
+    """A row of a CSV file, as printed."""
+
+    method: str = Field(min_length=1)
+    dataset: str = Field(min_length=1)
+    class_name: str = Field(default=MEAN, alias="class", min_length=1)
+    level: Literal["image", "pixel"]
+    metric: Literal["auroc", "ap", "aupro", "f1max"]
+    value: float = Field(ge=0, le=100)
+    """Percent."""
+    source: str = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _metric_is_of_the_level(self) -> Self:
+        if self.metric not in METRICS[self.level]:
+            raise ValueError(f"{self.metric} is no metric of the {self.level} level")
+        return self
+
+
+@dataclass(frozen=True)
+class Number:
+    """A published number and what it is a number of."""
+
+    file: str
+    title: str
+    """Of the file."""
+    row: Row
+    method: str | None
+    """Name of the method here, None if it is none."""
+    card: Card
+    conditions: Conditions
+
+    @property
+    def class_name(self) -> str | None:
+        """The class, None for the mean over classes."""
+        return None if self.row.class_name == MEAN else self.row.class_name
+
+    @property
+    def metric(self) -> str:
+        """The metric of a record to compare it with: for a paper's AUPRO `aupro_200`, never the exact one."""
+        return f"{self.row.level}_{'aupro_200' if self.row.metric == 'aupro' else self.row.metric}"
+
+
+def published_directory() -> Path:
+    """Return the folder of the published numbers: inside the installed wheel, or in the checkout."""
+    inside = Path(__file__).parents[1] / "_published"
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "results" / "published"
+
+
+@functools.cache
+def load_published(directory: Path | None = None) -> tuple[Number, ...]:
+    """Read all published numbers of a folder (default: those shipped), by file in alphabetical order.
+
+    Raises:
+        PublishedError: a file is missing or wrong; names it and the row or field.
+    """
+    directory = directory or published_directory()
+    sources = read_sources(directory / SOURCES)
+    paths = sorted(directory.glob("*.csv"))
+    for name in {path.name for path in paths} ^ set(sources.files):
+        what = "is not named there" if name not in sources.files else "is named there but does not exist"
+        raise PublishedError(f"{directory / SOURCES}: {name} {what}; correct the table [files]")
+    return tuple(number for path in paths for number in read_numbers(path, sources))
+
+
+def read_sources(path: Path) -> Sources:
+    """Read `sources.toml`.
+
+    Raises:
+        PublishedError: it cannot be read, or breaks the schema; names the field.
+    """
+    try:
+        content = tomllib.loads(read_limited(path, CARD_LIMIT).decode())
+    except (OSError, ValueError, RecursionError) as error:  # the last: nested too deeply
+        raise PublishedError(f"{path}: not readable TOML: {error}") from None
+    try:
+        return Sources.model_validate(content)
+    except ValidationError as error:
+        raise PublishedError(f"{path}: {_first(error)}") from None
+
+
+def read_numbers(path: Path, sources: Sources) -> list[Number]:
+    """Read a CSV file of printed numbers.
+
+    Raises:
+        PublishedError: it cannot be read, its columns are others, or a row is wrong; names the file and the row.
+    """
+    numbers: list[Number] = []
+    places: dict[tuple[str, ...], int] = {}
+    try:
+        content = read_limited(path, TABLE_LIMIT).decode()
+        reader = csv.reader(io.StringIO(content, newline=""), strict=True)
+        header = tuple(next(reader, ()))
+        if header not in (COLUMNS, CLASS_COLUMNS):
+            raise PublishedError(f"{path}, row 1: the columns must be {','.join(COLUMNS)}, with class after dataset")
+        for cells in reader:
+            place = f"{path}, row {reader.line_num}"
+            number = _resolve(_row(header, cells, place), path.name, sources, place)
+            row = number.row
+            key = (row.method, row.dataset, row.class_name, row.level, row.metric)
+            if key in places:
+                raise PublishedError(f"{place}: row {places[key]} is of the same number; leave one")
+            places[key] = reader.line_num
+            numbers.append(number)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise PublishedError(f"{path}: not readable CSV: {error}") from None
+    return numbers
+
+
+def _row(header: Sequence[str], cells: Sequence[str], place: str) -> Row:
+    if len(cells) != len(header):
+        raise PublishedError(f"{place}: {len(cells)} cells, not {len(header)}; quote a cell that holds a comma")
+    try:
+        return Row.model_validate(dict(zip(header, cells, strict=True)))
+    except ValidationError as error:
+        raise PublishedError(f"{place}: {_first(error)}") from None
+
+
+def _resolve(row: Row, file: str, sources: Sources, place: str) -> Number:
+    """Return the number with the method, card and conditions that its printed names stand for."""
+    cards = load_cards()
+    by_title = {card.title: name for name, card in cards.items()}
+    name = sources.datasets.get(row.dataset, by_title.get(row.dataset))
+    if name not in cards:
+        raise PublishedError(
+            f"{place}: {row.dataset!r} is no title of a card; say in [datasets] of {SOURCES} which card it stands for"
+        )
+    card = cards[name]
+    if row.class_name not in (MEAN, *(each.name for each in card.classes)):
+        raise PublishedError(
+            f"{place}: {row.class_name!r} is no class of {name}; spell it as datasets/{name}.toml does"
+        )
+    if row.method not in (*sources.methods, *sources.other_methods):
+        raise PublishedError(
+            f"{place}: unknown method {row.method!r}; name it in [methods] or other_methods of {SOURCES}"
+        )
+    for conditions in sources.conditions:
+        fits = file in conditions.files and row.method in conditions.methods
+        if fits and row.dataset in (conditions.datasets or (row.dataset,)):
+            return Number(file, sources.files.get(file, file), row, sources.methods.get(row.method), card, conditions)
+    raise PublishedError(f"{place}: no entry of [[conditions]] of {SOURCES} fits {row.method} on {row.dataset}")
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {first['msg']}" if where else first["msg"]

@@ -1,0 +1,214 @@
+"""Uncertainty: bootstrap intervals, the spread over seeds, and which differences between methods the images show."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+from tabulate import tabulate
+
+from benchmark.common.csv_text import csv_text
+from benchmark.metrics.bootstrap import CONFIDENCE, REPLICATES, interval, percentiles, replicates
+from benchmark.metrics.per_image import ClassImages
+from benchmark.records.records import Record
+from benchmark.tables.tables import LEVELS, MEAN, STYLES, check_comparable, column_order, notes_of, row_order
+
+METRICS = tuple(metric for _, metrics, _ in LEVELS.values() for metric in metrics)
+"""Those of the main tables."""
+HEADINGS = {
+    metric: f"{heading}, {kind}"
+    for heading, metrics, kinds in LEVELS.values()
+    for metric, kind in zip(metrics, kinds.strip("()").split(", "), strict=True)
+}
+NOT_APART = "≈"
+
+PerImage = Mapping[str, ClassImages]
+FloatArray = npt.NDArray[np.float64]
+Make = Callable[[], FloatArray | None]
+Keep = Callable[[Sequence[Record], Make], FloatArray | None]
+"""Gives what `Make` gives for the records of a method on a dataset, made now or kept from before."""
+
+
+def made_now(same: Sequence[Record], make: Make) -> FloatArray | None:
+    """Keep nothing."""
+    return make()
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A metric of a method on a dataset, or on one of its classes, with how sure it is; all are fractions."""
+
+    title: str
+    """The method's name in tables."""
+    dataset: str
+    """The dataset's title."""
+    class_name: str | None
+    """None for the mean over the classes."""
+    metric: str
+    value: float
+    """Mean over the seeds."""
+    low: float | None
+    """Of the bootstrap interval; None where results per image are lacking."""
+    high: float | None
+    std: float | None
+    """Standard deviation over the seeds, of a sample; None with one seed."""
+    seeds: int
+    behind: tuple[float, float, float] | None = None
+    """How far the best method is ahead, with the paired interval of that; None for the best, or without images."""
+
+    @property
+    def not_apart(self) -> bool:
+        """Whether the images do not tell the method from the best one."""
+        return self.behind is not None and self.behind[1] <= 0
+
+
+def estimates(
+    records: Sequence[Record],
+    read: Callable[[Record], PerImage | None],
+    keep: Keep = made_now,
+) -> list[Estimate]:
+    """Return the estimates of every dataset and class, datasets and methods in the order of the main tables.
+
+    Args:
+        records: done, and comparable.
+        read: gives the results per image of a record by class, None where there are none.
+        keep: keeps replicates.
+
+    Raises:
+        TableError: the records are not comparable.
+    """
+    check_comparable(records)
+    groups: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    for record in sorted(records, key=lambda record: (*row_order(record), *column_order(record), record.cell.seed)):
+        groups[record.dataset_title][record.title].append(record)
+    made = []
+    for of_dataset in groups.values():
+        found: dict[tuple[str | None, str], list[tuple[Estimate, FloatArray | None]]] = defaultdict(list)
+        for same in of_dataset.values():
+            for estimate, values in _of_cell(same, keep(same, partial(_replicates, same, read))):
+                found[estimate.class_name, estimate.metric].append((estimate, values))
+        made += [estimate for rivals in found.values() for estimate in _compared(rivals)]
+    return made
+
+
+def _of_cell(same: Sequence[Record], drawn: FloatArray | None) -> list[tuple[Estimate, FloatArray | None]]:
+    """Return the estimates of a method on a dataset with their replicates, given its records under several seeds."""
+    first, made = same[0], []
+    for row, name in enumerate((None, *first.classes)):
+        found = [record.mean if name is None else record.classes[name].metrics for record in same]
+        for column, metric in enumerate(METRICS):
+            known = [value for each in found if (value := each.get(metric)) is not None]
+            if known and len(known) == len(same):
+                value = sum(known) / len(known)
+                std = float(np.std(known, ddof=1)) if len(known) > 1 else None
+                values = None if drawn is None or np.isnan(drawn[row, column, 0]) else drawn[row, column]
+                estimate = Estimate(first.title, first.dataset_title, name, metric, value, None, None, std, len(known))
+                made.append((estimate, values))
+    return _with_intervals(made)
+
+
+def _with_intervals(made: list[tuple[Estimate, FloatArray | None]]) -> list[tuple[Estimate, FloatArray | None]]:
+    """Return the estimates with intervals where there are replicates."""
+    drawn = [(index, estimate.value, values) for index, (estimate, values) in enumerate(made) if values is not None]
+    if drawn:
+        places, reported, values = zip(*drawn, strict=True)
+        for place, low, high in zip(places, *interval(np.stack(values), np.array(reported)), strict=True):
+            estimate, of_estimate = made[place]
+            made[place] = (replace(estimate, low=float(low), high=float(high)), of_estimate)
+    return made
+
+
+def _replicates(same: Sequence[Record], read: Callable[[Record], PerImage | None]) -> FloatArray | None:
+    """Return the mean over some seeds of the replicates (1 + classes, metrics, 1 + REPLICATES), None without images.
+
+    The first row is that of the mean over the classes; NaN is undefined.
+    """
+    total, seeds = np.zeros((1 + len(same[0].classes), len(METRICS), 1 + REPLICATES)), 0
+    for record in same:
+        if (images := read(record)) is not None:
+            drawn = np.full_like(total, np.nan)
+            for row, name in enumerate(same[0].classes, start=1):
+                if name in images:
+                    fingerprint = record.cell.dataset.fingerprint
+                    found = replicates(images[name], fingerprint=fingerprint, class_name=name)
+                    for column, metric in enumerate(METRICS):
+                        drawn[row, column] = found.get(metric, np.nan)
+            drawn[0] = drawn[1:].mean(axis=0)
+            total += drawn
+            seeds += 1
+    return total / seeds if seeds == len(same) else None
+
+
+def _compared(rivals: Sequence[tuple[Estimate, FloatArray | None]]) -> list[Estimate]:
+    """Return the estimates of all methods on the same images, each with how far it is behind the best."""
+    best, of_best = max(rivals, key=lambda rival: rival[0].value)
+    made = [estimate for estimate, _ in rivals]
+    drawn = [(i, each, values) for i, (each, values) in enumerate(rivals) if each is not best and values is not None]
+    if of_best is not None and drawn:
+        places, others, of_others = zip(*drawn, strict=True)
+        ahead = best.value - np.array([other.value for other in others])
+        moved = of_best - np.stack(of_others)
+        moved += (ahead - moved[:, 0])[:, None]
+        for place, *behind in zip(places, ahead, *percentiles(moved[:, 1:]), strict=True):
+            by, low, high = map(float, behind)
+            made[place] = replace(made[place], behind=(by, low, high))
+    return made
+
+
+def render(found: Sequence[Estimate], records: Sequence[Record]) -> str:
+    """Return a Markdown table per metric of the main tables, datasets by methods; empty without any estimate."""
+    how = STYLES["md"]
+    parts = []
+    columns = list(dict.fromkeys(record.title for record in sorted(records, key=column_order)))
+    means = [each for each in found if each.class_name is None]
+    for metric in METRICS:
+        rows: dict[str, dict[str, Estimate]] = defaultdict(dict)
+        for each in means:
+            if each.metric == metric:
+                rows[each.dataset][each.title] = each
+        body = []
+        for dataset, by_title in rows.items():
+            best = max(round(100 * each.value, 1) for each in by_title.values())
+            cells = [_cell(by_title.get(title), best) for title in columns]
+            body.append([how.escape(dataset), *cells])
+        if body:
+            header = ["", *map(how.escape, columns)]
+            grid: str = tabulate(body, headers=header, tablefmt=how.tablefmt, disable_numparse=True)
+            parts.append(f"## {HEADINGS[metric]}, %\n\n{grid}\n")
+    if not parts:
+        return ""
+    notes = (
+        f"In brackets: {CONFIDENCE:.0%} bootstrap intervals over the test images ({REPLICATES} draws within each class "
+        "and label, the same draws for every method). They say how the number would vary over other images of the same "
+        "kind, not over trainings.",
+        f"{NOT_APART} the paired interval of the difference to the best method holds 0: these images do not tell the "
+        "two apart.",
+        "± standard deviation over the seeds, where there are several.",
+        "One interval in twenty misses the true value; with many comparisons some do.",
+        *notes_of(records),
+    )
+    return "\n".join(parts) + "\n" + "".join(f"- {how.escape(note)}\n" for note in notes)
+
+
+def _cell(estimate: Estimate | None, best: float) -> str:
+    if estimate is None:
+        return "–"
+    value = f"{100 * estimate.value:.1f}"
+    text = f"**{value}**" if round(100 * estimate.value, 1) == best else value
+    text += "" if estimate.std is None else f" ± {100 * estimate.std:.1f}"
+    if estimate.low is not None and estimate.high is not None:
+        text += f" [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+    return text + (f" {NOT_APART}" if estimate.not_apart else "")
+
+
+def to_csv(found: Sequence[Estimate]) -> str:
+    """Return every estimate as CSV, a row each: percentages with two decimals, empty where unknown."""
+    lines = ["method,dataset,class,metric,value,low,high,std,seeds,behind,behind_low,behind_high\n"]
+    for each in found:
+        numbers = (each.value, each.low, each.high, each.std, *(each.behind or (None, None, None)))
+        value, low, high, std, *behind = ["" if number is None else f"{100 * number:.2f}" for number in numbers]
+        names = ",".join(map(csv_text, (each.title, each.dataset, each.class_name or MEAN.lower(), each.metric)))
+        lines.append(f"{names},{value},{low},{high},{std},{each.seeds},{','.join(behind)}\n")
+    return "".join(lines)

@@ -1,0 +1,1 @@
+"""Training: features of auxiliary images, the epochs, the jobs, published checkpoints."""

@@ -1,0 +1,250 @@
+"""Features of the auxiliary images, kept on disk so that each image is encoded once and not once per epoch.
+
+An entry of the cache is keyed by all that can change a feature: weights, dtype, positions, image size, transform,
+sample list and mask rule. In it every layer is an array of its own, rows in the order of the samples; a method that
+asks for one more layer adds one array.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from benchmark.clip.backbone import DTYPES, Backbone
+from benchmark.common.cache import Cache, CacheError, Entry, Rows, Writer
+from benchmark.common.memory import Fitting
+from benchmark.contract import Features, Layer, TrainingBatch, VisionSpec
+from benchmark.data.images import ImageError
+from benchmark.data.loading import Loaded, Reading, load
+from benchmark.data.samples import Sample, SampleSet
+from benchmark.protocol import Protocol
+
+TRANSFORM_VERSION = 1  # raised when preprocessing or what the files hold changes
+IMAGE, IMAGE_RAW, MASKS = "image", "image_raw", "masks"
+
+
+@dataclass(frozen=True, slots=True)
+class _Array:
+    """What a file of the cache holds per image."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    @property
+    def row_bytes(self) -> int:
+        return int(np.prod(self.shape)) * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class AuxiliaryFeatures:
+    """The encoded images of an auxiliary dataset, read from disk batch by batch."""
+
+    samples: tuple[Sample, ...]
+    """Those that could be read, in order."""
+    skipped: dict[str, str]
+    """Key of the sample → why it could not be read."""
+    spec: VisionSpec
+    backbone: Backbone
+    protocol: Protocol
+    _rows: npt.NDArray[np.int64]
+    _files: dict[str, tuple[_Array, Rows]]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def batch(self, indices: Sequence[int]) -> TrainingBatch:
+        """Return the samples of these indices, on the backbone's device."""
+        rows, chosen = self._rows[list(indices)], [self.samples[index] for index in indices]
+        device, size = self.backbone.device, self.spec.image_size
+        read: dict[str, Tensor] = {}
+        for name, (array, file) in self._files.items():
+            read[name] = torch.from_numpy(file.read(rows)).view(array.dtype).reshape(-1, *array.shape).to(device)
+        masks = torch.zeros(len(rows), size, size)
+        if MASKS in read:
+            bits = np.unpackbits(read.pop(MASKS).cpu().numpy(), axis=1, count=size * size)
+            masks = torch.from_numpy(bits).reshape(-1, size, size).float()
+        features = Features(
+            image=read[IMAGE].float(),
+            image_raw=read[IMAGE_RAW].float(),
+            patches={layer: read[_layer_name(layer)].float() for layer in self.spec.layers},
+            cls={block: read[_cls_name(block)].float() for block in self.spec.cls},
+            grid=size // self.backbone.patch_size,
+        )
+        names = tuple(self.protocol.class_name(sample) for sample in chosen)
+        labels = torch.tensor([sample.label for sample in chosen])
+        return TrainingBatch(features, names, labels.to(device), masks.to(device))
+
+
+def auxiliary_features(
+    data: SampleSet,
+    backbone: Backbone,
+    spec: VisionSpec,
+    protocol: Protocol,
+    cache: Cache,
+    *,
+    batch_size: int,
+    workers: int,
+    skip_broken: bool,
+    progress: Callable[[int], None] = lambda images: None,
+    say: Callable[[str], None] = lambda line: None,
+) -> AuxiliaryFeatures:
+    """Return the features of a dataset's test samples, encoding only what is not in the cache.
+
+    Args:
+        data: the auxiliary dataset; both classes of its test split are taken, as the papers' code does.
+        backbone: the frozen CLIP.
+        spec: what is wanted; images are encoded once for all that is missing of it.
+        protocol: mask rule, positions and class names.
+        cache: where features are kept.
+        batch_size: images per forward pass; changes no number. Where so many do not fit, fewer are tried.
+        workers: loader processes; 0 reads in this one.
+        skip_broken: leave out samples that cannot be read instead of failing.
+        progress: called with the number of images encoded since the last call.
+        say: called with what the user should know.
+
+    Raises:
+        CacheError: the features need more room than the limit or the disk has.
+        ImageError: a sample cannot be read, and `skip_broken` is not set.
+    """
+    threshold = protocol.mask_threshold(data.layout.mask_threshold) if data.has_masks else None
+    entry = Entry(cache, _key(data, backbone, spec.image_size, protocol, threshold))
+    arrays = _arrays(backbone, spec, with_masks=threshold is not None)
+    reading = Reading(spec.image_size, mask_threshold=threshold, batch_size=batch_size, workers=workers)
+    try:
+        with entry.lock():
+            lacking = _lacking(entry, arrays, data.test, reading)
+            if lacking:
+                entry.clear(lacking)
+                entry.make_room(sum(array.row_bytes for array in lacking.values()) * len(data.test))
+                _encode(
+                    data.test,
+                    backbone,
+                    spec,
+                    entry,
+                    lacking=lacking,
+                    reading=reading,
+                    skip_broken=skip_broken,
+                    progress=progress,
+                    fitting=Fitting(batch_size, say),
+                )
+            entry.touch()
+            files = {name: (array, Rows(entry.path(name), array.row_bytes)) for name, array in arrays.items()}
+            skipped = _skipped(entry, arrays)
+    except OSError as error:
+        raise CacheError(f"{entry.folder}: {error}; free the disk or point BENCH_CACHE elsewhere") from error
+    if skipped and not skip_broken:
+        _refuse(next(iter(skipped.values())))
+    kept = [row for row, sample in enumerate(data.test) if sample.key not in skipped]
+    if not kept:
+        raise ImageError(f"{data.directory}: no image can be read; `bench data check {data.card.name}` says why")
+    samples, rows = tuple(data.test[row] for row in kept), np.array(kept, dtype=np.int64)
+    return AuxiliaryFeatures(samples, skipped, spec, backbone, protocol, rows, files)
+
+
+def _lacking(entry: Entry, arrays: dict[str, _Array], samples: Sequence[Sample], reading: Reading) -> dict[str, _Array]:
+    """Return the arrays that must be written: those not whole, or all if a sample left out before can be read now."""
+    lacking = {name: array for name, array in arrays.items() if not entry.is_whole(name)}
+    left_out = _skipped(entry, arrays.keys() - lacking.keys())
+    again = load([sample for sample in samples if sample.key in left_out], replace(reading, workers=0))
+    return arrays if any(item.image is not None for batch in again for item in batch) else lacking
+
+
+def _skipped(entry: Entry, names: Iterable[str]) -> dict[str, str]:
+    """Return the keys of the samples that were left out of these arrays, with the reasons."""
+    return {key: why for name in names for key, why in entry.sidecar(name)["skipped"].items()}
+
+
+def _refuse(reason: str) -> None:
+    raise ImageError(f"{reason} (--on-error skip leaves such images out)")
+
+
+def _key(data: SampleSet, backbone: Backbone, image_size: int, protocol: Protocol, threshold: int | None) -> str:
+    parts = [backbone.sha256, backbone.architecture, backbone.dtype, protocol.pos_interp, image_size]
+    text = json.dumps([TRANSFORM_VERSION, *parts, threshold, data.fingerprint])
+    return f"{data.card.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def _layer_name(layer: Layer) -> str:
+    path = layer.dpam
+    return f"patches-{layer.block}" + (f"-{path.attention}{path.first}{'-ffn' * path.ffn}" if path else "")
+
+
+def _cls_name(block: int) -> str:
+    return f"cls-{block}"
+
+
+def _arrays(backbone: Backbone, spec: VisionSpec, *, with_masks: bool) -> dict[str, _Array]:
+    """Return what each file holds: features in the dtype in which the towers compute them, masks packed to bits."""
+    patches, dtype = (spec.image_size // backbone.patch_size) ** 2, DTYPES[backbone.dtype]
+    embedding = _Array((backbone.width,), dtype)
+    arrays = dict.fromkeys((IMAGE, IMAGE_RAW, *(_cls_name(block) for block in spec.cls)), embedding)
+    arrays |= {_layer_name(layer): _Array((patches, backbone.width), dtype) for layer in spec.layers}
+    return arrays | ({MASKS: _Array((-(-(spec.image_size**2) // 8),), torch.uint8)} if with_masks else {})
+
+
+def _encode(
+    samples: Sequence[Sample],
+    backbone: Backbone,
+    spec: VisionSpec,
+    entry: Entry,
+    *,
+    lacking: dict[str, _Array],
+    reading: Reading,
+    skip_broken: bool,
+    progress: Callable[[int], None],
+    fitting: Fitting,
+) -> None:
+    """Encode every sample once and write the lacking arrays row by row; a sample that cannot be read is a row of 0."""
+    layers = tuple(layer for layer in spec.layers if _layer_name(layer) in lacking)
+    blocks = tuple(block for block in spec.cls if _cls_name(block) in lacking)
+    pending = VisionSpec(spec.image_size, layers=layers, cls=blocks)
+    skipped: dict[str, str] = {}
+    with ExitStack() as stack:
+        writers = {name: stack.enter_context(Writer(entry, name)) for name in lacking}
+        for batch in load(samples, reading):
+            skipped |= {item.sample.key: item.error for item in batch if item.image is None}
+            if skipped and not skip_broken:
+                _refuse(next(iter(skipped.values())))
+            rows = _rows(batch, backbone, pending, fitting)
+            for name, writer in writers.items():
+                for index in range(len(batch)):
+                    writer.write(rows[index].get(name) or bytes(lacking[name].row_bytes))
+            progress(len(batch))
+        for writer in writers.values():
+            writer.finish({"skipped": skipped})
+
+
+def _rows(batch: Sequence[Loaded], backbone: Backbone, spec: VisionSpec, fitting: Fitting) -> list[dict[str, bytes]]:
+    """Encode the readable samples of a batch; a dict of bytes by array name for each sample, empty where unreadable."""
+    rows: list[dict[str, bytes]] = [{} for _ in batch]
+    good = [index for index, item in enumerate(batch) if item.image is not None]
+
+    def encode(chunk: Sequence[int]) -> Features:
+        return backbone.encode_images(torch.stack([_image(batch[index]) for index in chunk]), spec)
+
+    for chunk, features in fitting.chunks(good, encode):
+        named = {
+            IMAGE: features.image,
+            IMAGE_RAW: features.image_raw,
+            **{_layer_name(layer): patches for layer, patches in features.patches.items()},
+            **{_cls_name(block): embedding for block, embedding in features.cls.items()},
+        }
+        for name, values in named.items():
+            stored = values.to(DTYPES[backbone.dtype]).flatten(1).contiguous().cpu().view(torch.uint8).numpy()
+            for index, row in zip(chunk, stored, strict=True):
+                rows[index][name] = row.tobytes()
+    for index in good:
+        mask = batch[index].mask
+        rows[index][MASKS] = b"" if mask is None else np.packbits(mask).tobytes()
+    return rows
+
+
+def _image(item: Loaded) -> Tensor:
+    assert item.image is not None  # only what could be read is encoded
+    return item.image

@@ -1,0 +1,122 @@
+"""The epochs of a method that learns: batches of cached features, a loop that resumes, a loss that stays finite."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from benchmark.common.files import write_whole
+from benchmark.contract import Learner
+from benchmark.errors import BenchError
+from benchmark.records.checkpoints import tensors_to_bytes
+from benchmark.training.features import AuxiliaryFeatures
+
+LEARNED, OPTIMISER = "learned.", "optimiser."
+Curve = list[dict[str, float]]
+"""Mean of each term of the loss, and of their sum `total`, an entry per epoch."""
+
+
+class TrainingError(BenchError):
+    """A training went wrong; the message says where."""
+
+
+def train(
+    method: Learner,
+    data: AuxiliaryFeatures,
+    *,
+    partial: Path | None = None,
+    progress: Callable[[int], None] = lambda images: None,
+) -> Curve:
+    """Train a method's `learned` in place.
+
+    The order of the images is drawn from (seed, epoch), so a training that is resumed gives what it would have given.
+
+    Args:
+        method: a fresh one.
+        data: encoded auxiliary images.
+        partial: file that holds the state after each epoch; if it is there, training goes on from it. It is removed
+            at the end.
+        progress: called with the number of images done since the last call.
+
+    Raises:
+        TrainingError: the loss is NaN or infinite; names the batch's files.
+        OSError: the partial file cannot be written.
+    """
+    optimiser = method.optimiser()
+    curve = _resume(method, optimiser, partial)
+    progress(len(curve) * len(data))
+    for epoch in range(len(curve), method.options.epochs):
+        if (rate := method.learning_rate(epoch)) is not None:
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+        sums: dict[str, float] = {}
+        for indices in batches(len(data), method.options.batch_size, seed=method.seed, epoch=epoch):
+            for name, value in _step(method, optimiser, data, indices, epoch).items():
+                sums[name] = sums.get(name, 0.0) + value * len(indices)
+            progress(len(indices))
+        curve.append({name: total / len(data) for name, total in sums.items()})
+        if partial is not None:
+            write_whole(partial, _pack(method, optimiser, curve))
+    if not all(bool(parameter.isfinite().all()) for parameter in method.learned.parameters()):
+        raise TrainingError(f"{method.title}: a parameter is NaN or infinite after training; lower the learning rate")
+    if partial is not None:
+        partial.unlink(missing_ok=True)
+    return curve
+
+
+def batches(count: int, size: int, *, seed: int, epoch: int) -> Iterator[list[int]]:
+    """Yield the batches of an epoch as indices, in an order drawn from seed and epoch."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    order = torch.randperm(count, generator=generator).tolist()
+    yield from (order[start : start + size] for start in range(0, count, size))
+
+
+def _step(
+    method: Learner, optimiser: torch.optim.Optimizer, data: AuxiliaryFeatures, indices: list[int], epoch: int
+) -> dict[str, float]:
+    terms = method.losses(data.batch(indices))
+    total = torch.stack(list(terms.values())).sum()
+    if not bool(total.isfinite()):
+        files = ", ".join(str(data.samples[index].path) for index in indices)
+        parts = ", ".join(f"{name} {term.item():g}" for name, term in terms.items())
+        raise TrainingError(
+            f"{method.title}: the loss is {total.item():g} ({parts}) in epoch {epoch + 1} on the images {files}"
+        )
+    optimiser.zero_grad()
+    total.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    return {name: term.item() for name, term in {"total": total, **terms}.items()}
+
+
+def _pack(method: Learner, optimiser: torch.optim.Optimizer, curve: Curve) -> bytes:
+    """Return a safetensors file of what is learned, the optimiser's state and, as metadata, the curve."""
+    tensors = {LEARNED + name: tensor for name, tensor in method.learned.state_dict().items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"{OPTIMISER}{index}.{key}": value for key, value in state.items() if isinstance(value, Tensor)}
+    return tensors_to_bytes(tensors, {"curve": json.dumps(curve)})
+
+
+def _resume(method: Learner, optimiser: torch.optim.Optimizer, partial: Path | None) -> Curve:
+    """Load the state of an interrupted training; a file that does not fit is no state."""
+    if partial is None or not partial.exists():
+        return []
+    try:
+        with safe_open(partial, framework="pt") as file:
+            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            curve: Curve = json.loads(file.metadata()["curve"])
+        state: dict[int, dict[str, Any]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith(OPTIMISER):
+                index, _, key = name.removeprefix(OPTIMISER).partition(".")
+                state.setdefault(int(index), {})[key] = tensor
+        learned = {k.removeprefix(LEARNED): v for k, v in tensors.items() if k.startswith(LEARNED)}
+        method.learned.load_state_dict(learned)
+    except Exception:  # half written or of another version: safetensors and torch raise types of their own
+        partial.unlink(missing_ok=True)
+        return []
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    return curve

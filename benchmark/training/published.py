@@ -1,0 +1,63 @@
+"""Checkpoints of the methods' published code, turned into checkpoints of this benchmark."""
+
+from pathlib import Path
+from typing import Any
+
+from benchmark.clip.weights import read_state_dict
+from benchmark.common.files import file_sha256
+from benchmark.contract import Learner, Method, training_options
+from benchmark.data.cards import Card
+from benchmark.protocol import Protocol
+from benchmark.records.cells import BackboneId, DataId, TrainingId
+from benchmark.records.checkpoints import CheckpointError, checkpoint_path, write_checkpoint
+from benchmark.registry import changed_options
+
+PUBLISHED_KEYS = ("prompt_learner", "state_dict")  # under which AnomalyCLIP's and CoOp's code keep what was learned
+
+
+def import_checkpoint(
+    file: Path, method: type[Method], *, auxiliary: Card, backbone: BackboneId, protocol: Protocol, results: Path
+) -> tuple[Path, dict[str, Any]]:
+    """Import a published checkpoint into a results directory.
+
+    Args:
+        file: a .pth of the published code; only tensors are read from it.
+        method: whose it is.
+        auxiliary: what it was trained on, as its publisher says.
+        backbone: what it was trained with.
+        protocol: under which it will be used.
+        results: where checkpoints are kept.
+
+    Returns:
+        The JSON of the new checkpoint, and the options with which it was made where they are not the defaults.
+
+    Raises:
+        CheckpointError: the method has no published checkpoints, or the file is none of them.
+        BackboneError: the file cannot be read without unpickling.
+    """
+    if not issubclass(method, Learner):
+        raise CheckpointError(f"{method.name} learns nothing, so it has no checkpoints")
+    state = read_state_dict(file, keys=PUBLISHED_KEYS)
+    try:
+        values, learned = method.import_state(state)
+    except NotImplementedError:
+        raise CheckpointError(f"{method.name} does not say how to read its published checkpoints") from None
+    except KeyError as error:
+        raise CheckpointError(f"{file}: no checkpoint of {method.title}: it has no entry {error}") from None
+    except (ValueError, TypeError, IndexError, RuntimeError, AttributeError) as error:  # tensors of other shapes
+        raise CheckpointError(f"{file}: no checkpoint of {method.title}: {error}") from error
+    options = method.Options(**values)
+    identity = TrainingId(
+        method=method.name,
+        method_version=method.version,
+        options=training_options(options),
+        auxiliary=DataId(
+            name=auxiliary.name, card_version=auxiliary.version, layout="published", fingerprint=file_sha256(file)
+        ),
+        seed=0,
+        backbone=backbone,
+        protocol=protocol,
+    )
+    path = checkpoint_path(results, identity)
+    write_checkpoint(path, learned, training=identity, origin="imported", source=file.name)
+    return path, changed_options(options)

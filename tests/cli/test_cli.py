@@ -1,0 +1,335 @@
+"""The command line: what it says, its exit codes, and that it starts without heavy imports."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmark.clip import weights
+from benchmark.mini import suite
+from benchmark.records.records import read_records
+
+Bench = Callable[..., tuple[int, str, str]]
+TINY = ["--backbone", "tiny:random", "--workers", "0", "--device", "cpu"]
+FROZEN = ["--methods", "clip,clip_ac"]
+
+
+def test_help_teaches_and_imports_nothing_heavy() -> None:
+    code = "import sys; sys.argv = ['bench', '--help']\nfrom benchmark.cli import main\ntry: main()\n"
+    code += "except SystemExit: print([m for m in ('torch', 'open_clip', 'pandas', 'pydantic') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "bench run --all --data DIR" in " ".join(done.stdout.replace("│", " ").split())
+    assert done.stdout.strip().endswith("[]")
+
+
+def test_a_run_with_nothing_to_do_loads_no_clip(parts: Path, tmp_path: Path, bench: Bench) -> None:
+    arguments = ["run", *FROZEN, *TINY, "--folder", str(parts), "--results", str(tmp_path)]
+    assert bench(*arguments)[0] == 0
+    code = f"import sys; sys.argv = {['bench', *arguments]}\nfrom benchmark.cli import main\ntry: main()\n"
+    code += "except SystemExit: print('open_clip' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "2 cells, 0 to do" in done.stderr
+    assert done.stdout.endswith("False\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run"], "say what to run"),
+        (["run", "--all", "--methods", "clip"], "leave it out"),
+        (["run", "--all", "--data", "/no/such/place"], "is not a directory"),
+        (["run", "--methods", "clop", "--datasets", "mvtec"], "did you mean coop or clip"),
+        (["run", "--datasets", "mvtek"], "did you mean mvtec"),
+        (["run", "--datasets", "mvtec", "--seeds", "one"], "--seeds"),
+        (["run", "--all", "--data-path", "mvtec"], "NAME=DIR"),
+        (["run", "--all", "--set", "clip"], "NAME.OPTION=VALUE"),
+        (["run", "--all", "--set", "clip.temperatur=1"], "did you mean temperature"),
+        (["run", "--all", "--set", "clip.temperature=warm"], "clip.temperature"),
+        (["run", "--all", "--set", "protocol.mask_gt1=true"], "mask_gt1"),
+        (["run", "--all", "--auxiliary", "mvtek"], "did you mean mvtec"),
+        (["run", "--methods", "coop", "--checkpoint", "no-such.json"], "no-such.json"),
+        (["train", "--methods", "clip"], "nothing to train"),
+        (["ablate", "clip"], "clip declares no ablations"),
+        (["ablate", "anomalyclip", "--only", "module"], "did you mean modules"),
+        (["import-checkpoint", "no-such.pth", "--auxiliary", "mvtec", "--backbone", "tiny:random"], "no-such.pth"),
+        (["tables", "--results", "no-such-results"], "no records"),
+        (["data", "check"], "--data DIR"),
+    ],
+)
+def test_mistakes_are_answered_with_the_way_out(bench: Bench, arguments: list[str], said: str) -> None:
+    code, _, err = bench(*arguments)
+    assert code == 2
+    assert said in err
+    assert "Traceback" not in err
+
+
+def test_without_data_a_miniature_of_all_datasets_is_run_and_says_so(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three classes of the suite stand for all of it."""
+    kept = (("mvtec", "screw"), ("visa", "candle"), ("headct", "brain"))
+    some = [shot for shot in suite.shots() if (shot.dataset, shot.class_name) in kept]
+    tables = {name: text for name, text in suite.texts().items() if name.endswith(("labels.csv", "1cls.csv"))}
+    for name in [name for name in tables if name.endswith("1cls.csv")]:
+        header, *rows = tables[name].splitlines(keepends=True)
+        tables[name] = "".join([header, *(row for row in rows if row.startswith("candle"))])
+    monkeypatch.setattr(suite, "shots", lambda: some)
+    monkeypatch.setattr(suite, "texts", lambda: tables)
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    arguments = ["run", "--all", "--results", tmp_path / "r", "--workers", "0", "--device", "cpu"]
+    arguments += ["--set", "coop.epochs=2", "--set", "anomalyclip.epochs=1", "--set", "genclip.epochs=1"]
+    code, out, err = bench(*arguments)
+    assert code == 0
+    assert err.count("\ntrained") == 6  # three methods on two auxiliary datasets
+    assert "no data given: running on the mini suite" in err
+    assert out.startswith("SYNTHETIC MINIATURE: not comparable with published numbers")
+    assert weights.MINI_BACKBONE in out
+    assert all(name in out for name in ("MVTec AD", "HeadCT", "CLIP-AC", "CoOp", "AnomalyCLIP", "GenCLIP"))
+    assert "differ from the expected" not in out  # published counts say nothing about miniatures
+    records, _ = read_records(tmp_path / "r")
+    assert {record.synthetic for record in records} == {("data", "weights")}
+    code, again, err = bench(*arguments)
+    assert (code, again) == (0, out)
+    assert "0 to do" in err
+    assert "making the mini suite" not in err
+    code, same, err = bench(*arguments, "--data", tmp_path / "cache" / f"mini-suite-{suite.SUITE_VERSION}")
+    assert (code, same) == (0, out)
+
+
+def test_real_data_never_falls_back_to_the_miniature_weights(
+    bench: Bench, parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "find_file", _no_weights)
+    code, _, err = bench("run", "--all", "--folder", parts, "--results", tmp_path / "r")
+    assert code == 1
+    assert "no weights of ViT-L-14-336-quickgelu:openai" in err
+    code, _, err = bench("run", *FROZEN, "--folder", parts, "--results", tmp_path / "r")
+    assert code == 2
+
+
+def _no_weights(source: weights.WeightsSource) -> Path:
+    raise weights.BackboneError(f"no weights of {source.name}")
+
+
+def test_data_mini_writes_a_suite_and_leaves_other_things_alone(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suite, "shots", lambda: [])
+    assert bench("data", "mini", tmp_path / "new")[0] == 0
+    assert suite.is_suite(tmp_path / "new")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/photo.png").write_bytes(b"x")
+    code, _, err = bench("data", "mini", tmp_path / "mine")
+    assert code == 2
+    assert "left alone" in err
+
+
+def test_nothing_found_says_how_to_get_data(bench: Bench, tmp_path: Path) -> None:
+    code, _, err = bench("run", "--all", "--data", tmp_path)
+    assert code == 2
+    assert "no dataset was found" in err
+    assert "bench data list" in err
+
+
+def test_a_named_dataset_that_is_not_there_says_what_was_looked_for(bench: Bench, tmp_path: Path) -> None:
+    code, _, err = bench("run", "--datasets", "headct", "--data", tmp_path, *TINY)
+    assert code == 1
+    assert "headct" in err
+    assert "HeadCT_anomaly_detection" in err
+
+
+def test_a_folder_run_from_images_to_tables(bench: Bench, parts: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    arguments = ["run", *FROZEN, "--folder", parts, "--folder-class", "metal nut", "--results", results, *TINY]
+    code, out, _ = bench(*arguments, "--dry-run")
+    assert code == 0
+    assert out.count("to do  clip") == 2
+    assert not results.exists()
+    code, out, err = bench(*arguments)
+    assert code == 0
+    assert "SYNTHETIC WEIGHTS" in out
+    assert "(AUROC, AUPRO)" in out
+    assert "13 images (7 normal, 6 anomalous)" in err
+    code, again, err = bench(*arguments)
+    assert (code, again) == (0, out)
+    assert "2 cells, 0 to do" in err
+    code, tables, _ = bench("tables", "--results", results)
+    assert (code, tables) == (0, out)
+    assert (results / "tables/main_pixel.tex").is_file()
+    code, shown, _ = bench("tables", "--results", results, "--check")
+    assert code == 0
+    assert "all as the records give them" in shown
+    (results / "tables/main_pixel.csv").write_text("edited\n")
+    code, shown, err = bench("tables", "--results", results, "--check")
+    assert code == 1
+    assert "-edited" in shown
+    assert "`bench tables` writes them" in err
+    assert (results / "tables/main_pixel.csv").read_text() == "edited\n"
+    code, only, _ = bench("tables", "--results", results, "--methods", "clip", "--output", tmp_path / "only")
+    assert code == 0
+    assert "CLIP-AC" not in only
+    assert bench("tables", "--results", results, "--backbone", "other")[0] == 2
+
+
+def test_options_and_quirks_are_recorded_and_shown(bench: Bench, parts: Path, tmp_path: Path) -> None:
+    arguments = ["run", "--methods", "clip", "--folder", parts, "--results", tmp_path / "r", *TINY]
+    code, out, _ = bench(*arguments, "--set", "clip.temperature=0.01", "--set", "protocol.mask_gt0=true")
+    assert code == 0
+    assert "CLIP (temperature=0.01)" in out
+    assert "Protocol quirks: mask_gt0 = True." in out
+    (record,), _ = read_records(tmp_path / "r")
+    assert record.cell.options == {"temperature": 0.01}
+
+
+def test_a_failed_cell_gives_exit_code_1_and_its_cause(bench: Bench, parts: Path, tmp_path: Path) -> None:
+    (parts / "normal/001.png").write_bytes(b"")
+    code, out, err = bench("run", *FROZEN, "--folder", parts, "--results", tmp_path / "r", *TINY)
+    assert code == 1
+    assert "001.png" in err
+    assert "2 of 2 cells failed" in err
+    code, out, _ = bench("run", *FROZEN, "--folder", parts, "--results", tmp_path / "r", *TINY, "--on-error", "skip")
+    assert code == 0
+    assert "left out" in out
+
+
+def test_methods_lists_options_papers_and_quirks(bench: Bench) -> None:
+    _, out, _ = bench("methods")
+    for part in (
+        "clip_ac",
+        "clip.temperature = 0.07",
+        "Zhou et al.",
+        "protocol.mask_gt0 = False",
+        "on nothing",
+        "on the auxiliary",
+    ):
+        assert part in out
+
+
+def test_data_list_shows_all_cards_and_where_they_are(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "brain MRI").mkdir()
+    code, out, _ = bench("data", "list", "--data", tmp_path)
+    assert code == 0
+    assert out.count("licence:") == 17
+    assert f"found:   {tmp_path / 'brain MRI'}" in out
+    assert out.count("not found; looked for") == 16
+
+
+def test_data_check_reports_a_broken_folder(bench: Bench, parts: Path) -> None:
+    assert bench("data", "check", "--folder", parts)[0] == 0
+    (parts / "masks/abnormal/008.png").unlink()
+    code, out, _ = bench("data", "check", "--folder", parts)
+    assert code == 1
+    assert "008.png" in out
+
+
+def test_records_are_plain_json(bench: Bench, parts: Path, tmp_path: Path) -> None:
+    bench("run", "--methods", "clip", "--folder", parts, "--results", tmp_path / "r", *TINY)
+    (path,) = (tmp_path / "r/records").glob("*.json")
+    assert path.stem == json.loads(path.read_text(encoding="utf-8"))["id"]
+
+
+@pytest.fixture
+def two_datasets(parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """BTAD with one product, and MVTec AD with one class to train on."""
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    images = [path.read_bytes() for path in sorted((parts / "normal").iterdir())]
+    broken = [path.read_bytes() for path in sorted((parts / "abnormal").iterdir())]
+    masks = [path.read_bytes() for path in sorted((parts / "masks/abnormal").iterdir())]
+    root = tmp_path / "data"
+    places = {
+        "mvtec/screw/test/good/{}.png": images[:3],
+        "mvtec/screw/test/bent/{}.png": broken[:3],
+        "mvtec/screw/ground_truth/bent/{}_mask.png": masks[:3],
+        "btad/01/test/ok/{}.png": images[3:],
+        "btad/01/test/ko/{}.png": broken[3:],
+        "btad/01/ground_truth/ko/{}.png": masks[3:],
+    }
+    for pattern, contents in places.items():
+        for index, content in enumerate(contents):
+            path = root / pattern.format(f"{index:03d}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    return root
+
+
+def test_train_alone_makes_what_a_run_then_uses(bench: Bench, two_datasets: Path, tmp_path: Path) -> None:
+    common = ["--data", two_datasets, "--results", tmp_path / "r", *TINY, "--set", "anomalyclip.epochs=1"]
+    code, out, err = bench("train", "--methods", "anomalyclip", *common)
+    assert code == 0
+    assert Path(out.strip()).is_file()
+    assert "trained AnomalyCLIP (epochs=1) on mvtec: 6 images" in err
+    code, out, err = bench("run", "--methods", "anomalyclip", "--datasets", "btad", *common, "--dry-run")
+    assert "1 cells, 1 to do, 0 to train first" in err
+    code, out, err = bench("run", "--methods", "anomalyclip", "--datasets", "btad", *common)
+    assert code == 0
+    assert "Auxiliary dataset of AnomalyCLIP (epochs=1): mvtec (for BTAD)" in out
+    assert "\ntrained" not in err
+
+
+def test_a_run_leaves_out_what_it_would_train_on_and_names_what_is_lacking(
+    bench: Bench, two_datasets: Path, tmp_path: Path
+) -> None:
+    common = ["--data", two_datasets, "--results", tmp_path / "r", *TINY]
+    fast = ["--set", "coop.epochs=1", "--methods", "clip,coop"]
+    code, _, err = bench("run", *fast, "--datasets", "btad,mvtec", "--auxiliary", "mvtec", *common)
+    assert code == 0
+    assert "left out: CoOp on MVTec AD: to be trained on that dataset itself" in err
+    assert len(read_records(tmp_path / "r")[0]) == 3
+    code, _, err = bench("run", *fast, "--datasets", "btad,mvtec", *common)
+    assert code == 1
+    assert "FAILED CoOp on MVTec AD: to be trained on visa, which was not found" in err
+
+
+def test_ablate_runs_each_variant_once_and_prints_the_change(bench: Bench, two_datasets: Path, tmp_path: Path) -> None:
+    arguments = ["ablate", "anomalyclip", "--only", "losses,attention", "--datasets", "btad", "--data", two_datasets]
+    arguments += ["--results", tmp_path / "r", *TINY, "--set", "anomalyclip.epochs=1"]
+    code, out, err = bench(*arguments)
+    assert code == 0
+    assert "7 cells, 7 to do, 7 to train first" in err  # 3 + 5 rows share their default
+    assert "AnomalyCLIP: Global and local optimisation, pixel level (AUROC, AUPRO), %" in out
+    assert out.count("default") == 4  # two ablations at two levels
+    code, again, err = bench(*arguments)
+    assert (code, again) == (0, out)
+    assert "7 cells, 0 to do" in err
+    written = {path.name for path in (tmp_path / "r/tables/ablations").iterdir()}
+    assert written == {
+        f"anomalyclip_{name}.{kind}" for name in ("losses", "attention") for kind in ("md", "tex", "csv")
+    }
+
+
+def test_import_checkpoint_prints_where_it_lies(bench: Bench, tmp_path: Path) -> None:
+    state = {"ctx_pos": torch.zeros(1, 1, 6, 64), "ctx_neg": torch.zeros(1, 1, 6, 64)}
+    torch.save({"prompt_learner": state}, tmp_path / "c.pth")
+    arguments = ["import-checkpoint", tmp_path / "c.pth", "--auxiliary", "visa", "--backbone", "tiny:random"]
+    code, out, err = bench(*arguments, "--results", tmp_path / "r")
+    assert code == 0
+    assert Path(out.strip()).is_file()
+    assert "--set anomalyclip.context=6 --set anomalyclip.deep_depth=1" in err
+
+
+def test_a_method_runs_with_the_clip_it_was_published_with_unless_another_is_named(
+    bench: Bench, parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def file(source: weights.WeightsSource) -> Path:
+        if source.architecture == "ViT-B-16-plus-240":
+            raise weights.BackboneError(f"no weights of {source.name}")
+        return weights.MINI_FILE
+
+    monkeypatch.setattr(weights, "find_file", file)
+    arguments = ["run", "--methods", "clip,winclip", "--folder", parts, "--results", tmp_path / "r", "--workers", "0"]
+    code, out, err = bench(*arguments, "--dry-run")
+    assert code == 1
+    assert "FAILED WinCLIP: no weights of ViT-B-16-plus-240:laion400m_e32" in err
+    assert "1 cells, 1 to do, 0 to train first, backbone ViT-L-14-336-quickgelu:openai" in err
+    monkeypatch.setattr(weights, "find_file", lambda source: weights.MINI_FILE)
+    code, out, err = bench(*arguments, "--dry-run")
+    assert code == 0
+    assert "backbone ViT-B-16-plus-240:laion400m_e32" in err
+    assert out.count("to do") == 2
+    code, out, err = bench(*arguments, "--backbone", "tiny:random", "--window-chunk", "5")
+    assert code == 0
+    assert "WinCLIP" in out

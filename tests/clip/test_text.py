@@ -1,0 +1,129 @@
+"""Text embeddings of prompts with learned parts, with open_clip's own text tower over all 77 tokens as the oracle."""
+
+from collections.abc import Iterator
+
+import open_clip
+import pytest
+import torch
+from torch import Tensor
+
+from benchmark.clip.backbone import TEXT_BATCH, Backbone
+
+SHORT, LONG, TOO_LONG = "bolt.", "a close-up photo of a Metal  Nut &amp; a screw, damaged.", "metal nut " * 60
+CONTEXT = 77
+
+
+def by_open_clip(backbone: Backbone, texts: list[str]) -> Tensor:
+    with torch.no_grad():
+        embedded: Tensor = backbone.model.encode_text(open_clip.SimpleTokenizer()(texts))
+    return embedded
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) * 0.1
+
+
+def close(ours: Tensor, expected: Tensor) -> bool:
+    return torch.allclose(ours, expected, atol=1e-5, rtol=0)
+
+
+@pytest.fixture
+def seen(golden_backbone: Backbone) -> Iterator[list[tuple[int, ...]]]:
+    """Shapes (P, T, W) of what enters the text tower's first block."""
+    shapes: list[tuple[int, ...]] = []
+    first = golden_backbone.model.transformer.resblocks[0]
+    handle = first.register_forward_pre_hook(lambda _, inputs: shapes.append(tuple(inputs[0].shape)))
+    yield shapes
+    handle.remove()
+
+
+@pytest.mark.parametrize(
+    "texts", [[""], [SHORT], [LONG], [TOO_LONG], [SHORT, LONG, TOO_LONG]], ids=["empty", "short", "long", "cut", "all"]
+)
+def test_plain_text_is_encoded_as_open_clip_does(golden_backbone: Backbone, texts: list[str]) -> None:
+    expected = by_open_clip(golden_backbone, texts)
+    assert close(golden_backbone.encode_prompts([[text] for text in texts]), expected)
+    assert close(golden_backbone.encode_text(texts), expected)
+
+
+def test_more_text_than_a_batch_keeps_its_order(golden_backbone: Backbone) -> None:
+    texts = [f"a photo of object {number}." for number in range(TEXT_BATCH + 3)]
+    assert close(golden_backbone.encode_text(texts), by_open_clip(golden_backbone, texts))
+
+
+def test_text_in_parts_is_the_joined_text(golden_backbone: Backbone) -> None:
+    parts = ["a photo", "of a", "damaged metal nut."]
+    assert close(golden_backbone.encode_prompts([parts]), by_open_clip(golden_backbone, [" ".join(parts)]))
+
+
+def test_learned_parts_stand_where_they_are_named(golden_backbone: Backbone) -> None:
+    tokens = open_clip.SimpleTokenizer().encode("a photo")
+    words = golden_backbone.model.token_embedding.weight[tokens]
+    for prompt, text in ((["the", words, "frame."], "the a photo frame."), ([words, "frame."], "a photo frame.")):
+        assert close(golden_backbone.encode_prompts([prompt]), by_open_clip(golden_backbone, [text]))
+
+
+def test_a_longer_neighbour_changes_nothing(golden_backbone: Backbone) -> None:
+    learned = drawn(5, golden_backbone.text_width)
+    alone = golden_backbone.encode_prompts([[learned, SHORT]])
+    beside = golden_backbone.encode_prompts([[TOO_LONG], [learned, SHORT], [learned, LONG]])
+    assert close(beside[1:2], alone)
+    assert not torch.allclose(beside[1], beside[2], atol=1e-2)
+
+
+def test_a_prompt_longer_than_the_context_keeps_its_first_tokens(golden_backbone: Backbone) -> None:
+    learned = drawn(100, golden_backbone.text_width)
+    cut = golden_backbone.encode_prompts([[learned, SHORT]])
+    assert torch.equal(cut, golden_backbone.encode_prompts([[learned[: CONTEXT - 2]]]))
+
+
+def test_only_the_tokens_of_the_longest_prompt_are_computed(
+    golden_backbone: Backbone, seen: list[tuple[int, ...]]
+) -> None:
+    width = golden_backbone.text_width
+    golden_backbone.encode_prompts([[drawn(3, width), "bolt"], ["bolt"]])
+    golden_backbone.encode_prompts([[TOO_LONG]])
+    assert seen == [(2, 1 + 3 + 1 + 1, width), (1, CONTEXT, width)]
+
+
+def test_gradients_reach_the_learned_parts_and_not_the_towers(golden_backbone: Backbone) -> None:
+    width = golden_backbone.text_width
+    used, other, deep = (drawn(4, width, seed=seed).requires_grad_() for seed in range(3))
+    text = golden_backbone.encode_prompts([[used, SHORT], [other, LONG]], deep={2: deep})
+    text[0].square().sum().backward()
+    assert all(tensor.grad is not None for tensor in (used, other, deep))
+    assert used.grad.abs().sum() > 0
+    assert deep.grad.abs().sum() > 0
+    assert other.grad.abs().sum() == 0
+    assert not any(parameter.requires_grad for parameter in golden_backbone.model.parameters())
+    assert all(parameter.grad is None for parameter in golden_backbone.model.parameters())
+
+
+def with_deep_prompts(backbone: Backbone, texts: list[str], deep: dict[int, Tensor]) -> Tensor:
+    """The text tower written out over all 77 tokens, with the tokens from place 1 on overwritten."""
+    model, tokens = backbone.model, open_clip.SimpleTokenizer()(texts)
+    with torch.no_grad():
+        x = model.token_embedding(tokens) + model.positional_embedding
+        for index, block in enumerate(model.transformer.resblocks):
+            if index + 1 in deep:
+                x[:, 1 : 1 + len(deep[index + 1])] = deep[index + 1]
+            x = block(x, attn_mask=model.attn_mask)
+        x = model.ln_final(x)[torch.arange(len(texts)), tokens.argmax(dim=1)]
+        projected: Tensor = x @ model.text_projection
+    return projected
+
+
+@pytest.mark.parametrize("blocks", [(1,), (2,), (4,), (2, 3, 4)])
+def test_deep_prompts_replace_the_tokens_after_the_start_token(
+    golden_backbone: Backbone, blocks: tuple[int, ...]
+) -> None:
+    texts = ["a photo of a damaged bolt.", "a photo of a bolt."]
+    deep = {block: drawn(block, golden_backbone.text_width, seed=block) for block in blocks}
+    ours = golden_backbone.encode_prompts([[text] for text in texts], deep=deep)
+    assert close(ours, with_deep_prompts(golden_backbone, texts, deep))
+    assert not torch.allclose(ours, by_open_clip(golden_backbone, texts), atol=1e-2)
+
+
+def test_deep_prompts_of_no_block_change_nothing(golden_backbone: Backbone) -> None:
+    deep = {golden_backbone.text_blocks + 1: drawn(4, golden_backbone.text_width)}
+    assert close(golden_backbone.encode_prompts([[LONG]], deep=deep), by_open_clip(golden_backbone, [LONG]))

@@ -1,0 +1,132 @@
+"""Results per image: what is kept, how near its bins are to the exact metrics, and that strangers' files do no harm."""
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
+
+from benchmark.metrics.bootstrap import pixel_replicates
+from benchmark.metrics.per_image import (
+    BINS,
+    TEXT_IMAGES,
+    ClassImages,
+    Gathering,
+    PerImageError,
+    read_per_image,
+    to_bytes,
+)
+from benchmark.metrics.pixel import PixelMetrics
+
+
+def gather(maps: list[Any], masks: list[Any], texts: dict[str, Any] | None = None) -> ClassImages:
+    gathering = Gathering()
+    for index, (scores, mask) in enumerate(zip(maps, masks, strict=True)):
+        gathering.add(f"good/ä {index}.png", int(mask.any()), float(scores.max()), scores[::8, ::8])
+        gathering.add_pixels(scores, mask)
+    gathering.add_texts(texts or {})
+    return gathering.finish()
+
+
+def some_maps(count: int, seed: int, spread: float) -> tuple[list[Any], list[Any]]:
+    """Smooth maps from 0 to 1, more or less saturated, and masks of one or two regions in every other one."""
+    rng = np.random.default_rng(seed)
+    maps, masks = [], []
+    for index in range(count):
+        noise, mask = gaussian_filter(rng.normal(size=(64, 64)), 4) * 20, np.zeros((64, 64), bool)
+        if index % 2:
+            mask[10:25, 20:40] = mask[50:55, 50:60] = True
+            noise[mask] += rng.normal(0.7, 0.5)
+        maps.append((1 / (1 + np.exp(-spread * noise))).astype(np.float32))
+        masks.append(mask)
+    return maps, masks
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000), spread=st.sampled_from([0.001, 0.1, 1.0, 10.0]), zeros=st.booleans())
+def test_bins_are_few_and_near_the_exact_metrics(seed: int, spread: float, zeros: bool) -> None:
+    maps, masks = some_maps(6, seed, spread)
+    if zeros:
+        maps = [np.where(scores < 0.3, np.float32(0), scores) for scores in maps]
+    exact = PixelMetrics()
+    for scores, mask in zip(maps, masks, strict=True):
+        exact.update(scores, mask)
+    pixels = gather(maps, masks).pixels
+    assert pixels is not None
+    assert pixels.negatives.shape[1] <= BINS
+    assert pixels.negatives.sum(axis=1).tolist() == [int((~mask).sum()) for mask in masks]
+    assert pixels.positives.sum(axis=1).tolist() == [int(mask.sum()) for mask in masks]
+    assert pixels.weights.sum(axis=1) == pytest.approx(pixels.regions)
+    found = pixel_replicates(pixels, np.ones((1, len(maps))))
+    values = exact.compute()
+    assert found["pixel_auroc"][0] == pytest.approx(values["pixel_auroc"], abs=2e-3)
+    assert found["pixel_aupro"][0] == pytest.approx(values["pixel_aupro"], abs=2e-3)
+
+
+def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
+    maps, masks = some_maps(4, 0, 1.0)
+    rng = np.random.default_rng(0)
+    seen = gather(maps, masks, {"F_T, block 2": rng.normal(size=(20, 2, 8)), "F_Q": np.ones((20, 2, 8))})
+    plain = Gathering()
+    plain.add("x.png", 0, 0.25, np.full((4, 4), 0.5))
+    written = {"metal_nut": seen, "é/<b>": plain.finish()}
+    path = tmp_path / "a.npz"
+    path.write_bytes(content := to_bytes(written))
+    assert to_bytes(written) == content
+    read = read_per_image(path, hashlib.sha256(content).hexdigest())
+    assert list(read) == list(written)
+    for name, images in read.items():
+        expected = written[name]
+        assert (images.keys, images.map_range) == (expected.keys, expected.map_range)
+        for field in ("labels", "scores", "maps"):
+            np.testing.assert_array_equal(getattr(images, field), getattr(expected, field))
+    assert read["é/<b>"].pixels is None
+    assert read["metal_nut"].pixels is not None
+    np.testing.assert_array_equal(read["metal_nut"].pixels.weights, seen.pixels.weights)  # type: ignore[union-attr]
+    assert {name: len(each) for name, each in read["metal_nut"].texts.items()} == {
+        "F_T, block 2": TEXT_IMAGES,
+        "F_Q": 1,
+    }
+
+
+def test_maps_keep_their_scale_in_256_steps() -> None:
+    maps, masks = some_maps(4, 0, 1.0)
+    images = gather(maps, masks)
+    low, high = images.map_range
+    restored = low + images.maps.astype(float) * (high - low) / 255
+    expected = np.stack([scores[::8, ::8] for scores in maps])
+    assert np.abs(restored - expected).max() < (high - low) / 255 + 1e-3
+    flat = Gathering()
+    flat.add("a", 0, 0.5, np.full((2, 2), 0.5))
+    assert not flat.finish().maps.any()
+
+
+class Trap:
+    """Says so if it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return (pytest.fail, ("unpickled",))
+
+
+@pytest.mark.parametrize("kind", ["missing", "changed", "no archive", "pickle", "entries"])
+def test_a_file_that_is_not_the_records_is_refused(kind: str, tmp_path: Path) -> None:
+    path, file = tmp_path / "a.npz", io.BytesIO()
+    if kind == "pickle":
+        np.savez(file, classes=np.array([Trap()], dtype=object))
+    elif kind == "entries":
+        np.savez(file, classes=np.array(["a"]))
+    elif kind == "no archive":
+        file.write(b"no archive")
+    elif kind == "changed":  # readable, but another one
+        maps, masks = some_maps(2, 0, 1.0)
+        file.write(to_bytes({"a": gather(maps, masks)}))
+    sha256 = "0" * 64 if kind == "changed" else hashlib.sha256(file.getvalue()).hexdigest()
+    if kind != "missing":
+        path.write_bytes(file.getvalue())
+    with pytest.raises(PerImageError, match=r"a\.npz: .*--force"):
+        read_per_image(path, sha256)

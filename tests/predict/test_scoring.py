@@ -1,0 +1,651 @@
+"""`bench predict`: the harness's scores, files that cannot be read or clash, checkpoints, and what is written."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from benchmark import registry
+from benchmark.cli.selection import select_folder
+from benchmark.clip import backbone
+from benchmark.clip.backbone import Backbone
+from benchmark.clip.weights import MINI_BACKBONE, parse_backbone
+from benchmark.contract import Features, Learner, Method, Prediction, VisionSpec, training_options
+from benchmark.data.loading import Reading, load
+from benchmark.predict import scoring as predict
+from benchmark.predict.heatmaps import overlay
+from benchmark.predict.own_images import PredictError, find_images, natural_key, overlay_names
+from benchmark.predict.scoring import SHIPPED, Predictions, Scored, Unscored, choose_checkpoint, score_images
+from benchmark.protocol import Protocol
+from benchmark.records.cells import BackboneId, DataId, TrainingId, backbone_id
+from benchmark.records.checkpoints import (
+    CheckpointError,
+    checkpoint_path,
+    read_checkpoint,
+    read_tensors,
+    write_checkpoint,
+)
+from benchmark.registry import all_methods
+from benchmark.running.evaluate import at_evaluation_size
+from methods.anomalyclip import AnomalyClip, AnomalyClipOptions
+from methods.clip import Clip, ClipOptions
+from methods.genclip import GenClip, GenClipOptions
+
+Bench = Callable[..., tuple[int, str, str]]
+TINY = ["--backbone", "tiny:random", "--device", "cpu"]
+CLIP = ["--method", "clip", *TINY]
+
+
+@pytest.fixture(autouse=True)
+def folder_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither the user's cache nor the folder in which the tests were started has a part in them."""
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+
+def save(path: Path, *, size: tuple[int, int] = (40, 30), seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, size=(size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def written(folder: Path) -> Predictions:
+    return Predictions.model_validate_json((folder / "predictions.json").read_bytes())
+
+
+def drawings(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
+
+
+# ---- scores and maps
+
+
+@pytest.fixture
+def smooth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CLIP with maps that the harness filters, as it does those of AnomalyCLIP."""
+    monkeypatch.setattr(Clip, "smoothing", 4.0)
+
+
+@pytest.mark.usefixtures("smooth")
+def test_scores_and_maps_are_those_of_the_harness(bench: Bench, parts: Path, tiny: Backbone) -> None:
+    """The other side reads as `bench run` does, and encodes each image by itself."""
+    code, out, _ = bench(
+        "predict", parts / "normal", parts / "abnormal", *CLIP, "--class", "metal nut", "--output", "o"
+    )
+    assert code == 0
+    found = {Path(each.path): each for each in written(Path("o")).images}
+    method = Clip(tiny, ClipOptions())
+    samples = select_folder(parts, "metal nut").test
+    reading = Reading(tiny.image_size, mask_threshold=None, batch_size=1, workers=0)
+    for (item,) in load(samples, reading):
+        assert item.image is not None
+        features = tiny.encode_images(item.image[None], method.vision())
+        prediction = method.predict(features, [item.sample.prompt_name])
+        (score,), maps = at_evaluation_size(prediction, image_size=tiny.image_size, smoothing=method.smoothing)
+        assert maps is not None
+        mine = found.pop(item.sample.path)
+        assert mine.score == pytest.approx(score, abs=1e-6)
+        assert (mine.map_minimum, mine.map_maximum) == pytest.approx((maps.min(), maps.max()), abs=1e-6)
+    assert not found
+    scores = [float(line.split()[0]) for line in out.splitlines()]
+    assert len(scores) == 13
+    assert scores == sorted(scores, reverse=True)
+    assert len(set(scores)) > 1
+
+
+def test_the_batch_size_changes_nothing(parts: Path, tiny: Backbone) -> None:
+    (parts / "normal/003.png").write_bytes(b"")
+    paths, method = sorted((parts / "normal").iterdir()), Clip(tiny, ClipOptions())
+    one, *others = (
+        list(score_images(paths, method, tiny, class_name="nut", batch_size=batch_size)) for batch_size in (1, 3, 50)
+    )
+    assert [isinstance(each, Unscored) for each in one] == [path.name == "003.png" for path in paths]
+    for same in others:
+        for left, right in zip(one, same, strict=True):
+            assert (left.path, type(left)) == (right.path, type(right))
+            if isinstance(left, Scored) and isinstance(right, Scored):
+                assert left.score == pytest.approx(right.score, abs=1e-5)
+                assert np.abs(left.map - right.map).max() <= 1e-5
+
+
+def test_images_are_read_a_batch_at_a_time(tmp_path: Path, tiny: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    original = predict.read_image
+    monkeypatch.setattr(predict, "read_image", lambda path: (read.append(path), original(path))[1])
+    paths = [save(tmp_path / f"{index}.png", seed=index) for index in range(5)]
+    scored = score_images(paths, Clip(tiny, ClipOptions()), tiny, class_name="nut", batch_size=2)
+    assert next(scored).path == paths[0]
+    assert read == paths[:2]
+    assert [each.path for each in scored] == paths[1:]
+    assert read == paths
+
+
+class _Spot(Method):
+    """Gives each image a map that is highest in one patch, and its brightness as score."""
+
+    name, title, paper = "spot", "Spot", "a test"
+    at = (1, 6)
+
+    def vision(self) -> VisionSpec:
+        return VisionSpec(image_size=self.backbone.image_size)
+
+    def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
+        maps = torch.zeros(len(class_names), 8, 8)
+        maps[:, *self.at] = 1.0
+        return Prediction(scores=torch.ones(len(class_names)), maps=maps)
+
+
+def test_the_maximum_is_told_in_pixels_of_the_image(tmp_path: Path, tiny: Backbone) -> None:
+    path = save(tmp_path / "wide.png", size=(400, 80))
+    (scored,) = score_images([path], _Spot(tiny, None), tiny, class_name="nut", batch_size=1)
+    assert isinstance(scored, Scored)
+    x, y = scored.maximum_at
+    assert abs(x - 6.5 * 400 / 8) <= 400 / 8 / 2
+    assert abs(y - 1.5 * 80 / 8) <= 80 / 8 / 2
+    assert scored.map.shape == (112, 112)
+    assert scored.raw.shape == (8, 8)
+
+
+def test_what_is_no_finite_number_is_no_score(tmp_path: Path, tiny: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoiled(self: Method, features: Features, class_names: Sequence[str]) -> Prediction:
+        maps = torch.zeros(3, 8, 8)
+        maps[2, 0, 0] = torch.inf
+        return Prediction(scores=torch.tensor([1.0, torch.nan, 1.0]), maps=maps)
+
+    monkeypatch.setattr(_Spot, "predict", spoiled)
+    paths = [save(tmp_path / f"{index}.png") for index in range(3)]
+    good, *bad = score_images(paths, _Spot(tiny, None), tiny, class_name="nut", batch_size=3)
+    assert isinstance(good, Scored)
+    assert all(isinstance(each, Unscored) and "finite" in each.error for each in bad)
+
+
+# ---- drawings
+
+
+@pytest.mark.usefixtures("smooth")
+def test_all_drawings_of_a_call_share_one_scale(bench: Bench, parts: Path, tiny: Backbone) -> None:
+    assert bench("predict", parts / "normal", *CLIP, "--output", "all")[0] == 0
+    content = written(Path("all"))
+    assert content.scale is not None
+    assert content.scale.low == min(each.map_minimum or 0.0 for each in content.images)
+    assert content.scale.high == max(each.map_maximum or 0.0 for each in content.images)
+    for each in content.images:
+        (scored,) = score_images([Path(each.path)], Clip(tiny, ClipOptions()), tiny, class_name="object", batch_size=1)
+        assert isinstance(scored, Scored)
+        with Image.open(each.path) as image, Image.open(Path("all") / str(each.overlay)) as drawn:
+            expected = overlay(image, scored.map, low=content.scale.low, high=content.scale.high)
+            assert (drawn.format, drawn.size) == ("PNG", image.size)
+            assert np.abs(np.asarray(drawn).astype(int) - np.asarray(expected).astype(int)).max() <= 3
+    assert bench("predict", parts / "normal/000.png", *CLIP, "--output", "one")[0] == 0
+    assert (Path("one/000.png")).read_bytes() != (Path("all/000.png")).read_bytes()
+
+
+def test_a_large_image_is_drawn_smaller_in_its_proportions(bench: Bench, tmp_path: Path) -> None:
+    save(tmp_path / "large.jpg", size=(600, 2400))
+    code, _, _ = bench("predict", tmp_path / "large.jpg", *CLIP)
+    assert code == 0
+    with Image.open("predictions/large.png") as drawn:
+        assert drawn.size == (256, 1024)
+    assert written(Path("predictions")).images[0].size == (600, 2400)
+
+
+def test_an_image_that_vanishes_before_it_is_drawn_keeps_its_score(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, kept = save(tmp_path / "i/gone.png"), save(tmp_path / "i/kept.png", seed=1)
+    original = predict.common_scale
+
+    def scale(predictions: Any) -> Any:
+        gone.unlink(missing_ok=True)
+        return original(predictions)
+
+    monkeypatch.setattr(predict, "common_scale", scale)
+    code, out, err = bench("predict", gone, kept, *CLIP)
+    assert code == 1
+    first, second = written(Path("predictions")).images
+    assert first.score is not None
+    assert first.overlay is None
+    assert "not drawn" in str(first.error)
+    assert second.overlay == "kept.png"
+    assert len(out.splitlines()) == 2
+    assert "FAILED" in err
+
+
+def test_scores_survive_when_a_drawing_cannot_be_written(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = predict.write_whole
+
+    def full(path: Path, content: str | bytes) -> None:
+        if path.suffix == ".png":
+            raise OSError(28, "No space left on device")
+        original(path, content)
+
+    monkeypatch.setattr(predict, "write_whole", full)
+    code, _, err = bench("predict", save(tmp_path / "1.png"), *CLIP)
+    assert code == 2
+    assert "1.png: No space left on device" in err
+    (image,) = written(Path("predictions")).images
+    assert image.score is not None
+    assert image.overlay is None
+
+
+# ---- which images, under which names
+
+
+def test_folders_are_searched_and_their_structure_is_kept(bench: Bench, tmp_path: Path) -> None:
+    root = tmp_path / "my parts"
+    for index, name in enumerate(("10.png", "2.png", "good/ö ñ 部品.JPG", "good/deep/1.tif", ".hidden/1.png")):
+        save(root / name, seed=index)
+    (root / "notes.txt").write_text("no image")
+    code, out, _ = bench("predict", root, *CLIP)
+    assert code == 0
+    images = written(Path("predictions")).images
+    names = ["2.png", "10.png", "good/deep/1.tif", "good/ö ñ 部品.JPG"]
+    assert [each.path for each in images] == [str(root / name) for name in names]
+    assert [each.overlay for each in images] == ["2.png", "10.png", "good/deep/1.png", "good/ö ñ 部品.png"]
+    assert drawings(Path("predictions")) == sorted(str(each.overlay) for each in images)
+    assert sorted(line.split("  ", 1)[1] for line in out.splitlines()) == sorted(str(root / name) for name in names)
+
+
+def test_a_second_call_does_not_score_the_drawings_of_the_first(bench: Bench, tmp_path: Path) -> None:
+    save(tmp_path / "here/1.png")
+    for _ in range(2):
+        assert bench("predict", ".", *CLIP)[0] == 0
+        assert [each.path for each in written(Path("predictions")).images] == ["1.png"]
+
+
+def test_the_same_name_in_two_folders_gives_two_drawings(bench: Bench, tmp_path: Path) -> None:
+    first, second = save(tmp_path / "a/1.png"), save(tmp_path / "b/1.png", seed=1)
+    for given in ([tmp_path / "a", tmp_path / "b"], [first, second], [tmp_path / "a", first, second]):
+        found, _ = find_images(given, output=Path("o"))
+        assert [(each.path, each.overlay) for each in found] == [(first, "a/1.png"), (second, "b/1.png")]
+    assert bench("predict", tmp_path / "a", tmp_path / "b", *CLIP)[0] == 0
+    drawn = [Path("predictions", name, "1.png").read_bytes() for name in "ab"]
+    assert drawn[0] != drawn[1]
+
+
+def names_of(*paths: str) -> list[str]:
+    return overlay_names([PurePosixPath(path) for path in paths])
+
+
+def test_names_of_drawings_never_clash_whatever_the_case() -> None:
+    assert names_of("1.png", "1.jpg", "1.JPG") == ["1.png", "1.jpg.png", "1.JPG-2.png"]
+    assert names_of("A.png", "a.png", "é.png", "e\u0301.png") == [
+        "A.png",
+        "a.png.png",
+        "é.png",
+        "e\u0301.png.png",
+    ]
+    assert names_of("d/1.png", "D/1.png") == ["d/1.png", "D/1.png.png"]
+    long = names_of(*(f"{'ä' * 150}{index}.png" for index in range(4)))
+    assert len(set(long)) == 4
+    assert all(len(name.encode()) <= 255 for name in long)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ('a:b/c*?"<>|.png', "a_b/c______.png"),
+        ("con/nul.jpg", "_con/_nul.png"),
+        ("COM1.x.png", "_COM1.x.png"),
+        ("end. /x .png", "end/x.png"),
+        ("line\nbreak.png", "line_break.png"),
+        ("back\\..\\slash.png", "back_.._slash.png"),
+        ("...", "_.png"),
+        ("no suffix", "no suffix.png"),
+    ],
+)
+def test_names_of_drawings_are_safe_on_windows(path: str, expected: str) -> None:
+    assert names_of(path) == [expected]
+
+
+def test_no_drawing_leaves_the_output_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "x/1.png")
+    save(tmp_path / "y/z/2.png")
+    monkeypatch.chdir(tmp_path / "y")
+    found, _ = find_images([Path("../x"), Path("z/../../y/z/2.png")], output=Path("o"))
+    assert [each.overlay for each in found] == ["x/1.png", "y/z/2.png"]
+
+
+def test_numbers_in_names_count_as_numbers() -> None:
+    assert sorted(["b10.png", "b9.png", "B1.png", "10/a", "9/a"], key=natural_key) == [
+        "9/a",
+        "10/a",
+        "B1.png",
+        "b9.png",
+        "b10.png",
+    ]
+
+
+def test_a_name_that_is_no_unicode_is_scored_and_written(bench: Bench, tmp_path: Path) -> None:
+    image = save(tmp_path / "i/1.png")
+    odd = image.with_name(os.fsdecode(b"caf\xe9.png"))
+    try:
+        image.rename(odd)
+    except OSError:
+        pytest.skip("this file system has Unicode names only")
+    (tmp_path / "i" / os.fsdecode(b"broken\xe9.png")).write_bytes(b"x")
+    code, out, _ = bench("predict", tmp_path / "i", *CLIP)
+    assert code == 1
+    assert "caf\ufffd.png" in out
+    broken, good = written(Path("predictions")).images
+    assert "broken\ufffd.png" in str(broken.error)
+    assert good.overlay == "caf_.png"
+    assert drawings(Path("predictions")) == [good.overlay]
+
+
+# ---- what goes wrong
+
+
+def test_a_broken_image_does_not_stop_the_others(bench: Bench, tmp_path: Path) -> None:
+    good = save(tmp_path / "i/1.png")
+    (tmp_path / "i/2.png").write_bytes(good.read_bytes()[:100])
+    (tmp_path / "i/3.png").write_bytes(b"")
+    save(tmp_path / "i/4.png", seed=4)
+    (tmp_path / "i/notes.txt").write_text("no image")
+    code, out, err = bench("predict", tmp_path / "i", tmp_path / "i/notes.txt", *CLIP)
+    assert code == 1
+    assert len(out.splitlines()) == 2
+    for name in ("2.png: broken or truncated", "3.png: the file is empty", "notes.txt: not an image"):
+        assert f"FAILED {tmp_path / 'i'}{os.sep}{name}" in err
+    images = written(Path("predictions")).images
+    assert [each.score is None for each in images] == [False, True, True, False, True]
+    assert [each.error is None for each in images] == [True, False, False, True, False]
+    assert drawings(Path("predictions")) == ["1.png", "4.png"]
+
+
+def test_where_no_image_can_be_read_there_is_no_scale(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(b"")
+    code, out, _ = bench("predict", tmp_path / "1.png", *CLIP)
+    assert (code, out) == (1, "")
+    assert written(Path("predictions")).scale is None
+
+
+def test_a_link_out_of_the_folder_is_told(bench: Bench, tmp_path: Path) -> None:
+    save(tmp_path / "i/1.png")
+    (tmp_path / "i/2.png").symlink_to(save(tmp_path / "elsewhere.png"))
+    code, out, err = bench("predict", tmp_path / "i", *CLIP)
+    assert code == 1
+    assert len(out.splitlines()) == 1
+    assert f"FAILED {tmp_path / 'i/2.png'}: a link" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["no-such.png"], "no-such.png: there is no such file"),
+        (["1.png", "empty"], None),
+        (["empty"], "no images (.bmp, "),
+        (["1.png", "--method", "clop"], "did you mean coop or clip"),
+        (["1.png", "--method", "clip,coop"], "unknown method 'clip,coop'"),
+        (["1.png", "--set", "clip.temperatur=1"], "did you mean temperature"),
+        (["1.png", "--set", "winclip.shots=2"], "unknown method 'winclip'"),
+        (["1.png", "--method", "winclip", "--set", "winclip.shots=2"], "leave the shots at 0"),
+        (["1.png", "--class", " "], "--class"),
+        (["1.png", "--backbone", "tiny"], "--backbone 'tiny'"),
+        (["1.png", "--checkpoint", "c.json"], "learns nothing"),
+        (["1.png", "--method", "coop", "--checkpoint", "no-such.json"], "no-such.json"),
+        (["1.png", "--output", "1.png"], "lies in --output"),
+        (["1.png", "--output", "file"], "--output file"),
+        (["1.png", "--output", "file/below"], "--output file/below"),
+        (["1.png", "--output", "."], "choose another folder for the output"),
+        (["1.png", "--output", "theirs"], "theirs/1.png is there and not from an earlier call"),
+        (["1.png", "--plugin", "no-such.py"], "no such file"),
+    ],
+)
+def test_mistakes_are_answered_with_the_way_out(bench: Bench, arguments: list[str], said: str | None) -> None:
+    save(Path("1.png"))
+    Path("empty").mkdir()
+    Path("file").write_text("")
+    mine = save(Path("theirs/1.png"), seed=7)
+    before = mine.read_bytes()
+    code, _, err = bench("predict", *CLIP, *arguments)
+    assert code == (2 if said else 0)
+    assert (said or "") in err
+    assert "Traceback" not in err
+    assert mine.read_bytes() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_an_output_folder_that_cannot_be_written_is_refused_at_once(bench: Bench) -> None:
+    save(Path("1.png"))
+    Path("locked").mkdir(mode=0o500)
+    code, _, err = bench("predict", "1.png", *CLIP, "--output", "locked")
+    assert code == 2
+    assert "--output locked: Permission denied" in err
+
+
+# ---- what is written down
+
+
+def test_the_json_says_with_what_the_scores_were_made(bench: Bench, tmp_path: Path) -> None:
+    settings = ["--set", "clip.temperature=0.01", "--set", "protocol.pos_interp=bicubic"]
+    assert bench("predict", save(tmp_path / "1.png"), *CLIP, "--class", "metal nut", *settings)[0] == 0
+    content = json.loads(Path("predictions/predictions.json").read_text(encoding="utf-8"))
+    identity = backbone_id(parse_backbone("tiny:random"), dtype="float32")
+    run = content.pop("run")
+    assert {"created", "packages", "git_commit", "device", "python", "machine"} <= run.keys()
+    (image,) = content.pop("images")
+    assert list(image) == [
+        "path", "score", "map_minimum", "map_maximum", "maximum_at", "size", "overlay", "error"
+    ]  # fmt: skip
+    assert image["size"] == [40, 30]
+    assert content == {
+        "schema_version": 1,
+        "method": "clip",
+        "method_version": Clip.version,
+        "title": "CLIP (temperature=0.01)",
+        "options": {"temperature": 0.01},
+        "class_name": "metal nut",
+        "protocol": Protocol(pos_interp="bicubic").model_dump(),
+        "backbone": identity.model_dump(),
+        "checkpoint": None,
+        "synthetic": ["backbone"],
+        "image_size": 112,
+        "scale": {"colours": "turbo", "low": image["map_minimum"], "high": image["map_maximum"]},
+    }
+
+
+def test_the_quirks_of_the_protocol_reach_the_backbone(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The miniatures run at the size they were made for, so that their numbers do not show it."""
+    asked: list[str] = []
+    original = backbone.load_backbone
+
+    def spy(*arguments: Any, **options: Any) -> Backbone:
+        asked.append(options["pos_interp"])
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(backbone, "load_backbone", spy)
+    assert bench("predict", save(tmp_path / "1.png"), *CLIP, "--set", "protocol.pos_interp=bicubic")[0] == 0
+    assert asked == ["bicubic"]
+
+
+def test_the_class_and_the_options_change_the_score(bench: Bench, tmp_path: Path) -> None:
+    image = save(tmp_path / "1.png")
+    lines = {bench("predict", image, *CLIP, *more)[1] for more in ([], ["--class", "screw"], ["--method", "clip_ac"])}
+    assert len(lines) == 3
+
+
+def test_synthetic_weights_are_said_wherever_there_are_any() -> None:
+    assert predict.banner(()) == ""
+    both = predict.banner(("backbone", "checkpoint"))
+    assert both.startswith("SYNTHETIC: backbone and checkpoint")
+    assert "not for real decisions; name real weights with --backbone" in both
+    assert predict.banner(("checkpoint",)).endswith("name one learned from real images with --checkpoint")
+
+
+def test_methods_of_a_plugin_can_be_named(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "PLUGINS", {})
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(
+        "from methods.clip import Clip\n\nclass Mine(Clip):\n    name = 'mine'\n    title = 'Mine'\n", encoding="utf-8"
+    )
+    code, _, err = bench("predict", save(tmp_path / "1.png"), "--plugin", plugin, *TINY, "--method", "mine")
+    assert code == 0
+    assert "Mine, backbone tiny:random-0" in err
+
+
+# ---- checkpoints
+
+
+MINI = BackboneId(
+    name=MINI_BACKBONE,
+    architecture="mini",
+    sha256=read_checkpoint(SHIPPED / "anomalyclip.json").training.backbone.sha256,
+    dtype="float32",
+    synthetic=True,
+)
+
+
+def keep(results: Path, *, auxiliary: str = "mvtec", seed: int = 0, **different: Any) -> Path:
+    """Put a checkpoint of AnomalyCLIP, with the tensors of the one that ships along, among the results."""
+    known = TrainingId(
+        method="anomalyclip",
+        method_version=AnomalyClip.version,
+        options=training_options(AnomalyClipOptions()),
+        auxiliary=DataId(name=auxiliary, card_version=1, layout="original", fingerprint="f"),
+        seed=seed,
+        backbone=MINI,
+        protocol=Protocol(),
+    ).model_copy(update=different)
+    path = checkpoint_path(results, known)
+    write_checkpoint(path, {"x": torch.zeros(1)}, training=known, origin="trained", source="a test")
+    return path
+
+
+def choose(results: Path, options: AnomalyClipOptions | None = None, given: Path | None = None) -> Path:
+    return choose_checkpoint(AnomalyClip, options or AnomalyClipOptions(), MINI, given=given, results=results)[0]
+
+
+def test_every_method_that_learns_ships_a_checkpoint_that_fits_the_default_backbone(tmp_path: Path) -> None:
+    """If this fails, a method, its options or the miniature changed: train anew, as clip_mini.md says."""
+    identity = backbone_id(parse_backbone(MINI_BACKBONE), dtype="float32")
+    ours = [method for method in all_methods().values() if method.__module__.startswith("methods.")]
+    learners = [method for method in ours if issubclass(method, Learner)]
+    assert {method.name for method in learners} == {path.stem for path in SHIPPED.glob("*.json")}
+    for method in learners:
+        path, known = choose_checkpoint(method, method.Options(), identity, given=None, results=tmp_path)
+        assert path == SHIPPED / f"{method.name}.json"
+        assert known.synthetic
+        assert (known.training.auxiliary.name, known.training.seed) == ("mvtec", 0)
+
+
+def test_the_shipped_checkpoint_and_backbone_work_at_once(bench: Bench, tmp_path: Path) -> None:
+    code, out, err = bench("predict", save(tmp_path / "1.png"), "--device", "cpu")
+    assert code == 0
+    assert len(out.splitlines()) == 1
+    assert "SYNTHETIC" not in out
+    assert "SYNTHETIC: backbone and checkpoint" in err
+    content = written(Path("predictions"))
+    assert content.title == "AnomalyCLIP"
+    assert content.checkpoint is not None
+    assert content.checkpoint.sha256 == read_checkpoint(SHIPPED / "anomalyclip.json").sha256
+    assert content.synthetic == ("backbone", "checkpoint")
+
+
+def test_what_was_learned_is_used(bench: Bench, tmp_path: Path) -> None:
+    image, shipped, other = save(tmp_path / "1.png"), SHIPPED / "anomalyclip.json", tmp_path / "other.json"
+    tensors = {name: 2 * tensor for name, tensor in read_tensors(shipped).items()}
+    write_checkpoint(other, tensors, training=read_checkpoint(shipped).training, origin="trained", source="a test")
+    lines = {bench("predict", image, "--device", "cpu", *more)[1] for more in ([], ["--checkpoint", other])}
+    assert len(lines) == 2
+
+
+def test_a_checkpoint_of_the_results_goes_first_that_of_the_protocol_before_others(tmp_path: Path) -> None:
+    assert choose(tmp_path) == SHIPPED / "anomalyclip.json"
+    btad = keep(tmp_path, auxiliary="btad")
+    assert choose(tmp_path) == btad
+    tenth = keep(tmp_path, seed=10)
+    assert choose(tmp_path) == tenth
+    second = keep(tmp_path, seed=2)
+    assert choose(tmp_path) == second
+    assert choose(tmp_path, given=btad) == btad
+    second.with_suffix(".safetensors").write_bytes(b"")  # one that is broken is passed over
+    assert choose(tmp_path) == tenth
+
+
+@pytest.mark.parametrize(
+    ("different", "said"),
+    [
+        ({"backbone": MINI.model_copy(update={"sha256": "0" * 64, "name": "mini=x"})}, "the backbone mini=x"),
+        ({"options": {"context": 3}}, "--set anomalyclip.context=3"),
+        ({"method_version": 0}, "version 0"),
+    ],
+)
+def test_what_does_not_fit_is_passed_over_and_named_where_nothing_does(
+    tmp_path: Path, different: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = keep(tmp_path, **different)
+    assert choose(tmp_path) == SHIPPED / "anomalyclip.json"
+    monkeypatch.setattr(predict, "SHIPPED", tmp_path / "nothing")
+    with pytest.raises(CheckpointError) as refused:
+        choose(tmp_path)
+    assert f"does not fit: {path}" in str(refused.value)
+    assert said in str(refused.value)
+
+
+def test_the_shipped_checkpoint_fits_its_options_and_backbone_only(tmp_path: Path) -> None:
+    ours = GenClipOptions(branch="query", cnf=False)  # which change nothing that is learned
+    assert choose_checkpoint(GenClip, ours, MINI, given=None, results=tmp_path)[0] == SHIPPED / "genclip.json"
+    for options, identity in ((AnomalyClipOptions(epochs=2), MINI), (AnomalyClipOptions(), _other(MINI))):
+        with pytest.raises(CheckpointError) as refused:
+            choose_checkpoint(AnomalyClip, options, identity, given=None, results=tmp_path)
+        said = str(refused.value)
+        for way in ("bench train --methods anomalyclip", "bench import-checkpoint", "--checkpoint FILE.json"):
+            assert way in said
+
+
+def _other(backbone: BackboneId) -> BackboneId:
+    return backbone.model_copy(update={"sha256": "1" * 64, "name": "other"})
+
+
+def test_a_learner_without_a_checkpoint_says_how_to_get_one(bench: Bench, tmp_path: Path) -> None:
+    code, _, err = bench("predict", save(tmp_path / "1.png"), "--method", "coop", *TINY)
+    assert code == 2
+    assert "bench train --methods coop --backbone tiny:random-0" in err
+    assert "made with the backbone mini:v2, not tiny:random-0" in err
+    assert not Path("predictions").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "backbone", "method", "said"),
+    [
+        (AnomalyClipOptions(), MINI, "coop", "a checkpoint of anomalyclip, not of coop"),
+        (AnomalyClipOptions(), _other(MINI), "anomalyclip", "not other"),
+        (AnomalyClipOptions(epochs=2), MINI, "anomalyclip", "--set anomalyclip.epochs=15"),
+    ],
+)
+def test_a_checkpoint_that_is_given_and_does_not_fit_is_refused(
+    tmp_path: Path, options: AnomalyClipOptions, backbone: BackboneId, method: str, said: str
+) -> None:
+    path, kind = keep(tmp_path), all_methods()[method]
+    assert issubclass(kind, Learner)
+    with pytest.raises(CheckpointError, match=said):
+        choose_checkpoint(kind, options, backbone, given=path, results=tmp_path)
+
+
+def test_output_may_hold_other_things_that_are_not_in_the_way(bench: Bench, tmp_path: Path) -> None:
+    Path("predictions").mkdir()
+    Path("predictions/notes.txt").write_text("mine")
+    for seed in range(2):
+        assert bench("predict", save(tmp_path / "1.png", seed=seed), *CLIP)[0] == 0
+    assert Path("predictions/notes.txt").read_text() == "mine"
+
+
+def test_find_images_names_what_lies_in_the_output(tmp_path: Path) -> None:
+    save(tmp_path / "o/1.png")
+    with pytest.raises(PredictError, match="lies in --output"):
+        find_images([tmp_path], output=tmp_path / "o")
+    ((found,), problems) = find_images([tmp_path], output=tmp_path / "p")
+    assert (found.path, found.overlay, problems) == (tmp_path / "o/1.png", "o/1.png", [])

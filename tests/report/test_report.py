@@ -1,0 +1,401 @@
+"""The report without a browser: what its files hold, what they never hold, and when they are refused."""
+
+import json
+import random
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from benchmark import cli
+from benchmark.metrics.per_image import ClassImages, read_per_image
+from benchmark.records.records import Record, per_image_path
+from benchmark.report import ReportError, figures, gallery, numbers, write_site
+from benchmark.report.gather import gather
+from benchmark.report.names import distinct, slug
+from benchmark.report.numbers import UNDEFINED
+from benchmark.report.site import MARKER, make_site
+from benchmark.tables.ranks import Ranking
+
+PAGES = {"index.html", "ablations.html", "training.html", "published.html", "figures.html", "about.html"}
+
+
+class Document(HTMLParser):
+    """Every tag with its attributes, what is loaded, and the text."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.data: list[tuple[str, str]] = []
+        self.feed(content.decode())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.data.append((self.tags[-1][0] if self.tags else "", data))
+
+    @property
+    def text(self) -> str:
+        return " ".join(data.strip() for tag, data in self.data if tag not in ("script", "style") and data.strip())
+
+
+def reader(results: Path) -> Any:
+    def read(record: Record) -> Mapping[str, ClassImages] | None:
+        path = per_image_path(results, record.id)
+        return read_per_image(path, record.images_sha256) if record.images_sha256 else None
+
+    return read
+
+
+@pytest.fixture(scope="module")
+def site(study: Any) -> dict[str, bytes]:
+    return make_site(study.records, reader(study.results), study.found)
+
+
+@pytest.fixture(scope="module")
+def documents(site: dict[str, bytes]) -> dict[str, Document]:
+    return {path: Document(content) for path, content in site.items() if path.endswith(".html")}
+
+
+def test_there_is_a_page_for_everything(site: dict[str, bytes]) -> None:
+    assert set(site) >= PAGES | {"datasets/parts.html", "datasets/scans.html", "datasets/parts--a.html"}
+    assert len([path for path in site if path.startswith("datasets/parts--")]) == 3
+    assert not [path for path in site if path.startswith("datasets/scans--")], "one class has no page of its own"
+    assert len([path for path in site if path.startswith("records/")]) == 8
+
+
+def test_every_link_leads_somewhere(site: dict[str, bytes], documents: dict[str, Document]) -> None:
+    for path, document in documents.items():
+        ids = {attributes["id"] for _, attributes in document.tags if "id" in attributes}
+        for _, attributes in document.tags:
+            for target in (attributes.get("href"), attributes.get("src")):
+                if not target or target.startswith(("data:", "http")):
+                    continue
+                file, _, anchor = target.partition("#")
+                found = (Path("/") / Path(path).parent / file).resolve().relative_to("/").as_posix() if file else path
+                assert found in site, (path, target)
+                assert not anchor or file or anchor in ids, (path, target)
+
+
+def test_names_never_become_markup(documents: dict[str, Document]) -> None:
+    for path, document in documents.items():
+        for tag, attributes in document.tags:
+            assert not [name for name in attributes if name.startswith("on")], path
+            if tag == "script":
+                assert "src" in attributes or attributes.get("type") == "application/json", path
+            assert tag not in ("b", "i") or set(attributes) <= {"class"}
+        scripts = [data for tag, data in document.data if tag == "script" and "alert(1)" in data]
+        assert not scripts or all("<" not in data for data in scripts)
+    assert "<script>alert(1)</script>" in documents["datasets/parts.html"].text
+    assert "Parts <b>2</b>" in documents["index.html"].text
+    assert "onerror" in documents["about.html"].text
+
+
+def test_charts_show_names_as_they_are(documents: dict[str, Document]) -> None:
+    """Plotly reads some HTML in texts."""
+    data = " ".join(data for tag, data in documents["figures.html"].data if tag == "script")
+    names = [trace["name"] for trace in json.loads(data)["data"]]
+    assert names[2:] == ["F_Q &lt;i&gt;, normal", "F_Q &lt;i&gt;, abnormal"]
+
+
+def test_file_names_suit_every_file_system(site: dict[str, bytes]) -> None:
+    assert all(re.fullmatch(r"[a-z0-9_./-]+", path) for path in site)
+    assert len({path.casefold() for path in site}) == len(site)
+
+
+@given(st.lists(st.text(max_size=100), unique=True, max_size=8))
+def test_slugs_of_different_names_differ(names: list[str]) -> None:
+    made = distinct(names)
+    assert len(set(made)) == len(made)
+    assert all(re.fullmatch(r"[a-z0-9_-]{1,100}", each) for each in made)
+
+
+@pytest.mark.parametrize("name", ["con", "nul", "COM1", "A", "a b", "", "é", "x" * 200, "../up", "a."])
+def test_a_slug_is_no_reserved_or_odd_name(name: str) -> None:
+    made = slug(name)
+    assert made != name
+    assert re.fullmatch(r"[a-z0-9_-]{1,100}", made)
+    assert slug("metal_nut") == "metal_nut"
+
+
+def test_nothing_is_loaded_from_elsewhere(site: dict[str, bytes], documents: dict[str, Document]) -> None:
+    for path, document in documents.items():
+        for tag, attributes in document.tags:
+            for name in ("src", "srcset", "data", "action", "poster"):
+                assert not re.match(r"(https?:)?//", attributes.get(name) or ""), (path, tag)
+            if tag == "link":
+                assert not re.match(r"(https?:)?//", attributes["href"] or ""), path
+        policies = [a["content"] or "" for t, a in document.tags if a.get("http-equiv") == "Content-Security-Policy"]
+        assert len(policies) == 1
+        assert policies[0].startswith("default-src 'none'; script-src 'self' file:;")
+        assert "http" not in policies[0]
+    own = site["static/report.css"] + site["static/report.js"]
+    for word in (b"http:", b"https:", b"url(", b"@import", b"fetch(", b"XMLHttpRequest", b"import(", b"innerHTML"):
+        assert word not in own
+
+
+def test_plotly_is_loaded_where_there_is_a_chart(documents: dict[str, Document]) -> None:
+    for path, document in documents.items():
+        loaded = any("plotly" in (attributes.get("src") or "") for _, attributes in document.tags)
+        assert loaded == any("data-chart" in attributes for _, attributes in document.tags), path
+
+
+def test_undefined_is_a_dash_and_never_zero(study: Any, documents: dict[str, Document]) -> None:
+    material = gather(study.records, reader(study.results))
+    rows = numbers.matrix(material, "pixel_auroc")
+    assert [row.title for row in rows] == ["Parts <b>2</b>"], "no method has it on the scans"
+    assert numbers.number(None) == numbers.Number(UNDEFINED, "")
+    view = numbers.view(material, "medical", "pixel_auroc", {})
+    assert view is None
+    cells = documents["about.html"].text
+    assert UNDEFINED in cells
+    assert not re.search(r"\b0\.0\b", cells)
+
+
+def test_the_mean_is_over_the_datasets_that_all_methods_have(study: Any) -> None:
+    records = [r for r in study.records if (r.title, r.dataset_title) != ("CLIP", "Scans")]
+    material = gather(records, lambda record: None)
+    view = numbers.view(material, "all", "image_auroc", {"CLIP": 1.0})
+    assert view is not None
+    assert (view.complete, view.known) == (1, 2)
+    parts = next(d for d in material.datasets if d.title != "Scans")
+    means = {each.title: each.mean.text for each in view.standings}
+    assert means == dict(
+        zip(
+            material.titles,
+            [f"{value:.1f}" for value in numbers.dataset_values(parts, "image_auroc", material.titles) if value],
+            strict=True,
+        )
+    )
+    assert [each.rank.text for each in view.standings if each.title == "CLIP"] == ["1.00"]
+    assert [each.rank.text for each in view.standings if each.title != "CLIP"] == [UNDEFINED] * 2
+
+
+def test_variants_of_an_ablation_stand_on_its_page_alone(documents: dict[str, Document]) -> None:
+    assert "branch=vision" not in documents["index.html"].text
+    assert "vision-enhanced" in documents["ablations.html"].text
+    assert "default" in documents["ablations.html"].text
+
+
+def test_the_failed_cell_is_shown(documents: dict[str, Document]) -> None:
+    assert "1 cell failed" in documents["index.html"].text
+    assert "WinCLIP" in documents["about.html"].text
+
+
+def test_every_page_of_synthetic_results_says_so(documents: dict[str, Document]) -> None:
+    for path, document in documents.items():
+        assert any(attributes.get("class") == "banner" for _, attributes in document.tags), path
+        assert "SYNTHETIC MINIATURE" in document.text, path
+    assert "Not compared." in documents["published.html"].text
+
+
+def test_real_results_have_no_banner_and_are_compared(real_study: Any) -> None:
+    made = make_site(real_study.records, lambda record: None)
+    pages = {path: Document(content) for path, content in made.items() if path.endswith(".html")}
+    assert not [path for path, document in pages.items() if "SYNTHETIC" in document.text]
+    assert "Not compared." not in pages["published.html"].text
+    assert "arXiv" in pages["published.html"].text
+    assert "differ" in pages["published.html"].text
+
+
+def test_without_results_per_image_there_is_everything_but_galleries(study: Any) -> None:
+    made = make_site(study.records, lambda record: None, study.found)
+    assert not [path for path in made if path.startswith("images/")]
+    assert "There are no results per image" in Document(made["datasets/parts--a.html"]).text
+    assert "no text embeddings" in Document(made["figures.html"]).text
+    assert "[" not in Document(made["datasets/scans.html"]).text.partition("Records")[0].partition("Results")[2][:200]
+
+
+def test_without_the_images_the_page_says_how_to_get_them(study: Any) -> None:
+    made = make_site(study.records, reader(study.results))
+    assert not [path for path in made if path.startswith("images/")]
+    assert "is no dataset with a card" in Document(made["datasets/scans.html"]).text
+    renamed = [_on_btad(record) for record in study.records if record.dataset_title == "Scans"]
+    made = make_site(renamed, reader(study.results))
+    assert "bench report --data DIR" in Document(made["datasets/btad.html"]).text
+    other = replace(study.found[1], samples=study.found[1].samples[1:])
+    made = make_site(study.records, reader(study.results), [study.found[0], other])
+    assert "are not those that the records of Scans were made from" in Document(made["datasets/scans.html"]).text
+    assert [path for path in made if path.startswith("images/parts/")]
+
+
+def _on_btad(record: Record) -> Record:
+    data = record.cell.dataset.model_copy(update={"name": "btad"})
+    cell = record.cell.model_copy(update={"dataset": data})
+    return record.model_copy(update={"cell": cell, "dataset_title": "BTAD", "domain": "industrial"})
+
+
+def test_an_image_that_cannot_be_read_is_left_out_and_named(study: Any, tmp_path: Path) -> None:
+    broken = study.found[1]
+    first = replace(broken.samples[0], path=tmp_path / "gone.png")
+    made = make_site(study.records, reader(study.results), [study.found[0], broken])
+    changed = replace(broken, samples=(first, *broken.samples[1:]))
+    object.__setattr__(changed, "fingerprint", broken.fingerprint)
+    after = make_site(study.records, reader(study.results), [changed])
+    assert "gone.png" in Document(after["datasets/scans.html"]).text
+    photos = [len([path for path in each if path.startswith("images/scans/")]) for each in (made, after)]
+    assert photos[1] == photos[0] - 1
+
+
+def test_the_same_records_give_the_same_bytes(study: Any, site: dict[str, bytes]) -> None:
+    shuffled = study.records
+    random.Random(1).shuffle(shuffled)
+    assert make_site(shuffled, reader(study.results), study.found) == site
+
+
+def test_the_site_is_small(site: dict[str, bytes]) -> None:
+    own = sum(len(content) for path, content in site.items() if path != "static/plotly.min.js")
+    assert own < 1_000_000
+    assert len(site["static/plotly.min.js"]) < 6_000_000
+
+
+def test_photos_wait_until_they_are_seen(documents: dict[str, Document]) -> None:
+    for path, document in documents.items():
+        for tag, attributes in document.tags:
+            assert tag != "img" or attributes["loading"] == "lazy", path
+
+
+def test_an_older_report_is_replaced_and_nothing_else(study: Any, tmp_path: Path) -> None:
+    output = tmp_path / "report"
+    made = write_site(output, study.records, lambda record: None)
+    assert made.index == output / "index.html"
+    assert made.size == sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
+    (output / "stale.html").write_text("old")
+    write_site(output, study.records, lambda record: None)
+    assert not (output / "stale.html").exists()
+    (output / MARKER).unlink()
+    with pytest.raises(ReportError, match="holds files that are no report"):
+        write_site(output, study.records, lambda record: None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report"]
+    with pytest.raises(ReportError, match="is a file"):
+        write_site(output / "index.html", study.records, lambda record: None)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 1)), min_size=1, max_size=12))
+def test_wrongness_adds_up_to_the_auroc(images: list[tuple[int, int]]) -> None:
+    scores = np.array([score for score, _ in images], float)
+    labels = np.array([label for _, label in images], np.uint8)
+    wrong = gallery.wrongness(scores, labels)
+    shares = gallery.shares_right(scores, labels)
+    if len(set(labels.tolist())) == 2:
+        for label in (0, 1):
+            assert shares[labels == label].mean() == pytest.approx(roc_auc_score(labels, scores))
+            assert wrong[labels == label].mean() == pytest.approx(1 - roc_auc_score(labels, scores), abs=2e-3)
+    else:
+        assert np.isnan(shares).all()
+        order = np.argsort(wrong, kind="stable")
+        assert (np.diff(scores[order]) * (-1 if labels[0] else 1) >= 0).all()
+
+
+def test_the_worst_of_every_method_is_shown() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.array([0, 1] * 100, np.uint8)
+    wrong = np.stack([gallery.wrongness(rng.random(200), labels) for _ in range(4)])
+    shown = gallery.choose(wrong, labels)
+    for of_method in wrong:
+        for label in (0, 1):
+            places = np.flatnonzero(labels == label)
+            assert places[of_method[places].argmax()] in shown
+            assert places[of_method[places].argmin()] in shown
+    assert len(shown) <= 5 * 2 * (gallery.WORST + gallery.BEST)
+    assert (np.diff(wrong.mean(axis=0)[shown]) <= 0).all(), "the worst come first"
+
+
+def test_a_heat_says_where_the_image_is_ranked(study: Any) -> None:
+    samples = study.found[1]
+    keys = tuple(sample.key for sample in samples.test)
+    labels = np.array([sample.label for sample in samples.test], np.uint8)
+    scores = np.linspace(0, 1, len(keys))
+    scores[5] = -1  # the first anomalous image is below all normal ones
+    maps = np.zeros((len(keys), 80, 60), np.uint8)
+    found = gallery.cases({"A": ClassImages(keys, labels, scores, maps, (0, 1))}, samples, _protocol(), stem="x")
+    worst = found.shown[0]
+    assert (worst.key, worst.label) == (keys[5], 1)
+    assert (worst.heats[0].right, worst.heats[0].others, worst.heats[0].rank) == (0, 5, 10)
+    assert max(worst.heats[0].width, worst.heats[0].height) == gallery.GRID
+    assert worst.mask is None
+    assert set(found.photos) == {case.photo for case in found.shown}
+
+
+def _protocol() -> Any:
+    from benchmark.protocol import Protocol
+
+    return Protocol()
+
+
+def test_masks_are_shown_where_there_are_any(study: Any, documents: dict[str, Document]) -> None:
+    text = documents["datasets/parts--a.html"].text
+    assert "no defect" in text
+    assert "no mask" not in text
+    assert "no mask" in documents["datasets/scans.html"].text
+
+
+def test_the_diagram_of_ranks_is_plain_markup_in_the_pages_ink() -> None:
+    rng = np.random.default_rng(0)
+    titles = ["<script>alert(1)</script>", "$ and $", "C --> D"]
+    values = pd.DataFrame(rng.normal(size=(9, 3)) + np.array([0, 1, 5]), columns=titles)
+    ranks = dict(values.rank(axis=1, ascending=False).mean())
+    ranking = Ranking("image_auroc", tuple(map(str, range(9))), ranks, 0.01, 1.1, values)
+    made = figures.diagram(ranking, key="a")
+    assert made is not None
+    assert "script" not in made
+    assert "<!--" not in made
+    assert "currentColor" in made
+    assert figures.diagram(ranking, key="a") == made
+    assert figures.diagram(replace(ranking, friedman_p=None), key="a") is None
+
+
+def test_charts_are_what_plotly_takes(documents: dict[str, Document]) -> None:
+    found = 0
+    for document in documents.values():
+        for tag, data in document.data:
+            if tag == "script" and data.strip():
+                figure = json.loads(data)
+                go.Figure(data=figure["data"], layout=figure["layout"])
+                found += 1
+    assert found >= 4
+
+
+def test_the_command_writes_the_report(
+    study: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["bench", "report", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        return int(stopped.value.code or 0), *capsys.readouterr()
+
+    code, out, err = call("--results", study.results, "--data", study.results.parent)
+    assert code == 0
+    assert Path(out.strip()) == study.results / "report" / "index.html"
+    assert Path(out.strip()).is_file()
+    assert "MB" in err
+    code, out, err = call("--results", study.results, "--backbone", "none")
+    assert (code, out) == (2, "")
+    assert "fit the selection" in err
+    code, out, err = call("--results", study.results / "nothing")
+    assert code == 2
+    assert "`bench run` makes them" in err
+
+
+def test_the_report_needs_no_torch() -> None:
+    code = (
+        "import sys, benchmark.report.site, benchmark.tables.outputs; "
+        "print([m for m in ('torch', 'plotly') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,556 @@
+"""Faults, each really caused: afterwards no record is lost or wrong, the rest is done, and the same again mends it."""
+
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmark import registry
+from benchmark.cli.selection import select_folder
+from benchmark.clip.backbone import Backbone
+from benchmark.clip.weights import parse_backbone
+from benchmark.common.cache import GB, Cache
+from benchmark.common.memory import is_out_of_memory
+from benchmark.common.settings import Settings
+from benchmark.contract import Features, Method, Prediction, VisionSpec
+from benchmark.data.samples import SampleSet
+from benchmark.errors import BenchError
+from benchmark.protocol import Protocol
+from benchmark.records.cells import backbone_id
+from benchmark.records.records import Record, RecordError, path_of, read_record
+from benchmark.running import orders as orders_module
+from benchmark.running.driver import run
+from benchmark.running.executors import Executor, InThisProcess
+from benchmark.running.executors.local import LocalProcesses
+from benchmark.running.executors.ray_cluster import RayCluster
+from benchmark.running.executors.slurm import SlurmJobs
+from benchmark.running.orders import Clerk, Loading
+from benchmark.running.planning import Auxiliaries, Job, Setting, plan
+from benchmark.running.worker import do
+from benchmark.tables.tables import make_tables, table_files
+from methods.clip import Clip, ClipOptions
+from methods.coop import CoOp, CoOpOptions
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the faults are caused by signals, limits and mounts")
+
+SOURCE = parse_backbone("tiny:random")
+LOADING = Loading(SOURCE, "float32", "cpu", "bilinear", 512)
+PATIENCE = 120.0
+FAULTY = """
+import os, re, signal, time
+from pathlib import Path
+from methods.clip import Clip
+
+GATE = Path({gate!r})
+
+class Stops(Clip):
+    name, title = "stops", "Stops"
+    def predict(self, features, class_names):
+        while not (GATE / "open").exists():  # its process can be killed meanwhile, in the middle of a cell
+            (GATE / f"pid-{{os.getpid()}}").touch()
+            time.sleep(0.05)
+        return super().predict(features, class_names)
+
+class Dies(Clip):
+    name, title = "dies", "Dies"
+    def predict(self, features, class_names):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+class Hangs(Clip):
+    name, title = "hangs", "Hangs"
+    def predict(self, features, class_names):
+        re.match(r"(a+)+$", "a" * 64 + "b")  # in C, without ever giving other threads a turn
+"""
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """So that numbers are equal to the last digit in whichever process they are computed."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    folder = tmp_path / "gate"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def faulty(tmp_path: Path, gate: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, type[Method]]:
+    """Methods of a plug-in, by name."""
+    monkeypatch.setattr(registry, "PLUGINS", {})
+    monkeypatch.setattr(orders_module, "PLUGINS", registry.PLUGINS)
+    file = tmp_path / "faulty.py"
+    file.write_text(FAULTY.format(gate=str(gate)))
+    return {method.name: method for method in registry.load_plugin(file)}
+
+
+@pytest.fixture
+def datasets(parts: Path) -> list[SampleSet]:
+    data = select_folder(parts, "metal nut")
+    return [replace(data, card=data.card.model_copy(update={"name": n, "title": n})) for n in ("one", "two")]
+
+
+def settings_of(results: Path, **more: Any) -> Settings:
+    return Settings(results, workers=0, batch_size=4, cache=Cache(results.parent / "cache", GB), **more)
+
+
+def jobs_of(methods: Sequence[type[Method]], datasets: Sequence[SampleSet]) -> list[Job]:
+    setting = Setting(backbone_id(SOURCE, dtype="float32"), Protocol())
+    return plan([(method, ClipOptions()) for method in methods], datasets, setting, seeds=[0]).jobs
+
+
+def clerk(settings: Settings, jobs: Sequence[Job]) -> Clerk:
+    return Clerk(settings, {job.cell.backbone: LOADING for job in jobs})
+
+
+def here(settings: Settings, say: Callable[[str], None] = print) -> InThisProcess:
+    return InThisProcess(
+        lambda task: do(task, lambda _: orders_module.loaded(LOADING, settings.cache), settings, say=say)
+    )
+
+
+def go(jobs: Sequence[Job], settings: Settings, executor: Executor | None = None) -> tuple[list[Record], list[str]]:
+    said: list[str] = []
+    executor = executor or here(settings, said.append)
+    try:
+        run(jobs, settings, executor, say=said.append)
+    finally:
+        executor.close()
+    return [read_record(path_of(settings.results, job.cell.id)) for job in jobs], said
+
+
+def tables(records: Sequence[Record]) -> dict[str, str]:
+    return table_files(make_tables(records), records)
+
+
+def undisturbed(jobs: Sequence[Job], tmp_path: Path) -> dict[str, str]:
+    """The tables of a run in which nothing happens, in this process; the gate must be open."""
+    return tables(go(jobs, settings_of(tmp_path / "undisturbed/results"))[0])
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    """Wait for something to become true."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+    return found
+
+
+def pids(gate: Path) -> list[int]:
+    return [int(path.name.removeprefix("pid-")) for path in gate.glob("pid-*")]
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def at_the_gate(gate: Path, then: Callable[[], None], count: int = 1) -> threading.Thread:
+    """Do something when `count` processes are in the middle of a cell, and let them go on afterwards."""
+
+    def watch() -> None:
+        until(lambda: len(pids(gate)) >= count)
+        then()
+        (gate / "open").touch()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    return thread
+
+
+# --- workers and drivers ---
+
+
+def test_a_worker_killed_in_the_middle_of_a_cell(
+    faulty: dict[str, type[Method]], datasets: list[SampleSet], gate: Path, tmp_path: Path
+) -> None:
+    jobs = jobs_of([Clip, faulty["stops"]], datasets[:1])
+    settings = settings_of(tmp_path / "results")
+    thread = at_the_gate(gate, lambda: os.kill(pids(gate)[0], signal.SIGKILL))
+    records, said = go(jobs, settings, LocalProcesses(clerk(settings, jobs), 1))
+    thread.join()
+    assert [record.status for record in records] == ["done", "done"]
+    assert any(
+        "ended by signal 9 (SIGKILL); the system does that when memory runs out; trying again" in s for s in said
+    )
+    assert tables(records) == undisturbed(jobs, tmp_path)
+
+
+def test_methods_that_kill_their_process_or_hang_fail_alone(
+    faulty: dict[str, type[Method]], datasets: list[SampleSet], tmp_path: Path
+) -> None:
+    jobs = jobs_of([Clip, faulty["dies"], faulty["hangs"]], datasets[:1])
+    settings = settings_of(tmp_path / "results", cell_timeout=4.0)
+    (clip, dies, hangs), _ = go(jobs, settings, LocalProcesses(clerk(settings, jobs), 2))
+    assert clip.status == "done"
+    assert dies.error is not None
+    assert dies.error.startswith("WorkerDied: its process was ended by signal 9 (SIGKILL)")
+    assert hangs.error is not None
+    assert hangs.error.startswith("TimeoutError: not done after 4 s (--cell-timeout 4); it was in ")
+    assert "faulty.py, line 2" in hangs.error or "re" in hangs.error
+    undisturbed_clip, _ = go(jobs[:1], settings_of(tmp_path / "undisturbed/results"))
+    assert clip.mean == undisturbed_clip[0].mean
+
+
+BENCH = [sys.executable, "-c", "from benchmark.cli import main; main()"]
+Bench = Callable[..., tuple[int, str, str]]
+
+
+def arguments(parts: Path, results: Path, *more: str) -> list[str]:
+    """What is typed after `bench`."""
+    folder = ["--folder", str(parts), "--folder-class", "nut", "--results", str(results)]
+    return ["run", "--backbone", "tiny:random", "--workers", "0", "--batch-size", "2", *folder, *more]
+
+
+def test_a_driver_killed_while_a_worker_computes(
+    faulty: dict[str, type[Method]], parts: Path, gate: Path, tmp_path: Path, bench: Bench
+) -> None:
+    more = ["--methods", "clip,stops", "--plugin", str(tmp_path / "faulty.py")]
+    command = arguments(parts, tmp_path / "results", *more, "--processes", "2")
+    driver = subprocess.Popen([*BENCH, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    (worker,) = until(lambda: pids(gate))
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    (gate / "open").touch()
+    # The worker ends what it is at, writes its records and goes.
+    until(lambda: not lives(worker))
+    code, out, err = bench(*command)
+    assert (code, "2 cells, 0 to do" in err) == (0, True)
+    assert out == bench(*arguments(parts, tmp_path / "undisturbed", *more))[1]
+
+
+def test_two_runs_race_on_one_results_folder(parts: Path, tmp_path: Path, bench: Bench) -> None:
+    more = ["--methods", "clip,clip_ac", "--shard-size", "4"]
+    command = [*BENCH, *arguments(parts, tmp_path / "race", *more)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in "ab"]
+    ends = [process.communicate(timeout=PATIENCE) for process in both]
+    assert [process.returncode for process in both] == [0, 0], ends
+    said = "".join(err for _, err in ends)
+    assert len(re.findall(r"^done   ", said, re.MULTILINE)) == 2, said
+    assert not list((tmp_path / "race/.parts").glob("*"))
+    assert {out for out, _ in ends} == {bench(*arguments(parts, tmp_path / "alone", *more))[1]}
+
+
+# --- Ray ---
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two nodes, each a process of its own."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    yield cluster
+    cluster.shutdown()
+
+
+def test_a_driver_that_goes_and_one_that_comes_back(
+    cluster: Any, faulty: dict[str, type[Method]], parts: Path, gate: Path, tmp_path: Path, bench: Bench
+) -> None:
+    more = ["--methods", "clip,stops", "--plugin", str(tmp_path / "faulty.py")]
+    on_ray = arguments(parts, tmp_path / "results", *more, "--executor", "ray", "--ray-address", cluster.address)
+    driver = subprocess.Popen([*BENCH, *on_ray], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until(lambda: pids(gate))
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    (gate / "open").touch()
+    code, out, _ = bench(*on_ray)
+    assert code == 0
+    assert out == bench(*arguments(parts, tmp_path / "undisturbed", *more))[1]
+
+
+def test_a_node_that_is_lost(
+    cluster: Any, faulty: dict[str, type[Method]], datasets: list[SampleSet], gate: Path, tmp_path: Path
+) -> None:
+    jobs = jobs_of([Clip, faulty["stops"]], datasets)
+    settings = settings_of(tmp_path / "results")
+    lost = next(node for node in cluster.list_all_nodes() if node is not cluster.head_node)
+    # Both nodes are in the middle of a cell when one of them goes.
+
+    def lose() -> None:
+        cluster.remove_node(lost, allow_graceful=False)
+        until(lambda: not all(map(lives, pids(gate))))
+
+    thread = at_the_gate(gate, lose, count=2)
+    records, said = go(jobs, settings, RayCluster(clerk(settings, jobs), address=cluster.address, processes=None))
+    thread.join()
+    assert [record.status for record in records] == ["done"] * 4
+    assert sum("trying again" in line for line in said) == 1, said
+    assert tables(records) == undisturbed(jobs, tmp_path)
+
+
+def test_a_slurm_job_that_dies(
+    faulty: dict[str, type[Method]], datasets: list[SampleSet], gate: Path, tmp_path: Path
+) -> None:
+    jobs = jobs_of([faulty["stops"]], datasets[:1])
+    settings = settings_of(tmp_path / "results")
+    thread = at_the_gate(gate, lambda: os.kill(pids(gate)[0], signal.SIGKILL))
+    executor = SlurmJobs(clerk(settings, jobs), tmp_path / "slurm", at_a_time=1, parameters={})
+    records, said = go(jobs, settings, executor)
+    thread.join()
+    assert [record.status for record in records] == ["done"]
+    assert any("ended without an answer" in line for line in said)
+    assert list((tmp_path / "slurm").rglob("*.err"))  # logs are kept where something went wrong
+    assert tables(records) == undisturbed(jobs, tmp_path)
+
+
+# --- disks ---
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of 1 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = shutil.which("mount") and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, check=False
+    )
+    if not mount or mount.returncode:
+        pytest.skip("a file system of its own can only be mounted by root")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def fill(path: Path) -> None:
+    """Write a file until the disk is full."""
+    file = os.open(path, os.O_CREAT | os.O_WRONLY)
+    with pytest.raises(OSError, match="No space left"):
+        while True:
+            os.write(file, bytes(4096))
+    os.close(file)
+
+
+def test_a_full_disk(small_disk: Path, datasets: list[SampleSet], tmp_path: Path) -> None:
+    jobs = jobs_of([Clip], datasets)
+    settings = replace(settings_of(small_disk / "results"), cache=Cache(tmp_path / "cache", GB))
+    go(jobs[:1], settings)
+    before = path_of(settings.results, jobs[0].cell.id).read_bytes()
+    fill(small_disk / "filler")
+    with pytest.raises(BenchError, match=r"No space left on device"):
+        go(jobs, settings)
+    assert path_of(settings.results, jobs[0].cell.id).read_bytes() == before
+    assert not path_of(settings.results, jobs[1].cell.id).exists()
+    assert not list(small_disk.rglob("*.tmp"))
+    (small_disk / "filler").unlink()
+    records, _ = go(jobs, settings)
+    assert tables(records) == undisturbed(jobs, tmp_path)
+
+
+def test_a_quota_that_is_used_up(parts: Path, tmp_path: Path, bench: Bench) -> None:
+    """What a process may write into a file is limited, as by a quota, to less than the results per image need."""
+
+    def limited() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))
+
+    command = arguments(parts, tmp_path / "results", "--methods", "clip")
+    full = subprocess.run([*BENCH, *command], capture_output=True, text=True, check=False, preexec_fn=limited)
+    assert full.returncode != 0
+    assert "File too large" in full.stderr
+    assert "Traceback" not in full.stderr
+    assert not [path for path in (tmp_path / "results").rglob("*") if path.suffix in (".json", ".tmp")]
+    assert "done   CLIP" in bench(*command)[2]
+
+
+def test_a_results_folder_that_cannot_be_written(
+    small_disk: Path, datasets: list[SampleSet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(self: Backbone, images: torch.Tensor, spec: VisionSpec) -> Features:
+        raise AssertionError("computed what cannot be kept")
+
+    monkeypatch.setattr(Backbone, "encode_images", never)
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    with pytest.raises(BenchError, match=r"--results .*cannot be written \(Read-only file system\); nothing was comp"):
+        go(jobs_of([Clip], datasets), settings_of(small_disk / "results"))
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_results_folder_without_the_right_to_write(datasets: list[SampleSet], tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir(mode=0o555)
+    with pytest.raises(BenchError, match=r"cannot be written \(Permission denied\)"):
+        go(jobs_of([Clip], datasets), settings_of(tmp_path / "results"))
+
+
+# --- files ---
+
+
+def test_a_truncated_feature_cache(datasets: list[SampleSet], tmp_path: Path) -> None:
+    data = datasets[0]
+    auxiliary = replace(data, card=data.card.model_copy(update={"name": "mvtec"}))
+    target = replace(data, directory=data.directory / "elsewhere", samples=data.samples[1:])
+    setting = Setting(backbone_id(SOURCE, dtype="float32"), Protocol(), Auxiliaries({"mvtec": auxiliary}))
+    options = CoOpOptions(epochs=1)
+    settings = settings_of(tmp_path / "results")
+    jobs = plan([(CoOp, options)], [target], replace(setting, auxiliaries=_lenient(auxiliary)), seeds=[0]).jobs
+    (before,), _ = go(jobs, settings)
+    for path in (tmp_path / "cache").rglob("*.bin"):
+        with path.open("r+b") as file:
+            file.truncate(path.stat().st_size // 2)
+    again = settings_of(tmp_path / "again")
+    (after,), _ = go(jobs, again)
+    assert before.training is not None
+    assert after.training is not None
+    assert after.training.sha256 == before.training.sha256
+    assert after.mean == before.mean
+
+
+def _lenient(auxiliary: SampleSet) -> Auxiliaries:
+    """Let a test train on images that it is tested on: nothing is concluded from the numbers."""
+
+    class Lenient(Auxiliaries):
+        def overlap(self, target: SampleSet) -> str | None:
+            return None
+
+    return Lenient({"mvtec": auxiliary})
+
+
+def test_an_image_that_disappears_after_planning(datasets: list[SampleSet], tmp_path: Path) -> None:
+    jobs = jobs_of([Clip], datasets)
+    image = datasets[0].samples[3].path
+    content = image.read_bytes()
+    image.unlink()
+    (one, two), _ = go(jobs, settings_of(tmp_path / "results"))
+    assert (one.status, two.status) == ("failed", "failed")  # both are of the same images
+    assert str(image) in str(one.error)
+    assert "no such file" in str(one.error)
+    image.write_bytes(content)
+    records, _ = go(jobs, settings_of(tmp_path / "results"))
+    assert tables(records) == undisturbed(jobs, tmp_path)
+
+
+def test_a_half_written_record(datasets: list[SampleSet], tmp_path: Path) -> None:
+    jobs = jobs_of([Clip], datasets)
+    settings = settings_of(tmp_path / "results")
+    expected = tables(go(jobs, settings)[0])
+    path = path_of(settings.results, jobs[0].cell.id)
+    path.write_bytes(path.read_bytes()[:700])
+    with pytest.raises(RecordError, match="not a readable record"):
+        read_record(path)
+    records, said = go(jobs, settings)
+    assert sum(line.startswith("done") for line in said) == 1
+    assert tables(records) == expected
+
+
+# --- memory, numbers, clocks ---
+
+
+class Greedy(Clip):
+    """Asks for more memory than any machine has if it gets more than two images."""
+
+    name, title = "greedy", "Greedy"
+
+    def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
+        torch.empty(10**14 if len(class_names) > 2 else 1)
+        return super().predict(features, class_names)
+
+
+class Insatiable(Clip):
+    name, title = "insatiable", "Insatiable"
+
+    def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
+        torch.empty(10**14)
+        return super().predict(features, class_names)
+
+
+def test_out_of_memory_halves_the_batch_and_says_so(datasets: list[SampleSet], tmp_path: Path) -> None:
+    (clip, greedy, insatiable), said = go(
+        jobs_of([Clip, Greedy, Insatiable], datasets[:1]), settings_of(tmp_path / "results")
+    )
+    assert "out of memory with 4 images at a time; going on with 2 (--batch-size 2 spares the attempt)" in said
+    assert greedy.mean == pytest.approx(clip.mean, abs=1e-9)
+    assert insatiable.status == "failed"
+    assert "can't allocate memory" in str(insatiable.error)
+    expected, _ = go(jobs_of([Clip], datasets[:1]), settings_of(tmp_path / "undisturbed/results"))
+    assert clip.mean == pytest.approx(expected[0].mean, abs=1e-6)
+
+
+def test_the_errors_of_every_allocator_are_known() -> None:
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes."))
+    assert not is_out_of_memory(RuntimeError("out of luck"))
+    assert not is_out_of_memory(ValueError("not enough memory"))
+
+
+def test_out_of_memory_in_the_vision_tower(
+    datasets: list[SampleSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Backbone.encode_images
+
+    def encode_images(self: Backbone, images: torch.Tensor, spec: VisionSpec) -> Features:
+        torch.empty(10**14 if len(images) > 1 else 1)
+        return original(self, images, spec)
+
+    monkeypatch.setattr(Backbone, "encode_images", encode_images)
+    (record,), said = go(jobs_of([Clip], datasets[:1]), settings_of(tmp_path / "results"))
+    assert record.status == "done"
+    assert [line.split(";")[0] for line in said if "out of memory" in line] == [
+        "out of memory with 4 images at a time",
+        "out of memory with 2 images at a time",
+    ]
+
+
+class NaN(Clip):
+    name, title = "nan", "NaN"
+
+    def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
+        found = super().predict(features, class_names)
+        return Prediction(found.scores * float("nan"), found.maps)
+
+
+class Raises(Clip):
+    name, title = "raises", "Raises"
+
+    def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
+        raise ZeroDivisionError("out of luck")
+
+
+def test_nan_scores_and_methods_that_raise_fail_alone(datasets: list[SampleSet], tmp_path: Path) -> None:
+    (nan, clip, raises), said = go(jobs_of([NaN, Clip, Raises], datasets[:1]), settings_of(tmp_path / "results"))
+    assert (nan.status, clip.status, raises.status) == ("failed", "done", "failed")
+    assert "a score must be finite" in str(nan.error)
+    assert datasets[0].test[0].key in str(nan.error).replace(os.sep, "/")
+    assert raises.error == "ZeroDivisionError: out of luck"
+    assert sum(line.startswith("FAILED") for line in said) == 2
+
+
+def test_clocks_that_jump(datasets: list[SampleSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of day jumps by years between any two looks at it, and files are of the future and of long ago."""
+    jobs = jobs_of([Clip], datasets)
+    expected = tables(go(jobs, settings_of(tmp_path / "undisturbed/results", shard_size=4))[0])
+    real, jumps = time.time, iter(range(10**6))
+    monkeypatch.setattr(time, "time", lambda: real() + (-1) ** next(jumps) * 10**8)
+    settings = settings_of(tmp_path / "results", shard_size=4)
+    (first, _), _ = go(jobs, settings)
+    stamps = iter([0, 4 * 10**9, 10**9] * 100)
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            os.utime(path, times=((stamp := next(stamps)), stamp))
+    path_of(settings.results, jobs[1].cell.id).unlink()
+    records, said = go(jobs, settings)
+    assert sum(line.startswith("done") for line in said) == 1
+    assert records[0] == first
+    assert tables(records) == expected

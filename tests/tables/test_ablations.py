@@ -1,0 +1,198 @@
+"""Ablations: which variants there are, and what their tables say."""
+
+import csv
+import io
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pytest
+
+from benchmark.contract import Ablation
+from benchmark.errors import BenchError
+from benchmark.protocol import Protocol
+from benchmark.records.cells import BackboneId, Cell, DataId
+from benchmark.records.records import Record, Run
+from benchmark.registry import all_methods
+from benchmark.tables.ablations import (
+    AblationTable,
+    Grid,
+    Variants,
+    ablation_files,
+    ablation_summary,
+    make_ablations,
+    select_ablations,
+    variants_of,
+)
+from benchmark.tables.tables import TableError
+from methods.clip import Clip
+
+
+@dataclass(frozen=True, slots=True)
+class ToyOptions:
+    size: int = 3
+    layers: tuple[int, ...] = (1, 2)
+
+
+class Toy(Clip):
+    name = "toy"
+    title = "Toy"
+    Options = ToyOptions
+    ablations = (
+        Ablation("size", "Size of it", {"2": {"size": 2}, "3": {}}),
+        Ablation("layers", "Layers of it", {"one": {"layers": (1,)}, "both": {}}),
+    )
+
+
+def record(
+    options: ToyOptions,
+    dataset: str,
+    mean: dict[str, float | None],
+    *,
+    seed: int = 0,
+    method: str = "toy",
+    **changes: Any,
+) -> Record:
+    backbone = BackboneId(name="mini:v", architecture="mini", sha256="a" * 64, dtype="float32", synthetic=True)
+    cell = Cell(
+        method=method,
+        method_version=1,
+        options=asdict(options),
+        dataset=DataId(name=dataset, card_version=1, layout="x", fingerprint=dataset),
+        seed=seed,
+        backbone=backbone,
+        protocol=Protocol(**changes),
+    )
+    ran = Run(
+        created="",
+        seconds={"total": 1.0},
+        batch_size=1,
+        workers=0,
+        peak_memory=None,
+        device="cpu",
+        machine="",
+        python="",
+        packages={},
+        git_commit=None,
+    )
+    written = Record(
+        id=cell.id,
+        title=f"{method} {options}",
+        dataset_title=dataset.upper(),
+        domain="industrial",
+        cell=cell,
+        status="done",
+        synthetic=("weights",),
+        mean=mean,
+        run=ran,
+    )
+    return Record.model_validate_json(written.model_dump_json())  # as it is read back: tuples are lists
+
+
+def pixel(auroc: float, aupro: float | None) -> dict[str, float | None]:
+    return {"image_auroc": None, "image_ap": None, "pixel_auroc": auroc, "pixel_aupro": aupro}
+
+
+@pytest.fixture
+def variants() -> Variants:
+    return variants_of(ToyOptions(), Toy.ablations)
+
+
+@pytest.fixture
+def records() -> list[Record]:
+    numbers = {
+        ToyOptions(): (pixel(0.9, 0.8), pixel(0.7, 0.6)),
+        ToyOptions(size=2): (pixel(0.85, 0.81), pixel(0.71, None)),
+        ToyOptions(layers=(1,)): (pixel(0.5, 0.4), pixel(0.3, 0.2)),
+    }
+    return [
+        record(options, name, mean)
+        for options, both in numbers.items()
+        for name, mean in zip(("btad", "mpdd"), both, strict=True)
+    ]
+
+
+def test_ablations_share_their_default(variants: Variants) -> None:
+    assert variants.distinct == [ToyOptions(size=2), ToyOptions(), ToyOptions(layers=(1,))]
+
+
+def test_what_is_set_for_all_becomes_the_default() -> None:
+    variants = variants_of(ToyOptions(size=5), Toy.ablations)
+    assert variants.rows["layers"] == {"one": ToyOptions(5, (1,)), "both": ToyOptions(5)}
+
+
+def test_ablations_are_chosen_by_name() -> None:
+    assert [each.name for each in select_ablations(Toy, [])] == ["size", "layers"]
+    assert [each.name for each in select_ablations(Toy, ["layers"])] == ["layers"]
+    with pytest.raises(BenchError, match="did you mean layers"):
+        select_ablations(Toy, ["layer"])
+    with pytest.raises(BenchError, match="clip declares no ablations"):
+        select_ablations(Clip, [])
+
+
+def test_tables_have_the_change_against_the_default(variants: Variants, records: list[Record]) -> None:
+    text = ablation_summary(make_ablations(Toy, variants, records))
+    assert "SYNTHETIC WEIGHTS" in text
+    rows = {line.split()[0]: line for line in text.splitlines() if line.startswith(("2 ", "3 ", "one", "both"))}
+    assert "(85.0, 81.0)" in rows["2"]
+    assert "(-5.0, +1.0)" in rows["2"]
+    assert "(71.0, –)" in rows["2"]
+    assert "(+1.0, –)" in rows["2"]
+    assert "(78.0, –)" in rows["2"]  # the mean over datasets is undefined where one of them is
+    assert rows["3"].count("default") == 3
+    assert "(40.0, 30.0)" in rows["one"]
+    assert "image level" not in text  # nothing of it is defined
+
+
+def test_files_are_written_per_ablation(variants: Variants, records: list[Record]) -> None:
+    files = ablation_files(make_ablations(Toy, variants, records))
+    assert files.keys() == {f"toy_{name}.{kind}" for name in ("size", "layers") for kind in ("md", "tex", "csv")}
+    assert "## Toy: Size of it, pixel level (AUROC, AUPRO), %" in files["toy_size.md"]
+    read = csv.DictReader(io.StringIO(files["toy_size.csv"]))
+    rows = {(r["variant"], r["dataset"], r["metric"]): (r["value"], r["change"]) for r in read}
+    assert rows["2", "BTAD", "pixel_auroc"] == ("85.00", "-5.00")
+    assert rows["2", "MPDD", "pixel_aupro"] == ("", "")
+    assert rows["3", "Mean", "pixel_auroc"] == ("80.00", "")
+
+
+def test_the_order_of_records_changes_nothing(variants: Variants, records: list[Record]) -> None:
+    assert make_ablations(Toy, variants, records[::-1]) == make_ablations(Toy, variants, records)
+
+
+def test_the_default_is_shown_where_variants_are(variants: Variants, records: list[Record]) -> None:
+    """The default is also run on other datasets and under other seeds, and other methods are."""
+    elsewhere = record(ToyOptions(), "visa", pixel(0.1, 0.1))
+    seeded = record(ToyOptions(), "btad", pixel(0.1, 0.1), seed=1)
+    other = record(ToyOptions(), "btad", pixel(0.1, 0.1), method="other")
+    more = [*records, elsewhere, seeded, other]
+    assert make_ablations(Toy, variants, more) == make_ablations(Toy, variants, records)
+    of_sizes = [each for each in records if each.cell.options["layers"] == [1, 2]]
+    assert [table.stem for table in make_ablations(Toy, variants, of_sizes)] == ["toy_size"]
+    assert make_ablations(Toy, variants, [elsewhere, other]) == []
+
+
+def test_a_failed_variant_is_missing_with_a_note(variants: Variants, records: list[Record]) -> None:
+    failed = records[2].model_copy(update={"status": "failed", "error": "out of luck", "mean": {}})
+    text = ablation_summary(make_ablations(Toy, variants, [*records[:2], failed, *records[3:]]))
+    assert "out of luck" in text
+    assert next(line for line in text.splitlines() if line.startswith("2 ")).split()[1] == "–"
+
+
+def test_what_is_not_comparable_shares_no_table(variants: Variants, records: list[Record]) -> None:
+    other = record(ToyOptions(size=2), "btad", pixel(0.5, 0.5), mask_gt0=True)
+    with pytest.raises(TableError, match="protocols"):
+        make_ablations(Toy, variants, [*records, other])
+
+
+@pytest.mark.parametrize("method", [m for m in all_methods().values() if m.ablations])
+def test_declared_grids_have_known_options_and_a_default_row(method: Any) -> None:
+    base = method.Options()
+    variants = variants_of(base, method.ablations)
+    for name, rows in variants.rows.items():
+        assert base in rows.values(), f"{method.name} {name} has no default row"
+        assert len(set(rows.values())) == len(rows), f"{method.name} {name} says a row twice"
+
+
+def test_no_row_of_the_csv_is_a_formula() -> None:
+    grid = Grid("t", ("image_auroc",), "(AUROC)", ("=2+2",), {"+T1": ((50.0,),)}, {"+T1": ((-1.0,),)})
+    text = ablation_files([AblationTable("toy", (grid,), ())])["toy.csv"]
+    assert text.splitlines()[1] == "'+T1,'=2+2,image_auroc,50.00,-1.00"

@@ -1,0 +1,685 @@
+"""Published numbers, and results beside them: what is read, compared, refused, and why numbers may differ."""
+
+import csv
+import functools
+import io
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.data.cards import load_cards
+from benchmark.protocol import Protocol
+from benchmark.records.cells import BackboneId, Cell, DataId
+from benchmark.records.records import ClassResult, Record, Run, Skipped, mean_over_classes, write_record
+from benchmark.registry import all_methods
+from benchmark.tables.comparison import (
+    Comparison,
+    compare,
+    comparison_csv,
+    counts,
+    published_csv,
+    render_comparison,
+    render_published,
+)
+from benchmark.tables.published import (
+    Number,
+    PublishedError,
+    Sources,
+    load_published,
+    published_directory,
+    read_numbers,
+    read_sources,
+)
+
+RUN = Run(
+    created="2026-01-01T00:00:00+00:00",
+    seconds={"total": 1.0},
+    batch_size=8,
+    workers=0,
+    peak_memory=None,
+    device="cpu",
+    machine="test",
+    python="3.11",
+    packages={},
+    git_commit=None,
+)
+VIT_L = BackboneId(
+    name="ViT-L-14-336-quickgelu:openai",
+    architecture="ViT-L-14-336-quickgelu",
+    sha256="3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02",
+    dtype="float32",
+    synthetic=False,
+)
+TABLE1 = "AnomalyCLIP (ICLR 2024, arXiv 2310.18961) Table 1"
+# AnomalyCLIP on VisA in Table 1, as fractions
+AS_PUBLISHED = {"image_auroc": 0.821, "image_ap": 0.854, "pixel_auroc": 0.955, "pixel_aupro_200": 0.870}
+
+Metrics = dict[str, float | None]
+
+
+def data_id(name: str, layout: str = "original") -> DataId:
+    return DataId(name=name, card_version=1, layout=layout, fingerprint="f")
+
+
+def record(metrics: Metrics, *, dataset: str = "visa", method: str = "anomalyclip", **changes: Any) -> Record:
+    """A finished record under AnomalyCLIP's own conditions, with the same metrics for every class."""
+    card = load_cards()[dataset]
+    one = ClassResult(normal=1, anomalous=1, metrics=metrics)
+    classes = changes.pop("classes", {each.name: one for each in card.classes})
+    learns = method in ("anomalyclip", "coop", "genclip")
+    cell = Cell(
+        method=method,
+        method_version=1,
+        options={},
+        dataset=data_id(dataset),
+        auxiliary=data_id("visa" if dataset == "mvtec" else "mvtec") if learns else None,
+        seed=111,
+        backbone=VIT_L,
+        protocol=Protocol(),
+    )
+    fields: dict[str, Any] = {
+        "title": all_methods()[method].title,
+        "dataset_title": card.title,
+        "domain": card.domain,
+        "cell": cell.model_copy(update=changes.pop("cell", {})),
+        "image_size": 518,
+        "status": "done",
+        "classes": classes,
+        "mean": mean_over_classes(classes.values()),
+        "run": RUN,
+    } | changes
+    return Record(id=fields["cell"].id, **fields)
+
+
+def number(method: str, dataset: str, metric: str, file: str = "table", class_name: str | None = None) -> Number:
+    """The one published number of a printed method on a card; `metric` as in `pixel aupro`."""
+    level, _, name = metric.partition(" ")
+    (found,) = (
+        n
+        for n in load_published()
+        if (n.row.method, n.card.name, n.row.level, n.row.metric, n.class_name)
+        == (method, dataset, level, name, class_name)
+        and file in n.file
+    )
+    return found
+
+
+def against(published: Number, *records: Record, tolerance: float = 1.0) -> Comparison:
+    (row,) = compare([published], records, tolerance=tolerance)
+    return row
+
+
+# ------------------------------------------------------------------------------------------------- published numbers
+
+
+def test_all_published_numbers_are_read_and_resolve() -> None:
+    numbers = load_published()
+    assert len(numbers) == 164 + 120 + 116 + 145 + 58
+    assert {n.method for n in numbers} == {"clip", "clip_ac", "winclip", "coop", "anomalyclip", None}
+    assert {n.method for n in numbers if n.method} <= set(all_methods())
+    assert {n.row.method for n in numbers if n.method is None} == {"VAND"}
+    assert {n.card.name for n in numbers} == set(load_cards()) - {"folder"}
+    for name in ("mvtec", "visa"):
+        classes = {n.class_name for n in numbers if n.card.name == name} - {None}
+        assert classes == {each.name for each in load_cards()[name].classes}
+
+
+def test_levels_are_those_of_the_cards() -> None:
+    for card in load_cards().values():
+        levels = {n.row.level for n in load_published() if n.card.name == card.name}
+        assert levels <= set(card.levels)
+
+
+@pytest.mark.parametrize(
+    ("method", "dataset", "metric", "file", "class_name", "value"),
+    [
+        ("CLIP", "mvtec", "image auroc", "table1", None, 74.1),
+        ("WinCLIP", "mvtec", "pixel aupro", "table1", None, 64.6),
+        ("AnomalyCLIP", "visa", "pixel aupro", "table1", None, 87.0),
+        ("AnomalyCLIP", "visa", "pixel aupro", "log", None, 86.7),
+        ("AnomalyCLIP", "sdd", "image ap", "table1", None, 80.0),
+        ("CoOp", "brainmri", "image ap", "table2", None, 44.9),
+        ("AnomalyCLIP", "endo", "pixel auroc", "table2", None, 84.1),
+        ("AnomalyCLIP", "mvtec", "pixel aupro", "log", "carpet", 90.0),
+        ("WinCLIP (unofficial re-implementation)", "mvtec", "pixel ap", "winclip", "carpet", 26.0),
+        ("WinCLIP (unofficial re-implementation)", "visa", "image f1max", "winclip", None, 78.2),
+    ],
+)
+def test_values_are_as_printed(
+    method: str, dataset: str, metric: str, file: str, class_name: str | None, value: float
+) -> None:
+    assert number(method, dataset, metric, file, class_name).row.value == value
+
+
+def test_printed_means_are_those_of_the_classes_within_rounding() -> None:
+    numbers = load_published()
+    means = [n for n in numbers if n.class_name is None and "per_class" in n.file]
+    assert len(means) == 8 + 10 + 4
+    for mean in means:
+        place = (mean.file, mean.card.name, mean.metric)
+        values = [n.row.value for n in numbers if n.class_name and (n.file, n.card.name, n.metric) == place]
+        assert len(values) == len(mean.card.classes)
+        assert mean.row.value == pytest.approx(sum(values) / len(values), abs=0.1)
+
+
+def test_conditions_are_those_of_the_row() -> None:
+    ours = number("AnomalyCLIP", "visa", "pixel aupro").conditions
+    assert (ours.auxiliary_for("visa"), ours.auxiliary_for("mvtec"), ours.seed) == ("mvtec", "visa", 111)
+    assert number("WinCLIP", "visa", "image ap").conditions.backbone == "ViT-B-16-plus-240:laion400m_e32"
+    assert number("WinCLIP", "mpdd", "image ap").conditions.backbone is None
+    assert number("WinCLIP", "visa", "image ap").conditions.aupro is None
+    with_code = number("WinCLIP (unofficial re-implementation)", "visa", "image ap", "winclip").conditions
+    assert (with_code.backbone, with_code.aupro) == ("ViT-B-16-plus-240:laion400m_e31", "aupro_200")
+
+
+SOURCES = Sources.model_validate(
+    {
+        "files": {"f.csv": "F"},
+        "methods": {"CLIP": "clip"},
+        "datasets": {"DAGM": "dagm"},
+        "conditions": [{"files": ["f.csv"], "methods": ["CLIP"], "datasets": ["MVTec AD", "DAGM"]}],
+    }
+)
+HEADER = "method,dataset,level,metric,value,source"
+GOOD = "CLIP,MVTec AD,image,auroc,74.1,a paper"
+
+
+def read(directory: Path, text: str) -> list[Number]:
+    path = directory / "f.csv"
+    path.write_text(text)
+    return read_numbers(path, SOURCES)
+
+
+def test_a_good_file_is_read(tmp_path: Path) -> None:
+    found = read(tmp_path, f'{HEADER}\n{GOOD}\nCLIP,DAGM,pixel,aupro,2.9,"a paper, Table 1"\n')
+    assert [(n.card.name, n.metric, n.row.value, n.row.source) for n in found] == [
+        ("mvtec", "image_auroc", 74.1, "a paper"),
+        ("dagm", "pixel_aupro_200", 2.9, "a paper, Table 1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ("CLIP,MVTec AD,image,auroc,much,a paper", "row 3: value"),
+        ("CLIP,MVTec AD,image,auroc,740,a paper", "row 3: value"),
+        ("CLIP,MVTec AD,image,auroc,nan,a paper", "row 3: value"),
+        ("CLIP,MVTec AD,picture,auroc,74.1,a paper", "row 3: level"),
+        ("CLIP,MVTec AD,image,auc,74.1,a paper", "row 3: metric"),
+        ("CLIP,MVTec AD,image,aupro,74.1,a paper", "row 3: .*no metric of the image level"),
+        ("CLIP,MVTec AD,image,ap,74.1,", "row 3: source"),
+        ("CLIP,MVTec,image,ap,74.1,a paper", "row 3: 'MVTec' is no title of a card"),
+        ("CLOP,MVTec AD,image,ap,74.1,a paper", "row 3: unknown method 'CLOP'"),
+        ("CLIP,VisA,image,ap,74.1,a paper", "row 3: no entry of .*conditions"),
+        ("CLIP,MVTec AD,image,ap,74.1,a paper, Table 1", "row 3: 7 cells, not 6; quote"),
+        (GOOD, "row 3: row 2 is of the same number"),
+    ],
+)
+def test_a_wrong_row_is_refused_with_its_file_and_number(tmp_path: Path, bad: str, said: str) -> None:
+    with pytest.raises(PublishedError, match=rf"f\.csv, {said}"):
+        read(tmp_path, f"{HEADER}\n{GOOD}\n{bad}\n")
+
+
+def test_a_class_that_the_card_does_not_know_is_refused(tmp_path: Path) -> None:
+    text = "method,dataset,class,level,metric,value,source\nCLIP,MVTec AD,{},image,ap,1.0,s\n"
+    assert read(tmp_path, text.format("metal_nut"))[0].class_name == "metal_nut"
+    with pytest.raises(PublishedError, match=r"f\.csv, row 2: 'metal nut' is no class of mvtec"):
+        read(tmp_path, text.format("metal nut"))
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", HEADER.replace("level,", "") + "\n"])
+def test_other_columns_are_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(PublishedError, match=r"f\.csv, row 1: the columns must be method,dataset,level"):
+        read(tmp_path, text)
+
+
+def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "f.csv").write_bytes(b"\xff\xfe")
+    with pytest.raises(PublishedError, match=r"f\.csv: not readable CSV"):
+        read_numbers(tmp_path / "f.csv", SOURCES)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("seed = 111", "sed = 111", "conditions.0.sed"),
+        ("mask_gt0 = true, pos", "mask_gt1 = true, pos", "conditions.0.protocol"),
+        ('aupro = "aupro_200"', 'aupro = "exact"', "conditions.0.aupro"),
+        ("[methods]", "[methods", "not readable TOML"),
+    ],
+)
+def test_wrong_sources_are_refused_with_the_field(tmp_path: Path, old: str, new: str, said: str) -> None:
+    text = (published_directory() / "sources.toml").read_text()
+    assert old in text
+    (tmp_path / "sources.toml").write_text(text.replace(old, new))
+    with pytest.raises(PublishedError, match=said):
+        read_sources(tmp_path / "sources.toml")
+
+
+def test_every_file_must_be_named_and_every_name_be_a_file(tmp_path: Path) -> None:
+    shutil.copytree(published_directory(), tmp_path / "p")
+    (tmp_path / "p" / "more.csv").write_text(HEADER)
+    with pytest.raises(PublishedError, match=r"sources\.toml: more\.csv is not named there"):
+        load_published(tmp_path / "p")
+    (tmp_path / "p" / "more.csv").unlink()
+    (tmp_path / "p" / "anomalyclip_table2_medical.csv").unlink()
+    with pytest.raises(PublishedError, match=r"anomalyclip_table2_medical\.csv is named there but does not exist"):
+        load_published(tmp_path / "p")
+
+
+# --------------------------------------------------------------------------------------------------------- comparing
+
+
+@pytest.mark.parametrize(
+    ("ours", "tolerance", "difference", "verdict"),
+    [
+        (0.8210, 1.0, 0.0, "within"),
+        (0.8310, 1.0, 1.0, "within"),
+        (0.8110, 1.0, -1.0, "within"),
+        (0.8311, 1.0, 1.01, "differs"),
+        (0.8109, 1.0, -1.01, "differs"),
+        (0.8311, 2.0, 1.01, "within"),
+        (0.8211, 0.0, 0.01, "differs"),
+    ],
+)
+def test_the_verdict_goes_by_the_tolerance(ours: float, tolerance: float, difference: float, verdict: str) -> None:
+    published = number("AnomalyCLIP", "visa", "image auroc")
+    row = against(published, record({"image_auroc": ours}), tolerance=tolerance)
+    assert row.verdict == verdict
+    assert row.ours == pytest.approx(100 * ours)
+    assert row.difference == pytest.approx(difference)
+
+
+def test_a_point_is_a_point_whatever_the_floats_say() -> None:
+    published = number("AnomalyCLIP", "headct", "image ap")
+    assert 100 * 0.926 - published.row.value > 1.0  # by 1e-14
+    assert against(published, record({"image_ap": 0.926}, dataset="headct")).verdict == "within"
+
+
+def test_under_the_published_conditions_there_is_no_reason_to_differ() -> None:
+    for metric in ("image auroc", "image ap", "pixel auroc", "pixel aupro"):
+        for file in ("table", "log"):
+            row = against(number("AnomalyCLIP", "visa", metric, file), record(dict(AS_PUBLISHED)))
+            assert (row.verdict, row.reasons) == ("within", ())
+
+
+def test_each_source_of_a_number_is_a_row() -> None:
+    numbers = [n for n in load_published() if n.class_name is None and n.card.name == "visa"]
+    rows = compare(numbers, [record(dict(AS_PUBLISHED))], tolerance=0.1)
+    found = {(r.number.metric, r.number.row.value): r.verdict for r in rows if r.verdict != "not run"}
+    assert found["pixel_aupro_200", 87.0] == "within"
+    assert found["pixel_aupro_200", 86.7] == "differs"
+    assert len(found) == 4 + 3  # pixel AUROC is the same in both
+
+
+def test_a_papers_aupro_is_never_compared_with_the_exact_one() -> None:
+    published = number("AnomalyCLIP", "visa", "pixel aupro")
+    row = against(published, record({"pixel_auroc": 0.955, "pixel_aupro": 0.870}))
+    assert (row.verdict, row.ours, row.difference) == ("undefined", None, None)
+    assert row.reasons == ("the record has no pixel_aupro_200",)
+    both = against(published, record({"pixel_aupro": 0.870, "pixel_aupro_200": 0.5}))
+    assert both.ours == 50.0
+
+
+def test_undefined_is_a_dash() -> None:
+    row = against(number("AnomalyCLIP", "visa", "image ap"), record({"image_ap": None}))
+    assert (row.verdict, row.ours, row.reasons) == ("undefined", None, ("undefined on these images",))
+    assert "–" in render_comparison([row], "txt", tolerance=1.0)
+    zero = against(number("AnomalyCLIP", "visa", "image ap"), record({"image_ap": 0.0}))
+    assert (zero.verdict, zero.ours) == ("differs", 0.0)
+
+
+def test_synthetic_results_are_never_compared_and_their_values_are_nowhere() -> None:
+    numbers = [n for n in load_published() if n.card.name == "visa"]
+    metrics: Metrics = {
+        "image_auroc": 0.43217,
+        "image_ap": 0.43217,
+        "pixel_auroc": 0.43217,
+        "pixel_aupro_200": 0.43217,
+    }
+    real = compare(numbers, [record(metrics)], tolerance=1.0)
+    assert "43.2" in render_comparison(real, "txt", tolerance=1.0)
+    for what in (("data",), ("weights",), ("data", "weights")):
+        rows = compare(numbers, [record(metrics, synthetic=what)], tolerance=100.0)
+        assert {row.verdict for row in rows if row.records} == {"synthetic"}
+        assert all(row.ours is row.difference is row.deviation is None for row in rows)
+        for text in (*(render_comparison(rows, s, tolerance=100.0) for s in ("txt", "md")), comparison_csv(rows)):
+            assert "43.2" not in text
+            assert "0.432" not in text
+            assert f"generated {' and '.join(what)}" in text
+        assert "SYNTHETIC" in render_comparison(rows, "md", tolerance=1.0)
+        assert counts(rows, 1.0).startswith("Of the published numbers: 0 within 1 point, 0 differ, 0 undefined, ")
+
+
+def test_real_and_synthetic_results_of_one_name_are_rows_of_their_own() -> None:
+    synthetic = record(dict(AS_PUBLISHED), synthetic=("data",), cell={"dataset": data_id("visa", "mini")})
+    rows = compare([number("AnomalyCLIP", "visa", "image ap")], [synthetic, record(dict(AS_PUBLISHED))], tolerance=1.0)
+    assert sorted(row.verdict for row in rows) == ["synthetic", "within"]
+    assert len({row.title for row in rows}) == 2
+
+
+def test_seeds_are_averaged_with_their_deviation() -> None:
+    published = number("AnomalyCLIP", "visa", "image auroc")
+    seeds = [record({"image_auroc": v}, cell={"seed": s}) for s, v in ((0, 0.80), (1, 0.84), (2, 0.82))]
+    row = against(published, *seeds)
+    assert row.ours == pytest.approx(82.0)
+    assert row.deviation == pytest.approx(2.0)
+    assert row.reasons == ("mean of seeds 0, 1, 2, published 111",)
+    assert len(row.records) == 3
+    assert "82.00 ± 2.00" in render_comparison([row], "txt", tolerance=1.0)
+    assert against(published, seeds[0]).deviation is None
+    undefined = record({"image_auroc": None}, cell={"seed": 3})
+    assert against(published, *seeds, undefined).verdict == "undefined"
+
+
+def test_what_was_not_run_or_failed_is_said_and_methods_that_are_not_here_are_left_out() -> None:
+    failed = record({}, status="failed", error="RuntimeError: no", classes={})
+    numbers = [n for n in load_published() if n.card.name == "visa" and n.class_name is None]
+    rows = compare(numbers, [failed], tolerance=1.0)
+    assert {row.verdict for row in rows} == {"not run"}
+    assert "VAND" not in {row.title for row in rows}
+    text = render_comparison(rows, "txt", tolerance=1.0)
+    assert "Not run: anomalyclip on VisA." in text
+    assert f"{len(rows)} not run." in text
+
+
+def test_what_was_not_run_is_said_once_and_not_per_class_as_well() -> None:
+    numbers = [n for n in load_published() if n.card.name == "mvtec" and n.method == "anomalyclip"]
+    text = render_comparison(compare(numbers, [], tolerance=1.0), "txt", tolerance=1.0)
+    assert "Not run: anomalyclip on MVTec AD.\n" in text
+    one = ClassResult(normal=1, anomalous=1, metrics={"image_auroc": 0.9})
+    every_other = {each.name: one for each in load_cards()["mvtec"].classes if each.name != "wood"}
+    rows = compare(numbers, [record({}, dataset="mvtec", classes=every_other)], tolerance=1.0)
+    assert "Not run: anomalyclip on MVTec AD: wood.\n" in render_comparison(rows, "txt", tolerance=1.0)
+
+
+def test_rows_keep_the_order_of_the_papers_whatever_was_run() -> None:
+    numbers = [n for n in load_published() if n.class_name is None]
+    made = [record({"image_ap": 0.9}, dataset="visa"), record({"image_ap": 0.9}, dataset="mvtec", method="clip")]
+    text = render_comparison(compare(numbers, made, tolerance=1.0), "md", tolerance=1.0)
+    assert list(dict.fromkeys(row[0] for row in cells_of(text)[2:])) == ["MVTec AD", "VisA"]
+
+
+def test_per_class_numbers_meet_the_results_of_the_class() -> None:
+    nut = ClassResult(normal=1, anomalous=1, metrics={"image_auroc": 0.924})
+    pill = ClassResult(normal=1, anomalous=1, metrics={"image_auroc": 0.500})
+    made = record({}, dataset="mvtec", classes={"metal_nut": nut, "pill": pill})
+    row = against(number("AnomalyCLIP", "mvtec", "image auroc", "log", "metal_nut"), made)
+    assert (row.verdict, row.ours) == ("within", pytest.approx(92.4))
+    assert against(number("AnomalyCLIP", "mvtec", "image auroc", "log", "pill"), made).verdict == "differs"
+    assert against(number("AnomalyCLIP", "mvtec", "image auroc", "log", "wood"), made).verdict == "not run"
+    mean = against(number("AnomalyCLIP", "mvtec", "image auroc", "log"), made)
+    assert mean.reasons == ("data: mean of 2 of 15 classes",)
+
+
+# ----------------------------------------------------------------------------------------------------------- reasons
+
+
+def backbone(**changes: Any) -> dict[str, BackboneId]:
+    return {"backbone": VIT_L.model_copy(update=changes)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"cell": {"auxiliary": data_id("btad")}}, "trained on btad, published on mvtec"),
+        ({"cell": {"seed": 0}}, "seed 0, published 111"),
+        ({"cell": {"seed": 0, "checkpoint": "a" * 64}}, "checkpoint given, not trained by the run"),
+        (
+            {"cell": backbone(name="ViT-B-16:openai", sha256="b" * 64)},
+            "backbone ViT-B-16:openai, published ViT-L-14-336-quickgelu:openai",
+        ),
+        ({"cell": backbone(name="ViT-L-14-336-quickgelu=weights.pt")}, None),
+        ({"cell": backbone(dtype="bfloat16")}, "dtype bfloat16"),
+        ({"image_size": 336}, "image size 336, published 518"),
+        ({"image_size": None}, "image size not stated, published 518"),
+        ({"cell": {"protocol": Protocol(pos_interp="bicubic")}}, "protocol.pos_interp=bicubic, published bilinear"),
+        ({"cell": {"protocol": Protocol(raw_class_names=True)}}, "quirk protocol.raw_class_names=True"),
+        ({"cell": {"protocol": Protocol(mask_gt0=True)}}, None),
+        ({"changed": {"deep_depth": 1, "word": ""}}, "options deep_depth=1, word="),
+        ({"warnings": ("7 images instead of 9",)}, "data: 7 images instead of 9"),
+    ],
+)
+def test_a_condition_that_differs_is_a_reason(changes: dict[str, Any], reason: str | None) -> None:
+    row = against(number("AnomalyCLIP", "visa", "image auroc"), record(dict(AS_PUBLISHED), **changes))
+    assert row.reasons == ((reason,) if reason else ())
+    assert row.verdict == "within"
+
+
+def test_what_the_source_does_not_state_is_a_reason() -> None:
+    made = record({"pixel_aupro_200": 0.1, "pixel_auroc": 0.1}, dataset="mpdd", method="coop", cell={"seed": 3})
+    expected = (
+        "trained on mvtec, published not stated",
+        "seed 3, published not stated",
+        "backbone ViT-L-14-336-quickgelu:openai, published not stated",
+        "image size 518, published not stated",
+    )
+    assert against(number("CoOp", "mpdd", "pixel auroc"), made).reasons == expected
+    with_aupro = (*expected, "AUPRO with 200 thresholds, published not stated")
+    assert against(number("CoOp", "mpdd", "pixel aupro"), made).reasons == with_aupro
+
+
+def test_a_seed_is_no_reason_for_a_method_that_learns_nothing() -> None:
+    made = record({"image_ap": 0.8}, method="clip", cell={"seed": 3})
+    assert against(number("CLIP", "visa", "image ap"), made).reasons == ("image size 518, published not stated",)
+
+
+def test_masks_above_zero_are_a_reason_only_where_they_are_read_differently() -> None:
+    reason = "protocol.mask_gt0=False, published True"
+    kvasir: Metrics = {"pixel_auroc": 0.8}
+    assert against(number("AnomalyCLIP", "kvasir", "pixel auroc"), record(kvasir, dataset="kvasir")).reasons == (
+        reason,
+    )
+    alike = record(kvasir, dataset="kvasir", cell={"protocol": Protocol(mask_gt0=True)})
+    assert against(number("AnomalyCLIP", "kvasir", "pixel auroc"), alike).reasons == ()
+    lossless = record({"pixel_auroc": 0.8}, dataset="mpdd")
+    assert against(number("AnomalyCLIP", "mpdd", "pixel auroc"), lossless).reasons == ()
+
+
+def test_the_spelling_of_class_names_is_a_reason_only_where_it_differs() -> None:
+    reason = "protocol.raw_class_names=False, published True"
+    made = record({"image_ap": 0.8}, dataset="mvtec", method="winclip", image_size=240)
+    name = "WinCLIP (unofficial re-implementation)"
+    assert against(number(name, "mvtec", "image ap", "winclip"), made).reasons == (
+        "backbone ViT-L-14-336-quickgelu:openai, published ViT-B-16-plus-240:laion400m_e31",
+        reason,
+        "the source's prompt ensemble lacks two templates, has one twice, and is averaged before normalising",
+    )
+    assert reason in against(number(name, "mvtec", "image ap", "winclip", "metal_nut"), made).reasons
+    assert reason not in against(number(name, "mvtec", "image ap", "winclip", "pill"), made).reasons
+
+
+def test_another_test_set_and_images_left_out_are_reasons() -> None:
+    skipped = ClassResult(normal=1, anomalous=1, skipped=(Skipped(key="k", reason="r"),), metrics={"image_ap": 0.8})
+    classes = {"electrical commutators": skipped}
+    made = record({}, dataset="sdd", classes=classes, cell={"dataset": data_id("sdd", "adaclip")})
+    assert against(number("AnomalyCLIP", "sdd", "image ap"), made).reasons == (
+        "data: the layout adaclip holds another test set than the published one",
+        "data: 1 unreadable images left out",
+    )
+    of_wood = record({}, dataset="mvtec", classes={"wood": skipped, "pill": skipped.model_copy(update={"skipped": ()})})
+    assert against(number("AnomalyCLIP", "mvtec", "image ap", "log", "wood"), of_wood).reasons == (
+        "data: 1 unreadable images left out",
+    )
+    assert against(number("AnomalyCLIP", "mvtec", "image ap", "log", "pill"), of_wood).reasons == ()
+    published_split = record({"image_ap": 0.8}, dataset="sdd", cell={"dataset": data_id("sdd", "anomalyclip")})
+    assert against(number("AnomalyCLIP", "sdd", "image ap"), published_split).reasons == ()
+
+
+# --------------------------------------------------------------------------------------------------------- rendering
+
+
+def cells_of(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+
+
+def test_a_row_says_all_that_a_reader_needs() -> None:
+    rows = [
+        against(number("AnomalyCLIP", "visa", "pixel aupro"), record(dict(AS_PUBLISHED), cell={"seed": 0})),
+        against(number("AnomalyCLIP", "visa", "image ap", "log"), record({"image_ap": 0.8}, cell={"seed": 0})),
+    ]
+    text = render_comparison(rows, "md", tolerance=1.0)
+    assert cells_of(text)[2:] == [
+        ["VisA", "image AP", "AnomalyCLIP", "85.3 [1]", "80.00", "-5.30", "differs", "a"],
+        ["VisA", "pixel AUPRO", "AnomalyCLIP", "87.0 [2]", "87.00", "+0.00", "within", "a"],
+    ]
+    assert "- a: seed 0, published 111" in text
+    assert f"- [2] {TABLE1}\n" in text
+    assert "**" not in text
+    assert "Of the published numbers: 1 within 1 point, 1 differ, 0 undefined, 0 synthetic" in text
+
+
+def test_many_reasons_get_letters_of_their_own() -> None:
+    made = [record({"image_ap": 0.8}, warnings=tuple(f"warning {i}" for i in range(30)))]
+    text = render_comparison(
+        compare([number("AnomalyCLIP", "visa", "image ap")], made, tolerance=1), "txt", tolerance=1
+    )
+    assert "z: data: warning 25\naa: data: warning 26\n" in text
+    assert " y z aa ab ac ad" in text
+
+
+def test_names_with_a_pipe_do_not_break_markdown() -> None:
+    made = record(dict(AS_PUBLISHED), title="A|B <i>", warnings=("a|b",))
+    text = render_comparison(
+        compare([number("AnomalyCLIP", "visa", "image ap")], [made], tolerance=1), "md", tolerance=1
+    )
+    line = next(line for line in text.splitlines() if "A" in line and line.startswith("| VisA"))
+    assert r"A\|B &lt;i&gt;" in line
+    assert line.replace(r"\|", "").count("|") == 9
+    assert r"a: data: a\|b" in text
+
+
+def test_every_row_is_in_the_csv_also_what_was_not_run() -> None:
+    numbers = [n for n in load_published() if n.card.name == "visa" and n.class_name is None]
+    rows = list(
+        csv.DictReader(io.StringIO(comparison_csv(compare(numbers, [record(dict(AS_PUBLISHED))], tolerance=1))))
+    )
+    assert len(rows) == sum(n.method is not None for n in numbers)
+    found = {(r["method"], r["metric"], r["level"], r["published"]): r for r in rows}
+    row = found["anomalyclip", "aupro", "pixel", "86.7"]
+    assert (row["verdict"], row["class"]) == ("within", "mean")
+    assert float(row["ours"]) == pytest.approx(87.0)
+    assert float(row["difference"]) == pytest.approx(0.3)
+    assert found["clip", "ap", "image", "71.5"]["verdict"] == "not run"
+    assert found["clip", "ap", "image", "71.5"]["ours"] == ""
+
+
+def test_the_dry_table_is_in_the_papers_form_and_ranks_nothing() -> None:
+    numbers = [n for n in load_published() if n.class_name is None]
+    text = render_published(numbers, "md")
+    assert "**" not in text
+    assert "<u>" not in text
+    assert "Published numbers alone" in text
+    table = text.split("AnomalyCLIP's Table 1, industrial: image level (AUROC, AP), %")[1].split("##")[0]
+    header, _, mvtec, *others = cells_of(table)
+    assert header == ["", "CLIP", "CLIP-AC", "WinCLIP", "VAND", "CoOp", "AnomalyCLIP"]
+    assert mvtec == [
+        "MVTec AD [3]",
+        "(74.1, 87.6)",
+        "(71.5, 86.4)",
+        "(91.8, 96.5) [4]",
+        "(86.1, 93.5) [4]",
+        "(88.8, 94.8)",
+        "(91.5, 96.2)",
+    ]
+    assert others[-1][0] == "DTD-Synthetic [3]"
+    assert others[-1][5] == "–"
+    assert f"[4] {TABLE1}; marked there as taken from the original paper" in text
+    assert len(published_csv(numbers).splitlines()) == len(numbers) + 1
+
+
+# ------------------------------------------------------------------------------------------------------ command line
+
+Bench = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def compared(bench: Bench, tmp_path: Path) -> Bench:
+    """Run `bench compare` on a results folder of its own."""
+    return functools.partial(bench, "compare", "--results", tmp_path / "r")
+
+
+def test_without_results_the_published_numbers_are_printed_alone(compared: Bench, tmp_path: Path) -> None:
+    code, out, err = compared("--methods", "coop,winclip", "--datasets", "headct", "--output", tmp_path / "o.md")
+    assert code == 0
+    assert "published numbers alone" in err
+    assert "(81.8, 80.2)  (78.4, 78.8)" in out
+    assert "BrainMRI" not in out
+    assert "AnomalyCLIP  " not in out
+    assert "| HeadCT [1] | (81.8, 80.2) | (78.4, 78.8) |" in (tmp_path / "o.md").read_text()
+    assert not (tmp_path / "r").exists()
+
+
+def test_results_are_compared_and_written(compared: Bench, tmp_path: Path) -> None:
+    write_record(tmp_path / "r", record(dict(AS_PUBLISHED)))
+    write_record(tmp_path / "r", record({}, method="clip", status="failed", error="RuntimeError: no", classes={}))
+    before = sorted(path.name for path in (tmp_path / "r").rglob("*"))
+    code, out, err = compared("--output", tmp_path / "o.csv", "--tolerance", "0.2")
+    assert code == 0
+    assert "left out: CLIP on VisA failed: RuntimeError: no" in err
+    assert "Of the published numbers: 7 within 0.2 points, 1 differ, 0 undefined, 0 synthetic and not compared, " in out
+    assert "Not run: clip on MVTec AD, VisA, MPDD, " in out
+    assert "candle" not in out
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "o.csv").read_text())))
+    assert {row["verdict"] for row in rows} == {"within", "differs", "not run"}
+    assert sorted(path.name for path in (tmp_path / "r").rglob("*")) == before
+
+
+def test_classes_are_shown_when_asked_for(compared: Bench, tmp_path: Path) -> None:
+    assert "VisA: candle" not in compared()[1]
+    assert "VisA: candle" in compared("--classes")[1]
+    write_record(tmp_path / "r", record(dict(AS_PUBLISHED)))
+    assert "VisA: candle" in compared("--classes")[1]
+    assert "VisA: candle" not in compared()[1]
+
+
+def test_variants_are_shown_only_where_they_are_compared(compared: Bench, tmp_path: Path) -> None:
+    """Of synthetic results one row per method says enough."""
+    variant = {"title": "AnomalyCLIP (context=8)", "changed": {"context": 8}, "cell": {"options": {"context": 8}}}
+    for synthetic, dataset in ((("data", "weights"), "visa"), ((), "mvtec")):
+        write_record(tmp_path / "r", record(dict(AS_PUBLISHED), dataset=dataset, synthetic=synthetic))
+        write_record(tmp_path / "r", record(dict(AS_PUBLISHED), dataset=dataset, synthetic=synthetic, **variant))
+    lines = compared()[1].splitlines()
+    assert {line.split()[0] for line in lines if "(context=8)" in line} == {"MVTec"}
+    assert any("synthetic" in line and line.startswith("VisA") for line in lines)
+
+
+def test_records_of_another_backbone_are_left_out(compared: Bench, tmp_path: Path) -> None:
+    write_record(tmp_path / "r", record(dict(AS_PUBLISHED)))
+    code, out, err = compared("--backbone", "ViT-B-16:openai")
+    assert code == 0
+    assert "fit the selection" in err
+    assert "Published numbers alone" in out
+    assert "Published numbers alone" not in compared("--backbone", VIT_L.name)[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--methods", "anomalyclop"], "did you mean anomalyclip"),
+        (["--methods", "genclip"], "unknown method with published numbers 'genclip'"),
+        (["--datasets", "mvtek"], "did you mean mvtec"),
+        (["--output", "o.txt"], ".md or .csv"),
+    ],
+)
+def test_mistakes_are_answered_with_the_way_out(compared: Bench, arguments: list[str], said: str) -> None:
+    code, out, err = compared(*arguments)
+    assert code == 2
+    assert said in err
+    assert not out
+
+
+def test_comparing_imports_no_torch(tmp_path: Path) -> None:
+    write_record(tmp_path, record(dict(AS_PUBLISHED)))
+    code = (
+        "import sys; sys.argv = ['bench', 'compare', '--results', sys.argv[1]]\nfrom benchmark.cli import main\n"
+        "try: main()\nexcept SystemExit: print([m for m in ('torch', 'open_clip') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert "Of the published numbers" in done.stdout
+    assert done.stdout.strip().endswith("[]")

@@ -1,0 +1,259 @@
+"""Everything below `tables/`: which records count, what is written, and that what is out of date is found."""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from datetime import datetime, tzinfo
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmark.clip.backbone import Backbone
+from benchmark.metrics.bootstrap import Kept
+from benchmark.metrics.per_image import ClassImages
+from benchmark.records import records as records_module
+from benchmark.records.records import Record, per_image_path, read_records
+from benchmark.tables.outputs import (
+    choose_records,
+    differences,
+    draws_keeper,
+    make_outputs,
+    per_image_reader,
+    write_files,
+)
+
+Bench = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Records of CLIP and CLIP-AC, two of them with another option, on a folder of parts."""
+    from PIL import Image
+
+    from benchmark.cli import selection
+    from benchmark.clip.backbone import load_backbone
+    from benchmark.clip.weights import parse_backbone
+    from benchmark.common.settings import Settings
+    from benchmark.protocol import Protocol
+    from benchmark.records.cells import backbone_id
+    from benchmark.registry import all_methods
+    from benchmark.running.driver import run
+    from benchmark.running.executors import InThisProcess
+    from benchmark.running.planning import Setting, plan
+    from benchmark.running.worker import do
+    from methods.clip import ClipOptions
+
+    root, rng = tmp_path_factory.mktemp("outputs"), np.random.default_rng(0)
+    for index in range(6):
+        folder = root / "parts" / ("normal" if index < 3 else "abnormal")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(folder / f"{index}.png")
+    source = parse_backbone("tiny:random")
+    known = all_methods()
+    chosen = [(known["clip"], ClipOptions()), (known["clip_ac"], ClipOptions(0.01)), (known["clip"], ClipOptions(0.01))]
+    setting = Setting(backbone_id(source, dtype="float32"), Protocol())
+    jobs = plan(chosen, [selection.select_folder(root / "parts", "part")], setting, seeds=[0]).jobs
+    backbone, settings = load_backbone(source), Settings(root, workers=0)
+    here = InThisProcess(lambda task: do(task, lambda _: backbone, settings, say=print))
+    run(jobs, settings, here, say=print)
+    return root
+
+
+def records_of(results: Path) -> list[Record]:
+    records, problems = read_records(results)
+    assert not problems
+    return records
+
+
+def nothing_said(line: str) -> None:
+    raise AssertionError(line)
+
+
+def test_what_was_written_is_up_to_date_and_what_is_not_is_shown(results: Path, tmp_path: Path) -> None:
+    made = make_outputs(records_of(results), per_image_reader(results, nothing_said))
+    assert {"main_image.md", "results.csv", "uncertainty.md", "uncertainty.csv"} <= made.files.keys()
+    assert "[" in made.files["uncertainty.md"]
+    assert len(differences(tmp_path, made.files)) == len(made.files)
+    write_files(tmp_path, made.files)
+    assert differences(tmp_path, made.files) == []
+    table = tmp_path / "main_image.csv"
+    table.write_text(table.read_text().replace("CLIP-AC", "CLIP-AD"))
+    (tmp_path / "ablations").mkdir()
+    (tmp_path / "ablations/old.md").write_text("old")
+    (tmp_path / "results.csv").unlink()
+    (tmp_path / "uncertainty.csv").write_bytes(made.files["uncertainty.csv"].replace("\n", "\r\n").encode())
+    changed, missing, ends, extra = differences(tmp_path, made.files)
+    assert "-name,CLIP image_auroc" in changed
+    assert "CLIP-AD" in changed
+    assert "results.csv: missing" in missing
+    assert "line ends" in ends
+    assert "old.md: no record gives it" in extra
+
+
+def test_results_per_image_that_are_lost_cost_the_intervals_only(results: Path, tmp_path: Path) -> None:
+    records, said = records_of(results), list[str]()
+    whole = make_outputs(records, per_image_reader(results, nothing_said))
+    lost = make_outputs(records, per_image_reader(tmp_path, said.append))
+    assert len(said) == len(records)
+    assert "--force" in said[0]
+    assert lost.files.keys() == whole.files.keys()
+    assert lost.files["main_image.md"] == whole.files["main_image.md"]
+    assert "[" not in lost.files["uncertainty.csv"]
+
+
+def test_real_results_are_not_mixed_with_synthetic_ones(results: Path) -> None:
+    synthetic = records_of(results)
+    real = [record.model_copy(update={"synthetic": ()}) for record in synthetic[:1]]
+    kept, said = choose_records([*synthetic, *real])
+    assert kept == real
+    assert "3 synthetic results" in said[0]
+    assert choose_records(synthetic) == (synthetic, [])
+    assert choose_records(synthetic, methods=["clip_ac"])[0] == [r for r in synthetic if r.cell.method == "clip_ac"]
+    assert choose_records(synthetic, backbone="other") == ([], [])
+
+
+def test_variants_of_an_ablation_have_no_column_of_their_own(tiny: Backbone, results: Path) -> None:
+    """`clip (temperature=0.01)` is a row of no ablation, so it has one; options of an ablation's row have none."""
+    records = records_of(results)
+    columns = make_outputs(records, lambda record: None).tables[0].columns
+    assert columns == ("CLIP", "CLIP (temperature=0.01)", "CLIP-AC (temperature=0.01)")
+    from dataclasses import asdict
+
+    from methods.genclip import GenClipOptions
+
+    clip = next(record for record in records if record.title == "CLIP")
+    made = []
+    for branch in ("both", "query"):
+        options = GenClipOptions(branch=branch)
+        cell = clip.cell.model_copy(update={"method": "genclip", "options": asdict(options)})
+        changed = {} if branch == "both" else {"branch": branch}
+        title = "GenCLIP" if branch == "both" else "GenCLIP (branch=query)"
+        fields = {"id": cell.id, "cell": cell, "changed": changed, "title": title}
+        made.append(Record.model_validate_json(clip.model_copy(update=fields).model_dump_json()))
+    files = make_outputs([*records, *made], lambda record: None)
+    assert "GenCLIP" in files.tables[0].columns
+    assert "GenCLIP (branch=query)" not in files.tables[0].columns
+    assert "query-only" in files.files["ablations/genclip_branches.md"]
+    assert "GenCLIP (branch=query)" in files.files["results.csv"]
+
+
+def test_the_record_speaks_of_its_results_per_image(results: Path) -> None:
+    for record in records_of(results):
+        assert record.image_size == 112
+        assert record.images_sha256
+        assert per_image_path(results, record.id).is_file()
+        images = per_image_reader(results, nothing_said)(record)
+        assert images is not None
+        assert sum(len(each.keys) for each in images.values()) == 6
+        assert all(each.texts["text"].shape[:2] == (1, 2) for each in images.values())
+    assert {tuple(record.changed) for record in records_of(results)} == {(), ("temperature",)}
+
+
+def never_read(record: Record) -> None:
+    raise AssertionError(f"{record.id} was read")
+
+
+def test_draws_that_are_kept_are_not_drawn_again_and_change_nothing(results: Path, tmp_path: Path) -> None:
+    records, kept = records_of(results), Kept(tmp_path / "kept")
+    files = make_outputs(records, per_image_reader(results, nothing_said)).files
+    assert "[" in files["uncertainty.md"]
+    first = make_outputs(records, per_image_reader(results, nothing_said), draws_keeper(results, kept))
+    assert first.files == files
+    assert len(list(kept.folder.iterdir())) == 3
+    assert make_outputs(records, never_read, draws_keeper(results, kept)).files == files
+
+
+@pytest.mark.parametrize("harm", ["cut", "flipped", "another's", "empty"])
+def test_damaged_draws_are_drawn_again(results: Path, tmp_path: Path, harm: str) -> None:
+    records, kept, read = records_of(results), Kept(tmp_path), list[Record]()
+
+    def reading(record: Record) -> Mapping[str, ClassImages] | None:
+        read.append(record)
+        return per_image_reader(results, nothing_said)(record)
+
+    files = make_outputs(records, reading, draws_keeper(results, kept)).files
+    one, other, _ = sorted(tmp_path.iterdir())
+    content = one.read_bytes()
+    broken = {"cut": content[:-8], "flipped": content[:-1] + bytes([content[-1] ^ 1]), "empty": b""}
+    one.write_bytes(broken.get(harm) if harm in broken else other.read_bytes())
+    read.clear()
+    assert make_outputs(records, reading, draws_keeper(results, kept)).files == files
+    assert len(read) == 1
+    assert one.read_bytes() == content
+
+
+def test_a_folder_that_cannot_be_written_costs_time_only(results: Path, tmp_path: Path) -> None:
+    records = records_of(results)
+    (tmp_path / "file").write_text("no folder")
+    kept = Kept(tmp_path / "file" / "below")
+    kept.prune()
+    made = make_outputs(records, per_image_reader(results, nothing_said), draws_keeper(results, kept))
+    assert made.files == make_outputs(records, per_image_reader(results, nothing_said)).files
+
+
+def test_kept_draws_do_not_stand_in_for_results_per_image_that_are_lost(results: Path, tmp_path: Path) -> None:
+    records, kept, said = records_of(results), Kept(tmp_path / "kept"), list[str]()
+    shutil.copytree(results / "records", tmp_path / "records")
+    make_outputs(records, per_image_reader(tmp_path, said.append), draws_keeper(tmp_path, kept))
+    per_image_path(tmp_path, records[0].id).unlink()
+    per_image_path(tmp_path, records[1].id).write_bytes(b"damaged")
+    lost = make_outputs(records, per_image_reader(tmp_path, said.append), draws_keeper(tmp_path, kept)).files
+    assert len(said) == 2
+    assert lost == make_outputs(records, per_image_reader(tmp_path, said.append)).files
+
+
+def test_draws_used_longest_ago_make_room_for_others(tmp_path: Path) -> None:
+    kept, values = Kept(tmp_path), np.arange(4.0)
+    for age, key in enumerate(("old", "used", "new"), start=1):
+        kept.put(key, values)
+        os.utime(tmp_path / f"{key}.draws", (age, age))
+    assert kept.get("used", (2, 2)) is not None  # now the newest
+    assert kept.get("used", (2, 3)) is None
+    (tmp_path / "mine.txt").write_text("x" * 1000)
+    kept.prune(2 * (32 + 32))
+    assert {path.name for path in tmp_path.iterdir()} == {"used.draws", "new.draws", "mine.txt"}
+    found = kept.get("new", (4,))
+    assert found is not None
+    assert (found == values).all()
+
+
+def test_the_ids_of_the_committed_records_are_those_of_their_cells() -> None:
+    records, problems = read_records(Path(__file__).parents[2] / "results")
+    assert not problems
+    assert len(records) > 100
+    for record in records:
+        assert record.cell.id == record.id
+
+
+def test_an_id_that_was_asked_for_changes_neither_equality_nor_copies(results: Path) -> None:
+    asked, fresh = (record.cell for record in (records_of(results)[0], records_of(results)[0]))
+    assert asked.id
+    assert asked == fresh
+    assert asked.model_dump() == fresh.model_dump()
+    other = asked.model_copy(update={"seed": 7})
+    assert "--s7--" in other.id
+    assert other.id == fresh.model_copy(update={"seed": 7}).id != asked.id
+
+
+def test_git_is_asked_once_and_the_clock_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = list[str]()
+    monkeypatch.setattr(records_module, "_git_commit", lambda: calls.append("git"))
+    records_module._machine_and_code.cache_clear()
+    try:
+        first = records_module.environment()
+        monkeypatch.setattr(records_module, "datetime", Later)
+        second = records_module.environment()
+    finally:
+        records_module._machine_and_code.cache_clear()
+    assert calls == ["git"]
+    assert second["created"].startswith("2100-")
+    assert {**first, "created": ""} == {**second, "created": ""}
+
+
+class Later:
+    """A clock in another century."""
+
+    @staticmethod
+    def now(zone: tzinfo) -> datetime:
+        return datetime(2100, 1, 1, tzinfo=zone)

@@ -1,0 +1,235 @@
+"""Intervals, the spread over seeds and paired differences, from hand-made records and images."""
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmark.metrics.per_image import ClassImages, Gathering
+from benchmark.metrics.pixel import ImageMetrics
+from benchmark.protocol import Protocol
+from benchmark.records.cells import BackboneId, Cell, DataId
+from benchmark.records.records import ClassResult, Record, Run, mean_over_classes
+from benchmark.tables.ranks import rankings
+from benchmark.tables.ranks import render as render_ranks
+from benchmark.tables.tables import TableError
+from benchmark.tables.uncertainty import Estimate, estimates, render, to_csv
+
+RUN = Run(
+    created="",
+    seconds={"total": 1.0},
+    batch_size=8,
+    workers=0,
+    peak_memory=None,
+    device="cpu",
+    machine="test",
+    python="3.11",
+    packages={},
+    git_commit=None,
+)
+LABELS = [0] * 20 + [1] * 20
+
+
+def slug(title: str) -> str:
+    return re.sub(r"\W", "_", title.lower()) or "x"
+
+
+def record(title: str, dataset: str, classes: Mapping[str, Mapping[str, float | None]], **changes: Any) -> Record:
+    results = {name: ClassResult(normal=1, anomalous=1, metrics=dict(values)) for name, values in classes.items()}
+    cell = Cell(
+        method=slug(title),
+        method_version=1,
+        options={},
+        dataset=DataId(name=slug(dataset), card_version=1, layout="x", fingerprint=f"list of {dataset}"),
+        seed=changes.pop("seed", 0),
+        backbone=BackboneId(name="b", architecture="b", sha256="a" * 64, dtype="float32", synthetic=False),
+        protocol=Protocol(mask_gt0=changes.pop("mask_gt0", False)),
+    )
+    return Record(
+        id=cell.id,
+        title=title,
+        dataset_title=dataset,
+        domain="industrial",
+        cell=cell,
+        status="done",
+        classes=results,
+        mean=mean_over_classes(results.values()),
+        run=RUN,
+        **changes,
+    )
+
+
+class Lab:
+    """Records with the images they were made from."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.images: dict[str, dict[str, ClassImages]] = {}
+
+    def add(self, title: str, scores: Mapping[str, Sequence[float]], *, dataset: str = "D", **changes: Any) -> None:
+        classes, images = {}, {}
+        for name, of_class in scores.items():
+            metrics, gathering = ImageMetrics(), Gathering()
+            for index, (score, label) in enumerate(zip(of_class, LABELS, strict=True)):
+                metrics.update(float(score), label)
+                gathering.add(str(index), label, float(score), np.zeros((1, 1)))
+            classes[name], images[name] = metrics.compute(), gathering.finish()
+        made = record(title, dataset, classes, **changes)
+        self.records.append(made)
+        self.images[made.id] = images
+
+    def estimates(self, metric: str = "image_auroc") -> dict[tuple[str, str | None], Estimate]:
+        found = estimates(self.records, lambda record: self.images.get(record.id))
+        return {(each.title, each.class_name): each for each in found if each.metric == metric}
+
+
+def scores(quality: float, seed: int = 0) -> list[float]:
+    return list(np.random.default_rng(seed).normal(size=40) + quality * np.array(LABELS))
+
+
+def test_a_clear_winner_is_told_apart_and_a_near_one_is_not() -> None:
+    lab, good = Lab(), scores(2.0)
+    lab.add("Good", {"a": good})
+    lab.add("Near", {"a": [score + 0.02 * (index % 3) for index, score in enumerate(good)]})
+    lab.add("Bad", {"a": scores(0.0, seed=1)})
+    found = lab.estimates()
+    best, near, bad = (found[title, None] for title in ("Good", "Near", "Bad"))
+    assert best.behind is None
+    assert best.low is not None
+    assert best.high is not None
+    assert best.low < best.value < best.high
+    assert near.not_apart
+    assert not bad.not_apart
+    assert bad.behind is not None
+    assert bad.behind[0] == pytest.approx(best.value - bad.value)
+    assert bad.behind[1] < bad.behind[0] < bad.behind[2]
+
+
+def test_differences_are_paired() -> None:
+    """Two methods that are wrong on the same images differ by far less than their intervals are wide."""
+    lab, good = Lab(), scores(1.0)
+    lab.add("A", {"a": good})
+    lab.add("B", {"a": [score + 0.3 * (index == 0) for index, score in enumerate(good)]})
+    found = lab.estimates()
+    wide = found["A", None]
+    behind = next(each.behind for each in found.values() if each.behind)
+    assert behind[2] - behind[1] < 0.3 * (wide.high - wide.low)  # type: ignore[operator]
+
+
+def test_the_mean_over_classes_has_an_interval_of_its_own() -> None:
+    lab = Lab()
+    lab.add("A", {f"class {index}": scores(1.0, seed=index) for index in range(9)})
+    found = lab.estimates()
+    mean = found["A", None]
+    widths = [each.high - each.low for (_, name), each in found.items() if name]  # type: ignore[operator]
+    assert mean.high - mean.low == pytest.approx(np.mean(widths) / 3, rel=0.3)  # type: ignore[operator]
+    assert mean.value == pytest.approx(np.mean([each.value for (_, name), each in found.items() if name]))
+
+
+def test_several_seeds_have_a_spread() -> None:
+    lab = Lab()
+    for seed in range(3):
+        lab.add("A", {"a": scores(1.0 + seed / 5)}, seed=seed)
+    values = [r.mean["image_auroc"] for r in lab.records]
+    estimate = lab.estimates()["A", None]
+    assert estimate.seeds == 3
+    assert estimate.value == pytest.approx(np.mean(values))  # type: ignore[arg-type]
+    assert estimate.std == pytest.approx(np.std(values, ddof=1))  # type: ignore[arg-type]
+    assert "±" in render([estimate], lab.records)
+
+
+def test_without_images_there_is_a_value_and_no_interval() -> None:
+    lab = Lab()
+    lab.add("A", {"a": scores(1.0)})
+    lab.images.clear()
+    estimate = lab.estimates()["A", None]
+    assert (estimate.low, estimate.high, estimate.std, estimate.behind) == (None, None, None, None)
+    row = next(csv.DictReader(io.StringIO(to_csv([estimate]))))
+    assert row["value"] == f"{100 * estimate.value:.2f}"
+    assert row["low"] == row["std"] == row["behind"] == ""
+
+
+def test_what_is_undefined_is_left_out_and_shown_as_a_dash() -> None:
+    made = record("A", "D", {"a": {"image_auroc": 0.5, "image_ap": None}})
+    other = record("B<b>", "D", {"a": {"image_auroc": 0.6, "image_ap": 0.6}})
+    found = estimates([made, other], lambda record: None)
+    assert [each.title for each in found if each.metric == "image_ap"] == ["B<b>", "B<b>"]
+    text = render(found, [made, other])
+    assert ["D", "–", "**60.0**"] in [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    assert "B&lt;b&gt;" in text
+    assert render([], [made]) == ""
+
+
+def test_the_order_of_records_changes_nothing() -> None:
+    lab = Lab()
+    for index, title in enumerate("CAB"):
+        lab.add(title, {"x": scores(1.0, seed=index), "y": scores(0.5, seed=index)})
+    forward = to_csv(list(estimates(lab.records, lambda record: lab.images[record.id])))
+    assert to_csv(list(estimates(lab.records[::-1], lambda record: lab.images[record.id]))) == forward
+    assert [row["method"] for row in csv.DictReader(io.StringIO(forward))][:3] == ["A", "B", "C"]
+
+
+def test_what_is_not_comparable_is_refused() -> None:
+    both = [record("A", "D", {}), record("B", "D", {}, mask_gt0=True)]
+    for function in (lambda: estimates(both, lambda record: None), lambda: rankings(both)):
+        with pytest.raises(TableError, match="protocols"):
+            function()
+
+
+# --- ranks ---
+
+
+def grid(values: Mapping[str, Sequence[float | None]]) -> list[Record]:
+    """Records of methods on datasets D0, D1, …, by image AUROC."""
+    return [
+        record(title, f"D{index}", {"a": {"image_auroc": value}})
+        for title, row in values.items()
+        for index, value in enumerate(row)
+    ]
+
+
+def test_ranks_and_the_critical_difference_are_demsars() -> None:
+    """Demšar (2006), section 3.2.2: AUCs of four variants of C4.5 on 14 datasets (table 6).
+
+    On the last but one, 0.975 is printed twice with ranks 2 and 3.
+    """
+    auc = {
+        "C4.5": "763 599 954 628 882 936 661 583 775 1000 940 619 972 957",
+        "C4.5+m": "768 591 971 661 888 931 668 583 838 1000 962 666 981 978",
+        "C4.5+cf": "771 590 968 654 886 916 609 563 866 1000 965 614 975.1 946",
+        "C4.5+m+cf": "798 569 967 657 898 931 685 625 875 1000 962 669 975 970",
+    }
+    [ranking] = rankings(grid({title: [float(each) / 1000 for each in row.split()] for title, row in auc.items()}))
+    assert {title: round(rank, 3) for title, rank in ranking.ranks.items()} == {
+        "C4.5": 3.143,
+        "C4.5+m": 2.0,
+        "C4.5+cf": 2.893,
+        "C4.5+m+cf": 1.964,
+    }
+    assert ranking.critical_difference == pytest.approx(1.25, abs=0.005)
+    assert ranking.friedman_p == pytest.approx(0.02, abs=0.01)
+    p_values = ranking.p_values
+    assert p_values is not None
+    assert p_values.loc["C4.5", "C4.5+m"] > 0.05  # 1.143 is below the critical difference
+
+
+def test_only_datasets_that_all_methods_have_count() -> None:
+    [ranking] = rankings(grid({"A": [0.9, 0.8, None], "B": [0.8, 0.7, 0.9], "C": [0.7, 0.9, 0.9]}))
+    assert ranking.datasets == ("D0", "D1")
+    assert ranking.ranks == {"A": 1.5, "C": 2.0, "B": 2.5}
+
+
+def test_too_little_for_a_test_is_no_test() -> None:
+    assert rankings(grid({"A": [0.9], "B": [0.8], "C": [0.7]})) == []
+    assert rankings(grid({"A": [0.9, 0.8]})) == []
+    [two] = rankings(grid({"A": [0.9, 0.8], "B": [0.8, 0.9]}))
+    assert (two.friedman_p, two.critical_difference, two.p_values) == (None, None, None)
+    [tied] = rankings(grid({"A": [0.9, 0.8], "B": [0.9, 0.8], "C": [0.9, 0.8]}))
+    assert tied.friedman_p is None
+    text = render_ranks([two], grid({"A": [0.9, 0.8], "B": [0.8, 0.9]}))
+    assert "| A                   | 1.50" in text
+    assert "Friedman p          | – " in text

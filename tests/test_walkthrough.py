@@ -1,0 +1,188 @@
+"""What CONTRIBUTING.md says of adding a method and a dataset is followed to the letter, outside of the checkout."""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark.cli import selection
+from benchmark.data.cards import Card, load_card, load_cards
+from benchmark.data.check import check_dataset
+from benchmark.data.samples import read_samples
+from benchmark.records.records import read_records
+
+Bench = Callable[..., tuple[int, str, str]]
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def section(title: str) -> str:
+    """Return a section of CONTRIBUTING.md."""
+    return TEXT.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def block(title: str, language: str, containing: str) -> str:
+    """Return the one fenced block of a section that is in this language and holds these words."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", section(title), flags=re.DOTALL)
+    (found,) = [each for each in blocks if containing in each]
+    return str(found)
+
+
+def typed(console: str) -> list[list[str]]:
+    """Return the arguments of the commands of a console block."""
+    return [line.removeprefix("$ bench ").split() for line in console.splitlines() if line.startswith("$ bench ")]
+
+
+# --- add a method
+
+
+@pytest.fixture
+def author(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of an author, with the method's file in it."""
+    folder = tmp_path / "author"
+    folder.mkdir()
+    (folder / "odd_patch.py").write_text(block("Add a method", "python", "class OddPatch"), encoding="utf-8")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_the_method_is_listed(bench: Bench, author: Path) -> None:
+    code, out, _ = bench("methods", "--plugin", "odd_patch.py")
+    assert code == 0
+    assert "odd_patch  (OddPatch, version 1)" in out
+    assert "odd_patch.nearest = 0.3" in out
+
+
+def test_the_method_keeps_the_contract_and_the_checks_are_those_shown(
+    bench: Bench, author: Path, small_suite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection, "mini_suite", lambda say: small_suite)
+    console = block("Add a method", "console", "check-method")
+    (arguments,) = typed(console)
+    code, out, err = bench(*arguments)
+    assert code == 0, out + err
+
+    def without_numbers(text: str) -> list[str]:
+        return re.sub(r"\d[\d.e-]*", "…", text).splitlines()
+
+    assert without_numbers(out) == without_numbers(console)[1:]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_method_gets_a_column_beside_clip(
+    bench: Bench, author: Path, parts: Path, tmp_path: Path, workers: int
+) -> None:
+    (arguments,) = typed(block("Add a method", "console", "bench run"))
+    datasets = arguments.index("--datasets")
+    del arguments[datasets : datasets + 2]
+    arguments += ["--folder", str(parts), "--backbone", "tiny:random", "--workers", str(workers), "--device", "cpu"]
+    code, out, err = bench(*arguments, "--results", tmp_path / "r")
+    assert code == 0, err
+    assert re.search(r"^ +CLIP +OddPatch$", out, flags=re.MULTILINE)
+    assert {record.cell.method for record in read_records(tmp_path / "r")[0]} == {"clip", "odd_patch"}
+    (setting,) = re.findall(r"`(--set odd_patch\.\S+)`", section("Add a method"))
+    code, out, err = bench(*arguments, *setting.split(), "--results", tmp_path / "r")
+    assert code == 0, err
+    assert "OddPatch (nearest=0.1)" in out
+
+
+def test_results_from_before_an_edit_are_said_to_be_so(
+    bench: Bench, author: Path, parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["run", "--methods", "odd_patch", "--plugin", "odd_patch.py", "--folder", parts, "--results", tmp_path]
+    arguments += ["--backbone", "tiny:random", "--workers", "0", "--device", "cpu"]
+    for _ in range(2):
+        code, _, err = bench(*arguments)
+        assert code == 0
+        assert "edited" not in err
+    with (author / "odd_patch.py").open("a", encoding="utf-8") as file:
+        file.write("\n# changed\n")
+    _, _, err = bench(*arguments)
+    assert "1 cells, 0 to do" in err
+    assert "kept: results of odd_patch from before the file was edited" in err
+    _, _, err = bench(*arguments, "--force")
+    assert "edited" not in err
+
+
+def test_the_new_method_command_is_the_one_shown(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "`bench new-method odd_patch`" in section("Add a method")
+    code, out, _ = bench("new-method", "odd_patch")
+    assert code == 0
+    shown = [typed(block("Add a method", "console", each))[0] for each in ("check-method", "bench run")]
+    assert [line.split()[1:] for line in out.splitlines() if line.startswith("bench ")] == shown
+
+
+# --- add a dataset
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> Card:
+    path = tmp_path / "bolts.toml"
+    path.write_text(block("Add a dataset", "toml", 'name = "bolts"'), encoding="utf-8")
+    return load_card(path)
+
+
+@pytest.fixture
+def bolts(tmp_path: Path) -> Path:
+    """The files as they are drawn in the section, and as many more as the card says."""
+    rng, root = np.random.default_rng(0), tmp_path / "Bolts_v2"
+    shown = set(block("Add a dataset", "text", "Bolts_v2").split())
+    for folder, goods, defects in (("hex_bolt", 3, ["thread", "head"]), ("wingnut", 2, ["wing"])):
+        for kind in ("good", "broken", "masks"):
+            (root / "images" / folder / kind).mkdir(parents=True)
+        for index in range(goods):
+            _draw(rng, root / f"images/{folder}/good/{index:03d}.png")
+        for defect in defects:
+            _draw(rng, root / f"images/{folder}/broken/{defect}_0.png")
+            mask = np.zeros((64, 64), dtype=np.uint8)
+            mask[10:30, 20:40] = 255
+            Image.fromarray(mask).save(root / f"images/{folder}/masks/{defect}_0.png")
+    assert shown <= {path.relative_to(tmp_path).as_posix() for path in root.rglob("*.png")}
+    return root
+
+
+def _draw(rng: np.random.Generator, path: Path) -> None:
+    Image.fromarray(rng.integers(0, 256, size=(64, 64, 3), dtype=np.uint8)).save(path)
+
+
+def test_the_card_reads_the_files_as_they_lie(card: Card, bolts: Path) -> None:
+    samples = read_samples(card, bolts)
+    assert samples.has_masks
+    assert samples.differences == {}
+    assert {s.prompt_name for s in samples.test} == {"hex bolt", "butterfly nut"}
+    assert {(s.defect, s.label) for s in samples.test if s.label} == {("thread", 1), ("head", 1), ("wing", 1)}
+    assert all(s.mask and s.mask.is_file() for s in samples.test if s.label)
+    assert not check_dataset(samples).broken
+
+
+def test_the_check_prints_what_is_shown_and_the_run_makes_a_table(
+    bench: Bench, card: Card, bolts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cards = {**load_cards(), "bolts": card}
+    monkeypatch.setattr(selection, "load_cards", lambda: cards)
+    monkeypatch.chdir(bolts.parent)
+    console = block("Add a dataset", "console", "bench data check")
+    check, run = typed(console)
+    code, out, _ = bench(*check)
+    assert code == 0
+    assert out.splitlines() == console.splitlines()[1:-1]
+    (bolts / "images/wingnut/masks/wing_0.png").unlink()
+    assert bench(*check)[0] == 1
+    shutil.copy(bolts / "images/hex_bolt/masks/head_0.png", bolts / "images/wingnut/masks/wing_0.png")
+    code, out, err = bench(*run, "--backbone", "tiny:random", "--workers", "0", "--results", tmp_path / "r")
+    assert code == 0, err
+    assert re.search(r"^Bolts +\(", out, flags=re.MULTILINE)
+
+
+def test_the_list_finds_it_by_its_other_name(
+    bench: Bench, card: Card, bolts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection, "load_cards", lambda: {"bolts": card})
+    code, out, _ = bench("data", "list", "--data", bolts.parent)
+    assert code == 0
+    assert f"found:   {bolts}" in out

@@ -1,0 +1,320 @@
+"""Features of auxiliary images: the backbone's numbers, each image encoded once, nothing damaged ever trusted."""
+
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from benchmark.cli.selection import select_folder
+from benchmark.clip.backbone import Backbone, Preprocess, load_backbone
+from benchmark.clip.weights import parse_backbone
+from benchmark.common.cache import GB, Cache, CacheError, Writer
+from benchmark.contract import Dpam, Features, Layer, TrainingBatch, VisionSpec
+from benchmark.data.images import ImageError, read_image, read_mask, resize_mask
+from benchmark.data.samples import SampleSet
+from benchmark.protocol import Protocol
+from benchmark.training.features import AuxiliaryFeatures, auxiliary_features
+
+SIZE = 70
+PATHS = (None, Dpam(3), Dpam(3, "qq"), Dpam(2, "qq"), Dpam(2, "qq", ffn=True))
+SPEC = VisionSpec(SIZE, layers=(Layer(2), *(Layer(4, path) for path in PATHS)), cls=(1, 3))
+SMALL = VisionSpec(SIZE, layers=(Layer(2),))
+Passes = list[tuple[int, VisionSpec]]
+
+
+def data_of(parts: Path) -> SampleSet:
+    """The plain folder, as a layout whose masks have soft edges."""
+    data = select_folder(parts, "metal nut")
+    return replace(data, layout=data.layout.model_copy(update={"mask_threshold": 127}))
+
+
+def features_of(data: SampleSet, backbone: Backbone, cache: Path, **changes: Any) -> AuxiliaryFeatures:
+    given = {"spec": SMALL, "protocol": Protocol(), "batch_size": 16, "workers": 0, "skip_broken": False, **changes}
+    limit = given.pop("limit", GB)
+    return auxiliary_features(data, backbone, cache=Cache(cache, limit), **given)
+
+
+def read(data: SampleSet, backbone: Backbone, cache: Path, **changes: Any) -> TrainingBatch:
+    features = features_of(data, backbone, cache, **changes)
+    return features.batch(range(len(features)))
+
+
+def tensors(features: Features) -> dict[Any, Tensor]:
+    return {"image": features.image, "image_raw": features.image_raw, **features.patches, **features.cls}
+
+
+def assert_same(found: TrainingBatch, expected: TrainingBatch, *, atol: float) -> None:
+    torch.testing.assert_close(tensors(found.features), tensors(expected.features), atol=atol, rtol=0)
+    assert torch.equal(found.masks, expected.masks)
+    assert torch.equal(found.labels, expected.labels)
+
+
+def files_of(cache: Path) -> list[Path]:
+    """The files of the only entry, the largest last."""
+    return sorted(cache.glob("*/*"), key=lambda path: path.stat().st_size)
+
+
+@pytest.fixture
+def data(parts: Path) -> SampleSet:
+    return data_of(parts)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> Passes:
+    """The number of images of each forward pass, and what was asked of it."""
+    passes: Passes = []
+    original = Backbone.encode_images
+
+    def counting(self: Backbone, images: Tensor, spec: VisionSpec) -> Features:
+        passes.append((len(images), spec))
+        return original(self, images, spec)
+
+    monkeypatch.setattr(Backbone, "encode_images", counting)
+    return passes
+
+
+@pytest.mark.parametrize(("dtype", "atol"), [("float32", 1e-5), ("bfloat16", 0)])
+def test_a_batch_is_what_the_backbone_makes_of_the_images(
+    data: SampleSet, cache: Path, dtype: str, atol: float
+) -> None:
+    backbone = load_backbone(parse_backbone("tiny:random"), dtype=dtype)
+    data = replace(data, samples=(*data.samples[:-1], replace(data.samples[-1], piece=(1, 2))))
+    images = [Preprocess(SIZE)(read_image(sample.path, piece=sample.piece)) for sample in data.test]
+    expected = tensors(backbone.encode_images(torch.stack(images), SPEC))
+    features = features_of(data, backbone, cache, spec=SPEC)
+    for indices in (list(range(13)), [12, 0, 5, 5]):
+        batch = features.batch(indices)
+        rows = {name: values[indices] for name, values in expected.items()}
+        torch.testing.assert_close(tensors(batch.features), rows, atol=atol, rtol=0)
+        assert batch.labels.tolist() == [data.test[index].label for index in indices]
+    assert batch.features.grid == SIZE // 14
+    assert (features.samples, features.skipped) == (data.test, {})
+
+
+@pytest.mark.parametrize("size", [70, 98])
+@pytest.mark.parametrize("gt0", [False, True])
+def test_masks_follow_the_protocol(parts: Path, tiny: Backbone, cache: Path, size: int, gt0: bool) -> None:
+    grey = parts / "masks/abnormal/008.png"
+    pixels = np.asarray(Image.open(grey)).copy()
+    pixels[:5] = 100
+    Image.fromarray(pixels).save(grey)
+    data = data_of(parts)
+    batch = read(data, tiny, cache, spec=VisionSpec(size), protocol=Protocol(mask_gt0=gt0))
+    for sample, mask in zip(data.test, batch.masks, strict=True):
+        expected = np.zeros((size, size), dtype=bool)
+        if sample.mask is not None:
+            expected = resize_mask(read_mask(sample.mask, threshold=0 if gt0 else 127), size)
+        np.testing.assert_array_equal(mask.numpy(), expected)
+        assert expected.any() == (sample.label == 1)
+
+
+def test_a_dataset_without_masks_gives_masks_of_zeros(parts: Path, tiny: Backbone, cache: Path) -> None:
+    for mask in (parts / "masks/abnormal").iterdir():
+        mask.unlink()
+    batch = read(select_folder(parts, "x"), tiny, cache)
+    assert torch.equal(batch.masks, torch.zeros(13, SIZE, SIZE))
+    assert batch.labels.sum() == 6
+
+
+def test_class_names_follow_the_protocol_and_encode_nothing_again(
+    data: SampleSet, tiny: Backbone, cache: Path, encoded: Passes
+) -> None:
+    for raw, name in ((False, "metal nut"), (True, "object")):
+        assert read(data, tiny, cache, protocol=Protocol(raw_class_names=raw)).class_names == (name,) * 13
+    assert len(encoded) == 1
+
+
+def test_each_image_is_encoded_once_and_only_for_what_is_missing(
+    data: SampleSet, tiny: Backbone, cache: Path, tmp_path: Path, encoded: Passes
+) -> None:
+    told: list[int] = []
+    for _ in range(3):
+        features = features_of(data, tiny, cache, batch_size=4, progress=told.append)
+        features.batch(range(13))
+    assert [images for images, _ in encoded] == told == [4, 4, 4, 1]
+    new = Layer(3, Dpam(2))
+    more = VisionSpec(SIZE, layers=(*SMALL.layers, new), cls=(3,))
+    found = read(data, tiny, cache, spec=more)
+    assert encoded[4:] == [(13, VisionSpec(SIZE, layers=(new,), cls=(3,)))]
+    assert_same(found, read(data, tiny, tmp_path / "fresh", spec=more), atol=1e-5)
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (3, 2), (16, 2)])
+def test_batch_size_and_workers_change_no_number(
+    data: SampleSet, tiny: Backbone, tmp_path: Path, batch_size: int, workers: int
+) -> None:
+    expected = read(data, tiny, tmp_path / "a", spec=SPEC)
+    found = read(data, tiny, tmp_path / "b", spec=SPEC, batch_size=batch_size, workers=workers)
+    assert_same(found, expected, atol=1e-5)
+
+
+def test_features_are_kept_apart_by_what_changes_them_and_by_nothing_else(
+    parts: Path, data: SampleSet, tiny: Backbone, cache: Path, encoded: Passes
+) -> None:
+    for changes in ({}, {"batch_size": 3}, {"workers": 2}, {"skip_broken": True}, {"limit": GB // 2}):
+        read(data, tiny, cache, **changes)
+    assert len(encoded) == 1
+    source = parse_backbone("tiny:random")
+    read(data, tiny, cache, spec=VisionSpec(56))
+    read(data, load_backbone(source, dtype="bfloat16"), cache)
+    read(data, load_backbone(parse_backbone("tiny:random-1")), cache)
+    read(data, load_backbone(source, pos_interp="bicubic"), cache, protocol=Protocol(pos_interp="bicubic"))
+    read(data, tiny, cache, protocol=Protocol(mask_gt0=True))
+    Image.new("RGB", (9, 9)).save(parts / "normal/new.png")
+    read(data_of(parts), tiny, cache)
+    read(data, tiny, cache)
+    assert [images for images, _ in encoded] == [13] * 6 + [14]
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 10**9))  # else the remembered sha256 is given
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        flip,
+        Path.unlink,
+        lambda path: path.write_bytes(path.read_bytes()[:-256]),
+        lambda path: path.rename(path.with_suffix(".partial")),
+        lambda path: path.with_suffix(".json").write_text("{"),
+    ],
+    ids=["flipped", "gone", "truncated", "partial", "sidecar"],
+)
+def test_a_damaged_array_alone_is_made_again(
+    data: SampleSet, tiny: Backbone, cache: Path, encoded: Passes, damage: Callable[[Path], None]
+) -> None:
+    expected = read(data, tiny, cache, spec=SPEC)
+    damage(files_of(cache)[-1])
+    for _ in range(2):
+        assert_same(read(data, tiny, cache, spec=SPEC), expected, atol=1e-5)
+    (images, again) = encoded[1]
+    assert (images, len(again.layers), again.cls) == (13, 1, ())
+    assert len(encoded) == 2
+
+
+@pytest.mark.parametrize("broken", ["abnormal/009.png", "masks/abnormal/009.png"])
+def test_an_unreadable_file_is_an_error_or_left_out(
+    parts: Path, data: SampleSet, tiny: Backbone, cache: Path, tmp_path: Path, broken: str
+) -> None:
+    whole = read(data, tiny, tmp_path / "whole")
+    (parts / broken).write_bytes((parts / broken).read_bytes()[:60])
+    data, message = data_of(parts), rf"{broken.replace('/', '.')}.*--on-error skip"
+    with pytest.raises(ImageError, match=message):
+        read(data, tiny, cache, batch_size=2)
+    assert files_of(cache) == []
+    features = features_of(data, tiny, cache, batch_size=2, skip_broken=True)
+    assert list(features.skipped) == ["abnormal/009.png"]
+    left = [index for index, sample in enumerate(data.test) if sample.key not in features.skipped]
+    assert features.samples == tuple(data.test[index] for index in left)
+    batch = features.batch(range(12))
+    expected = {name: values[left] for name, values in tensors(whole.features).items()}
+    torch.testing.assert_close(tensors(batch.features), expected, atol=1e-5, rtol=0)
+    assert torch.equal(batch.masks, whole.masks[left])
+    assert torch.equal(batch.labels, whole.labels[left])
+    with pytest.raises(ImageError, match=message):
+        read(data, tiny, cache)
+    assert features_of(data, tiny, cache, skip_broken=True).skipped == features.skipped
+
+
+def test_an_anomalous_image_that_alone_lacks_its_mask_is_an_error(data: SampleSet, tiny: Backbone, cache: Path) -> None:
+    samples = tuple(replace(s, mask=None) if s.key == "abnormal/010.png" else s for s in data.samples)
+    with pytest.raises(ImageError, match=r"010\.png: anomalous, but it has no mask"):
+        read(replace(data, samples=samples), tiny, cache)
+
+
+def test_a_dataset_of_unreadable_images_is_an_error(data: SampleSet, tiny: Backbone, cache: Path) -> None:
+    for sample in data.test:
+        sample.path.write_bytes(b"none")
+    with pytest.raises(ImageError, match=r"parts: no image can be read; `bench data check folder`"):
+        read(data, tiny, cache, skip_broken=True)
+
+
+def test_a_full_disk_is_an_error_that_says_so_and_leaves_nothing_to_trust(
+    data: SampleSet, tiny: Backbone, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[bytes] = []
+
+    def full(self: Writer, row: bytes) -> None:
+        rows.append(row)
+        if len(rows) > 20:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Writer, "write", full)
+        with pytest.raises(CacheError, match=r"No space left on device; free the disk or point BENCH_CACHE elsewhere"):
+            read(data, tiny, cache)
+    assert files_of(cache) == []
+    assert_same(read(data, tiny, cache), read(data, tiny, tmp_path / "fresh"), atol=1e-5)
+
+
+def test_the_room_asked_for_is_the_room_taken(data: SampleSet, tiny: Backbone, cache: Path, tmp_path: Path) -> None:
+    read(data, tiny, cache, spec=SPEC)
+    taken = sum(path.stat().st_size for path in files_of(cache) if path.suffix == ".bin")
+    with pytest.raises(CacheError, match="raise --cache-limit"):
+        read(data, tiny, tmp_path / "b", spec=SPEC, limit=taken - 1)
+    read(data, tiny, tmp_path / "b", spec=SPEC, limit=taken)
+
+
+@pytest.mark.parametrize("skip_broken", [True, False])
+def test_an_image_that_was_mended_without_changing_size_is_taken_again(
+    parts: Path, tiny: Backbone, tmp_path: Path, *, skip_broken: bool
+) -> None:
+    path = parts / "abnormal/009.png"
+    good = path.read_bytes()
+    path.write_bytes(good[:60] + bytes(len(good) - 60))
+    assert features_of(data_of(parts), tiny, tmp_path / "cache", skip_broken=True).skipped
+    path.write_bytes(good)
+    assert features_of(data_of(parts), tiny, tmp_path / "cache", skip_broken=skip_broken).skipped == {}
+
+
+def test_what_a_killed_process_left_does_not_count_against_the_limit(
+    parts: Path, tiny: Backbone, tmp_path: Path
+) -> None:
+    cache, data = tmp_path / "cache", data_of(parts)
+    read(data, tiny, cache)
+    total = sum(path.stat().st_size for path in files_of(cache))
+    for path in list(cache.glob("*/*.bin")):
+        path.with_suffix(".json").unlink()
+        path.rename(path.with_suffix(".partial"))
+    read(data, tiny, cache, limit=int(1.2 * total))
+    flip(files_of(cache)[-1])
+    read(data, tiny, cache, limit=int(1.2 * total))
+
+
+def test_a_cache_that_cannot_be_made_is_named(parts: Path, tiny: Backbone, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(CacheError, match="BENCH_CACHE"):
+        read(data_of(parts), tiny, tmp_path / "cache")
+
+
+def test_an_image_without_permission_is_a_broken_image(
+    parts: Path, tiny: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, real = data_of(parts), Path.is_file
+
+    def is_file(self: Path) -> bool:
+        if self.name == "003.png":
+            raise PermissionError(13, "Permission denied", str(self))
+        return real(self)
+
+    assert data.fingerprint
+    monkeypatch.setattr(Path, "is_file", is_file)
+    with pytest.raises(ImageError, match=r"Permission denied.*003\.png"):
+        read(data, tiny, tmp_path / "cache")

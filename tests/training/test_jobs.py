@@ -1,0 +1,542 @@
+"""Training as part of a run: what is trained and encoded once, resumed, refused, given, and kept in the record."""
+
+import errno
+import json
+import os
+import pickle
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+
+from benchmark.cli.selection import select_cards, select_folder
+from benchmark.clip.backbone import Backbone
+from benchmark.clip.weights import BackboneError, parse_backbone
+from benchmark.common.cache import GB, Cache
+from benchmark.common.settings import Settings
+from benchmark.contract import Features, Method, TrainingBatch, VisionSpec
+from benchmark.data.samples import MINI_MARKER, SampleSet
+from benchmark.protocol import Protocol, auxiliary_for
+from benchmark.records.cells import BackboneId, backbone_id
+from benchmark.records.checkpoints import CheckpointError, checkpoint_path, read_checkpoint
+from benchmark.records.records import Record, path_of, read_record
+from benchmark.running.driver import run
+from benchmark.running.executors import InThisProcess
+from benchmark.running.planning import Auxiliaries, Plan, Setting, plan
+from benchmark.running.worker import do
+from benchmark.tables.tables import make_tables, summary
+from benchmark.training import loop as training
+from benchmark.training.jobs import build_method
+from benchmark.training.published import import_checkpoint
+from methods.anomalyclip import AnomalyClip, AnomalyClipOptions
+from methods.clip import Clip, ClipAC, ClipOptions
+from methods.coop import CoOp, CoOpOptions
+from methods.genclip import GenClip, GenClipOptions
+
+Chosen = list[tuple[type[Method], Any]]
+FAST = AnomalyClipOptions(epochs=2, batch_size=4)
+EVERY: Chosen = [
+    (Clip, ClipOptions()),
+    (ClipAC, ClipOptions()),
+    (CoOp, CoOpOptions(epochs=2, batch_size=4)),
+    (AnomalyClip, FAST),
+    (GenClip, GenClipOptions(epochs=2, batch_size=4)),
+]
+
+
+def draw(root: Path, *, seed: int, images: int = 8) -> Path:
+    """Write a plain folder of images, half of them anomalous with masks."""
+    rng = np.random.default_rng(seed)
+    for folder in ("normal", "abnormal", "masks/abnormal"):
+        (root / folder).mkdir(parents=True)
+    for index in range(images):
+        pixels = rng.integers(0, 256, size=(70, 60 + index, 3), dtype=np.uint8)
+        if index % 2:
+            Image.fromarray(pixels).save(root / f"normal/{index}.png")
+            continue
+        mask = np.zeros(pixels.shape[:2], dtype=np.uint8)
+        mask[20:50, 10:40] = 255
+        pixels[mask > 0] //= 4
+        Image.fromarray(pixels).save(root / f"abnormal/{index}.png")
+        Image.fromarray(mask).save(root / f"masks/abnormal/{index}.png")
+    return root
+
+
+def named(directory: Path, name: str) -> SampleSet:
+    """Read a plain folder as if it were the dataset of that name."""
+    samples = select_folder(directory, "metal nut")
+    return replace(samples, card=samples.card.model_copy(update={"name": name, "title": name.upper()}))
+
+
+@pytest.fixture
+def mvtec(tmp_path: Path) -> SampleSet:
+    return named(draw(tmp_path / "data/mvtec", seed=1), "mvtec")
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> SampleSet:
+    return named(draw(tmp_path / "data/btad", seed=2), "btad")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(tmp_path / "results", workers=0, cache=Cache(tmp_path / "cache", GB))
+
+
+def identity(backbone: Backbone) -> BackboneId:
+    known = backbone_id(parse_backbone(backbone.name), dtype=backbone.dtype)
+    return known.model_copy(update={"synthetic": backbone.synthetic})
+
+
+def make(
+    methods: Chosen, targets: Sequence[SampleSet], backbone: Backbone, auxiliaries: Auxiliaries, **more: Any
+) -> Plan:
+    return plan(methods, targets, Setting(identity(backbone), Protocol(), auxiliaries), **{"seeds": [0], **more})
+
+
+def go(made: Plan, backbone: Backbone, settings: Settings) -> tuple[list[Record], list[str]]:
+    said: list[str] = []
+    here = InThisProcess(lambda task: do(task, lambda _: backbone, settings, say=said.append))
+    run(made.jobs, settings, here, say=said.append)
+    return [read_record(path_of(settings.results, job.cell.id)) for job in made.jobs], said
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Count the images that go through the vision tower."""
+    counts: list[int] = []
+    original = Backbone.encode_images
+
+    def counting(self: Backbone, images: Tensor, spec: VisionSpec) -> Features:
+        counts.append(len(images))
+        return original(self, images, spec)
+
+    monkeypatch.setattr(Backbone, "encode_images", counting)
+    yield counts
+
+
+def test_five_methods_encode_each_test_image_and_each_auxiliary_image_once(
+    mvtec: SampleSet, target: SampleSet, tiny: Backbone, settings: Settings, encoded: list[int]
+) -> None:
+    made = make(EVERY, [target], tiny, Auxiliaries({"mvtec": mvtec}))
+    records, said = go(made, tiny, settings)
+    assert [record.status for record in records] == ["done"] * 5
+    assert sum(encoded) == len(mvtec.test) + len(target.test)
+    assert sum(line.startswith("trained") for line in said) == 3
+    assert go(made, tiny, settings) == (records, [])
+    assert sum(encoded) == len(mvtec.test) + len(target.test)
+
+
+def test_one_training_serves_all_targets_and_later_runs(
+    mvtec: SampleSet, target: SampleSet, tmp_path: Path, tiny: Backbone, settings: Settings
+) -> None:
+    other = named(draw(tmp_path / "data/mpdd", seed=3), "mpdd")
+    auxiliaries = Auxiliaries({"mvtec": mvtec})
+    records, said = go(make([(AnomalyClip, FAST)], [target, other], tiny, auxiliaries), tiny, settings)
+    assert sum(line.startswith("trained") for line in said) == 1
+    assert len({record.training.sha256 for record in records if record.training}) == 1
+    third = named(draw(tmp_path / "data/dagm", seed=4), "dagm")
+    _, said = go(make([(AnomalyClip, FAST)], [third], tiny, auxiliaries), tiny, settings)
+    assert not any(line.startswith("trained") for line in said)
+
+
+def test_the_record_tells_how_the_method_was_trained(
+    mvtec: SampleSet, target: SampleSet, tiny: Backbone, settings: Settings
+) -> None:
+    made = make([(Clip, ClipOptions()), (AnomalyClip, FAST)], [target], tiny, Auxiliaries({"mvtec": mvtec}))
+    (plain, learned), _ = go(made, tiny, settings)
+    assert plain.training is None
+    assert learned.training is not None
+    assert (learned.training.origin, learned.training.source, learned.training.images) == ("trained", "MVTEC", 8)
+    assert learned.cell.auxiliary is not None
+    assert learned.cell.auxiliary.fingerprint == mvtec.fingerprint
+    assert len(learned.training.curve) == 2
+    for epoch in learned.training.curve:
+        parts = sum(value for name, value in epoch.items() if name != "total")
+        assert epoch["total"] == pytest.approx(parts, rel=1e-5)
+    shown = summary(make_tables([plain, learned]))
+    assert "mvtec (for BTAD)" in shown
+
+
+def test_what_was_learned_from_generated_images_is_marked_even_where_it_is_given(
+    mvtec: SampleSet, target: SampleSet, tiny: Backbone, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiny, "synthetic", False)
+    (mvtec.directory.parent / MINI_MARKER).write_text("{}")
+    real = replace(target, directory=target.directory.parents[2])
+    methods: Chosen = [(Clip, ClipOptions()), (AnomalyClip, FAST)]
+    made = make(methods, [real], tiny, Auxiliaries({"mvtec": named(mvtec.directory, "mvtec")}))
+    records, _ = go(made, tiny, settings)
+    assert [record.synthetic for record in records] == [(), ("weights",)]
+    assert made.jobs[1].training is not None
+    path = checkpoint_path(settings.results, made.jobs[1].training.id)
+    (record,), _ = go(make([(AnomalyClip, FAST)], [real], tiny, Auxiliaries(given=[path])), tiny, settings)
+    assert record.synthetic == ("weights",)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "trained"),
+    [
+        (AnomalyClip, replace(FAST, context=6), True),
+        (GenClip, GenClipOptions(epochs=2, batch_size=4, cnf=False), False),
+    ],
+)
+def test_a_training_is_shared_over_what_does_not_change_it(
+    mvtec: SampleSet,
+    target: SampleSet,
+    tiny: Backbone,
+    settings: Settings,
+    *,
+    method: type[Method],
+    options: Any,
+    trained: bool,
+) -> None:
+    auxiliaries = Auxiliaries({"mvtec": mvtec})
+    go(make(EVERY, [target], tiny, auxiliaries), tiny, settings)
+    (record,), said = go(make([(method, options)], [target], tiny, auxiliaries), tiny, settings)
+    assert record.status == "done"
+    assert any(line.startswith("trained") for line in said) is trained
+
+
+def test_each_seed_is_a_training(mvtec: SampleSet, target: SampleSet, tiny: Backbone, settings: Settings) -> None:
+    made = make(EVERY[-2:], [target], tiny, Auxiliaries({"mvtec": mvtec}), seeds=[0, 1])
+    records, said = go(made, tiny, settings)
+    assert sum(line.startswith("trained") for line in said) == 4
+    assert len({record.training.sha256 for record in records if record.training}) == 4
+
+
+def test_masks_are_needed_only_where_a_method_learns_from_them(
+    tmp_path: Path, mvtec: SampleSet, target: SampleSet, tiny: Backbone, settings: Settings
+) -> None:
+    bare = replace(mvtec, card=mvtec.card.model_copy(update={"levels": ("image",)}))
+    records, said = go(make(EVERY, [target], tiny, Auxiliaries({"mvtec": bare})), tiny, settings)
+    assert [record.status for record in records] == ["done", "done", "done", "failed", "failed"]
+    assert "AnomalyCLIP needs masks to train, and MVTEC has none" in str(records[3].error)
+    assert any("FAILED training AnomalyCLIP" in line for line in said)
+
+
+# --- the protocol's choice, and what it refuses ---
+
+
+def test_the_protocol_trains_on_mvtec_and_for_mvtec_on_visa(mvtec: SampleSet, tmp_path: Path, tiny: Backbone) -> None:
+    visa = named(draw(tmp_path / "data/visa", seed=5), "visa")
+    made = make(EVERY[-1:], [mvtec, visa], tiny, Auxiliaries({"mvtec": mvtec, "visa": visa}))
+    chosen = {job.cell.dataset.name: job.cell.auxiliary.name for job in made.jobs if job.cell.auxiliary}
+    assert chosen == {"mvtec": "visa", "visa": "mvtec"}
+    assert auxiliary_for("btad") == "mvtec"
+
+
+def test_a_target_that_is_the_auxiliary_dataset_is_refused_by_name(
+    mvtec: SampleSet, target: SampleSet, tiny: Backbone
+) -> None:
+    made = make(EVERY, [mvtec, target], tiny, Auxiliaries({"mvtec": mvtec}, override="mvtec"))
+    assert [job.method.name for job in made.jobs if job.samples is mvtec] == ["clip", "clip_ac"]
+    assert made.refused == ["CoOp, AnomalyCLIP, GenCLIP on MVTEC: to be trained on that dataset itself"]
+
+
+def test_a_target_that_shares_an_image_is_refused_by_its_content(
+    mvtec: SampleSet, target: SampleSet, tiny: Backbone
+) -> None:
+    original = next((mvtec.directory / "normal").iterdir())
+    copied = target.directory / "normal/renamed.png"
+    copied.write_bytes(original.read_bytes())
+    again = named(target.directory, "btad")
+    made = make(EVERY, [again], tiny, Auxiliaries({"mvtec": mvtec}))
+    assert [job.method.name for job in made.jobs] == ["clip", "clip_ac"]
+    assert str(original) in made.refused[0]
+    assert str(copied) in made.refused[0]
+
+
+def test_without_the_auxiliary_dataset_the_plan_says_how_to_name_one(target: SampleSet, tiny: Backbone) -> None:
+    made = make(EVERY, [target], tiny, Auxiliaries())
+    assert [job.method.name for job in made.jobs] == ["clip", "clip_ac"]
+    [problem] = made.problems
+    assert problem.startswith("CoOp, AnomalyCLIP, GenCLIP on BTAD: to be trained on mvtec, which was not found")
+    assert "--data-path mvtec=DIR" in problem
+
+
+# --- the loop: kills, bad losses, faults ---
+
+
+class _Killed(BaseException):
+    """Ends a training as Ctrl-C or a kill does."""
+
+
+def test_a_killed_training_goes_on_from_its_last_epoch_and_learns_the_same(
+    mvtec: SampleSet, target: SampleSet, tiny: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    methods: Chosen = [(AnomalyClip, replace(FAST, epochs=4)), (CoOp, CoOpOptions(epochs=4, batch_size=4))]
+    made = make(methods, [target], tiny, Auxiliaries({"mvtec": mvtec}))
+    cache = Cache(tmp_path / "cache", GB)
+    undisturbed, disturbed = (Settings(tmp_path / name, workers=0, cache=cache) for name in ("a", "b"))
+    expected, _ = go(made, tiny, undisturbed)
+    for job in made.jobs:
+        steps: list[int] = []
+        original = job.method.losses  # type: ignore[attr-defined]
+
+        def dying(self: Any, batch: TrainingBatch, *, original: Any = original, steps: list[int] = steps) -> Any:
+            steps.append(1)
+            if len(steps) == 6:  # in the third epoch of two steps each
+                raise _Killed
+            return original(self, batch)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(job.method, "losses", dying)
+            with pytest.raises(_Killed):
+                go(Plan([job]), tiny, disturbed)
+        counted: list[int] = []
+
+        def counting(self: Any, batch: TrainingBatch, *, original: Any = original, seen: list[int] = counted) -> Any:
+            seen.append(1)
+            return original(self, batch)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(job.method, "losses", counting)
+            go(Plan([job]), tiny, disturbed)
+        assert len(counted) == 4  # the last two epochs
+    records = [read_record(path_of(disturbed.results, job.cell.id)) for job in made.jobs]
+    for ours, theirs in zip(records, expected, strict=True):
+        assert ours.classes == theirs.classes
+        assert ours.training is not None
+        assert theirs.training is not None
+        assert (ours.training.sha256, ours.training.curve) == (theirs.training.sha256, theirs.training.curve)
+    assert not list((disturbed.results / "checkpoints").glob("*.partial*"))
+
+
+def test_a_damaged_partial_state_is_not_trusted(
+    mvtec: SampleSet, target: SampleSet, tiny: Backbone, settings: Settings
+) -> None:
+    (job,) = make([(AnomalyClip, FAST)], [target], tiny, Auxiliaries({"mvtec": mvtec})).jobs
+    assert job.training is not None
+    partial = checkpoint_path(settings.results, job.training.id).with_suffix(".partial.safetensors")
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(b"half a state")
+    (record,), _ = go(Plan([job]), tiny, settings)
+    assert record.training is not None
+    assert len(record.training.curve) == 2
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_bad_loss_stops_the_cell_with_the_names_of_the_files(
+    mvtec: SampleSet,
+    target: SampleSet,
+    tiny: Backbone,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    bad: float,
+) -> None:
+    original = AnomalyClip.losses
+
+    def losses(self: AnomalyClip, batch: TrainingBatch) -> dict[str, Tensor]:
+        terms = original(self, batch)
+        return {**terms, "focal": terms["focal"] * bad}
+
+    monkeypatch.setattr(AnomalyClip, "losses", losses)
+    made = make([(Clip, ClipOptions()), (AnomalyClip, FAST)], [target], tiny, Auxiliaries({"mvtec": mvtec}))
+    (plain, failed), _ = go(made, tiny, settings)
+    assert (plain.status, failed.status) == ("done", "failed")
+    assert "in epoch 1 on the images" in str(failed.error)
+    assert f"focal {bad:g}" in str(failed.error)
+    assert sum(str(sample.path) in str(failed.error) for sample in mvtec.test) == 4
+    assert failed.training is None
+
+
+def test_a_broken_auxiliary_image_fails_what_trains_on_it_or_is_left_out(
+    mvtec: SampleSet, target: SampleSet, tiny: Backbone, settings: Settings
+) -> None:
+    broken = mvtec.test[3].path
+    broken.write_bytes(broken.read_bytes()[:50])
+    made = make(EVERY[-2:], [target], tiny, Auxiliaries({"mvtec": mvtec}))
+    records, _ = go(made, tiny, settings)
+    assert [record.status for record in records] == ["failed", "failed"]
+    assert str(broken) in str(records[0].error)
+    records, _ = go(made, tiny, replace(settings, on_error="skip"))
+    assert [record.status for record in records] == ["done", "done"]
+    assert records[0].training is not None
+    assert records[0].training.images == 7
+    assert records[0].training.skipped == (mvtec.test[3].key,)
+
+
+def test_a_full_disk_while_a_checkpoint_is_written_is_said(
+    mvtec: SampleSet, target: SampleSet, tiny: Backbone, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make([(AnomalyClip, FAST)], [target], tiny, Auxiliaries({"mvtec": mvtec}))
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "write_whole", full)
+        (record,), _ = go(made, tiny, settings)
+    assert "No space left on device" in str(record.error)
+    assert go(made, tiny, settings)[0][0].status == "done"
+
+
+# --- checkpoints ---
+
+
+def trained(mvtec: SampleSet, target: SampleSet, backbone: Backbone, settings: Settings) -> tuple[Plan, Path]:
+    made = make([(AnomalyClip, FAST)], [target], backbone, Auxiliaries({"mvtec": mvtec}))
+    go(made, backbone, settings)
+    assert made.jobs[0].training is not None
+    return made, checkpoint_path(settings.results, made.jobs[0].training.id)
+
+
+@pytest.mark.parametrize("which", ["json", "safetensors"])
+def test_a_damaged_checkpoint_is_trained_again(
+    mvtec: SampleSet, target: SampleSet, tiny: Backbone, settings: Settings, which: str
+) -> None:
+    made, path = trained(mvtec, target, tiny, settings)
+    before = read_checkpoint(path).sha256
+    damaged = path.with_suffix(f".{which}")
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    (record,), said = go(made, tiny, replace(settings, force=True))
+    assert any(line.startswith("trained") for line in said)
+    assert record.training is not None
+    assert record.training.sha256 == before == read_checkpoint(path).sha256
+
+
+def test_a_checkpoint_that_is_given_stands_in_for_training(
+    mvtec: SampleSet, target: SampleSet, tiny: Backbone, settings: Settings, tmp_path: Path
+) -> None:
+    made, path = trained(mvtec, target, tiny, settings)
+    expected = read_record(path_of(settings.results, made.jobs[0].cell.id))
+    elsewhere = replace(settings, results=tmp_path / "elsewhere")
+    given = make([(AnomalyClip, FAST)], [target], tiny, Auxiliaries(given=[path]), seeds=[0, 1])
+    (record,), said = go(given, tiny, elsewhere)
+    assert not any(line.startswith("trained") for line in said)
+    assert record.classes == expected.classes
+    assert record.id != expected.id  # what was given cannot be traced as what was trained can
+    assert record.cell.checkpoint == read_checkpoint(path).sha256
+
+
+def test_a_checkpoint_that_does_not_fit_the_run_says_what_would(
+    mvtec: SampleSet, target: SampleSet, tiny: Backbone, settings: Settings
+) -> None:
+    _, path = trained(mvtec, target, tiny, settings)
+    with pytest.raises(CheckpointError, match=r"--set anomalyclip.epochs=2"):
+        make([(AnomalyClip, AnomalyClipOptions())], [target], tiny, Auxiliaries(given=[path]))
+    other = identity(tiny).model_copy(update={"sha256": "1" * 64, "name": "other"})
+    with pytest.raises(CheckpointError, match=r"made with the backbone tiny:random-0, not other"):
+        plan([(AnomalyClip, FAST)], [target], Setting(other, Protocol(), Auxiliaries(given=[path])), seeds=[0])
+
+
+def official(path: Path, *, width: int, depth: int = 9) -> dict[str, Tensor]:
+    """Write a checkpoint as AnomalyCLIP's code does: `prompt_learner` with token buffers and unused projections."""
+    torch.manual_seed(0)
+    state = {"ctx_pos": torch.randn(1, 1, 12, width), "ctx_neg": torch.randn(1, 1, 12, width)}
+    for index in range(depth - 1):
+        state[f"compound_prompts_text.{index}"] = torch.randn(4, width)
+        state[f"compound_prompt_projections.{index}.weight"] = torch.randn(896, width)
+        state[f"compound_prompt_projections.{index}.bias"] = torch.randn(896)
+    for kind in ("pos", "neg"):
+        state[f"token_prefix_{kind}"] = torch.randn(1, 1, 1, width)
+        state[f"token_suffix_{kind}"] = torch.randn(1, 1, 64, width)
+        state[f"tokenized_prompts_{kind}"] = torch.zeros(1, 77, dtype=torch.long)
+    torch.save({"prompt_learner": state}, path)
+    return state
+
+
+def test_an_official_checkpoint_is_imported_and_used(
+    target: SampleSet, tiny: Backbone, settings: Settings, tmp_path: Path
+) -> None:
+    state = official(tmp_path / "epoch_15.pth", width=tiny.text_width)
+    assert len(state) == 32
+    [card] = select_cards(["visa"])
+    path, options = import_checkpoint(
+        tmp_path / "epoch_15.pth",
+        AnomalyClip,
+        auxiliary=card,
+        backbone=identity(tiny),
+        protocol=Protocol(),
+        results=settings.results,
+    )
+    assert options == {}  # the published layout is the default
+    assert read_checkpoint(path).origin == "imported"
+    tensors = load_file(path.with_suffix(".safetensors"))
+    assert torch.equal(tensors["normal"], state["ctx_pos"][0, 0])
+    assert torch.equal(tensors["abnormal"], state["ctx_neg"][0, 0])
+    assert torch.equal(tensors["deep.7"], state["compound_prompts_text.7"])
+    given = Auxiliaries(given=[path], override="visa")
+    with pytest.raises(CheckpointError, match="deep_depth=9"):
+        make([(AnomalyClip, AnomalyClipOptions(deep_depth=2))], [target], tiny, given)
+    (record,), _ = go(make([(AnomalyClip, AnomalyClipOptions())], [target], tiny, given), tiny, settings)
+    assert "does not fit AnomalyCLIP" in str(record.error)  # the tiny text tower has 2 blocks, not 9
+
+
+def test_an_imported_checkpoint_predicts_with_the_published_prompts(
+    target: SampleSet, tiny: Backbone, settings: Settings, tmp_path: Path
+) -> None:
+    state = official(tmp_path / "c.pth", width=tiny.text_width, depth=2)
+    options = AnomalyClipOptions(deep_depth=2)
+    importing(tmp_path / "c.pth", AnomalyClip, tiny, settings.results)
+    [path] = (settings.results / "checkpoints").glob("*.json")
+    made = make([(AnomalyClip, options)], [target], tiny, Auxiliaries(given=[path], override="visa"))
+    (record,), _ = go(made, tiny, settings)
+    assert record.training is not None
+    assert (record.training.origin, record.training.source, record.training.curve) == ("imported", "c.pth", ())
+    method = build_method(AnomalyClip, tiny, options, seed=0, checkpoint=path)
+    assert isinstance(method, AnomalyClip)
+    prompts = [[state["ctx_pos"][0, 0], "object."], [state["ctx_neg"][0, 0], "damaged object."]]
+    expected = tiny.encode_prompts(prompts, deep={2: state["compound_prompts_text.0"]})
+    torch.testing.assert_close(method.text(["object"])[0], torch.nn.functional.normalize(expected, dim=-1))
+
+
+class _Malicious:
+    def __init__(self, witness: Path) -> None:
+        self.witness = witness
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.witness,))
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("zipped", [True, False])
+def test_importing_unpickles_nothing(tmp_path: Path, tiny: Backbone, *, zipped: bool) -> None:
+    file, witness = tmp_path / "evil.pth", tmp_path / "witness"
+    if zipped:
+        torch.save({"prompt_learner": _Malicious(witness)}, file)
+    else:
+        file.write_bytes(pickle.dumps({"prompt_learner": _Malicious(witness)}))
+    with pytest.raises(BackboneError, match="without unpickling"):
+        importing(file, AnomalyClip, tiny, tmp_path)
+    assert not witness.exists()
+
+
+def importing(file: Path, method: type[Method], backbone: Backbone, results: Path) -> None:
+    [card] = select_cards(["visa"])
+    import_checkpoint(file, method, auxiliary=card, backbone=identity(backbone), protocol=Protocol(), results=results)
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (Clip, "clip learns nothing"),
+        (GenClip, "genclip does not say how"),
+        (AnomalyClip, r"no checkpoint of AnomalyCLIP: it has no entry 'ctx_pos'"),
+    ],
+)
+def test_what_cannot_be_imported_is_said(tmp_path: Path, tiny: Backbone, method: type[Method], message: str) -> None:
+    torch.save({"state_dict": {"other": torch.zeros(2)}}, tmp_path / "c.pth")
+    with pytest.raises(CheckpointError, match=message):
+        importing(tmp_path / "c.pth", method, tiny, tmp_path)
+
+
+def test_a_checkpoint_says_in_json_what_it_was_made_from(
+    mvtec: SampleSet, target: SampleSet, tiny: Backbone, settings: Settings
+) -> None:
+    _, path = trained(mvtec, target, tiny, settings)
+    known = json.loads(path.read_text(encoding="utf-8"))
+    assert known["training"]["method"] == "anomalyclip"
+    assert known["training"]["options"]["context"] == 12
+    assert known["training"]["auxiliary"]["fingerprint"] == mvtec.fingerprint
+    assert known["training"]["backbone"]["sha256"] == tiny.sha256
+    assert path.stem == path.with_suffix(".safetensors").stem
