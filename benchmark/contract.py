@@ -8,85 +8,32 @@ smoothing are done once, by the harness.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from benchmark.clip import Dpam, Features, FrozenClip, Layer, Prompt, VisionSpec, merge_specs
 
 if TYPE_CHECKING:
     import torch
 
-    from benchmark.clip.backbone import Backbone
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Dpam:
-    """A second path through the last blocks with self-self attention (AnomalyCLIP, section 3.3): the DPAM."""
-
-    first: int
-    """s, the first block (1 … L) that is replaced; below it the path is the original one."""
-    attention: Literal["vv", "qq", "kk"] = "vv"
-    """Which of query, key and value attends to itself."""
-    ffn: bool = False
-    """Each replaced block but the first also runs its MLP, on the original path's tokens."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Layer:
-    """Patch tokens after a transformer block (1 … L), of CLIP's own path or of a second one."""
-
-    block: int
-    dpam: Dpam | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class VisionSpec:
-    """What a method needs of one forward pass of the vision tower."""
-
-    image_size: int
-    """Side of the square input in pixels; also the evaluation size of the method's maps."""
-    layers: tuple[Layer, ...] = ()
-    """Whose patch embeddings are wanted."""
-    cls: tuple[int, ...] = ()
-    """Blocks whose CLS token is wanted as an embedding."""
-    windows: tuple[int, ...] = ()
-    """Sides, in patches, of the windows that are wanted as embeddings (WinCLIP)."""
-    tokens: bool = False
-    """The last block's patch tokens are wanted before the projection."""
-
-
-def merge_specs(specs: Iterable[VisionSpec]) -> list[VisionSpec]:
-    """Return the fewest passes that serve all specs: one per image size, with all their layers."""
-    merged: dict[int, VisionSpec] = {}
-    for spec in specs:
-        other = merged.get(spec.image_size, spec)
-        merged[spec.image_size] = VisionSpec(
-            spec.image_size,
-            layers=tuple(dict.fromkeys((*other.layers, *spec.layers))),
-            cls=tuple(dict.fromkeys((*other.cls, *spec.cls))),
-            windows=tuple(dict.fromkeys((*other.windows, *spec.windows))),
-            tokens=other.tokens or spec.tokens,
-        )
-    return list(merged.values())
-
-
-@dataclass(frozen=True, slots=True)
-class Features:
-    """What one forward pass gives for a batch of B images; float32, in the joint space (D), not normalised."""
-
-    image: torch.Tensor
-    """Global embeddings (B, D): `LN_post(x) W_proj` of the last block's CLS token, as CLIP has it."""
-    image_raw: torch.Tensor
-    """The same without `LN_post` (B, D), which AnomalyCLIP's code uses."""
-    patches: dict[Layer, torch.Tensor]
-    """`LN_post(x) W_proj` of the patch tokens (B, N, D) by layer, row-major over the grid."""
-    cls: dict[int, torch.Tensor]
-    """`LN_post(x) W_proj` of the CLS token (B, D) by block."""
-    grid: int
-    """Patches along one side; N = grid²."""
-    windows: dict[int, torch.Tensor] = field(default_factory=dict)
-    """`LN_post(x) W_proj` of the CLS token (B, (grid − s + 1)², D) of every s×s window, row-major, by s."""
-    tokens: torch.Tensor | None = None
-    """`LN_post(x)` of the last block's patch tokens (B, N, W), where they were asked for."""
+__all__ = [
+    "Ablation",
+    "Dpam",
+    "Features",
+    "FrozenClip",
+    "Layer",
+    "Learner",
+    "Method",
+    "NoOptions",
+    "Prediction",
+    "Prompt",
+    "TrainingBatch",
+    "VisionSpec",
+    "inference_option",
+    "merge_specs",
+    "training_options",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +84,7 @@ class Method(ABC):
     Options: ClassVar[type[Any]] = NoOptions
     """A frozen dataclass of hyper-parameters, each quirk a field; every field has a default."""
 
-    def __init__(self, backbone: Backbone, options: Any, *, seed: int = 0) -> None:
+    def __init__(self, backbone: FrozenClip, options: Any, *, seed: int = 0) -> None:
         """Hold what the method works with; a stochastic method draws from a generator of its own made from `seed`."""
         self.backbone = backbone
         self.options = options

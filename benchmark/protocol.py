@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
-    from benchmark.data.samples import Sample
+    from benchmark.data import Sample
 
+PROTOCOL = "protocol"  # in `--set protocol.QUIRK=VALUE`; no method may have this name
 AUXILIARY, AUXILIARY_OF_ITSELF = "mvtec", "visa"
 
 

@@ -22,7 +22,7 @@ from typing import Any, TypeGuard
 from pydantic import TypeAdapter, ValidationError
 
 import methods
-from benchmark.common.files import file_sha256
+from benchmark.common import file_sha256
 from benchmark.contract import Method
 from benchmark.errors import BenchError
 

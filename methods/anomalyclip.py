@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from benchmark.contract import (
     Ablation,
     Dpam,
     Features,
+    FrozenClip,
     Layer,
     Learner,
     Prediction,
@@ -20,10 +21,6 @@ from benchmark.contract import (
 from methods.base import anomaly_probability, learned_tokens, to_grid
 from methods.losses import image_cross_entropy, map_losses
 from methods.prompts import encode_pairs
-
-if TYPE_CHECKING:
-    from benchmark.clip.backbone import Backbone
-
 
 _PLAIN = {"attention": "original", "deep_depth": 1}
 
@@ -128,7 +125,7 @@ class AnomalyClipOptions:
 
 
 class _Prompts(nn.Module):
-    def __init__(self, options: AnomalyClipOptions, backbone: "Backbone", generator: torch.Generator) -> None:
+    def __init__(self, options: AnomalyClipOptions, backbone: FrozenClip, generator: torch.Generator) -> None:
         super().__init__()
         width = backbone.text_width
         self.normal = learned_tokens(options.context, width, generator=generator)
@@ -154,7 +151,7 @@ class AnomalyClip(Learner):
     Options = AnomalyClipOptions
     options: AnomalyClipOptions
 
-    def __init__(self, backbone: "Backbone", options: AnomalyClipOptions, *, seed: int = 0) -> None:
+    def __init__(self, backbone: FrozenClip, options: AnomalyClipOptions, *, seed: int = 0) -> None:
         super().__init__(backbone, options, seed=seed)
         generator = torch.Generator().manual_seed(seed)
         self.learned: _Prompts = _Prompts(options, backbone, generator).to(backbone.device)

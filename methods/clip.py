@@ -3,17 +3,13 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from benchmark.contract import Features, Layer, Method, Prediction, VisionSpec
+from benchmark.contract import Features, FrozenClip, Layer, Method, Prediction, VisionSpec
 from methods.base import predict_by_text
 from methods.prompts import imagenet_templates, normal_abnormal
-
-if TYPE_CHECKING:
-    from benchmark.clip.backbone import Backbone
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +26,7 @@ class _FrozenPrompts(Method):
     Options = ClipOptions
     options: ClipOptions
 
-    def __init__(self, backbone: "Backbone", options: ClipOptions, *, seed: int = 0) -> None:
+    def __init__(self, backbone: FrozenClip, options: ClipOptions, *, seed: int = 0) -> None:
         super().__init__(backbone, options, seed=seed)
         self._texts: dict[str, Tensor] = {}
 

@@ -3,18 +3,14 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from benchmark.contract import Features, Layer, Learner, Prediction, TrainingBatch, VisionSpec
+from benchmark.contract import Features, FrozenClip, Layer, Learner, Prediction, TrainingBatch, VisionSpec
 from methods.base import learned_tokens, predict_by_text
 from methods.losses import image_cross_entropy
 from methods.prompts import encode_pairs
-
-if TYPE_CHECKING:
-    from benchmark.clip.backbone import Backbone
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +47,7 @@ class CoOp(Learner):
     Options = CoOpOptions
     options: CoOpOptions
 
-    def __init__(self, backbone: "Backbone", options: CoOpOptions, *, seed: int = 0) -> None:
+    def __init__(self, backbone: FrozenClip, options: CoOpOptions, *, seed: int = 0) -> None:
         super().__init__(backbone, options, seed=seed)
         generator = torch.Generator().manual_seed(seed)
         self.learned: _Context = _Context(options, backbone.text_width, generator).to(backbone.device)

@@ -18,7 +18,7 @@ here:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -28,6 +28,7 @@ from benchmark.contract import (
     Ablation,
     Dpam,
     Features,
+    FrozenClip,
     Layer,
     Learner,
     Prediction,
@@ -38,9 +39,6 @@ from benchmark.contract import (
 from methods.base import anomaly_probability, learned_tokens, to_grid
 from methods.losses import map_losses
 from methods.prompts import encode_pairs
-
-if TYPE_CHECKING:
-    from benchmark.clip.backbone import Backbone
 
 OBJECT = "object"
 
@@ -99,7 +97,7 @@ class GenClipOptions:
 
 
 class _Prompts(nn.Module):
-    def __init__(self, options: GenClipOptions, backbone: "Backbone", layers: int, generator: torch.Generator) -> None:
+    def __init__(self, options: GenClipOptions, backbone: FrozenClip, layers: int, generator: torch.Generator) -> None:
         super().__init__()
         width, tokens = backbone.text_width, options.vision_tokens
         self.normal = learned_tokens(options.own_tokens, width, generator=generator)
@@ -129,7 +127,7 @@ class GenClip(Learner):
     Options = GenClipOptions
     options: GenClipOptions
 
-    def __init__(self, backbone: "Backbone", options: GenClipOptions, *, seed: int = 0) -> None:
+    def __init__(self, backbone: FrozenClip, options: GenClipOptions, *, seed: int = 0) -> None:
         super().__init__(backbone, options, seed=seed)
         path = Dpam(backbone.dpam_first)
         blocks = [backbone.feature_blocks[quarter - 1] for quarter in options.quarters]

@@ -1,15 +1,12 @@
 """Prompts of the published methods, and their embeddings."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from benchmark.clip.backbone import Backbone
-    from benchmark.clip.text import Prompt
+from benchmark.contract import FrozenClip, Prompt
 
 
 def imagenet_templates() -> tuple[Callable[[str], str], ...]:
@@ -41,7 +38,7 @@ def normal_abnormal(
 
 
 def encode_pairs(
-    backbone: "Backbone", pairs: Sequence[tuple["Prompt", "Prompt"]], *, deep: Mapping[int, Tensor] | None = None
+    backbone: FrozenClip, pairs: Sequence[tuple[Prompt, Prompt]], *, deep: Mapping[int, Tensor] | None = None
 ) -> Tensor:
     """Return unit text embeddings (len(pairs), 2, D) of pairs of normal and abnormal prompts with learned parts.
 

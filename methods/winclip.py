@@ -2,18 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from benchmark.contract import Features, Method, Prediction, VisionSpec
+from benchmark.contract import Features, FrozenClip, Method, Prediction, VisionSpec
 from methods.base import anomaly_probability, to_grid
 from methods.prompts import normal_abnormal
-
-if TYPE_CHECKING:
-    from benchmark.clip.backbone import Backbone
 
 SCALES = (2, 3)
 
@@ -82,7 +79,7 @@ class WinClip(Method):
     Options = WinClipOptions
     options: WinClipOptions
 
-    def __init__(self, backbone: "Backbone", options: WinClipOptions, *, seed: int = 0) -> None:
+    def __init__(self, backbone: FrozenClip, options: WinClipOptions, *, seed: int = 0) -> None:
         super().__init__(backbone, options, seed=seed)
         self._texts: dict[str, Tensor] = {}
         self._references: list[Tensor] = []

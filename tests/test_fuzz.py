@@ -44,8 +44,10 @@ from benchmark.data.layouts import BadTableError, read_layout
 from benchmark.data.samples import DatasetError, read_samples
 from benchmark.data.tree import inside, walk
 from benchmark.errors import BenchError
+from benchmark.metrics.image import ImageMetrics
+from benchmark.metrics.names import METRICS_VERSION, PIXEL_METRICS
 from benchmark.metrics.per_image import Gathering, PerImageError, read_per_image, to_bytes
-from benchmark.metrics.pixel import METRICS_VERSION, MIN_BINS, PIXEL_METRICS, ImageMetrics, PixelMetrics
+from benchmark.metrics.pixel import MIN_BINS, PixelMetrics
 from benchmark.records.checkpoints import CheckpointError, read_checkpoint
 from benchmark.records.records import Record, RecordError, read_record, write_record
 from benchmark.registry import all_methods, make_options

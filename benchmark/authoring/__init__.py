@@ -1,1 +1,5 @@
 """For authors of methods: the contract check and what `bench new-method` writes."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

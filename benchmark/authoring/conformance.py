@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from benchmark.authoring.subject import Probes, Subject, Unlike, compare, map_features, same_features, take
-from benchmark.clip.backbone import Backbone
+from benchmark.clip import Backbone
 from benchmark.contract import Dpam, Layer, Learner, Method, Prediction, TrainingBatch, VisionSpec, merge_specs
-from benchmark.records.checkpoints import tensors_to_bytes
+from benchmark.records import tensors_to_bytes
 from benchmark.registry import make_options
 
 ODD_NAMES = ("metal nut", "Zahnrad Größe 5", "歯車", "gear {a} 100%", "an object that no dataset has")

@@ -9,9 +9,9 @@ from pathlib import Path
 from string import Template
 
 from benchmark import contract
-from benchmark.cli.selection import PROTOCOL
-from benchmark.common.files import write_whole
+from benchmark.common import write_whole
 from benchmark.errors import BenchError
+from benchmark.protocol import PROTOCOL
 from benchmark.registry import all_methods
 
 STARTERS = Path(__file__).parent / "starters"
@@ -21,13 +21,13 @@ LONGEST = 30
 _IMPORTS = """\
 import torch
 
-from benchmark.clip.backbone import load_backbone
+from benchmark.clip import load_backbone
 from benchmark.authoring.conformance import check_method, render
 from benchmark.contract import Features
 """
 _INSIDE = f"""
 {_IMPORTS}from benchmark.authoring.subject import random_probe
-from benchmark.clip.weights import parse_backbone
+from benchmark.clip import parse_backbone
 from methods.$name import $cls
 """
 _OUTSIDE = f"""
@@ -35,7 +35,7 @@ from pathlib import Path
 
 {_IMPORTS}from benchmark.registry import load_plugin
 from benchmark.authoring.subject import random_probe
-from benchmark.clip.weights import parse_backbone
+from benchmark.clip import parse_backbone
 
 ($cls,) = load_plugin(Path(__file__).with_name("$name.py"))
 """

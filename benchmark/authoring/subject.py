@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.clip.backbone import Backbone
+from benchmark.clip import Backbone
 from benchmark.contract import Dpam, Features, Layer, Learner, Method, Prediction, VisionSpec
-from benchmark.data.loading import Reading, load
-from benchmark.data.samples import Sample, SampleSet, references
+from benchmark.data import Reading, Sample, SampleSet, load, references
 from benchmark.errors import BenchError
 
 TOLERANCE = 1e-5

@@ -26,19 +26,19 @@ def compare_command(
     numbers are printed alone.
     """
     from benchmark.cli.selection import split
-    from benchmark.common.files import write_whole
-    from benchmark.data.cards import load_cards
-    from benchmark.records.records import read_records
+    from benchmark.common import write_whole
+    from benchmark.data import load_cards
+    from benchmark.records import read_records
     from benchmark.registry import choose
-    from benchmark.tables.comparison import (
+    from benchmark.tables import (
         compare,
         comparison_csv,
+        load_published,
         published_csv,
         render_comparison,
         render_published,
+        select_records,
     )
-    from benchmark.tables.outputs import select_records
-    from benchmark.tables.published import load_published
 
     if output is not None and output.suffix not in (".md", ".csv"):
         fail(f"--output {output}: say a file that ends in .md or .csv")

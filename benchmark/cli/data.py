@@ -9,7 +9,7 @@ import typer
 from benchmark.cli.options import DataPaths, DataRoot, FolderPath, fail, say
 
 if TYPE_CHECKING:
-    from benchmark.data.samples import SampleSet
+    from benchmark.data import SampleSet
 
 app = typer.Typer(no_args_is_help=True, help="See which datasets there are, and check those you have.")
 
@@ -18,7 +18,7 @@ app = typer.Typer(no_args_is_help=True, help="See which datasets there are, and 
 def list_command(*, data: DataRoot = None, data_path: DataPaths = None) -> None:
     """List the datasets: classes, domain, levels, licence, and where each was found or is looked for."""
     from benchmark.cli import selection
-    from benchmark.data.samples import find_directories
+    from benchmark.data import find_directories
 
     cards = selection.select_cards([])
     given = selection.parse_paths(data_path or [], [card.name for card in cards])
@@ -49,8 +49,8 @@ def check_command(
     images, unpaired or wrong-sized masks, identical images under several names. Exit code 1 if a dataset is broken.
     """
     from benchmark.cli import selection
-    from benchmark.common.progress import image_progress
-    from benchmark.data.check import check_dataset, render
+    from benchmark.common import image_progress
+    from benchmark.data import check_dataset, render
 
     folders = [] if folder is None else [selection.select_folder(folder, "object")]
     found: list[SampleSet] = []

@@ -26,7 +26,7 @@ def new_method_command(
 
     bench new-method my_prompts --learns
     """
-    from benchmark.authoring.scaffold import next_steps, write_method
+    from benchmark.authoring import next_steps, write_method
 
     folder = Path.cwd()
     for path in write_method(name, folder, learns=learns):
@@ -53,7 +53,7 @@ def check_method_command(
 
     bench check-method winclip --set winclip.shots=2
     """
-    from benchmark.authoring.conformance import check_declaration, check_method, render
+    from benchmark.authoring import check_declaration, check_method, render
     from benchmark.registry import all_methods, choose
 
     known = all_methods()
@@ -61,10 +61,9 @@ def check_method_command(
     if findings[0].passed:  # else its options cannot be read either
         from functools import partial
 
-        from benchmark.authoring.subject import dataset_probe
+        from benchmark.authoring import dataset_probe
         from benchmark.cli import selection
-        from benchmark.clip.backbone import load_backbone
-        from benchmark.clip.weights import MINI_BACKBONE, parse_backbone
+        from benchmark.clip import MINI_BACKBONE, load_backbone, parse_backbone
 
         [(method, options)], _ = selection.select_methods([name], settings or [])
         [data], _ = selection.select_datasets(["mvtec"], data=selection.mini_suite(say=say))

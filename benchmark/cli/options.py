@@ -9,7 +9,7 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
-from benchmark.clip.weights import DEFAULT_BACKBONE, MINI_BACKBONE
+from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
 
 
 def _load_plugins(files: list[Path] | None) -> list[Path] | None:

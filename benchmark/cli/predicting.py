@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from benchmark.cli.options import BatchSize, Device, Dtype, Plugin, Results, Set, fail, say
-from benchmark.clip.weights import DEFAULT_BACKBONE, MINI_BACKBONE
-from benchmark.common.defaults import BATCH_SIZE
+from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
+from benchmark.common import BATCH_SIZE
 
 
 def predict_command(
@@ -62,18 +62,16 @@ def predict_command(
     """
     if not class_name.strip():
         fail('--class: say what the images show, as in --class "metal nut"')
-    from benchmark.predict.own_images import find_images, prepare_output
+    from benchmark.predict import find_images, prepare_output
 
     found, problems = find_images(images, output=output)
 
     from benchmark.cli import selection
-    from benchmark.clip.weights import parse_backbone
-    from benchmark.common.progress import image_progress
-    from benchmark.common.settings import feature_cache
+    from benchmark.clip import parse_backbone
+    from benchmark.common import feature_cache, image_progress
     from benchmark.contract import Learner
     from benchmark.predict import scoring as predict
-    from benchmark.records.cells import backbone_id
-    from benchmark.records.records import environment
+    from benchmark.records import backbone_id, environment
     from benchmark.registry import title_of
 
     [(kind, options)], protocol = selection.select_methods([method], settings or [])
@@ -88,8 +86,8 @@ def predict_command(
         fail(f"{kind.title} learns nothing; leave out --checkpoint")
     prepare_output(output, found)
 
-    from benchmark.clip.backbone import load_backbone, pick_device
-    from benchmark.training.jobs import build_method
+    from benchmark.clip import load_backbone, pick_device
+    from benchmark.training import build_method
 
     loaded = load_backbone(
         source, dtype=dtype, device=pick_device(device), pos_interp=protocol.pos_interp, cache=feature_cache()

@@ -8,8 +8,8 @@ import typer
 from benchmark.cli.options import DataPaths, DataRoot, OneBackbone, Results, fail, say
 
 if TYPE_CHECKING:
-    from benchmark.data.samples import SampleSet
-    from benchmark.records.records import Record
+    from benchmark.data import SampleSet
+    from benchmark.records import Record
 
 
 def report_command(
@@ -32,9 +32,9 @@ def report_command(
 
     bench report --results results --data /datasets --output /var/www/zsad
     """
-    from benchmark.records.records import read_records
+    from benchmark.records import read_records
     from benchmark.report import write_site
-    from benchmark.tables.outputs import choose_records, draws_keeper, per_image_reader
+    from benchmark.tables import choose_records, draws_keeper, per_image_reader
 
     records, problems = read_records(results)
     messages = [f"left out: {problem}" for problem in problems]

@@ -39,8 +39,8 @@ from benchmark.cli.options import (
     uncollected,
 )
 from benchmark.cli.work import by_backbone, carry_out, find_data, finish, make_compute, plan_cells
-from benchmark.clip.weights import DEFAULT_BACKBONE
-from benchmark.common.defaults import BATCH_SIZE, CACHE_LIMIT, SHARD_SIZE, WINDOW_CHUNK, WORKERS
+from benchmark.clip import DEFAULT_BACKBONE
+from benchmark.common import BATCH_SIZE, CACHE_LIMIT, SHARD_SIZE, WINDOW_CHUNK, WORKERS
 
 
 def run_command(
@@ -99,7 +99,7 @@ def run_command(
     if not (every or methods or datasets or folder):
         fail("say what to run: --all, or --methods and --datasets (see `bench methods` and `bench data list`)")
     from benchmark.cli import selection
-    from benchmark.tables.tables import make_tables, summary
+    from benchmark.tables import make_tables, summary
 
     chosen, protocol = selection.select_methods(selection.split(methods), settings or [])
     seed_list = selection.select_seeds(seeds)
@@ -165,9 +165,9 @@ def train_command(
     from benchmark.cli import selection
     from benchmark.contract import Learner
     from benchmark.protocol import AUXILIARY
-    from benchmark.records.cells import backbone_id
-    from benchmark.running.driver import run
-    from benchmark.running.planning import Auxiliaries, Setting, Training, plan_training
+    from benchmark.records import backbone_id
+    from benchmark.running import Auxiliaries, Setting, plan_training, run
+    from benchmark.training import Training
 
     selected, protocol = selection.select_methods(selection.split(methods), settings or [])
     learners = [(method, options) for method, options in selected if issubclass(method, Learner)]
@@ -254,14 +254,14 @@ def ablate_command(
     bench ablate genclip --only modules,branches --datasets btad,mpdd
     """
     from benchmark.cli import selection
-    from benchmark.tables.ablations import (
+    from benchmark.tables import (
         ablation_files,
         ablation_summary,
         make_ablations,
         select_ablations,
         variants_of,
+        write_files,
     )
-    from benchmark.tables.outputs import write_files
 
     [(method, base)], protocol = selection.select_methods([name], settings or [])
     ablations = select_ablations(method, selection.split(only))
@@ -320,9 +320,9 @@ def import_command(
     bench run --methods anomalyclip --datasets visa --data /datasets --checkpoint results/checkpoints/….json
     """
     from benchmark.cli import selection
-    from benchmark.clip.weights import parse_backbone
-    from benchmark.records.cells import backbone_id
-    from benchmark.training.published import import_checkpoint
+    from benchmark.clip import parse_backbone
+    from benchmark.records import backbone_id
+    from benchmark.training import import_checkpoint
 
     [(chosen, _)], protocol = selection.select_methods([method], [])
     [card] = selection.select_cards([auxiliary])

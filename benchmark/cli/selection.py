@@ -8,19 +8,16 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import ValidationError
 
-from benchmark.common.files import user_cache
-from benchmark.common.progress import image_progress
+from benchmark.common import image_progress, user_cache
 from benchmark.contract import Learner
-from benchmark.data.cards import Card, load_cards
-from benchmark.data.samples import DatasetError, SampleSet, locate, read_samples
+from benchmark.data import Card, DatasetError, SampleSet, load_cards, locate, read_samples
 from benchmark.errors import BenchError
-from benchmark.mini.suite import SUITE_VERSION, image_count, is_suite, make_suite
-from benchmark.protocol import Protocol
+from benchmark.mini import SUITE_VERSION, image_count, is_suite, make_suite
+from benchmark.protocol import PROTOCOL, Protocol
 from benchmark.registry import all_methods, choose, literal, make_options
-from benchmark.running.planning import Auxiliaries, Chosen
+from benchmark.running import Auxiliaries, Chosen
 
 FOLDER = "folder"  # the card of a plain folder given on the command line
-PROTOCOL = "protocol"  # `--set protocol.QUIRK=VALUE`
 
 
 def split(names: str) -> list[str]:

@@ -27,16 +27,16 @@ def tables_command(
     Synthetic results are left out where there are real ones.
     """
     from benchmark.cli.selection import split
-    from benchmark.records.records import read_records
-    from benchmark.tables.outputs import (
+    from benchmark.records import read_records
+    from benchmark.tables import (
         choose_records,
         differences,
         draws_keeper,
         make_outputs,
         per_image_reader,
+        summary,
         write_files,
     )
-    from benchmark.tables.tables import summary
 
     records, problems = read_records(results)
     for problem in problems:

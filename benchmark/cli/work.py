@@ -8,23 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark.cli.options import fail, say, uncollected
-from benchmark.clip.weights import DEFAULT_BACKBONE, MINI_BACKBONE
-from benchmark.common.defaults import SHARD_SIZE, WINDOW_CHUNK
+from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
+from benchmark.common import SHARD_SIZE, WINDOW_CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from benchmark.clip.backbone import Backbone
-    from benchmark.clip.weights import WeightsSource
-    from benchmark.common.settings import Settings
+    from benchmark.clip import Backbone, WeightsSource
+    from benchmark.common import Settings
     from benchmark.contract import Method
-    from benchmark.data.samples import SampleSet
+    from benchmark.data import SampleSet
     from benchmark.protocol import Protocol
-    from benchmark.records.cells import BackboneId
-    from benchmark.records.records import Record
-    from benchmark.running.executors import Executor
-    from benchmark.running.orders import Loading
-    from benchmark.running.planning import Chosen, Plan
+    from benchmark.records import BackboneId, Record
+    from benchmark.running import Chosen, Executor, Loading, Plan
 
 M = TypeVar("M", bound="Method")
 
@@ -63,7 +59,7 @@ class Compute:
 
     def source(self, data: Data, method: "type[Method]") -> "WeightsSource":
         """Return the backbone asked for, or the method's on such data."""
-        from benchmark.clip.weights import parse_backbone
+        from benchmark.clip import parse_backbone
 
         if self.backbone:
             return parse_backbone(self.backbone)
@@ -72,7 +68,7 @@ class Compute:
 
     def loading(self, source: "WeightsSource", protocol: "Protocol") -> "Loading":
         """Return how a backbone is loaded."""
-        from benchmark.running.orders import Loading
+        from benchmark.running import Loading
 
         return Loading(source, self.dtype, self.device, protocol.pos_interp, self.window_chunk)
 
@@ -86,16 +82,16 @@ class Compute:
             executor.close()
 
     def _open(self, loading: "Mapping[BackboneId, Loading]") -> "Executor":
-        from benchmark.clip.backbone import gpu_count
-        from benchmark.running.orders import Clerk, loaded
+        from benchmark.clip import gpu_count
+        from benchmark.running import Clerk, loaded
 
         where, clerk = self.where, Clerk(self.settings, loading)
         if where.executor == "ray":
-            from benchmark.running.executors.ray_cluster import RayCluster
+            from benchmark.running import RayCluster
 
             return RayCluster(clerk, address=where.ray_address or None, processes=where.processes)
         if where.executor == "slurm":
-            from benchmark.running.executors.slurm import SlurmJobs
+            from benchmark.running import SlurmJobs
 
             folder = self.settings.results / ".slurm" / secrets.token_hex(4)
             jobs = SlurmJobs(clerk, folder, at_a_time=where.processes, parameters=where.slurm)
@@ -104,11 +100,10 @@ class Compute:
         gpus = 0 if self.device else gpu_count()
         count = where.processes or max(1, gpus)
         if count > 1 or self.settings.cell_timeout is not None:
-            from benchmark.running.executors.local import LocalProcesses
+            from benchmark.running import LocalProcesses
 
             return LocalProcesses(clerk, count, [f"cuda:{index}" for index in range(gpus)])
-        from benchmark.running.executors import InThisProcess
-        from benchmark.running.worker import do
+        from benchmark.running import InThisProcess, do
 
         def backbone_of(identity: "BackboneId") -> "Backbone":
             return loaded(loading[identity], self.settings.cache)
@@ -167,7 +162,7 @@ def make_compute(
     window_chunk: int = WINDOW_CHUNK,
 ) -> Compute:
     """Gather the options of a computing command; their help texts say what they are."""
-    from benchmark.common.settings import Settings, feature_cache
+    from benchmark.common import Settings, feature_cache
 
     settings = Settings(
         results=results,
@@ -220,9 +215,9 @@ def plan_cells(
 ) -> "dict[WeightsSource, Plan]":
     """Plan the cells of each backbone; what there cannot be is said."""
     from benchmark.cli import selection
-    from benchmark.clip.weights import BackboneError
-    from benchmark.records.cells import backbone_id
-    from benchmark.running.planning import Setting, plan
+    from benchmark.clip import BackboneError
+    from benchmark.records import backbone_id
+    from benchmark.running import Setting, plan
 
     auxiliaries = selection.select_auxiliaries(
         chosen, data.targets, data=data.root, paths=data.paths, override=auxiliary, checkpoints=checkpoints or []
@@ -254,9 +249,10 @@ def carry_out(
     made: "dict[WeightsSource, Plan]", data: Data, compute: Compute, protocol: "Protocol", *, dry_run: bool
 ) -> "list[Record]":
     """Run what is missing of a plan and return the records of all of it; none where it is a dry run."""
-    from benchmark.records.records import path_of, read_record
+    from benchmark.records import path_of, read_record
     from benchmark.registry import source_sha256
-    from benchmark.running.planning import finished, untrained
+    from benchmark.running import finished
+    from benchmark.training import untrained
 
     settings = compute.settings
     for samples in data.targets:
@@ -280,7 +276,7 @@ def carry_out(
     if dry_run:
         return []
     if todo:
-        from benchmark.running.driver import run
+        from benchmark.running import run
 
         with compute.executor(loading) as executor:
             run(todo, settings, executor, say=say)

@@ -10,11 +10,10 @@ import numpy as np
 import open_clip
 import torch
 import torch.nn.functional as F  # noqa: N812
-from PIL import Image
 from torch import Tensor
-from torchvision.transforms import v2
 
-from benchmark.clip.text import Prompt, embed_prompts, run_text
+from benchmark.clip.spec import Features, Prompt, VisionSpec
+from benchmark.clip.text import embed_prompts, run_text
 from benchmark.clip.vision import embed, first_tokens, run_blocks
 from benchmark.clip.weights import (
     KNOWN_FILES,
@@ -26,9 +25,7 @@ from benchmark.clip.weights import (
     weights_sha256,
 )
 from benchmark.clip.windows import run_windows
-from benchmark.common.cache import Cache, CacheError, Entry, Rows, Writer
-from benchmark.common.defaults import WINDOW_CHUNK
-from benchmark.contract import Features, VisionSpec
+from benchmark.common import WINDOW_CHUNK, Cache, CacheError, Entry, Rows, Writer
 from benchmark.errors import first_misfit
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -160,7 +157,7 @@ class Backbone:
         """Run the vision tower once.
 
         Args:
-            images: (B, 3, S, S) from `preprocess`, S = spec.image_size.
+            images: (B, 3, S, S) from `Preprocess`, S = spec.image_size.
             spec: which layers' patch embeddings and which blocks' CLS embeddings to keep.
 
         Raises:
@@ -202,24 +199,6 @@ class Backbone:
                 )
             self._positions[grid] = torch.cat([trained[:1].float(), square.flatten(2).squeeze(0).T]).to(trained.dtype)
         return self._positions[grid]
-
-
-class Preprocess:
-    """RGB image → normalised tensor (3, S, S): bicubic to a square without keeping the aspect ratio"""
-
-    def __init__(self, image_size: int) -> None:
-        self._transform = v2.Compose(
-            [
-                v2.Resize((image_size, image_size), interpolation=v2.InterpolationMode.BICUBIC),
-                v2.PILToTensor(),
-                v2.ToDtype(torch.float32, scale=True),
-                v2.Normalize(mean=list(open_clip.OPENAI_DATASET_MEAN), std=list(open_clip.OPENAI_DATASET_STD)),
-            ]
-        )
-
-    def __call__(self, image: Image.Image) -> Tensor:
-        tensor: Tensor = self._transform(image)
-        return tensor
 
 
 def gpu_count() -> int:

@@ -6,8 +6,7 @@ import open_clip
 import torch
 from torch import Tensor
 
-Prompt = Sequence[str | Tensor]
-"""Parts in order: text, or learned token embeddings (n, W)."""
+from benchmark.clip.spec import Prompt
 
 
 def embed_prompts(

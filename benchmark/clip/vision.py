@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor
 
-from benchmark.contract import Dpam, Layer
+from benchmark.clip.spec import Dpam, Layer
 
 ATTENTION_ROWS = {"qq": 0, "kk": 1, "vv": 2}  # where the projections lie in the block's stacked weights
 

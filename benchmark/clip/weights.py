@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.common.files import file_sha256, user_cache
+from benchmark.common import file_sha256, user_cache
 from benchmark.errors import BenchError
 
 if TYPE_CHECKING:

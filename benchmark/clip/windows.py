@@ -11,7 +11,7 @@ from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor
 
 from benchmark.clip.vision import embed
-from benchmark.common.defaults import WINDOW_CHUNK
+from benchmark.common import WINDOW_CHUNK
 
 
 def window_patches(grid: int, size: int) -> Tensor:

@@ -17,7 +17,7 @@ def plain_cell(text: str) -> str:
 
 
 @lru_cache(maxsize=4096)  # tables repeat their names
-def csv_text(text: str) -> str:
+def clean_cell(text: str) -> str:
     """Return the field of a CSV line that holds the text as a plain cell, in quotes where it needs them.
 
     As `csv.writer` does, but for a carriage return, which that leaves bare where lines end otherwise (Python 3.11).

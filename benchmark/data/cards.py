@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from benchmark.common.limits import CARD_LIMIT, read_limited
+from benchmark.common import CARD_LIMIT, read_limited
 from benchmark.errors import BenchError
 
 Label = Literal["normal", "anomalous", "mask_exists", "mask_nonzero", "table"]

@@ -13,7 +13,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from benchmark.common.files import file_sha256
+from benchmark.common import file_sha256
 from benchmark.data.images import ImageError, MaskSizeError, read_image, read_mask
 from benchmark.data.samples import Problem, Sample, SampleSet
 from benchmark.data.tree import inside, relative

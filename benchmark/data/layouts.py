@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from benchmark.common.limits import TABLE_LIMIT, read_limited
+from benchmark.common import TABLE_LIMIT, read_limited
 from benchmark.data.cards import Card, ClassCard, CsvIndex, HoldOut, LabelTable, Layout, Rule, Split
 from benchmark.data.images import ImageError, read_mask
 from benchmark.data.tree import Problem, Tree, is_image, stem

@@ -8,8 +8,8 @@ import numpy.typing as npt
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from benchmark.clip.backbone import Preprocess
 from benchmark.data.images import ImageError, read_image, read_mask, resize_mask
+from benchmark.data.preprocess import Preprocess
 from benchmark.data.samples import Sample
 
 Mask = npt.NDArray[np.bool_]

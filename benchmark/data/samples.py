@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from benchmark.common.files import file_sha256
+from benchmark.common import file_sha256
 from benchmark.data.cards import Card, Layout
 from benchmark.data.layouts import BadTableError, Sample, read_layout
 from benchmark.data.tree import Problem, Tree, plain, relative, subfolders, walk

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.common.files import write_whole
+from benchmark.common import write_whole
+from benchmark.metrics.curve import FPR_LIMIT
 from benchmark.metrics.per_image import ClassImages, PixelBins
-from benchmark.metrics.pixel import FPR_LIMIT
 
 REPLICATES = 1000
 CONFIDENCE = 0.95

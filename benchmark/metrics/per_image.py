@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.common.limits import IMAGES_LIMIT, read_limited
+from benchmark.common import IMAGES_LIMIT, read_limited
 from benchmark.errors import BenchError
 from benchmark.metrics.pixel import PixelMetrics
 

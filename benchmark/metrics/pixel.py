@@ -1,10 +1,7 @@
-"""Image and pixel metrics: AUROC, AP, F1-max and two AUPROs, exact or nearly so, in memory that does not grow.
+"""Metrics at pixel level, exact or nearly so, in memory that does not grow with the number of images.
 
-Every value is read from one *curve*: the distinct scores, descending, with the negatives, the positives and the mean
-region overlap at or above each of them. `ImageMetrics` and `PixelMetrics` only gather what a curve is made of. Pixel
-scores go into a sorted histogram of bounded size, so no map is kept and states can be merged.
-
-An undefined value is `None`, never 0 or NaN. Higher scores mean more anomalous; they need not lie in [0, 1].
+Pixel scores go into a sorted histogram of bounded size, so no map is kept and states can be merged. Higher scores mean
+more anomalous; they need not lie in [0, 1].
 """
 
 import math
@@ -15,12 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from benchmark.metrics.curve import FloatArray, aupro, aupro_200, auroc, average_precision, descending_curve, f1_max
+from benchmark.metrics.names import METRICS_VERSION, PIXEL_METRICS
 from benchmark.metrics.states import check_state
 
-METRICS_VERSION: int = 1  # raised whenever a change can move a number; recorded with every result
-IMAGE_METRICS = ("image_auroc", "image_ap", "image_f1max")
-PIXEL_METRICS = ("pixel_auroc", "pixel_ap", "pixel_f1max", "pixel_aupro", "pixel_aupro_200")
-FPR_LIMIT = 0.3
 MAX_BINS = 2**19  # at most 17 MB of state
 MIN_BINS = 2**9  # with fewer, a bin could span more than one sign and exponent
 BUFFER_PIXELS = 2**22  # 16 MB; a larger buffer means fewer, larger compactions, never another result
@@ -29,146 +24,7 @@ MAX_SCORE = 2.0**100  # 1.3e30
 _SIGN, _HALF = np.uint32(2**31), np.float32(0.5).view(np.uint32)  # bits of the sign, and of 0.5
 _ROOM = np.uint32(23 * 2**23)  # what 1 - score spans from 2**-24 to 0.5
 
-FloatArray = npt.NDArray[np.float64]
 KeyArray = npt.NDArray[np.uint32]
-
-
-class Curve(NamedTuple):
-    """Descending distinct scores (K,) and what lies at or above each of them, so the last entries are totals.
-
-    `false_positives` and `true_positives` are counts. `overlap` is the mean, over regions, of the covered share of a
-    region; it is 0 throughout where there are no regions (image level).
-    """
-
-    scores: FloatArray
-    false_positives: FloatArray
-    true_positives: FloatArray
-    overlap: FloatArray
-
-    @property
-    def negatives(self) -> float:
-        """Number of negatives in all."""
-        return float(self.false_positives[-1:].sum())
-
-    @property
-    def positives(self) -> float:
-        """Number of positives in all."""
-        return float(self.true_positives[-1:].sum())
-
-
-def descending_curve(
-    scores: npt.NDArray[Any],
-    negatives: npt.NDArray[Any],
-    positives: npt.NDArray[Any],
-    *,
-    weights: npt.NDArray[Any] | None = None,
-    regions: int = 0,
-) -> Curve:
-    """Curve of *ascending* distinct `scores` (K,) with the negatives, positives and region weights (K,) of each.
-
-    `weights` sums 1 / (size of the region) over the positive pixels of a score; `regions` is the number of regions.
-    """
-    false_positives, true_positives = (np.cumsum(side[::-1], dtype=np.float64) for side in (negatives, positives))
-    overlap = np.cumsum(weights[::-1]) / regions if weights is not None and regions else np.zeros(len(scores))
-    return Curve(scores[::-1].astype(np.float64), false_positives, true_positives, overlap)
-
-
-def auroc(curve: Curve) -> float | None:
-    """Area under the ROC curve, ties counted half (`sklearn.metrics.roc_auc_score`); None with one label only."""
-    if not curve.negatives or not curve.positives:
-        return None
-    fpr = np.concatenate(([0.0], curve.false_positives)) / curve.negatives
-    tpr = np.concatenate(([0.0], curve.true_positives)) / curve.positives
-    return float(np.trapezoid(tpr, fpr))
-
-
-def average_precision(curve: Curve) -> float | None:
-    """Sum of precision times step in recall (`sklearn.metrics.average_precision_score`); None without a positive."""
-    if not curve.positives:
-        return None
-    precision = curve.true_positives / (curve.true_positives + curve.false_positives)
-    return float(np.sum(np.diff(curve.true_positives, prepend=0.0) * precision) / curve.positives)  # not @: threads
-
-
-def f1_max(curve: Curve) -> float | None:
-    """Largest F1 over all points of the precision-recall curve; None without a positive."""
-    if not curve.positives:
-        return None
-    return float(np.max(2 * curve.true_positives / (curve.true_positives + curve.false_positives + curve.positives)))
-
-
-def aupro(curve: Curve, *, fpr_limit: float = FPR_LIMIT) -> float | None:
-    """Exact area under the per-region overlap curve up to `fpr_limit`, divided by it (Bergmann et al., IJCV 2021).
-
-    Every distinct score is a threshold; the curve starts at (0, 0) and is cut by linear interpolation. Regions weigh
-    the same whatever their size and image; the FPR is over all normal pixels of all images. None without a region or
-    without a normal pixel.
-    """
-    if not curve.negatives or not curve.positives:
-        return None
-    fpr = np.concatenate(([0.0], curve.false_positives)) / curve.negatives
-    pro = np.concatenate(([0.0], curve.overlap))
-    cut = int(np.searchsorted(fpr, fpr_limit, side="right"))
-    end = np.interp(fpr_limit, fpr[cut - 1 : cut + 1], pro[cut - 1 : cut + 1])
-    return float(np.trapezoid(np.append(pro[:cut], end), np.append(fpr[:cut], fpr_limit)) / fpr_limit)
-
-
-def aupro_200(curve: Curve, *, low: float, high: float) -> float | None:
-    """The AUPRO of the published code: 200 equal threshold steps from `low` to `high`, the float32 range of all scores.
-
-    Source: `cal_pro_score` of AnomalyCLIP, the same in APRIL-GAN. A pixel is predicted where its score is strictly
-    above a threshold, points with FPR < 0.3 are kept, and *their rates are rescaled to [0, 1] by their own minimum and
-    maximum*. So it is not invariant under monotone transforms of the scores, and outliers coarsen it. None where that
-    code raises or gives NaN: no region, no normal pixel, a constant map, fewer than two distinct rates kept.
-    """
-    if not curve.negatives or not curve.positives:
-        return None
-    # Spelled as there: arange rounds its first step to float32 and no other, which decides where tied scores fall.
-    start, stop = np.float32(low), np.float32(high)
-    step = (stop - start) / np.float32(200)
-    if not step:
-        return None
-    thresholds = np.arange(start, stop, step).astype(np.float64)
-    above = np.searchsorted(-curve.scores, -thresholds, side="left")  # number of distinct scores > threshold
-    fpr = np.concatenate(([0.0], curve.false_positives))[above] / curve.negatives
-    pro = np.concatenate(([0.0], curve.overlap))[above]
-    kept = fpr < FPR_LIMIT
-    fpr, pro = fpr[kept], pro[kept]
-    if len(fpr) < 2 or fpr[0] == fpr[-1]:  # rates fall as thresholds rise, so these are the maximum and the minimum
-        return None
-    return float(np.trapezoid(pro[::-1], fpr[::-1]) / (fpr[0] - fpr[-1]))
-
-
-class ImageMetrics:
-    """AUROC, AP and F1-max of image scores. Keeps one score and label per image, so the values are exact."""
-
-    def __init__(self) -> None:
-        self._scores: list[float] = []
-        self._labels: list[bool] = []
-
-    def update(self, score: float, label: int) -> None:
-        """Add one image; `label` is 0 (normal) or 1 (anomalous). ValueError for another label or a non-finite score."""
-        if not math.isfinite(score):
-            raise ValueError(f"image score is {score}; a score must be finite")
-        if label not in (0, 1):
-            raise ValueError(f"image label is {label!r}; it must be 0 (normal) or 1 (anomalous)")
-        self._scores.append(float(score))
-        self._labels.append(bool(label))
-
-    def merge(self, other: "ImageMetrics") -> None:
-        """Add the images of another state, which stays as it is."""
-        self._scores.extend(other._scores)
-        self._labels.extend(other._labels)
-
-    def compute(self) -> dict[str, float | None]:
-        """The values of `IMAGE_METRICS`, as fractions; all None with one label only: AP would say nothing."""
-        if len(set(self._labels)) < 2:
-            return dict.fromkeys(IMAGE_METRICS)
-        scores, index = np.unique(np.asarray(self._scores, dtype=np.float64), return_inverse=True)
-        labels = np.asarray(self._labels, dtype=bool)
-        negatives, positives = (np.bincount(index[labels == side], minlength=len(scores)) for side in (False, True))
-        curve = descending_curve(scores, negatives, positives)
-        return dict(zip(IMAGE_METRICS, (auroc(curve), average_precision(curve), f1_max(curve)), strict=True))
 
 
 def region_weights(mask: npt.NDArray[np.bool_]) -> tuple[FloatArray, int]:

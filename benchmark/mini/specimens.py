@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from benchmark.data.images import resize_mask
+from benchmark.data import resize_mask
 from benchmark.mini.defects import InvisibleError, damage, kinds_of
 from benchmark.mini.families import FAMILIES
 

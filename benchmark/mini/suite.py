@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from benchmark.data.samples import MINI_MARKER
+from benchmark.data import MINI_MARKER
 from benchmark.errors import BenchError
 from benchmark.mini.defects import damage
 from benchmark.mini.draw import Bools, Picture

@@ -23,10 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from benchmark.clip.backbone import PRESETS
-from benchmark.clip.text import run_text
-from benchmark.clip.vision import embed, first_tokens, run_blocks
-from benchmark.clip.weights import MINI, MINI_FILE
+from benchmark.clip import MINI, MINI_FILE, PRESETS, embed, first_tokens, run_blocks, run_text
 from benchmark.contract import Dpam, Layer
 from benchmark.mini.captions import OBJECT, caption, family_names, nonsense, pair
 from benchmark.mini.families import FAMILIES, SUITE_ONLY

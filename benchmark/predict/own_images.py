@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from benchmark.data.tree import IMAGE_EXTENSIONS, inside, is_image, walk
+from benchmark.data import IMAGE_EXTENSIONS, inside, is_image, walk
 from benchmark.errors import BenchError
 
 PREDICTIONS = "predictions.json"

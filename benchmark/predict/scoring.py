@@ -12,16 +12,15 @@ import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from benchmark.clip.backbone import Backbone, Preprocess
-from benchmark.common.files import write_whole
+from benchmark.clip import Backbone
+from benchmark.common import write_whole
 from benchmark.contract import Learner, Method, Prediction
-from benchmark.data.images import ImageError, read_image
+from benchmark.data import ImageError, Preprocess, read_image
 from benchmark.predict.heatmaps import COLOUR_MAP, overlay
 from benchmark.predict.own_images import PREDICTIONS, Found, PredictError, shown
 from benchmark.protocol import AUXILIARY, Protocol
-from benchmark.records.cells import BackboneId
-from benchmark.records.checkpoints import Checkpoint, CheckpointError, misfit, read_checkpoint
-from benchmark.running.evaluate import at_evaluation_size
+from benchmark.records import BackboneId, Checkpoint, CheckpointError, misfit, read_checkpoint
+from benchmark.running import at_evaluation_size
 
 Floats = npt.NDArray[np.float32]
 Part = Literal["backbone", "checkpoint"]

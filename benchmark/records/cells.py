@@ -8,8 +8,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
-from benchmark.clip.weights import WeightsSource, weights_sha256
-from benchmark.metrics.pixel import METRICS_VERSION
+from benchmark.clip import WeightsSource, weights_sha256
+from benchmark.metrics import METRICS_VERSION
 from benchmark.protocol import Protocol
 
 Name = Annotated[str, StringConstraints(pattern=r"^\w[\w-]*$")]

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from benchmark.common.files import file_sha256, write_whole
-from benchmark.common.limits import JSON_LIMIT, read_limited, require_regular
+from benchmark.common import JSON_LIMIT, file_sha256, read_limited, require_regular, write_whole
 from benchmark.contract import Learner, training_options
 from benchmark.errors import BenchError
 from benchmark.records.cells import BackboneId, TrainingId

@@ -14,9 +14,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError, ValidationInfo, field_validator
 
-from benchmark.common.files import write_whole
-from benchmark.common.limits import JSON_LIMIT, read_limited
-from benchmark.data.cards import Domain
+from benchmark.common import JSON_LIMIT, read_limited, write_whole
+from benchmark.data import Domain
 from benchmark.errors import BenchError
 from benchmark.records.cells import Cell
 

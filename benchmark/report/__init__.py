@@ -1,5 +1,5 @@
 """The report: one self-contained static site of all that a results folder holds."""
 
-from benchmark.report.site import ReportError, Site, write_site
+import lazy_loader
 
-__all__ = ["ReportError", "Site", "write_site"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

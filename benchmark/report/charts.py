@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmark.records.records import Record
+from benchmark.records import Record
 from benchmark.report.figures import SIDES, Texts
 from benchmark.report.numbers import METRICS
 
 if TYPE_CHECKING:
-    from benchmark.tables.ablations import Grid
+    from benchmark.tables import Grid
 
 PALETTE = ("#2f7ed8", "#e07b00", "#1f9e77", "#c74a8a", "#8a63d2", "#9a7d0a", "#d64545", "#4aa3b5", "#7a7a7a")
 """Told apart on white and on black."""

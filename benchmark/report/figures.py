@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from benchmark.metrics.per_image import ClassImages
-from benchmark.tables.ranks import Ranking
+from benchmark.metrics import ClassImages
+from benchmark.tables import Ranking
 
 FEWEST_POINTS = 12
 """Fewer distinct text embeddings are not worth a plot."""

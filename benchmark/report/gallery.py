@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from benchmark.data.images import ImageError, read_image, read_mask
-from benchmark.data.samples import Sample, SampleSet
-from benchmark.metrics.per_image import ClassImages
+from benchmark.data import ImageError, Sample, SampleSet, read_image, read_mask
+from benchmark.metrics import ClassImages
 from benchmark.protocol import Protocol
 
 WORST, BEST = 3, 1

@@ -5,16 +5,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmark.data.cards import Card, load_cards
-from benchmark.metrics.per_image import ClassImages
-from benchmark.records.records import Record
+from benchmark.data import Card, load_cards
+from benchmark.metrics import ClassImages
+from benchmark.records import Record
 from benchmark.report.names import distinct
-from benchmark.tables import uncertainty
-from benchmark.tables.outputs import set_variants_apart
-from benchmark.tables.tables import SYNTHETIC, check_comparable, column_order, notes_of, row_order
+from benchmark.tables import (
+    SYNTHETIC,
+    check_comparable,
+    column_order,
+    notes_of,
+    row_order,
+    set_variants_apart,
+    uncertainty,
+)
 
 if TYPE_CHECKING:
-    from benchmark.tables.ablations import AblationTable
+    from benchmark.tables import AblationTable
 
 Read = Callable[[Record], Mapping[str, ClassImages] | None]
 Estimates = Mapping[tuple[str, str, str | None, str], uncertainty.Estimate]

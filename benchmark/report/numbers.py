@@ -3,11 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from benchmark.records.records import Record
+from benchmark.records import Record
 from benchmark.report.gather import Dataset, Estimates, Material
-from benchmark.tables.ranks import Ranking, rankings
-from benchmark.tables.tables import mean_values
-from benchmark.tables.uncertainty import Estimate
+from benchmark.tables import Estimate, Ranking, mean_values, rankings
 
 UNDEFINED = "–"
 METRICS = {

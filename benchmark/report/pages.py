@@ -5,21 +5,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from benchmark.data.cards import load_cards
-from benchmark.data.samples import SampleSet
-from benchmark.metrics.per_image import ClassImages
-from benchmark.records.records import Record
+from benchmark.data import SampleSet, load_cards
+from benchmark.metrics import ClassImages
+from benchmark.records import Record
 from benchmark.report import charts, figures, numbers
 from benchmark.report.gather import ClassPage, Dataset, Material
 from benchmark.report.names import slug
 from benchmark.report.numbers import METRICS, UNDEFINED
-from benchmark.tables.comparison import NAMES, Comparison, compare
-from benchmark.tables.published import METRICS as PUBLISHED_METRICS
-from benchmark.tables.published import Number as Published
-from benchmark.tables.ranks import Ranking
+from benchmark.tables import METRICS as PUBLISHED_METRICS
+from benchmark.tables import NAMES, Comparison, Ranking, compare
+from benchmark.tables import Number as Published
 
 if TYPE_CHECKING:
-    from benchmark.tables.ablations import AblationTable
+    from benchmark.tables import AblationTable
 
 HEADINGS = {"image": "Image level", "pixel": "Pixel level"}
 TOLERANCE = 1.0

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmark.data.images import read_image
-from benchmark.data.samples import SampleSet
-from benchmark.metrics.per_image import ClassImages
-from benchmark.predict.heatmaps import overlay
+from benchmark.data import SampleSet, read_image
+from benchmark.metrics import ClassImages
+from benchmark.predict import overlay
 from benchmark.report.gallery import Case, Cases, by_method, mask_of, webp
 from benchmark.report.gather import Dataset
 

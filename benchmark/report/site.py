@@ -13,16 +13,15 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from benchmark.data.samples import SampleSet
+from benchmark.data import SampleSet
 from benchmark.errors import BenchError
-from benchmark.metrics.per_image import ClassImages
-from benchmark.records.records import Record
+from benchmark.metrics import ClassImages
+from benchmark.records import Record
 from benchmark.report import pages, qualitative
 from benchmark.report.gallery import Cases, by_method, cases
 from benchmark.report.gather import Dataset, Material, Read, gather
 from benchmark.report.names import distinct
-from benchmark.tables.published import load_published
-from benchmark.tables.uncertainty import Keep, made_now
+from benchmark.tables import Keep, load_published, made_now
 
 MARKER = "zsad-bench-report.json"
 """Lies at the top of a report, and says that the folder may be replaced by a newer one."""
@@ -245,7 +244,7 @@ def _dataset_pages(
 
 def _colours() -> str:
     """Return the colours of the heatmaps, 256 times red, green and blue."""
-    from benchmark.predict.heatmaps import colours
+    from benchmark.predict import colours
 
     return base64.b64encode(colours(np.linspace(0, 1, 256)).tobytes()).decode()
 

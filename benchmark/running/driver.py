@@ -11,13 +11,14 @@ from dataclasses import dataclass, field, replace
 
 from filelock import Timeout
 
-from benchmark.common.settings import Settings
-from benchmark.records.records import RecordError, is_done, write_record
+from benchmark.common import Settings
+from benchmark.records import RecordError, is_done, write_record
 from benchmark.running.executors import Executor
 from benchmark.running.parts import remove_parts
-from benchmark.running.planning import Job, Training, missing, untrained
+from benchmark.running.planning import Job, missing
 from benchmark.running.tasks import Lost, Reply, Task, make_tasks
 from benchmark.running.worker import failure, lock_name
+from benchmark.training import Training, untrained
 
 ATTEMPTS = 3
 """How often a task is handed out before what is left of it counts as failed, if its workers die."""

@@ -10,16 +10,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from scipy.ndimage import gaussian_filter
 
-from benchmark.clip.backbone import Backbone
-from benchmark.common.memory import Fitting, is_out_of_memory
-from benchmark.common.settings import OnError
+from benchmark.clip import Backbone
+from benchmark.common import Fitting, OnError, is_out_of_memory
 from benchmark.contract import Features, Method, Prediction, VisionSpec
-from benchmark.data.images import ImageError
-from benchmark.data.loading import Loaded, Reading, load
-from benchmark.data.samples import Sample, SampleSet
-from benchmark.metrics.per_image import TEXT_IMAGES
+from benchmark.data import ImageError, Loaded, Reading, Sample, SampleSet, load
+from benchmark.metrics import TEXT_IMAGES
 from benchmark.protocol import Protocol
-from benchmark.records.records import Skipped
+from benchmark.records import Skipped
 from benchmark.running.tally import Outcome, Tally
 
 References = Mapping[str, Sequence[Sample]]

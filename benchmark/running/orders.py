@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
-from benchmark.clip.weights import WeightsSource
-from benchmark.common.cache import Cache
-from benchmark.common.settings import Settings
+from benchmark.clip import WeightsSource
+from benchmark.common import Cache, Settings
 from benchmark.contract import Learner
-from benchmark.data.samples import SampleSet
+from benchmark.data import SampleSet
 from benchmark.errors import BenchError
-from benchmark.records.cells import BackboneId, Cell, TrainingId
+from benchmark.records import BackboneId, Cell, TrainingId
 from benchmark.registry import PLUGINS, find_method, load_plugin, options_from
-from benchmark.running.planning import Job, Training
+from benchmark.running.planning import Job
 from benchmark.running.tasks import Kind, Lost, Reply, Task
+from benchmark.training import Training
 
 if TYPE_CHECKING:
-    from benchmark.clip.backbone import Backbone
+    from benchmark.clip import Backbone
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def _training(order: _Training, samples: SampleSet | None) -> Training:
 @functools.lru_cache(maxsize=2)  # most runs have one, or WinCLIP's beside it
 def loaded(loading: Loading, cache: Cache, device: str = "") -> "Backbone":
     """Return a backbone, loaded once in this process; `device` in place of the one that is asked for."""
-    from benchmark.clip.backbone import load_backbone, pick_device
+    from benchmark.clip import load_backbone, pick_device
 
     return load_backbone(
         loading.source,

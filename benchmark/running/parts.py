@@ -13,13 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.common.files import write_whole
-from benchmark.common.limits import IMAGES_LIMIT, read_limited
-from benchmark.data.samples import SampleSet
+from benchmark.common import IMAGES_LIMIT, read_limited, write_whole
+from benchmark.data import SampleSet
 from benchmark.errors import BenchError
-from benchmark.metrics.per_image import check_archive, from_bytes, to_bytes
-from benchmark.metrics.pixel import PixelMetrics
-from benchmark.records.records import ClassResult, RecordError, Skipped
+from benchmark.metrics import PixelMetrics, check_archive, from_bytes, to_bytes
+from benchmark.records import ClassResult, RecordError, Skipped
 from benchmark.running.tally import Outcome, Tally
 
 Array = npt.NDArray[Any]

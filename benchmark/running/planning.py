@@ -8,50 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.contract import Learner, Method, training_options
-from benchmark.data.samples import Sample, SampleSet, references, shared_image
+from benchmark.data import Sample, SampleSet, references, shared_image
 from benchmark.protocol import Protocol, auxiliary_for
-from benchmark.records.cells import BackboneId, Cell, DataId, TrainingId
-from benchmark.records.checkpoints import (
+from benchmark.records import (
+    BackboneId,
+    Cell,
     Checkpoint,
     CheckpointError,
-    checkpoint_path,
-    is_trained,
+    DataId,
+    Record,
+    TrainingId,
+    done_record,
+    is_done,
     misfit,
     read_checkpoint,
 )
-from benchmark.records.records import Record, done_record, is_done
 from benchmark.registry import title_of
+from benchmark.training import Training
 
 Chosen = Sequence[tuple[type[Method], Any]]
 """Method classes with their options."""
-
-
-@dataclass(frozen=True)
-class Training:
-    """A training with what it takes to run it, or a checkpoint that stands in for it."""
-
-    id: TrainingId
-    method: type[Learner]
-    options: Any
-    samples: SampleSet | None
-    """The auxiliary dataset; None where a checkpoint was given."""
-    given: Path | None = None
-    """JSON of a checkpoint that was given."""
-
-    @property
-    def images(self) -> SampleSet:
-        """The auxiliary dataset of a training that is to be run."""
-        assert self.samples is not None  # only where a checkpoint was given, which is never missing
-        return self.samples
-
-    @property
-    def title(self) -> str:
-        """What is trained on what, in words."""
-        return f"{title_of(self.method, self.options)} on {self.id.auxiliary.name}"
-
-    def checkpoint(self, results: Path) -> Path:
-        """Return where the JSON of its checkpoint lies, or will lie."""
-        return self.given or checkpoint_path(results, self.id)
 
 
 @dataclass(frozen=True)
@@ -250,10 +226,3 @@ def missing(jobs: Sequence[Job], results: Path, *, force: bool = False) -> list[
 def finished(jobs: Sequence[Job], results: Path) -> dict[str, Record]:
     """Return the records of success of these jobs, by the id of their cells; each file is read once."""
     return {job.cell.id: record for job in jobs if (record := done_record(results, job.cell.id))}
-
-
-def untrained(trainings: Iterable[Training], results: Path) -> list[Training]:
-    """Return the trainings without a checkpoint, each once, those on one dataset side by side."""
-    distinct = {training.id.id: training for training in trainings if training.given is None}
-    ordered = sorted(distinct.values(), key=lambda training: training.id.auxiliary.name)
-    return [training for training in ordered if not is_trained(results, training.id)]

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.data.loading import Loaded
-from benchmark.metrics.per_image import ClassImages, Gathering
-from benchmark.metrics.pixel import PIXEL_METRICS, ImageMetrics, PixelMetrics
-from benchmark.records.records import ClassResult, Skipped
+from benchmark.data import Loaded
+from benchmark.metrics import PIXEL_METRICS, ClassImages, Gathering, ImageMetrics, PixelMetrics
+from benchmark.records import ClassResult, Skipped
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -14,10 +14,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from benchmark.common.settings import Settings
-from benchmark.records.cells import BackboneId
+from benchmark.common import Settings
+from benchmark.records import BackboneId
 from benchmark.running.parts import spans
-from benchmark.running.planning import Job, Training
+from benchmark.running.planning import Job
+from benchmark.training import Training
 
 Kind = Literal["encode", "train", "score", "merge"]
 

@@ -10,22 +10,23 @@ from typing import Any
 import torch
 from filelock import Timeout
 
-from benchmark.clip.backbone import Backbone
-from benchmark.common.progress import image_progress
-from benchmark.common.settings import Settings
+from benchmark.clip import Backbone
+from benchmark.common import Settings, image_progress
 from benchmark.contract import Method, VisionSpec, merge_specs
-from benchmark.data.samples import SampleSet
+from benchmark.data import SampleSet
 from benchmark.errors import BenchError
-from benchmark.metrics.per_image import to_bytes
-from benchmark.records.cells import BackboneId
-from benchmark.records.checkpoints import Checkpoint, is_trained, read_checkpoint
-from benchmark.records.records import (
+from benchmark.metrics import to_bytes
+from benchmark.records import (
+    BackboneId,
+    Checkpoint,
     Record,
     RecordError,
     Run,
     TrainingReport,
     environment,
+    is_trained,
     mean_over_classes,
+    read_checkpoint,
     write_record,
 )
 from benchmark.registry import changed_options, source_sha256
@@ -34,7 +35,7 @@ from benchmark.running.parts import is_scored, part_path, read_parts, remove_par
 from benchmark.running.planning import Job, missing
 from benchmark.running.tally import Outcome, merged
 from benchmark.running.tasks import Reply, Task
-from benchmark.training.jobs import build_method, encode_auxiliary, train_method
+from benchmark.training import build_method, encode_auxiliary, train_method
 
 BackboneOf = Callable[[BackboneId], Backbone]
 

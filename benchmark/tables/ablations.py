@@ -8,10 +8,10 @@ from typing import Any
 
 from tabulate import tabulate
 
-from benchmark.common.csv_text import csv_text
+from benchmark.common import clean_cell
 from benchmark.contract import Ablation, Method
 from benchmark.errors import BenchError
-from benchmark.records.records import Record
+from benchmark.records import Record
 from benchmark.registry import all_methods, choose
 from benchmark.tables.tables import LEVELS, MEAN, STYLES, Style, Values, check_comparable, mean_values, notes_of
 
@@ -221,5 +221,5 @@ def _to_csv(grids: Sequence[Grid]) -> str:
                 for position, metric in enumerate(grid.metrics):
                     numbers = (cell[position], changes[index][position] if changes else None)
                     value, change = ["" if number is None else f"{number:.2f}" for number in numbers]
-                    lines.append(f"{csv_text(row)},{csv_text(name)},{metric},{value},{change}\n")
+                    lines.append(f"{clean_cell(row)},{clean_cell(name)},{metric},{value},{change}\n")
     return "".join(lines)

@@ -11,10 +11,10 @@ from typing import Literal, TypeVar
 
 from tabulate import tabulate
 
-from benchmark.clip.weights import KNOWN_FILES
-from benchmark.common.csv_text import csv_text
+from benchmark.clip import KNOWN_FILES
+from benchmark.common import clean_cell
 from benchmark.protocol import Protocol
-from benchmark.records.records import Record
+from benchmark.records import Record
 from benchmark.tables.published import METRICS, Number
 from benchmark.tables.tables import LEVELS, STYLES, SYNTHETIC, Style, mean_values
 
@@ -317,7 +317,7 @@ def comparison_csv(rows: Iterable[Comparison]) -> str:
         place = (n.method or "", row.title, n.card.name, n.row.class_name, n.row.level, n.row.metric)
         values = ("" if v is None else repr(v) for v in (n.row.value, row.ours, row.deviation, row.difference))
         said = (row.verdict, "; ".join(row.reasons), n.row.source, " ".join(row.records))
-        lines.append(",".join([*map(csv_text, place), *values, *map(csv_text, said)]))
+        lines.append(",".join([*map(clean_cell, place), *values, *map(clean_cell, said)]))
     return "\n".join(lines) + "\n"
 
 
@@ -326,7 +326,7 @@ def published_csv(numbers: Iterable[Number]) -> str:
     lines = ["method,title,dataset,class,level,metric,published,source"]
     for n in numbers:
         names = (n.method or "", n.row.method, n.card.name, n.row.class_name, n.row.level, n.row.metric)
-        lines.append(",".join([*map(csv_text, names), repr(n.row.value), csv_text(n.row.source)]))
+        lines.append(",".join([*map(clean_cell, names), repr(n.row.value), clean_cell(n.row.source)]))
     return "\n".join(lines) + "\n"
 
 

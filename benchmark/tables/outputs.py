@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.common.files import file_sha256, user_cache, write_whole
-from benchmark.metrics.bootstrap import BOOTSTRAP_VERSION, REPLICATES, Kept
-from benchmark.metrics.per_image import ClassImages, PerImageError, read_per_image
-from benchmark.records.records import Record, per_image_path
+from benchmark.common import file_sha256, user_cache, write_whole
+from benchmark.metrics import BOOTSTRAP_VERSION, REPLICATES, ClassImages, Kept, PerImageError, read_per_image
+from benchmark.records import Record, per_image_path
 from benchmark.tables import ranks, uncertainty
 from benchmark.tables.tables import Table, make_tables, table_files
 

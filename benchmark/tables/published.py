@@ -15,8 +15,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from benchmark.common.limits import CARD_LIMIT, TABLE_LIMIT, read_limited
-from benchmark.data.cards import Card, load_cards
+from benchmark.common import CARD_LIMIT, TABLE_LIMIT, read_limited
+from benchmark.data import Card, load_cards
 from benchmark.errors import BenchError
 from benchmark.protocol import Protocol
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
-from benchmark.records.records import Record
+from benchmark.records import Record
 from benchmark.tables.tables import STYLES, check_comparable, column_order, mean_values, notes_of, row_order
 from benchmark.tables.uncertainty import HEADINGS, METRICS
 

@@ -8,10 +8,10 @@ from typing import get_args
 
 from tabulate import tabulate
 
-from benchmark.common.csv_text import csv_text
-from benchmark.data.cards import Domain
+from benchmark.common import clean_cell
+from benchmark.data import Domain
 from benchmark.errors import BenchError
-from benchmark.records.records import Record
+from benchmark.records import Record
 
 LEVELS = {
     "image": ("Image level", ("image_auroc", "image_ap"), "(AUROC, AP)"),
@@ -310,9 +310,9 @@ def _number(value: float | None, best: Sequence[float], how: Style) -> str:
 
 def to_csv(table: Table) -> str:
     """Return a table as CSV: a column per method and metric, percentages with two decimals, empty where undefined."""
-    lines = [["name", *(csv_text(f"{column} {metric}") for column in table.columns for metric in table.metrics)]]
+    lines = [["name", *(clean_cell(f"{column} {metric}") for column in table.columns for metric in table.metrics)]]
     for row, cells in table.rows.items():
-        lines.append([csv_text(row), *("" if v is None else f"{v:.2f}" for cell in cells for v in cell)])
+        lines.append([clean_cell(row), *("" if v is None else f"{v:.2f}" for cell in cells for v in cell)])
     return "".join(f"{','.join(line)}\n" for line in lines)
 
 
@@ -321,13 +321,13 @@ def to_long_csv(records: Iterable[Record]) -> str:
     lines = ["method,dataset,class,seed,metric,value,synthetic,record\n"]
     for record in sorted(records, key=lambda record: record.id):
         cell = record.cell
-        start = f"{csv_text(record.title)},{csv_text(cell.dataset.name)}"
-        end = f"{csv_text(' '.join(record.synthetic))},{csv_text(record.id)}\n"
+        start = f"{clean_cell(record.title)},{clean_cell(cell.dataset.name)}"
+        end = f"{clean_cell(' '.join(record.synthetic))},{clean_cell(record.id)}\n"
         parts = {**{name: result.metrics for name, result in record.classes.items()}, MEAN.lower(): record.mean}
         for class_name, metrics in parts.items():
-            place = f"{start},{csv_text(class_name)},{cell.seed}"
+            place = f"{start},{clean_cell(class_name)},{cell.seed}"
             for metric, value in metrics.items():
-                lines.append(f"{place},{csv_text(metric)},{'' if value is None else repr(value)},{end}")
+                lines.append(f"{place},{clean_cell(metric)},{'' if value is None else repr(value)},{end}")
     return "".join(lines)
 
 

@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from tabulate import tabulate
 
-from benchmark.common.csv_text import csv_text
-from benchmark.metrics.bootstrap import CONFIDENCE, REPLICATES, interval, percentiles, replicates
-from benchmark.metrics.per_image import ClassImages
-from benchmark.records.records import Record
+from benchmark.common import clean_cell
+from benchmark.metrics import CONFIDENCE, REPLICATES, ClassImages, interval, percentiles, replicates
+from benchmark.records import Record
 from benchmark.tables.tables import LEVELS, MEAN, STYLES, check_comparable, column_order, notes_of, row_order
 
 METRICS = tuple(metric for _, metrics, _ in LEVELS.values() for metric in metrics)
@@ -209,6 +208,6 @@ def to_csv(found: Sequence[Estimate]) -> str:
     for each in found:
         numbers = (each.value, each.low, each.high, each.std, *(each.behind or (None, None, None)))
         value, low, high, std, *behind = ["" if number is None else f"{100 * number:.2f}" for number in numbers]
-        names = ",".join(map(csv_text, (each.title, each.dataset, each.class_name or MEAN.lower(), each.metric)))
+        names = ",".join(map(clean_cell, (each.title, each.dataset, each.class_name or MEAN.lower(), each.metric)))
         lines.append(f"{names},{value},{low},{high},{std},{each.seeds},{','.join(behind)}\n")
     return "".join(lines)

@@ -16,13 +16,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from benchmark.clip.backbone import DTYPES, Backbone
-from benchmark.common.cache import Cache, CacheError, Entry, Rows, Writer
-from benchmark.common.memory import Fitting
+from benchmark.clip import DTYPES, Backbone
+from benchmark.common import Cache, CacheError, Entry, Fitting, Rows, Writer
 from benchmark.contract import Features, Layer, TrainingBatch, VisionSpec
-from benchmark.data.images import ImageError
-from benchmark.data.loading import Loaded, Reading, load
-from benchmark.data.samples import Sample, SampleSet
+from benchmark.data import ImageError, Loaded, Reading, Sample, SampleSet, load
 from benchmark.protocol import Protocol
 
 TRANSFORM_VERSION = 1  # raised when preprocessing or what the files hold changes

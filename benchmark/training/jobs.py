@@ -1,22 +1,65 @@
 """Trainings: the auxiliary images encoded once for all that share them, and a checkpoint each."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.clip.backbone import Backbone
-from benchmark.common.progress import image_progress
-from benchmark.common.settings import Settings
+from benchmark.clip import Backbone
+from benchmark.common import Settings, image_progress
 from benchmark.contract import Learner, Method, VisionSpec, merge_specs
-from benchmark.data.samples import SampleSet
+from benchmark.data import SampleSet
 from benchmark.errors import first_misfit
-from benchmark.records.checkpoints import PARTIAL, CheckpointError, checkpoint_path, read_tensors, write_checkpoint
-from benchmark.running.planning import Training
+from benchmark.records import (
+    PARTIAL,
+    CheckpointError,
+    TrainingId,
+    checkpoint_path,
+    is_trained,
+    read_tensors,
+    write_checkpoint,
+)
+from benchmark.registry import title_of
 from benchmark.training.features import AuxiliaryFeatures, auxiliary_features
 from benchmark.training.loop import train
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training with what it takes to run it, or a checkpoint that stands in for it."""
+
+    id: TrainingId
+    method: type[Learner]
+    options: Any
+    samples: SampleSet | None
+    """The auxiliary dataset; None where a checkpoint was given."""
+    given: Path | None = None
+    """JSON of a checkpoint that was given."""
+
+    @property
+    def images(self) -> SampleSet:
+        """The auxiliary dataset of a training that is to be run."""
+        assert self.samples is not None  # only where a checkpoint was given, which is never missing
+        return self.samples
+
+    @property
+    def title(self) -> str:
+        """What is trained on what, in words."""
+        return f"{title_of(self.method, self.options)} on {self.id.auxiliary.name}"
+
+    def checkpoint(self, results: Path) -> Path:
+        """Return where the JSON of its checkpoint lies, or will lie."""
+        return self.given or checkpoint_path(results, self.id)
+
+
+def untrained(trainings: Iterable[Training], results: Path) -> list[Training]:
+    """Return the trainings without a checkpoint, each once, those on one dataset side by side."""
+    distinct = {training.id.id: training for training in trainings if training.given is None}
+    ordered = sorted(distinct.values(), key=lambda training: training.id.auxiliary.name)
+    return [training for training in ordered if not is_trained(results, training.id)]
 
 
 def encode_auxiliary(

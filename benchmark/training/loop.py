@@ -9,10 +9,10 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from benchmark.common.files import write_whole
+from benchmark.common import write_whole
 from benchmark.contract import Learner
 from benchmark.errors import BenchError
-from benchmark.records.checkpoints import tensors_to_bytes
+from benchmark.records import tensors_to_bytes
 from benchmark.training.features import AuxiliaryFeatures
 
 LEARNED, OPTIMISER = "learned.", "optimiser."

@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from benchmark.clip.weights import read_state_dict
-from benchmark.common.files import file_sha256
+from benchmark.clip import read_state_dict
+from benchmark.common import file_sha256
 from benchmark.contract import Learner, Method, training_options
-from benchmark.data.cards import Card
+from benchmark.data import Card
 from benchmark.protocol import Protocol
-from benchmark.records.cells import BackboneId, DataId, TrainingId
-from benchmark.records.checkpoints import CheckpointError, checkpoint_path, write_checkpoint
+from benchmark.records import BackboneId, CheckpointError, DataId, TrainingId, checkpoint_path, write_checkpoint
 from benchmark.registry import changed_options
 
 PUBLISHED_KEYS = ("prompt_learner", "state_dict")  # under which AnomalyCLIP's and CoOp's code keep what was learned

@@ -15,11 +15,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from benchmark.clip import weights
-from benchmark.clip.backbone import Backbone, Preprocess, load_backbone
+from benchmark.clip.backbone import Backbone, load_backbone
 from benchmark.clip.vision import embed, first_tokens, run_blocks
 from benchmark.clip.weights import BackboneError, WeightsSource, parse_backbone
 from benchmark.common.files import file_sha256
 from benchmark.contract import Dpam, Layer, VisionSpec, merge_specs
+from benchmark.data.preprocess import Preprocess
 
 Golden = Callable[[str], dict[str, Tensor]]
 

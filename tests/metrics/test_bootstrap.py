@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmark.metrics.bootstrap import REPLICATES, draws, image_replicates, interval, pixel_replicates, replicates
+from benchmark.metrics.curve import FPR_LIMIT
 from benchmark.metrics.per_image import Gathering, PixelBins
-from benchmark.metrics.pixel import FPR_LIMIT, PixelMetrics
+from benchmark.metrics.pixel import PixelMetrics
 
 
 @settings(max_examples=30, deadline=None)

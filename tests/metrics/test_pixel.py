@@ -11,19 +11,10 @@ from safetensors.numpy import load_file
 from skimage.measure import label as label_regions
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-from benchmark.metrics.pixel import (
-    IMAGE_METRICS,
-    MAX_BINS,
-    MIN_BINS,
-    PIXEL_METRICS,
-    ImageMetrics,
-    PixelMetrics,
-    _order_keys,
-    _scores_of,
-    aupro,
-    descending_curve,
-    region_weights,
-)
+from benchmark.metrics.curve import aupro, descending_curve
+from benchmark.metrics.image import ImageMetrics
+from benchmark.metrics.names import IMAGE_METRICS, PIXEL_METRICS
+from benchmark.metrics.pixel import MAX_BINS, MIN_BINS, PixelMetrics, _order_keys, _scores_of, region_weights
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MAP_SETS = ("continuous", "tied", "wide")

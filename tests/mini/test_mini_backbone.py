@@ -11,7 +11,7 @@ from torch import Tensor
 from benchmark.clip.backbone import load_backbone
 from benchmark.clip.weights import MINI_BACKBONE, MINI_FILE, parse_backbone
 from benchmark.contract import Layer, VisionSpec
-from benchmark.metrics.pixel import ImageMetrics
+from benchmark.metrics.image import ImageMetrics
 from benchmark.mini.captions import ABNORMAL, NORMAL, family_names, nonsense, pair
 from benchmark.mini.families import FAMILIES, SUITE_ONLY, TRAINING_ONLY
 from benchmark.mini.specimens import Specimens, draw

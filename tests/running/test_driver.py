@@ -18,12 +18,13 @@ import torch
 from PIL import Image
 
 from benchmark.cli.selection import select_folder
-from benchmark.clip.backbone import Backbone, Preprocess, load_backbone
+from benchmark.clip.backbone import Backbone, load_backbone
 from benchmark.clip.weights import parse_backbone
 from benchmark.common.cache import GB, Cache
 from benchmark.common.settings import Settings
 from benchmark.contract import Features, Method, NoOptions, Prediction, VisionSpec
 from benchmark.data.images import read_image
+from benchmark.data.preprocess import Preprocess
 from benchmark.data.samples import SampleSet
 from benchmark.protocol import Protocol
 from benchmark.records import records as records_module
@@ -521,7 +522,8 @@ ARGUMENTS = ["run", "--methods", "clip,clip_ac", "--backbone", "tiny:random", "-
 BENCH = "from benchmark.cli import main; main()"
 STUCK_IN_THE_SECOND_DATASET = """
 import pathlib, sys, time
-from benchmark.clip.backbone import Backbone, Preprocess, load_backbone
+from benchmark.clip.backbone import Backbone, load_backbone
+from benchmark.data.preprocess import Preprocess
 from benchmark.common.cache import GB, Cache
 from benchmark.records.cells import BackboneId, backbone_id
 original = Backbone.encode_images

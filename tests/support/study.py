@@ -11,8 +11,8 @@ from PIL import Image
 
 from benchmark.data.cards import Card, ClassCard, Layout, Rule
 from benchmark.data.samples import Sample, SampleSet
+from benchmark.metrics.image import ImageMetrics
 from benchmark.metrics.per_image import ClassImages, Gathering, to_bytes
-from benchmark.metrics.pixel import ImageMetrics
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
 from benchmark.records.records import (

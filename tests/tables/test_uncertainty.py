@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmark.metrics.image import ImageMetrics
 from benchmark.metrics.per_image import ClassImages, Gathering
-from benchmark.metrics.pixel import ImageMetrics
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
 from benchmark.records.records import ClassResult, Record, Run, mean_over_classes

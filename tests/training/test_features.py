@@ -14,11 +14,12 @@ from PIL import Image
 from torch import Tensor
 
 from benchmark.cli.selection import select_folder
-from benchmark.clip.backbone import Backbone, Preprocess, load_backbone
+from benchmark.clip.backbone import Backbone, load_backbone
 from benchmark.clip.weights import parse_backbone
 from benchmark.common.cache import GB, Cache, CacheError, Writer
 from benchmark.contract import Dpam, Features, Layer, TrainingBatch, VisionSpec
 from benchmark.data.images import ImageError, read_image, read_mask, resize_mask
+from benchmark.data.preprocess import Preprocess
 from benchmark.data.samples import SampleSet
 from benchmark.protocol import Protocol
 from benchmark.training.features import AuxiliaryFeatures, auxiliary_features

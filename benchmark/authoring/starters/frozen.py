@@ -2,17 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from benchmark.contract import Dpam, Features, Layer, Method, Prediction, VisionSpec
+from benchmark.contract import Dpam, Features, FrozenClip, Layer, Method, Prediction, VisionSpec
 from methods.base import anomaly_probability, to_grid
 from methods.prompts import normal_abnormal
-
-if TYPE_CHECKING:
-    from benchmark.clip.backbone import Backbone
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +33,7 @@ class Starter(Method):
     Options = StarterOptions
     options: StarterOptions
 
-    def __init__(self, backbone: "Backbone", options: StarterOptions, *, seed: int = 0) -> None:
+    def __init__(self, backbone: FrozenClip, options: StarterOptions, *, seed: int = 0) -> None:
         super().__init__(backbone, options, seed=seed)
         self.layer = Layer(backbone.blocks, Dpam(backbone.dpam_first))
         self._texts: dict[str, Tensor] = {}  # each class name is encoded once

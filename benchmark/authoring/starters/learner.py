@@ -2,18 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from benchmark.contract import Dpam, Features, Layer, Learner, Prediction, TrainingBatch, VisionSpec
+from benchmark.contract import Dpam, Features, FrozenClip, Layer, Learner, Prediction, TrainingBatch, VisionSpec
 from methods.base import anomaly_probability, learned_tokens, to_grid
 from methods.losses import map_losses
 from methods.prompts import encode_pairs
-
-if TYPE_CHECKING:
-    from benchmark.clip.backbone import Backbone
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +48,7 @@ class Starter(Learner):
     Options = StarterOptions
     options: StarterOptions
 
-    def __init__(self, backbone: "Backbone", options: StarterOptions, *, seed: int = 0) -> None:
+    def __init__(self, backbone: FrozenClip, options: StarterOptions, *, seed: int = 0) -> None:
         super().__init__(backbone, options, seed=seed)
         self.layer = Layer(backbone.blocks, Dpam(backbone.dpam_first))
         generator = torch.Generator().manual_seed(seed)

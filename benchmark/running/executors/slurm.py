@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.common.files import write_whole
+from benchmark.common import write_whole
 from benchmark.errors import BenchError
 from benchmark.running.tasks import Ended, Reply, Task
 

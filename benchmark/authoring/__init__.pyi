@@ -1,0 +1,6 @@
+from .conformance import check_declaration as check_declaration
+from .conformance import check_method as check_method
+from .conformance import render as render
+from .scaffold import next_steps as next_steps
+from .scaffold import write_method as write_method
+from .subject import dataset_probe as dataset_probe
