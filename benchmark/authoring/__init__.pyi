@@ -4,3 +4,4 @@ from .conformance import render as render
 from .scaffold import next_steps as next_steps
 from .scaffold import write_method as write_method
 from .subject import dataset_probe as dataset_probe
+from .subject import random_probe as random_probe

@@ -21,21 +21,17 @@ LONGEST = 30
 _IMPORTS = """\
 import torch
 
-from benchmark.clip import load_backbone
-from benchmark.authoring.conformance import check_method, render
+from benchmark.authoring import check_method, random_probe, render
+from benchmark.clip import load_backbone, parse_backbone
 from benchmark.contract import Features
 """
 _INSIDE = f"""
-{_IMPORTS}from benchmark.authoring.subject import random_probe
-from benchmark.clip import parse_backbone
-from methods.$name import $cls
+{_IMPORTS}from methods.$name import $cls
 """
 _OUTSIDE = f"""
 from pathlib import Path
 
 {_IMPORTS}from benchmark.registry import load_plugin
-from benchmark.authoring.subject import random_probe
-from benchmark.clip import parse_backbone
 
 ($cls,) = load_plugin(Path(__file__).with_name("$name.py"))
 """
