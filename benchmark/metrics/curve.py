@@ -17,13 +17,15 @@ class Curve(NamedTuple):
     """Descending distinct scores (K,) and what lies at or above each of them, so the last entries are totals.
 
     `false_positives` and `true_positives` are counts. `overlap` is the mean, over regions, of the covered share of a
-    region; it is 0 throughout where there are no regions (image level).
+    region; it is 0 throughout where there are no regions (image level). `limits` are the lowest and the highest score,
+    exact even where `scores` are those of bins.
     """
 
     scores: FloatArray
     false_positives: FloatArray
     true_positives: FloatArray
     overlap: FloatArray
+    limits: tuple[float, float]
 
     @property
     def negatives(self) -> float:
@@ -43,14 +45,23 @@ def descending_curve(
     *,
     weights: npt.NDArray[Any] | None = None,
     regions: int = 0,
+    limits: tuple[float, float] | None = None,
 ) -> Curve:
-    """Curve of *ascending* distinct `scores` (K,) with the negatives, positives and region weights (K,) of each.
+    """Return the curve of *ascending* distinct `scores` (K,).
 
-    `weights` sums 1 / (size of the region) over the positive pixels of a score; `regions` is the number of regions.
+    Args:
+        scores: distinct and ascending.
+        negatives: number of negatives with each score (K,).
+        positives: number of positives with each score (K,).
+        weights: 1 / (size of the region), summed over the positive pixels with each score (K,).
+        regions: number of regions.
+        limits: the lowest and the highest score, where they are not the first and the last of `scores`.
     """
     false_positives, true_positives = (np.cumsum(side[::-1], dtype=np.float64) for side in (negatives, positives))
     overlap = np.cumsum(weights[::-1]) / regions if weights is not None and regions else np.zeros(len(scores))
-    return Curve(scores[::-1].astype(np.float64), false_positives, true_positives, overlap)
+    if limits is None:
+        limits = (float(scores[0]), float(scores[-1])) if len(scores) else (np.inf, -np.inf)
+    return Curve(scores[::-1].astype(np.float64), false_positives, true_positives, overlap, limits)
 
 
 def auroc(curve: Curve) -> float | None:
@@ -93,18 +104,19 @@ def aupro(curve: Curve, *, fpr_limit: float = FPR_LIMIT) -> float | None:
     return float(np.trapezoid(np.append(pro[:cut], end), np.append(fpr[:cut], fpr_limit)) / fpr_limit)
 
 
-def aupro_200(curve: Curve, *, low: float, high: float) -> float | None:
-    """The AUPRO of the published code: 200 equal threshold steps from `low` to `high`, the float32 range of all scores.
+def aupro_200(curve: Curve) -> float | None:
+    """The AUPRO of the published code: 200 equal threshold steps over the float32 range of all scores.
 
     Source: `cal_pro_score` of AnomalyCLIP, the same in APRIL-GAN. A pixel is predicted where its score is strictly
     above a threshold, points with FPR < 0.3 are kept, and *their rates are rescaled to [0, 1] by their own minimum and
-    maximum*. So it is not invariant under monotone transforms of the scores, and outliers coarsen it. None where that
+    maximum*. So it is not invariant under monotone transforms of the scores, and outliers coarsen it. It is a step
+    function of the scores: `benchmark.metrics.fragile` says how far their last digits can move it. None where that
     code raises or gives NaN: no region, no normal pixel, a constant map, fewer than two distinct rates kept.
     """
     if not curve.negatives or not curve.positives:
         return None
     # Spelled as there: arange rounds its first step to float32 and no other, which decides where tied scores fall.
-    start, stop = np.float32(low), np.float32(high)
+    start, stop = np.float32(curve.limits[0]), np.float32(curve.limits[1])
     step = (stop - start) / np.float32(200)
     if not step:
         return None

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from benchmark.metrics.curve import auroc, average_precision, descending_curve, f1_max
-from benchmark.metrics.names import IMAGE_METRICS
+from benchmark.metrics.curve import descending_curve
+from benchmark.metrics.names import IMAGE_METRICS, METRICS
 
 
 class ImageMetrics:
@@ -37,4 +37,4 @@ class ImageMetrics:
         labels = np.asarray(self._labels, dtype=bool)
         negatives, positives = (np.bincount(index[labels == side], minlength=len(scores)) for side in (False, True))
         curve = descending_curve(scores, negatives, positives)
-        return dict(zip(IMAGE_METRICS, (auroc(curve), average_precision(curve), f1_max(curve)), strict=True))
+        return {key: METRICS[key].value(curve) for key in IMAGE_METRICS}

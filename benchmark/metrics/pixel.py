@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from benchmark.metrics.curve import FloatArray, aupro, aupro_200, auroc, average_precision, descending_curve, f1_max
-from benchmark.metrics.names import METRICS_VERSION, PIXEL_METRICS
+from benchmark.metrics.curve import Curve, FloatArray, descending_curve
+from benchmark.metrics.fragile import Range, moved
+from benchmark.metrics.names import METRICS, METRICS_VERSION, PIXEL_METRICS
 from benchmark.metrics.states import check_state
 
 MAX_BINS = 2**19  # at most 17 MB of state
@@ -73,6 +74,13 @@ def _run_starts(ordered: KeyArray) -> npt.NDArray[np.bool_]:
     starts = np.ones(len(ordered), dtype=bool)
     np.not_equal(ordered[1:], ordered[:-1], out=starts[1:])
     return starts
+
+
+def _count_within(first: KeyArray, last: KeyArray) -> int:
+    """Return how many integers lie in at least one of the intervals from `first` to `last`, both (K,) and ascending."""
+    begin = first.astype(np.int64)
+    begin[1:] = np.maximum(begin[1:], last[:-1].astype(np.int64) + 1)
+    return int(np.maximum(last.astype(np.int64) - begin + 1, 0).sum())
 
 
 class _Histogram(NamedTuple):
@@ -168,16 +176,53 @@ class PixelMetrics:
         self._absorb(other._shift, other._pixels, other._positives)
 
     def compute(self) -> dict[str, float | None]:
-        """The values of `PIXEL_METRICS`, as fractions; None where undefined."""
+        """Return the values of `PIXEL_METRICS`, as fractions; None where undefined."""
+        curve = self._curve()
+        return {key: METRICS[key].value(curve) for key in PIXEL_METRICS}
+
+    def compute_ranges(self) -> dict[str, Range]:
+        """Return the least and the greatest value of each fragile metric when scores move by one part in a million.
+
+        The value that `compute` gives lies between the two. A metric that every such move leaves undefined is missing.
+        """
+        curve, (least, greatest) = self._curve(), self._moved()
+        ranges = {}
+        for metric in map(METRICS.__getitem__, PIXEL_METRICS):
+            if metric.value_range and (found := metric.value_range(curve, least[::-1], greatest[::-1])):
+                value = metric.value(curve)
+                ranges[metric.key] = found if value is None else (min(found[0], value), max(found[1], value))
+        return ranges
+
+    def _curve(self) -> Curve:
         self._compact()
         positives, weights = np.zeros((2, len(self._pixels.keys)))
         rows = np.searchsorted(self._pixels.keys, self._positives.keys)
         positives[rows], weights[rows] = self._positives.sums
-        scores = _scores_of(self._pixels.keys << np.uint32(self._shift))
-        negatives = self._pixels.sums[0] - positives
-        curve = descending_curve(scores, negatives, positives, weights=weights, regions=self._regions)
-        values = (auroc(curve), average_precision(curve), f1_max(curve), aupro(curve))
-        return dict(zip(PIXEL_METRICS, (*values, aupro_200(curve, low=self._low, high=self._high)), strict=True))
+        return descending_curve(
+            _scores_of(self._pixels.keys << np.uint32(self._shift)),
+            self._pixels.sums[0] - positives,
+            positives,
+            weights=weights,
+            regions=self._regions,
+            limits=(self._low, self._high),
+        )
+
+    def _moved(self) -> tuple[FloatArray, FloatArray]:
+        """Return the least and the greatest score (K,) for which the pixels of each bin can count when scores move.
+
+        A score that moves may come to lie in another bin, and count for the lowest score of that. More bins may then be
+        taken than there may be, so that all become coarser: by how much is worked out from the bins within reach.
+        """
+        if not len(self._pixels.keys):
+            return _NO_SUMS, _NO_SUMS
+        shift, first = self._shift, self._pixels.keys << np.uint32(self._shift)
+        last = first + np.uint32(2**shift - 1)
+        least, greatest = moved(_scores_of(first))[0], moved(_scores_of(last))[1]
+        bottom, top = (_order_keys(np.clip(ends, -MAX_SCORE, MAX_SCORE) + np.float32(0)) for ends in (least, greatest))
+        pixels = self._pixels.sums[0].sum()
+        while min(pixels, _count_within(bottom >> np.uint32(shift), top >> np.uint32(shift))) > self._max_bins:
+            shift += 1
+        return _scores_of(bottom >> np.uint32(shift) << np.uint32(shift)), greatest.astype(np.float64)
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """The whole state for `from_state`, as arrays of at most 17 MB in all at the default `max_bins`."""

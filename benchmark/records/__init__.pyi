@@ -19,12 +19,14 @@ from .records import RecordError as RecordError
 from .records import Run as Run
 from .records import Skipped as Skipped
 from .records import TrainingReport as TrainingReport
+from .records import disagreements as disagreements
 from .records import done_record as done_record
 from .records import environment as environment
 from .records import is_done as is_done
 from .records import mean_over_classes as mean_over_classes
 from .records import path_of as path_of
 from .records import per_image_path as per_image_path
+from .records import range_over_classes as range_over_classes
 from .records import read_record as read_record
 from .records import read_records as read_records
 from .records import write_record as write_record

@@ -53,6 +53,7 @@ class Tally:
             anomalous=anomalous,
             skipped=tuple(self.skipped),
             metrics={**self.image.compute(), **pixel},
+            ranges=self.pixel.compute_ranges() if with_masks else {},
         )
 
 

@@ -18,7 +18,7 @@ from benchmark.errors import BenchError
 from benchmark.mini import suite
 from benchmark.protocol import Protocol
 from benchmark.records.cells import backbone_id
-from benchmark.records.records import Record, path_of, read_record
+from benchmark.records.records import Record, disagreements, path_of, read_record
 from benchmark.running import orders as orders_module
 from benchmark.running.driver import run
 from benchmark.running.executors import Executor, InThisProcess
@@ -93,9 +93,7 @@ def expected(jobs: list[Job], tmp_path_factory: pytest.TempPathFactory) -> list[
 def assert_same(found: Sequence[Record], expected: Sequence[Record]) -> None:
     assert [record.error for record in found] == [None] * len(expected)
     for one, other in zip(found, expected, strict=True):
-        for name, result in other.classes.items():
-            assert one.classes[name].metrics == pytest.approx(result.metrics, abs=1e-6)
-        assert one.mean == pytest.approx(other.mean, abs=1e-6)
+        assert disagreements(one, other, tolerance=1e-6) == []
         assert one.cell == other.cell
     assert table_files(make_tables(found), found).keys() == table_files(make_tables(expected), expected).keys()
     assert [table.rows.keys() for table in make_tables(found)] == [table.rows.keys() for table in make_tables(expected)]

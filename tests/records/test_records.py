@@ -1,0 +1,100 @@
+"""Records: means and ranges over classes, and when two of the same work agree."""
+
+import pytest
+
+from benchmark.protocol import Protocol
+from benchmark.records.cells import BackboneId, Cell, DataId
+from benchmark.records.records import (
+    ClassResult,
+    Record,
+    Run,
+    disagreements,
+    mean_over_classes,
+    range_over_classes,
+)
+
+KEY = "pixel_aupro_200"
+Range = tuple[float, float]
+
+
+def result(value: float | None, bounds: Range | None, auroc: float | None = 0.5) -> ClassResult:
+    metrics = {"pixel_auroc": auroc, KEY: value}
+    return ClassResult(normal=1, anomalous=1, metrics=metrics, ranges={} if bounds is None else {KEY: bounds})
+
+
+def record(**classes: ClassResult) -> Record:
+    cell = Cell(
+        method="clip",
+        method_version=1,
+        options={},
+        dataset=DataId(name="d", card_version=1, layout="original", fingerprint="f"),
+        seed=0,
+        backbone=BackboneId(name="b", architecture="b", sha256="a" * 64, dtype="float32", synthetic=False),
+        protocol=Protocol(),
+    )
+    run = Run(
+        created="2026-01-01T00:00:00+00:00",
+        seconds={},
+        batch_size=8,
+        workers=0,
+        peak_memory=None,
+        device="cpu",
+        machine="m",
+        python="3.11",
+        packages={},
+        git_commit=None,
+    )
+    return Record(
+        id=cell.id,
+        title="CLIP",
+        dataset_title="D",
+        domain="industrial",
+        cell=cell,
+        status="done",
+        classes=classes,
+        mean=mean_over_classes(classes.values()),
+        run=run,
+    )
+
+
+def test_the_range_of_the_mean_is_the_mean_of_the_ranges() -> None:
+    classes = [result(0.5, (0.4, 0.6)), result(0.7, (0.7, 0.9))]
+    assert range_over_classes(classes) == {KEY: pytest.approx((0.55, 0.75))}
+    assert range_over_classes([*classes, result(0.5, None)]) == {}
+    assert range_over_classes([]) == {}
+
+
+def test_a_record_of_before_there_were_ranges_is_read_and_one_with_them_comes_back() -> None:
+    made = record(a=result(0.5, (0.4, 0.6)))
+    assert Record.model_validate_json(made.model_dump_json()) == made
+    old = made.model_dump(mode="json")
+    del old["classes"]["a"]["ranges"]
+    assert Record.model_validate(old).classes["a"].ranges == {}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "agrees"),
+    [
+        (result(0.5, (0.4, 0.6)), result(0.58, (0.55, 0.7)), True),
+        (result(0.5, (0.4, 0.6)), result(0.65, (0.62, 0.7)), False),
+        (result(None, (0.4, 0.6)), result(0.5, (0.5, 0.5)), True),  # last digits decide whether it is defined
+        (result(None, None), result(0.5, (0.4, 0.6)), False),
+        (result(None, None), result(None, None), True),
+        (result(0.5, None), result(0.58, (0.45, 0.6)), True),  # an old record: its value alone
+        (result(0.5, None), result(0.58, None), False),
+        (result(0.5, None), result(0.5 + 1e-7, None), True),
+    ],
+)
+def test_a_fragile_metric_agrees_within_its_range(one: ClassResult, other: ClassResult, agrees: bool) -> None:
+    for first, second in ((one, other), (other, one)):
+        assert (disagreements(record(a=first), record(a=second), tolerance=1e-6) == []) is agrees
+
+
+def test_what_disagrees_is_named_with_both_values() -> None:
+    one, other = record(a=result(0.5, None), b=result(0.5, None)), record(a=result(0.5, None, auroc=0.75))
+    assert disagreements(one, other, tolerance=1e-6) == [
+        "a, pixel_auroc: 0.5 and 0.75",
+        "b, pixel_auroc: 0.5 and None",
+        "b, pixel_aupro_200: 0.5 and None",
+        "mean, pixel_auroc: 0.5 and 0.75",
+    ]
