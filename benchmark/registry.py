@@ -82,6 +82,11 @@ def load_plugin(path: Path) -> tuple[type[Method], ...]:
     return PLUGINS[real]
 
 
+def plugin_files() -> tuple[Path, ...]:
+    """Return the files that are registered as plug-ins, in order; another process registers them by `load_plugin`."""
+    return tuple(PLUGINS)
+
+
 def _read_plugin(path: Path, real: Path) -> tuple[type[Method], ...]:
     module = _execute(path, real)
     members = _methods_of(module)

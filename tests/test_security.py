@@ -43,10 +43,9 @@ from benchmark.predict.own_images import find_images
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId
 from benchmark.records.checkpoints import CheckpointError, read_checkpoint, read_tensors
+from benchmark.records.classes import ClassResultError, read_class
 from benchmark.records.records import Record, RecordError, Skipped, per_image_path, read_record
 from benchmark.report.site import make_site
-from benchmark.running.orders import execute
-from benchmark.running.parts import PartError, read_part
 from benchmark.tables.comparison import compare, comparison_csv, published_csv, render_comparison, render_published
 from benchmark.tables.outputs import make_outputs, write_files
 from benchmark.tables.published import PublishedError, load_published, read_numbers, read_sources
@@ -196,8 +195,7 @@ PLACES: dict[str, tuple[Callable[[Path], Any], type[Exception]]] = {
     "checkpoint.json": (_json_of_a_checkpoint, CheckpointError),
     "record.json": (read_record, RecordError),
     "images.npz": (_results_per_image, PerImageError),
-    "part.npz": (read_part, PartError),
-    "order.json": (lambda path: execute(path.read_bytes().decode(errors="replace")), ValidationError),
+    "class.json": (read_class, ClassResultError),
     "list.csv": (_list_of_samples, DatasetError),
     "published.csv": (_sources, PublishedError),
     "sources.toml": (read_sources, PublishedError),

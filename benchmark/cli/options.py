@@ -115,17 +115,13 @@ SlurmParameters = Annotated[
     list[str] | None,
     typer.Option("--slurm", metavar="NAME=VALUE", help="What sbatch is told, as in partition=gpu; may be repeated."),
 ]
-ShardSize = Annotated[
-    int,
-    typer.Option("--shard-size", min=1, help="Test images above which a dataset is scored in parts."),
-]
 CellTimeout = Annotated[
     float | None,
     typer.Option(
         "--cell-timeout",
         min=0.1,
         metavar="SECONDS",
-        help="Give up a cell, a part of one or a training that takes longer.",
+        help="Give up a cell or a training that takes longer; a task has this long for each cell in it.",
         show_default="never",
     ),
 ]

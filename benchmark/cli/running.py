@@ -30,7 +30,6 @@ from benchmark.cli.options import (
     Results,
     Seeds,
     Set,
-    ShardSize,
     SlurmParameters,
     WindowChunk,
     Workers,
@@ -40,7 +39,7 @@ from benchmark.cli.options import (
 )
 from benchmark.cli.work import by_backbone, carry_out, find_data, finish, make_compute, plan_cells
 from benchmark.clip import DEFAULT_BACKBONE
-from benchmark.common import BATCH_SIZE, CACHE_LIMIT, SHARD_SIZE, WINDOW_CHUNK, WORKERS
+from benchmark.common import BATCH_SIZE, CACHE_LIMIT, WINDOW_CHUNK, WORKERS
 
 
 def run_command(
@@ -70,7 +69,6 @@ def run_command(
     ray_address: RayAddress = "",
     slurm: SlurmParameters = None,
     cell_timeout: CellTimeout = None,
-    shard_size: ShardSize = SHARD_SIZE,
     results: Results = Path("results"),
     force: Force = False,
     dry_run: DryRun = False,
@@ -119,7 +117,6 @@ def run_command(
         ray_address=ray_address,
         slurm=slurm,
         cell_timeout=cell_timeout,
-        shard_size=shard_size,
         window_chunk=window_chunk,
     )
     made = plan_cells(chosen, where, compute, protocol, seeds=seed_list, auxiliary=auxiliary, checkpoints=checkpoint)
@@ -205,7 +202,7 @@ def train_command(
         ]
         trainings += [training for training in planned if training]
     with compute.executor(loading) as opened:
-        failed = run([], compute.settings, opened, trainings=trainings, say=say)
+        failed = run([], compute.settings, opened, loading=loading, trainings=trainings, say=say)
     for training in trainings:
         if training.id.id not in failed:
             print(training.checkpoint(results))
@@ -237,7 +234,6 @@ def ablate_command(
     ray_address: RayAddress = "",
     slurm: SlurmParameters = None,
     cell_timeout: CellTimeout = None,
-    shard_size: ShardSize = SHARD_SIZE,
     results: Results = Path("results"),
     force: Force = False,
     dry_run: DryRun = False,
@@ -283,7 +279,6 @@ def ablate_command(
         ray_address=ray_address,
         slurm=slurm,
         cell_timeout=cell_timeout,
-        shard_size=shard_size,
         window_chunk=window_chunk,
     )
     chosen = [(method, options) for options in variants.distinct]

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark.cli.options import fail, say, uncollected
 from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
-from benchmark.common import SHARD_SIZE, WINDOW_CHUNK
+from benchmark.common import WINDOW_CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from benchmark.clip import Backbone, WeightsSource
+    from benchmark.clip import WeightsSource
     from benchmark.common import Settings
     from benchmark.contract import Method
     from benchmark.data import SampleSet
@@ -83,18 +83,17 @@ class Compute:
 
     def _open(self, loading: "Mapping[BackboneId, Loading]") -> "Executor":
         from benchmark.clip import gpu_count
-        from benchmark.running import Clerk, loaded
 
-        where, clerk = self.where, Clerk(self.settings, loading)
+        where = self.where
         if where.executor == "ray":
             from benchmark.running import RayCluster
 
-            return RayCluster(clerk, address=where.ray_address or None, processes=where.processes)
+            return RayCluster(address=where.ray_address or None, processes=where.processes)
         if where.executor == "slurm":
             from benchmark.running import SlurmJobs
 
             folder = self.settings.results / ".slurm" / secrets.token_hex(4)
-            jobs = SlurmJobs(clerk, folder, at_a_time=where.processes, parameters=where.slurm)
+            jobs = SlurmJobs(folder, at_a_time=where.processes, parameters=where.slurm)
             say(f"jobs and their logs are in {folder}" + ("; no Slurm here: they are processes" * jobs.simulated))
             return jobs
         gpus = 0 if self.device else gpu_count()
@@ -102,15 +101,12 @@ class Compute:
         if count > 1 or self.settings.cell_timeout is not None:
             from benchmark.running import LocalProcesses
 
-            return LocalProcesses(clerk, count, [f"cuda:{index}" for index in range(gpus)])
-        from benchmark.running import InThisProcess, do
-
-        def backbone_of(identity: "BackboneId") -> "Backbone":
-            return loaded(loading[identity], self.settings.cache)
+            return LocalProcesses(count, [f"cuda:{index}" for index in range(gpus)])
+        from benchmark.running import InThisProcess, loaded
 
         if len(loading) == 1:  # then without it nothing can be done at all
-            backbone_of(*loading)
-        return InThisProcess(lambda task: do(task, backbone_of, self.settings, say=say))
+            loaded(*loading.values(), self.settings.cache)
+        return InThisProcess(say=say)
 
 
 def find_data(
@@ -158,7 +154,6 @@ def make_compute(
     ray_address: str,
     slurm: list[str] | None,
     cell_timeout: float | None,
-    shard_size: int = SHARD_SIZE,
     window_chunk: int = WINDOW_CHUNK,
 ) -> Compute:
     """Gather the options of a computing command; their help texts say what they are."""
@@ -170,7 +165,6 @@ def make_compute(
         workers=workers,
         on_error=on_error,
         force=force,
-        shard_size=shard_size,
         cell_timeout=cell_timeout,
         cache=feature_cache(cache_limit),
     )
@@ -279,7 +273,7 @@ def carry_out(
         from benchmark.running import run
 
         with compute.executor(loading) as executor:
-            run(todo, settings, executor, say=say)
+            run(todo, settings, executor, loading=loading, say=say)
     records = [done.get(job.cell.id) or read_record(path_of(settings.results, job.cell.id)) for job in jobs]
     sources = {method: source_sha256(method) for method in {job.method for job in jobs}}
     edited = {

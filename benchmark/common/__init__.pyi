@@ -18,7 +18,7 @@ from .memory import is_out_of_memory as is_out_of_memory
 from .progress import image_progress as image_progress
 from .settings import BATCH_SIZE as BATCH_SIZE
 from .settings import CACHE_LIMIT as CACHE_LIMIT
-from .settings import SHARD_SIZE as SHARD_SIZE
+from .settings import TASK_IMAGES as TASK_IMAGES
 from .settings import WINDOW_CHUNK as WINDOW_CHUNK
 from .settings import WORKERS as WORKERS
 from .settings import OnError as OnError

@@ -16,8 +16,8 @@ WINDOW_CHUNK = 512
 """Windows that go through the vision tower at a time; in bfloat16 fewer are slower."""
 WORKERS = 2
 """Processes that read images."""
-SHARD_SIZE = 1000
-"""Test images above which a dataset is scored in parts."""
+TASK_IMAGES = 500
+"""Test images of the classes that are scored in one task; one class is never divided."""
 CACHE_LIMIT = 100.0
 """GB of training features; GenCLIP's four layers of the 1725 images of MVTec AD at 518 px take 29."""
 
@@ -38,10 +38,10 @@ class Settings:
     workers: int = WORKERS
     on_error: OnError = "fail"
     force: bool = False
-    shard_size: int = SHARD_SIZE
-    """Test images above which a dataset is scored in parts."""
+    task_images: int = TASK_IMAGES
+    """Test images of the classes that a task bundles; a class is never divided."""
     cell_timeout: float | None = None
-    """Seconds after which a cell, a part of one or a training is given up; not where it runs in this very process."""
+    """Seconds after which a cell in a task, or a training, is given up; not where it runs in this very process."""
     cache: Cache = field(default_factory=feature_cache)
 
     def lock(self, name: str, *, timeout: float = -1) -> FileLock:

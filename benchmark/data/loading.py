@@ -1,7 +1,8 @@
 """Reading samples in the loader's workers: image tensors, masks at the evaluation size, and what could not be read."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -40,12 +41,23 @@ class Reading:
     """Loader processes; 0 reads in this one."""
 
 
-def load(samples: Sequence[Sample], reading: Reading) -> Iterator[list[Loaded]]:
-    """Yield the samples in order, in batches."""
-    loader = DataLoader(
-        _Images(samples, reading), batch_size=reading.batch_size, num_workers=reading.workers, collate_fn=list
+def load(
+    samples: Sequence[Sample], reading: Reading, *, apart: Callable[[Sample], Hashable] = lambda sample: None
+) -> Iterator[list[Loaded]]:
+    """Yield the samples in order, in batches.
+
+    Args:
+        samples: what to read.
+        reading: how.
+        apart: a key; samples with different keys never share a batch.
+    """
+    batches: list[list[int]] = []
+    for _, group in groupby(range(len(samples)), key=lambda index: apart(samples[index])):
+        indices = list(group)
+        batches += [indices[start : start + reading.batch_size] for start in range(0, len(indices), reading.batch_size)]
+    yield from DataLoader(
+        _Images(samples, reading), batch_sampler=batches, num_workers=reading.workers, collate_fn=list
     )
-    yield from loader
 
 
 class _Images(Dataset[Loaded]):

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -37,6 +37,26 @@ class Skipped(_Model):
     reason: str
 
 
+class Run(_Model):
+    """How and where a class was scored, or, combined over its classes, a cell; nothing here changes a number."""
+
+    created: str
+    seconds: dict[str, float]
+    """Wall time of the pass: `total`, waiting for `images`, the `vision` tower, this cell's `method` and `metrics`.
+    Images and vision are shared by all cells of the pass."""
+    batch_size: int
+    workers: int
+    peak_memory: int | None
+    """Bytes: of the accelerator where there is one, else of the process so far."""
+    device: str
+    machine: str
+    python: str
+    packages: dict[str, str]
+    git_commit: str | None
+    source_sha256: str | None = None
+    """Of the file that defines the method."""
+
+
 class ClassResult(_Model):
     """The numbers of one class; metrics in [0, 1], null where undefined."""
 
@@ -47,6 +67,8 @@ class ClassResult(_Model):
     ranges: dict[str, tuple[FiniteFloat, FiniteFloat]] = {}
     """Of a fragile metric: the least and the greatest value it takes when scores move by one part in a million. None is
     kept where every such move leaves it undefined, nor in records of earlier versions."""
+    run: Run | None = None
+    """How and where the class was scored; null in records that were made before this was kept."""
 
 
 class TrainingReport(_Model):
@@ -64,26 +86,6 @@ class TrainingReport(_Model):
     curve: tuple[dict[str, FiniteFloat], ...]
     """Mean of each term of the loss, an entry per epoch."""
     seconds: float | None
-
-
-class Run(_Model):
-    """How and where the cell ran; nothing here changes a number."""
-
-    created: str
-    seconds: dict[str, float]
-    """Wall time of the pass: `total`, waiting for `images`, the `vision` tower, this cell's `method` and `metrics`.
-    Images and vision are shared by all cells of the pass."""
-    batch_size: int
-    workers: int
-    peak_memory: int | None
-    """Bytes: of the accelerator where there is one, else of the process so far."""
-    device: str
-    machine: str
-    python: str
-    packages: dict[str, str]
-    git_commit: str | None
-    source_sha256: str | None = None
-    """Of the file that defines the method."""
 
 
 class Record(_Model):
@@ -133,51 +135,30 @@ def mean_over_classes(classes: Iterable[ClassResult]) -> dict[str, float | None]
     return means
 
 
-def range_over_classes(classes: Iterable[ClassResult]) -> dict[str, tuple[float, float]]:
-    """Return the unweighted mean of the lower and of the upper ends of each metric that has a range in all classes."""
-    rows = [result.ranges for result in classes]
-    shared = [name for name in (rows[0] if rows else ()) if all(name in row for row in rows)]
-    return {
-        name: (sum(row[name][0] for row in rows) / len(rows), sum(row[name][1] for row in rows) / len(rows))
-        for name in shared
-    }
+def combined(runs: Sequence[Run]) -> Run:
+    """Return the runs of the classes as one: times added, largest memory, every machine, device and version named."""
 
+    def each(values: Iterable[str | None]) -> str | None:
+        return ", ".join(dict.fromkeys(value for value in values if value)) or None
 
-def disagreements(one: Record, other: Record, *, tolerance: float) -> list[str]:
-    """Return a line for each number in which two records of the same work differ by more than machines do.
-
-    Numbers agree within the tolerance. Those of a fragile metric agree where their ranges overlap, also where one of
-    the two is undefined: then last digits of the scores can make the difference.
-    """
-    found = []
-    for place in dict.fromkeys((*one.classes, *other.classes, None)):
-        (values, ranges), (others, other_ranges) = _numbers(one, place), _numbers(other, place)
-        for name in dict.fromkeys((*values, *others)):
-            spans = _span(values.get(name), ranges.get(name)), _span(others.get(name), other_ranges.get(name))
-            if not _overlap(*spans, tolerance):
-                found.append(f"{place or 'mean'}, {name}: {values.get(name)} and {others.get(name)}")
-    return found
-
-
-Span = tuple[float, float] | None
-
-
-def _numbers(record: Record, class_name: str | None) -> tuple[dict[str, float | None], dict[str, tuple[float, float]]]:
-    """Return the metrics and ranges of a class, of the mean for None; both are empty without such a class."""
-    if class_name is None:
-        return record.mean, range_over_classes(record.classes.values())
-    result = record.classes.get(class_name)
-    return (result.metrics, result.ranges) if result else ({}, {})
-
-
-def _span(value: float | None, found: Span) -> Span:
-    return found or (None if value is None else (value, value))
-
-
-def _overlap(one: Span, other: Span, tolerance: float) -> bool:
-    if one is None or other is None:
-        return one is other
-    return max(one[0], other[0]) <= min(one[1], other[1]) + tolerance
+    seconds: dict[str, float] = {}
+    for run in runs:
+        for name, value in run.seconds.items():
+            seconds[name] = round(seconds.get(name, 0.0) + value, 3)
+    peaks = [run.peak_memory for run in runs if run.peak_memory is not None]
+    names = dict.fromkeys(name for run in runs for name in run.packages)
+    return runs[0].model_copy(
+        update={
+            "created": max(run.created for run in runs),
+            "seconds": seconds,
+            "peak_memory": max(peaks, default=None),
+            "packages": {name: each(run.packages.get(name) for run in runs) for name in names},
+            **{
+                field: each(getattr(run, field) for run in runs)
+                for field in ("device", "machine", "python", "git_commit", "source_sha256")
+            },
+        }
+    )
 
 
 def path_of(directory: Path, cell_id: str) -> Path:
@@ -205,10 +186,13 @@ def write_record(directory: Path, record: Record, per_image: bytes | None = None
             write_whole(per_image_path(directory, record.id), per_image)
         write_whole(path, text + "\n")
     except OSError as error:
-        raise RecordError(
-            f"cannot write {path}: {error.strerror or error}; records already written are safe"
-        ) from error
+        raise unwritable(path, error) from error
     return path
+
+
+def unwritable(path: Path, error: OSError) -> RecordError:
+    """Return the error of results that cannot be written; the run stops."""
+    return RecordError(f"cannot write {path}: {error.strerror or error}; records already written are safe")
 
 
 def read_record(path: Path) -> Record:

@@ -5,9 +5,6 @@ from .executors import InThisProcess as InThisProcess
 from .executors.local import LocalProcesses as LocalProcesses
 from .executors.ray_cluster import RayCluster as RayCluster
 from .executors.slurm import SlurmJobs as SlurmJobs
-from .orders import Clerk as Clerk
-from .orders import Loading as Loading
-from .orders import loaded as loaded
 from .planning import Auxiliaries as Auxiliaries
 from .planning import Chosen as Chosen
 from .planning import Plan as Plan
@@ -15,4 +12,5 @@ from .planning import Setting as Setting
 from .planning import finished as finished
 from .planning import plan as plan
 from .planning import plan_training as plan_training
-from .worker import do as do
+from .tasks import Loading as Loading
+from .worker import loaded as loaded

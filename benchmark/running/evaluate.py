@@ -1,8 +1,9 @@
-"""One pass over the test images of a dataset, or a part of them, for every method that shares it."""
+"""One pass over the images of some classes, for every method that shares it."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -14,24 +15,46 @@ from benchmark.clip import Backbone
 from benchmark.common import Fitting, OnError, is_out_of_memory
 from benchmark.contract import Features, Method, Prediction, VisionSpec
 from benchmark.data import ImageError, Loaded, Reading, Sample, SampleSet, load
-from benchmark.metrics import TEXT_IMAGES
+from benchmark.metrics import TEXT_IMAGES, ClassImages
 from benchmark.protocol import Protocol
-from benchmark.records import Skipped
-from benchmark.running.tally import Outcome, Tally
+from benchmark.records import ClassResult, Skipped
+from benchmark.running.accumulator import ClassAccumulator
 
-References = Mapping[str, Sequence[Sample]]
-"""Normal training images by class."""
 Say = Callable[[str], None]
+Seconds = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A method that takes part in a pass."""
+
+    method: Method
+    classes: frozenset[str]
+    """The classes that it is to score."""
+    references: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
+    """Normal training images that it is shown, by class."""
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """What a method gave for a class."""
+
+    result: ClassResult
+    images: ClassImages | None
+    """Results per image; None where no image could be read."""
+    seconds: Seconds
+    """Wall time: `total`, waiting for `images`, the `vision` tower, the `method` and its `metrics`; what methods share
+    counts for each of them."""
 
 
 @dataclass
-class _Share:
-    """A method's part in a pass."""
+class _Run:
+    """An entrant while a class is scored."""
 
-    method: Method
-    references: References
-    outcome: Outcome
-    tally: Tally
+    entrant: Entrant
+    accumulator: ClassAccumulator = field(default_factory=ClassAccumulator)
+    seconds: Seconds = field(default_factory=lambda: {"method": 0.0, "metrics": 0.0})
+    error: Exception | None = None
 
 
 @dataclass(frozen=True)
@@ -44,102 +67,81 @@ class _Scored:
 
 
 @dataclass
-class Pass:
-    """What became of a pass: an outcome per method, in their order, and the wall time they shared."""
+class ClassPass:
+    """The end of a class: what each method gave for it, or the error that ended the method's part in the pass."""
 
-    outcomes: list[Outcome]
-    seconds: dict[str, float]
+    class_name: str
+    outcomes: dict[int, ClassScores | Exception]
+    """By the place of the method among the entrants; none of a method that did not score the class."""
 
 
 def evaluate(
-    methods: Sequence[Method],
+    entrants: Sequence[Entrant],
     backbone: Backbone,
     data: SampleSet,
     spec: VisionSpec,
     *,
-    references: Sequence[References],
     protocol: Protocol,
     batch_size: int,
     workers: int,
     on_error: OnError,
-    span: slice = slice(None),
     progress: Callable[[int], None] = lambda images: None,
     say: Say = lambda line: None,
-) -> Pass:
-    """Score the test samples of a dataset with several methods, encoding each image once.
+) -> Iterator[ClassPass]:
+    """Score test samples with several methods, encoding each image once, and yield each class as it ends.
 
-    Metrics are kept for one class at a time (samples come sorted by class), so their memory does not grow with the
-    dataset; the results per image do, by a few kB for each image and method.
+    A batch holds images of one class, so which classes share a pass changes no number. Memory is that of one class: a
+    histogram of fixed size for each method, and a few kB for each image and method.
 
     Args:
-        methods: methods whose specs `spec` serves.
+        entrants: methods whose specs `spec` serves, with the classes that each is to score.
         backbone: the frozen CLIP.
         data: the dataset.
         spec: the merged spec of the methods.
-        references: for each method, the normal training images it is shown, by class.
         protocol: mask rule and class names.
         batch_size: images per forward pass; changes no number. Where so many do not fit, fewer are tried.
         workers: loader processes; 0 reads in this one.
         on_error: a sample that cannot be read is left out of its class and listed there, or fails every method.
-        span: which of the test samples; classes of which it holds not all stay unfinished.
         progress: called with the number of images done since the last call.
         say: called with what the user should know.
 
-    Returns:
-        The results per method. A method that raises fails alone; its error is kept.
+    Yields:
+        The classes in the order of the samples. A method that raises fails alone and scores no further class.
     """
-    with_masks = data.has_masks
-    threshold = protocol.mask_threshold(data.layout.mask_threshold) if with_masks else None
+    threshold = protocol.mask_threshold(data.layout.mask_threshold) if data.has_masks else None
     reading = Reading(spec.image_size, mask_threshold=threshold, batch_size=batch_size, workers=workers)
-    done = Pass([Outcome(image_size=spec.image_size) for _ in methods], {"images": 0.0, "vision": 0.0})
-    shares = [_Share(*each, Tally()) for each in zip(methods, references, done.outcomes, strict=True)]
-    fitting = Fitting(batch_size, say)
-    unfinished = _elsewhere(data.test, span)
+    wanted = frozenset[str]().union(*(entrant.classes for entrant in entrants))
+    samples = [sample for sample in data.test if sample.class_name in wanted]
+    shared = {"images": 0.0, "vision": 0.0}
+    this = _Pass(backbone, spec, protocol, data.has_masks, on_error, Fitting(batch_size, say), shared)
+    failed: set[int] = set()
     start = time.perf_counter()
-    current: str | None = None
-    for batch in _timed(load(data.test[span], reading), done.seconds):
-        broken = [item for item in batch if item.image is None]
-        if broken and on_error == "fail":
-            _fail(shares, ImageError(f"{broken[0].error} (--on-error skip leaves such images out)"))
-        for class_name, items in _by_class(batch):
-            if class_name != current:
-                _finish_class(shares, current, unfinished, with_masks=with_masks)
-                current = class_name
-                _show(shares, backbone, class_name, reading)
-            _score(shares, done, backbone, items, spec, protocol=protocol, with_masks=with_masks, fitting=fitting)
-        if all(share.outcome.error for share in shares):
-            break
-        progress(len(batch))
-    _finish_class(shares, current, unfinished, with_masks=with_masks)
-    done.seconds["total"] = time.perf_counter() - start
-    return done
+    batches = _timed(load(samples, reading, apart=lambda sample: sample.class_name), shared)
+    for class_name, group in groupby(batches, key=lambda batch: batch[0].sample.class_name):
+        runs = {
+            index: _Run(entrant)
+            for index, entrant in enumerate(entrants)
+            if class_name in entrant.classes and index not in failed
+        }
+        for run in runs.values():
+            _show_references(run, backbone, class_name, reading)
+        for batch in group:
+            this.score(list(runs.values()), batch)
+            progress(len(batch))
+        outcomes = {index: _finish(run, with_masks=data.has_masks) for index, run in runs.items()}
+        failed |= {index for index, outcome in outcomes.items() if isinstance(outcome, Exception)}
+        now = time.perf_counter()
+        for outcome in outcomes.values():
+            if isinstance(outcome, ClassScores):
+                outcome.seconds.update(shared, total=now - start)
+        yield ClassPass(class_name, outcomes)
+        if len(failed) == len(entrants):
+            return
+        shared.update(images=0.0, vision=0.0)
+        start = time.perf_counter()
 
 
-def _elsewhere(samples: Sequence[Sample], span: slice) -> set[str]:
-    """Return the classes that have samples within the span and outside of it."""
-    start, stop, _ = span.indices(len(samples))
-    outside = {sample.class_name for sample in (*samples[:start], *samples[stop:])}
-    return outside & {sample.class_name for sample in samples[span]}
-
-
-def _show(shares: Sequence[_Share], backbone: Backbone, class_name: str, reading: Reading) -> None:
-    """Encode the references of a class and hand them to the methods that want some."""
-    for share in shares:
-        if class_name not in share.references or share.outcome.error:
-            continue
-        samples = share.references[class_name]
-        loaded = [item for batch in load(samples, replace(reading, mask_threshold=None, workers=0)) for item in batch]
-        if broken := [item.error for item in loaded if item.image is None]:
-            share.outcome.error = ImageError(f"{broken[0]} (a reference image cannot be left out)")
-            continue
-        images = torch.stack([item.image for item in loaded if item.image is not None])
-        try:
-            share.method.see_references(backbone.encode_images(images, share.method.vision()))
-        except Exception as error:  # a method's own code may raise anything; it must not take the others with it
-            share.outcome.error = error
-
-
-def _timed(batches: Iterator[list[Loaded]], seconds: dict[str, float]) -> Iterator[list[Loaded]]:
+def _timed(batches: Iterator[list[Loaded]], seconds: Seconds) -> Iterator[list[Loaded]]:
     start = time.perf_counter()
     for batch in batches:
         seconds["images"] += time.perf_counter() - start
@@ -147,83 +149,84 @@ def _timed(batches: Iterator[list[Loaded]], seconds: dict[str, float]) -> Iterat
         start = time.perf_counter()
 
 
-def _by_class(batch: list[Loaded]) -> Iterator[tuple[str, list[Loaded]]]:
-    for name in dict.fromkeys(item.sample.class_name for item in batch):
-        yield name, [item for item in batch if item.sample.class_name == name]
+def _show_references(run: _Run, backbone: Backbone, class_name: str, reading: Reading) -> None:
+    """Encode the reference images of a class and hand them to the method, if it wants some."""
+    if class_name not in run.entrant.references:
+        return
+    samples = run.entrant.references[class_name]
+    loaded = [item for batch in load(samples, replace(reading, mask_threshold=None, workers=0)) for item in batch]
+    if broken := [item.error for item in loaded if item.image is None]:
+        run.error = ImageError(f"{broken[0]} (a reference image cannot be left out)")
+        return
+    images = torch.stack([item.image for item in loaded if item.image is not None])
+    method = run.entrant.method
+    try:
+        method.see_references(backbone.encode_images(images, method.vision()))
+    except Exception as error:  # a method's own code may raise anything; it must not take the others with it
+        run.error = error
 
 
-def _fail(shares: Sequence[_Share], error: Exception) -> None:
-    for share in shares:
-        share.outcome.error = share.outcome.error or error
+def _finish(run: _Run, *, with_masks: bool) -> ClassScores | Exception:
+    if run.error is not None:
+        return run.error
+    start = time.perf_counter()
+    result, images = run.accumulator.result(with_masks=with_masks), run.accumulator.per_image()
+    run.seconds["metrics"] += time.perf_counter() - start
+    return ClassScores(result, images, run.seconds)
 
 
-def _finish_class(shares: Sequence[_Share], class_name: str | None, unfinished: set[str], *, with_masks: bool) -> None:
-    for share in shares:
-        if class_name is not None and share.outcome.error is None:
-            start = time.perf_counter()
-            if class_name in unfinished:
-                share.outcome.unfinished[class_name] = share.tally
-            else:
-                share.outcome.finish(class_name, share.tally, with_masks=with_masks)
-            _took(share.outcome, "metrics", time.perf_counter() - start)
-        share.tally = Tally()
+@dataclass(frozen=True)
+class _Pass:
+    backbone: Backbone
+    spec: VisionSpec
+    protocol: Protocol
+    with_masks: bool
+    on_error: OnError
+    fitting: Fitting
+    shared: Seconds
 
+    def score(self, runs: Sequence[_Run], batch: list[Loaded]) -> None:
+        """Encode the readable images of a batch once, and add every method's scores to its accumulator."""
+        broken = [item for item in batch if item.image is None]
+        for run in runs:
+            if broken and self.on_error == "fail":
+                run.error = run.error or ImageError(f"{broken[0].error} (--on-error skip leaves such images out)")
+            run.accumulator.skipped += [Skipped(key=item.sample.key, reason=item.error) for item in broken]
+        going = [run for run in runs if run.error is None]
+        readable = [item for item in batch if item.image is not None]
+        for chunk, found in self.fitting.chunks(readable if going else [], lambda chunk: self._predict(going, chunk)):
+            for run, scored in zip(going, found, strict=True):
+                if isinstance(scored, Exception):
+                    run.error = run.error or scored
+                elif run.error is None:
+                    try:
+                        _add(run, chunk, scored, image_size=self.spec.image_size, with_masks=self.with_masks)
+                    except Exception as error:  # NaN scores, maps of another shape, …
+                        run.error = error
 
-def _took(outcome: Outcome, what: str, seconds: float) -> None:
-    outcome.seconds[what] = outcome.seconds.get(what, 0.0) + seconds
-
-
-def _score(
-    shares: Sequence[_Share],
-    done: Pass,
-    backbone: Backbone,
-    items: list[Loaded],
-    spec: VisionSpec,
-    *,
-    protocol: Protocol,
-    with_masks: bool,
-    fitting: Fitting,
-) -> None:
-    """Encode the readable images of one class once, and add every method's scores to its tally."""
-    going = [share for share in shares if share.outcome.error is None]
-    for share in going:
-        share.tally.skipped += [Skipped(key=i.sample.key, reason=i.error) for i in items if i.image is None]
-
-    def predict(chunk: Sequence[Loaded]) -> list[_Scored | Exception]:
+    def _predict(self, runs: Sequence[_Run], chunk: Sequence[Loaded]) -> list[_Scored | Exception]:
         start = time.perf_counter()
-        features = backbone.encode_images(torch.stack([item.image for item in chunk if item.image is not None]), spec)
-        done.seconds["vision"] += time.perf_counter() - start
-        names = [protocol.class_name(item.sample) for item in chunk]
-        return [_predict(share, features, names) for share in going]
-
-    readable = [item for item in items if item.image is not None]
-    for chunk, found in fitting.chunks(readable if going else [], predict):
-        for share, scored in zip(going, found, strict=True):
-            if share.outcome.error is not None:
-                continue
-            if isinstance(scored, Exception):
-                share.outcome.error = scored
-                continue
-            try:
-                _add(share, chunk, scored, image_size=spec.image_size, with_masks=with_masks)
-            except Exception as error:  # NaN scores, maps of another shape, …
-                share.outcome.error = error
+        images = torch.stack([item.image for item in chunk if item.image is not None])
+        features = self.backbone.encode_images(images, self.spec)
+        self.shared["vision"] += time.perf_counter() - start
+        names = [self.protocol.class_name(item.sample) for item in chunk]
+        return [_predict(run, features, names) for run in runs]
 
 
-def _predict(share: _Share, features: Features, names: list[str]) -> _Scored | Exception:
+def _predict(run: _Run, features: Features, names: list[str]) -> _Scored | Exception:
     """Return what a method gives for some images, or what it raises.
 
     Raises:
         Exception: out of memory with several images; fewer are worth a try.
     """
-    if share.outcome.error is not None:
-        return share.outcome.error
-    method = share.method
+    if run.error is not None:
+        return run.error
+    method = run.entrant.method
     start = time.perf_counter()
     try:
         with torch.no_grad():
             prediction = method.predict(features, names)
-            wanted = len(share.tally.images.keys) < TEXT_IMAGES
+            wanted = len(run.accumulator.images.keys) < TEXT_IMAGES
             texts = method.text_features(features, names) if wanted else {}
         kept = {name: text.cpu().numpy() for name, text in texts.items()}
         return _Scored(prediction, kept, time.perf_counter() - start)
@@ -233,19 +236,19 @@ def _predict(share: _Share, features: Features, names: list[str]) -> _Scored | E
         return error
 
 
-def _add(share: _Share, items: Sequence[Loaded], scored: _Scored, *, image_size: int, with_masks: bool) -> None:
+def _add(run: _Run, items: Sequence[Loaded], scored: _Scored, *, image_size: int, with_masks: bool) -> None:
     start = time.perf_counter()
     prediction = scored.prediction
     scores, maps = at_evaluation_size(
-        prediction, image_size=image_size, smoothing=share.method.smoothing, with_maps=with_masks
+        prediction, image_size=image_size, smoothing=run.entrant.method.smoothing, with_maps=with_masks
     )
     middle = time.perf_counter()
     raw = prediction.maps.float().cpu().numpy()
-    share.tally.images.add_texts(scored.texts)
+    run.accumulator.images.add_texts(scored.texts)
     for index, item in enumerate(items):
-        share.tally.add(item, scores[index], raw[index], None if maps is None else maps[index])
-    _took(share.outcome, "method", scored.seconds + middle - start)
-    _took(share.outcome, "metrics", time.perf_counter() - middle)
+        run.accumulator.add(item, scores[index], raw[index], None if maps is None else maps[index])
+    run.seconds["method"] += scored.seconds + middle - start
+    run.seconds["metrics"] += time.perf_counter() - middle
 
 
 def at_evaluation_size(

@@ -1,114 +1,198 @@
-"""Tasks: what a worker is given at a time, made of the cells and trainings that are missing, in an order that works.
+"""Tasks: what a worker does at a time. A task is plain data, so any executor can carry it to any process.
 
-    encode (an auxiliary dataset) → train (a method) → score (a dataset, or a part of it) → merge (its parts)
+    encode (an auxiliary dataset) → train (a method) → score (classes of a dataset)
 
-The cells of a dataset share a task, so that each image is encoded once for all methods. A large dataset is scored in
-parts, by several workers if there are so many; what they find adds up.
+The cells of a dataset share its tasks, so that each image is encoded once for all methods. The classes of a large
+dataset are divided among several tasks.
 """
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
+from benchmark.clip import WeightsSource
 from benchmark.common import Settings
-from benchmark.records import BackboneId
-from benchmark.running.parts import spans
+from benchmark.data import SampleSet
+from benchmark.records import BackboneId, Cell, TrainingId
+from benchmark.registry import plugin_files
 from benchmark.running.planning import Job
 from benchmark.training import Training
 
-Kind = Literal["encode", "train", "score", "merge"]
+
+@dataclass(frozen=True)
+class Loading:
+    """How a worker loads a backbone."""
+
+    source: WeightsSource
+    dtype: str
+    device: str
+    """Empty: the best that the worker has."""
+    pos_interp: str
+    window_chunk: int
+
+
+@dataclass(frozen=True)
+class TrainingRef:
+    """A training by its identity."""
+
+    id: TrainingId
+    given: Path | None = None
+    """JSON of a checkpoint that was given in its place."""
+
+
+@dataclass(frozen=True)
+class CellRef:
+    """A cell with the training that its method needs."""
+
+    cell: Cell
+    title: str
+    """Method and dataset, in words."""
+    training: TrainingRef | None
 
 
 @dataclass(frozen=True)
 class Task:
-    """Work for one worker."""
+    """Work for one worker: names, identities, samples and settings."""
 
     key: str
-    """Those that are split of one task share its key."""
-    kind: Kind
+    """Tasks that were divided share their key."""
+    kind: Literal["encode", "train", "score"]
     title: str
     """What is done, in words."""
-    backbone: BackboneId
-    jobs: tuple[Job, ...] = ()
-    """Of one dataset, to be scored or merged."""
-    trainings: tuple[Training, ...] = ()
-    """On one dataset, to be encoded for or trained."""
-    spans: tuple[slice, ...] = ()
-    """The part of the test images to be scored, or all parts to be merged; none: the whole dataset in one go."""
+    loading: Loading
+    settings: Settings
+    samples: SampleSet
+    """What is scored, or trained on."""
+    cells: tuple[CellRef, ...] = ()
+    """The cells to be scored."""
+    classes: tuple[str, ...] = ()
+    """The classes to be scored."""
+    trainings: tuple[TrainingRef, ...] = ()
+    """The trainings to be done, or to be encoded for."""
     after: frozenset[str] = frozenset()
     """Keys of the tasks that must have ended before."""
+    plugins: tuple[Path, ...] = ()
+    """Files of methods that the worker registers first."""
+    folder: Path = Path()
+    """The directory from which relative paths count."""
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The cells or trainings that it does."""
-        return tuple(job.cell.id for job in self.jobs) or tuple(each.id.id for each in self.trainings)
+        """The ids of its cells or trainings."""
+        return tuple(ref.cell.id for ref in self.cells) or tuple(ref.id.id for ref in self.trainings)
+
+    def lock_name(self, identity: str) -> str:
+        """Return the name of the lock under which its work on a cell or training is done."""
+        return f"{identity}--{class_places(self.samples)[self.classes[0]]}" if self.kind == "score" else identity
+
+    def only(self, identities: Iterable[str]) -> "Task":
+        """Return the task for some of its cells or trainings."""
+        wanted = set(identities)
+        cells = tuple(ref for ref in self.cells if ref.cell.id in wanted)
+        trainings = tuple(ref for ref in self.trainings if ref.id.id in wanted)
+        return replace(self, title=cells[0].title if len(cells) == 1 else self.title, cells=cells, trainings=trainings)
 
 
-class Reply(BaseModel):
-    """What a worker says when it has done a task; cells and trainings that it does not name are done."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+@dataclass(frozen=True)
+class Reply:
+    """What a worker answers when it has ended a task; cells and trainings that it does not name went well."""
 
     said: tuple[str, ...] = ()
     """Lines for the user that have not been shown yet."""
-    failed: dict[str, str] = {}
-    """Cells and trainings that failed, by id, with the error."""
+    failed: Mapping[str, str] = field(default_factory=dict)
+    """Errors by the id of the cell or training."""
     busy: tuple[str, ...] = ()
-    """Those that another process is at."""
+    """Ids of those that another process is working on."""
     stop: str | None = None
     """Why the run cannot go on: nothing can be written."""
 
 
 @dataclass(frozen=True)
 class Lost:
-    """No worker will answer for a task."""
+    """The end of a task whose worker will not answer."""
 
     cause: str
-    """In plain words."""
+    """Why, in plain words."""
     final: bool = False
-    """It would end the same way again."""
+    """Whether it would end the same way again."""
 
 
 Ended = tuple[Task, Reply | Lost]
 
 
-def make_tasks(jobs: Sequence[Job], trainings: Sequence[Training], settings: Settings) -> list[Task]:
-    """Return the tasks that do these cells and trainings, each after those that it waits for."""
+def class_places(samples: SampleSet) -> dict[str, int]:
+    """Return the classes of the test samples, in order, with their place in it."""
+    return {name: place for place, name in enumerate(dict.fromkeys(sample.class_name for sample in samples.test))}
+
+
+def make_tasks(
+    jobs: Sequence[Job], trainings: Sequence[Training], settings: Settings, loading: Mapping[BackboneId, Loading]
+) -> list[Task]:
+    """Return the tasks that do these cells and trainings, in an order in which each can be done.
+
+    Args:
+        jobs: the cells to be scored.
+        trainings: the trainings to be done before them.
+        settings: how to work; classes are bundled into tasks of about `settings.task_images` images.
+        loading: how each backbone is loaded.
+    """
+    common: dict[str, Any] = {"settings": settings, "plugins": plugin_files(), "folder": Path.cwd()}
     tasks: list[Task] = []
     by_auxiliary: dict[str, list[Training]] = defaultdict(list)
     for training in trainings:
         by_auxiliary[_digest(training.id.auxiliary, training.id.backbone)].append(training)
     for digest, same in by_auxiliary.items():
-        key, first = f"encode--{digest}", same[0]
-        tasks.append(Task(key, "encode", f"encoding {first.id.auxiliary.name}", first.id.backbone, trainings=(*same,)))
-        for each in same:
-            title = f"training {each.title}"
-            tasks.append(Task(each.id.id, "train", title, each.id.backbone, trainings=(each,), after=frozenset({key})))
+        common |= {"loading": loading[same[0].id.backbone], "samples": same[0].images}
+        refs, key = tuple(TrainingRef(each.id) for each in same), f"encode--{digest}"
+        tasks.append(Task(key, "encode", f"encoding {same[0].id.auxiliary.name}", trainings=refs, **common))
+        for training, ref in zip(same, refs, strict=True):
+            title = f"training {training.title}"
+            tasks.append(Task(ref.id.id, "train", title, trainings=(ref,), after=frozenset({key}), **common))
     by_dataset: dict[str, list[Job]] = defaultdict(list)
     for job in jobs:
         by_dataset[_digest(job.cell.dataset, job.cell.backbone)].append(job)
+    trained = {training.id.id for training in trainings}
     for digest, group in by_dataset.items():
-        tasks += _of_dataset(tuple(group), digest, {training.id.id for training in trainings}, settings)
+        data = group[0].samples
+        common |= {"loading": loading[group[0].cell.backbone], "samples": data}
+        common["cells"] = tuple(CellRef(job.cell, _title(job), _training_ref(job)) for job in group)
+        common["after"] = frozenset(job.training.id.id for job in group if job.training) & trained
+        bundles = list(_bundles(data, settings.task_images))
+        for classes in bundles:
+            title = f"{data.card.title}: {', '.join(job.title for job in group)}"
+            key = f"score--{digest}"
+            if len(bundles) > 1:
+                title += f", classes {classes[0]}" + (f" to {classes[-1]}" if len(classes) > 1 else "")
+                key += f"--{class_places(data)[classes[0]]}"
+            tasks.append(Task(key, "score", title, classes=classes, **common))
     return tasks
 
 
-def _of_dataset(jobs: tuple[Job, ...], digest: str, trained: set[str], settings: Settings) -> Iterable[Task]:
-    data, backbone = jobs[0].samples, jobs[0].cell.backbone
-    title = f"{data.card.title}: {', '.join(job.title for job in jobs)}"
-    after = frozenset(job.training.id.id for job in jobs if job.training) & trained
-    parts = spans(data, settings.shard_size, settings.batch_size)
-    if len(parts) == 1:
-        yield Task(f"score--{digest}", "score", title, backbone, jobs, after=after)
-        return
-    keys = [f"score--{digest}--{span.start}-{span.stop}" for span in parts]
-    for key, span in zip(keys, parts, strict=True):
-        part = f"{title}, images {span.start + 1} to {span.stop}"
-        yield Task(key, "score", part, backbone, jobs, spans=(span,), after=after)
-    yield Task(f"merge--{digest}", "merge", title, backbone, jobs, spans=tuple(parts), after=frozenset(keys))
+def _title(job: Job) -> str:
+    return f"{job.title} on {job.samples.card.title}"
+
+
+def _training_ref(job: Job) -> TrainingRef | None:
+    return TrainingRef(job.training.id, job.training.given) if job.training else None
+
+
+def _bundles(data: SampleSet, images: int) -> Iterator[tuple[str, ...]]:
+    """Yield the classes of a dataset in bundles; one more class in any of them would make it hold too many images."""
+    bundle: list[str] = []
+    total = 0
+    for name, count in Counter(sample.class_name for sample in data.test).items():
+        if bundle and total + count > images:
+            yield tuple(bundle)
+            bundle, total = [], 0
+        bundle.append(name)
+        total += count
+    if bundle:
+        yield tuple(bundle)
 
 
 def _digest(*identities: BaseModel) -> str:

@@ -25,9 +25,8 @@ from benchmark.records.records import read_records
 from benchmark.running.driver import run
 from benchmark.running.executors import InThisProcess
 from benchmark.running.executors.local import LocalProcesses
-from benchmark.running.orders import Clerk, Loading, loaded
 from benchmark.running.planning import Setting, plan
-from benchmark.running.worker import do
+from benchmark.running.tasks import Loading
 
 CELLS, SEEDS = 200, 195
 SOURCE = parse_backbone("tiny:random")
@@ -49,7 +48,6 @@ class Nothing(Method):
 def test_overhead_per_cell(benchmark, capsys, tmp_path, monkeypatch, processes):
     """Cells of two small images and a method that does nothing, a task each: their time, less that of their passes."""
     monkeypatch.setattr(registry, "PLUGINS", {})
-    monkeypatch.setattr("benchmark.running.orders.PLUGINS", registry.PLUGINS)
     (tmp_path / "nothing.py").write_text(NOTHING)
     (method,) = registry.load_plugin(tmp_path / "nothing.py")
     for index, folder in enumerate(("normal", "abnormal")):
@@ -59,15 +57,14 @@ def test_overhead_per_cell(benchmark, capsys, tmp_path, monkeypatch, processes):
     sets = [replace(data, card=data.card.model_copy(update={"name": f"d{i}", "title": f"d{i}"})) for i in range(CELLS)]
     settings = Settings(tmp_path / "results", workers=0, cache=Cache(tmp_path / "cache", GB))
     identity = backbone_id(SOURCE, dtype="float32")
-    executor = InThisProcess(lambda task: do(task, lambda _: loaded(LOADING, settings.cache), settings, say=str))
-    if processes:
-        executor = LocalProcesses(Clerk(settings, {identity: LOADING}), processes)
+    executor = LocalProcesses(processes) if processes else InThisProcess(say=str)
 
     def everything(sets):
         run(
             plan([(method, method.Options())], sets, Setting(identity, Protocol()), seeds=[0]).jobs,
             settings,
             executor,
+            loading={identity: LOADING},
             say=str,
         )
 

@@ -114,7 +114,6 @@ PEAK = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from benchmark.clip.backbone import load_backbone
 from benchmark.common.cache import GB, Cache
 from benchmark.records.cells import backbone_id
 from benchmark.running.executors import InThisProcess
@@ -125,7 +124,7 @@ from benchmark.running.driver import run
 from benchmark.cli.selection import select_folder
 from benchmark.common.settings import Settings
 from benchmark.clip.weights import parse_backbone
-from benchmark.running.worker import do
+from benchmark.running.tasks import Loading
 from methods.anomalyclip import AnomalyClip, AnomalyClipOptions
 from methods.genclip import GenClip, GenClipOptions
 
@@ -140,8 +139,8 @@ made = plan(
     Setting(backbone_id(source, dtype="float32"), Protocol(), Auxiliaries({"mvtec": named["mvtec"]})), seeds=[0],
 )
 settings = Settings(root / "results", workers=0, cache=Cache(root / "cache", GB))
-backbone = load_backbone(source)
-run(made.jobs, settings, InThisProcess(lambda task: do(task, lambda _: backbone, settings, say=print)), say=print)
+loading = {job.cell.backbone: Loading(source, "float32", "cpu", "bilinear", 512) for job in made.jobs}
+run(made.jobs, settings, InThisProcess(say=print), loading=loading, say=print)
 print(max(read_record(path_of(root / "results", job.cell.id)).run.peak_memory for job in made.jobs))
 """
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from PIL import Image
+from support.running import run_jobs
 
 from benchmark.cli.selection import select_folder
 from benchmark.clip.backbone import Backbone, load_backbone
@@ -28,13 +30,14 @@ from benchmark.data.preprocess import Preprocess
 from benchmark.data.samples import SampleSet
 from benchmark.protocol import Protocol
 from benchmark.records import records as records_module
+from benchmark.records.agreement import disagreements
 from benchmark.records.cells import BackboneId, backbone_id
-from benchmark.records.records import Record, RecordError, disagreements, is_done, path_of, read_record, read_records
+from benchmark.records.records import Record, RecordError, is_done, path_of, read_record, read_records
 from benchmark.running import driver as runner
 from benchmark.running.executors import InThisProcess
 from benchmark.running.planning import Job, Plan, Setting, missing, plan
 from benchmark.running.tasks import Ended, Lost, Task
-from benchmark.running.worker import do
+from benchmark.running.worker import perform
 from benchmark.tables.tables import make_tables, render
 from methods.clip import Clip, ClipAC, ClipOptions
 
@@ -51,14 +54,9 @@ def identity(backbone: Backbone) -> BackboneId:
     return backbone_id(parse_backbone(backbone.name), dtype=backbone.dtype)
 
 
-def run(jobs: list[Job], backbone: Backbone, settings: Settings, *, say: Callable[[str], None]) -> list[Record]:
+def run(jobs: list[Job], settings: Settings, *, say: Callable[[str], None]) -> list[Record]:
     """Run the jobs and read all their records."""
-    runner.run(jobs, settings, here(backbone, settings, say), say=say)
-    return [read_record(path_of(settings.results, job.cell.id)) for job in jobs]
-
-
-def here(backbone: Backbone, settings: Settings, say: Callable[[str], None]) -> InThisProcess:
-    return InThisProcess(lambda task: do(task, lambda _: backbone, settings, say=say))
+    return run_jobs(jobs, settings, say=say)
 
 
 def quiet(line: str) -> None:
@@ -89,15 +87,15 @@ class NaN(Fails):
 
 def test_a_run_writes_a_record_per_cell_with_all_that_made_it(parts: Path, tiny: Backbone, tmp_path: Path) -> None:
     jobs = jobs_of(parts, tiny)
-    done = run(jobs, tiny, Settings(tmp_path, workers=0), say=quiet)
+    done = run(jobs, Settings(tmp_path, workers=0), say=quiet)
     assert [record.id for record in done] == [job.cell.id for job in jobs]
     record = json.loads(path_of(tmp_path, jobs[0].cell.id).read_text(encoding="utf-8"))
     assert record["status"] == "done"
     assert record["synthetic"] == ["weights"]
     assert record["cell"]["backbone"]["sha256"] == tiny.sha256
     assert record["cell"]["dataset"]["fingerprint"] == jobs[0].samples.fingerprint
-    counts = {"normal": 7, "anomalous": 6, "skipped": []}
-    assert record["classes"]["object"] | {"metrics": {}, "ranges": {}} == counts | {"metrics": {}, "ranges": {}}
+    known = {"normal": 7, "anomalous": 6, "skipped": [], "metrics": {}, "ranges": {}, "run": record["run"]}
+    assert record["classes"]["object"] | {"metrics": {}, "ranges": {}} == known
     assert set(record["mean"]) == {
         f"{level}_{metric}" for level in ("image", "pixel") for metric in ("auroc", "ap", "f1max")
     } | {
@@ -122,12 +120,12 @@ def test_every_image_is_encoded_once_for_all_methods_and_never_again(
     monkeypatch.setattr(Backbone, "encode_images", counting)
     jobs = jobs_of(parts, tiny)
     settings = Settings(tmp_path, workers=0)
-    first = run(jobs, tiny, settings, say=quiet)
+    first = run(jobs, settings, say=quiet)
     assert sum(encoded) == 13
     assert missing(jobs, tmp_path) == []
-    assert run(jobs, tiny, settings, say=quiet) == first
+    assert run(jobs, settings, say=quiet) == first
     assert sum(encoded) == 13
-    run(jobs, tiny, Settings(tmp_path, workers=0, force=True), say=quiet)
+    run(jobs, Settings(tmp_path, workers=0, force=True), say=quiet)
     assert sum(encoded) == 26
 
 
@@ -136,8 +134,8 @@ def test_batch_size_and_workers_change_no_number(
     parts: Path, tiny: Backbone, tmp_path: Path, batch_size: int, workers: int
 ) -> None:
     jobs = jobs_of(parts, tiny)
-    expected = run(jobs, tiny, Settings(tmp_path / "a", batch_size=8, workers=0), say=quiet)
-    found = run(jobs, tiny, Settings(tmp_path / "b", batch_size=batch_size, workers=workers), say=quiet)
+    expected = run(jobs, Settings(tmp_path / "a", batch_size=8, workers=0), say=quiet)
+    found = run(jobs, Settings(tmp_path / "b", batch_size=batch_size, workers=workers), say=quiet)
     for one, other in zip(expected, found, strict=True):
         assert disagreements(one, other, tolerance=1e-5) == []
 
@@ -146,7 +144,7 @@ def test_a_method_that_fails_fails_alone(parts: Path, tiny: Backbone, tmp_path: 
     methods: dict[type[Method], Any] = {Fails: NoOptions(), Clip: ClipOptions(), NaN: NoOptions()}
     jobs = jobs_of(parts, tiny, methods)
     said: list[str] = []
-    fails, clip, nan = run(jobs, tiny, Settings(tmp_path, workers=0), say=said.append)
+    fails, clip, nan = run(jobs, Settings(tmp_path, workers=0), say=said.append)
     assert (fails.status, fails.error) == ("failed", "RuntimeError: out of luck")
     assert fails.mean == {}
     assert clip.status == "done"
@@ -164,9 +162,9 @@ def test_a_pass_that_breaks_down_fails_its_cells_and_not_the_run(
 
     with monkeypatch.context() as patch:
         patch.setattr(Backbone, "encode_images", out_of_memory)
-        failed = run(jobs_of(parts, tiny), tiny, Settings(tmp_path, workers=0), say=quiet)
+        failed = run(jobs_of(parts, tiny), Settings(tmp_path, workers=0), say=quiet)
     assert [record.error for record in failed] == ["RuntimeError: out of memory"] * 2
-    again = run(jobs_of(parts, tiny), tiny, Settings(tmp_path, workers=0), say=quiet)
+    again = run(jobs_of(parts, tiny), Settings(tmp_path, workers=0), say=quiet)
     assert {record.status for record in again} == {"done"}
 
 
@@ -175,11 +173,11 @@ def test_an_unreadable_file_fails_the_cells_or_is_skipped(
     parts: Path, tiny: Backbone, tmp_path: Path, broken: str
 ) -> None:
     (parts / broken).write_bytes((parts / broken).read_bytes()[:60])
-    failed = run(jobs_of(parts, tiny), tiny, Settings(tmp_path, workers=0), say=quiet)
+    failed = run(jobs_of(parts, tiny), Settings(tmp_path, workers=0), say=quiet)
     assert {record.status for record in failed} == {"failed"}
     assert broken.replace("/", os.sep) in str(failed[0].error)
     assert "--on-error skip" in str(failed[0].error)
-    skipping = run(jobs_of(parts, tiny), tiny, Settings(tmp_path, workers=0, on_error="skip"), say=quiet)
+    skipping = run(jobs_of(parts, tiny), Settings(tmp_path, workers=0, on_error="skip"), say=quiet)
     result = skipping[0].classes["object"]
     assert (result.normal, result.anomalous) == (7, 5)
     assert [skipped.key for skipped in result.skipped] == ["abnormal/009.png"]
@@ -189,7 +187,7 @@ def test_an_unreadable_file_fails_the_cells_or_is_skipped(
 def test_an_image_that_vanishes_after_planning_is_named(parts: Path, tiny: Backbone, tmp_path: Path) -> None:
     jobs = jobs_of(parts, tiny)
     (parts / "normal/003.png").unlink()
-    record = run(jobs, tiny, Settings(tmp_path, workers=2), say=quiet)[0]
+    record = run(jobs, Settings(tmp_path, workers=2), say=quiet)[0]
     assert record.status == "failed"
     assert "003.png" in str(record.error)
 
@@ -197,7 +195,7 @@ def test_an_image_that_vanishes_after_planning_is_named(parts: Path, tiny: Backb
 def test_without_masks_pixel_metrics_are_null(parts: Path, tiny: Backbone, tmp_path: Path) -> None:
     for mask in (parts / "masks/abnormal").iterdir():
         mask.unlink()
-    record = run(jobs_of(parts, tiny), tiny, Settings(tmp_path, workers=0), say=quiet)[0]
+    record = run(jobs_of(parts, tiny), Settings(tmp_path, workers=0), say=quiet)[0]
     assert record.mean["image_auroc"] is not None
     assert {name for name, value in record.mean.items() if value is None} == {
         name for name in record.mean if name.startswith("pixel")
@@ -207,7 +205,7 @@ def test_without_masks_pixel_metrics_are_null(parts: Path, tiny: Backbone, tmp_p
 def test_without_normal_images_image_metrics_are_null(parts: Path, tiny: Backbone, tmp_path: Path) -> None:
     for image in (parts / "normal").iterdir():
         image.unlink()
-    record = run(jobs_of(parts, tiny), tiny, Settings(tmp_path, workers=0), say=quiet)[0]
+    record = run(jobs_of(parts, tiny), Settings(tmp_path, workers=0), say=quiet)[0]
     assert {name for name, value in record.mean.items() if value is None} == {
         name for name in record.mean if name.startswith("image")
     }
@@ -266,7 +264,7 @@ def test_raw_class_names_reach_the_prompts(parts: Path, tiny: Backbone, tmp_path
             return super().predict(features, class_names)
 
     for raw in (False, True):
-        run(jobs_of(parts, tiny, {Spy: ClipOptions()}, raw_class_names=raw), tiny, Settings(tmp_path, 16, 0), say=quiet)
+        run(jobs_of(parts, tiny, {Spy: ClipOptions()}, raw_class_names=raw), Settings(tmp_path, 16, 0), say=quiet)
     assert [set(names) for names in seen] == [{"metal nut"}, {"object"}]
 
 
@@ -308,7 +306,7 @@ def test_references_are_shown_and_recorded(parts: Path, tiny: Backbone, tmp_path
     KShot.seen.clear()
     data = with_training_images(parts)
     made = kshot(data, tiny, [0])
-    (record,) = run(made.jobs, tiny, Settings(tmp_path, workers=0), say=quiet)
+    (record,) = run(made.jobs, Settings(tmp_path, workers=0), say=quiet)
     assert record.status == "done"
     assert record.cell.references is not None
     keys = record.cell.references["object"]
@@ -344,7 +342,7 @@ def test_a_broken_reference_fails_its_method_alone(parts: Path, tiny: Backbone, 
     made = plan([(KShot, KShot.Options(shots=3)), (Clip, ClipOptions())], [data], setting, seeds=[0])
     (parts / "normal/003.png").write_bytes(b"")
     settings = Settings(tmp_path, workers=0, on_error="skip")
-    failed, done = run(made.jobs, tiny, settings, say=quiet)
+    failed, done = run(made.jobs, settings, say=quiet)
     assert (failed.status, done.status) == ("failed", "done")
     assert "003.png" in str(failed.error)
 
@@ -352,37 +350,34 @@ def test_a_broken_reference_fails_its_method_alone(parts: Path, tiny: Backbone, 
 # --- what becomes of tasks whose workers are gone ---
 
 
-@dataclass
-class Losing:
+class Losing(InThisProcess):
     """An executor that loses the tasks it is told to, and does the others in this process."""
 
-    inner: InThisProcess
-    loses: Callable[[Task], Lost | None]
-    seen: list[tuple[str, ...]]
+    def __init__(self, loses: Callable[[Task], Lost | None]) -> None:
+        super().__init__(say=quiet)
+        self.loses, self.seen, self.tasks = loses, list[tuple[str, ...]](), deque[Task]()
 
     def submit(self, tasks: Sequence[Task]) -> None:
-        self.inner.submit(tasks)
+        self.tasks.extend(tasks)
 
     def wait(self, seconds: float | None = None) -> Ended:
-        task = self.inner._queue[0]
-        self.seen.append(tuple(job.method.name for job in task.jobs))
-        lost = self.loses(task)
-        return (self.inner._queue.popleft(), lost) if lost else self.inner.wait(seconds)
-
-    def close(self) -> None:
-        self.inner.close()
+        task = self.tasks.popleft()
+        self.seen.append(tuple(ref.cell.method for ref in task.cells))
+        if lost := self.loses(task):
+            return task, lost
+        super().submit([task])
+        return super().wait(seconds)
 
 
 def losing(
-    jobs: list[Job], backbone: Backbone, settings: Settings, loses: Callable[[Task], Lost | None]
+    jobs: list[Job], settings: Settings, loses: Callable[[Task], Lost | None]
 ) -> tuple[list[Record], list[tuple[str, ...]]]:
-    executor = Losing(here(backbone, settings, quiet), loses, [])
-    runner.run(jobs, settings, executor, say=quiet)
-    return [read_record(path_of(settings.results, job.cell.id)) for job in jobs], executor.seen
+    executor = Losing(loses)
+    return run_jobs(jobs, settings, executor, say=quiet), executor.seen
 
 
 def holds(task: Task, name: str) -> bool:
-    return name in [job.method.name for job in task.jobs]
+    return name in [ref.cell.method for ref in task.cells]
 
 
 def test_a_lost_task_is_tried_again_and_divided_before_it_is_given_up(
@@ -390,7 +385,7 @@ def test_a_lost_task_is_tried_again_and_divided_before_it_is_given_up(
 ) -> None:
     cause = Lost("WorkerDied: struck by lightning")
     (clip, clip_ac), seen = losing(
-        jobs_of(parts, tiny), tiny, Settings(tmp_path, workers=0), lambda task: cause if holds(task, "clip") else None
+        jobs_of(parts, tiny), Settings(tmp_path, workers=0), lambda task: cause if holds(task, "clip") else None
     )
     assert seen == [("clip", "clip_ac"), ("clip", "clip_ac"), ("clip",), ("clip_ac",)]
     assert (clip.status, clip.error, clip_ac.status) == ("failed", cause.cause, "done")
@@ -399,7 +394,7 @@ def test_a_lost_task_is_tried_again_and_divided_before_it_is_given_up(
 def test_a_task_that_took_too_long_is_divided_at_once(parts: Path, tiny: Backbone, tmp_path: Path) -> None:
     cause = Lost("TimeoutError: too long", final=True)
     (clip, clip_ac), seen = losing(
-        jobs_of(parts, tiny), tiny, Settings(tmp_path, workers=0), lambda task: cause if holds(task, "clip") else None
+        jobs_of(parts, tiny), Settings(tmp_path, workers=0), lambda task: cause if holds(task, "clip") else None
     )
     assert seen == [("clip", "clip_ac"), ("clip",), ("clip_ac",)]
     assert (clip.error, clip_ac.status) == (cause.cause, "done")
@@ -407,7 +402,7 @@ def test_a_task_that_took_too_long_is_divided_at_once(parts: Path, tiny: Backbon
 
 def test_a_loss_that_passes_costs_nothing(parts: Path, tiny: Backbone, tmp_path: Path) -> None:
     losses = iter([Lost("WorkerDied: once"), None])
-    records, seen = losing(jobs_of(parts, tiny), tiny, Settings(tmp_path, workers=0), lambda task: next(losses))
+    records, seen = losing(jobs_of(parts, tiny), Settings(tmp_path, workers=0), lambda task: next(losses))
     assert seen == [("clip", "clip_ac")] * 2
     assert {record.status for record in records} == {"done"}
 
@@ -417,10 +412,10 @@ def test_a_failure_never_overwrites_what_another_process_has_done(parts: Path, t
     settings = Settings(tmp_path, workers=0)
 
     def done_elsewhere(task: Task) -> Lost:
-        do(task, lambda _: tiny, settings, say=quiet)
+        perform(task, say=quiet)
         return Lost("TimeoutError: no answer", final=True)
 
-    ((record,), _) = losing(jobs, tiny, settings, done_elsewhere)
+    ((record,), _) = losing(jobs, settings, done_elsewhere)
     assert record.status == "done"
 
 
@@ -434,14 +429,14 @@ def test_a_cell_that_another_process_holds_is_waited_for(
     held = threading.Event()
 
     def hold() -> None:
-        with settings.lock(jobs[0].cell.id):
+        with settings.lock(f"{jobs[0].cell.id}--0"):  # its first class
             held.set()
             time.sleep(0.5)
 
     holder = threading.Thread(target=hold)
     holder.start()
     held.wait()
-    runner.run(jobs, settings, here(tiny, settings, said.append), say=said.append)
+    run(jobs, settings, say=said.append)
     holder.join()
     assert [line.split()[0] for line in said] == ["done", "waiting", "done"]
 
@@ -487,7 +482,7 @@ def test_a_full_disk_stops_the_run_and_loses_no_record(
 ) -> None:
     jobs = jobs_of(parts, tiny)
     settings = Settings(tmp_path, workers=0)
-    run(jobs[:1], tiny, settings, say=quiet)
+    run(jobs[:1], settings, say=quiet)
     before = path_of(tmp_path, jobs[0].cell.id).read_bytes()
 
     def full(descriptor: int) -> None:
@@ -496,10 +491,10 @@ def test_a_full_disk_stops_the_run_and_loses_no_record(
     with monkeypatch.context() as patch:
         patch.setattr("benchmark.common.files.os.fsync", full)
         with pytest.raises(RecordError, match=r"No space left on device; records already written are safe"):
-            run(jobs, tiny, settings, say=quiet)
+            run(jobs, settings, say=quiet)
     assert path_of(tmp_path, jobs[0].cell.id).read_bytes() == before
     assert sorted(path.suffix for path in (tmp_path / "records").iterdir()) == [".json", ".npz"]
-    assert {record.status for record in run(jobs, tiny, settings, say=quiet)} == {"done"}
+    assert {record.status for record in run(jobs, settings, say=quiet)} == {"done"}
 
 
 @pytest.mark.parametrize("content", [b"", b'{"schema_version": 1', b'{"schema_version": 9}', b"\xff\xfe"])
@@ -508,14 +503,14 @@ def test_a_damaged_record_is_reported_and_its_cell_done_again(
 ) -> None:
     jobs = jobs_of(parts, tiny)
     settings = Settings(tmp_path, workers=0)
-    expected = run(jobs, tiny, settings, say=quiet)
+    expected = run(jobs, settings, say=quiet)
     path = path_of(tmp_path, jobs[0].cell.id)
     path.write_bytes(content)
     readable, problems = read_records(tmp_path)
     assert [record.id for record in readable] == [jobs[1].cell.id]
     assert path.name in problems[0]
     assert not is_done(tmp_path, jobs[0].cell.id)
-    again = run(jobs, tiny, settings, say=quiet)
+    again = run(jobs, settings, say=quiet)
     assert [numbers(record) for record in again] == [numbers(record) for record in expected]
 
 
@@ -574,5 +569,5 @@ def test_the_environment_names_a_dirty_checkout(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_reading_a_record_back_gives_the_same(parts: Path, tiny: Backbone, tmp_path: Path) -> None:
-    record = run(jobs_of(parts, tiny), tiny, Settings(tmp_path, workers=0), say=quiet)[0]
+    record = run(jobs_of(parts, tiny), Settings(tmp_path, workers=0), say=quiet)[0]
     assert read_record(path_of(tmp_path, record.id)) == record

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.running import run_jobs
 
 from benchmark import registry
 from benchmark.cli.selection import select_folder
@@ -28,17 +29,14 @@ from benchmark.contract import Features, Method, Prediction, VisionSpec
 from benchmark.data.samples import SampleSet
 from benchmark.errors import BenchError
 from benchmark.protocol import Protocol
+from benchmark.records.agreement import disagreements
 from benchmark.records.cells import backbone_id
-from benchmark.records.records import Record, RecordError, disagreements, path_of, read_record
-from benchmark.running import orders as orders_module
-from benchmark.running.driver import run
-from benchmark.running.executors import Executor, InThisProcess
+from benchmark.records.records import Record, RecordError, path_of, read_record
+from benchmark.running.executors import Executor
 from benchmark.running.executors.local import LocalProcesses
 from benchmark.running.executors.ray_cluster import RayCluster
 from benchmark.running.executors.slurm import SlurmJobs
-from benchmark.running.orders import Clerk, Loading
 from benchmark.running.planning import Auxiliaries, Job, Setting, plan
-from benchmark.running.worker import do
 from benchmark.tables.tables import make_tables, table_files
 from methods.clip import Clip, ClipOptions
 from methods.coop import CoOp, CoOpOptions
@@ -46,7 +44,6 @@ from methods.coop import CoOp, CoOpOptions
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the faults are caused by signals, limits and mounts")
 
 SOURCE = parse_backbone("tiny:random")
-LOADING = Loading(SOURCE, "float32", "cpu", "bilinear", 512)
 PATIENCE = 120.0
 FAULTY = """
 import os, re, signal, time
@@ -96,7 +93,6 @@ def gate(tmp_path: Path) -> Path:
 def faulty(tmp_path: Path, gate: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, type[Method]]:
     """Methods of a plug-in, by name."""
     monkeypatch.setattr(registry, "PLUGINS", {})
-    monkeypatch.setattr(orders_module, "PLUGINS", registry.PLUGINS)
     file = tmp_path / "faulty.py"
     file.write_text(FAULTY.format(gate=str(gate)))
     return {method.name: method for method in registry.load_plugin(file)}
@@ -117,24 +113,9 @@ def jobs_of(methods: Sequence[type[Method]], datasets: Sequence[SampleSet]) -> l
     return plan([(method, ClipOptions()) for method in methods], datasets, setting, seeds=[0]).jobs
 
 
-def clerk(settings: Settings, jobs: Sequence[Job]) -> Clerk:
-    return Clerk(settings, {job.cell.backbone: LOADING for job in jobs})
-
-
-def here(settings: Settings, say: Callable[[str], None] = print) -> InThisProcess:
-    return InThisProcess(
-        lambda task: do(task, lambda _: orders_module.loaded(LOADING, settings.cache), settings, say=say)
-    )
-
-
 def go(jobs: Sequence[Job], settings: Settings, executor: Executor | None = None) -> tuple[list[Record], list[str]]:
     said: list[str] = []
-    executor = executor or here(settings, said.append)
-    try:
-        run(jobs, settings, executor, say=said.append)
-    finally:
-        executor.close()
-    return [read_record(path_of(settings.results, job.cell.id)) for job in jobs], said
+    return run_jobs(jobs, settings, executor, say=said.append), said
 
 
 def tables(records: Sequence[Record]) -> dict[str, str]:
@@ -188,7 +169,7 @@ def test_a_worker_killed_in_the_middle_of_a_cell(
     jobs = jobs_of([Clip, faulty["stops"]], datasets[:1])
     settings = settings_of(tmp_path / "results")
     thread = at_the_gate(gate, lambda: os.kill(pids(gate)[0], signal.SIGKILL))
-    records, said = go(jobs, settings, LocalProcesses(clerk(settings, jobs), 1))
+    records, said = go(jobs, settings, LocalProcesses(1))
     thread.join()
     assert [record.status for record in records] == ["done", "done"]
     assert any(
@@ -202,7 +183,7 @@ def test_methods_that_kill_their_process_or_hang_fail_alone(
 ) -> None:
     jobs = jobs_of([Clip, faulty["dies"], faulty["hangs"]], datasets[:1])
     settings = settings_of(tmp_path / "results", cell_timeout=4.0)
-    (clip, dies, hangs), _ = go(jobs, settings, LocalProcesses(clerk(settings, jobs), 2))
+    (clip, dies, hangs), _ = go(jobs, settings, LocalProcesses(2))
     assert clip.status == "done"
     assert dies.error is not None
     assert dies.error.startswith("WorkerDied: its process was ended by signal 9 (SIGKILL)")
@@ -241,14 +222,14 @@ def test_a_driver_killed_while_a_worker_computes(
 
 
 def test_two_runs_race_on_one_results_folder(parts: Path, tmp_path: Path, bench: Bench) -> None:
-    more = ["--methods", "clip,clip_ac", "--shard-size", "4"]
+    more = ["--methods", "clip,clip_ac"]
     command = [*BENCH, *arguments(parts, tmp_path / "race", *more)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in "ab"]
     ends = [process.communicate(timeout=PATIENCE) for process in both]
     assert [process.returncode for process in both] == [0, 0], ends
     said = "".join(err for _, err in ends)
     assert len(re.findall(r"^done   ", said, re.MULTILINE)) == 2, said
-    assert not list((tmp_path / "race/.parts").glob("*"))
+    assert not list((tmp_path / "race/.classes").glob("*"))
     assert {out for out, _ in ends} == {bench(*arguments(parts, tmp_path / "alone", *more))[1]}
 
 
@@ -295,7 +276,7 @@ def test_a_node_that_is_lost(
         until(lambda: not all(map(lives, pids(gate))))
 
     thread = at_the_gate(gate, lose, count=2)
-    records, said = go(jobs, settings, RayCluster(clerk(settings, jobs), address=cluster.address, processes=None))
+    records, said = go(jobs, settings, RayCluster(address=cluster.address, processes=None))
     thread.join()
     assert [record.status for record in records] == ["done"] * 4
     assert sum("trying again" in line for line in said) == 1, said
@@ -308,7 +289,7 @@ def test_a_slurm_job_that_dies(
     jobs = jobs_of([faulty["stops"]], datasets[:1])
     settings = settings_of(tmp_path / "results")
     thread = at_the_gate(gate, lambda: os.kill(pids(gate)[0], signal.SIGKILL))
-    executor = SlurmJobs(clerk(settings, jobs), tmp_path / "slurm", at_a_time=1, parameters={})
+    executor = SlurmJobs(tmp_path / "slurm", at_a_time=1, parameters={})
     records, said = go(jobs, settings, executor)
     thread.join()
     assert [record.status for record in records] == ["done"]
@@ -540,10 +521,10 @@ def test_nan_scores_and_methods_that_raise_fail_alone(datasets: list[SampleSet],
 def test_clocks_that_jump(datasets: list[SampleSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The time of day jumps by years between any two looks at it, and files are of the future and of long ago."""
     jobs = jobs_of([Clip], datasets)
-    expected = tables(go(jobs, settings_of(tmp_path / "undisturbed/results", shard_size=4))[0])
+    expected = tables(go(jobs, settings_of(tmp_path / "undisturbed/results"))[0])
     real, jumps = time.time, iter(range(10**6))
     monkeypatch.setattr(time, "time", lambda: real() + (-1) ** next(jumps) * 10**8)
-    settings = settings_of(tmp_path / "results", shard_size=4)
+    settings = settings_of(tmp_path / "results")
     (first, _), _ = go(jobs, settings)
     stamps = iter([0, 4 * 10**9, 10**9] * 100)
     for path in tmp_path.rglob("*"):

@@ -30,18 +30,15 @@ Bench = Callable[..., tuple[int, str, str]]
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Records of CLIP and CLIP-AC, two of them with another option, on a folder of parts."""
     from PIL import Image
+    from support.running import run_jobs
 
     from benchmark.cli import selection
-    from benchmark.clip.backbone import load_backbone
     from benchmark.clip.weights import parse_backbone
     from benchmark.common.settings import Settings
     from benchmark.protocol import Protocol
     from benchmark.records.cells import backbone_id
     from benchmark.registry import all_methods
-    from benchmark.running.driver import run
-    from benchmark.running.executors import InThisProcess
     from benchmark.running.planning import Setting, plan
-    from benchmark.running.worker import do
     from methods.clip import ClipOptions
 
     root, rng = tmp_path_factory.mktemp("outputs"), np.random.default_rng(0)
@@ -54,9 +51,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     chosen = [(known["clip"], ClipOptions()), (known["clip_ac"], ClipOptions(0.01)), (known["clip"], ClipOptions(0.01))]
     setting = Setting(backbone_id(source, dtype="float32"), Protocol())
     jobs = plan(chosen, [selection.select_folder(root / "parts", "part")], setting, seeds=[0]).jobs
-    backbone, settings = load_backbone(source), Settings(root, workers=0)
-    here = InThisProcess(lambda task: do(task, lambda _: backbone, settings, say=print))
-    run(jobs, settings, here, say=print)
+    run_jobs(jobs, Settings(root, workers=0))
     return root
 
 

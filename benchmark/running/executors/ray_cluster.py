@@ -4,19 +4,16 @@ import logging
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmark.errors import BenchError
-from benchmark.running.tasks import Ended, Reply, Task
-
-if TYPE_CHECKING:
-    from benchmark.running.orders import Clerk
+from benchmark.running.tasks import Ended, Lost, Reply, Task
 
 
 class RayCluster:
     """Each task is one of Ray's, on one GPU where the cluster has GPUs, else on one CPU."""
 
-    def __init__(self, clerk: "Clerk", *, address: str | None, processes: int | None) -> None:
+    def __init__(self, *, address: str | None, processes: int | None) -> None:
         """Join a cluster, or start one on this machine where there is no address.
 
         Raises:
@@ -26,12 +23,12 @@ class RayCluster:
             import ray
         except ImportError:
             raise BenchError("--executor ray needs Ray, the extra `ray` of this package; say pip install ray") from None
-        self._clerk, self._ray = clerk, ray
+        self._ray = ray
         try:
             if address:
                 ray.init(address=address, logging_level=logging.WARNING)
             else:
-                ray.init(num_cpus=processes, logging_level=logging.WARNING, include_dashboard=False)
+                ray.init("local", num_cpus=processes, logging_level=logging.WARNING, include_dashboard=False)
         except ConnectionError as error:
             raise BenchError(
                 f"--ray-address {address}: no cluster there ({error}); `ray start --head` makes one"
@@ -41,12 +38,12 @@ class RayCluster:
         self._aside.__enter__()
         gpus = int(ray.cluster_resources().get("GPU", 0) > 0)  # type: ignore[no-untyped-call]
         # Lost tasks are counted and divided by the driver of the run. A worker keeps its backbone from task to task.
-        self._remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0, max_calls=0)(_execute)
+        self._remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0, max_calls=0)(_perform)
         self._tasks: dict[Any, Task] = {}
 
     def submit(self, tasks: Sequence[Task]) -> None:
         for task in tasks:
-            self._tasks[self._remote.remote(self._clerk.write(task))] = task
+            self._tasks[self._remote.remote(task)] = task
 
     def wait(self, seconds: float | None = None) -> Ended | None:
         ready, _ = self._ray.wait(list(self._tasks), num_returns=1, timeout=seconds)
@@ -54,9 +51,10 @@ class RayCluster:
             return None
         task = self._tasks.pop(ready[0])
         try:
-            return task, Reply.model_validate_json(self._ray.get(ready[0]))
+            reply: Reply = self._ray.get(ready[0])
         except self._ray.exceptions.RayError as error:
-            return task, self._clerk.lost(task, _cause(error))
+            return task, Lost(_cause(error))
+        return task, reply
 
     def close(self) -> None:
         for reference in self._tasks:
@@ -66,10 +64,10 @@ class RayCluster:
         self._aside.__exit__(None, None, None)
 
 
-def _execute(text: str) -> str:
-    from benchmark.running.orders import execute
+def _perform(task: Task) -> Reply:
+    from benchmark.running.worker import perform
 
-    return execute(text)
+    return perform(task)
 
 
 def _cause(error: Exception) -> str:

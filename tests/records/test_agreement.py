@@ -3,14 +3,13 @@
 import pytest
 
 from benchmark.protocol import Protocol
+from benchmark.records.agreement import disagreements, range_over_classes
 from benchmark.records.cells import BackboneId, Cell, DataId
 from benchmark.records.records import (
     ClassResult,
     Record,
     Run,
-    disagreements,
     mean_over_classes,
-    range_over_classes,
 )
 
 KEY = "pixel_aupro_200"

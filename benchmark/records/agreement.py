@@ -1,0 +1,51 @@
+"""Whether two records of the same work agree, on machines that round differently."""
+
+from collections.abc import Iterable
+
+from benchmark.records.records import ClassResult, Record
+
+Span = tuple[float, float] | None
+
+
+def range_over_classes(classes: Iterable[ClassResult]) -> dict[str, tuple[float, float]]:
+    """Return the unweighted mean of the lower and of the upper ends of each metric that has a range in all classes."""
+    rows = [result.ranges for result in classes]
+    shared = [name for name in (rows[0] if rows else ()) if all(name in row for row in rows)]
+    return {
+        name: (sum(row[name][0] for row in rows) / len(rows), sum(row[name][1] for row in rows) / len(rows))
+        for name in shared
+    }
+
+
+def disagreements(one: Record, other: Record, *, tolerance: float) -> list[str]:
+    """Return a line for each number in which two records of the same work differ by more than machines do.
+
+    Numbers agree within the tolerance. Those of a fragile metric agree where their ranges overlap, also where one of
+    the two is undefined: then last digits of the scores can make the difference.
+    """
+    found = []
+    for place in dict.fromkeys((*one.classes, *other.classes, None)):
+        (values, ranges), (others, other_ranges) = _numbers(one, place), _numbers(other, place)
+        for name in dict.fromkeys((*values, *others)):
+            spans = _span(values.get(name), ranges.get(name)), _span(others.get(name), other_ranges.get(name))
+            if not _overlap(*spans, tolerance):
+                found.append(f"{place or 'mean'}, {name}: {values.get(name)} and {others.get(name)}")
+    return found
+
+
+def _numbers(record: Record, class_name: str | None) -> tuple[dict[str, float | None], dict[str, tuple[float, float]]]:
+    """Return the metrics and ranges of a class, of the mean for None; both are empty without such a class."""
+    if class_name is None:
+        return record.mean, range_over_classes(record.classes.values())
+    result = record.classes.get(class_name)
+    return (result.metrics, result.ranges) if result else ({}, {})
+
+
+def _span(value: float | None, found: Span) -> Span:
+    return found or (None if value is None else (value, value))
+
+
+def _overlap(one: Span, other: Span, tolerance: float) -> bool:
+    if one is None or other is None:
+        return one is other
+    return max(one[0], other[0]) <= min(one[1], other[1]) + tolerance

@@ -1,0 +1,86 @@
+"""Results of one class of a cell on disk, where they wait until the record of the cell can be put together.
+
+A class is written whole, by the worker that scored it, as soon as it ends; a run that is cut off goes on with the next.
+"""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from benchmark.common import JSON_LIMIT, read_limited, write_whole
+from benchmark.errors import BenchError
+from benchmark.metrics import ClassImages, read_per_image, to_bytes
+from benchmark.records.records import ClassResult, unwritable
+
+
+class ClassResultError(BenchError):
+    """The results of a class cannot be read; the message names the file and the way out."""
+
+
+class ClassFile(BaseModel):
+    """What is written of a class."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    class_name: str
+    image_size: int
+    """Side of the maps that were evaluated, in pixels."""
+    result: ClassResult
+    images_sha256: str
+    """Of the file beside it that holds the results per image."""
+
+
+def class_folder(results: Path, cell_id: str) -> Path:
+    """Return where the classes of a cell lie until its record is written."""
+    return results / ".classes" / cell_id
+
+
+def class_path(results: Path, cell_id: str, place: int, source_sha256: str | None) -> Path:
+    """Return where a class lies, by its place among the classes; an edited method has files of its own."""
+    return class_folder(results, cell_id) / f"{place}-{(source_sha256 or 'unknown')[:12]}.json"
+
+
+def remove_classes(results: Path, cell_id: str) -> None:
+    """Remove the class files of a cell."""
+    shutil.rmtree(class_folder(results, cell_id), ignore_errors=True)
+
+
+def write_class(
+    path: Path, class_name: str, result: ClassResult, images: ClassImages | None, *, image_size: int
+) -> None:
+    """Write the results of a class, those per image first.
+
+    Raises:
+        RecordError: the disk is full, or the directory cannot be written.
+    """
+    content = to_bytes({class_name: images} if images else {})
+    sha256 = hashlib.sha256(content).hexdigest()
+    known = ClassFile(class_name=class_name, image_size=image_size, result=result, images_sha256=sha256)
+    try:
+        write_whole(path.with_suffix(".npz"), content)
+        write_whole(path, known.model_dump_json())
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def read_class(path: Path) -> tuple[ClassFile, dict[str, ClassImages]]:
+    """Read the results of a class, and those per image by the name of the class.
+
+    Raises:
+        ClassResultError: they are not there, or damaged.
+    """
+    try:
+        known = ClassFile.model_validate_json(read_limited(path, JSON_LIMIT))
+        return known, read_per_image(path.with_suffix(".npz"), known.images_sha256)
+    except (OSError, ValidationError, BenchError) as error:
+        raise ClassResultError(f"{path}: not readable results of a class ({error}); run again to redo it") from None
+
+
+def is_scored(path: Path) -> bool:
+    """Say whether a class has results that can be read."""
+    try:
+        return path.exists() and bool(read_class(path))
+    except ClassResultError:
+        return False

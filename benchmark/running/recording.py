@@ -1,0 +1,159 @@
+"""From what workers found to the record of a cell, with where and how each class was scored."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmark.common import Settings
+from benchmark.data import SampleSet
+from benchmark.metrics import ClassImages, to_bytes
+from benchmark.records import (
+    Checkpoint,
+    ClassFile,
+    Record,
+    Run,
+    TrainingReport,
+    class_path,
+    combined,
+    environment,
+    mean_over_classes,
+    read_checkpoint,
+    read_class,
+    remove_classes,
+    write_record,
+)
+from benchmark.registry import changed_options, source_sha256
+from benchmark.running.planning import Job
+from benchmark.running.tasks import class_places
+
+
+def class_run(job: Job, settings: Settings, device: str, seconds: Mapping[str, float]) -> Run:
+    """Return how and where this process scored a class."""
+    return Run(
+        seconds={name: round(value, 3) for name, value in seconds.items()},
+        batch_size=settings.batch_size,
+        workers=settings.workers,
+        peak_memory=_peak_memory(device),
+        device=torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
+        source_sha256=source_sha256(job.method),
+        **environment(),
+    )
+
+
+def class_paths(job: Job, settings: Settings) -> dict[str, Path]:
+    """Return where each class of a cell lies, in the order of the samples."""
+    source = source_sha256(job.method)
+    places = class_places(job.samples)
+    return {name: class_path(settings.results, job.cell.id, place, source) for name, place in places.items()}
+
+
+def write_if_whole(job: Job, settings: Settings) -> Record | None:
+    """Write the record of a cell if all its classes are there, and remove them; return it, or None if one is missing.
+
+    Raises:
+        ClassResultError: a class is damaged.
+        RecordError: the record cannot be written.
+    """
+    paths = class_paths(job, settings)
+    with settings.lock(job.cell.id):  # of several processes that saw the last class, one writes
+        if not all(path.exists() for path in paths.values()):
+            return None
+        found = [read_class(path) for path in paths.values()]
+        record = _record(job, [known for known, _ in found], settings.results)
+        images: dict[str, ClassImages] = {}
+        for _, each in found:
+            images |= each
+        write_record(settings.results, record, to_bytes(images))
+        remove_classes(settings.results, job.cell.id)
+    return record
+
+
+def _record(job: Job, found: Sequence[ClassFile], results: Path) -> Record:
+    classes = {each.class_name: each.result for each in found}
+    training = _training_report(job, results)
+    return Record(
+        **_common(job, training),
+        status="done",
+        image_size=found[0].image_size,
+        classes=classes,
+        mean=mean_over_classes(classes.values()),
+        training=training,
+        run=combined([result.run for result in classes.values() if result.run]),
+    )
+
+
+def failure(job: Job, error: str, settings: Settings) -> Record:
+    """Return the record of a cell that failed."""
+    run = Run(
+        seconds={},
+        batch_size=settings.batch_size,
+        workers=settings.workers,
+        peak_memory=None,
+        device="unknown",
+        source_sha256=source_sha256(job.method),
+        **environment(),
+    )
+    return Record(**_common(job, None), status="failed", error=error, run=run)
+
+
+def _common(job: Job, training: TrainingReport | None) -> dict[str, Any]:
+    card = job.samples.card
+    synthetic_weights = job.cell.backbone.synthetic or (training is not None and training.synthetic)
+    generated = {"data": job.samples.synthetic, "weights": synthetic_weights}
+    return {
+        "id": job.cell.id,
+        "title": job.title,
+        "dataset_title": card.title,
+        "domain": card.domain,
+        "cell": job.cell,
+        "changed": changed_options(job.options),
+        "synthetic": tuple(what for what, is_so in generated.items() if is_so),
+        "warnings": job.samples.warnings,
+    }
+
+
+def _training_report(job: Job, results: Path) -> TrainingReport | None:
+    if job.training is None:
+        return None
+    path = job.training.checkpoint(results)
+    known = read_checkpoint(path)
+    same = known.model_dump(include=TrainingReport.model_fields.keys() & Checkpoint.model_fields.keys())
+    return TrainingReport(checkpoint=path.stem, **same)
+
+
+def refuse_broken_data(data: SampleSet, settings: Settings) -> None:
+    """Raise ValueError where the dataset has a fault that the run is not to skip."""
+    fatal = [problem for problem in data.problems if problem.fatal]
+    if fatal and settings.on_error == "fail":
+        more = f" (and {len(fatal) - 1} more)" if len(fatal) > 1 else ""
+        raise ValueError(
+            f"{fatal[0].path}: {fatal[0].message}{more}; `bench data check {data.card.name}` lists them, "
+            "--on-error skip leaves them out"
+        )
+
+
+def describe(record: Record) -> str:
+    """Return the counts and the main numbers of a record in one line."""
+    normal = sum(result.normal for result in record.classes.values())
+    anomalous = sum(result.anomalous for result in record.classes.values())
+    skipped = sum(len(result.skipped) for result in record.classes.values())
+    parts = [f"{normal + anomalous} images ({normal} normal, {anomalous} anomalous)"]
+    parts += [f"{skipped} skipped"] if skipped else []
+    for metric in ("image_auroc", "image_ap", "pixel_auroc", "pixel_aupro"):
+        value = record.mean.get(metric)
+        parts += [f"{metric.replace('_', ' ')} {100 * value:.1f}"] if value is not None else []
+    return ", ".join(parts) + f", {record.run.seconds['total']:.1f} s"
+
+
+def _peak_memory(device: str) -> int | None:
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return None
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

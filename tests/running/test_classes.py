@@ -1,0 +1,253 @@
+"""Classes as the unit on disk: each is kept as it ends, none is scored twice, and each says where it was scored."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support.running import run_jobs
+
+from benchmark.cli.selection import select_folder
+from benchmark.clip.backbone import Backbone
+from benchmark.clip.weights import parse_backbone
+from benchmark.common.settings import Settings
+from benchmark.contract import Features, Prediction, VisionSpec
+from benchmark.data.samples import SampleSet
+from benchmark.metrics.per_image import ClassImages, read_per_image
+from benchmark.protocol import Protocol
+from benchmark.records.cells import backbone_id
+from benchmark.records.classes import ClassResultError, class_folder, class_path, read_class
+from benchmark.records.records import Record, Run, combined, path_of, per_image_path
+from benchmark.registry import source_sha256
+from benchmark.running.planning import Job, Setting, plan
+from methods.clip import Clip, ClipAC, ClipOptions
+
+
+def several_classes(parts: Path) -> SampleSet:
+    """The plain folder as three classes: of 5, of 7 images and of one normal image alone."""
+    data = select_folder(parts, "metal nut")
+    names = ["a" if index % 2 else "b" for index in range(len(data.samples))]
+    names[0] = "c"
+    card = data.card.model_copy(
+        update={"classes": tuple(data.card.classes[0].model_copy(update={"name": n}) for n in "abc")}
+    )
+    samples = [replace(s, class_name=name) for s, name in zip(data.samples, names, strict=True)]
+    return replace(data, card=card, samples=tuple(sorted(samples, key=lambda s: (s.class_name, s.key))))
+
+
+def jobs_of(data: SampleSet) -> list[Job]:
+    setting = Setting(backbone_id(parse_backbone("tiny:random"), dtype="float32"), Protocol())
+    return plan([(Clip, ClipOptions()), (ClipAC, ClipOptions())], [data], setting, seeds=[0]).jobs
+
+
+def go(jobs: Sequence[Job], settings: Settings) -> tuple[list[Record], list[str]]:
+    said: list[str] = []
+    return run_jobs(jobs, settings, say=said.append), said
+
+
+def images_of(record: Record, results: Path) -> dict[str, ClassImages]:
+    assert record.images_sha256 is not None
+    return read_per_image(per_image_path(results, record.id), record.images_sha256)
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Count the images that go through the vision tower."""
+    counts: list[int] = []
+    original = Backbone.encode_images
+
+    def counting(self: Backbone, images: torch.Tensor, spec: VisionSpec) -> Features:
+        counts.append(len(images))
+        return original(self, images, spec)
+
+    monkeypatch.setattr(Backbone, "encode_images", counting)
+    return counts
+
+
+@pytest.mark.parametrize("task_images", [1, 6, 12])
+@pytest.mark.parametrize("batch_size", [1, 3, 5, 8])
+def test_how_classes_are_bundled_changes_no_number(
+    parts: Path, tmp_path: Path, encoded: list[int], task_images: int, batch_size: int
+) -> None:
+    data = several_classes(parts)
+    (parts / "abnormal/009.png").write_bytes(b"")
+    jobs = jobs_of(data)
+    settings = Settings(tmp_path / "whole", batch_size=batch_size, workers=0, on_error="skip")
+    whole, _ = go(jobs, settings)
+    encoded.clear()
+    divided, said = go(jobs, replace(settings, results=tmp_path / "divided", task_images=task_images))
+    assert sum(encoded) == len(data.test) - 1
+    assert sum(len(result.skipped) for result in divided[0].classes.values()) == 1
+    assert sum(line.startswith("done") for line in said) == len(jobs)
+    for one, other in zip(whole, divided, strict=True):
+        assert list(one.classes) == list(other.classes)
+        for name, result in one.classes.items():
+            where = {"run": None}
+            assert result.model_copy(update=where) == other.classes[name].model_copy(update=where)
+        assert one.image_size == other.image_size
+        assert one.mean == other.mean
+        assert one.images_sha256 == other.images_sha256
+        mine, theirs = images_of(one, tmp_path / "whole"), images_of(other, tmp_path / "divided")
+        assert list(mine) == list(theirs)
+        for name, images in mine.items():
+            assert np.array_equal(images.scores, theirs[name].scores)
+            assert np.array_equal(images.maps, theirs[name].maps)
+    assert not list((tmp_path / "divided/.classes").iterdir())
+
+
+@pytest.mark.parametrize(("force", "left"), [(False, 13 - 6), (True, 13)])
+def test_a_run_that_was_cut_off_goes_on_after_its_last_class(
+    parts: Path, tmp_path: Path, encoded: list[int], monkeypatch: pytest.MonkeyPatch, force: bool, left: int
+) -> None:
+    data = several_classes(parts)
+    jobs = jobs_of(data)
+    settings = Settings(tmp_path, batch_size=2, workers=0)
+    counting = Backbone.encode_images
+
+    def cut_off(self: Backbone, images: torch.Tensor, spec: VisionSpec) -> Features:
+        if sum(encoded) >= 8:
+            raise KeyboardInterrupt
+        return counting(self, images, spec)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Backbone, "encode_images", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            go(jobs, settings)
+    assert not path_of(tmp_path, jobs[0].cell.id).exists()
+    assert len(list(class_folder(tmp_path, jobs[0].cell.id).glob("*.json"))) == 1
+    encoded.clear()
+    again, _ = go(jobs, replace(settings, force=force))
+    assert sum(encoded) == left
+    whole, _ = go(jobs, Settings(tmp_path / "whole", batch_size=2, workers=0))
+    assert [record.mean for record in again] == [record.mean for record in whole]
+    assert not list((tmp_path / ".classes").iterdir())
+
+
+def test_a_record_is_put_together_where_a_run_was_killed_before_that(
+    parts: Path, tmp_path: Path, encoded: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = jobs_of(several_classes(parts))
+    settings = Settings(tmp_path, workers=0)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("benchmark.running.recording.write_record", killed)
+        with pytest.raises(KeyboardInterrupt):
+            go(jobs, settings)
+    encoded.clear()
+    records, said = go(jobs, settings)
+    assert {record.status for record in records} == {"done"}
+    assert encoded == []
+    assert sum(line.startswith("done") for line in said) == len(jobs)
+
+
+def test_a_damaged_class_is_scored_again(parts: Path, tmp_path: Path) -> None:
+    jobs = jobs_of(select_folder(parts, "metal nut"))[:1]
+    path = class_path(tmp_path, jobs[0].cell.id, 0, source_sha256(Clip))
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b'{"class_name": "half of')
+    with pytest.raises(ClassResultError, match=re.escape(str(path))):
+        read_class(path)
+    (record,), _ = go(jobs, Settings(tmp_path, batch_size=2, workers=0))
+    assert record.status == "done"
+
+
+def test_a_class_of_an_edited_method_is_scored_again(parts: Path, tmp_path: Path, encoded: list[int]) -> None:
+    jobs = jobs_of(select_folder(parts, "metal nut"))[:1]
+    settings = Settings(tmp_path, workers=0)
+    path = class_path(tmp_path, jobs[0].cell.id, 0, "0" * 64)
+    assert path != class_path(tmp_path, jobs[0].cell.id, 0, source_sha256(Clip))
+    path.parent.mkdir(parents=True)
+    path.write_text("of another source")
+    go(jobs, settings)
+    assert sum(encoded) == 13
+
+
+def test_a_method_that_fails_in_one_class_fails_alone_and_keeps_the_others(
+    parts: Path, tmp_path: Path, encoded: list[int]
+) -> None:
+    class FailsLate(Clip):
+        name, title = "fails_late", "Fails late"
+        broken = True
+        seen = 0
+
+        def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
+            type(self).seen += len(class_names)
+            if type(self).broken and type(self).seen > 6:
+                raise RuntimeError("out of luck")
+            return super().predict(features, class_names)
+
+    data = several_classes(parts)
+    setting = Setting(backbone_id(parse_backbone("tiny:random"), dtype="float32"), Protocol())
+    jobs = plan([(FailsLate, ClipOptions()), (Clip, ClipOptions())], [data], setting, seeds=[0]).jobs
+    settings = Settings(tmp_path, batch_size=2, workers=0, task_images=1)
+    (failed, done), said = go(jobs, settings)
+    assert (failed.status, failed.error) == ("failed", "RuntimeError: out of luck")
+    assert done.status == "done"
+    assert sum(line.startswith("FAILED") for line in said) == 1
+    encoded.clear()
+    FailsLate.broken = False
+    (mended, _), _ = go(jobs, settings)
+    assert mended.status == "done"
+    assert sum(encoded) == 13 - 6  # the first class was kept
+
+
+def test_force_scores_every_class_anew(parts: Path, tmp_path: Path, encoded: list[int]) -> None:
+    jobs = jobs_of(several_classes(parts))
+    settings = Settings(tmp_path, batch_size=2, workers=0, task_images=1)
+    go(jobs, settings)
+    go(jobs, replace(settings, force=True))
+    assert sum(encoded) == 26
+
+
+# --- provenance ---
+
+
+def test_each_class_says_where_it_was_scored(parts: Path, tmp_path: Path) -> None:
+    (record, _), _ = go(jobs_of(several_classes(parts)), Settings(tmp_path, workers=0))
+    runs = [result.run for result in record.classes.values() if result.run]
+    assert len(runs) == 3
+    assert {run.device for run in runs} == {"cpu"}
+    assert {run.source_sha256 for run in runs} == {source_sha256(Clip)}
+    assert record.run.packages == runs[0].packages
+    for name in ("total", "images", "vision", "method", "metrics"):
+        assert record.run.seconds[name] == pytest.approx(sum(run.seconds[name] for run in runs), abs=1e-9)
+    assert record.run.seconds["total"] > 0
+
+
+def test_a_record_of_several_machines_names_them_all() -> None:
+    here = Run(
+        created="2026-01-01T00:00:00+00:00",
+        seconds={"total": 1.0},
+        batch_size=8,
+        workers=2,
+        peak_memory=5,
+        device="cpu",
+        machine="Linux, 2 cores",
+        python="3.11.7",
+        packages={"torch": "2.9.1", "numpy": "2.4"},
+        git_commit="a" * 40,
+    )
+    there = here.model_copy(
+        update={
+            "created": "2026-01-02T00:00:00+00:00",
+            "device": "NVIDIA H100",
+            "machine": "Linux, 16 cores",
+            "packages": {"torch": "2.10.0", "numpy": "2.4"},
+            "git_commit": None,
+            "peak_memory": None,
+            "seconds": {"total": 2.0},
+        }
+    )
+    both = combined([here, there, here])
+    assert both.device == "cpu, NVIDIA H100"
+    assert both.machine == "Linux, 2 cores, Linux, 16 cores"
+    assert both.packages == {"torch": "2.9.1, 2.10.0", "numpy": "2.4"}
+    assert (both.git_commit, both.peak_memory, both.seconds) == ("a" * 40, 5, {"total": 4.0})
+    assert both.created == "2026-01-02T00:00:00+00:00"
+    assert combined([here]) == here
