@@ -3,7 +3,7 @@ from .cache import CacheError as CacheError
 from .cache import Entry as Entry
 from .cache import Rows as Rows
 from .cache import Writer as Writer
-from .csv_text import clean_cell as clean_cell
+from .csv_text import to_csv_text as to_csv_text
 from .files import file_sha256 as file_sha256
 from .files import user_cache as user_cache
 from .files import write_whole as write_whole

@@ -1,10 +1,13 @@
-"""Text in CSV files: quoted where it must be, and never run by a spreadsheet as a formula."""
+"""CSV files: quoted where they must be, with no text that a spreadsheet runs as a formula."""
 
+import csv
 import re
-from functools import lru_cache
+from collections.abc import Iterable, Sequence
+from types import SimpleNamespace
 
 _FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]| *[\t\r\n]")  # full-width signs start a formula too in some locales
-_SPECIAL = re.compile(r'[",\r\n]')
+
+Cell = str | float | int | None
 
 
 def plain_cell(text: str) -> str:
@@ -16,11 +19,23 @@ def plain_cell(text: str) -> str:
     return f"'{text}" if _FORMULA.match(text) else text
 
 
-@lru_cache(maxsize=4096)  # tables repeat their names
-def clean_cell(text: str) -> str:
-    """Return the field of a CSV line that holds the text as a plain cell, in quotes where it needs them.
+def to_csv_text(rows: Iterable[Sequence[Cell]], *, decimals: int | None = None) -> str:
+    """Return the content of a CSV file, a line for each row, each ended by a line feed.
 
-    As `csv.writer` does, but for a carriage return, which that leaves bare where lines end otherwise (Python 3.11).
+    Args:
+        rows: the header and all others; text becomes a plain cell, None an empty one.
+        decimals: of numbers that are no integers; None for full precision.
     """
-    cell = plain_cell(text)
-    return '"' + cell.replace('"', '""') + '"' if _SPECIAL.search(cell) else cell
+    lines: list[str] = []
+    # With this line end csv quotes a carriage return in a cell too, which Python 3.11 otherwise leaves bare.
+    writer = csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n")
+    writer.writerows([_text(cell, decimals) for cell in row] for row in rows)
+    return "".join(line.removesuffix("\r\n") + "\n" for line in lines)
+
+
+def _text(cell: Cell, decimals: int | None) -> str:
+    if isinstance(cell, str):
+        return plain_cell(cell)
+    if isinstance(cell, float) and decimals is not None:
+        return f"{cell:.{decimals}f}"
+    return "" if cell is None else repr(cell)

@@ -6,8 +6,14 @@ from .bootstrap import interval as interval
 from .bootstrap import percentiles as percentiles
 from .bootstrap import replicates as replicates
 from .image import ImageMetrics as ImageMetrics
+from .names import LEVELS as LEVELS
+from .names import MAIN_METRICS as MAIN_METRICS
+from .names import METRICS as METRICS
 from .names import METRICS_VERSION as METRICS_VERSION
 from .names import PIXEL_METRICS as PIXEL_METRICS
+from .names import Level as Level
+from .names import Metric as Metric
+from .names import metrics_of as metrics_of
 from .per_image import TEXT_IMAGES as TEXT_IMAGES
 from .per_image import ClassImages as ClassImages
 from .per_image import Gathering as Gathering

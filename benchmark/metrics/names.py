@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from benchmark.metrics.curve import Curve, FloatArray, aupro, aupro_200, auroc, average_precision, f1_max
 from benchmark.metrics.fragile import Range, aupro_200_range
@@ -10,7 +10,8 @@ from benchmark.metrics.fragile import Range, aupro_200_range
 METRICS_VERSION: int = 1  # raised whenever a change can move a number; recorded with every result
 
 Level = Literal["image", "pixel"]
-LEVELS: tuple[Level, ...] = get_args(Level)
+LEVELS: dict[Level, str] = {"image": "Image level", "pixel": "Pixel level"}
+"""Heading of each level."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,11 @@ class Metric:
         return self.key.removeprefix(f"{self.level}_")
 
     @property
+    def full_heading(self) -> str:
+        """The heading with that of the level."""
+        return f"{LEVELS[self.level]}, {self.heading}"
+
+    @property
     def fragile(self) -> bool:
         """Whether last digits of the scores move it, so that it is compared by its range."""
         return self.value_range is not None
@@ -67,3 +73,4 @@ def metrics_of(level: Level) -> tuple[Metric, ...]:
 
 
 IMAGE_METRICS, PIXEL_METRICS = (tuple(metric.key for metric in metrics_of(level)) for level in LEVELS)
+MAIN_METRICS = tuple(metric.key for metric in METRICS.values() if metric.main)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from benchmark.metrics import METRICS
 from benchmark.records import Record
 from benchmark.report.figures import SIDES, Texts
-from benchmark.report.numbers import METRICS
 
 if TYPE_CHECKING:
     from benchmark.tables import Grid
@@ -91,7 +91,7 @@ def ablation_chart(grid: "Grid", key: str) -> Chart:
                 {
                     "type": "scatter",
                     "mode": "lines+markers",
-                    "name": plain(f"{dataset}, {METRICS[metric][1]}"),
+                    "name": plain(f"{dataset}, {METRICS[metric].heading}"),
                     "x": rows,
                     "y": [
                         None if _finite(value) is None else round(value or 0.0, 4)

@@ -3,22 +3,22 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from benchmark.metrics import METRICS
 from benchmark.records import Record
 from benchmark.report.gather import Dataset, Estimates, Material
-from benchmark.tables import Estimate, Ranking, mean_values, rankings
+from benchmark.tables import (
+    WIDE_MARK,
+    WIDE_NOTE,
+    Estimate,
+    Ranking,
+    best_and_second,
+    is_wide,
+    mean_range,
+    mean_values,
+    rankings,
+)
 
 UNDEFINED = "–"
-METRICS = {
-    "image_auroc": ("image", "AUROC"),
-    "image_ap": ("image", "AP"),
-    "image_f1max": ("image", "F1-max"),
-    "pixel_auroc": ("pixel", "AUROC"),
-    "pixel_aupro": ("pixel", "AUPRO"),
-    "pixel_aupro_200": ("pixel", "AUPRO-200"),
-    "pixel_ap": ("pixel", "AP"),
-    "pixel_f1max": ("pixel", "F1-max"),
-}
-"""Level and heading by metric; the first of a level is shown first."""
 EVERY_DOMAIN = "all"
 
 
@@ -30,11 +30,11 @@ class Number:
     sort: str
     """What it is sorted by; empty where undefined."""
     more: str = ""
-    """Interval, and spread over seeds."""
+    """Interval, and spread over seeds; the range of a value that last digits of the scores move."""
     mark: str = ""
     """best or second, among its row as printed."""
     hint: str = ""
-    """How far it is behind the best."""
+    """How far it is behind the best, or why it has a range."""
     alike: bool = False
     """The images do not tell it from the best."""
 
@@ -80,8 +80,10 @@ class View:
     """Where the axis of the ticks begins, in percent; it ends at 100."""
 
 
-def number(value: float | None, estimate: Estimate | None = None, mark: str = "") -> Number:
-    """Return a percentage as shown."""
+def number(
+    value: float | None, estimate: Estimate | None = None, mark: str = "", span: tuple[float, float] | None = None
+) -> Number:
+    """Return a percentage as shown; `span` is the range of a fragile metric."""
     if value is None:
         return Number(UNDEFINED, "")
     parts, hint, alike = [], "", False
@@ -93,14 +95,10 @@ def number(value: float | None, estimate: Estimate | None = None, mark: str = ""
         if estimate.behind is not None:
             behind, low, high = (f"{100 * each:.1f}" for each in estimate.behind)
             hint, alike = f"{behind} points behind the best, paired interval {low} to {high}", estimate.not_apart
+    if span is not None and is_wide(span):
+        parts.append(f"{WIDE_MARK} {span[0]:.1f}–{span[1]:.1f}")
+        hint = WIDE_NOTE
     return Number(f"{value:.1f}", f"{value:.4f}", " ".join(parts), mark, hint, alike)
-
-
-def marks(values: Sequence[float | None]) -> list[str]:
-    """Mark the best and the second of a row by the numbers as printed, so that what looks equal is marked alike."""
-    ranked = sorted({round(value, 1) for value in values if value is not None}, reverse=True)
-    names = dict(zip(ranked, ("best", "second"), strict=False)) if len(ranked) > 1 else {}
-    return ["" if value is None else names.get(round(value, 1), "") for value in values]
 
 
 def dataset_values(dataset: Dataset, metric: str, titles: Sequence[str]) -> list[float | None]:
@@ -125,16 +123,19 @@ def row(
     title: str,
     values: Sequence[float | None],
     *,
+    dataset: Dataset,
+    class_name: str | None,
+    metric: str,
     titles: Sequence[str],
     estimates: Estimates,
-    of: tuple[str, str | None, str],
     page: str | None = None,
     domain: str = "",
 ) -> Row:
-    """Return a row of numbers by method with their estimates; `of` is dataset, class and metric."""
-    dataset, class_name, metric = of
-    found = [estimates.get((method, dataset, class_name, metric)) for method in titles]
-    shown = [number(*each) for each in zip(values, found, marks(values), strict=True)]
+    """Return a row of numbers by method with their estimates and ranges, of a class or, for None, of their mean."""
+    found = [estimates.get((method, dataset.title, class_name, metric)) for method in titles]
+    spans = [mean_range([r for r in dataset.records if r.title == method], class_name, metric) for method in titles]
+    marked = best_and_second(values, METRICS[metric])
+    shown = [number(*each) for each in zip(values, found, marked, spans, strict=True)]
     highest = max((round(value, 1) for value in values if value is not None), default=None)
     # What looks like the best needs no word on whether it can be told from it.
     told = [
@@ -154,9 +155,11 @@ def matrix(material: Material, metric: str) -> list[Row]:
                 row(
                     dataset.title,
                     values,
+                    dataset=dataset,
+                    class_name=None,
+                    metric=metric,
                     titles=material.titles,
                     estimates=material.estimates,
-                    of=(dataset.title, None, metric),
                     page=dataset.page,
                     domain=dataset.domain,
                 )
@@ -169,8 +172,18 @@ def class_rows(material: Material, dataset: Dataset, metric: str) -> list[Row]:
     rows = []
     for each in dataset.classes:
         values = class_values(dataset, each.name, metric, material.titles)
-        of = (dataset.title, each.name, metric)
-        rows.append(row(each.name, values, titles=material.titles, estimates=material.estimates, of=of, page=each.page))
+        rows.append(
+            row(
+                each.name,
+                values,
+                dataset=dataset,
+                class_name=each.name,
+                metric=metric,
+                titles=material.titles,
+                estimates=material.estimates,
+                page=each.page,
+            )
+        )
     if all(shown.text == UNDEFINED for each in rows for shown in each.numbers):
         return []
     return rows
@@ -179,8 +192,15 @@ def class_rows(material: Material, dataset: Dataset, metric: str) -> list[Row]:
 def mean_row(material: Material, dataset: Dataset, metric: str) -> Row:
     """Return the mean over the classes of a dataset."""
     values = dataset_values(dataset, metric, material.titles)
-    of = (dataset.title, None, metric)
-    return row("Mean over classes", values, titles=material.titles, estimates=material.estimates, of=of)
+    return row(
+        "Mean over classes",
+        values,
+        dataset=dataset,
+        class_name=None,
+        metric=metric,
+        titles=material.titles,
+        estimates=material.estimates,
+    )
 
 
 def domains(material: Material) -> list[str]:
@@ -207,7 +227,8 @@ def view(material: Material, domain: str, metric: str, ranks: Mapping[str, float
             [[each[index] or 0.0 for each in full] for index in range(len(columns))], taking_part, strict=True
         )
     ]
-    best = [sum(marks(each)[index] == "best" for each in known) for index in range(len(columns))]
+    marked = [best_and_second(each, METRICS[metric]) for each in known]
+    best = [sum(each[index] == "best" for each in marked) for index in range(len(columns))]
     low = min(90, *(int(value // 10 * 10) for each in known for value in each if value is not None))
     standings = [
         Standing(
@@ -219,7 +240,9 @@ def view(material: Material, domain: str, metric: str, ranks: Mapping[str, float
             ticks=tuple(place(value, low) for value in columns[index] if value is not None),
             middle=None if mean is None else place(mean, low),
         )
-        for index, (title, mean, mark) in enumerate(zip(material.titles, means, marks(means), strict=True))
+        for index, (title, mean, mark) in enumerate(
+            zip(material.titles, means, best_and_second(means, METRICS[metric]), strict=True)
+        )
     ]
     standings.sort(key=lambda each: -float(each.mean.sort or "-1"))
     return View(domain, metric, tuple(standings), len(full), len(known), low)

@@ -6,20 +6,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from benchmark.data import SampleSet, load_cards
-from benchmark.metrics import ClassImages
+from benchmark.metrics import LEVELS, METRICS, ClassImages, Level
 from benchmark.records import Record
 from benchmark.report import charts, figures, numbers
 from benchmark.report.gather import ClassPage, Dataset, Material
 from benchmark.report.names import slug
-from benchmark.report.numbers import METRICS, UNDEFINED
-from benchmark.tables import METRICS as PUBLISHED_METRICS
-from benchmark.tables import NAMES, Comparison, Ranking, compare
+from benchmark.report.numbers import UNDEFINED
+from benchmark.tables import WIDE_MARK, WIDE_NOTE, Comparison, Ranking, compare, printed_metrics
 from benchmark.tables import Number as Published
 
 if TYPE_CHECKING:
     from benchmark.tables import AblationTable
 
-HEADINGS = {"image": "Image level", "pixel": "Pixel level"}
 TOLERANCE = 1.0
 """How far, in points, a result may be from a published number to count as the same."""
 TEXT_DATASETS = ("mvtec", "visa")
@@ -35,13 +33,13 @@ def index(material: Material) -> Context:
         domain: numbers.all_rankings([r for r in material.main if domain in (numbers.EVERY_DOMAIN, r.domain)])
         for domain in numbers.domains(material)
     }
-    for metric, (level, title) in METRICS.items():
+    for metric, named in METRICS.items():
         for domain, of_domain in ranked.items():
             found = of_domain.get(metric)
             made = numbers.view(material, domain, metric, found.ranks if found else {})
             if made is None:
                 continue
-            heading = f"{level} {title}" + ("" if domain == numbers.EVERY_DOMAIN else f", {domain}")
+            heading = f"{named.level} {named.heading}" + ("" if domain == numbers.EVERY_DOMAIN else f", {domain}")
             views.append({**vars(made), "heading": heading, "note": _note(made)})
             if found is not None:
                 diagrams.append(
@@ -54,16 +52,18 @@ def index(material: Material) -> Context:
                     }
                 )
     known = {view["metric"] for view in views}
+    matrices = {metric: numbers.matrix(material, metric) for metric in METRICS if metric in known}
+    is_wide = any(WIDE_MARK in n.more for rows in matrices.values() for row in rows for n in row.numbers)
     return {
         "views": views,
         "diagrams": diagrams,
-        "matrices": {metric: numbers.matrix(material, metric) for metric in METRICS if metric in known},
-        "metrics": [(key, level, title) for key, (level, title) in METRICS.items() if key in known],
-        "levels": list(dict.fromkeys(METRICS[metric][0] for metric in METRICS if metric in known)),
+        "matrices": matrices,
+        "metrics": [(metric.key, metric.level, metric.heading) for metric in METRICS.values() if metric.key in known],
+        "levels": list(dict.fromkeys(metric.level for metric in METRICS.values() if metric.key in known)),
         "domains": numbers.domains(material),
         "titles": material.titles,
         "trained": {title: trained_on(material, title) for title in material.titles},
-        "notes": material.notes,
+        "notes": [*material.notes, *([WIDE_NOTE] if is_wide else [])],
     }
 
 
@@ -111,11 +111,11 @@ class NumberTable:
 def dataset(material: Material, of: Dataset) -> Context:
     """Return the numbers of a dataset: a table per metric, classes by methods."""
     tables = []
-    for metric, (level, title) in METRICS.items():
+    for metric, named in METRICS.items():
         rows = numbers.class_rows(material, of, metric)
         if rows:
             mean = numbers.mean_row(material, of, metric) if len(rows) > 1 else None
-            tables.append(NumberTable(f"{level} {title}", tuple(rows), mean))
+            tables.append(NumberTable(f"{named.level} {named.heading}", tuple(rows), mean))
     if len(of.classes) == 1:  # one row each: a table with a row per metric says it shorter
         rows = class_page(material, of, of.classes[0])
         tables = [NumberTable("Results", tuple(rows), None)]
@@ -143,12 +143,19 @@ def dataset(material: Material, of: Dataset) -> Context:
 def class_page(material: Material, of: Dataset, shown: ClassPage) -> list[numbers.Row]:
     """Return the numbers of a class, a row per metric that is defined for any method."""
     rows = []
-    for metric, (level, title) in METRICS.items():
+    for metric, named in METRICS.items():
         values = numbers.class_values(of, shown.name, metric, material.titles)
         if any(value is not None for value in values):
-            place = (of.title, shown.name, metric)
-            name = f"{HEADINGS[level]}: {title}"
-            rows.append(numbers.row(name, values, titles=material.titles, estimates=material.estimates, of=place))
+            row = numbers.row(
+                f"{LEVELS[named.level]}: {named.heading}",
+                values,
+                dataset=of,
+                class_name=shown.name,
+                metric=metric,
+                titles=material.titles,
+                estimates=material.estimates,
+            )
+            rows.append(row)
     return rows
 
 
@@ -160,7 +167,9 @@ def ablations(tables: Sequence["AblationTable"]) -> Context:
         for position, grid in enumerate(table.grids):
             columns = []
             for name in grid.datasets:
-                columns += [column for metric in grid.metrics for column in (f"{name} {METRICS[metric][1]}", "change")]
+                columns += [
+                    column for metric in grid.metrics for column in (f"{name} {METRICS[metric].heading}", "change")
+                ]
             rows = []
             for row, cells in grid.values.items():
                 changes, shown = grid.changes[row], []
@@ -218,7 +227,7 @@ def published(material: Material, found: Sequence[Published]) -> Context:
     real = [row for row in rows if row.verdict not in ("synthetic", "not run")]
     tables = []
     for file in dict.fromkeys(number.file for number in found):
-        for level, heading in HEADINGS.items():
+        for level, heading in LEVELS.items():
             same = [number for number in found if (number.file, number.row.level) == (file, level)]
             if same:
                 tables.append(_published_table(f"{same[0].title}: {heading.lower()}", level, same))
@@ -235,10 +244,10 @@ def _compared(row: Comparison) -> Context:
     return {
         "dataset": number.card.title,
         "class_name": number.class_name,
-        "metric": f"{number.row.level} {NAMES[number.row.metric]}",
+        "metric": f"{number.row.level} {number.heading}",
         "title": row.title,
         "published": numbers.Number(f"{number.row.value:.1f}", f"{number.row.value:.4f}"),
-        "ours": numbers.number(row.ours),
+        "ours": numbers.number(row.ours, span=row.span),
         "deviation": "" if row.deviation is None else f"± {row.deviation:.1f}",
         "difference": _points(row.difference) if row.difference is not None else numbers.Number(UNDEFINED, ""),
         "verdict": row.verdict,
@@ -247,9 +256,9 @@ def _compared(row: Comparison) -> Context:
     }
 
 
-def _published_table(title: str, level: str, same: Sequence[Published]) -> Context:
+def _published_table(title: str, level: Level, same: Sequence[Published]) -> Context:
     printed = {number.row.metric for number in same}
-    metrics = [metric for metric in PUBLISHED_METRICS[level] if metric in printed]
+    metrics = [metric for metric in printed_metrics(level) if metric in printed]
     methods = list(dict.fromkeys(number.row.method for number in same))
     places: dict[tuple[str, str | None], dict[tuple[str, str], Published]] = defaultdict(dict)
     for number in same:
@@ -267,7 +276,7 @@ def _published_table(title: str, level: str, same: Sequence[Published]) -> Conte
         rows.append({"title": name + (f": {class_name}" if class_name else ""), "numbers": cells})
     return {
         "title": title,
-        "columns": [f"{method} {NAMES[metric]}" for method in methods for metric in metrics],
+        "columns": [f"{method} {METRICS[f'{level}_{metric}'].heading}" for method in methods for metric in metrics],
         "rows": rows,
         "sources": list(dict.fromkeys(number.row.source for number in same)),
     }

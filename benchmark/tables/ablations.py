@@ -8,12 +8,23 @@ from typing import Any
 
 from tabulate import tabulate
 
-from benchmark.common import clean_cell
+from benchmark.common import to_csv_text
 from benchmark.contract import Ablation, Method
 from benchmark.errors import BenchError
+from benchmark.metrics import LEVELS, Level
 from benchmark.records import Record
 from benchmark.registry import all_methods, choose
-from benchmark.tables.tables import LEVELS, MEAN, STYLES, Style, Values, check_comparable, mean_values, notes_of
+from benchmark.tables.tables import (
+    MEAN,
+    STYLES,
+    Style,
+    Values,
+    check_comparable,
+    headings,
+    main_metrics,
+    mean_values,
+    notes_of,
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,6 @@ class Grid:
 
     title: str
     metrics: tuple[str, ...]
-    kinds: str
     datasets: tuple[str, ...]
     values: dict[str, tuple[Values, ...]]
     changes: dict[str, tuple[Values, ...] | None]
@@ -143,7 +153,7 @@ def _place(record: Record) -> tuple[str, int]:
 
 
 def _grid(
-    title: str, level: str, variants: Variants, ablation: str, found: Mapping[tuple[str, str], Sequence[Record]]
+    title: str, level: Level, variants: Variants, ablation: str, found: Mapping[tuple[str, str], Sequence[Record]]
 ) -> Grid | None:
     """Return the table of an ablation at a level, or None if nothing of it is defined.
 
@@ -154,7 +164,7 @@ def _grid(
         ablation: its name.
         found: finished records by options, as a key, and dataset.
     """
-    heading, metrics, kinds = LEVELS[level]
+    metrics = main_metrics(level)
     datasets = sorted({dataset for _, dataset in found})
     values: dict[str, tuple[Values, ...]] = {}
     for row, options in variants.rows[ablation].items():
@@ -169,7 +179,7 @@ def _grid(
         for row, cells in values.items()
     }
     columns = (*datasets, MEAN) if len(datasets) > 1 else tuple(datasets)
-    return Grid(f"{title}, {heading.lower()}", metrics, kinds, columns, values, changes)
+    return Grid(f"{title}, {LEVELS[level].lower()}", metrics, columns, values, changes)
 
 
 def _key(options: dict[str, Any]) -> str:
@@ -199,7 +209,7 @@ def _render(grid: Grid, how: Style) -> str:
             ]
         body.append(line)
     table: str = tabulate(body, headers=header, tablefmt=how.tablefmt, disable_numparse=True)
-    title = f"{how.escape(grid.title)} {grid.kinds}, %"
+    title = f"{how.escape(grid.title)} {headings(grid.metrics)}, %"
     before = {"pipe": "## ", "latex_raw": "% "}.get(how.tablefmt, "")
     return f"{before}{title}\n\n{table}\n"
 
@@ -213,13 +223,12 @@ def _pair(values: Values, form: str, how: Style) -> str:
 
 def _to_csv(grids: Sequence[Grid]) -> str:
     """Return percentages with two decimals, a row per variant, dataset and metric; empty where undefined."""
-    lines = ["variant,dataset,metric,value,change\n"]
+    rows: list[Sequence[str | float | None]] = [("variant", "dataset", "metric", "value", "change")]
     for grid in grids:
         for row, cells in grid.values.items():
             changes = grid.changes[row]
             for index, (name, cell) in enumerate(zip(grid.datasets, cells, strict=True)):
                 for position, metric in enumerate(grid.metrics):
-                    numbers = (cell[position], changes[index][position] if changes else None)
-                    value, change = ["" if number is None else f"{number:.2f}" for number in numbers]
-                    lines.append(f"{clean_cell(row)},{clean_cell(name)},{metric},{value},{change}\n")
-    return "".join(lines)
+                    change = changes[index][position] if changes else None
+                    rows.append((row, name, metric, cell[position], change))
+    return to_csv_text(rows, decimals=2)

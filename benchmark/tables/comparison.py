@@ -12,14 +12,15 @@ from typing import Literal, TypeVar
 from tabulate import tabulate
 
 from benchmark.clip import KNOWN_FILES
-from benchmark.common import clean_cell
+from benchmark.common import to_csv_text
+from benchmark.metrics import LEVELS, METRICS
 from benchmark.protocol import Protocol
 from benchmark.records import Record
-from benchmark.tables.published import METRICS, Number
-from benchmark.tables.tables import LEVELS, STYLES, SYNTHETIC, Style, mean_values
+from benchmark.tables.marks import WIDE_MARK, WIDE_NOTE, is_wide
+from benchmark.tables.published import Number, printed_metrics
+from benchmark.tables.tables import STYLES, SYNTHETIC, Style, mean_range, mean_values
 
 Verdict = Literal["within", "differs", "undefined", "synthetic", "not run"]
-NAMES = {"auroc": "AUROC", "ap": "AP", "aupro": "AUPRO", "f1max": "F1-max"}
 NONE = "–"
 NOT_STATED = "not stated"
 ALONE = "Published numbers alone, as their sources print them; none was measured here."
@@ -39,6 +40,8 @@ class Comparison:
     verdict: Verdict
     ours: float | None = None
     """Mean over seeds; None where it is undefined, synthetic or not run."""
+    span: tuple[float, float] | None = None
+    """Of a fragile metric: the least and the greatest value it takes when scores move by one part in a million."""
     deviation: float | None = None
     """Standard deviation over the seeds, None for a single one."""
     difference: float | None = None
@@ -56,7 +59,8 @@ def compare(numbers: Iterable[Number], records: Iterable[Record], *, tolerance: 
     Args:
         numbers: published numbers; those of methods that are not here are left out.
         records: in any order.
-        tolerance: how far apart a result may be to count as `within`, in points.
+        tolerance: how far apart a result may be to count as `within`, in points; for a fragile metric, the nearest
+            value of its range.
     """
     groups = group_seeds(records)
     rows = []
@@ -112,15 +116,18 @@ def _compare(number: Number, title: str, group: Sequence[Record], tolerance: flo
         reason = "undefined on these images" if known else f"the record has no {number.metric}"
         return Comparison(number, title, "undefined", reasons=(reason,), records=ids)
     values = [100 * (each[number.metric] or 0.0) for each in found]
-    difference = ours - number.row.value
+    span = mean_range(group, name, number.metric)
+    low, high = span or (ours, ours)
+    apart = max(low - number.row.value, number.row.value - high, 0.0)
     return Comparison(
         number,
         title,
         # Rounded so that 92.5 against 91.5 is one point, not a little more.
-        "within" if round(abs(difference), 6) <= tolerance else "differs",
+        "within" if round(apart, 6) <= tolerance else "differs",
         ours=ours,
+        span=span,
         deviation=statistics.stdev(values) if len(values) > 1 else None,
-        difference=difference,
+        difference=ours - number.row.value,
         reasons=reasons(number, group),
         records=ids,
     )
@@ -226,6 +233,8 @@ def render_comparison(rows: Sequence[Comparison], style: str, *, tolerance: floa
         lines.append(f"{SYNTHETIC}: results of generated data or weights are never compared with published numbers.")
     if any(row.deviation is not None for row in shown):
         lines.append("± is the standard deviation over seeds.")
+    if any(is_wide(row.span) for row in shown):
+        lines.append(f"{WIDE_NOTE} The verdict goes by the nearest value of the range.")
     parts = [_listed(lines, how), tabulate(body, headers=header, tablefmt=how.tablefmt, disable_numparse=True)]
     if why:
         parts.append("Why results may differ, or are not compared:")
@@ -240,12 +249,16 @@ def render_comparison(rows: Sequence[Comparison], style: str, *, tolerance: floa
 def _line(row: Comparison, sources: dict[str, int], why: dict[str, str], how: Style) -> list[str]:
     number = row.number
     ours = NONE if row.ours is None else f"{row.ours:.2f}"
+    if row.deviation is not None:
+        ours += f" ± {row.deviation:.2f}"
+    if is_wide(row.span):
+        ours += f" {WIDE_MARK}"
     return [
         how.escape(_place(number)),
-        f"{number.row.level} {NAMES[number.row.metric]}",
+        f"{number.row.level} {number.heading}",
         how.escape(row.title),
         f"{number.row.value:.1f} [{sources[number.row.source]}]",
-        ours if row.deviation is None else f"{ours} ± {row.deviation:.2f}",
+        ours,
         NONE if row.difference is None else f"{round(row.difference, 2) + 0:+.2f}",
         row.verdict,
         " ".join(sorted((why[reason] for reason in row.reasons), key=lambda letter: (len(letter), letter))),
@@ -263,7 +276,7 @@ def _ordered(rows: Sequence[Comparison]) -> list[Comparison]:
 
     def key(row: Comparison) -> tuple[int, bool, int, str, int, str]:
         n = row.number
-        metric = METRICS[n.row.level].index(n.row.metric)
+        metric = printed_metrics(n.row.level).index(n.row.metric)
         place = places[n.card.name, n.row.class_name]
         return datasets[n.card.name], n.class_name is not None, place, n.row.level, metric, row.title
 
@@ -308,26 +321,29 @@ def _letters(index: int) -> str:
 
 
 def comparison_csv(rows: Iterable[Comparison]) -> str:
-    """Return every row as CSV, also what was not run: percentages in full precision, empty where there is none."""
-    lines = [
-        "method,title,dataset,class,level,metric,published,ours,deviation,difference,verdict,reasons,source,records"
-    ]
+    """Return every row as CSV, also what was not run: percentages in full precision, empty where there is none.
+
+    `low` and `high` are the range of a fragile metric when scores move by one part in a million.
+    """
+    names = "method,title,dataset,class,level,metric,published,ours,low,high,deviation,difference"
+    lines: list[Sequence[str | float | None]] = [[*names.split(","), "verdict", "reasons", "source", "records"]]
     for row in rows:
         n = row.number
-        place = (n.method or "", row.title, n.card.name, n.row.class_name, n.row.level, n.row.metric)
-        values = ("" if v is None else repr(v) for v in (n.row.value, row.ours, row.deviation, row.difference))
-        said = (row.verdict, "; ".join(row.reasons), n.row.source, " ".join(row.records))
-        lines.append(",".join([*map(clean_cell, place), *values, *map(clean_cell, said)]))
-    return "\n".join(lines) + "\n"
+        place = (n.method, row.title, n.card.name, n.row.class_name, n.row.level, n.row.metric)
+        values = (n.row.value, row.ours, *(row.span or (None, None)), row.deviation, row.difference)
+        lines.append((*place, *values, row.verdict, "; ".join(row.reasons), n.row.source, " ".join(row.records)))
+    return to_csv_text(lines)
 
 
 def published_csv(numbers: Iterable[Number]) -> str:
     """Return the published numbers as CSV, those of methods that are not here with an empty `method`."""
-    lines = ["method,title,dataset,class,level,metric,published,source"]
+    lines: list[Sequence[str | float | None]] = [
+        ("method", "title", "dataset", "class", "level", "metric", "published", "source")
+    ]
     for n in numbers:
-        names = (n.method or "", n.row.method, n.card.name, n.row.class_name, n.row.level, n.row.metric)
-        lines.append(",".join([*map(clean_cell, names), repr(n.row.value), clean_cell(n.row.source)]))
-    return "\n".join(lines) + "\n"
+        place = (n.method, n.row.method, n.card.name, n.row.class_name, n.row.level, n.row.metric)
+        lines.append((*place, n.row.value, n.row.source))
+    return to_csv_text(lines)
 
 
 def render_published(numbers: Sequence[Number], style: str) -> str:
@@ -339,7 +355,7 @@ def render_published(numbers: Sequence[Number], style: str) -> str:
     sources = _numbered(number.row.source for number in numbers)
     parts = []
     for title, of_file in _by(numbers, lambda n: n.title).items():
-        for level, (heading, _, _) in LEVELS.items():
+        for level, heading in LEVELS.items():
             same = [number for number in of_file if number.row.level == level]
             if same:
                 parts.append(_dry_table(f"{title}: {heading.lower()}", same, sources, how))
@@ -350,7 +366,7 @@ def render_published(numbers: Sequence[Number], style: str) -> str:
 
 def _dry_table(title: str, numbers: Sequence[Number], sources: dict[str, int], how: Style) -> str:
     printed = {number.row.metric for number in numbers}
-    metrics = [metric for metric in METRICS[numbers[0].row.level] if metric in printed]
+    metrics = [metric for metric in printed_metrics(numbers[0].row.level) if metric in printed]
     methods = list(dict.fromkeys(number.row.method for number in numbers))
     body = []
     for place, of_place in _by(numbers, _place).items():
@@ -364,7 +380,7 @@ def _dry_table(title: str, numbers: Sequence[Number], sources: dict[str, int], h
             line.append(text + "".join(f" [{index}]" for index in sorted(others)))
         body.append(line)
     grid: str = tabulate(body, headers=["", *map(how.escape, methods)], tablefmt=how.tablefmt, disable_numparse=True)
-    kinds = ", ".join(NAMES[metric] for metric in metrics)
+    kinds = ", ".join(METRICS[f"{numbers[0].row.level}_{metric}"].heading for metric in metrics)
     return f"{'## ' if how.tablefmt == 'pipe' else ''}{how.escape(title)} ({kinds}), %\n\n{grid}"
 
 

@@ -13,7 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.common import file_sha256, user_cache, write_whole
-from benchmark.metrics import BOOTSTRAP_VERSION, REPLICATES, ClassImages, Kept, PerImageError, read_per_image
+from benchmark.metrics import (
+    BOOTSTRAP_VERSION,
+    MAIN_METRICS,
+    REPLICATES,
+    ClassImages,
+    Kept,
+    PerImageError,
+    read_per_image,
+)
 from benchmark.records import Record, per_image_path
 from benchmark.tables import ranks, uncertainty
 from benchmark.tables.tables import Table, make_tables, table_files
@@ -92,10 +100,10 @@ def draws_keeper(results: Path, kept: Kept | None = None) -> uncertainty.Keep:
             return make()
         # All that can change a replicate.
         images = [(record.cell.dataset.fingerprint, record.images_sha256) for record in same]
-        settings = (BOOTSTRAP_VERSION, REPLICATES, uncertainty.METRICS, np.__version__)
+        settings = (BOOTSTRAP_VERSION, REPLICATES, MAIN_METRICS, np.__version__)
         classes = list(same[0].classes)
         key = hashlib.sha256(json.dumps([settings, classes, images]).encode()).hexdigest()
-        drawn = kept.get(key, (1 + len(classes), len(uncertainty.METRICS), 1 + REPLICATES))
+        drawn = kept.get(key, (1 + len(classes), len(MAIN_METRICS), 1 + REPLICATES))
         if drawn is None and (drawn := make()) is not None:
             kept.put(key, drawn)
         return drawn

@@ -11,13 +11,14 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from benchmark.common import CARD_LIMIT, TABLE_LIMIT, read_limited
 from benchmark.data import Card, load_cards
 from benchmark.errors import BenchError
+from benchmark.metrics import METRICS, Level, metrics_of
 from benchmark.protocol import Protocol
 
 SOURCES = "sources.toml"
@@ -25,7 +26,8 @@ COLUMNS = ("method", "dataset", "level", "metric", "value", "source")
 CLASS_COLUMNS = ("method", "dataset", "class", *COLUMNS[2:])
 MEAN = "mean"  # the value of the column `class` in the row of the mean over classes
 OTHERWISE = "*"
-METRICS = {"image": ("auroc", "ap", "f1max"), "pixel": ("auroc", "aupro", "ap", "f1max")}
+AUPRO, THEIR_AUPRO = "pixel_aupro", "pixel_aupro_200"
+"""What a paper's AUPRO is called, and the metric that it is: that of the published code."""
 
 
 class PublishedError(BenchError):
@@ -34,6 +36,11 @@ class PublishedError(BenchError):
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def printed_metrics(level: Level) -> tuple[str, ...]:
+    """Return what published metrics of a level are called, without the level, in the order in which they are shown."""
+    return tuple(metric.short for metric in metrics_of(level) if metric.key != THEIR_AUPRO)
 
 
 class Conditions(_Model):
@@ -89,17 +96,19 @@ class Row(_Model):
     method: str = Field(min_length=1)
     dataset: str = Field(min_length=1)
     class_name: str = Field(default=MEAN, alias="class", min_length=1)
-    level: Literal["image", "pixel"]
-    metric: Literal["auroc", "ap", "aupro", "f1max"]
+    level: Level
+    metric: str
     value: float = Field(ge=0, le=100)
     """Percent."""
     source: str = Field(min_length=1)
 
-    @model_validator(mode="after")
-    def _metric_is_of_the_level(self) -> Self:
-        if self.metric not in METRICS[self.level]:
-            raise ValueError(f"{self.metric} is no metric of the {self.level} level")
-        return self
+    @field_validator("metric")
+    @classmethod
+    def _metric_is_of_the_level(cls, given: str, info: ValidationInfo) -> str:
+        level = info.data.get("level")  # missing where it is wrong itself
+        if level and given not in printed_metrics(level):
+            raise ValueError(f"{given} is no metric of the {level} level")
+        return given
 
 
 @dataclass(frozen=True)
@@ -123,7 +132,13 @@ class Number:
     @property
     def metric(self) -> str:
         """The metric of a record to compare it with: for a paper's AUPRO `aupro_200`, never the exact one."""
-        return f"{self.row.level}_{'aupro_200' if self.row.metric == 'aupro' else self.row.metric}"
+        key = f"{self.row.level}_{self.row.metric}"
+        return THEIR_AUPRO if key == AUPRO else key
+
+    @property
+    def heading(self) -> str:
+        """The metric as papers spell it."""
+        return METRICS[f"{self.row.level}_{self.row.metric}"].heading
 
 
 def published_directory() -> Path:

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
+from benchmark.metrics import MAIN_METRICS, METRICS
 from benchmark.records import Record
 from benchmark.tables.tables import STYLES, check_comparable, column_order, mean_values, notes_of, row_order
-from benchmark.tables.uncertainty import HEADINGS, METRICS
 
 SIGNIFICANCE = 0.05
 FEWEST_DATASETS, FEWEST_METHODS = 2, 3
@@ -43,7 +43,7 @@ class Ranking:
         return p_values
 
 
-def rankings(records: Sequence[Record], metrics: Sequence[str] = METRICS) -> list[Ranking]:
+def rankings(records: Sequence[Record], metrics: Sequence[str] = MAIN_METRICS) -> list[Ranking]:
     """Return the ranking by each metric that all methods have on two datasets or more, by default of the main tables.
 
     Raises:
@@ -65,7 +65,7 @@ def rankings(records: Sequence[Record], metrics: Sequence[str] = METRICS) -> lis
 def _ranking(metric: str, frame: pd.DataFrame) -> Ranking:
     """Return the ranking of methods (columns) over datasets (rows)."""
     frame = frame.round(9)  # what differs by rounding alone is a tie on every machine
-    ranks = frame.rank(axis=1, ascending=False).mean().sort_values(kind="stable")
+    ranks = frame.rank(axis=1, ascending=not METRICS[metric].higher_is_better).mean().sort_values(kind="stable")
     p_value = difference = None
     datasets, methods = frame.shape
     if methods >= FEWEST_METHODS and (frame.nunique(axis=1) > 1).any():
@@ -90,7 +90,7 @@ def render(found: Sequence[Ranking], records: Sequence[Record]) -> str:
         ["Friedman p", *("–" if each.friedman_p is None else f"{each.friedman_p:.1e}" for each in found)],
         ["critical difference", *(_rank(each.critical_difference) for each in found)],
     ]
-    header = ["", *(HEADINGS[each.metric] for each in found)]
+    header = ["", *(METRICS[each.metric].full_heading for each in found)]
     grid: str = tabulate(body, headers=header, tablefmt=how.tablefmt, disable_numparse=True)
     notes = (
         "Average rank over the datasets on which every method has the metric, 1 the best.",

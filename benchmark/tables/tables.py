@@ -8,15 +8,13 @@ from typing import get_args
 
 from tabulate import tabulate
 
-from benchmark.common import clean_cell
+from benchmark.common import to_csv_text
 from benchmark.data import Domain
 from benchmark.errors import BenchError
-from benchmark.records import Record
+from benchmark.metrics import LEVELS, METRICS, Level, metrics_of
+from benchmark.records import Record, range_over_classes
+from benchmark.tables.marks import Mark, best_and_second
 
-LEVELS = {
-    "image": ("Image level", ("image_auroc", "image_ap"), "(AUROC, AP)"),
-    "pixel": ("Pixel level", ("pixel_auroc", "pixel_aupro"), "(AUROC, AUPRO)"),
-}
 DOMAINS = get_args(Domain)
 MEAN = "Mean"
 SYNTHETIC = "SYNTHETIC"
@@ -147,7 +145,8 @@ def make_tables(records: Iterable[Record]) -> list[Table]:
         by_dataset[record.dataset_title].append(record)
     by_title = {dataset: _by_title(same) for dataset, same in by_dataset.items()}
     tables, notes = [], notes_of(ordered)
-    for level, (heading, metrics, _) in LEVELS.items():
+    for level, heading in LEVELS.items():
+        metrics = main_metrics(level)
         rows = {
             dataset: tuple(mean_values([r.mean for r in of_title.get(column, ())], metrics) for column in columns)
             for dataset, of_title in by_title.items()
@@ -157,12 +156,18 @@ def make_tables(records: Iterable[Record]) -> list[Table]:
         classes = list(dict.fromkeys(name for record in same for name in record.classes))
         if len(classes) > 1:
             notes = notes_of(same)
-            for level, (heading, metrics, _) in LEVELS.items():
+            for level, heading in LEVELS.items():
+                metrics = main_metrics(level)
                 name = f"{same[0].cell.dataset.name}_{level}"
                 rows = {each: _class_row(each, by_title[dataset], columns, metrics) for each in classes}
                 title = f"{dataset}, {heading.lower()}"
                 tables += _with_mean(Table(name, title, metrics, columns, rows, notes))
     return tables
+
+
+def main_metrics(level: Level) -> tuple[str, ...]:
+    """Return the metrics that the main tables show of a level."""
+    return tuple(metric.key for metric in metrics_of(level) if metric.main)
 
 
 def _by_title(records: Iterable[Record]) -> dict[str, list[Record]]:
@@ -201,6 +206,25 @@ def mean_values(found: Sequence[dict[str, float | None]], metrics: tuple[str, ..
         known = [value for value in seeds if value is not None]
         values.append(100 * sum(known) / len(known) if known and len(known) == len(seeds) else None)
     return tuple(values)
+
+
+def mean_range(records: Sequence[Record], class_name: str | None, metric: str) -> tuple[float, float] | None:
+    """Return the mean over seeds of the range of a metric in percent, None where a record has none.
+
+    Args:
+        records: that differ in the seed alone.
+        class_name: of the class; None for the mean over the classes.
+        metric: its key.
+    """
+    found = [
+        range_over_classes(record.classes.values()) if class_name is None else record.classes[class_name].ranges
+        for record in records
+        if class_name is None or class_name in record.classes
+    ]
+    if not found or not all(metric in ranges for ranges in found):
+        return None
+    low, high = (100 * sum(ranges[metric][end] for ranges in found) / len(found) for end in (0, 1))
+    return low, high
 
 
 def _with_mean(table: Table) -> list[Table]:
@@ -264,11 +288,10 @@ def render(table: Table, style: str) -> str:
     """
     how = STYLES[style]
     header = ["", *(how.escape(column) for column in table.columns)]
-    body = [[how.escape(row), *_cells(cells, how)] for row, cells in table.rows.items()]
+    body = [[how.escape(row), *_cells(cells, table.metrics, how)] for row, cells in table.rows.items()]
     grid: str = tabulate(body, headers=header, tablefmt=how.tablefmt, disable_numparse=True)
-    kinds = next(kinds for _, metrics, kinds in LEVELS.values() if metrics == table.metrics)
     notes = [how.escape(note) for note in table.notes]
-    title = f"{how.escape(table.title)} {kinds}, %"
+    title = f"{how.escape(table.title)} {headings(table.metrics)}, %"
     if style == "md":
         return f"## {title}\n\n{grid}\n\n" + "".join(f"- {note}\n" for note in notes)
     if style == "tex":
@@ -285,50 +308,65 @@ def summary(tables: Iterable[Table]) -> str:
     return "\n".join([*banner, "", *(render(table, "txt") for table in main), *rest])
 
 
-def _cells(cells: Sequence[Values], how: Style) -> list[str]:
+def headings(metrics: Sequence[str]) -> str:
+    """Return the headings of the metrics in the order in which a cell shows them, as `(AUROC, AP)`."""
+    return f"({', '.join(METRICS[metric].heading for metric in metrics)})"
+
+
+def _cells(cells: Sequence[Values], metrics: Sequence[str], how: Style) -> list[str]:
     """Return the cells `(AUROC, AP)` of a row, each number marked against the same metric of the other columns."""
-    best = [
-        sorted({round(value, 1) for value in column if value is not None}, reverse=True)[:2]
-        for column in zip(*cells, strict=True)
+    columns = [
+        [
+            _number(value, mark, how)
+            for value, mark in zip(column, best_and_second(column, METRICS[metric]), strict=True)
+        ]
+        for metric, column in zip(metrics, zip(*cells, strict=True), strict=True)
     ]
     undefined = "–" if how.tablefmt != "latex_raw" else "--"
     return [
-        undefined if all(v is None for v in cell) else f"({', '.join(map(_number, cell, best, [how] * len(cell)))})"
-        for cell in cells
+        undefined if all(v is None for v in cell) else f"({', '.join(numbers)})"
+        for cell, numbers in zip(cells, zip(*columns, strict=True), strict=True)
     ]
 
 
-def _number(value: float | None, best: Sequence[float], how: Style) -> str:
-    """Return a number as printed, marked if it is among the best two, of which there must be two."""
+def _number(value: float | None, mark: Mark, how: Style) -> str:
+    """Return a number as printed, with its mark."""
     if value is None:
         return "–"
-    text = f"{value:.1f}"
-    if len(best) < 2 or round(value, 1) not in best:
-        return text
-    return (how.best if round(value, 1) == best[0] else how.second).format(text)
+    return {"best": how.best, "second": how.second, "": "{}"}[mark].format(f"{value:.1f}")
 
 
 def to_csv(table: Table) -> str:
     """Return a table as CSV: a column per method and metric, percentages with two decimals, empty where undefined."""
-    lines = [["name", *(clean_cell(f"{column} {metric}") for column in table.columns for metric in table.metrics)]]
-    for row, cells in table.rows.items():
-        lines.append([clean_cell(row), *("" if v is None else f"{v:.2f}" for cell in cells for v in cell)])
-    return "".join(f"{','.join(line)}\n" for line in lines)
+    header = ["name", *(f"{column} {metric}" for column in table.columns for metric in table.metrics)]
+    rows = ([row, *(value for cell in cells for value in cell)] for row, cells in table.rows.items())
+    return to_csv_text([header, *rows], decimals=2)
+
+
+LONG_COLUMNS = ("method", "dataset", "class", "seed", "metric", "value", "low", "high", "synthetic", "record")
 
 
 def to_long_csv(records: Iterable[Record]) -> str:
-    """Return every number of the records as CSV, a row each: fractions in full precision, empty where undefined."""
-    lines = ["method,dataset,class,seed,metric,value,synthetic,record\n"]
+    """Return every number of the records as CSV, a row each: fractions in full precision, empty where undefined.
+
+    `low` and `high` are the range of a fragile metric: the least and the greatest value it takes when scores move by
+    one part in a million. They are empty for all other metrics and for records that were made before there were ranges.
+    """
+    rows: list[Sequence[str | float | None]] = [LONG_COLUMNS]
     for record in sorted(records, key=lambda record: record.id):
         cell = record.cell
-        start = f"{clean_cell(record.title)},{clean_cell(cell.dataset.name)}"
-        end = f"{clean_cell(' '.join(record.synthetic))},{clean_cell(record.id)}\n"
-        parts = {**{name: result.metrics for name, result in record.classes.items()}, MEAN.lower(): record.mean}
-        for class_name, metrics in parts.items():
-            place = f"{start},{clean_cell(class_name)},{cell.seed}"
+        for class_name, (metrics, ranges) in _all_numbers(record).items():
+            place = (record.title, cell.dataset.name, class_name, cell.seed)
             for metric, value in metrics.items():
-                lines.append(f"{place},{clean_cell(metric)},{'' if value is None else repr(value)},{end}")
-    return "".join(lines)
+                span = ranges.get(metric, (None, None))
+                rows.append((*place, metric, value, *span, " ".join(record.synthetic), record.id))
+    return to_csv_text(rows)
+
+
+def _all_numbers(record: Record) -> dict[str, tuple[dict[str, float | None], dict[str, tuple[float, float]]]]:
+    """Return the metrics and the ranges of each class, and those of the mean over them."""
+    by_class = {name: (result.metrics, result.ranges) for name, result in record.classes.items()}
+    return {**by_class, MEAN.lower(): (record.mean, range_over_classes(record.classes.values()))}
 
 
 def table_files(tables: Iterable[Table], records: Iterable[Record]) -> dict[str, str]:

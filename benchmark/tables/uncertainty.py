@@ -9,19 +9,25 @@ import numpy as np
 import numpy.typing as npt
 from tabulate import tabulate
 
-from benchmark.common import clean_cell
-from benchmark.metrics import CONFIDENCE, REPLICATES, ClassImages, interval, percentiles, replicates
+from benchmark.common import to_csv_text
+from benchmark.metrics import (
+    CONFIDENCE,
+    MAIN_METRICS,
+    METRICS,
+    REPLICATES,
+    ClassImages,
+    interval,
+    percentiles,
+    replicates,
+)
 from benchmark.records import Record
-from benchmark.tables.tables import LEVELS, MEAN, STYLES, check_comparable, column_order, notes_of, row_order
+from benchmark.tables.tables import MEAN, STYLES, check_comparable, column_order, notes_of, row_order
 
-METRICS = tuple(metric for _, metrics, _ in LEVELS.values() for metric in metrics)
-"""Those of the main tables."""
-HEADINGS = {
-    metric: f"{heading}, {kind}"
-    for heading, metrics, kinds in LEVELS.values()
-    for metric, kind in zip(metrics, kinds.strip("()").split(", "), strict=True)
-}
 NOT_APART = "≈"
+COLUMNS = (
+    *("method", "dataset", "class", "metric", "value", "low", "high", "std", "seeds"),
+    *("behind", "behind_low", "behind_high"),
+)
 
 PerImage = Mapping[str, ClassImages]
 FloatArray = npt.NDArray[np.float64]
@@ -97,7 +103,7 @@ def _of_cell(same: Sequence[Record], drawn: FloatArray | None) -> list[tuple[Est
     first, made = same[0], []
     for row, name in enumerate((None, *first.classes)):
         found = [record.mean if name is None else record.classes[name].metrics for record in same]
-        for column, metric in enumerate(METRICS):
+        for column, metric in enumerate(MAIN_METRICS):
             known = [value for each in found if (value := each.get(metric)) is not None]
             if known and len(known) == len(same):
                 value = sum(known) / len(known)
@@ -124,7 +130,7 @@ def _replicates(same: Sequence[Record], read: Callable[[Record], PerImage | None
 
     The first row is that of the mean over the classes; NaN is undefined.
     """
-    total, seeds = np.zeros((1 + len(same[0].classes), len(METRICS), 1 + REPLICATES)), 0
+    total, seeds = np.zeros((1 + len(same[0].classes), len(MAIN_METRICS), 1 + REPLICATES)), 0
     for record in same:
         if (images := read(record)) is not None:
             drawn = np.full_like(total, np.nan)
@@ -132,7 +138,7 @@ def _replicates(same: Sequence[Record], read: Callable[[Record], PerImage | None
                 if name in images:
                     fingerprint = record.cell.dataset.fingerprint
                     found = replicates(images[name], fingerprint=fingerprint, class_name=name)
-                    for column, metric in enumerate(METRICS):
+                    for column, metric in enumerate(MAIN_METRICS):
                         drawn[row, column] = found.get(metric, np.nan)
             drawn[0] = drawn[1:].mean(axis=0)
             total += drawn
@@ -162,7 +168,7 @@ def render(found: Sequence[Estimate], records: Sequence[Record]) -> str:
     parts = []
     columns = list(dict.fromkeys(record.title for record in sorted(records, key=column_order)))
     means = [each for each in found if each.class_name is None]
-    for metric in METRICS:
+    for metric in MAIN_METRICS:
         rows: dict[str, dict[str, Estimate]] = defaultdict(dict)
         for each in means:
             if each.metric == metric:
@@ -175,7 +181,7 @@ def render(found: Sequence[Estimate], records: Sequence[Record]) -> str:
         if body:
             header = ["", *map(how.escape, columns)]
             grid: str = tabulate(body, headers=header, tablefmt=how.tablefmt, disable_numparse=True)
-            parts.append(f"## {HEADINGS[metric]}, %\n\n{grid}\n")
+            parts.append(f"## {METRICS[metric].full_heading}, %\n\n{grid}\n")
     if not parts:
         return ""
     notes = (
@@ -204,10 +210,14 @@ def _cell(estimate: Estimate | None, best: float) -> str:
 
 def to_csv(found: Sequence[Estimate]) -> str:
     """Return every estimate as CSV, a row each: percentages with two decimals, empty where unknown."""
-    lines = ["method,dataset,class,metric,value,low,high,std,seeds,behind,behind_low,behind_high\n"]
+    rows: list[Sequence[str | float | None]] = [COLUMNS]
     for each in found:
-        numbers = (each.value, each.low, each.high, each.std, *(each.behind or (None, None, None)))
-        value, low, high, std, *behind = ["" if number is None else f"{100 * number:.2f}" for number in numbers]
-        names = ",".join(map(clean_cell, (each.title, each.dataset, each.class_name or MEAN.lower(), each.metric)))
-        lines.append(f"{names},{value},{low},{high},{std},{each.seeds},{','.join(behind)}\n")
-    return "".join(lines)
+        numbers = (each.value, each.low, each.high, each.std)
+        behind = each.behind or (None, None, None)
+        place = (each.title, each.dataset, each.class_name or MEAN.lower(), each.metric)
+        rows.append((*place, *map(_percent, numbers), each.seeds, *map(_percent, behind)))
+    return to_csv_text(rows, decimals=2)
+
+
+def _percent(fraction: float | None) -> float | None:
+    return None if fraction is None else 100 * fraction

@@ -193,6 +193,6 @@ def test_declared_grids_have_known_options_and_a_default_row(method: Any) -> Non
 
 
 def test_no_row_of_the_csv_is_a_formula() -> None:
-    grid = Grid("t", ("image_auroc",), "(AUROC)", ("=2+2",), {"+T1": ((50.0,),)}, {"+T1": ((-1.0,),)})
+    grid = Grid("t", ("image_auroc",), ("=2+2",), {"+T1": ((50.0,),)}, {"+T1": ((-1.0,),)})
     text = ablation_files([AblationTable("toy", (grid,), ())])["toy.csv"]
     assert text.splitlines()[1] == "'+T1,'=2+2,image_auroc,50.00,-1.00"

@@ -297,7 +297,7 @@ def test_names_from_outside_stay_text_in_csv(title: str, dataset: str, first: st
         assert [row[0] if row[0] in table.rows else row[0].removeprefix("'") for row in rows] == list(table.rows)
     made = record(title, dataset, {first: (0.5, None, 0.25, 1e-9)})
     rows = rows_of_csv(to_long_csv([made]))
-    assert [len(row) for row in rows] == [8] * 9
+    assert [len(row) for row in rows] == [10] * 9
     assert all(is_plain(cell) for row in rows for index, cell in enumerate(row) if index != 5)
     assert {row[5] for row in rows} == {"value", "0.5", "", "0.25", "1e-09"}
 

@@ -1,0 +1,33 @@
+"""Marks of numbers in tables: the best and the second of a row, and values that last digits of the scores can move."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from benchmark.metrics import Metric
+
+Mark = Literal["best", "second", ""]
+WIDE = 0.1
+"""In points: a value whose range is wider is marked."""
+WIDE_MARK = "†"
+WIDE_NOTE = (
+    f"{WIDE_MARK} The last digits of the scores, which differ from machine to machine, can move this value by more "
+    f"than {WIDE} points; results.csv holds its range."
+)
+
+
+def best_and_second(values: Sequence[float | None], metric: Metric) -> list[Mark]:
+    """Return the marks of a row of percentages: best and second, none where all are equal.
+
+    They go by the numbers as printed, with one decimal, so that what looks equal is marked alike.
+    """
+    printed = {round(value, 1) for value in values if value is not None}
+    ranked = sorted(printed, reverse=metric.higher_is_better)
+    if len(ranked) < 2:
+        return [""] * len(values)
+    names: dict[float, Mark] = {ranked[0]: "best", ranked[1]: "second"}
+    return ["" if value is None else names.get(round(value, 1), "") for value in values]
+
+
+def is_wide(span: tuple[float, float] | None) -> bool:
+    """Say whether a range, in percent, is so wide that the value in it is marked."""
+    return span is not None and span[1] - span[0] > WIDE
