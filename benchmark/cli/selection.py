@@ -20,23 +20,6 @@ from benchmark.running import Auxiliaries, Chosen
 FOLDER = "folder"  # the card of a plain folder given on the command line
 
 
-def split(names: str) -> list[str]:
-    """Return the names of a comma-separated list."""
-    return [name.strip() for name in names.split(",") if name.strip()]
-
-
-def select_seeds(text: str) -> list[int]:
-    """Return the seeds of a comma-separated list without repetition.
-
-    Raises:
-        BenchError: one is no whole number from 0 on, or there is none.
-    """
-    seeds = split(text)
-    if not seeds or not all(seed.isdecimal() for seed in seeds):
-        raise BenchError(f"--seeds {text!r}: say whole numbers from 0 on, with commas")
-    return list(dict.fromkeys(map(int, seeds)))
-
-
 def select_methods(names: Sequence[str], settings: Iterable[str]) -> tuple[Chosen, Protocol]:
     """Return the named methods (all if none is named) with their options, and the protocol.
 

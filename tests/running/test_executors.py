@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from benchmark.cli.computing import Computation
+from benchmark.cli.options import ComputeOptions, ExecutorOptions
 from benchmark.cli.selection import select_datasets
-from benchmark.cli.work import Compute, Where
 from benchmark.clip.weights import parse_backbone
 from benchmark.common.cache import GB, Cache
 from benchmark.common.settings import Settings
@@ -193,7 +194,6 @@ def test_an_order_for_another_version_of_a_method_is_refused(jobs: list[Job], tm
 
 
 def test_there_is_a_process_for_each_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, jobs: list[Job]) -> None:
-    settings = settings_of(tmp_path)
     loading = {jobs[0].cell.backbone: LOADING}
     monkeypatch.setattr("benchmark.clip.backbone.gpu_count", lambda: 2)
     for device, processes, expected in (
@@ -201,10 +201,12 @@ def test_there_is_a_process_for_each_gpu(monkeypatch: pytest.MonkeyPatch, tmp_pa
         ("", 3, ["cuda:0", "cuda:1", "cuda:0"]),
         ("cpu", 2, ["", ""]),
     ):
-        with Compute("", device, "float32", 512, settings, Where(processes=processes)).executor(loading) as executor:
+        compute = ComputeOptions(device=device, results=tmp_path)
+        with Computation(compute, ExecutorOptions(processes=processes)).opened(loading) as executor:
             assert isinstance(executor, LocalProcesses)
             assert list(executor._devices) == expected
-    with Compute("", "cpu", "float32", 512, settings, Where()).executor(loading) as executor:
+    compute = ComputeOptions(device="cpu", results=tmp_path)
+    with Computation(compute, ExecutorOptions()).opened(loading) as executor:
         assert isinstance(executor, InThisProcess)
 
 

@@ -7,18 +7,19 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.options import BatchSize, Device, Dtype, Plugin, Results, Set, fail, say
+from benchmark.cli.messages import fail, say
+from benchmark.cli.options import RESULTS, EncodingOptions, MethodName, MethodOptions, Results, with_options
 from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
-from benchmark.common import BATCH_SIZE
 
 
+@with_options
 def predict_command(
     images: Annotated[
         list[Path], typer.Argument(metavar="IMAGE", help="Image files, and folders that are searched for them.")
     ],
     *,
-    method: Annotated[str, typer.Option(help="Name from `bench methods`.")] = "anomalyclip",
-    plugin: Plugin = None,
+    method: MethodName = "anomalyclip",
+    method_options: MethodOptions,
     class_name: Annotated[str, typer.Option("--class", help="What the images show, in plain English.")] = "object",
     output: Annotated[Path, typer.Option(help="Folder for the drawings and predictions.json.")] = Path("predictions"),
     backbone: Annotated[
@@ -36,11 +37,8 @@ def predict_command(
             show_default="one in RESULTS/checkpoints that fits, else the one that ships along for the default backbone",
         ),
     ] = None,
-    settings: Set = None,
-    device: Device = "",
-    dtype: Dtype = "float32",
-    batch_size: BatchSize = BATCH_SIZE,
-    results: Results = Path("results"),
+    encoding: EncodingOptions,
+    results: Results = RESULTS,
 ) -> None:
     """Score images with one method, and draw its anomaly maps over them as heatmaps.
 
@@ -74,11 +72,11 @@ def predict_command(
     from benchmark.records import backbone_id, environment
     from benchmark.registry import title_of
 
-    [(kind, options)], protocol = selection.select_methods([method], settings or [])
+    [(kind, options)], protocol = selection.select_methods([method], method_options.settings)
     if kind.shots(options):
         fail(f"{kind.title} is to be shown normal images first, which predict cannot do; leave the shots at 0")
     source = parse_backbone(backbone)
-    identity = backbone_id(source, dtype=dtype)
+    identity = backbone_id(source, dtype=encoding.dtype)
     chosen, known = None, None
     if issubclass(kind, Learner):
         chosen, known = predict.choose_checkpoint(kind, options, identity, given=checkpoint, results=results)
@@ -90,7 +88,11 @@ def predict_command(
     from benchmark.training import build_method
 
     loaded = load_backbone(
-        source, dtype=dtype, device=pick_device(device), pos_interp=protocol.pos_interp, cache=feature_cache()
+        source,
+        dtype=encoding.dtype,
+        device=pick_device(encoding.device),
+        pos_interp=protocol.pos_interp,
+        cache=feature_cache(),
     )
     ready = build_method(kind, loaded, options, seed=known.training.seed if known else 0, checkpoint=chosen)
     learned = f", checkpoint {chosen} (of {known.training.auxiliary.name}, seed {known.training.seed})" if known else ""
@@ -99,7 +101,7 @@ def predict_command(
     try:
         with image_progress("scoring", len(found)) as progress:
             scored, raws = predict.score_found(
-                found, ready, loaded, class_name=class_name, batch_size=batch_size, progress=progress
+                found, ready, loaded, class_name=class_name, batch_size=encoding.batch_size, progress=progress
             )
     except KeyboardInterrupt:
         fail("stopped while scoring; nothing is kept", code=130)
