@@ -22,7 +22,7 @@ from typing import Any, TypeGuard
 from pydantic import TypeAdapter, ValidationError
 
 import methods
-from benchmark.common import file_sha256
+from benchmark.common import file_sha256, validation_problems
 from benchmark.contract import Method
 from benchmark.errors import BenchError
 
@@ -208,8 +208,7 @@ def options_from(method: type[Method], values: Mapping[str, Any]) -> Any:
     try:
         return TypeAdapter(method.Options).validate_python(dict(values))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise RegistryError(f"option {method.name}.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise RegistryError(f"option {validation_problems(error, of=method.name)[0]}") from None
 
 
 def literal(text: str) -> Any:

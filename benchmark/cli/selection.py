@@ -8,7 +8,7 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import ValidationError
 
-from benchmark.common import image_progress, user_cache
+from benchmark.common import image_progress, user_cache, validation_problems
 from benchmark.contract import Learner
 from benchmark.data import Card, DatasetError, SampleSet, load_cards, locate, read_samples
 from benchmark.errors import BenchError
@@ -43,8 +43,7 @@ def select_methods(names: Sequence[str], settings: Iterable[str]) -> tuple[Chose
     try:
         protocol = Protocol.model_validate({key: literal(value) for key, value in values[PROTOCOL].items()})
     except ValidationError as error:
-        first = error.errors()[0]
-        raise BenchError(f"--set protocol.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise BenchError(f"--set {validation_problems(error, of=PROTOCOL)[0]}") from None
     return options, protocol
 
 

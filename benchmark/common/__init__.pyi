@@ -15,6 +15,8 @@ from .limits import read_limited as read_limited
 from .limits import require_regular as require_regular
 from .memory import Fitting as Fitting
 from .memory import is_out_of_memory as is_out_of_memory
+from .models import Model as Model
+from .models import validation_problems as validation_problems
 from .progress import image_progress as image_progress
 from .settings import BATCH_SIZE as BATCH_SIZE
 from .settings import CACHE_LIMIT as CACHE_LIMIT

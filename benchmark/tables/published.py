@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from benchmark.common import CARD_LIMIT, TABLE_LIMIT, read_limited
+from benchmark.common import CARD_LIMIT, TABLE_LIMIT, Model, read_limited, validation_problems
 from benchmark.data import Card, load_cards
 from benchmark.errors import BenchError
 from benchmark.protocol import Protocol
@@ -32,11 +32,7 @@ class PublishedError(BenchError):
     """A file of published numbers is wrong; the message names the file, the row or field, and the way out."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Conditions(_Model):
+class Conditions(Model):
     """Under which conditions some numbers were made; what the source does not state is null."""
 
     files: tuple[str, ...] = Field(min_length=1)
@@ -48,12 +44,12 @@ class Conditions(_Model):
     """As `--backbone` spells it."""
     image_size: int | None = None
     """Side of the input in pixels."""
-    auxiliary: dict[str, str] = {}
+    auxiliary: dict[str, str] = Field(default_factory=dict)
     """Card of the target, or `*` for all others → card of the dataset that was trained on; empty if not stated."""
     aupro: Literal["aupro_200"] | None = None
     """Which AUPRO the source computed."""
     seed: int | None = None
-    protocol: dict[str, Any] = {}
+    protocol: dict[str, Any] = Field(default_factory=dict)
     """What is known of the fields of `Protocol`."""
     notes: tuple[str, ...] = ()
     """What else in the source's code may move its numbers, in short phrases."""
@@ -69,7 +65,7 @@ class Conditions(_Model):
         return self.auxiliary.get(card, self.auxiliary.get(OTHERWISE))
 
 
-class Sources(_Model):
+class Sources(Model):
     """The content of `sources.toml`."""
 
     files: dict[str, str]
@@ -78,12 +74,12 @@ class Sources(_Model):
     """Printed name → name of a method here."""
     other_methods: tuple[str, ...] = ()
     """Printed names that are no method here."""
-    datasets: dict[str, str] = {}
+    datasets: dict[str, str] = Field(default_factory=dict)
     """Printed name → card, where it is not the card's title."""
     conditions: tuple[Conditions, ...]
 
 
-class Row(_Model):
+class Row(Model):
     """A row of a CSV file, as printed."""
 
     method: str = Field(min_length=1)
@@ -161,7 +157,7 @@ def read_sources(path: Path) -> Sources:
     try:
         return Sources.model_validate(content)
     except ValidationError as error:
-        raise PublishedError(f"{path}: {_first(error)}") from None
+        raise PublishedError(f"{path}: {validation_problems(error)[0]}") from None
 
 
 def read_numbers(path: Path, sources: Sources) -> list[Number]:
@@ -198,7 +194,7 @@ def _row(header: Sequence[str], cells: Sequence[str], place: str) -> Row:
     try:
         return Row.model_validate(dict(zip(header, cells, strict=True)))
     except ValidationError as error:
-        raise PublishedError(f"{place}: {_first(error)}") from None
+        raise PublishedError(f"{place}: {validation_problems(error)[0]}") from None
 
 
 def _resolve(row: Row, file: str, sources: Sources, place: str) -> Number:
@@ -224,9 +220,3 @@ def _resolve(row: Row, file: str, sources: Sources, place: str) -> Number:
         if fits and row.dataset in (conditions.datasets or (row.dataset,)):
             return Number(file, sources.files.get(file, file), row, sources.methods.get(row.method), card, conditions)
     raise PublishedError(f"{place}: no entry of [[conditions]] of {SOURCES} fits {row.method} on {row.dataset}")
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(map(str, first["loc"]))
-    return f"{where}: {first['msg']}" if where else first["msg"]
