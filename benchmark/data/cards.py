@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from benchmark.common import CARD_LIMIT, Model, read_limited, validation_problems
+from benchmark.common import CARD_LIMIT, Model, read_limited, shipped_folder, validation_problems
 from benchmark.errors import BenchError
 
 Label = Literal["normal", "anomalous", "mask_exists", "mask_nonzero", "table"]
@@ -255,9 +255,8 @@ def load_card(path: Path) -> Card:
 
 
 def cards_directory() -> Path:
-    """Return the folder of the cards: inside the installed wheel, or at the top of the checkout."""
-    inside = Path(__file__).parents[1] / "_datasets"
-    return inside if inside.is_dir() else Path(__file__).parents[2] / "datasets"
+    """Return the folder of the cards."""
+    return shipped_folder("_datasets", "datasets")
 
 
 @functools.cache

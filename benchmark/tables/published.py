@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from benchmark.common import CARD_LIMIT, TABLE_LIMIT, Model, read_limited, validation_problems
+from benchmark.common import CARD_LIMIT, TABLE_LIMIT, Model, read_limited, shipped_folder, validation_problems
 from benchmark.data import Card, load_cards
 from benchmark.errors import BenchError
 from benchmark.protocol import Protocol
@@ -123,9 +123,8 @@ class Number:
 
 
 def published_directory() -> Path:
-    """Return the folder of the published numbers: inside the installed wheel, or in the checkout."""
-    inside = Path(__file__).parents[1] / "_published"
-    return inside if inside.is_dir() else Path(__file__).parents[2] / "results" / "published"
+    """Return the folder of the published numbers."""
+    return shipped_folder("_published", "results/published")
 
 
 @functools.cache
