@@ -113,8 +113,7 @@ class SampleSet:
             warnings.append(f"normal/anomalous test images differ from the expected: {listed(off, 3, 'more classes')}")
         kinds = Counter(p.kind for p in self.problems if p.fatal)
         if kinds:
-            listed = ", ".join(f"{kind} {n}" for kind, n in sorted(kinds.items()))
-            warnings.append(f"files with problems: {listed}")
+            warnings.append(f"files with problems: {', '.join(f'{kind} {n}' for kind, n in sorted(kinds.items()))}")
         return tuple(warnings)
 
 
