@@ -13,11 +13,9 @@ from benchmark.cli.options import MethodOptions, PluginOptions, with_options
 @with_options
 def methods_command(*, plugins: PluginOptions) -> None:
     """List the methods with their options, what they train on, and their papers."""
-    import dataclasses
-
     from benchmark.contract import Learner
     from benchmark.protocol import Protocol
-    from benchmark.registry import all_methods
+    from benchmark.registry import all_methods, option_fields
 
     for method in all_methods().values():
         print(f"{method.name}  ({method.title}, version {method.version})")
@@ -25,7 +23,7 @@ def methods_command(*, plugins: PluginOptions) -> None:
         print(f"  trains: {'on the auxiliary dataset' if issubclass(method, Learner) else 'on nothing'}")
         if method.ablations:
             print(f"  ablate: {', '.join(ablation.name for ablation in method.ablations)}")
-        for field in dataclasses.fields(method.Options):
+        for field in option_fields(method):
             print(f"  option: {method.name}.{field.name} = {field.default}")
     print("protocol  (holds for every method of a run)")
     for name, info in Protocol.model_fields.items():
