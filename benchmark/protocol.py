@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict
+from benchmark.common import Model
 
 if TYPE_CHECKING:
     from benchmark.data import Sample
@@ -16,14 +16,12 @@ def auxiliary_for(target: str) -> str:
     return AUXILIARY_OF_ITSELF if target == AUXILIARY else AUXILIARY
 
 
-class Protocol(BaseModel):
+class Protocol(Model):
     """How images and masks become numbers; the quirks follow what a published code does where it is not the default.
 
     Fixed by construction: RGB before resizing, bicubic to the method's square image size, masks binarised by the card,
     resized bilinearly and cut at 0.5 (reference: AnomalyCLIP's loader), metrics per class, then their unweighted mean.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     mask_gt0: bool = False
     """Quirk: every mask pixel above 0 is anomalous whatever the card says (AnomalyCLIP's and AdaCLIP's loaders), which

@@ -11,6 +11,7 @@ import importlib.util
 import inspect
 import json
 import pkgutil
+import re
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
@@ -19,14 +20,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeGuard
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 import methods
-from benchmark.common import file_sha256
-from benchmark.contract import Method
+from benchmark.common import file_sha256, validation_problems
+from benchmark.contract import Ablation, Learner, Method
 from benchmark.errors import BenchError
 
 ENTRY_POINTS = "zsad_bench.methods"
+_EXAMPLE = 'as in (Ablation("heat", "Temperature", {"0.07": {}, "0.01": {"temperature": 0.01}}),)'
 
 
 class RegistryError(BenchError):
@@ -151,7 +153,35 @@ def _add(found: dict[str, type[Method]], method: type[Method], where: str) -> No
             f"{where}: {method.__name__} is named {method.name!r}, as {other.__name__} of {inspect.getfile(other)} is; "
             "give it a name of its own"
         )
+    _check_ablations(method, where)
     found[method.name] = method
+
+
+def _check_ablations(method: type[Method], where: str) -> None:
+    """Refuse ablations that `bench ablate` cannot run.
+
+    Raises:
+        RegistryError: names the ablation and the row.
+    """
+    start = f"{where}: {method.__name__}"
+    if not isinstance(method.ablations, tuple | list) or not all(isinstance(a, Ablation) for a in method.ablations):
+        raise RegistryError(f"{start}: ablations must be a tuple of Ablation, {_EXAMPLE}")
+    for ablation in method.ablations:
+        if not re.fullmatch(r"\w[\w-]*", str(ablation.name)):
+            raise RegistryError(f"{start}: ablation {ablation.name!r}: a name has letters, digits, _ and - alone")
+        rows = ablation.variants
+        if not isinstance(rows, Mapping) or not all(isinstance(changes, Mapping) for changes in rows.values()):
+            raise RegistryError(f"{start}: ablation {ablation.name!r}: variants must be a dict of dicts, {_EXAMPLE}")
+        for row, changes in rows.items():
+            try:
+                check_option_names(method, changes)
+                options_from(method, changes)
+                hash(dataclasses.replace(method.Options(), **changes))
+            except (RegistryError, TypeError) as error:  # TypeError: not to be hashed, or an option without default
+                raise RegistryError(f"{start}: ablation {ablation.name!r}, row {row!r}: {error}") from None
+    names = [ablation.name for ablation in method.ablations]
+    if len(set(names)) < len(names):
+        raise RegistryError(f"{start}: two of its ablations have the same name: {', '.join(names)}")
 
 
 def source_sha256(method: type[Method]) -> str | None:
@@ -186,8 +216,35 @@ def make_options(method: type[Method], values: Mapping[str, str]) -> Any:
     Raises:
         RegistryError: no such option, or a value of the wrong type.
     """
-    choose(f"option of {method.name}", values, [field.name for field in dataclasses.fields(method.Options)])
-    return options_from(method, {key: literal(value) for key, value in values.items()})
+    check_option_names(method, values)
+    options = options_from(method, {key: literal(value) for key, value in values.items()})
+    if (shots := method.shots(options)) < 0:
+        raise RegistryError(f"{method.name}: the number of normal images shown must be 0 or more, not {shots}")
+    if issubclass(method, Learner):
+        for key, least in (("epochs", 0), ("batch_size", 1)):
+            if (value := getattr(options, key, least)) < least:
+                raise RegistryError(f"option {method.name}.{key}: must be {least} or more, not {value}")
+    return options
+
+
+def option_fields(method: type[Method]) -> "tuple[dataclasses.Field[Any], ...]":
+    """Return the fields of the method's options.
+
+    Raises:
+        RegistryError: the options are no dataclass.
+    """
+    if not dataclasses.is_dataclass(method.Options):
+        raise RegistryError(f"{method.name}: Options is no dataclass; `bench check-method {method.name}` tells more")
+    return dataclasses.fields(method.Options)
+
+
+def check_option_names(method: type[Method], names: Iterable[str]) -> None:
+    """Check that a method has some options.
+
+    Raises:
+        RegistryError: it lacks one; names the near ones.
+    """
+    choose(f"option of {method.name}", names, [field.name for field in option_fields(method)])
 
 
 def find_method(name: str, version: int) -> type[Method]:
@@ -211,10 +268,16 @@ def options_from(method: type[Method], values: Mapping[str, Any]) -> Any:
         RegistryError: the method has other options.
     """
     try:
-        return TypeAdapter(method.Options).validate_python(dict(values))
+        return _options_reader(method).validate_python(dict(values))
+    except (PydanticUserError, NameError) as error:  # an annotation that is no type, or is not known
+        raise RegistryError(f"the types of the options of {method.name} cannot be read: {error}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        raise RegistryError(f"option {method.name}.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise RegistryError(f"option {validation_problems(error, of=method.name)[0]}") from None
+
+
+@functools.cache
+def _options_reader(method: type[Method]) -> TypeAdapter[Any]:
+    return TypeAdapter(method.Options)
 
 
 def literal(text: str) -> Any:

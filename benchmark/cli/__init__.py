@@ -2,8 +2,8 @@
 
 import typer
 
-from benchmark.cli import comparing, data, extending, predicting, reporting, running, showing
-from benchmark.cli.options import fail
+from benchmark.cli import ablate, compare, data, methods, predict, report, run, tables, train
+from benchmark.cli.messages import fail
 from benchmark.errors import BenchError
 
 app = typer.Typer(
@@ -16,17 +16,17 @@ app = typer.Typer(
     "`bench data list --data DIR` shows which of the real ones lie in DIR, `bench run --all --data DIR` runs on those. "
     "What is done is kept: the same command again does only what is missing.",
 )
-app.command("run")(running.run_command)
-app.command("train")(running.train_command)
-app.command("ablate")(running.ablate_command)
-app.command("import-checkpoint")(running.import_command)
-app.command("predict")(predicting.predict_command)
-app.command("tables")(showing.tables_command)
-app.command("compare")(comparing.compare_command)
-app.command("report")(reporting.report_command)
-app.command("methods")(showing.methods_command)
-app.command("new-method")(extending.new_method_command)
-app.command("check-method")(extending.check_method_command)
+app.command("run")(run.run_command)
+app.command("train")(train.train_command)
+app.command("ablate")(ablate.ablate_command)
+app.command("import-checkpoint")(train.import_command)
+app.command("predict")(predict.predict_command)
+app.command("tables")(tables.tables_command)
+app.command("compare")(compare.compare_command)
+app.command("report")(report.report_command)
+app.command("methods")(methods.methods_command)
+app.command("new-method")(methods.new_method_command)
+app.command("check-method")(methods.check_method_command)
 app.add_typer(data.app, name="data")
 
 

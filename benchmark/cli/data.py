@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.options import DataPaths, DataRoot, FolderPath, fail, say
+from benchmark.cli.messages import fail, say
+from benchmark.cli.options import DataOptions, FolderPath, with_options
 
 if TYPE_CHECKING:
     from benchmark.data import SampleSet
@@ -15,31 +16,32 @@ app = typer.Typer(no_args_is_help=True, help="See which datasets there are, and 
 
 
 @app.command("list")
-def list_command(*, data: DataRoot = None, data_path: DataPaths = None) -> None:
+@with_options
+def list_command(*, places: DataOptions) -> None:
     """List the datasets: classes, domain, levels, licence, and where each was found or is looked for."""
     from benchmark.cli import selection
     from benchmark.data import find_directories
 
     cards = selection.select_cards([])
-    given = selection.parse_paths(data_path or [], [card.name for card in cards])
+    given = selection.parse_paths(places.data_path, [card.name for card in cards])
     for card in cards:
-        places = find_directories(card, data, given.get(card.name))
+        directories = find_directories(card, places.data, given.get(card.name))
         print(f"{card.name}  ({card.title}, card version {card.version})")
         print(f"  {card.domain}, {len(card.classes)} classes, metrics at {' and '.join(card.levels)} level")
         print(f"  licence: {card.licence}")
         print(f"  home:    {card.home or 'none'}")
-        if places:
-            print(f"  found:   {', '.join(map(str, places))}")
+        if directories:
+            print(f"  found:   {', '.join(map(str, directories))}")
         else:
             print(f"  not found; looked for folders {', '.join(dict.fromkeys([card.name, *card.folders]))}")
 
 
 @app.command("check")
+@with_options
 def check_command(
     names: Annotated[list[str] | None, typer.Argument(help="Datasets; default all found.")] = None,
     *,
-    data: DataRoot = None,
-    data_path: DataPaths = None,
+    places: DataOptions,
     folder: FolderPath = None,
     workers: Annotated[int, typer.Option(min=1, help="Threads that read images.")] = 2,
 ) -> None:
@@ -56,13 +58,13 @@ def check_command(
     found: list[SampleSet] = []
     problems: list[str] = []
     if names or folder is None:
-        found, problems = selection.select_datasets(names or [], data=data, paths=data_path or [])
+        found, problems = selection.select_datasets(names or [], data=places.data, paths=places.data_path)
     found += folders
     broken = bool(problems)
     for problem in problems:
         say(f"FAILED {problem}")
     if not found and not problems:
-        fail(selection.no_data(data))
+        fail(selection.no_data(places.data))
     for samples in found:
         with image_progress(samples.card.title, len(samples.samples)) as progress:
             report = check_dataset(samples, workers=workers, progress=progress)

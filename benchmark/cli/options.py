@@ -1,15 +1,65 @@
-"""Options that several commands share, and how commands speak."""
+"""The options that several commands share.
 
-import gc
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+Options that go together are the fields of one dataclass. A command takes the dataclass as a parameter and is decorated
+with `with_options`, which shows the command line each field as an option. A new option of all commands that compute is
+one new field of `ComputeOptions`.
+"""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Any, Literal
 
 import typer
 
 from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
+from benchmark.common import BATCH_SIZE, CACHE_LIMIT, WINDOW_CHUNK, WORKERS, OnError
+from benchmark.errors import BenchError
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace each parameter that is a dataclass by the dataclass's fields, as typer reads parameters.
+
+    Raises:
+        ValueError: two options of the command have the same field name.
+    """
+    groups: dict[str, type[Any]] = {}
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        group = parameter.annotation
+        if isinstance(group, type) and dataclasses.is_dataclass(group):
+            groups[parameter.name] = group
+            parameters += [
+                parameter.replace(name=each.name, annotation=each.type, default=_default(each))
+                for each in dataclasses.fields(group)
+            ]
+        else:
+            parameters.append(parameter)
+
+    @functools.wraps(command)
+    def call(**values: Any) -> None:
+        made = {
+            name: group(**{each.name: values.pop(each.name) for each in dataclasses.fields(group)})
+            for name, group in groups.items()
+        }
+        command(**values, **made)
+
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return call
+
+
+def _default(each: "dataclasses.Field[Any]") -> Any:
+    if each.default_factory is not dataclasses.MISSING:
+        return each.default_factory()
+    return inspect.Parameter.empty if each.default is dataclasses.MISSING else each.default
+
+
+def split(names: str) -> list[str]:
+    """Return the names of a comma-separated list."""
+    return [name.strip() for name in names.split(",") if name.strip()]
 
 
 def _load_plugins(files: list[Path] | None) -> list[Path] | None:
@@ -21,130 +71,219 @@ def _load_plugins(files: list[Path] | None) -> list[Path] | None:
     return files
 
 
-DataRoot = Annotated[
-    Path | None, typer.Option("--data", envvar="BENCH_DATA", help="Folder in which the datasets lie, each in its own.")
-]
-DataPaths = Annotated[
-    list[str] | None,
-    typer.Option("--data-path", metavar="NAME=DIR", help="Where one dataset lies; may be repeated."),
+def _in(panel: str) -> Callable[..., Any]:
+    """Return `typer.Option` for options that the help shows under a heading."""
+    return functools.partial(typer.Option, rich_help_panel=panel)
+
+
+_methods, _data, _training = _in("Methods"), _in("Data"), _in("Training")
+_computing, _executor, _results = _in("Computing"), _in("Executor"), _in("Results")
+
+RESULTS = Path("results")
+
+Methods = Annotated[str, _methods("--methods", help="Names from `bench methods`, separated by commas; none means all.")]
+MethodName = Annotated[str, _methods("--method", help="Name from `bench methods`.")]
+Datasets = Annotated[
+    str, _data("--datasets", help="Names from `bench data list`, separated by commas; none means all.")
 ]
 FolderPath = Annotated[
     Path | None,
-    typer.Option("--folder", help="Images of your own: folders normal, abnormal and, if you have them, masks."),
-]
-FolderClass = Annotated[str, typer.Option("--folder-class", help="What the images of --folder show, in plain English.")]
-Methods = Annotated[str, typer.Option("--methods", help="Names from `bench methods`, with commas; default all.")]
-Plugin = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--plugin",
-        metavar="FILE.py",
-        callback=_load_plugins,
-        help="Python file with methods of your own, known to this command by their names; may be repeated.",
+    _data(
+        "--folder", help="Images of your own: a folder with subfolders normal, abnormal and, if you have them, masks."
     ),
 ]
-Results = Annotated[Path, typer.Option("--results", help="Folder of records, checkpoints and tables.")]
-OneBackbone = Annotated[str, typer.Option("--backbone", help="Only results with this backbone, as the tables name it.")]
-Seeds = Annotated[str, typer.Option("--seeds", help="Seeds, with commas; a method without chance runs once.")]
-Backbone = Annotated[
+Results = Annotated[Path, _results("--results", help="Folder of records, checkpoints and tables.")]
+OneBackbone = Annotated[
     str,
-    typer.Option(
-        "--backbone",
-        help="NAME:TAG of open_clip, NAME=FILE, or NAME:random[-SEED] as in tiny:random.",
-        show_default=f"{DEFAULT_BACKBONE}; for the mini suite {MINI_BACKBONE}",
-    ),
+    _results("--backbone", help="Only results with this backbone, spelled as in the tables.", show_default="all"),
 ]
-Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps; default cuda where there is one.")]
 Dtype = Annotated[
     Literal["float32", "bfloat16", "float16"],
-    typer.Option("--dtype", help="In which the towers compute; changes numbers."),
+    _computing("--dtype", help="Number type in which CLIP computes; changes numbers."),
 ]
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images per forward pass; changes no number.")]
-Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes that read images; changes no number.")]
-OnErrorOption = Annotated[
-    Literal["fail", "skip"],
-    typer.Option(
-        "--on-error", help="An image that cannot be read fails its cell, or is left out and counted in the record."
-    ),
-]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME.OPTION=VALUE", help="Option of a method or of protocol; may be repeated."),
-]
-AuxiliaryName = Annotated[
-    str,
-    typer.Option(
-        "--auxiliary", help="Dataset to train on.", show_default="the protocol's: mvtec, and visa for mvtec itself"
-    ),
-]
-Checkpoints = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--checkpoint",
-        metavar="FILE.json",
-        help="Use this checkpoint instead of training, for its method and auxiliary dataset; may be repeated.",
-    ),
-]
-CacheLimit = Annotated[
-    float,
-    typer.Option(
-        "--cache-limit", envvar="BENCH_CACHE_LIMIT", min=0, help="GB of training features kept on disk (BENCH_CACHE)."
-    ),
-]
-WindowChunk = Annotated[
-    int,
-    typer.Option("--window-chunk", min=1, help="Windows encoded at a time (WinCLIP); changes no number."),
-]
-ExecutorName = Annotated[
-    Literal["local", "ray", "slurm"],
-    typer.Option("--executor", help="Where cells are computed; changes no number. ray and slurm are extras."),
-]
-Processes = Annotated[
-    int | None,
-    typer.Option(
-        "--processes",
-        min=1,
-        help="Cells, trainings and parts computed at a time.",
-        show_default="local: one per GPU, else 1; ray and slurm: what the cluster has",
-    ),
-]
-RayAddress = Annotated[
-    str, typer.Option("--ray-address", help="Ray cluster to join.", show_default="one is started on this machine")
-]
-SlurmParameters = Annotated[
-    list[str] | None,
-    typer.Option("--slurm", metavar="NAME=VALUE", help="What sbatch is told, as in partition=gpu; may be repeated."),
-]
-CellTimeout = Annotated[
-    float | None,
-    typer.Option(
-        "--cell-timeout",
-        min=0.1,
-        metavar="SECONDS",
-        help="Give up a cell or a training that takes longer; a task has this long for each cell in it.",
-        show_default="never",
-    ),
-]
-Force = Annotated[bool, typer.Option("--force", help="Redo cells that are done.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the cells and what is missing; run none.")]
 
 
-def fail(message: str, *, code: int = 2) -> NoReturn:
-    """End the command with a message."""
-    say(f"bench: {message}")
-    sys.exit(code)
+@dataclass(frozen=True, kw_only=True)
+class PluginOptions:
+    """Where methods come from that are neither of the benchmark nor installed."""
+
+    plugin: Annotated[
+        list[Path],
+        _methods(
+            "--plugin",
+            metavar="FILE.py",
+            callback=_load_plugins,
+            help="Python file with methods of your own, which this command then knows by their names; may be repeated.",
+        ),
+    ] = field(default_factory=list)
 
 
-def say(line: str) -> None:
-    """Print a line of progress on standard error, so that standard output holds the result alone."""
-    print(line, file=sys.stderr, flush=True)
+@dataclass(frozen=True, kw_only=True)
+class MethodOptions(PluginOptions):
+    """The values of the options of methods and of the protocol."""
+
+    settings: Annotated[
+        list[str],
+        _methods(
+            "--set",
+            metavar="NAME.OPTION=VALUE",
+            help="Value of an option of a method or of the protocol (`bench methods` lists them); may be repeated.",
+        ),
+    ] = field(default_factory=list)
 
 
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Leave out the search for cyclic garbage: there is next to none, and over 10,000 records it takes a third."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """Where the datasets are."""
+
+    data: Annotated[
+        Path | None,
+        _data("--data", envvar="BENCH_DATA", help="Folder that holds the datasets, each in a folder of its own."),
+    ] = None
+    data_path: Annotated[
+        list[str], _data("--data-path", metavar="NAME=DIR", help="Folder of one dataset; may be repeated.")
+    ] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """On what methods train, and by which random numbers."""
+
+    auxiliary: Annotated[
+        str,
+        _training(
+            "--auxiliary", help="Dataset to train on.", show_default="the protocol's: mvtec, and visa for mvtec itself"
+        ),
+    ] = ""
+    seeds: Annotated[
+        str,
+        _training("--seeds", help="Seeds, separated by commas; a method that draws no random numbers runs once."),
+    ] = "0"
+
+    def __post_init__(self) -> None:
+        self.seed_numbers()
+
+    def seed_numbers(self) -> list[int]:
+        """Return the seeds, each once.
+
+        Raises:
+            BenchError: one is no whole number from 0 on, or there is none.
+        """
+        seeds = split(self.seeds)
+        if not seeds or not all(seed.isdecimal() for seed in seeds):
+            raise BenchError(f"--seeds {self.seeds!r}: say whole numbers from 0 on, separated by commas, as in 0,1,2")
+        return list(dict.fromkeys(map(int, seeds)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodingOptions:
+    """How one process computes with CLIP."""
+
+    device: Annotated[str, _computing("--device", help="cpu, cuda, cuda:1, mps.", show_default="cuda, else cpu")] = ""
+    dtype: Dtype = "float32"
+    batch_size: Annotated[
+        int, _computing("--batch-size", min=1, help="Images per forward pass; changes no number.")
+    ] = BATCH_SIZE
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeOptions(EncodingOptions):
+    """How the commands compute that run or train methods on datasets."""
+
+    backbone: Annotated[
+        str,
+        _computing(
+            "--backbone",
+            help="CLIP and its weights: NAME:TAG of open_clip, NAME=FILE, or NAME:random[-SEED] as in tiny:random.",
+            show_default=f"{DEFAULT_BACKBONE}; for the mini suite {MINI_BACKBONE}",
+        ),
+    ] = ""
+    workers: Annotated[int, _computing("--workers", min=0, help="Processes that read images; changes no number.")] = (
+        WORKERS
+    )
+    on_error: Annotated[
+        OnError,
+        _computing(
+            "--on-error",
+            help="What an image that cannot be read does: its cell fails, or the cell leaves it out and its record "
+            "counts it.",
+        ),
+    ] = "fail"
+    window_chunk: Annotated[
+        int, _computing("--window-chunk", min=1, help="Windows encoded at a time (WinCLIP); changes no number.")
+    ] = WINDOW_CHUNK
+    cache_limit: Annotated[
+        float,
+        _computing(
+            "--cache-limit",
+            envvar="BENCH_CACHE_LIMIT",
+            min=0,
+            help="GB of training features kept on disk, in the folder that BENCH_CACHE names.",
+        ),
+    ] = CACHE_LIMIT
+    results: Results = RESULTS
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutorOptions:
+    """In which processes, on which machines."""
+
+    executor: Annotated[
+        Literal["local", "ray", "slurm"],
+        _executor("--executor", help="Where cells are computed; changes no number. ray and slurm are extras."),
+    ] = "local"
+    processes: Annotated[
+        int | None,
+        _executor(
+            "--processes",
+            min=1,
+            help="Tasks (trainings, classes of a dataset) that are computed at the same time.",
+            show_default="local: one per GPU, else 1; ray and slurm: what the cluster has",
+        ),
+    ] = None
+    ray_address: Annotated[
+        str, _executor("--ray-address", help="Ray cluster to join.", show_default="one is started on this machine")
+    ] = ""
+    slurm: Annotated[
+        list[str],
+        _executor("--slurm", metavar="NAME=VALUE", help="Option of sbatch, as in partition=gpu; may be repeated."),
+    ] = field(default_factory=list)
+    cell_timeout: Annotated[
+        float | None,
+        _executor(
+            "--cell-timeout",
+            min=0.1,
+            metavar="SECONDS",
+            help="Give up a cell or a training that takes longer; a task has this long for each of its cells.",
+            show_default="never",
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.ray_address and self.executor != "ray":
+            raise BenchError("--ray-address is for --executor ray")
+        if self.slurm and self.executor != "slurm":
+            raise BenchError("--slurm is for --executor slurm")
+        self.slurm_parameters()
+
+    def slurm_parameters(self) -> dict[str, str | int]:
+        """Return the parameters of sbatch by name, numbers as numbers.
+
+        Raises:
+            BenchError: one is not of the form `NAME=VALUE`.
+        """
+        found: dict[str, str | int] = {}
+        for text in self.slurm:
+            name, equals, value = text.partition("=")
+            if not (equals and name):
+                raise BenchError(f"--slurm {text!r}: say NAME=VALUE, as in partition=gpu or timeout_min=600")
+            found[name.strip().replace("-", "_")] = int(value) if value.isdecimal() else value
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellOptions:
+    """What becomes of cells that are done."""
+
+    force: Annotated[bool, _results("--force", help="Redo cells that are done.")] = False
+    dry_run: Annotated[bool, _results("--dry-run", help="Print all cells and which are missing; run none.")] = False

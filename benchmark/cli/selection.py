@@ -8,7 +8,7 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import ValidationError
 
-from benchmark.common import image_progress, user_cache
+from benchmark.common import image_progress, user_cache, validation_problems
 from benchmark.contract import Learner
 from benchmark.data import Card, DatasetError, SampleSet, load_cards, locate, read_samples
 from benchmark.errors import BenchError
@@ -18,23 +18,6 @@ from benchmark.registry import all_methods, choose, literal, make_options
 from benchmark.running import Auxiliaries, Chosen
 
 FOLDER = "folder"  # the card of a plain folder given on the command line
-
-
-def split(names: str) -> list[str]:
-    """Return the names of a comma-separated list."""
-    return [name.strip() for name in names.split(",") if name.strip()]
-
-
-def select_seeds(text: str) -> list[int]:
-    """Return the seeds of a comma-separated list without repetition.
-
-    Raises:
-        BenchError: one is no whole number from 0 on, or there is none.
-    """
-    seeds = split(text)
-    if not seeds or not all(seed.isdecimal() for seed in seeds):
-        raise BenchError(f"--seeds {text!r}: say whole numbers from 0 on, with commas")
-    return list(dict.fromkeys(map(int, seeds)))
 
 
 def select_methods(names: Sequence[str], settings: Iterable[str]) -> tuple[Chosen, Protocol]:
@@ -60,8 +43,7 @@ def select_methods(names: Sequence[str], settings: Iterable[str]) -> tuple[Chose
     try:
         protocol = Protocol.model_validate({key: literal(value) for key, value in values[PROTOCOL].items()})
     except ValidationError as error:
-        first = error.errors()[0]
-        raise BenchError(f"--set protocol.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise BenchError(f"--set {validation_problems(error, of=PROTOCOL)[0]}") from None
     return options, protocol
 
 

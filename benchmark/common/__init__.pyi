@@ -5,6 +5,7 @@ from .cache import Rows as Rows
 from .cache import Writer as Writer
 from .csv_text import to_csv_text as to_csv_text
 from .files import file_sha256 as file_sha256
+from .files import shipped_folder as shipped_folder
 from .files import user_cache as user_cache
 from .files import write_whole as write_whole
 from .limits import CARD_LIMIT as CARD_LIMIT
@@ -15,6 +16,12 @@ from .limits import read_limited as read_limited
 from .limits import require_regular as require_regular
 from .memory import Fitting as Fitting
 from .memory import is_out_of_memory as is_out_of_memory
+from .models import Model as Model
+from .models import validation_problems as validation_problems
+from .names import listed as listed
+from .names import safe_name as safe_name
+from .names import slug as slug
+from .names import unique_slugs as unique_slugs
 from .progress import image_progress as image_progress
 from .settings import BATCH_SIZE as BATCH_SIZE
 from .settings import CACHE_LIMIT as CACHE_LIMIT

@@ -38,6 +38,13 @@ def _sha256(path: Path, size: int, changed: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def shipped_folder(name_in_package: str, path_in_checkout: str) -> Path:
+    """Return a folder of data that the benchmark brings along: inside the installed package, else in the checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / name_in_package
+    return installed if installed.is_dir() else package.parent / path_in_checkout
+
+
 def user_cache() -> Path:
     """Return the folder for what can be fetched or made again: weights, the mini suite, features of training images.
 

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from filelock import FileLock
-
-from benchmark.common.cache import GB, Cache
 from benchmark.common.files import user_cache
 from benchmark.errors import BenchError
+
+if TYPE_CHECKING:  # the command line reads the defaults from here, and must start fast
+    from filelock import FileLock
+
+    from benchmark.common.cache import Cache
 
 BATCH_SIZE = 8
 """Images per forward pass."""
@@ -24,8 +26,10 @@ CACHE_LIMIT = 100.0
 OnError = Literal["fail", "skip"]
 
 
-def feature_cache(limit: float = CACHE_LIMIT) -> Cache:
+def feature_cache(limit: float = CACHE_LIMIT) -> "Cache":
     """Return the user's cache of features, of at most `limit` GB."""
+    from benchmark.common.cache import GB, Cache
+
     return Cache(user_cache() / "features", int(limit * GB))
 
 
@@ -42,10 +46,12 @@ class Settings:
     """Test images of the classes that a task bundles; a class is never divided."""
     cell_timeout: float | None = None
     """Seconds after which a cell in a task, or a training, is given up; not where it runs in this very process."""
-    cache: Cache = field(default_factory=feature_cache)
+    cache: "Cache" = field(default_factory=feature_cache)
 
-    def lock(self, name: str, *, timeout: float = -1) -> FileLock:
+    def lock(self, name: str, *, timeout: float = -1) -> "FileLock":
         """Return the lock of a cell or training; it is free again when its process ends, however it ends."""
+        from filelock import FileLock
+
         folder = self.results / ".locks"
         folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / f"{name}.lock", timeout=timeout)

@@ -7,13 +7,13 @@ from .images import ImageError as ImageError
 from .images import read_image as read_image
 from .images import read_mask as read_mask
 from .images import resize_mask as resize_mask
+from .layouts import Sample as Sample
 from .loading import Loaded as Loaded
 from .loading import Reading as Reading
 from .loading import load as load
 from .preprocess import Preprocess as Preprocess
 from .samples import MINI_MARKER as MINI_MARKER
 from .samples import DatasetError as DatasetError
-from .samples import Sample as Sample
 from .samples import SampleSet as SampleSet
 from .samples import find_directories as find_directories
 from .samples import locate as locate

@@ -8,13 +8,13 @@ import functools
 import re
 import string
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from benchmark.common import CARD_LIMIT, read_limited
+from benchmark.common import CARD_LIMIT, Model, read_limited, shipped_folder, validation_problems
 from benchmark.errors import BenchError
 
 Label = Literal["normal", "anomalous", "mask_exists", "mask_nonzero", "table"]
@@ -41,11 +41,7 @@ def _relative(path: str) -> str:
 RelativePath = Annotated[str, AfterValidator(_relative)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ClassCard(_Model):
+class ClassCard(Model):
     """One class: its name in tables, its name in prompts, its folders and published *test* counts."""
 
     name: str = Field(min_length=1)
@@ -56,7 +52,7 @@ class ClassCard(_Model):
     train: int | None = Field(default=None, ge=0)
     normal: int | None = Field(default=None, ge=0)
     anomalous: int | None = Field(default=None, ge=0)
-    defects: dict[str, int] = {}
+    defects: dict[str, int] = Field(default_factory=dict)
 
     @property
     def prompt_name(self) -> str:
@@ -70,7 +66,7 @@ class ClassCard(_Model):
         return self
 
 
-class Rule(_Model):
+class Rule(Model):
     """Which files are samples, and what they are.
 
     `pattern` must match the whole path of an image relative to the layout's root, with forward slashes and *without*
@@ -111,7 +107,7 @@ class Rule(_Model):
         return self
 
 
-class LabelTable(_Model):
+class LabelTable(Model):
     """A CSV file that says which images are anomalous; header and cells are stripped of blanks."""
 
     file: tuple[RelativePath, ...]
@@ -124,7 +120,7 @@ class LabelTable(_Model):
     """Keys are padded with zeros to this width and compared with the pattern's group `stem`."""
 
 
-class CsvIndex(_Model):
+class CsvIndex(Model):
     """A CSV file that lists the samples itself (VisA), paths relative to the layout's root; used instead of rules."""
 
     file: RelativePath
@@ -137,14 +133,14 @@ class CsvIndex(_Model):
     """The value of `label_column` that means normal."""
 
 
-class HoldOut(_Model):
+class HoldOut(Model):
     """A seeded split of the normal samples, over their sorted keys: `fraction` of them is test, the others train."""
 
     fraction: float = Field(gt=0, lt=1)
     seed: int = Field(ge=0, lt=2**32)
 
 
-class Layout(_Model):
+class Layout(Model):
     """One way in which the dataset's files lie on disk."""
 
     name: str
@@ -179,7 +175,7 @@ class Layout(_Model):
         return self
 
 
-class Card(_Model):
+class Card(Model):
     """What a dataset is."""
 
     name: str = Field(pattern=r"^[a-z0-9_]+$")
@@ -192,7 +188,7 @@ class Card(_Model):
     licence: str
     home: str = ""
     reference: str
-    sha256: dict[str, str] = {}
+    sha256: dict[str, str] = Field(default_factory=dict)
     """Published archives by file name."""
     folders: tuple[RelativePath, ...]
     """Directory names under the data root, compared without case, blanks, `-` and `_`; `name` is implied."""
@@ -251,21 +247,16 @@ def load_card(path: Path) -> Card:
     try:
         card = Card.model_validate(data)
     except ValidationError as error:
-        problems = "\n".join(f"  {_field(e['loc'])}: {e['msg']}" for e in error.errors())
+        problems = "\n".join(f"  {line}" for line in validation_problems(error))
         raise CardError(f"{path}: the card is wrong:\n{problems}") from None
     if card.name != path.stem:
         raise CardError(f"{path}: name = {card.name!r}, but a card is named after its file")
     return card
 
 
-def _field(location: Sequence[int | str]) -> str:
-    return ".".join(map(str, location)) or "(whole card)"
-
-
 def cards_directory() -> Path:
-    """Return the folder of the cards: inside the installed wheel, or at the top of the checkout."""
-    inside = Path(__file__).parents[1] / "_datasets"
-    return inside if inside.is_dir() else Path(__file__).parents[2] / "datasets"
+    """Return the folder of the cards."""
+    return shipped_folder("_datasets", "datasets")
 
 
 @functools.cache

@@ -15,8 +15,9 @@ from tabulate import tabulate
 
 from benchmark.common import file_sha256
 from benchmark.data.images import ImageError, MaskSizeError, read_image, read_mask
-from benchmark.data.samples import Problem, Sample, SampleSet
-from benchmark.data.tree import inside, relative
+from benchmark.data.layouts import Sample
+from benchmark.data.samples import SampleSet
+from benchmark.data.tree import Problem, inside, relative
 
 _META_LIMIT = 64 * 2**20
 """A larger meta.json is not read; that of VisA, the longest list, has about 3 MB."""

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from benchmark.data.images import ImageError, read_image, read_mask, resize_mask
+from benchmark.data.layouts import Sample
 from benchmark.data.preprocess import Preprocess
-from benchmark.data.samples import Sample
 
 Mask = npt.NDArray[np.bool_]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from benchmark.common import file_sha256
+from benchmark.common import file_sha256, listed
 from benchmark.data.cards import Card, Layout
 from benchmark.data.layouts import BadTableError, Sample, read_layout
 from benchmark.data.tree import Problem, Tree, plain, relative, subfolders, walk
@@ -26,20 +26,6 @@ Counts = tuple[int, int]
 
 MINI_MARKER = "zsad-bench-mini.json"
 """Lies at the top of a mini suite, and says that the datasets below it are generated."""
-
-__all__ = [
-    "MINI_MARKER",
-    "DatasetError",
-    "Problem",
-    "Sample",
-    "SampleSet",
-    "count",
-    "find_directories",
-    "locate",
-    "read_samples",
-    "references",
-    "shared_image",
-]
 
 
 class DatasetError(BenchError):
@@ -124,12 +110,10 @@ class SampleSet:
         """What a reader of numbers on these samples must know, in sentences."""
         warnings = []
         if off := [f"{name} {f[0]}/{f[1]} instead of {e[0]}/{e[1]}" for name, (f, e) in self.differences.items()]:
-            more = f" and {len(off) - 3} more classes" if len(off) > 3 else ""
-            warnings.append(f"normal/anomalous test images differ from the expected: {', '.join(off[:3])}{more}")
+            warnings.append(f"normal/anomalous test images differ from the expected: {listed(off, 3, 'more classes')}")
         kinds = Counter(p.kind for p in self.problems if p.fatal)
         if kinds:
-            listed = ", ".join(f"{kind} {n}" for kind, n in sorted(kinds.items()))
-            warnings.append(f"files with problems: {listed}")
+            warnings.append(f"files with problems: {', '.join(f'{kind} {n}' for kind, n in sorted(kinds.items()))}")
         return tuple(warnings)
 
 
@@ -275,8 +259,7 @@ def _nothing_fits(card: Card, tree: Tree, misfits: Sequence[Problem]) -> str:
         top, slash, _ = path.partition("/")
         tops[top + slash] = tops.get(top + slash, 0) + 1
     there = [f"{top} ({n} files)" if top.endswith("/") else top for top, n in tops.items()]
-    more = f" and {len(there) - 10} more" if len(there) > 10 else ""
-    lines.append(f"There is: {', '.join(there[:10]) or 'no file'}{more}.")
+    lines.append(f"There is: {listed(there, 10) or 'no file'}.")
     lines += [f"  {p.path}: {p.message}" for p in (*misfits, *tree.problems)[:10]]
     lines.append(f"Complete the download, or give the dataset's own directory with --data-path {card.name}=DIR.")
     return "\n".join(lines)

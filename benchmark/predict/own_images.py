@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from benchmark.common import safe_name
 from benchmark.data import IMAGE_EXTENSIONS, inside, is_image, walk
 from benchmark.errors import BenchError
 
@@ -104,8 +105,8 @@ def overlay_names(paths: Sequence[PurePath]) -> list[str]:
     taken: set[str] = set()
     names = []
     for path in paths:
-        folder = "".join(f"{_safe(part)}/" for part in path.parts[:-1])
-        stem, full = _safe(path.stem), _safe(path.name)
+        folder = "".join(f"{safe_name(part)}/" for part in path.parts[:-1])
+        stem, full = safe_name(path.stem), safe_name(path.name)
         stems = itertools.chain([stem, full], (f"{full}-{number}" for number in itertools.count(2)))
         candidates = (f"{folder}{stem}.png" for stem in stems)
         name = next(each for each in candidates if _folded(each) not in taken)
@@ -124,13 +125,6 @@ def _below(path: str, roots: Sequence[str]) -> PurePath:
 
 def _absolute(path: Path) -> str:
     return os.path.normpath(path.absolute())
-
-
-def _safe(part: str) -> str:
-    """Return a folder's or file's name without what Windows forbids, of at most 200 bytes."""
-    name = re.sub(r'[<>:"/\\|?*\x00-\x1f\ud800-\udfff]', "_", part)  # the last: bytes that are no Unicode
-    name = name.encode()[:200].decode(errors="ignore").rstrip(" .") or "_"
-    return f"_{name}" if re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name) else name
 
 
 def _folded(name: str) -> str:

@@ -10,10 +10,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict
 
 from benchmark.clip import Backbone
-from benchmark.common import write_whole
+from benchmark.common import Model, write_whole
 from benchmark.contract import Learner, Method, Prediction
 from benchmark.data import ImageError, Preprocess, read_image
 from benchmark.predict.heatmaps import COLOUR_MAP, overlay
@@ -172,11 +171,7 @@ def _at_evaluation_size(prediction: Prediction, method: Method) -> tuple[list[fl
 # ---- what is written
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ImagePrediction(_Model):
+class ImagePrediction(Model):
     """One image of `predictions.json`."""
 
     path: str
@@ -196,7 +191,7 @@ class ImagePrediction(_Model):
     """Why there is no score, or no drawing."""
 
 
-class ColourScale(_Model):
+class ColourScale(Model):
     """How values became colours, the same for all drawings of a call."""
 
     colours: str = COLOUR_MAP
@@ -206,7 +201,7 @@ class ColourScale(_Model):
     """The highest value of all maps; the strongest colour."""
 
 
-class CheckpointUsed(_Model):
+class CheckpointUsed(Model):
     """What the method learned, and from what."""
 
     file: str
@@ -230,7 +225,7 @@ class CheckpointUsed(_Model):
         )
 
 
-class Predictions(_Model):
+class Predictions(Model):
     """The content of `predictions.json`."""
 
     schema_version: Literal[1] = 1

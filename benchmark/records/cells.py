@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import StringConstraints
 
 from benchmark.clip import WeightsSource, weights_sha256
+from benchmark.common import Model
 from benchmark.metrics import METRICS_VERSION
 from benchmark.protocol import Protocol
 
@@ -16,11 +17,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^\w[\w-]*$")]
 """Of a method or a dataset; it becomes part of file names."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Identity(_Model):
+class _Identity(Model):
     """What has an id, made of all its fields and kept."""
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
@@ -29,7 +26,7 @@ class _Identity(_Model):
         return copied
 
 
-class DataId(_Model):
+class DataId(Model):
     """Which images, labels and masks."""
 
     name: Name
@@ -39,7 +36,7 @@ class DataId(_Model):
     """Of the list of test samples with their labels, prompt names, masks and file sizes."""
 
 
-class BackboneId(_Model):
+class BackboneId(Model):
     """Which frozen CLIP."""
 
     name: str

@@ -6,9 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from benchmark.common import JSON_LIMIT, file_sha256, read_limited, require_regular, write_whole
+from benchmark.common import (
+    JSON_LIMIT,
+    Model,
+    file_sha256,
+    read_limited,
+    require_regular,
+    validation_problems,
+    write_whole,
+)
 from benchmark.contract import Learner, training_options
 from benchmark.errors import BenchError
 from benchmark.records.cells import BackboneId, TrainingId
@@ -23,10 +31,8 @@ class CheckpointError(BenchError):
     """A checkpoint cannot be read, written or used; the message names the file and the way out."""
 
 
-class Checkpoint(BaseModel):
+class Checkpoint(Model):
     """What is known of a checkpoint."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: Literal[1] = 1
     training: TrainingId
@@ -89,7 +95,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         require_regular(path.with_suffix(TENSORS))
         found = file_sha256(path.with_suffix(TENSORS))
     except (OSError, ValidationError) as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        reason = validation_problems(error)[0] if isinstance(error, ValidationError) else error
         raise CheckpointError(f"{path}: not a readable checkpoint ({reason}); delete it to train again") from None
     if found != checkpoint.sha256:
         raise CheckpointError(

@@ -7,9 +7,9 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from benchmark.common import JSON_LIMIT, read_limited, write_whole
+from benchmark.common import JSON_LIMIT, Model, read_limited, write_whole
 from benchmark.errors import BenchError
 from benchmark.metrics import ClassImages, read_per_image, to_bytes
 from benchmark.records.records import ClassResult, unwritable
@@ -19,10 +19,8 @@ class ClassResultError(BenchError):
     """The results of a class cannot be read; the message names the file and the way out."""
 
 
-class ClassFile(BaseModel):
+class ClassFile(Model):
     """What is written of a class."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     class_name: str
     image_size: int

@@ -12,9 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, FiniteFloat, ValidationError, ValidationInfo, field_validator
 
-from benchmark.common import JSON_LIMIT, read_limited, write_whole
+from benchmark.common import JSON_LIMIT, Model, read_limited, validation_problems, write_whole
 from benchmark.data import Domain
 from benchmark.errors import BenchError
 from benchmark.records.cells import Cell
@@ -26,18 +26,14 @@ class RecordError(BenchError):
     """A record cannot be read or written; the message names the file and the way out."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Skipped(_Model):
+class Skipped(Model):
     """An image that could not be used."""
 
     key: str
     reason: str
 
 
-class Run(_Model):
+class Run(Model):
     """How and where a class was scored, or, combined over its classes, a cell; nothing here changes a number."""
 
     created: str
@@ -57,21 +53,21 @@ class Run(_Model):
     """Of the file that defines the method."""
 
 
-class ClassResult(_Model):
+class ClassResult(Model):
     """The numbers of one class; metrics in [0, 1], null where undefined."""
 
     normal: int
     anomalous: int
     skipped: tuple[Skipped, ...] = ()
     metrics: dict[str, FiniteFloat | None]
-    ranges: dict[str, tuple[FiniteFloat, FiniteFloat]] = {}
+    ranges: dict[str, tuple[FiniteFloat, FiniteFloat]] = Field(default_factory=dict)
     """Of a fragile metric: the least and the greatest value it takes when scores move by one part in a million. None is
     kept where every such move leaves it undefined, nor in records of earlier versions."""
     run: Run | None = None
     """How and where the class was scored; null in records that were made before this was kept."""
 
 
-class TrainingReport(_Model):
+class TrainingReport(Model):
     """How the method of a cell came to what it learned."""
 
     checkpoint: str
@@ -88,7 +84,7 @@ class TrainingReport(_Model):
     seconds: float | None
 
 
-class Record(_Model):
+class Record(Model):
     """The result of a cell."""
 
     schema_version: Literal[1] = 1
@@ -98,7 +94,7 @@ class Record(_Model):
     dataset_title: str
     domain: Domain
     cell: Cell
-    changed: dict[str, Any] = {}
+    changed: dict[str, Any] = Field(default_factory=dict)
     """Options that are not at the method's defaults."""
     image_size: int | None = None
     """Side of the input, and of the maps that were evaluated, in pixels."""
@@ -108,8 +104,8 @@ class Record(_Model):
     """What of it is not real: `data`, `weights` (of the backbone, or learned from generated images)."""
     warnings: tuple[str, ...] = ()
     """What a reader of the numbers must know of the data: counts that are not the card's, files left out."""
-    classes: dict[str, ClassResult] = {}
-    mean: dict[str, FiniteFloat | None] = {}
+    classes: dict[str, ClassResult] = Field(default_factory=dict)
+    mean: dict[str, FiniteFloat | None] = Field(default_factory=dict)
     """Unweighted mean over the classes; null where it is undefined for any of them."""
     training: TrainingReport | None = None
     images_sha256: str | None = None
@@ -204,7 +200,7 @@ def read_record(path: Path) -> Record:
     try:
         return Record.model_validate_json(read_limited(path, JSON_LIMIT), context={"id": path.stem})
     except (OSError, ValidationError) as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        reason = validation_problems(error)[0] if isinstance(error, ValidationError) else error
         raise RecordError(
             f"{path}: not a readable record ({reason}); delete it and run again to redo the cell"
         ) from None

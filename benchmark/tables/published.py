@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
-from benchmark.common import CARD_LIMIT, TABLE_LIMIT, read_limited
+from benchmark.common import CARD_LIMIT, TABLE_LIMIT, Model, read_limited, shipped_folder, validation_problems
 from benchmark.data import Card, load_cards
 from benchmark.errors import BenchError
 from benchmark.metrics import METRICS, Level, metrics_of
@@ -34,16 +34,12 @@ class PublishedError(BenchError):
     """A file of published numbers is wrong; the message names the file, the row or field, and the way out."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 def printed_metrics(level: Level) -> tuple[str, ...]:
     """Return what published metrics of a level are called, without the level, in the order in which they are shown."""
     return tuple(metric.short for metric in metrics_of(level) if metric.key != THEIR_AUPRO)
 
 
-class Conditions(_Model):
+class Conditions(Model):
     """Under which conditions some numbers were made; what the source does not state is null."""
 
     files: tuple[str, ...] = Field(min_length=1)
@@ -55,12 +51,12 @@ class Conditions(_Model):
     """As `--backbone` spells it."""
     image_size: int | None = None
     """Side of the input in pixels."""
-    auxiliary: dict[str, str] = {}
+    auxiliary: dict[str, str] = Field(default_factory=dict)
     """Card of the target, or `*` for all others → card of the dataset that was trained on; empty if not stated."""
     aupro: Literal["aupro_200"] | None = None
     """Which AUPRO the source computed."""
     seed: int | None = None
-    protocol: dict[str, Any] = {}
+    protocol: dict[str, Any] = Field(default_factory=dict)
     """What is known of the fields of `Protocol`."""
     notes: tuple[str, ...] = ()
     """What else in the source's code may move its numbers, in short phrases."""
@@ -76,7 +72,7 @@ class Conditions(_Model):
         return self.auxiliary.get(card, self.auxiliary.get(OTHERWISE))
 
 
-class Sources(_Model):
+class Sources(Model):
     """The content of `sources.toml`."""
 
     files: dict[str, str]
@@ -85,12 +81,12 @@ class Sources(_Model):
     """Printed name → name of a method here."""
     other_methods: tuple[str, ...] = ()
     """Printed names that are no method here."""
-    datasets: dict[str, str] = {}
+    datasets: dict[str, str] = Field(default_factory=dict)
     """Printed name → card, where it is not the card's title."""
     conditions: tuple[Conditions, ...]
 
 
-class Row(_Model):
+class Row(Model):
     """A row of a CSV file, as printed."""
 
     method: str = Field(min_length=1)
@@ -142,9 +138,8 @@ class Number:
 
 
 def published_directory() -> Path:
-    """Return the folder of the published numbers: inside the installed wheel, or in the checkout."""
-    inside = Path(__file__).parents[1] / "_published"
-    return inside if inside.is_dir() else Path(__file__).parents[2] / "results" / "published"
+    """Return the folder of the published numbers."""
+    return shipped_folder("_published", "results/published")
 
 
 @functools.cache
@@ -176,7 +171,7 @@ def read_sources(path: Path) -> Sources:
     try:
         return Sources.model_validate(content)
     except ValidationError as error:
-        raise PublishedError(f"{path}: {_first(error)}") from None
+        raise PublishedError(f"{path}: {validation_problems(error)[0]}") from None
 
 
 def read_numbers(path: Path, sources: Sources) -> list[Number]:
@@ -213,7 +208,7 @@ def _row(header: Sequence[str], cells: Sequence[str], place: str) -> Row:
     try:
         return Row.model_validate(dict(zip(header, cells, strict=True)))
     except ValidationError as error:
-        raise PublishedError(f"{place}: {_first(error)}") from None
+        raise PublishedError(f"{place}: {validation_problems(error)[0]}") from None
 
 
 def _resolve(row: Row, file: str, sources: Sources, place: str) -> Number:
@@ -239,9 +234,3 @@ def _resolve(row: Row, file: str, sources: Sources, place: str) -> Number:
         if fits and row.dataset in (conditions.datasets or (row.dataset,)):
             return Number(file, sources.files.get(file, file), row, sources.methods.get(row.method), card, conditions)
     raise PublishedError(f"{place}: no entry of [[conditions]] of {SOURCES} fits {row.method} on {row.dataset}")
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(map(str, first["loc"]))
-    return f"{where}: {first['msg']}" if where else first["msg"]

@@ -10,8 +10,9 @@ import pytest
 import torch
 from support.running import loading_of, loadings, run_jobs
 
+from benchmark.cli.computing import Computation
+from benchmark.cli.options import ComputeOptions, ExecutorOptions
 from benchmark.cli.selection import select_datasets
-from benchmark.cli.work import Compute, Where
 from benchmark.clip.weights import parse_backbone
 from benchmark.common.cache import GB, Cache
 from benchmark.common.settings import Settings
@@ -188,7 +189,6 @@ def test_tasks_bundle_whole_classes(jobs: list[Job], tmp_path: Path) -> None:
 
 
 def test_there_is_a_process_for_each_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, jobs: list[Job]) -> None:
-    settings = settings_of(tmp_path)
     loading = {jobs[0].cell.backbone: loading_of("mini:v2")}
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     for device, processes, expected in (
@@ -196,10 +196,12 @@ def test_there_is_a_process_for_each_gpu(monkeypatch: pytest.MonkeyPatch, tmp_pa
         ("", 3, ["cuda:0", "cuda:1", "cuda:0"]),
         ("cpu", 2, ["", ""]),
     ):
-        with Compute("", device, "float32", 512, settings, Where(processes=processes)).executor(loading) as executor:
+        compute = ComputeOptions(device=device, results=tmp_path)
+        with Computation(compute, ExecutorOptions(processes=processes)).opened(loading) as executor:
             assert isinstance(executor, LocalProcesses)
             assert list(executor.devices) == expected
-    with Compute("", "cpu", "float32", 512, settings, Where()).executor(loading) as executor:
+    compute = ComputeOptions(device="cpu", results=tmp_path)
+    with Computation(compute, ExecutorOptions()).opened(loading) as executor:
         assert isinstance(executor, InThisProcess)
 
 

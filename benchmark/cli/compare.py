@@ -5,14 +5,15 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.options import Methods, OneBackbone, Results, fail, say
+from benchmark.cli.messages import fail, say
+from benchmark.cli.options import RESULTS, Datasets, Methods, OneBackbone, Results, split
 
 
 def compare_command(
     *,
-    results: Results = Path("results"),
+    results: Results = RESULTS,
     methods: Methods = "",
-    datasets: Annotated[str, typer.Option(help="Only these, with commas.")] = "",
+    datasets: Datasets = "",
     backbone: OneBackbone = "",
     tolerance: Annotated[float, typer.Option(min=0, help="Points that a result may differ and count as within.")] = 1.0,
     classes: Annotated[
@@ -25,7 +26,6 @@ def compare_command(
     Every published number stands with its source. Synthetic results are never compared. Without results the published
     numbers are printed alone.
     """
-    from benchmark.cli.selection import split
     from benchmark.common import write_whole
     from benchmark.data import load_cards
     from benchmark.records import read_records

@@ -2,23 +2,30 @@
 
 import dataclasses
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from benchmark.cli.options import BatchSize, Device, Dtype, Plugin, Results, Set, fail, say
+from benchmark.cli.messages import fail, say
+from benchmark.cli.options import RESULTS, EncodingOptions, MethodName, MethodOptions, Results, with_options
 from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
-from benchmark.common import BATCH_SIZE
+
+if TYPE_CHECKING:
+    from benchmark.contract import Method
+    from benchmark.predict.scoring import Predictions
+    from benchmark.records import BackboneId, Checkpoint
 
 
+@with_options
 def predict_command(
     images: Annotated[
         list[Path], typer.Argument(metavar="IMAGE", help="Image files, and folders that are searched for them.")
     ],
     *,
-    method: Annotated[str, typer.Option(help="Name from `bench methods`.")] = "anomalyclip",
-    plugin: Plugin = None,
+    method: MethodName = "anomalyclip",
+    method_options: MethodOptions,
     class_name: Annotated[str, typer.Option("--class", help="What the images show, in plain English.")] = "object",
     output: Annotated[Path, typer.Option(help="Folder for the drawings and predictions.json.")] = Path("predictions"),
     backbone: Annotated[
@@ -36,11 +43,8 @@ def predict_command(
             show_default="one in RESULTS/checkpoints that fits, else the one that ships along for the default backbone",
         ),
     ] = None,
-    settings: Set = None,
-    device: Device = "",
-    dtype: Dtype = "float32",
-    batch_size: BatchSize = BATCH_SIZE,
-    results: Results = Path("results"),
+    encoding: EncodingOptions,
+    results: Results = RESULTS,
 ) -> None:
     """Score images with one method, and draw its anomaly maps over them as heatmaps.
 
@@ -67,44 +71,40 @@ def predict_command(
     found, problems = find_images(images, output=output)
 
     from benchmark.cli import selection
-    from benchmark.clip import parse_backbone
+    from benchmark.clip import load_backbone, parse_backbone, pick_device
     from benchmark.common import feature_cache, image_progress
-    from benchmark.contract import Learner
-    from benchmark.predict import scoring as predict
+    from benchmark.predict import scoring
     from benchmark.records import backbone_id, environment
     from benchmark.registry import title_of
-
-    [(kind, options)], protocol = selection.select_methods([method], settings or [])
-    if kind.shots(options):
-        fail(f"{kind.title} is to be shown normal images first, which predict cannot do; leave the shots at 0")
-    source = parse_backbone(backbone)
-    identity = backbone_id(source, dtype=dtype)
-    chosen, known = None, None
-    if issubclass(kind, Learner):
-        chosen, known = predict.choose_checkpoint(kind, options, identity, given=checkpoint, results=results)
-    elif checkpoint:
-        fail(f"{kind.title} learns nothing; leave out --checkpoint")
-    prepare_output(output, found)
-
-    from benchmark.clip import load_backbone, pick_device
     from benchmark.training import build_method
 
+    [(kind, options)], protocol = selection.select_methods([method], method_options.settings)
+    source = parse_backbone(backbone)
+    identity = backbone_id(source, dtype=encoding.dtype)
+    learned = _find_learned(kind, options, identity, checkpoint, results)
+    prepare_output(output, found)
     loaded = load_backbone(
-        source, dtype=dtype, device=pick_device(device), pos_interp=protocol.pos_interp, cache=feature_cache()
+        source,
+        dtype=encoding.dtype,
+        device=pick_device(encoding.device),
+        pos_interp=protocol.pos_interp,
+        cache=feature_cache(),
     )
-    ready = build_method(kind, loaded, options, seed=known.training.seed if known else 0, checkpoint=chosen)
-    learned = f", checkpoint {chosen} (of {known.training.auxiliary.name}, seed {known.training.seed})" if known else ""
-    say(f"{len(found)} images, {title_of(kind, options)}, backbone {source.name}{learned}")
-
+    path, seed, origin = None, 0, ""
+    if learned:
+        path, training = learned[0], learned[1].training
+        seed, origin = training.seed, f", checkpoint {path} (of {training.auxiliary.name}, seed {training.seed})"
+    ready = build_method(kind, loaded, options, seed=seed, checkpoint=path)
+    say(f"{len(found)} images, {title_of(kind, options)}, backbone {source.name}{origin}")
     try:
         with image_progress("scoring", len(found)) as progress:
-            scored, raws = predict.score_found(
-                found, ready, loaded, class_name=class_name, batch_size=batch_size, progress=progress
+            scored, raws = scoring.score_found(
+                found, ready, loaded, class_name=class_name, batch_size=encoding.batch_size, progress=progress
             )
     except KeyboardInterrupt:
         fail("stopped while scoring; nothing is kept", code=130)
-    used = predict.CheckpointUsed.of(chosen, known) if chosen and known else None
-    written = predict.Predictions(
+    used = scoring.CheckpointUsed.of(*learned) if learned else None
+    written = scoring.Predictions(
         method=kind.name,
         method_version=kind.version,
         title=title_of(kind, options),
@@ -113,23 +113,45 @@ def predict_command(
         protocol=protocol,
         backbone=identity,
         checkpoint=used,
-        synthetic=predict.synthetic_parts(identity, used),
+        synthetic=scoring.synthetic_parts(identity, used),
         image_size=ready.vision().image_size,
-        scale=predict.common_scale(scored),
+        scale=scoring.common_scale(scored),
         images=tuple(scored),
         run={**environment(), "device": loaded.device},
     )
-    predict.write_predictions(output, written)  # a kill while drawing leaves the scores
+    scoring.write_predictions(output, written)  # a kill while drawing leaves the scores
     with image_progress("drawing", len(found)) as progress:
-        drawn = predict.draw_found(found, scored, raws, ready, output, progress=progress)
-    path = predict.write_predictions(output, written.model_copy(update={"images": tuple(drawn)}))
+        drawn = scoring.draw_found(found, scored, raws, ready, output, progress=progress)
+    _finish(written.model_copy(update={"images": tuple(drawn)}), output, problems)
 
-    if banner := predict.banner(written.synthetic):
+
+def _find_learned(
+    method: "type[Method]", options: Any, backbone: "BackboneId", given: Path | None, results: Path
+) -> "tuple[Path, Checkpoint] | None":
+    """Return the checkpoint that the method predicts with; None where it learns nothing."""
+    from benchmark.contract import Learner
+    from benchmark.predict import scoring
+
+    if method.shots(options):
+        fail(f"{method.title} has to see normal images first, which predict cannot show it; leave the shots at 0")
+    if issubclass(method, Learner):
+        return scoring.choose_checkpoint(method, options, backbone, given=given, results=results)
+    if given:
+        fail(f"{method.title} learns nothing; leave out --checkpoint")
+    return None
+
+
+def _finish(predictions: "Predictions", output: Path, problems: Sequence[str]) -> NoReturn:
+    """Write and print the predictions, and end the command."""
+    from benchmark.predict import scoring
+
+    path, drawn = scoring.write_predictions(output, predictions), predictions.images
+    if banner := scoring.banner(predictions.synthetic):
         say(banner)
-    for line in predict.table(drawn):
+    for line in scoring.table(drawn):
         print(line)
-    failed = [each for each in drawn if each.error]
-    for line in [*problems, *(str(each.error) for each in failed)]:
+    errors = [each.error for each in drawn if each.error]
+    for line in [*problems, *errors]:
         say(f"FAILED {line}")
     say(f"{path.name} and {sum(each.overlay is not None for each in drawn)} of {len(drawn)} drawings are in {output}")
-    sys.exit(1 if failed or problems else 0)
+    sys.exit(1 if errors or problems else 0)

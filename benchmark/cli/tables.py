@@ -1,20 +1,20 @@
-"""Commands that show what is there: methods, and the tables of results."""
+"""The command `bench tables`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from benchmark.cli.options import OneBackbone, Plugin, Results, fail, say, uncollected
+from benchmark.cli.messages import fail, say
+from benchmark.cli.options import RESULTS, Datasets, Methods, OneBackbone, Results, split
 
 
-@uncollected()
 def tables_command(
     *,
-    results: Results = Path("results"),
+    results: Results = RESULTS,
     output: Annotated[Path | None, typer.Option(help="Folder for the tables; default RESULTS/tables.")] = None,
-    methods: Annotated[str, typer.Option(help="Only these, with commas.")] = "",
-    datasets: Annotated[str, typer.Option(help="Only these, with commas.")] = "",
+    methods: Methods = "",
+    datasets: Datasets = "",
     backbone: OneBackbone = "",
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; show what is not up to date, and fail.")
@@ -26,7 +26,6 @@ def tables_command(
     every number. The same records give the same bytes, on every machine; --check holds the files against the records.
     Synthetic results are left out where there are real ones.
     """
-    from benchmark.cli.selection import split
     from benchmark.records import read_records
     from benchmark.tables import (
         choose_records,
@@ -57,24 +56,3 @@ def tables_command(
     write_files(directory, made.files)
     print(summary(made.tables))
     say(f"written to {directory}")
-
-
-def methods_command(*, plugin: Plugin = None) -> None:
-    """List the methods with their options, what they train on, and their papers."""
-    import dataclasses
-
-    from benchmark.contract import Learner
-    from benchmark.protocol import Protocol
-    from benchmark.registry import all_methods
-
-    for method in all_methods().values():
-        print(f"{method.name}  ({method.title}, version {method.version})")
-        print(f"  paper:  {method.paper}")
-        print(f"  trains: {'on the auxiliary dataset' if issubclass(method, Learner) else 'on nothing'}")
-        if method.ablations:
-            print(f"  ablate: {', '.join(ablation.name for ablation in method.ablations)}")
-        for field in dataclasses.fields(method.Options):
-            print(f"  option: {method.name}.{field.name} = {field.default}")
-    print("protocol  (holds for every method of a run)")
-    for name, info in Protocol.model_fields.items():
-        print(f"  option: protocol.{name} = {info.default}")

@@ -5,19 +5,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.options import DataPaths, DataRoot, OneBackbone, Results, fail, say
+from benchmark.cli.messages import fail, say
+from benchmark.cli.options import RESULTS, DataOptions, OneBackbone, Results, with_options
 
 if TYPE_CHECKING:
     from benchmark.data import SampleSet
     from benchmark.records import Record
 
 
+@with_options
 def report_command(
     *,
-    results: Results = Path("results"),
+    results: Results = RESULTS,
     output: Annotated[Path | None, typer.Option(help="Folder for the site; default RESULTS/report.")] = None,
-    data: DataRoot = None,
-    data_path: DataPaths = None,
+    places: DataOptions,
     backbone: OneBackbone = "",
 ) -> None:
     """Write all results as a static site: leaderboard, datasets, ablations, training curves, figures and a gallery.
@@ -47,7 +48,7 @@ def report_command(
             f"no results in {results / 'records'}"
             + (" fit the selection" if kept != records else "; `bench run` makes them")
         )
-    found = find_images(kept, data, data_path)
+    found = find_images(kept, places)
     site = write_site(
         output or results / "report",
         kept,
@@ -61,16 +62,17 @@ def report_command(
     print(site.index)
 
 
-def find_images(records: "list[Record]", data: Path | None, paths: list[str] | None) -> "list[SampleSet]":
+def find_images(records: "list[Record]", places: DataOptions) -> "list[SampleSet]":
     """Find the datasets that records were made from; without any place given, generated ones in the mini suite."""
     from benchmark.cli import selection
 
-    if data is None and not paths:
+    data = places.data
+    if data is None and not places.data_path:
         if not any("data" in record.synthetic for record in records):
             say("no images: say where the datasets lie with --data DIR or BENCH_DATA, and there is a gallery")
             return []
         data = selection.mini_suite(say=say)
-    found, problems = selection.select_datasets([], data=data, paths=paths or [])
+    found, problems = selection.select_datasets([], data=data, paths=places.data_path)
     for problem in problems:
         say(f"no images: {problem}")
     return found

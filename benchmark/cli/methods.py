@@ -1,4 +1,4 @@
-"""Commands for authors of methods: new-method and check-method."""
+"""The commands about methods: `bench methods`, `bench new-method`, `bench check-method`."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,28 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.options import Plugin, Set, say
+from benchmark.cli.messages import say
+from benchmark.cli.options import MethodOptions, PluginOptions, with_options
+
+
+@with_options
+def methods_command(*, plugins: PluginOptions) -> None:
+    """List the methods with their options, what they train on, and their papers."""
+    from benchmark.contract import Learner
+    from benchmark.protocol import Protocol
+    from benchmark.registry import all_methods, option_fields
+
+    for method in all_methods().values():
+        print(f"{method.name}  ({method.title}, version {method.version})")
+        print(f"  paper:  {method.paper}")
+        print(f"  trains: {'on the auxiliary dataset' if issubclass(method, Learner) else 'on nothing'}")
+        if method.ablations:
+            print(f"  ablate: {', '.join(ablation.name for ablation in method.ablations)}")
+        for field in option_fields(method):
+            print(f"  option: {method.name}.{field.name} = {field.default}")
+    print("protocol  (holds for every method of a run)")
+    for name, info in Protocol.model_fields.items():
+        print(f"  option: protocol.{name} = {info.default}")
 
 
 def new_method_command(
@@ -35,11 +56,11 @@ def new_method_command(
     print(next_steps(name, folder))
 
 
+@with_options
 def check_method_command(
     name: Annotated[str, typer.Argument(metavar="METHOD", help="A name that `bench methods` shows.")],
     *,
-    plugin: Plugin = None,
-    settings: Set = None,
+    method: MethodOptions,
 ) -> None:
     """Check that a method keeps the contract, on eight images of the mini suite and its small CLIP.
 
@@ -65,9 +86,9 @@ def check_method_command(
         from benchmark.cli import selection
         from benchmark.clip import MINI_BACKBONE, load_backbone, parse_backbone
 
-        [(method, options)], _ = selection.select_methods([name], settings or [])
+        [(chosen, options)], _ = selection.select_methods([name], method.settings)
         [data], _ = selection.select_datasets(["mvtec"], data=selection.mini_suite(say=say))
         backbone = load_backbone(parse_backbone(MINI_BACKBONE))
-        findings = check_method(method, options, backbone, partial(dataset_probe, data))
+        findings = check_method(chosen, options, backbone, partial(dataset_probe, data))
     print(render(findings))
     sys.exit(0 if all(finding.passed for finding in findings) else 1)

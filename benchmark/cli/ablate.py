@@ -1,0 +1,71 @@
+"""The command `bench ablate`."""
+
+from typing import Annotated
+
+import typer
+
+from benchmark.cli.computing import Computation, carry_out, end, find_targets, plan_cells
+from benchmark.cli.messages import say
+from benchmark.cli.options import (
+    CellOptions,
+    ComputeOptions,
+    DataOptions,
+    Datasets,
+    ExecutorOptions,
+    MethodOptions,
+    TrainingOptions,
+    split,
+    with_options,
+)
+
+
+@with_options
+def ablate_command(
+    name: Annotated[str, typer.Argument(metavar="METHOD", help="A method that `bench methods` shows ablations of.")],
+    *,
+    only: Annotated[
+        str, typer.Option(help="Names of ablations of the method, separated by commas; none means all.")
+    ] = "",
+    method: MethodOptions,
+    datasets: Datasets = "mvtec,visa",
+    places: DataOptions,
+    training: TrainingOptions,
+    compute: ComputeOptions,
+    executor: ExecutorOptions,
+    cells: CellOptions,
+) -> None:
+    """Run the ablations of a method and print a table each, with the change against the default.
+
+    Each variant is a cell like any other, so what was run before is not run again, and a killed run goes on. The tables
+    are also written, as Markdown, LaTeX and CSV, to RESULTS/tables/ablations. --set changes what all variants share.
+
+    Examples:
+
+    bench ablate anomalyclip --datasets mvtec,visa --data /datasets --device cuda
+
+    bench ablate genclip --only modules,branches --datasets btad,mpdd
+    """
+    from benchmark.cli import selection
+    from benchmark.tables import (
+        ablation_files,
+        ablation_summary,
+        make_ablations,
+        select_ablations,
+        variants_of,
+        write_files,
+    )
+
+    [(chosen, base)], protocol = selection.select_methods([name], method.settings)
+    variants = variants_of(base, select_ablations(chosen, split(only)))
+    targets = find_targets(datasets, places)
+    computation = Computation(compute, executor, cells)
+    rows = [(chosen, options) for options in variants.distinct]
+    plans = plan_cells(rows, targets, computation, protocol, training)
+    records = carry_out(plans, targets, computation, protocol)
+    if records:
+        tables = make_ablations(chosen, variants, records)
+        directory = compute.results / "tables" / "ablations"
+        write_files(directory, ablation_files(tables))
+        print(ablation_summary(tables))
+        say(f"written to {directory}")
+    end(records, targets.problems)

@@ -1,0 +1,248 @@
+"""What the computing commands share: they find the data, load the backbone, plan the cells and run them."""
+
+import secrets
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from benchmark.cli.messages import fail, say
+from benchmark.cli.options import CellOptions, ComputeOptions, DataOptions, ExecutorOptions, TrainingOptions, split
+from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
+
+if TYPE_CHECKING:
+    from benchmark.clip import WeightsSource
+    from benchmark.common import Settings
+    from benchmark.contract import Method
+    from benchmark.data import SampleSet
+    from benchmark.protocol import Protocol
+    from benchmark.records import BackboneId, Record
+    from benchmark.running import Chosen, Executor, Loading, Plan
+
+M = TypeVar("M", bound="Method")
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The datasets that a command runs on."""
+
+    places: DataOptions
+    found: "list[SampleSet]"
+    problems: list[str]
+    """What was asked for and is not there; the command goes on without it and ends with exit code 1."""
+
+
+@dataclass(frozen=True)
+class Computation:
+    """How a command computes, by its options."""
+
+    compute: ComputeOptions
+    executor: ExecutorOptions
+    cells: CellOptions = field(default_factory=CellOptions)
+
+    @cached_property
+    def settings(self) -> "Settings":
+        """How cells and trainings are run."""
+        from benchmark.common import Settings, feature_cache
+
+        return Settings(
+            results=self.compute.results,
+            batch_size=self.compute.batch_size,
+            workers=self.compute.workers,
+            on_error=self.compute.on_error,
+            force=self.cells.force,
+            cell_timeout=self.executor.cell_timeout,
+            cache=feature_cache(self.compute.cache_limit),
+        )
+
+    def source(self, targets: Targets, method: "type[Method]") -> "WeightsSource":
+        """Return the backbone that was asked for, else the method's own on real data, the small one on generated."""
+        from benchmark.clip import parse_backbone
+
+        if self.compute.backbone:
+            return parse_backbone(self.compute.backbone)
+        synthetic = all(samples.synthetic for samples in targets.found)
+        return parse_backbone(MINI_BACKBONE if synthetic else method.backbone_on_real_data or DEFAULT_BACKBONE)
+
+    def loading(self, source: "WeightsSource", protocol: "Protocol") -> "Loading":
+        """Return how a backbone is loaded."""
+        from benchmark.running import Loading
+
+        compute = self.compute
+        return Loading(source, compute.dtype, compute.device, protocol.pos_interp, compute.window_chunk)
+
+    @contextmanager
+    def opened(self, loading: "Mapping[BackboneId, Loading]") -> "Iterator[Executor]":
+        """Give the executor that was asked for, and close it in the end."""
+        executor = self._open(loading)
+        try:
+            yield executor
+        finally:
+            executor.close()
+
+    def _open(self, loading: "Mapping[BackboneId, Loading]") -> "Executor":
+        from benchmark.clip import gpu_count
+
+        chosen = self.executor
+        if chosen.executor == "ray":
+            from benchmark.running import RayCluster
+
+            return RayCluster(address=chosen.ray_address or None, processes=chosen.processes)
+        if chosen.executor == "slurm":
+            from benchmark.running import SlurmJobs
+
+            folder = self.settings.results / ".slurm" / secrets.token_hex(4)
+            jobs = SlurmJobs(folder, at_a_time=chosen.processes, parameters=chosen.slurm_parameters())
+            say(f"jobs and their logs are in {folder}" + ("; no Slurm here: they are processes" * jobs.simulated))
+            return jobs
+        gpus = 0 if self.compute.device else gpu_count()
+        count = chosen.processes or max(1, gpus)
+        if count > 1 or self.settings.cell_timeout is not None:
+            from benchmark.running import LocalProcesses
+
+            return LocalProcesses(count, [f"cuda:{index}" for index in range(gpus)])
+        from benchmark.running import InThisProcess, loaded
+
+        if len(loading) == 1:  # then without it nothing can be done at all
+            loaded(*loading.values(), self.settings.cache)
+        return InThisProcess(say=say)
+
+
+def find_targets(
+    datasets: str, places: DataOptions, *, folder: Path | None = None, folder_class: str = "", every: bool = False
+) -> Targets:
+    """Find the named datasets, or all; where no place is given, in the mini suite."""
+    from benchmark.cli import selection
+
+    names = split(datasets)
+    selection.select_cards(names)  # a wrong name is reported before the mini suite is made
+    data, paths = places.data, places.data_path
+    if data is None and not paths and folder is None:
+        data = selection.mini_suite(say=say)
+        say(f"no data given: running on the mini suite, generated miniatures of 17 datasets, in {data}")
+    folders = [] if folder is None else [selection.select_folder(folder, folder_class)]
+    found: list[SampleSet] = []
+    problems: list[str] = []
+    if every or datasets or folder is None:
+        found, problems = selection.select_datasets(names, data=data, paths=paths)
+    for problem in problems:
+        say(f"FAILED {problem}")
+    if not found + folders:
+        fail("nothing to run on" if problems else selection.no_data(data), code=1 if problems else 2)
+    return Targets(replace(places, data=data), found + folders, problems)
+
+
+def by_backbone(
+    chosen: "Sequence[tuple[type[M], Any]]", targets: Targets, computation: Computation
+) -> "dict[WeightsSource, list[tuple[type[M], Any]]]":
+    """Return the methods by the backbone they run with."""
+    groups: dict[WeightsSource, list[tuple[type[M], Any]]] = {}
+    for method, options in chosen:
+        groups.setdefault(computation.source(targets, method), []).append((method, options))
+    return groups
+
+
+def plan_cells(
+    chosen: "Chosen",
+    targets: Targets,
+    computation: Computation,
+    protocol: "Protocol",
+    training: TrainingOptions,
+    *,
+    checkpoints: Sequence[Path] = (),
+) -> "dict[WeightsSource, Plan]":
+    """Plan the cells of each backbone, and print what is left out."""
+    from benchmark.cli import selection
+    from benchmark.clip import BackboneError
+    from benchmark.records import backbone_id
+    from benchmark.running import Setting, plan
+
+    auxiliaries = selection.select_auxiliaries(
+        chosen,
+        targets.found,
+        data=targets.places.data,
+        paths=targets.places.data_path,
+        override=training.auxiliary,
+        checkpoints=checkpoints,
+    )
+    by_source = by_backbone(chosen, targets, computation)
+    plans: dict[WeightsSource, Plan] = {}
+    for source, methods in by_source.items():
+        try:
+            setting = Setting(backbone_id(source, dtype=computation.compute.dtype), protocol, auxiliaries)
+        except BackboneError as error:
+            if len(by_source) == 1:
+                raise
+            targets.problems.append(str(error))
+            say(f"FAILED {', '.join(method.title for method, _ in methods)}: {error}")
+            continue
+        plans[source] = plan(methods, targets.found, setting, seeds=training.seed_numbers())
+        for line in plans[source].refused:
+            say(f"left out: {line}")
+        for line in plans[source].problems:
+            targets.problems.append(line)
+            say(f"FAILED {line}")
+    if not any(each.jobs for each in plans.values()):
+        fail("nothing to run", code=1 if targets.problems else 2)
+    return plans
+
+
+def carry_out(
+    plans: "dict[WeightsSource, Plan]", targets: Targets, computation: Computation, protocol: "Protocol"
+) -> "list[Record]":
+    """Run the missing cells of some plans and return the records of all cells; a dry run returns none."""
+    from benchmark.records import path_of, read_record
+    from benchmark.registry import source_sha256
+    from benchmark.running import finished
+    from benchmark.training import untrained
+
+    settings, dry_run = computation.settings, computation.cells.dry_run
+    for samples in targets.found:
+        say(f"{samples.card.title}: {len(samples.test)} test images in {samples.directory}; {samples.reason}")
+    jobs = [job for each in plans.values() for job in each.jobs]
+    done = {} if settings.force else finished(jobs, settings.results)
+    todo = [job for job in jobs if job.cell.id not in done]
+    loading = {}
+    for source, each in plans.items():
+        missing = [job for job in each.jobs if job.cell.id not in done]
+        trainings = untrained([job.training for job in missing if job.training], settings.results)
+        say(f"{len(each.jobs)} cells, {len(missing)} to do, {len(trainings)} to train first, backbone {source.name}")
+        if missing:
+            loading[missing[0].cell.backbone] = computation.loading(source, protocol)
+        if dry_run:
+            for training in trainings:
+                print(f"train  {training.id.id}")
+            for job in each.jobs:
+                print(f"{'done ' if job.cell.id in done else 'to do'}  {job.cell.id}")
+    if dry_run:
+        return []
+    if todo:
+        from benchmark.running import run
+
+        with computation.opened(loading) as executor:
+            run(todo, settings, executor, loading=loading, say=say)
+    records = [done.get(job.cell.id) or read_record(path_of(settings.results, job.cell.id)) for job in jobs]
+    sources = {method: source_sha256(method) for method in {job.method for job in jobs}}
+    edited = {
+        job.method.name
+        for job, record in zip(jobs, records, strict=True)
+        if record.run.source_sha256 not in (None, sources[job.method])
+    }
+    if edited:
+        say(
+            f"kept: results of {', '.join(sorted(edited))} from before the file was edited; if that can change a "
+            "number, raise the method's version, or redo them with --force"
+        )
+    return records
+
+
+def end(records: "list[Record]", problems: list[str]) -> None:
+    """End the command with exit code 1 if a cell failed or something was not found."""
+    failed = sum(record.status == "failed" for record in records)
+    if failed:
+        say(f"{failed} of {len(records)} cells failed; remove the cause and run the same command again")
+    if failed or problems:
+        sys.exit(1)

@@ -1,0 +1,84 @@
+"""The command `bench run`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.cli.computing import Computation, carry_out, end, find_targets, plan_cells
+from benchmark.cli.messages import fail
+from benchmark.cli.options import (
+    CellOptions,
+    ComputeOptions,
+    DataOptions,
+    Datasets,
+    ExecutorOptions,
+    FolderPath,
+    MethodOptions,
+    Methods,
+    TrainingOptions,
+    split,
+    with_options,
+)
+
+
+@with_options
+def run_command(
+    *,
+    every: Annotated[bool, typer.Option("--all", help="Every method on every dataset that is found.")] = False,
+    methods: Methods = "",
+    method: MethodOptions,
+    datasets: Datasets = "",
+    places: DataOptions,
+    folder: FolderPath = None,
+    folder_class: Annotated[
+        str,
+        typer.Option(help="What the images of --folder show, in plain English.", rich_help_panel="Data"),
+    ] = "object",
+    training: TrainingOptions,
+    checkpoint: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE.json",
+            help="Use this checkpoint instead of training, for its method and auxiliary dataset; may be repeated.",
+            rich_help_panel="Training",
+        ),
+    ] = None,
+    compute: ComputeOptions,
+    executor: ExecutorOptions,
+    cells: CellOptions,
+) -> None:
+    """Run methods on datasets, write a record per cell, and print the tables.
+
+    Without --data, on the mini suite: generated miniatures of the 17 datasets, with a small CLIP that ships along. A
+    cell is a method on a dataset under a seed, a backbone and a protocol. Methods that learn are trained first, once
+    per auxiliary dataset, and never tested on what they were trained on. Run the same command again and only what is
+    missing is done. Exit code 0: every cell is done; 1: a cell failed; 2: the command could not start.
+
+    Examples:
+
+    bench run --all
+
+    bench run --all --data /datasets
+
+    bench run --methods clip,anomalyclip --datasets mvtec,visa --data /datasets --device cuda
+
+    bench run --methods clip --folder ./parts --folder-class "metal nut"
+
+    bench run --all --data /datasets --executor slurm --slurm partition=gpu --slurm gpus_per_node=1
+    """
+    if every and (methods or datasets):
+        fail("--all means every method on every dataset found; leave it out, or --methods and --datasets")
+    if not (every or methods or datasets or folder):
+        fail("say what to run: --all, or --methods and --datasets (see `bench methods` and `bench data list`)")
+    from benchmark.cli import selection
+    from benchmark.tables import make_tables, summary
+
+    chosen, protocol = selection.select_methods(split(methods), method.settings)
+    targets = find_targets(datasets, places, folder=folder, folder_class=folder_class, every=every)
+    computation = Computation(compute, executor, cells)
+    plans = plan_cells(chosen, targets, computation, protocol, training, checkpoints=checkpoint or [])
+    records = carry_out(plans, targets, computation, protocol)
+    if records:
+        print(summary(make_tables(records)))
+    end(records, targets.problems)

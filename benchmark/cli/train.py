@@ -1,0 +1,118 @@
+"""The commands that give checkpoints: `bench train` and `bench import-checkpoint`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.cli.computing import Computation, by_backbone, find_targets
+from benchmark.cli.messages import fail, say
+from benchmark.cli.options import (
+    RESULTS,
+    ComputeOptions,
+    DataOptions,
+    Dtype,
+    ExecutorOptions,
+    MethodName,
+    MethodOptions,
+    Methods,
+    PluginOptions,
+    Results,
+    TrainingOptions,
+    split,
+    with_options,
+)
+from benchmark.clip import DEFAULT_BACKBONE
+
+
+@with_options
+def train_command(
+    *,
+    methods: Methods = "",
+    method: MethodOptions,
+    places: DataOptions,
+    training: TrainingOptions,
+    compute: ComputeOptions,
+    executor: ExecutorOptions,
+) -> None:
+    """Train methods on one auxiliary dataset (mvtec unless said otherwise), and print their checkpoints.
+
+    `bench run` does this by itself, and finds what was trained here by its key: method, options, auxiliary dataset,
+    seed, backbone and protocol. A training that was interrupted goes on after its last epoch.
+
+    Examples:
+
+    bench train --methods anomalyclip --auxiliary visa --data /datasets --device cuda
+    """
+    from benchmark.cli import selection
+    from benchmark.contract import Learner
+    from benchmark.protocol import AUXILIARY
+    from benchmark.records import backbone_id
+    from benchmark.running import Auxiliaries, Setting, plan_training, run
+    from benchmark.training import Training
+
+    chosen, protocol = selection.select_methods(split(methods), method.settings)
+    learners = [(each, options) for each, options in chosen if issubclass(each, Learner)]
+    if not learners:
+        fail(f"nothing to train: {', '.join(each.name for each, _ in chosen)} train on nothing")
+    targets = find_targets(training.auxiliary or AUXILIARY, places)
+    computation = Computation(compute, executor)
+    found = {samples.card.name: samples for samples in targets.found}
+    trainings: list[Training] = []
+    loading = {}
+    for source, group in by_backbone(learners, targets, computation).items():
+        setting = Setting(backbone_id(source, dtype=compute.dtype), protocol, Auxiliaries(found))
+        loading[setting.backbone] = computation.loading(source, protocol)
+        planned = [
+            plan_training(learner, options, name, setting, seed=seed)
+            for learner, options in group
+            for seed in training.seed_numbers()
+            for name in found
+        ]
+        trainings += [each for each in planned if each]
+    with computation.opened(loading) as opened:
+        failed = run([], computation.settings, opened, loading=loading, trainings=trainings, say=say)
+    for each in trainings:
+        if each.id.id not in failed:
+            print(each.checkpoint(compute.results))
+    if failed:
+        sys.exit(1)
+
+
+@with_options
+def import_command(
+    file: Annotated[Path, typer.Argument(help="A checkpoint of the method's published code (.pth).")],
+    *,
+    method: MethodName = "anomalyclip",
+    plugins: PluginOptions,
+    auxiliary: Annotated[str, typer.Option(help="The dataset it was trained on.")],
+    backbone: Annotated[str, typer.Option(help="The backbone it was trained with.")] = DEFAULT_BACKBONE,
+    dtype: Dtype = "float32",
+    results: Results = RESULTS,
+) -> None:
+    """Import a checkpoint of a method's published code, and print where it lies now.
+
+    Nothing in the file is unpickled but tensors. `bench run --checkpoint` then uses it in place of a training. That
+    its auxiliary dataset is what --auxiliary says cannot be checked; the target that has this name is refused.
+
+    Examples:
+
+    bench import-checkpoint epoch_15.pth --auxiliary mvtec
+
+    bench run --methods anomalyclip --datasets visa --data /datasets --checkpoint results/checkpoints/….json
+    """
+    from benchmark.cli import selection
+    from benchmark.clip import parse_backbone
+    from benchmark.records import backbone_id
+    from benchmark.training import import_checkpoint
+
+    [(chosen, _)], protocol = selection.select_methods([method], [])
+    [card] = selection.select_cards([auxiliary])
+    identity = backbone_id(parse_backbone(backbone), dtype=dtype)
+    path, options = import_checkpoint(
+        file, chosen, auxiliary=card, backbone=identity, protocol=protocol, results=results
+    )
+    if options:
+        say(f"made with {' '.join(f'--set {method}.{key}={value}' for key, value in options.items())}")
+    print(path)

@@ -1,0 +1,41 @@
+"""Names: file names that every file system accepts, and short lists of names in a sentence."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""Names that Windows refuses, with any extension."""
+_SLUG_LENGTH = 80
+_MOST_BYTES = 200
+
+
+def safe_name(name: str) -> str:
+    """Return the name of a file or folder with `_` for each character that Windows forbids, of at most 200 bytes."""
+    safe = re.sub(r'[<>:"/\\|?*\x00-\x1f\ud800-\udfff]', "_", name)  # surrogates stand for bytes that are no Unicode
+    safe = safe.encode()[:_MOST_BYTES].decode(errors="ignore").rstrip(" .") or "_"
+    return f"_{safe}" if _RESERVED.fullmatch(safe) else safe
+
+
+def slug(text: str) -> str:
+    """Return a file name of lower-case ASCII letters, digits, `_` and `-` for a text.
+
+    A text that already is such a name is returned unchanged. Any other text gets a hash appended, so that different
+    texts such as `A b` and `a-b` get different names.
+    """
+    plain = re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-")[:_SLUG_LENGTH].strip("-")
+    if plain and plain == text and not _RESERVED.fullmatch(plain):
+        return plain
+    return "-".join(part for part in (plain, hashlib.sha256(text.encode()).hexdigest()[:8]) if part)
+
+
+def unique_slugs(names: Sequence[str]) -> list[str]:
+    """Return one slug per name. The names must differ; the slugs then differ too."""
+    slugs = [slug(name) for name in names]
+    return [each if slugs.count(each) == 1 else f"{each}-{index}" for index, each in enumerate(slugs)]
+
+
+def listed(names: Sequence[str], most: int, rest: str = "more") -> str:
+    """Return the first `most` names with commas between them, and how many more there are, as in `a, b and 3 more`."""
+    more = f" and {len(names) - most} {rest}" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
