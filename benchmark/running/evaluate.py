@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 from scipy.ndimage import gaussian_filter
 
 from benchmark.clip import Backbone
-from benchmark.common import Fitting, OnError, is_out_of_memory
+from benchmark.common import Fitting, OnError, Settings, is_out_of_memory
 from benchmark.contract import Features, Method, Prediction, VisionSpec
 from benchmark.data import ImageError, Loaded, Reading, Sample, SampleSet, load
 from benchmark.metrics import TEXT_IMAGES, ClassImages
@@ -25,7 +25,7 @@ Seconds = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Entrant:
+class Participant:
     """A method that takes part in a pass."""
 
     method: Method
@@ -48,10 +48,10 @@ class ClassScores:
 
 
 @dataclass
-class _Run:
-    """An entrant while a class is scored."""
+class _ClassRun:
+    """A participant while a class is scored."""
 
-    entrant: Entrant
+    participant: Participant
     accumulator: ClassAccumulator = field(default_factory=ClassAccumulator)
     seconds: Seconds = field(default_factory=lambda: {"method": 0.0, "metrics": 0.0})
     error: Exception | None = None
@@ -67,41 +67,38 @@ class _Scored:
 
 
 @dataclass
-class ClassPass:
+class ClassOutcomes:
     """The end of a class: what each method gave for it, or the error that ended the method's part in the pass."""
 
     class_name: str
     outcomes: dict[int, ClassScores | Exception]
-    """By the place of the method among the entrants; none of a method that did not score the class."""
+    """By the place of the method among the participants; none of a method that did not score the class."""
 
 
 def evaluate(
-    entrants: Sequence[Entrant],
+    participants: Sequence[Participant],
     backbone: Backbone,
     data: SampleSet,
     spec: VisionSpec,
     *,
     protocol: Protocol,
-    batch_size: int,
-    workers: int,
-    on_error: OnError,
+    settings: Settings,
     progress: Callable[[int], None] = lambda images: None,
     say: Say = lambda line: None,
-) -> Iterator[ClassPass]:
+) -> Iterator[ClassOutcomes]:
     """Score test samples with several methods, encoding each image once, and yield each class as it ends.
 
     A batch holds images of one class, so which classes share a pass changes no number. Memory is that of one class: a
     histogram of fixed size for each method, and a few kB for each image and method.
 
     Args:
-        entrants: methods whose specs `spec` serves, with the classes that each is to score.
+        participants: methods whose specs `spec` serves, with the classes that each is to score.
         backbone: the frozen CLIP.
         data: the dataset.
         spec: the merged spec of the methods.
         protocol: mask rule and class names.
-        batch_size: images per forward pass; changes no number. Where so many do not fit, fewer are tried.
-        workers: loader processes; 0 reads in this one.
-        on_error: a sample that cannot be read is left out of its class and listed there, or fails every method.
+        settings: batch size (where so many images do not fit, fewer are tried), loader processes, and whether a sample
+            that cannot be read is left out of its class and listed there, or fails every method.
         progress: called with the number of images done since the last call.
         say: called with what the user should know.
 
@@ -109,19 +106,21 @@ def evaluate(
         The classes in the order of the samples. A method that raises fails alone and scores no further class.
     """
     threshold = protocol.mask_threshold(data.layout.mask_threshold) if data.has_masks else None
-    reading = Reading(spec.image_size, mask_threshold=threshold, batch_size=batch_size, workers=workers)
-    wanted = frozenset[str]().union(*(entrant.classes for entrant in entrants))
+    reading = Reading(
+        spec.image_size, mask_threshold=threshold, batch_size=settings.batch_size, workers=settings.workers
+    )
+    wanted = frozenset[str]().union(*(participant.classes for participant in participants))
     samples = [sample for sample in data.test if sample.class_name in wanted]
     shared = {"images": 0.0, "vision": 0.0}
-    this = _Pass(backbone, spec, protocol, data.has_masks, on_error, Fitting(batch_size, say), shared)
+    this = _Pass(backbone, spec, protocol, data.has_masks, settings.on_error, Fitting(settings.batch_size, say), shared)
     failed: set[int] = set()
     start = time.perf_counter()
     batches = _timed(load(samples, reading, apart=lambda sample: sample.class_name), shared)
     for class_name, group in groupby(batches, key=lambda batch: batch[0].sample.class_name):
         runs = {
-            index: _Run(entrant)
-            for index, entrant in enumerate(entrants)
-            if class_name in entrant.classes and index not in failed
+            index: _ClassRun(participant)
+            for index, participant in enumerate(participants)
+            if class_name in participant.classes and index not in failed
         }
         for run in runs.values():
             _show_references(run, backbone, class_name, reading)
@@ -134,8 +133,8 @@ def evaluate(
         for outcome in outcomes.values():
             if isinstance(outcome, ClassScores):
                 outcome.seconds.update(shared, total=now - start)
-        yield ClassPass(class_name, outcomes)
-        if len(failed) == len(entrants):
+        yield ClassOutcomes(class_name, outcomes)
+        if len(failed) == len(participants):
             return
         shared.update(images=0.0, vision=0.0)
         start = time.perf_counter()
@@ -149,24 +148,24 @@ def _timed(batches: Iterator[list[Loaded]], seconds: Seconds) -> Iterator[list[L
         start = time.perf_counter()
 
 
-def _show_references(run: _Run, backbone: Backbone, class_name: str, reading: Reading) -> None:
+def _show_references(run: _ClassRun, backbone: Backbone, class_name: str, reading: Reading) -> None:
     """Encode the reference images of a class and hand them to the method, if it wants some."""
-    if class_name not in run.entrant.references:
+    if class_name not in run.participant.references:
         return
-    samples = run.entrant.references[class_name]
+    samples = run.participant.references[class_name]
     loaded = [item for batch in load(samples, replace(reading, mask_threshold=None, workers=0)) for item in batch]
     if broken := [item.error for item in loaded if item.image is None]:
         run.error = ImageError(f"{broken[0]} (a reference image cannot be left out)")
         return
     images = torch.stack([item.image for item in loaded if item.image is not None])
-    method = run.entrant.method
+    method = run.participant.method
     try:
         method.see_references(backbone.encode_images(images, method.vision()))
     except Exception as error:  # a method's own code may raise anything; it must not take the others with it
         run.error = error
 
 
-def _finish(run: _Run, *, with_masks: bool) -> ClassScores | Exception:
+def _finish(run: _ClassRun, *, with_masks: bool) -> ClassScores | Exception:
     if run.error is not None:
         return run.error
     start = time.perf_counter()
@@ -185,7 +184,7 @@ class _Pass:
     fitting: Fitting
     shared: Seconds
 
-    def score(self, runs: Sequence[_Run], batch: list[Loaded]) -> None:
+    def score(self, runs: Sequence[_ClassRun], batch: list[Loaded]) -> None:
         """Encode the readable images of a batch once, and add every method's scores to its accumulator."""
         broken = [item for item in batch if item.image is None]
         for run in runs:
@@ -204,7 +203,7 @@ class _Pass:
                     except Exception as error:  # NaN scores, maps of another shape, …
                         run.error = error
 
-    def _predict(self, runs: Sequence[_Run], chunk: Sequence[Loaded]) -> list[_Scored | Exception]:
+    def _predict(self, runs: Sequence[_ClassRun], chunk: Sequence[Loaded]) -> list[_Scored | Exception]:
         start = time.perf_counter()
         images = torch.stack([item.image for item in chunk if item.image is not None])
         features = self.backbone.encode_images(images, self.spec)
@@ -213,7 +212,7 @@ class _Pass:
         return [_predict(run, features, names) for run in runs]
 
 
-def _predict(run: _Run, features: Features, names: list[str]) -> _Scored | Exception:
+def _predict(run: _ClassRun, features: Features, names: list[str]) -> _Scored | Exception:
     """Return what a method gives for some images, or what it raises.
 
     Raises:
@@ -221,7 +220,7 @@ def _predict(run: _Run, features: Features, names: list[str]) -> _Scored | Excep
     """
     if run.error is not None:
         return run.error
-    method = run.entrant.method
+    method = run.participant.method
     start = time.perf_counter()
     try:
         with torch.no_grad():
@@ -236,11 +235,11 @@ def _predict(run: _Run, features: Features, names: list[str]) -> _Scored | Excep
         return error
 
 
-def _add(run: _Run, items: Sequence[Loaded], scored: _Scored, *, image_size: int, with_masks: bool) -> None:
+def _add(run: _ClassRun, items: Sequence[Loaded], scored: _Scored, *, image_size: int, with_masks: bool) -> None:
     start = time.perf_counter()
     prediction = scored.prediction
     scores, maps = at_evaluation_size(
-        prediction, image_size=image_size, smoothing=run.entrant.method.smoothing, with_maps=with_masks
+        prediction, image_size=image_size, smoothing=run.participant.method.smoothing, with_maps=with_masks
     )
     middle = time.perf_counter()
     raw = prediction.maps.float().cpu().numpy()

@@ -17,7 +17,7 @@ from benchmark.contract import Learner, Method, VisionSpec, merge_specs
 from benchmark.errors import BenchError
 from benchmark.records import RecordError, is_done, is_scored, is_trained, write_class
 from benchmark.registry import find_method, load_plugin, options_from
-from benchmark.running.evaluate import ClassPass, Entrant, evaluate
+from benchmark.running.evaluate import ClassOutcomes, Participant, evaluate
 from benchmark.running.planning import Job
 from benchmark.running.recording import class_paths, class_run, describe, refuse_broken_data, write_if_whole
 from benchmark.running.tasks import CellRef, Loading, Reply, Task, TrainingRef
@@ -140,7 +140,7 @@ class _Worker:
         """Score the classes in as few passes as the methods' image sizes allow, and put together what is whole."""
         settings = self.task.settings
         jobs: list[Job] = []
-        ready: list[tuple[Job, Entrant]] = []
+        ready: list[tuple[Job, Participant]] = []
         for ref in self.task.cells:
             if ref.cell.id not in mine or (is_done(settings.results, ref.cell.id) and not settings.force):
                 continue
@@ -150,33 +150,31 @@ class _Worker:
                 paths = class_paths(job, settings)
                 classes = frozenset(name for name in self.task.classes if not is_scored(paths[name]))
                 if classes:
-                    ready.append((job, Entrant(_build(job, backbone, self.task), classes, job.references)))
+                    ready.append((job, Participant(_build(job, backbone, self.task), classes, job.references)))
                 jobs.append(job)
             except Exception as error:  # a method's own code may raise anything
                 self.fail(ref.cell.id, error)
-        for spec in merge_specs(entrant.method.vision() for _, entrant in ready):
+        for spec in merge_specs(participant.method.vision() for _, participant in ready):
             sharing = [each for each in ready if each[1].method.vision().image_size == spec.image_size]
             self.run_pass(sharing, backbone, spec)
         for job in jobs:
             if job.cell.id not in self.failed:
                 self.put_together(job)
 
-    def run_pass(self, sharing: Sequence[tuple[Job, Entrant]], backbone: Backbone, spec: VisionSpec) -> None:
+    def run_pass(self, sharing: Sequence[tuple[Job, Participant]], backbone: Backbone, spec: VisionSpec) -> None:
         """Score the classes of methods that share a pass; each class is written as it ends."""
-        task, settings = self.task, self.task.settings
-        wanted = frozenset[str]().union(*(entrant.classes for _, entrant in sharing))
+        task = self.task
+        wanted = frozenset[str]().union(*(participant.classes for _, participant in sharing))
         images = sum(sample.class_name in wanted for sample in task.samples.test)
         try:
             with image_progress(task.title, images) as progress:
                 for done in evaluate(
-                    [entrant for _, entrant in sharing],
+                    [participant for _, participant in sharing],
                     backbone,
                     task.samples,
                     spec,
                     protocol=task.cells[0].cell.protocol,
-                    batch_size=settings.batch_size,
-                    workers=settings.workers,
-                    on_error=settings.on_error,
+                    settings=task.settings,
                     progress=progress,
                     say=self.say,
                 ):
@@ -187,7 +185,7 @@ class _Worker:
             for job, _ in sharing:
                 self.fail(job.cell.id, error)
 
-    def keep(self, done: ClassPass, jobs: Sequence[Job], backbone: Backbone, image_size: int) -> None:
+    def keep(self, done: ClassOutcomes, jobs: Sequence[Job], backbone: Backbone, image_size: int) -> None:
         """Write what the methods gave for a class."""
         settings = self.task.settings
         for index, outcome in done.outcomes.items():
