@@ -326,6 +326,41 @@ def test_a_papers_aupro_is_never_compared_with_the_exact_one() -> None:
     assert both.ours == 50.0
 
 
+def test_a_fragile_metric_is_compared_by_its_range_and_marked_where_that_is_wide() -> None:
+    published = number("AnomalyCLIP", "visa", "pixel aupro")  # 87.0
+
+    def measured(low: float, high: float) -> Comparison:
+        ranges = {"pixel_aupro_200": (low, high)}
+        one = ClassResult(normal=1, anomalous=1, metrics={"pixel_aupro_200": 0.90}, ranges=ranges)
+        return against(published, record({}, classes={each.name: one for each in published.card.classes}))
+
+    wide, narrow, far = measured(0.85, 0.92), measured(0.8999, 0.9001), measured(0.889, 0.91)
+    assert [row.verdict for row in (wide, narrow, far)] == ["within", "differs", "differs"]
+    assert [row.difference for row in (wide, narrow, far)] == [pytest.approx(3.0)] * 3
+    assert wide.span == pytest.approx((85.0, 92.0))
+    for style in ("md", "txt"):
+        text = render_comparison([wide, narrow], style, tolerance=1.0)
+        assert text.count("90.00 †") == 1
+        assert "† The last digits of the scores, which differ from machine to machine, can move this value" in text
+        assert "†" not in render_comparison([narrow], style, tolerance=1.0)
+    (row,) = csv.DictReader(io.StringIO(comparison_csv([wide])))
+    assert (float(row["low"]), float(row["high"])) == pytest.approx((85.0, 92.0))
+
+
+def test_the_range_is_averaged_over_the_seeds_and_lacks_where_one_seed_lacks_it() -> None:
+    published = number("AnomalyCLIP", "visa", "pixel aupro")
+    metrics: Metrics = {"pixel_aupro_200": 0.9}
+    spans = ((0.8, 0.9), (0.9, 1.0), None)
+    made = []
+    for seed, span in enumerate(spans):
+        ranges = {} if span is None else {"pixel_aupro_200": span}
+        one = ClassResult(normal=1, anomalous=1, metrics=metrics, ranges=ranges)
+        classes = {each.name: one for each in published.card.classes}
+        made.append(record({}, classes=classes, cell={"seed": seed}))
+    assert against(published, *made[:2]).span == pytest.approx((85.0, 95.0))
+    assert against(published, *made).span is None
+
+
 def test_undefined_is_a_dash() -> None:
     row = against(number("AnomalyCLIP", "visa", "image ap"), record({"image_ap": None}))
     assert (row.verdict, row.ours, row.reasons) == ("undefined", None, ("undefined on these images",))

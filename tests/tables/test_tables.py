@@ -11,9 +11,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt  # comes with rich
 
+from benchmark.metrics.names import METRICS, Metric
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
 from benchmark.records.records import ClassResult, Record, Run, Skipped, mean_over_classes
+from benchmark.tables.marks import best_and_second
 from benchmark.tables.tables import (
     Table,
     TableError,
@@ -39,6 +41,7 @@ RUN = Run(
     git_commit=None,
 )
 
+KEY = "pixel_aupro_200"
 Metrics = tuple[float | None, float | None, float | None, float | None]
 
 
@@ -349,3 +352,27 @@ def test_every_number_is_in_the_long_csv(three: list[Record]) -> None:
     assert found["Other", "parts", "a", "image_auroc"] == "0.95"
     assert found["CLIP", "scans", "mean", "pixel_aupro"] == ""
     assert len(rows) == 2 * 3 * 4 + 2 * 2 * 4
+
+
+def test_the_long_csv_holds_the_range_of_a_fragile_metric_by_class_and_of_the_mean() -> None:
+    made = record("A", "D", {"a": (0.5, 0.5, 0.5, 0.5), "b": (0.5, 0.5, 0.5, 0.5)})
+    classes = {
+        name: result.model_copy(update={"metrics": {KEY: 0.5}, "ranges": {KEY: (0.25, high)}})
+        for (name, result), high in zip(made.classes.items(), (0.5, 1.0), strict=True)
+    }
+    made = made.model_copy(update={"classes": classes, "mean": {KEY: 0.5, "pixel_auroc": 0.5}})
+    rows = list(csv.DictReader(io.StringIO(to_long_csv([made]))))
+    assert [(row["class"], row["metric"], row["low"], row["high"]) for row in rows] == [
+        ("a", KEY, "0.25", "0.5"),
+        ("b", KEY, "0.25", "1.0"),
+        ("mean", KEY, "0.25", "0.75"),
+        ("mean", "pixel_auroc", "", ""),
+    ]
+
+
+def test_marks_go_by_the_direction_of_the_metric() -> None:
+    error = Metric("image_error", "error", lambda curve: None, higher_is_better=False)
+    values = [10.0, None, 20.0, 30.04, 30.0]
+    assert best_and_second(values, error) == ["best", "", "second", "", ""]
+    assert best_and_second(values, METRICS["image_ap"]) == ["", "", "second", "best", "best"]
+    assert best_and_second([5.0, None, 5.01], error) == ["", "", ""]
