@@ -39,6 +39,23 @@ class Cache:
     limit: int
     """Bytes of all entries together; the least recently used go first."""
 
+    def evict(self, needed: int = 0, *, spared: "Entry | None" = None) -> None:
+        """Remove the entries used longest ago until `needed` bytes more fit below the limit and on the disk.
+
+        Entries that another process is writing stay, and the one that is spared: the limit may then be passed.
+        """
+        if not self.directory.is_dir():
+            return
+        entries = [Entry(self, path.name) for path in self.directory.iterdir()]
+        ages = {entry: _age(entry) for entry in entries if entry != spared and entry.holds_arrays_alone()}
+        used = sum(entry.size() for entry in ages) + (spared.size() if spared else 0)
+        for entry in sorted(ages, key=ages.__getitem__, reverse=True):
+            if used + needed <= self.limit and needed <= shutil.disk_usage(self.directory).free:
+                break
+            with suppress(Timeout), entry.lock(timeout=0):
+                used -= entry.size()
+                shutil.rmtree(entry.folder, ignore_errors=True)
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -72,6 +89,31 @@ class Entry:
             return bool(file_sha256(self.path(name)) == self.sidecar(name)["sha256"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return False
+
+    def read(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64] | None:
+        """Return an array of float64 that `write` wrote; None where it is missing, damaged or of another shape."""
+        if not self.is_whole(name):
+            return None
+        try:
+            if self.sidecar(name).get("key") != self.key:  # files of another entry
+                return None
+            values = np.fromfile(self.path(name), "<f8")
+            self.touch()
+        except (OSError, ValueError):  # another process removes it
+            return None
+        return values.reshape(shape) if values.size == math.prod(shape) else None
+
+    def write(self, name: str, values: npt.NDArray[np.float64]) -> None:
+        """Keep an array of float64. It may pass the limit of the cache, which `Cache.evict` enforces.
+
+        Raises:
+            OSError: the folder cannot be written or the disk is full.
+        """
+        with self.lock():
+            self.clear([name])
+            with Writer(self, name) as writer:
+                writer.write(values.astype("<f8").tobytes())
+                writer.finish({"key": self.key})
 
     def touch(self) -> None:
         """Mark the entry as used now."""
@@ -114,15 +156,7 @@ class Entry:
         says = f"{self.cache.directory}: the features need {needed / GB:.2f} GB"
         if needed + self.size() > self.cache.limit:
             raise CacheError(f"{says}, the limit is {self.cache.limit / GB:.2f} GB; raise --cache-limit")
-        others = [Entry(self.cache, path.name) for path in self.cache.directory.iterdir() if path != self.folder]
-        ages = {other: _age(other) for other in others if other.holds_arrays_alone()}
-        used = self.size() + sum(other.size() for other in ages)
-        for other in sorted(ages, key=ages.__getitem__, reverse=True):
-            if used + needed <= self.cache.limit and needed <= shutil.disk_usage(self.folder).free:
-                break
-            with suppress(Timeout), other.lock(timeout=0):
-                used -= other.size()
-                shutil.rmtree(other.folder, ignore_errors=True)
+        self.cache.evict(needed, spared=self)
         if needed > (free := shutil.disk_usage(self.folder).free):
             raise CacheError(f"{says}, the disk has {free / GB:.2f} GB left; free it or point BENCH_CACHE elsewhere")
 

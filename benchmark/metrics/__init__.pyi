@@ -1,7 +1,6 @@
 from .bootstrap import BOOTSTRAP_VERSION as BOOTSTRAP_VERSION
 from .bootstrap import CONFIDENCE as CONFIDENCE
 from .bootstrap import REPLICATES as REPLICATES
-from .bootstrap import Kept as Kept
 from .bootstrap import interval as interval
 from .bootstrap import percentiles as percentiles
 from .bootstrap import replicates as replicates

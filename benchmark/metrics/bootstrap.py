@@ -9,16 +9,11 @@ quadratic form instead of a curve.
 """
 
 import hashlib
-import os
-from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.common import write_whole
 from benchmark.metrics.curve import FPR_LIMIT
 from benchmark.metrics.per_image import ClassImages, PixelBins
 
@@ -28,8 +23,6 @@ BOOTSTRAP_VERSION = 1
 """Raised when a change of the code can change a replicate: those that are kept are then made again."""
 STRIDE = 8
 """In bins: how closely it is found where a curve is cut before it is looked at bin by bin."""
-KEPT_BYTES = 2 * 10**9
-"""Of replicates kept on disk, as many are left from one command to the next."""
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -154,47 +147,3 @@ def _average_precision(false_positives: FloatArray, true_positives: FloatArray) 
     precision = found / np.maximum(found + false_positives[:, 1:], 1)  # the highest scores may not be drawn
     total: FloatArray = (steps * precision).sum(axis=1)
     return total / true_positives[:, -1]
-
-
-@dataclass(frozen=True)
-class Kept:
-    """Replicates kept in a folder, each array a file of its numbers after their sha256.
-
-    Nothing depends on them: what is missing, damaged or cannot be written is computed.
-    """
-
-    folder: Path
-
-    def get(self, key: str, shape: tuple[int, ...]) -> FloatArray | None:
-        """Return the array of that key and shape, None where there is none."""
-        with suppress(OSError):
-            content = self._path(key).read_bytes()
-            numbers = np.frombuffer(content[32:], "u1")
-            if content[:32] == _sha256(key, content[32:]) and len(numbers) == 8 * np.prod(shape):
-                with suppress(OSError):
-                    os.utime(self._path(key))  # used now
-                return numbers.view("<f8").reshape(shape)
-        return None
-
-    def put(self, key: str, values: FloatArray) -> None:
-        """Keep an array, if the folder can be written."""
-        numbers = values.astype("<f8").tobytes()
-        with suppress(OSError):
-            write_whole(self._path(key), _sha256(key, numbers) + numbers)
-
-    def prune(self, limit: int = KEPT_BYTES) -> None:
-        """Remove what was used longest ago, until the rest is within the limit in bytes."""
-        with suppress(OSError):
-            files = [(path.stat(), path) for path in self.folder.glob("*.draws")]
-            room = limit
-            for stat, path in sorted(files, key=lambda file: file[0].st_mtime, reverse=True):
-                room -= stat.st_size
-                if room < 0:
-                    path.unlink(missing_ok=True)
-
-    def _path(self, key: str) -> Path:
-        return self.folder / f"{key}.draws"
-
-
-def _sha256(key: str, numbers: bytes) -> bytes:
-    return hashlib.sha256(key.encode() + numbers).digest()

@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,13 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.common import file_sha256, user_cache, write_whole
+from benchmark.common import Cache, Entry, file_sha256, user_cache, write_whole
 from benchmark.metrics import (
     BOOTSTRAP_VERSION,
     MAIN_METRICS,
     REPLICATES,
     ClassImages,
-    Kept,
     PerImageError,
     read_per_image,
 )
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from benchmark.tables.ablations import AblationTable
 
 GENERATED = (".md", ".tex", ".csv")
+DRAWS_LIMIT = 2 * 10**9
+"""Bytes of replicates that are kept on disk from one command to the next."""
+DRAWS = "draws"
 DIFF_LINES = 40
 """Of a file's difference, as many are shown."""
 
@@ -85,15 +88,16 @@ def per_image_reader(results: Path, say: Callable[[str], None]) -> Callable[[Rec
     return read
 
 
-def draws_keeper(results: Path, kept: Kept | None = None) -> uncertainty.Keep:
+def draws_keeper(results: Path, cache: Cache | None = None) -> uncertainty.Keep:
     """Return what keeps the replicates of the records of a results directory, so that they are drawn once.
 
-    Kept are those of a method on a dataset, the mean over its seeds, which is all that tables need and small. They
-    count while every file of results per image is as its record says, so that what is printed does not depend on them.
+    An entry of the cache holds those of a method on a dataset, the mean over its seeds, which is all that tables need
+    and small. It counts while every file of results per image is as its record says. Nothing that is printed depends on
+    the cache: replicates that are missing, damaged or cannot be written are drawn again.
     """
-    if kept is None:
-        kept = Kept(user_cache() / "bootstrap")
-        kept.prune()
+    cache = cache or Cache(user_cache() / "bootstrap", DRAWS_LIMIT)
+    with suppress(OSError):
+        cache.evict()
 
     def keep(same: Sequence[Record], make: uncertainty.Make) -> npt.NDArray[np.float64] | None:
         if not all(_has_images(results, record) for record in same):
@@ -103,9 +107,11 @@ def draws_keeper(results: Path, kept: Kept | None = None) -> uncertainty.Keep:
         settings = (BOOTSTRAP_VERSION, REPLICATES, MAIN_METRICS, np.__version__)
         classes = list(same[0].classes)
         key = hashlib.sha256(json.dumps([settings, classes, images]).encode()).hexdigest()
-        drawn = kept.get(key, (1 + len(classes), len(MAIN_METRICS), 1 + REPLICATES))
+        entry = Entry(cache, key)
+        drawn = entry.read(DRAWS, (1 + len(classes), len(MAIN_METRICS), 1 + REPLICATES))
         if drawn is None and (drawn := make()) is not None:
-            kept.put(key, drawn)
+            with suppress(OSError):
+                entry.write(DRAWS, drawn)
         return drawn
 
     return keep

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmark.clip.backbone import Backbone
-from benchmark.metrics.bootstrap import Kept
+from benchmark.common.cache import GB, Cache, Entry
 from benchmark.metrics.per_image import ClassImages
 from benchmark.records import records as records_module
 from benchmark.records.records import Record, per_image_path, read_records
@@ -150,28 +150,32 @@ def never_read(record: Record) -> None:
 
 
 def test_draws_that_are_kept_are_not_drawn_again_and_change_nothing(results: Path, tmp_path: Path) -> None:
-    records, kept = records_of(results), Kept(tmp_path / "kept")
+    records, kept = records_of(results), Cache(tmp_path / "kept", GB)
     files = make_outputs(records, per_image_reader(results, nothing_said)).files
     assert "[" in files["uncertainty.md"]
     first = make_outputs(records, per_image_reader(results, nothing_said), draws_keeper(results, kept))
     assert first.files == files
-    assert len(list(kept.folder.iterdir())) == 3
+    assert len(list(kept.directory.glob("*/*.bin"))) == 3
     assert make_outputs(records, never_read, draws_keeper(results, kept)).files == files
 
 
 @pytest.mark.parametrize("harm", ["cut", "flipped", "another's", "empty"])
 def test_damaged_draws_are_drawn_again(results: Path, tmp_path: Path, harm: str) -> None:
-    records, kept, read = records_of(results), Kept(tmp_path), list[Record]()
+    records, kept, read = records_of(results), Cache(tmp_path, GB), list[Record]()
 
     def reading(record: Record) -> Mapping[str, ClassImages] | None:
         read.append(record)
         return per_image_reader(results, nothing_said)(record)
 
     files = make_outputs(records, reading, draws_keeper(results, kept)).files
-    one, other, _ = sorted(tmp_path.iterdir())
+    one, other, _ = sorted(tmp_path.glob("*/*.bin"))
     content = one.read_bytes()
     broken = {"cut": content[:-8], "flipped": content[:-1] + bytes([content[-1] ^ 1]), "empty": b""}
-    one.write_bytes(broken.get(harm) if harm in broken else other.read_bytes())
+    if harm in broken:
+        one.write_bytes(broken[harm])
+    else:
+        for suffix in (".bin", ".json"):
+            shutil.copy(other.with_suffix(suffix), one.with_suffix(suffix))
     read.clear()
     assert make_outputs(records, reading, draws_keeper(results, kept)).files == files
     assert len(read) == 1
@@ -181,14 +185,13 @@ def test_damaged_draws_are_drawn_again(results: Path, tmp_path: Path, harm: str)
 def test_a_folder_that_cannot_be_written_costs_time_only(results: Path, tmp_path: Path) -> None:
     records = records_of(results)
     (tmp_path / "file").write_text("no folder")
-    kept = Kept(tmp_path / "file" / "below")
-    kept.prune()
+    kept = Cache(tmp_path / "file" / "below", GB)
     made = make_outputs(records, per_image_reader(results, nothing_said), draws_keeper(results, kept))
     assert made.files == make_outputs(records, per_image_reader(results, nothing_said)).files
 
 
 def test_kept_draws_do_not_stand_in_for_results_per_image_that_are_lost(results: Path, tmp_path: Path) -> None:
-    records, kept, said = records_of(results), Kept(tmp_path / "kept"), list[str]()
+    records, kept, said = records_of(results), Cache(tmp_path / "kept", GB), list[str]()
     shutil.copytree(results / "records", tmp_path / "records")
     make_outputs(records, per_image_reader(tmp_path, said.append), draws_keeper(tmp_path, kept))
     per_image_path(tmp_path, records[0].id).unlink()
@@ -198,17 +201,18 @@ def test_kept_draws_do_not_stand_in_for_results_per_image_that_are_lost(results:
     assert lost == make_outputs(records, per_image_reader(tmp_path, said.append)).files
 
 
-def test_draws_used_longest_ago_make_room_for_others(tmp_path: Path) -> None:
-    kept, values = Kept(tmp_path), np.arange(4.0)
+def test_draws_used_longest_ago_make_room_for_others(results: Path, tmp_path: Path) -> None:
+    cache, values = Cache(tmp_path, 3 * 4 * 8), np.arange(4.0)
     for age, key in enumerate(("old", "used", "new"), start=1):
-        kept.put(key, values)
-        os.utime(tmp_path / f"{key}.draws", (age, age))
-    assert kept.get("used", (2, 2)) is not None  # now the newest
-    assert kept.get("used", (2, 3)) is None
+        Entry(cache, key).write("draws", values)
+        os.utime(tmp_path / key, (age, age))
+    assert Entry(cache, "used").read("draws", (2, 2)) is not None  # now the newest
+    assert Entry(cache, "used").read("draws", (2, 3)) is None
     (tmp_path / "mine.txt").write_text("x" * 1000)
-    kept.prune(2 * (32 + 32))
-    assert {path.name for path in tmp_path.iterdir()} == {"used.draws", "new.draws", "mine.txt"}
-    found = kept.get("new", (4,))
+    size = Entry(cache, "used").size()
+    draws_keeper(results, Cache(tmp_path, 2 * size))  # a command begins
+    assert {path.name for path in tmp_path.iterdir() if path.suffix != ".lock"} == {"used", "new", "mine.txt"}
+    found = Entry(cache, "new").read("draws", (4,))
     assert found is not None
     assert (found == values).all()
 
