@@ -15,7 +15,7 @@ from .names import Metric as Metric
 from .names import metrics_of as metrics_of
 from .per_image import TEXT_IMAGES as TEXT_IMAGES
 from .per_image import ClassImages as ClassImages
-from .per_image import Gathering as Gathering
+from .per_image import PerImageAccumulator as PerImageAccumulator
 from .per_image import PerImageError as PerImageError
 from .per_image import check_archive as check_archive
 from .per_image import from_bytes as from_bytes

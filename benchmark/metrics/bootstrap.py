@@ -4,8 +4,9 @@ Images are drawn with replacement within a class, normal and anomalous ones apar
 draws are a function of the list of images, so every method, seed and backbone sees the same ones: differences between
 methods are paired.
 
-Areas under a curve are sums over pairs of images: with the matrix of what each pair adds, made once, a draw costs a
-quadratic form instead of a curve.
+The area under a curve is a sum over pairs of images: the pixels of one image give the width of a step, those of the
+other its height. The matrix of these sums is made once. A draw that takes image i `d[i]` times then has the area
+sum of d[i] * d[j] * matrix[i, j], and no curve is made for it.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ CONFIDENCE = 0.95
 BOOTSTRAP_VERSION = 1
 """Raised when a change of the code can change a replicate: those that are kept are then made again."""
 STRIDE = 8
-"""In bins: how closely it is found where a curve is cut before it is looked at bin by bin."""
+"""Every so many bins, `_cut_area` looks whether a curve has reached its limit; see there."""
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -94,7 +95,8 @@ def pixel_replicates(bins: PixelBins, drawn: FloatArray) -> dict[str, FloatArray
 def interval(values: FloatArray, estimate: FloatArray | float) -> tuple[FloatArray, FloatArray]:
     """Return the percentile intervals of replicates (…, 1 + R) around the estimates (…) that were reported, in [0, 1].
 
-    The first replicate is the estimate as far as bins tell; by what it differs from the one reported all are moved.
+    The first replicate is the estimate that the bins give. All replicates are moved by its difference to the reported
+    one.
     """
     low, high = percentiles(values[..., 1:]) + (estimate - values[..., 0])
     return np.maximum(low, 0.0), np.minimum(high, 1.0)
@@ -106,7 +108,7 @@ def percentiles(values: FloatArray) -> FloatArray:
 
 
 def _descending(ascending: FloatArray) -> FloatArray:
-    """Return the sums (N, K) from the highest score down, after a 0."""
+    """Return the sums (N, 1 + K) from the highest score down, which begin with 0."""
     sums = np.cumsum(ascending[:, ::-1], axis=1)
     return np.concatenate((np.zeros((len(sums), 1)), sums), axis=1)
 
@@ -129,7 +131,17 @@ def _area(drawn: FloatArray, across: FloatArray, up: FloatArray) -> FloatArray:
 def _cut_area(drawn: FloatArray, negatives: FloatArray, overlap: FloatArray) -> FloatArray:
     """Return the area (R,) under the overlap over the negatives, as far as `FPR_LIMIT` of these, interpolated there.
 
-    Only where the draws reach the limit is it summed segment by segment for each of them.
+    Each draw reaches the limit at another bin, but all of them within a short stretch. Up to that stretch the area is a
+    sum over pairs of images; within it, it is summed bin by bin for each draw:
+
+        bin          0        8        16       24       32       40
+        draw 1       ──────────────────────────────┤ limit
+        draw 2       ────────────────────────────────────────┤ limit
+        within       1, 1     1, 1     1, 1     1, 1     0, 1     0, 0   asked at every `STRIDE` bins
+                     └─ pairs of images ────────┴─ draw by draw ──┘
+                                                start = 24        stop = 41
+
+    A bin that a draw passes only in part counts with the share of its width that lies before the limit.
     """
     limit = FPR_LIMIT * (drawn @ negatives[:, -1:])
     within = drawn @ negatives[:, ::STRIDE] <= limit

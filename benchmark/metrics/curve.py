@@ -65,7 +65,7 @@ def descending_curve(
 
 
 def auroc(curve: Curve) -> float | None:
-    """Area under the ROC curve, ties counted half (`sklearn.metrics.roc_auc_score`); None with one label only."""
+    """Return the area under the ROC curve, ties counted half (`sklearn.metrics.roc_auc_score`); None with one label."""
     if not curve.negatives or not curve.positives:
         return None
     fpr = np.concatenate(([0.0], curve.false_positives)) / curve.negatives
@@ -74,7 +74,10 @@ def auroc(curve: Curve) -> float | None:
 
 
 def average_precision(curve: Curve) -> float | None:
-    """Sum of precision times step in recall (`sklearn.metrics.average_precision_score`); None without a positive."""
+    """Return the sum of precision times step in recall (`sklearn.metrics.average_precision_score`).
+
+    None without a positive.
+    """
     if not curve.positives:
         return None
     precision = curve.true_positives / (curve.true_positives + curve.false_positives)
@@ -82,14 +85,14 @@ def average_precision(curve: Curve) -> float | None:
 
 
 def f1_max(curve: Curve) -> float | None:
-    """Largest F1 over all points of the precision-recall curve; None without a positive."""
+    """Return the largest F1 over all points of the precision-recall curve; None without a positive."""
     if not curve.positives:
         return None
     return float(np.max(2 * curve.true_positives / (curve.true_positives + curve.false_positives + curve.positives)))
 
 
 def aupro(curve: Curve, *, fpr_limit: float = FPR_LIMIT) -> float | None:
-    """Exact area under the per-region overlap curve up to `fpr_limit`, divided by it (Bergmann et al., IJCV 2021).
+    """Return the area under the per-region overlap curve up to `fpr_limit`, divided by it (Bergmann et al., IJCV 2021).
 
     Every distinct score is a threshold; the curve starts at (0, 0) and is cut by linear interpolation. Regions weigh
     the same whatever their size and image; the FPR is over all normal pixels of all images. None without a region or
@@ -105,7 +108,7 @@ def aupro(curve: Curve, *, fpr_limit: float = FPR_LIMIT) -> float | None:
 
 
 def aupro_200(curve: Curve) -> float | None:
-    """The AUPRO of the published code: 200 equal threshold steps over the float32 range of all scores.
+    """Return the AUPRO of the published code: 200 equal threshold steps over the float32 range of all scores.
 
     Source: `cal_pro_score` of AnomalyCLIP, the same in APRIL-GAN. A pixel is predicted where its score is strictly
     above a threshold, points with FPR < 0.3 are kept, and *their rates are rescaled to [0, 1] by their own minimum and

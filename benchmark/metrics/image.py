@@ -16,7 +16,11 @@ class ImageMetrics:
         self._labels: list[bool] = []
 
     def update(self, score: float, label: int) -> None:
-        """Add one image; `label` is 0 (normal) or 1 (anomalous). ValueError for another label or a non-finite score."""
+        """Add one image; `label` is 0 (normal) or 1 (anomalous).
+
+        Raises:
+            ValueError: the label is another, or the score is not finite.
+        """
         if not math.isfinite(score):
             raise ValueError(f"image score is {score}; a score must be finite")
         if label not in (0, 1):
@@ -25,12 +29,12 @@ class ImageMetrics:
         self._labels.append(bool(label))
 
     def merge(self, other: "ImageMetrics") -> None:
-        """Add the images of another state, which stays as it is."""
+        """Add the images of another, which keeps its own."""
         self._scores.extend(other._scores)
         self._labels.extend(other._labels)
 
     def compute(self) -> dict[str, float | None]:
-        """The values of `IMAGE_METRICS`, as fractions; all None with one label only: AP would say nothing."""
+        """Return the values of `IMAGE_METRICS`, as fractions; all None with one label only: AP would say nothing."""
         if len(set(self._labels)) < 2:
             return dict.fromkeys(IMAGE_METRICS)
         scores, index = np.unique(np.asarray(self._scores, dtype=np.float64), return_inverse=True)

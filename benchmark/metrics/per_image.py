@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from benchmark.common import IMAGES_LIMIT, read_limited
 from benchmark.errors import BenchError
-from benchmark.metrics.pixel import PixelMetrics
+from benchmark.metrics.pixel import PixelHistogram, PixelMetrics
 
 BINS = 256
 """Of the pixel histograms as they are kept; chosen by mass, so that ties move AUROC and AUPRO by 1e-5 on smooth maps
@@ -72,14 +72,14 @@ class ClassImages:
 
 
 @dataclass
-class Gathering:
-    """The images of a class as they come."""
+class PerImageAccumulator:
+    """Collects the results of the images of a class one by one."""
 
     keys: list[str] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     maps: list[Array] = field(default_factory=list)
-    states: list[dict[str, Array]] = field(default_factory=list)
+    histograms: list[PixelHistogram] = field(default_factory=list)
     texts: dict[str, list[Array]] = field(default_factory=dict)
 
     def add(self, key: str, label: int, score: float, raw_map: Array) -> None:
@@ -91,26 +91,17 @@ class Gathering:
 
     def add_pixels(self, evaluated_map: Array, mask: npt.NDArray[np.bool_]) -> None:
         """Add the map (S, S) that was evaluated of the image last added, with its mask."""
-        metrics = PixelMetrics(max_bins=FINE_BINS)
+        metrics = PixelMetrics(max_bins=FINE_BINS, buffer_pixels=evaluated_map.size)
         metrics.update(evaluated_map, mask)
+        found = metrics.histogram()
         # Half as large as float64, and exact for counts of up to 2**24 pixels.
-        state = metrics.state()
-        self.states.append(state | {name: state[name].astype(np.float32) for name in _SUMS})
+        self.histograms.append(found._replace(**{name: getattr(found, name).astype(np.float32) for name in _SUMS}))
 
     def add_texts(self, texts: Mapping[str, Array]) -> None:
         """Add the text embeddings (B, 2, D) of a batch, as far as there is room."""
         for name, embeddings in texts.items():
             kept = self.texts.setdefault(name, [])
             kept.extend(embeddings[: TEXT_IMAGES - len(kept)].astype(np.float16))
-
-    def merge(self, other: "Gathering") -> None:
-        """Add the images of another, which come after these."""
-        self.keys += other.keys
-        self.labels += other.labels
-        self.scores += other.scores
-        self.maps += other.maps
-        self.states += other.states
-        self.add_texts({name: np.stack(rows) for name, rows in other.texts.items()})
 
     def finish(self) -> ClassImages:
         """Return the class, its maps in 256 steps and its pixels over common bins."""
@@ -123,7 +114,7 @@ class Gathering:
             scores=np.array(self.scores, np.float64),
             maps=np.rint(steps).astype(np.uint8),
             map_range=(low, high),
-            pixels=_common_bins(self.states) if self.states else None,
+            pixels=_common_bins(self.histograms) if self.histograms else None,
             texts={name: _distinct(np.stack(rows)) for name, rows in self.texts.items()},
         )
 
@@ -133,20 +124,20 @@ def _distinct(embeddings: Array) -> Array:
     return embeddings[:1] if (embeddings == embeddings[0]).all() else embeddings
 
 
-def _common_bins(states: list[dict[str, Array]]) -> PixelBins:
+def _common_bins(histograms: list[PixelHistogram]) -> PixelBins:
     """Return the pixels of some images over at most `BINS` common bins, about equally full."""
-    shift = max(int(state["settings"][2]) for state in states)
-    own = [shift - int(state["settings"][2]) for state in states]
-    keys = [state["keys"] >> np.uint32(bits) for state, bits in zip(states, own, strict=True)]
-    positive_keys = [state["positive_keys"] >> np.uint32(bits) for state, bits in zip(states, own, strict=True)]
+    shift = max(each.shift for each in histograms)
+    own = [np.uint32(shift - each.shift) for each in histograms]
+    keys = [each.keys >> bits for each, bits in zip(histograms, own, strict=True)]
+    positive_keys = [each.positive_keys >> bits for each, bits in zip(histograms, own, strict=True)]
     grid = np.unique(np.concatenate(keys))
-    shape = (len(states), len(grid))
+    shape = (len(histograms), len(grid))
     pixels, positives, weights = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    for row, state in enumerate(states):
-        np.add.at(pixels[row], np.searchsorted(grid, keys[row]), state["counts"])
+    for row, each in enumerate(histograms):
+        np.add.at(pixels[row], np.searchsorted(grid, keys[row]), each.counts)
         columns = np.searchsorted(grid, positive_keys[row])
-        np.add.at(positives[row], columns, state["positive_counts"])
-        np.add.at(weights[row], columns, state["positive_weights"])
+        np.add.at(positives[row], columns, each.positive_counts)
+        np.add.at(weights[row], columns, each.positive_weights)
     sides = (pixels - positives, positives, weights)
     mass = np.cumsum(sum(side.sum(axis=0) / max(side.sum(), 1) for side in sides))
     starts = np.unique(np.searchsorted(mass, np.linspace(0, mass[-1], BINS, endpoint=False), side="right"))
@@ -155,7 +146,7 @@ def _common_bins(states: list[dict[str, Array]]) -> PixelBins:
         negatives.astype(np.uint32),
         positives.astype(np.uint32),
         weights.astype(np.float32),
-        np.array([int(state["settings"][3]) for state in states], np.uint32),
+        np.array([each.regions for each in histograms], np.uint32),
     )
 
 

@@ -1,12 +1,23 @@
 """Metrics at pixel level, exact or nearly so, in memory that does not grow with the number of images.
 
-Pixel scores go into a sorted histogram of bounded size, so no map is kept and states can be merged. Higher scores mean
-more anomalous; they need not lie in [0, 1].
+Pixel scores are counted in a sorted histogram of bounded size, so no map is kept and the histograms of several sets of
+images add up. Higher scores mean more anomalous; they need not lie in [0, 1].
+
+A bin is named by a key: the bits of a float32 score as an unsigned integer, rearranged so that keys ascend as scores
+do. Where there are more distinct scores than bins, all keys lose their last bits, and scores that then share a key are
+ties. With shift = 2 (a real shift is between 0 and about 12, of 23 bits of a mantissa):
+
+    score            bits: sign, exponent, mantissa          key (sign flipped)      key >> 2
+    0.25             0 01111101 00000000000000000000000      0xBE800000              0x2FA00000
+    0.25 + 1 ulp     0 01111101 00000000000000000000001      0xBE800001              0x2FA00000   a tie of the first
+    0.25 + 4 ulp     0 01111101 00000000000000000000100      0xBE800004              0x2FA00001
+
+A key >> 2 << 2 is the lowest key of its bin, and the score of that key stands for the bin. Since a bin is a number of
+steps of the mantissa, its width is relative: as fine for scores near 1e-6 as for those near 0.25.
 """
 
 import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +25,11 @@ from scipy import ndimage
 
 from benchmark.metrics.curve import Curve, FloatArray, descending_curve
 from benchmark.metrics.fragile import Range, moved
-from benchmark.metrics.names import METRICS, METRICS_VERSION, PIXEL_METRICS
-from benchmark.metrics.states import check_state
+from benchmark.metrics.names import METRICS, PIXEL_METRICS
 
-MAX_BINS = 2**19  # at most 17 MB of state
+MAX_BINS = 2**19  # at most 17 MB of histograms
 MIN_BINS = 2**9  # with fewer, a bin could span more than one sign and exponent
-BUFFER_PIXELS = 2**22  # 16 MB; a larger buffer means fewer, larger compactions, never another result
+BUFFER_PIXELS = 2**22  # 16 MB
 _BLOCK = 2**16  # fits the processor's cache
 MAX_SCORE = 2.0**100  # 1.3e30
 _SIGN, _HALF = np.uint32(2**31), np.float32(0.5).view(np.uint32)  # bits of the sign, and of 0.5
@@ -29,7 +39,7 @@ KeyArray = npt.NDArray[np.uint32]
 
 
 def region_weights(mask: npt.NDArray[np.bool_]) -> tuple[FloatArray, int]:
-    """1 / (size of its region) for each true pixel of `mask` (H, W), in row-major order, and the number of regions.
+    """Return 1 / (size of its region) for each true pixel of `mask` (H, W), in row-major order, and how many regions.
 
     Regions are 8-connected, as in every published code: with 4-connectivity a diagonal line would be many regions.
     """
@@ -44,11 +54,24 @@ def region_weights(mask: npt.NDArray[np.bool_]) -> tuple[FloatArray, int]:
     return (1.0 / sizes)[region_of], len(sizes)
 
 
-def _order_keys(scores: npt.NDArray[np.float32]) -> KeyArray:
-    """Integers in the order of `scores` within ±MAX_SCORE and without -0.0: their IEEE 754 bits, put in order.
+def order_keys(scores: npt.NDArray[np.float32]) -> KeyArray:
+    """Return integers in the order of `scores`, which are float32 within ±MAX_SCORE and without -0.0.
 
-    In [0.5, 1) they come from 1 - score, exact in float32, so that keys without their last bits resolve saturated
-    probabilities near 1 as finely as those near 0. Larger scores move up to make room.
+    The bits of a positive float32, read as an integer, ascend with the score; those of a negative one descend. So the
+    sign bit is flipped for positive scores and all bits for negative ones. In [0.5, 1) the key is made of the bits of
+    1 - score, which is exact, mirrored so that it ascends: a saturated probability near 1 is resolved as finely as one
+    near 0. Scores from 1 on move up to make room. With b(x) for the bits of x:
+
+        score         key
+        -2            ~b(-2)
+        -0.25         ~b(-0.25)
+        0.25          b(0.25)               + 2**31
+        0.5           2 b(0.5) - b(0.5)     + 2**31
+        0.75          2 b(0.5) - b(0.25)    + 2**31
+        1 - 2**-24    2 b(0.5) - b(2**-24)  + 2**31
+        1             b(1) + _ROOM          + 2**31
+
+    `_ROOM` is what the mirrored scores take: the number of floats from 2**-24 to 0.5.
     """
     bits = scores.view(np.uint32)
     keys = bits + _SIGN
@@ -58,8 +81,8 @@ def _order_keys(scores: npt.NDArray[np.float32]) -> KeyArray:
     return keys if scores.min() >= 0 else np.where(scores < 0, ~bits, keys)
 
 
-def _scores_of(keys: KeyArray) -> FloatArray:
-    """Inverse of `_order_keys`."""
+def scores_of(keys: KeyArray) -> FloatArray:
+    """Return the scores of keys, in float64: the inverse of `order_keys`."""
     codes, below = keys & ~_SIGN, keys < _SIGN
     mirrored = (codes >= _HALF) & (codes <= _HALF + _ROOM)
     bits = np.where(mirrored, 2 * _HALF - codes, np.where(codes < _HALF, codes, codes - _ROOM))
@@ -70,7 +93,7 @@ def _scores_of(keys: KeyArray) -> FloatArray:
 
 
 def _run_starts(ordered: KeyArray) -> npt.NDArray[np.bool_]:
-    """True where a run of equal values begins."""
+    """Return True where a run of equal values begins."""
     starts = np.ones(len(ordered), dtype=bool)
     np.not_equal(ordered[1:], ordered[:-1], out=starts[1:])
     return starts
@@ -90,11 +113,11 @@ class _Histogram(NamedTuple):
     sums: tuple[FloatArray, ...]
 
     def coarser(self, bits: int) -> "_Histogram":
-        """The same pixels under keys without their last `bits` bits."""
+        """Return the same pixels under keys without their last `bits` bits."""
         return self if not bits else self._grouped(self.keys >> np.uint32(bits))
 
     def plus(self, other: "_Histogram") -> "_Histogram":
-        """The pixels of both."""
+        """Return the pixels of both."""
         if not len(other.keys):
             return self
         keys = np.concatenate((self.keys, other.keys))
@@ -112,18 +135,41 @@ class _Histogram(NamedTuple):
 _NO_KEYS, _NO_SUMS = np.empty(0, np.uint32), np.empty(0)
 
 
-class PixelMetrics:
-    """AUROC, AP, F1-max, AUPRO and AUPRO-200 of anomaly maps, in a state of fixed size.
+class PixelHistogram(NamedTuple):
+    """Pixels by bins of ascending score, of all K bins that occur and of the P bins that hold positive pixels."""
 
-    The state is a histogram of float32 scores: their bits, as integers in score order, without the last `shift` bits,
-    where `shift` is the smallest that leaves at most `max_bins` distinct values. Coarser bins are unions of finer ones,
-    so the state is a function of the multiset of pixels: neither the order of images nor merges change a result (but
-    for 1e-15, since region weights are summed in float64). Values are exact while at most `max_bins` distinct scores
-    occur. Beyond, scores (in [0.5, 1): 1 - score) within a relative 2**(shift - 23) are ties, and AUPRO-200 takes a bin
-    for its lowest score. For 10 million scores spread over [0.01, 0.99] that is 2**-16 and moves no value by 1e-5.
+    shift: int
+    """How many bits the keys have lost."""
+    regions: int
+    """Number of connected positive regions."""
+    keys: KeyArray
+    """Bins (K,)."""
+    counts: FloatArray
+    """Number of pixels of each (K,)."""
+    positive_keys: KeyArray
+    """Bins that hold positive pixels (P,)."""
+    positive_counts: FloatArray
+    """Number of positive pixels of each (P,)."""
+    positive_weights: FloatArray
+    """1 / (size of its region), summed over the positive pixels of each (P,)."""
+
+
+class PixelMetrics:
+    """AUROC, AP, F1-max, AUPRO and AUPRO-200 of anomaly maps, in memory of fixed size.
+
+    Scores are counted as float32 by keys without their last `shift` bits, where `shift` is the smallest that leaves at
+    most `max_bins` distinct keys. Coarser bins are unions of finer ones, so the histogram is a function of the multiset
+    of pixels: neither the order of images nor merges change a result (but for 1e-15, since region weights are summed in
+    float64). Values are exact while at most `max_bins` distinct scores occur. Beyond, scores (in [0.5, 1): 1 - score)
+    within a relative 2**(shift - 23) are ties, and AUPRO-200 takes a bin for its lowest score. For 10 million scores
+    spread over [0.01, 0.99] that is 2**-16 and moves no exact metric by 1e-5.
+
+    Args:
+        max_bins: greatest number of bins.
+        buffer_pixels: how many pixels are collected before they are sorted into bins; it changes no result.
     """
 
-    def __init__(self, *, max_bins: int = MAX_BINS) -> None:
+    def __init__(self, *, max_bins: int = MAX_BINS, buffer_pixels: int = BUFFER_PIXELS) -> None:
         if max_bins < MIN_BINS:
             raise ValueError(f"max_bins is {max_bins}; it must be at least {MIN_BINS}")
         self._max_bins = max_bins
@@ -131,15 +177,17 @@ class PixelMetrics:
         self._pixels = _Histogram(_NO_KEYS, (_NO_SUMS,))
         self._positives = _Histogram(_NO_KEYS, (_NO_SUMS, _NO_SUMS))
         # Pixels not yet in the histograms: keys of all of them, and keys and weights of the positive ones.
-        self._buffer = np.empty(BUFFER_PIXELS, np.uint32)
+        self._buffer = np.empty(buffer_pixels, np.uint32)
         self._filled = 0
         self._pending: list[tuple[KeyArray, FloatArray]] = []
 
     def update(self, anomaly_map: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> None:
         """Add one image: its map (H, W), any float type, compared as float32, and its mask (H, W), bool, True = defect.
 
-        ValueError, with the state as it was, for a NaN, infinite or huge score, another shape or another type: where a
-        mask of grey values becomes a defect is for its dataset to say.
+        Where a mask of grey values becomes a defect is for its dataset to say.
+
+        Raises:
+            ValueError: a score is NaN, infinite or beyond ±1.2e30, or a shape or a type is another. Nothing is added.
         """
         scores, mask = np.asarray(anomaly_map), np.asarray(mask)
         if scores.ndim != 2 or scores.shape != mask.shape or not scores.size:
@@ -152,7 +200,7 @@ class PixelMetrics:
         if not (low >= -MAX_SCORE and high <= MAX_SCORE):
             raise ValueError("anomaly map has a NaN or infinite score, or one beyond ±1.2e30; scores must be finite")
         self._low, self._high = min(self._low, low), max(self._high, high)
-        keys = _order_keys(scores)
+        keys = order_keys(scores)
         weights, regions = region_weights(mask)
         if regions:
             self._regions += regions
@@ -166,9 +214,13 @@ class PixelMetrics:
             self._filled += len(part)
 
     def merge(self, other: "PixelMetrics") -> None:
-        """Add the images of another state, whose values stay as they are. ValueError for another `max_bins`."""
+        """Add the images of another, which keeps its own.
+
+        Raises:
+            ValueError: it has another `max_bins`.
+        """
         if other._max_bins != self._max_bins:
-            raise ValueError(f"cannot merge states with max_bins {self._max_bins} and {other._max_bins}")
+            raise ValueError(f"cannot merge pixels with max_bins {self._max_bins} and {other._max_bins}")
         self._compact()
         other._compact()
         self._low, self._high = min(self._low, other._low), max(self._high, other._high)
@@ -199,7 +251,7 @@ class PixelMetrics:
         rows = np.searchsorted(self._pixels.keys, self._positives.keys)
         positives[rows], weights[rows] = self._positives.sums
         return descending_curve(
-            _scores_of(self._pixels.keys << np.uint32(self._shift)),
+            scores_of(self._pixels.keys << np.uint32(self._shift)),
             self._pixels.sums[0] - positives,
             positives,
             weights=weights,
@@ -217,37 +269,25 @@ class PixelMetrics:
             return _NO_SUMS, _NO_SUMS
         shift, first = self._shift, self._pixels.keys << np.uint32(self._shift)
         last = first + np.uint32(2**shift - 1)
-        least, greatest = moved(_scores_of(first))[0], moved(_scores_of(last))[1]
-        bottom, top = (_order_keys(np.clip(ends, -MAX_SCORE, MAX_SCORE) + np.float32(0)) for ends in (least, greatest))
+        least, greatest = moved(scores_of(first))[0], moved(scores_of(last))[1]
+        bottom, top = (order_keys(np.clip(ends, -MAX_SCORE, MAX_SCORE) + np.float32(0)) for ends in (least, greatest))
         pixels = self._pixels.sums[0].sum()
         while min(pixels, _count_within(bottom >> np.uint32(shift), top >> np.uint32(shift))) > self._max_bins:
             shift += 1
-        return _scores_of(bottom >> np.uint32(shift) << np.uint32(shift)), greatest.astype(np.float64)
+        return scores_of(bottom >> np.uint32(shift) << np.uint32(shift)), greatest.astype(np.float64)
 
-    def state(self) -> dict[str, npt.NDArray[Any]]:
-        """The whole state for `from_state`, as arrays of at most 17 MB in all at the default `max_bins`."""
+    def histogram(self) -> PixelHistogram:
+        """Return the pixels added so far, as they are kept."""
         self._compact()
-        return {
-            "settings": np.array([METRICS_VERSION, self._max_bins, self._shift, self._regions], dtype=np.int64),
-            "range": np.array([self._low, self._high]),
-            "keys": self._pixels.keys,
-            "counts": self._pixels.sums[0],
-            "positive_keys": self._positives.keys,
-            "positive_counts": self._positives.sums[0],
-            "positive_weights": self._positives.sums[1],
-        }
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, npt.NDArray[Any]]) -> Self:
-        """A state equal to the one that gave these arrays. ValueError for those of another version, or of no state."""
-        version, max_bins, shift, regions = check_state(state, _order_keys)
-        if version != METRICS_VERSION:
-            raise ValueError(f"state is of metrics version {version}, not {METRICS_VERSION}; compute it anew")
-        metrics = cls(max_bins=max_bins)
-        metrics._shift, metrics._regions, (metrics._low, metrics._high) = shift, regions, map(float, state["range"])
-        metrics._pixels = _Histogram(state["keys"], (state["counts"],))
-        metrics._positives = _Histogram(state["positive_keys"], (state["positive_counts"], state["positive_weights"]))
-        return metrics
+        return PixelHistogram(
+            shift=self._shift,
+            regions=self._regions,
+            keys=self._pixels.keys,
+            counts=self._pixels.sums[0],
+            positive_keys=self._positives.keys,
+            positive_counts=self._positives.sums[0],
+            positive_weights=self._positives.sums[1],
+        )
 
     def _compact(self) -> None:
         """Move the buffered pixels into the histograms."""
@@ -272,8 +312,8 @@ class PixelMetrics:
         self._absorb(shift, pixels, positives)
 
     def _tabulate(self, keys: KeyArray) -> bool:
-        """Count `keys` in a table, which is faster than sorting; False where that could be coarser than need be."""
-        low, high = _order_keys(np.array([self._low, self._high], np.float32)).tolist()
+        """Count `keys` in a table, faster than by sorting; return False where bins would be coarser than need be."""
+        low, high = order_keys(np.array([self._low, self._high], np.float32)).tolist()
         shift, limit = self._shift, 4 * min(self._max_bins, len(keys))  # for few keys a large table is no gain
         while (high >> shift) - (low >> shift) >= limit:
             shift += 1

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.data import Loaded
-from benchmark.metrics import PIXEL_METRICS, ClassImages, Gathering, ImageMetrics, PixelMetrics
+from benchmark.metrics import PIXEL_METRICS, ClassImages, ImageMetrics, PerImageAccumulator, PixelMetrics
 from benchmark.records import ClassResult, Skipped
 
 FloatArray = npt.NDArray[np.float32]
@@ -19,7 +19,7 @@ class ClassAccumulator:
     image: ImageMetrics = field(default_factory=ImageMetrics)
     pixel: PixelMetrics = field(default_factory=PixelMetrics)
     skipped: list[Skipped] = field(default_factory=list)
-    images: Gathering = field(default_factory=Gathering)
+    images: PerImageAccumulator = field(default_factory=PerImageAccumulator)
 
     def add(self, item: Loaded, score: float, raw: FloatArray, evaluated: FloatArray | None) -> None:
         """Add an image with its score, its map (h, w) as predicted, and the map (S, S) that is evaluated.

@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmark.metrics.bootstrap import REPLICATES, draws, image_replicates, interval, pixel_replicates, replicates
 from benchmark.metrics.curve import FPR_LIMIT
-from benchmark.metrics.per_image import Gathering, PixelBins
+from benchmark.metrics.per_image import PerImageAccumulator, PixelBins
 from benchmark.metrics.pixel import PixelMetrics
 
 
@@ -37,7 +37,7 @@ def test_image_metrics_under_a_draw_are_scikit_learns_with_weights(labels: list[
 def test_pixel_metrics_under_a_draw_are_those_of_repeated_images(seed: int) -> None:
     """With fewer distinct scores than bins nothing is approximated."""
     rng = np.random.default_rng(seed)
-    gathering, shown = Gathering(), []
+    gathering, shown = PerImageAccumulator(), []
     for index in range(5):
         scores = (rng.integers(0, 40, size=(12, 12)) / 16).astype(np.float32)
         mask = rng.random((12, 12)) < (0.3 if index else 0.0)
@@ -98,7 +98,7 @@ def test_draws_are_the_same_on_every_machine_and_with_every_numpy() -> None:
 
 
 def test_what_is_undefined_has_no_replicates() -> None:
-    gathering = Gathering()
+    gathering = PerImageAccumulator()
     for index in range(3):
         gathering.add(str(index), 1, index / 3, np.zeros((2, 2)))
         gathering.add_pixels(np.zeros((4, 4), np.float32), np.zeros((4, 4), bool))

@@ -16,7 +16,7 @@ from benchmark.metrics.per_image import (
     BINS,
     TEXT_IMAGES,
     ClassImages,
-    Gathering,
+    PerImageAccumulator,
     PerImageError,
     read_per_image,
     to_bytes,
@@ -25,7 +25,7 @@ from benchmark.metrics.pixel import PixelMetrics
 
 
 def gather(maps: list[Any], masks: list[Any], texts: dict[str, Any] | None = None) -> ClassImages:
-    gathering = Gathering()
+    gathering = PerImageAccumulator()
     for index, (scores, mask) in enumerate(zip(maps, masks, strict=True)):
         gathering.add(f"good/ä {index}.png", int(mask.any()), float(scores.max()), scores[::8, ::8])
         gathering.add_pixels(scores, mask)
@@ -72,7 +72,7 @@ def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
     maps, masks = some_maps(4, 0, 1.0)
     rng = np.random.default_rng(0)
     seen = gather(maps, masks, {"F_T, block 2": rng.normal(size=(20, 2, 8)), "F_Q": np.ones((20, 2, 8))})
-    plain = Gathering()
+    plain = PerImageAccumulator()
     plain.add("x.png", 0, 0.25, np.full((4, 4), 0.5))
     written = {"metal_nut": seen, "é/<b>": plain.finish()}
     path = tmp_path / "a.npz"
@@ -101,7 +101,7 @@ def test_maps_keep_their_scale_in_256_steps() -> None:
     restored = low + images.maps.astype(float) * (high - low) / 255
     expected = np.stack([scores[::8, ::8] for scores in maps])
     assert np.abs(restored - expected).max() < (high - low) / 255 + 1e-3
-    flat = Gathering()
+    flat = PerImageAccumulator()
     flat.add("a", 0, 0.5, np.full((2, 2), 0.5))
     assert not flat.finish().maps.any()
 

@@ -1,6 +1,7 @@
 """The metric suite against recorded numbers, scikit-learn, plain restatements of the definitions, and laws."""
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,16 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from benchmark.metrics.curve import aupro, descending_curve
 from benchmark.metrics.image import ImageMetrics
 from benchmark.metrics.names import IMAGE_METRICS, PIXEL_METRICS
-from benchmark.metrics.pixel import MAX_BINS, MIN_BINS, PixelMetrics, _order_keys, _scores_of, region_weights
+from benchmark.metrics.pixel import (
+    BUFFER_PIXELS,
+    MAX_BINS,
+    MIN_BINS,
+    PixelHistogram,
+    PixelMetrics,
+    order_keys,
+    region_weights,
+    scores_of,
+)
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 EXACT = ("pixel_auroc", "pixel_ap", "pixel_f1max", "pixel_aupro")
@@ -31,11 +41,8 @@ def numbers():
     return json.loads((GOLDEN / "metrics.json").read_text())
 
 
-def gather(maps, masks, *, max_bins=MAX_BINS, buffer=None):
-    with pytest.MonkeyPatch.context() as patch:
-        if buffer:
-            patch.setattr("benchmark.metrics.pixel.BUFFER_PIXELS", buffer)
-        metrics = PixelMetrics(max_bins=max_bins)
+def gather(maps, masks, *, max_bins=MAX_BINS, buffer=BUFFER_PIXELS):
+    metrics = PixelMetrics(max_bins=max_bins, buffer_pixels=buffer)
     for anomaly_map, mask in zip(maps, masks, strict=True):
         metrics.update(anomaly_map, mask)
     return metrics
@@ -55,7 +62,7 @@ def assert_same(left, right, tolerance=1e-12):
 
 
 def shift_of(metrics):
-    return int(metrics.state()["settings"][2])
+    return metrics.histogram().shift
 
 
 # --- Plain restatements of the definitions, from whole arrays --------------------------------------------------------
@@ -194,7 +201,7 @@ def test_binned_values_agree_with_plain_ones(spread):
     maps = SPREADS[spread](logits, rng).astype(np.float32)
     metrics = gather(maps, masks, buffer=2**18)
     values = metrics.compute()
-    assert len(metrics.state()["keys"]) <= MAX_BINS
+    assert len(metrics.histogram().keys) <= MAX_BINS
     assert shift_of(metrics) > 0 or spread == "concentrated", "the data must be large enough to need bins"
     expected = (*sklearn_values(maps.ravel(), masks.ravel()), plain_aupro(maps, masks))
     for name, value in zip(EXACT, expected, strict=True):
@@ -205,7 +212,7 @@ def test_binned_values_agree_with_plain_ones(spread):
         low, high = metrics.compute_ranges()["pixel_aupro_200"]  # which allows for bins
         assert low <= plain_aupro_200(maps, masks) <= high
         if spread != "saturated":
-            assert high - low < 2e-4
+            assert high - low < 1e-3
 
 
 # --- Laws ------------------------------------------------------------------------------------------------------------
@@ -241,12 +248,11 @@ def test_neither_order_nor_buffer_changes_a_value(data, max_bins, buffer, other_
     left = gather(maps, masks, max_bins=max_bins, buffer=buffer)
     right = gather(maps[order], masks[order], max_bins=max_bins, buffer=other_buffer)
     assert_same(left.compute(), right.compute())
-    left_state, right_state = left.state(), right.state()
-    for name in left_state:
-        np.testing.assert_allclose(left_state[name], right_state[name], rtol=1e-12, atol=0, err_msg=name)
-    assert len(left_state["keys"]) <= max_bins
+    for name, one, other in zip(PixelHistogram._fields, left.histogram(), right.histogram(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=0, err_msg=name)
+    assert len(left.histogram().keys) <= max_bins
     if shift_of(left):  # the smallest shift: with one bit more there would have been too many
-        finest = gather(maps, masks).state()["keys"] >> (shift_of(left) - 1)
+        finest = gather(maps, masks).histogram().keys >> (shift_of(left) - 1)
         assert len(np.unique(finest)) > max_bins
 
 
@@ -316,11 +322,7 @@ def test_image_values_follow_scikit_learn_and_merge(rows, data):
     assert_same(last.compute(), values)
 
 
-# --- State -----------------------------------------------------------------------------------------------------------
-
-
-def state_bytes(metrics):
-    return sum(array.nbytes for array in metrics.state().values())
+# --- Memory ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_later_image_of_wider_range_coarsens_all_that_came_before():
@@ -338,38 +340,20 @@ def test_a_later_image_of_wider_range_coarsens_all_that_came_before():
         assert rising.compute()[name] == pytest.approx(value, abs=0.05), name  # 512 bins only
 
 
-def test_state_is_bounded_whatever_the_number_of_images():
+def test_memory_does_not_grow_with_the_number_of_images():
+    """Neither that of bins nor that of the positive pixels that wait in the buffer: half of each image is a defect."""
     rng = np.random.default_rng(3)
-    logits, masks = scene(rng, 60, 32)
-    bound = MIN_BINS * (4 + 8) + MIN_BINS * (4 + 8 + 8) + 4 * 8 + 2 * 8
-    for images in (6, 60):
-        metrics = gather(logits[:images], masks[:images], max_bins=MIN_BINS, buffer=2048)
-        assert state_bytes(metrics) <= bound
-        assert len(metrics._buffer) == 2048
-        assert not metrics._pending
-
-
-def test_pending_positives_do_not_outlive_the_buffer():
-    metrics = gather(*scene(np.random.default_rng(3), 60, 32), max_bins=MIN_BINS, buffer=2048)
-    assert sum(len(weights) for _, weights in metrics._pending) <= 2048
-
-
-def test_state_goes_there_and_back(arrays):
-    maps, masks = arrays["maps_wide"], arrays["masks"].astype(bool)
-    metrics = gather(maps[:4], masks[:4], max_bins=MIN_BINS)
-    copy = PixelMetrics.from_state(metrics.state())
-    assert copy.compute() == metrics.compute()
-    for state in (metrics, copy):
-        state.update(maps[4], masks[4])
-    assert copy.compute() == metrics.compute()
-    assert copy.compute() != gather(maps[:4], masks[:4], max_bins=MIN_BINS).compute()
-
-
-def test_state_of_another_version_is_refused(arrays):
-    state = gather(arrays["maps_wide"], arrays["masks"].astype(bool)).state()
-    state["settings"] = state["settings"] + np.array([1, 0, 0, 0])
-    with pytest.raises(ValueError, match="version 2, not 1"):
-        PixelMetrics.from_state(state)
+    maps, masks = rng.normal(size=(200, 32, 32)).astype(np.float32), np.zeros((200, 32, 32), dtype=bool)
+    masks[:, :16] = True
+    bins, buffer = MIN_BINS * (4 + 8) + MIN_BINS * (4 + 8 + 8), 2048
+    waiting = buffer * 4 + buffer * (4 + 8)  # keys of all pixels; keys and weights of positive ones
+    for images in (6, 200):
+        tracemalloc.start()
+        metrics = gather(maps[:images], masks[:images], max_bins=MIN_BINS, buffer=buffer)
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert held <= bins + waiting + 20_000
+        assert sum(np.asarray(array).nbytes for array in metrics.histogram()) <= bins + 2 * 8
 
 
 def test_bounds_of_max_bins_are_kept():
@@ -383,14 +367,14 @@ def test_keys_keep_the_order_and_lead_back_to_the_score():
     edges = np.array([2.0**-149, 2.0**-126, 2.0**-24, 0.25, 0.5, 0.75, 1, 2, 2.0**100], dtype=np.float32)
     edges = np.concatenate([edges, np.nextafter(edges, np.float32(0)), np.nextafter(edges[:-1], np.float32(9e30))])
     scores = np.unique(np.concatenate([edges, -edges, np.random.default_rng(0).random(1000, dtype=np.float32)])) + 0.0
-    keys = _order_keys(scores)
+    keys = order_keys(scores)
     assert np.all(np.diff(keys.astype(np.int64)) > 0)
-    np.testing.assert_array_equal(_scores_of(keys), scores)
+    np.testing.assert_array_equal(scores_of(keys), scores)
 
 
 def test_both_zeros_are_one_score():
     metrics = gather([np.array([[0.0, -0.0]], dtype=np.float32)], [np.array([[True, False]])])
-    assert len(metrics.state()["keys"]) == 1
+    assert len(metrics.histogram().keys) == 1
     assert metrics.compute()["pixel_auroc"] == 0.5
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from benchmark.data.cards import Card, ClassCard, Layout, Rule
 from benchmark.data.samples import Sample, SampleSet
 from benchmark.metrics.image import ImageMetrics
-from benchmark.metrics.per_image import ClassImages, Gathering, to_bytes
+from benchmark.metrics.per_image import ClassImages, PerImageAccumulator, to_bytes
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
 from benchmark.records.records import (
@@ -80,7 +80,7 @@ def write(
 def class_images(samples: SampleSet, class_name: str, *, strength: float, texts: bool = False) -> ClassImages:
     """Random scores, the more apart the stronger."""
     rng = np.random.default_rng(sum(map(ord, class_name)) + int(10 * strength))
-    gathering = Gathering()
+    gathering = PerImageAccumulator()
     for sample in samples.test:
         if sample.class_name == class_name:
             raw = rng.random((4, 4)).astype(np.float32)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmark.metrics.image import ImageMetrics
-from benchmark.metrics.per_image import ClassImages, Gathering
+from benchmark.metrics.per_image import ClassImages, PerImageAccumulator
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
 from benchmark.records.records import ClassResult, Record, Run, mean_over_classes
@@ -73,7 +73,7 @@ class Lab:
     def add(self, title: str, scores: Mapping[str, Sequence[float]], *, dataset: str = "D", **changes: Any) -> None:
         classes, images = {}, {}
         for name, of_class in scores.items():
-            metrics, gathering = ImageMetrics(), Gathering()
+            metrics, gathering = ImageMetrics(), PerImageAccumulator()
             for index, (score, label) in enumerate(zip(of_class, LABELS, strict=True)):
                 metrics.update(float(score), label)
                 gathering.add(str(index), label, float(score), np.zeros((1, 1)))
