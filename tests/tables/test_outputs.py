@@ -1,9 +1,11 @@
 """Everything below `tables/`: which records count, what is written, and that what is out of date is found."""
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
-from datetime import datetime, tzinfo
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,6 @@ import pytest
 from benchmark.clip.backbone import Backbone
 from benchmark.common.cache import GB, Cache, Entry
 from benchmark.metrics.per_image import ClassImages
-from benchmark.records import records as records_module
 from benchmark.records.records import Record, per_image_path, read_records
 from benchmark.tables.outputs import (
     choose_records,
@@ -235,24 +236,22 @@ def test_an_id_that_was_asked_for_changes_neither_equality_nor_copies(results: P
     assert other.id == fresh.model_copy(update={"seed": 7}).id != asked.id
 
 
-def test_git_is_asked_once_and_the_clock_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = list[str]()
-    monkeypatch.setattr(records_module, "_git_commit", lambda: calls.append("git"))
-    records_module._machine_and_code.cache_clear()
-    try:
-        first = records_module.environment()
-        monkeypatch.setattr(records_module, "datetime", Later)
-        second = records_module.environment()
-    finally:
-        records_module._machine_and_code.cache_clear()
-    assert calls == ["git"]
-    assert second["created"].startswith("2100-")
+@pytest.mark.skipif(not (Path(__file__).parents[2] / ".git").exists(), reason="no checkout to ask of")
+def test_git_is_asked_once_and_the_clock_each_time(tmp_path: Path) -> None:
+    """In a process of its own, with a git that notes each call: asking it takes time, so no record asks again."""
+    git, calls = tmp_path / "git", tmp_path / "calls"
+    git.write_text(f"#!/bin/sh\necho called >> {calls}\necho abc\n")
+    git.chmod(0o755)
+    code = (
+        "import json, time; from benchmark.records.records import environment; first = environment(); time.sleep(1.1); "
+        "print(json.dumps([first, environment()]))"
+    )
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"PATH": path}, capture_output=True, text=True, check=True
+    )
+    first, second = json.loads(done.stdout)
+    assert calls.read_text().split() == ["called"]
+    assert first["git_commit"] == "abc"
+    assert first["created"] < second["created"]
     assert {**first, "created": ""} == {**second, "created": ""}
-
-
-class Later:
-    """A clock in another century."""
-
-    @staticmethod
-    def now(zone: tzinfo) -> datetime:
-        return datetime(2100, 1, 1, tzinfo=zone)
