@@ -1,4 +1,5 @@
 from .check_images import dataset_images as dataset_images
+from .check_images import random_images as random_images
 from .conformance import check_declaration as check_declaration
 from .conformance import check_method as check_method
 from .conformance import render as render

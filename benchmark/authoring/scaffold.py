@@ -21,21 +21,17 @@ MAX_LENGTH = 30
 _IMPORTS = """\
 import torch
 
-from benchmark.clip import load_backbone
-from benchmark.authoring.conformance import check_method, render
+from benchmark.authoring import check_method, random_images, render
+from benchmark.clip import load_backbone, parse_backbone
 from benchmark.contract import Features
 """
 _HEAD_IN_CHECKOUT = f"""
-{_IMPORTS}from benchmark.authoring.check_images import random_images
-from benchmark.clip import parse_backbone
-from methods.$name import $cls
+{_IMPORTS}from methods.$name import $cls
 """
 _HEAD_ELSEWHERE = f"""
 from pathlib import Path
 
 {_IMPORTS}from benchmark.registry import load_plugin
-from benchmark.authoring.check_images import random_images
-from benchmark.clip import parse_backbone
 
 ($cls,) = load_plugin(Path(__file__).with_name("$name.py"))
 """
