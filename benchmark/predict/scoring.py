@@ -39,8 +39,7 @@ def choose_checkpoint(
     """Return the checkpoint to predict with: the given one, else one in `results`, else the one that ships along.
 
     A checkpoint fits if it was made with the same version of the method, the same training options and the same
-    backbone. If several checkpoints in `results` fit, the protocol's auxiliary dataset is preferred, then the lowest
-    seed.
+    backbone. Among several in `results`, the protocol's auxiliary dataset is preferred, then the lowest seed.
 
     Args:
         method: The method's class.
@@ -53,8 +52,7 @@ def choose_checkpoint(
         The JSON file of the checkpoint and its content.
 
     Raises:
-        CheckpointError: If the given checkpoint cannot be read or does not fit, or if no checkpoint fits. The message
-            says how to get one.
+        CheckpointError: If the given checkpoint cannot be read or does not fit, or if there is none that fits.
     """
     if given is not None:
         checkpoint = read_checkpoint(given)
@@ -226,12 +224,7 @@ class CheckpointUsed(Model):
 
     @classmethod
     def of(cls, path: Path, known: Checkpoint) -> "CheckpointUsed":
-        """Return the description of a checkpoint.
-
-        Args:
-            path: JSON file of the checkpoint.
-            known: Content of that file.
-        """
+        """Return the description of the checkpoint `known`, whose JSON file is `path`."""
         return cls(
             file=path.name,
             sha256=known.sha256,
@@ -274,15 +267,7 @@ def score_found(
     batch_size: int,
     progress: Callable[[int], None] = lambda images: None,
 ) -> tuple[list[ImagePrediction], list[Floats | None]]:
-    """Score the images.
-
-    Args:
-        found: The images.
-        method: A method that is ready to predict and needs no reference images.
-        backbone: The method's backbone.
-        class_name: Class of all images, as it appears in prompts.
-        batch_size: Images per forward pass. It changes no number.
-        progress: Called with the number of images scored since the last call.
+    """Score the images; see `score_images` for the arguments.
 
     Returns:
         The prediction of each image, still without a heatmap, and its map on the patch grid (None if the image has no
@@ -333,9 +318,9 @@ def draw_found(
 
     Args:
         found: The images.
-        predictions: Predictions from `score_found`.
-        raws: Maps from `score_found`.
-        method: The method; it says how maps are resized and smoothed.
+        predictions: Their predictions from `score_found`.
+        raws: Their maps from `score_found`.
+        method: The method; it says how maps are smoothed.
         output: The output folder.
         progress: Called with the number of images drawn since the last call.
 
@@ -394,11 +379,7 @@ def table(predictions: Sequence[ImagePrediction]) -> list[str]:
 
 
 def write_predictions(output: Path, predictions: Predictions) -> Path:
-    """Write `predictions.json` atomically into the output folder and return its path.
-
-    Raises:
-        PredictError: If the file cannot be written.
-    """
+    """Write `predictions.json` atomically into the output folder and return its path."""
     text = json.dumps(predictions.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
     _write(output / PREDICTIONS, text + "\n")
     return output / PREDICTIONS
