@@ -20,7 +20,7 @@ class ClipOptions:
     """Temperature τ of the softmax over the two cosine similarities."""
 
 
-class _FrozenPrompts(Method):
+class FixedPrompts(Method):
     """Scores the image embedding and the patch embeddings of the last block against fixed prompts of each class."""
 
     Options = ClipOptions
@@ -53,7 +53,7 @@ class _FrozenPrompts(Method):
         return torch.stack([self._text_by_class[name] for name in class_names])
 
 
-class Clip(_FrozenPrompts):
+class Clip(FixedPrompts):
     """CLIP with one normal and one anomalous prompt (AnomalyCLIP, appendix on baselines)."""
 
     name = "clip"
@@ -64,7 +64,7 @@ class Clip(_FrozenPrompts):
         return [f"A photo of a normal {class_name}."], [f"A photo of an anomalous {class_name}."]
 
 
-class ClipAC(_FrozenPrompts):
+class ClipAC(FixedPrompts):
     """CLIP with "normal {c}" and "anomalous {c}" in CLIP's ImageNet templates (AnomalyCLIP, appendix on baselines)."""
 
     name = "clip_ac"
