@@ -1,8 +1,8 @@
-"""The contract between the harness and a method: what a method asks of the vision tower, gets, and gives back.
+"""The contract of a method: what it asks of the vision tower, what it gets, and what it returns.
 
-A method is a function of features, not of images: the harness encodes each image once and hands the features to every
-method that shares the pass. A method returns raw scores and maps on the patch grid; resizing to the evaluation size and
-smoothing are done once, by the harness.
+A method is a function of features, not of images: the benchmark encodes each image once and passes the features to
+every method that shares the forward pass. A method returns raw scores and maps on the patch grid. The benchmark resizes
+the maps to the evaluation size and smooths them.
 """
 
 from __future__ import annotations
@@ -38,144 +38,182 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a method says of a batch of B images; the higher, the more anomalous."""
+    """Scores and maps of a batch of B images. Higher values are more anomalous."""
 
     scores: torch.Tensor
-    """Image scores (B,)."""
+    """Image scores of shape `(B,)`."""
     maps: torch.Tensor
-    """Anomaly maps (B, h, w) on the patch grid."""
+    """Anomaly maps of shape `(B, h, w)` on the patch grid."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ablation:
-    """A grid of variants of a method, which becomes a table of its own."""
+    """A set of variants of a method that is shown as a table of its own."""
 
     name: str
-    """Key on the command line and stem of its files."""
+    """Key on the command line and start of the names of its files."""
     title: str
+    """Title of the table."""
     variants: Mapping[str, Mapping[str, Any]]
-    """Row of the table → options that differ from the defaults."""
+    """For each row of the table, the options that differ from the defaults."""
 
 
 @dataclass(frozen=True, slots=True)
 class NoOptions:
-    """The options of a method that has none."""
+    """Options of a method without options."""
 
 
 class Method(ABC):
-    """A zero-shot anomaly detection method. One file in `methods/` defines one or a few of them."""
+    """A zero-shot anomaly detection method.
+
+    A method is a class in a file of `methods/`, in a file named with `--plugin`, or in an installed package with an
+    entry point. It defines `name`, `title`, `paper`, `vision` and `predict`; everything else has a default.
+    """
 
     name: ClassVar[str]
-    """Key on the command line and in records: lower case, digits and underscores."""
+    """Key on the command line and in records: lower-case letters, digits and underscores."""
     title: ClassVar[str]
     """Name in tables."""
     paper: ClassVar[str]
-    """Where the method is described."""
+    """Reference of the paper: authors, venue and year."""
     version: ClassVar[int] = 1
-    """Raised whenever a change of the code can change a number."""
+    """Version of the method. Increase it when a change of the code can change a number."""
     stochastic: ClassVar[bool] = False
-    """The seed changes the numbers; other methods are run once whatever seeds are asked for."""
+    """Whether the seed changes the numbers. Other methods are run once, whatever seeds the user asks for."""
     smoothing: ClassVar[float] = 0.0
-    """Standard deviation, in pixels of the evaluation size, of the Gaussian filter the harness puts on the maps."""
+    """Standard deviation of the Gaussian filter for the maps, in pixels of the evaluation size; 0 for no filter."""
     ablations: ClassVar[tuple[Ablation, ...]] = ()
-    """What `bench ablate` runs."""
+    """The ablations that `bench ablate` runs."""
     backbone_on_real_data: ClassVar[str | None] = None
-    """The CLIP it was published with, where that is not the benchmark's default."""
+    """The CLIP of the paper, as `NAME:TAG`, if it is not the default backbone of the benchmark."""
     Options: ClassVar[type[Any]] = NoOptions
-    """A frozen dataclass of hyper-parameters, each quirk a field; every field has a default."""
+    """A frozen dataclass of hyper-parameters. Every field has a default. A quirk is a field, too: a switch between what
+    the paper says and what its code does."""
 
     def __init__(self, backbone: FrozenClip, options: Any, *, seed: int = 0) -> None:
-        """Hold what the method works with; a stochastic method draws from a generator of its own made from `seed`."""
+        """Store the arguments. Subclasses call this first.
+
+        Args:
+            backbone: The frozen CLIP.
+            options: Instance of `Options`.
+            seed: Seed of the method. A stochastic method draws from a generator of its own with this seed.
+        """
         self.backbone = backbone
         self.options = options
         self.seed = seed
 
     @classmethod
     def shots(cls, options: Any) -> int:
-        """Return how many normal training images per class of the target it is shown (k-shot); 0 is zero-shot."""
+        """Return the number k of normal training images per class that the method is shown; 0 for zero-shot."""
         return 0
 
     def see_references(self, references: Features) -> None:
-        """Take in the k normal images of the class whose images come next; called where `shots` is above 0."""
+        """Store the reference images of a class. They replace those of the previous class.
+
+        It is called before the images of each class, if `shots` is above 0.
+
+        Args:
+            references: Features of the k normal images, as specified by `vision`.
+        """
         raise NotImplementedError
 
     @abstractmethod
     def vision(self) -> VisionSpec:
-        """Return what the method needs of the vision tower."""
+        """Return the features that the method needs."""
 
     @abstractmethod
     def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
-        """Score a batch.
+        """Return the scores and maps of a batch of images of any number B. It is called under `torch.no_grad`.
+
+        The result for an image must not depend on the other images of the batch.
 
         Args:
-            features: at least what `vision()` asked for, of B images.
-            class_names: the B class names as they stand in prompts.
+            features: Features of B images: those that `vision` asks for, and possibly more.
+            class_names: Class name of each image, as it appears in prompts.
         """
 
     def text_features(self, features: Features, class_names: Sequence[str]) -> dict[str, torch.Tensor]:
-        """Return the unit text embeddings (B, 2, D), normal first, that B images are scored against, by a name each.
+        """Return the text embeddings that the images are scored against, for plots in the report (GenCLIP, figure 5).
 
-        They are kept for a few images a class, and drawn in the report (GenCLIP, figure 5). None unless overridden.
+        They are stored for a few images per class. The default is no text embeddings.
+
+        Args:
+            features: Features of B images.
+            class_names: Class name of each image.
+
+        Returns:
+            Unit text embeddings of shape `(B, 2, D)`, normal first, by name of the plot's series.
         """
         return {}
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingBatch:
-    """B images of the auxiliary dataset, encoded."""
+    """A batch of B images of the auxiliary dataset."""
 
     features: Features
-    """At least what `vision()` asked for."""
+    """Features of the images: those that `vision` asks for."""
     class_names: tuple[str, ...]
-    """As they stand in prompts."""
+    """Class name of each image, as it appears in prompts."""
     labels: torch.Tensor
-    """(B,) int64: 0 normal, 1 anomalous."""
+    """Labels of shape `(B,)`, int64: 0 for normal, 1 for anomalous."""
     masks: torch.Tensor
-    """(B, S, S) float32, 1 where anomalous, S the image size of the spec; all 0 where the dataset has no masks."""
+    """Masks of shape `(B, S, S)`, float32, where S is the image size of the specification. A pixel is 1 where the image
+    is anomalous. All pixels are 0 if the dataset has no masks."""
 
 
 class Learner(Method):
-    """A method that trains a few parameters on the features of an auxiliary dataset; the harness runs the epochs.
+    """A method that trains a few parameters on the features of an auxiliary dataset. The benchmark runs the epochs.
 
-    `Options` has at least `epochs` and `batch_size`. Fields made by `inference_option` do not change what is learned.
+    `Options` must have the fields `epochs` and `batch_size`. Options that do not change what is learned are declared
+    with `inference_option`.
     """
 
     stochastic = True
     needs_masks: ClassVar[bool] = True
-    """Cannot be trained on a dataset without masks."""
+    """Whether training needs a dataset with masks."""
 
     learned: torch.nn.Module
-    """Holds exactly the parameters that train, made from `seed`; set by the constructor."""
+    """Module with exactly the parameters that train, initialised from `seed`. The constructor sets it."""
 
     @abstractmethod
     def optimiser(self) -> torch.optim.Optimizer:
-        """Return a fresh optimiser of `learned`."""
+        """Return a new optimiser of the parameters of `learned`."""
 
     @abstractmethod
     def losses(self, batch: TrainingBatch) -> dict[str, torch.Tensor]:
-        """Return the terms of the loss by name, weighted; their sum is minimised."""
+        """Return the weighted terms of the loss by name, as scalars. Training minimises their sum."""
 
     def learning_rate(self, epoch: int) -> float | None:
-        """Return the learning rate of an epoch (0 …), or None to leave the optimiser's as it is."""
+        """Return the learning rate of an epoch, counted from 0, or None to keep that of the optimiser."""
         return None
 
     @classmethod
     def import_state(cls, state: Mapping[str, torch.Tensor]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        """Turn a checkpoint of the published code into options and a state of `learned`.
+        """Convert a checkpoint of the published code.
+
+        Args:
+            state: Tensors of the checkpoint by name.
+
+        Returns:
+            The options of the checkpoint, and the state dict of `learned`.
 
         Raises:
-            NotImplementedError: no published checkpoint is known.
-            KeyError: the state has not the entries of the published code.
+            NotImplementedError: If the format of published checkpoints is not known.
+            KeyError: If an entry of the published code is missing.
         """
         raise NotImplementedError
 
 
 def inference_option(default: Any) -> Any:
-    """Declare a field of `Options` that changes predictions but not what is learned: trainings are shared over it."""
+    """Declare a field of `Options` that changes predictions but not what is learned.
+
+    Variants that differ only in such options share one training.
+    """
     return field(default=default, metadata={"inference": True})
 
 
 def training_options(options: Any) -> dict[str, Any]:
-    """Return the options that change what is learned."""
+    """Return the options that change what is learned, by name."""
     values = asdict(options)
     return {each.name: values[each.name] for each in fields(options) if not each.metadata.get("inference")}

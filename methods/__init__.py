@@ -1,1 +1,1 @@
-"""One file per method; every `Method` class found in a module of this folder is registered by its name."""
+"""The methods, one file each. Every `Method` class in a module of this package is registered by its name."""

@@ -1,4 +1,4 @@
-"""AnomalyCLIP (Zhou et al., ICLR 2024): object-agnostic prompts learned on images and maps, and the DPAM path."""
+"""AnomalyCLIP (Zhou et al., ICLR 2024): object-agnostic prompts learned from image labels and masks; DPAM."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ from methods.base import anomaly_probability, learned_tokens, to_grid
 from methods.losses import image_cross_entropy, map_losses
 from methods.prompts import encode_pairs
 
-_PLAIN = {"attention": "original", "deep_depth": 1}
+_WITHOUT_DPAM_AND_DEEP_PROMPTS = {"attention": "original", "deep_depth": 1}
 
 ABLATIONS = (
     Ablation(
         "modules",
         "Module ablation (T1 DPAM, T2 object-agnostic prompts, T3 deep text prompts, T4 four layers)",
         {
-            "base": {**_PLAIN, "word": ""},
+            "base": {**_WITHOUT_DPAM_AND_DEEP_PROMPTS, "word": ""},
             "+T1": {"deep_depth": 1, "word": ""},
             "+T2": {"deep_depth": 1},
             "+T3": {},
@@ -86,45 +86,49 @@ ABLATIONS = (
 
 @dataclass(frozen=True, slots=True)
 class AnomalyClipOptions:
-    """Hyper-parameters of AnomalyCLIP; the defaults are those of its published scripts."""
+    """Hyper-parameters of AnomalyCLIP. The defaults are those of the published scripts."""
 
     context: int = 12
-    """E, learned vectors before the class word of each prompt."""
+    """Number E of learned vectors before the word of each prompt."""
     deep_depth: int = 9
-    """M: the text blocks 2 … M get learned tokens of their own; 1 for none."""
+    """Depth M: the text blocks 2 to M have learned tokens of their own; 1 for none."""
     deep_tokens: int = 4
-    """N, learned tokens of such a block."""
+    """Number N of learned tokens of each of these blocks."""
     word: str = "object"
-    """What stands in place of the class name; empty for the class name itself (not object-agnostic)."""
+    """Word that replaces the class name; empty for the class name itself (not object-agnostic)."""
     abnormal_word: str = "damaged"
-    """What the abnormal prompt says before it."""
+    """Word before it in the abnormal prompt."""
     attention: Literal["vv", "qq", "kk", "original"] = "vv"
-    """Path of the patch tokens: DPAM with V-V, Q-Q or K-K attention, or CLIP's own."""
+    """Path of the patch tokens: DPAM with V-V, Q-Q or K-K attention, or CLIP's own path."""
     first_block: int | None = None
-    """First block of the DPAM path; None for the backbone's (6 of 24: the reference's "20" counts from the top)."""
+    """First block of the DPAM path; None for the default of the backbone (6 of 24; the "20" of the published code
+    counts from the last block)."""
     ffn: bool = False
-    """The DPAM path runs the MLPs too."""
+    """Whether the DPAM path also runs the MLPs."""
     feature_layers: Literal["last", "four"] | tuple[int, ...] = "last"
-    """Quirk: the published scripts score the last block, the paper writes four, a quarter of the tower apart."""
+    """Quirk: the published scripts score the last block, the paper says four blocks at each quarter of the tower."""
     global_ln_post: bool = False
     """Quirk: the published code projects the CLS token without CLIP's last layer norm."""
     deep_prompt_half: bool = False
     """Quirk: the published code rounds the deep prompts to float16 in the forward pass."""
     global_loss: bool = True
-    """Train on image labels."""
+    """Whether to train on image labels."""
     local_loss: bool = True
-    """Train on masks."""
+    """Whether to train on masks."""
     local_weight: float = 4.0
+    """Weight of the losses of the maps."""
     image_scale: float = 1.0
-    """Side of the input relative to the backbone's, rounded to whole patches."""
+    """Side of the input relative to the default of the backbone, rounded to whole patches."""
     epochs: int = 15
     batch_size: int = 8
     learning_rate: float = 1e-3
     temperature: float = 0.07
-    """τ of the softmax over the two cosines."""
+    """Temperature τ of the softmax over the two cosine similarities."""
 
 
-class _Prompts(nn.Module):
+class _LearnedPrompts(nn.Module):
+    """The learned tokens of both prompts and of the text blocks."""
+
     def __init__(self, options: AnomalyClipOptions, backbone: FrozenClip, generator: torch.Generator) -> None:
         super().__init__()
         width = backbone.text_width
@@ -139,8 +143,9 @@ class _Prompts(nn.Module):
 class AnomalyClip(Learner):
     """Prompts `[V1]…[VE][object].` and `[W1]…[WE][damaged][object].`, the same for every class.
 
-    Loss (equation 3): image cross-entropy + 4 · (focal + Dice) of the maps. Test: image score `p(g)`, map
-    `Σ_l ½(S_l,a + 1 − S_l,n)`, which is the sum of the anomaly probabilities, then a Gaussian filter.
+    The loss (equation 3) is the cross-entropy of the image plus 4 · (focal + Dice) of the maps. The image score is the
+    anomaly probability of the image embedding. The map is `Σ_l ½(S_l,a + 1 − S_l,n)`, which equals the sum of the
+    anomaly probabilities over the layers l, smoothed by a Gaussian filter.
     """
 
     name = "anomalyclip"
@@ -154,7 +159,7 @@ class AnomalyClip(Learner):
     def __init__(self, backbone: FrozenClip, options: AnomalyClipOptions, *, seed: int = 0) -> None:
         super().__init__(backbone, options, seed=seed)
         generator = torch.Generator().manual_seed(seed)
-        self.learned: _Prompts = _Prompts(options, backbone, generator).to(backbone.device)
+        self.learned: _LearnedPrompts = _LearnedPrompts(options, backbone, generator).to(backbone.device)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -180,7 +185,7 @@ class AnomalyClip(Learner):
         text = self.text(batch.class_names)
         terms: dict[str, Tensor] = {}
         if chosen.global_loss:
-            image = self._image(batch.features)
+            image = self._image_embedding(batch.features)
             terms["image"] = image_cross_entropy(image, text, batch.labels, temperature=temperature)
         if chosen.local_loss:
             pairs = [(batch.features.patches[layer], text) for layer in self.layers]
@@ -191,7 +196,7 @@ class AnomalyClip(Learner):
         text, temperature = self.text(class_names), self.options.temperature
         layers = [anomaly_probability(features.patches[layer], text, temperature=temperature) for layer in self.layers]
         return Prediction(
-            scores=anomaly_probability(self._image(features)[:, None], text, temperature=temperature)[:, 0],
+            scores=anomaly_probability(self._image_embedding(features)[:, None], text, temperature=temperature)[:, 0],
             maps=to_grid(torch.stack(layers).sum(dim=0)),
         )
 
@@ -199,21 +204,24 @@ class AnomalyClip(Learner):
         return {"text": self.text(class_names)}
 
     def text(self, class_names: Sequence[str]) -> Tensor:
-        """Return unit text embeddings (len(class_names), 2, D), normal first; each distinct prompt is encoded once."""
+        """Return unit text embeddings of shape `(len(class_names), 2, D)`, normal first; each word is encoded once."""
         learned, half = self.learned, self.options.deep_prompt_half
-        # Of block 1 the learned context itself is the input, so the first deep prompts are those of block 2.
+        # The input of block 1 is the learned context itself, so the first deep prompts belong to block 2.
         deep = {block: tokens.half() if half else tokens for block, tokens in enumerate(learned.deep, start=2)}
         words = [self.options.word or name for name in class_names]
         distinct, abnormal = list(dict.fromkeys(words)), f"{self.options.abnormal_word} ".lstrip()
         pairs = [((learned.normal, f"{word}."), (learned.abnormal, f"{abnormal}{word}.")) for word in distinct]
         return encode_pairs(self.backbone, pairs, deep=deep)[[distinct.index(word) for word in words]]
 
-    def _image(self, features: Features) -> Tensor:
+    def _image_embedding(self, features: Features) -> Tensor:
         return features.image if self.options.global_ln_post else features.image_raw
 
     @classmethod
     def import_state(cls, state: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Read the published `prompt_learner`: `ctx_pos`, `ctx_neg` (1, 1, E, W), `compound_prompts_text.*` (N, W)."""
+        """Read the published `prompt_learner`.
+
+        It holds `ctx_pos` and `ctx_neg` of shape `(1, 1, E, W)` and `compound_prompts_text.*` of shape `(N, W)`.
+        """
         normal, abnormal = state["ctx_pos"].flatten(0, -2), state["ctx_neg"].flatten(0, -2)
         prefix = "compound_prompts_text."
         deep = [state[f"{prefix}{i}"] for i in range(sum(key.startswith(prefix) for key in state))]

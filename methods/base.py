@@ -1,4 +1,4 @@
-"""What the methods share: scoring embeddings against a pair of text embeddings, and learned tokens."""
+"""Functions that several methods use: scoring embeddings against a pair of text embeddings, and learned tokens."""
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -8,35 +8,50 @@ from benchmark.contract import Prediction
 
 
 def similarity_logits(embeddings: Tensor, text: Tensor, *, temperature: float) -> Tensor:
-    """Return `[x·t_n, x·t_a] / τ` for each embedding x.
+    """Return the logits `[x·t_n, x·t_a] / τ` for each embedding x, where x is scaled to unit length.
 
     Args:
-        embeddings: (B, N, D), of any length; they are normalised here.
-        text: (B, 2, D) unit embeddings of the normal and the abnormal prompt of each image.
-        temperature: τ.
+        embeddings: Embeddings of shape `(B, N, D)`, of any length.
+        text: Unit embeddings of shape `(B, 2, D)` of the normal and the abnormal prompt of each image.
+        temperature: Temperature τ.
 
     Returns:
-        Logits (B, N, 2).
+        Logits of shape `(B, N, 2)`.
     """
     return F.normalize(embeddings, dim=-1) @ text.transpose(1, 2) / temperature
 
 
 def anomaly_probability(embeddings: Tensor, text: Tensor, *, temperature: float) -> Tensor:
-    """Return `softmax([x·t_n, x·t_a] / τ)[1]`, (B, N), for each embedding (WinCLIP, section 3; AnomalyCLIP, eq. 1).
+    """Return the anomaly probability `softmax([x·t_n, x·t_a] / τ)[1]` of each embedding x.
 
-    The arguments are those of `similarity_logits`.
+    Source: WinCLIP, section 3; AnomalyCLIP, equation 1.
+
+    Args:
+        embeddings: Embeddings of shape `(B, N, D)`, of any length.
+        text: Unit embeddings of shape `(B, 2, D)` of the normal and the abnormal prompt of each image.
+        temperature: Temperature τ.
+
+    Returns:
+        Probabilities of shape `(B, N)`.
     """
     return torch.softmax(similarity_logits(embeddings, text, temperature=temperature), dim=-1)[..., 1]
 
 
 def to_grid(values: Tensor) -> Tensor:
-    """Reshape values (B, N) of the patches, row-major, to maps (B, √N, √N)."""
+    """Reshape values of patches of shape `(B, N)`, ordered row by row, to maps of shape `(B, √N, √N)`."""
     side = round(values.shape[1] ** 0.5)
     return values.reshape(-1, side, side)
 
 
 def predict_by_text(image: Tensor, patches: Tensor, text: Tensor, *, temperature: float) -> Prediction:
-    """Score the global embeddings (B, D) and the patch embeddings (B, N, D) against the same text (B, 2, D)."""
+    """Return the anomaly probabilities of images and patches for the same pair of text embeddings.
+
+    Args:
+        image: Image embeddings of shape `(B, D)`.
+        patches: Patch embeddings of shape `(B, N, D)`.
+        text: Unit embeddings of shape `(B, 2, D)` of the normal and the abnormal prompt of each image.
+        temperature: Temperature τ.
+    """
     return Prediction(
         scores=anomaly_probability(image[:, None], text, temperature=temperature)[:, 0],
         maps=to_grid(anomaly_probability(patches, text, temperature=temperature)),
@@ -44,5 +59,5 @@ def predict_by_text(image: Tensor, patches: Tensor, text: Tensor, *, temperature
 
 
 def learned_tokens(count: int, width: int, *, generator: torch.Generator, std: float = 0.02) -> nn.Parameter:
-    """Return token embeddings (count, W) to be learned, drawn from a normal distribution (CoOp, section 3.2)."""
+    """Return learnable token embeddings of shape `(count, width)`, drawn from a normal distribution (CoOp, 3.2)."""
     return nn.Parameter(torch.randn(count, width, generator=generator) * std)

@@ -1,4 +1,4 @@
-"""CLIP and CLIP-AC: frozen CLIP with hand-written prompts, as the AnomalyCLIP paper runs them as baselines."""
+"""CLIP and CLIP-AC: frozen CLIP with hand-written prompts, the baselines of the AnomalyCLIP paper."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -17,18 +17,18 @@ class ClipOptions:
     """Hyper-parameters of CLIP and CLIP-AC."""
 
     temperature: float = 0.07
-    """τ of the softmax over the two cosines."""
+    """Temperature τ of the softmax over the two cosine similarities."""
 
 
-class _FrozenPrompts(Method):
-    """Scores the global embedding and the last block's patch embeddings against two fixed prompts per class."""
+class FixedPrompts(Method):
+    """Scores the image embedding and the patch embeddings of the last block against fixed prompts of each class."""
 
     Options = ClipOptions
     options: ClipOptions
 
     def __init__(self, backbone: FrozenClip, options: ClipOptions, *, seed: int = 0) -> None:
         super().__init__(backbone, options, seed=seed)
-        self._texts: dict[str, Tensor] = {}
+        self._text_by_class: dict[str, Tensor] = {}
 
     @abstractmethod
     def prompts(self, class_name: str) -> tuple[list[str], list[str]]:
@@ -46,16 +46,14 @@ class _FrozenPrompts(Method):
         return {"text": self.text(class_names)}
 
     def text(self, class_names: Sequence[str]) -> Tensor:
-        """Return unit text embeddings (len(class_names), 2, D), normal first."""
-        return torch.stack([self._text(name) for name in class_names])
-
-    def _text(self, class_name: str) -> Tensor:
-        if class_name not in self._texts:
-            self._texts[class_name] = normal_abnormal(self.backbone.encode_text, *self.prompts(class_name))
-        return self._texts[class_name]
+        """Return unit text embeddings of shape `(len(class_names), 2, D)`, normal first. Each name is encoded once."""
+        for name in class_names:
+            if name not in self._text_by_class:
+                self._text_by_class[name] = normal_abnormal(self.backbone.encode_text, *self.prompts(name))
+        return torch.stack([self._text_by_class[name] for name in class_names])
 
 
-class Clip(_FrozenPrompts):
+class Clip(FixedPrompts):
     """CLIP with one normal and one anomalous prompt (AnomalyCLIP, appendix on baselines)."""
 
     name = "clip"
@@ -66,7 +64,7 @@ class Clip(_FrozenPrompts):
         return [f"A photo of a normal {class_name}."], [f"A photo of an anomalous {class_name}."]
 
 
-class ClipAC(_FrozenPrompts):
+class ClipAC(FixedPrompts):
     """CLIP with "normal {c}" and "anomalous {c}" in CLIP's ImageNet templates (AnomalyCLIP, appendix on baselines)."""
 
     name = "clip_ac"

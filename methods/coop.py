@@ -1,4 +1,4 @@
-"""CoOp (Zhou et al., IJCV 2022) with the two prompts by which the AnomalyCLIP paper adapts it to anomaly detection."""
+"""CoOp (Zhou et al., IJCV 2022) with two prompts, as the AnomalyCLIP paper adapts it to anomaly detection."""
 
 import math
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from methods.prompts import encode_pairs
 
 @dataclass(frozen=True, slots=True)
 class CoOpOptions:
-    """Hyper-parameters of CoOp; where the AnomalyCLIP paper is silent, those of CoOp's code."""
+    """Hyper-parameters of CoOp. Those that the AnomalyCLIP paper does not give are taken from CoOp's code."""
 
     context: int = 16
-    """Learned vectors before the class name, shared by both prompts."""
+    """Number of learned vectors before the class name, which both prompts share."""
     epochs: int = 50
-    """Open in the AnomalyCLIP paper; CoOp's number for its largest dataset."""
+    """The AnomalyCLIP paper does not give it; CoOp uses 50 for its largest dataset."""
     batch_size: int = 32
     learning_rate: float = 0.002
     warm_up_rate: float = 1e-5
@@ -28,17 +28,19 @@ class CoOpOptions:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     temperature: float = 0.07
-    """τ of the softmax over the two cosines."""
+    """Temperature τ of the softmax over the two cosine similarities."""
 
 
 class _Context(nn.Module):
+    """The learned context."""
+
     def __init__(self, options: CoOpOptions, width: int, generator: torch.Generator) -> None:
         super().__init__()
         self.context = learned_tokens(options.context, width, generator=generator)
 
 
 class CoOp(Learner):
-    """Prompts `[V1]…[V16][normal][c].` and `[V1]…[V16][anomalous][c].`; only V trains, on image labels alone."""
+    """Prompts `[V1]…[V16][normal][c].` and `[V1]…[V16][anomalous][c].`. Only V is learned, from image labels."""
 
     name = "coop"
     title = "CoOp"
@@ -65,7 +67,7 @@ class CoOp(Learner):
         )
 
     def learning_rate(self, epoch: int) -> float:
-        """One warm-up epoch, then cosine decay that starts from the full rate (CoOp's code)."""
+        """Return the rate of one warm-up epoch, then of a cosine decay from the full rate, as in CoOp's code."""
         if epoch == 0:
             return self.options.warm_up_rate
         return self.options.learning_rate * 0.5 * (1 + math.cos(math.pi * (epoch - 1) / self.options.epochs))
@@ -83,7 +85,7 @@ class CoOp(Learner):
         return {"text": self.text(class_names)}
 
     def text(self, class_names: Sequence[str]) -> Tensor:
-        """Return unit text embeddings (len(class_names), 2, D), normal first; each distinct name is encoded once."""
+        """Return unit text embeddings of shape `(len(class_names), 2, D)`, normal first; each name is encoded once."""
         context, distinct = self.learned.context, list(dict.fromkeys(class_names))
         pairs = [((context, f"normal {name}."), (context, f"anomalous {name}.")) for name in distinct]
         return encode_pairs(self.backbone, pairs)[[distinct.index(name) for name in class_names]]

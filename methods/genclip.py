@@ -1,19 +1,23 @@
 """GenCLIP (Kim et al., 2025): general query prompts enriched with vision features of several layers, in two branches.
 
-Of the paper only the abstract and the captions of its figures are at hand, and no code. This is a reading of those.
-Said there: prompts of the two classes have tokens of their own (N_P, A_P) and shared ones (Q_P); features of several
-layers join them (MVP); focal and Dice losses on layer-wise maps; all but class name filtering (CNF) and the query-only
-branch is used in training; at test time a vision-enhanced branch, with CNF, and a query-only branch. Open, and chosen
-here:
+This implementation is based on the abstract of the paper and the captions of its figures; no code was available.
 
-- lengths: 4 own tokens, 8 shared ones, 1 vision token a layer;
+The paper states: the normal and the abnormal prompt have tokens of their own (N_P, A_P) and shared tokens (Q_P);
+features of several layers are added as tokens (MVP); the losses are focal and Dice losses on the maps of the layers;
+training uses everything except class name filtering (CNF) and the query-only branch; inference uses a vision-enhanced
+branch with CNF and a query-only branch.
+
+The paper leaves open, and this implementation chooses:
+
+- lengths: 4 own tokens, 8 shared tokens, 1 vision token per layer;
 - order of the tokens: `[N_P][Q_P][V_i][c].` and `[A_P][Q_P][V_i][damaged][c].`;
 - V_i: a linear projection (one per layer) of the unit CLS embedding of block i in CLIP's joint space;
 - patch embeddings: the V-V path of AnomalyCLIP, blocks 6, 12, 18, 24 of 24;
-- optimiser, epochs, batch size, σ of the Gaussian filter: AnomalyCLIP's;
-- CNF: a class name is dropped where the image is closer to "a photo of an object." than to "a photo of a {c}.";
+- optimiser, epochs, batch size and σ of the Gaussian filter: those of AnomalyCLIP;
+- CNF: the class name is replaced by "object" if the image is closer to "a photo of an object." than to
+  "a photo of a {c}.";
 - maps: the mean over the layers in each branch, then the mean of the branches;
-- image score: mean of the query-only branch's probability of the global embedding and the largest value of the map.
+- image score: the mean of the query-only branch's anomaly probability of the image embedding and the map's maximum.
 """
 
 from collections.abc import Sequence
@@ -72,44 +76,47 @@ ABLATIONS = (
 
 @dataclass(frozen=True, slots=True)
 class GenClipOptions:
-    """Hyper-parameters of GenCLIP; the module's docstring says which of them the paper leaves open."""
+    """Hyper-parameters of GenCLIP. The docstring of the module lists those that the paper leaves open."""
 
     own_tokens: int = 4
-    """Learned tokens N_P of the normal prompt, and as many A_P of the abnormal one."""
+    """Number of learned tokens N_P of the normal prompt, and of A_P of the abnormal prompt."""
     query_tokens: int = 8
-    """Learned tokens Q_P that both share (GQP)."""
+    """Number of learned tokens Q_P that both prompts share (GQP)."""
     vision_tokens: int = 1
-    """Tokens V_i projected from the image, per layer (MVP); 0 for none."""
+    """Number of tokens V_i per layer that are projected from the image (MVP); 0 for none."""
     vision_source: Literal["cls", "patches"] = "cls"
-    """What is projected: the CLS embedding of the layer, or the mean of its patch embeddings."""
+    """Input of the projection: the CLS embedding of the layer, or the mean of its patch embeddings."""
     quarters: tuple[int, ...] = (1, 2, 3, 4)
     """Layers, counted in quarters of the tower."""
     cnf: bool = inference_option(True)
-    """Class name filtering in the vision-enhanced branch."""
+    """Whether class names are filtered in the vision-enhanced branch."""
     branch: Literal["both", "vision", "query"] = inference_option("both")
+    """Branches of the inference: vision-enhanced, query-only, or the mean of both."""
     image_score: Literal["both", "text", "map"] = inference_option("both")
-    """Text probability of the global embedding, the map's maximum, or their mean."""
+    """Image score: anomaly probability of the image embedding ("text"), maximum of the map, or the mean of both."""
     epochs: int = 15
     batch_size: int = 8
     learning_rate: float = 1e-3
     temperature: float = 0.07
-    """τ of the softmax over the two cosines."""
+    """Temperature τ of the softmax over the two cosine similarities."""
 
 
-class _Prompts(nn.Module):
+class _LearnedPrompts(nn.Module):
+    """The learned tokens and the projections of the vision tokens."""
+
     def __init__(self, options: GenClipOptions, backbone: FrozenClip, layers: int, generator: torch.Generator) -> None:
         super().__init__()
         width, tokens = backbone.text_width, options.vision_tokens
         self.normal = learned_tokens(options.own_tokens, width, generator=generator)
         self.abnormal = learned_tokens(options.own_tokens, width, generator=generator)
         self.query = learned_tokens(options.query_tokens, width, generator=generator)
-        # Unit embeddings times weights of this size are as long as CLIP's own token embeddings.
+        # The product of unit embeddings and such weights is about as long as CLIP's token embeddings.
         self.project = nn.ParameterList(
             learned_tokens(tokens * width, backbone.width, generator=generator) for _ in range(layers if tokens else 0)
         )
 
     def vision_tokens(self, layer: int, embeddings: Tensor) -> Tensor:
-        """Return V_i (B, n, W) of unit image embeddings (B, D)."""
+        """Return the tokens V_i of shape `(B, n, W)` of unit embeddings of shape `(B, D)`."""
         if not self.project:
             return self.query.new_zeros(len(embeddings), 0, self.query.shape[1])
         tokens: Tensor = embeddings @ self.project[layer].T
@@ -117,7 +124,7 @@ class _Prompts(nn.Module):
 
 
 class GenClip(Learner):
-    """Prompts per layer i, `[N_P][Q_P][V_i][c].` and `[A_P][Q_P][V_i][damaged][c].`, so each image has its own text."""
+    """Prompts `[N_P][Q_P][V_i][c].` and `[A_P][Q_P][V_i][damaged][c].` for each layer i and image."""
 
     name = "genclip"
     title = "GenCLIP"
@@ -133,8 +140,8 @@ class GenClip(Learner):
         blocks = [backbone.feature_blocks[quarter - 1] for quarter in options.quarters]
         self.layers = tuple(Layer(block, path) for block in blocks)
         generator = torch.Generator().manual_seed(seed)
-        self.learned: _Prompts = _Prompts(options, backbone, len(blocks), generator).to(backbone.device)
-        self._plain: dict[str, Tensor] = {}
+        self.learned: _LearnedPrompts = _LearnedPrompts(options, backbone, len(blocks), generator).to(backbone.device)
+        self._name_embeddings: dict[str, Tensor] = {}
 
     def vision(self) -> VisionSpec:
         blocks = tuple(layer.block for layer in self.layers) if self.options.vision_source == "cls" else ()
@@ -160,13 +167,13 @@ class GenClip(Learner):
         maps = [anomaly_probability(patches, text.flatten(0, 1), temperature=temperature) for text in texts]
         images = len(class_names)
         grid = to_grid(torch.stack(maps).mean(dim=0).reshape(len(self.layers), images, -1).mean(dim=0))
-        # The query-only branch's text where there is one; it is the same for every layer.
-        said = anomaly_probability(
+        # The text of the query-only branch if it is used; it is the same for every layer.
+        probability = anomaly_probability(
             features.image.expand(len(self.layers), -1, -1).flatten(0, 1)[:, None],
             texts[-1].flatten(0, 1),
             temperature=temperature,
         ).reshape(len(self.layers), -1)
-        scores = {"text": said.mean(dim=0), "map": grid.flatten(1).amax(dim=1)}
+        scores = {"text": probability.mean(dim=0), "map": grid.flatten(1).amax(dim=1)}
         both = (scores["text"] + scores["map"]) / 2
         return Prediction(scores=scores.get(chosen.image_score, both), maps=grid)
 
@@ -176,7 +183,7 @@ class GenClip(Learner):
         return {**{f"F_T, block {layer.block}": text for layer, text in by_layer}, "F_Q": general}
 
     def vision_text(self, features: Features, class_names: Sequence[str]) -> Tensor:
-        """Return F_T, unit text embeddings (layers, B, 2, D), normal first, of each image and layer."""
+        """Return F_T: unit text embeddings of shape `(layers, B, 2, D)`, normal first, of each layer and image."""
         learned, pairs = self.learned, []
         for index, layer in enumerate(self.layers):
             by_cls = self.options.vision_source == "cls"
@@ -188,18 +195,25 @@ class GenClip(Learner):
         return text.reshape(len(self.layers), len(class_names), *text.shape[1:])
 
     def query_text(self) -> Tensor:
-        """Return F_Q, unit text embeddings (2, D), normal first, the same for all images and classes."""
+        """Return F_Q: unit text embeddings of shape `(2, D)`, normal first, the same for all images and classes."""
         learned = self.learned
         normal = (learned.normal, learned.query, f"{OBJECT}.")
         return encode_pairs(self.backbone, [(normal, (learned.abnormal, learned.query, f"damaged {OBJECT}."))])[0]
 
     def filter_names(self, image: Tensor, class_names: Sequence[str]) -> list[str]:
-        """Return the class names (CNF), "object" where the image (B, D) is closer to that word than to its name."""
+        """Return the class names after class name filtering (CNF).
+
+        A name is replaced by "object" if the image is closer to the prompt with that word than to its own prompt.
+
+        Args:
+            image: Image embeddings of shape `(B, D)`.
+            class_names: Class name of each image.
+        """
         prompts = {name: f"a photo of a {name}." for name in class_names} | {OBJECT: f"a photo of an {OBJECT}."}
-        if new := [name for name in prompts if name not in self._plain]:
+        if new := [name for name in prompts if name not in self._name_embeddings]:
             embedded = F.normalize(self.backbone.encode_text([prompts[name] for name in new]), dim=-1)
-            self._plain |= dict(zip(new, embedded, strict=True))
+            self._name_embeddings |= dict(zip(new, embedded, strict=True))
         unit = F.normalize(image, dim=-1)
-        to_name = (unit * torch.stack([self._plain[name] for name in class_names])).sum(dim=-1)
-        closer = (unit @ self._plain[OBJECT] > to_name).tolist()
+        to_name = (unit * torch.stack([self._name_embeddings[name] for name in class_names])).sum(dim=-1)
+        closer = (unit @ self._name_embeddings[OBJECT] > to_name).tolist()
         return [OBJECT if general else name for general, name in zip(closer, class_names, strict=True)]

@@ -1,4 +1,4 @@
-"""The losses of prompt learning for anomaly maps, as AnomalyCLIP's code has them (its section 3.4)."""
+"""Losses for learning prompts from image labels and masks, as in the code of AnomalyCLIP (section 3.4)."""
 
 from collections.abc import Iterable
 
@@ -7,23 +7,41 @@ from torch import Tensor
 
 from methods.base import anomaly_probability, similarity_logits, to_grid
 
-SMOOTH = 1e-5  # of the focal loss: targets are kept this far from 0 and 1, and it is added before the logarithm
+SMOOTH = 1e-5  # in the focal loss: distance of targets from 0 and 1, and summand before the logarithm
 
 
 def image_cross_entropy(image: Tensor, text: Tensor, labels: Tensor, *, temperature: float) -> Tensor:
-    """Return the cross-entropy of `[g·t_n, g·t_a] / τ` against the image labels (B,), g (B, D), text (B, 2, D)."""
+    """Return the cross-entropy of the logits `[g·t_n, g·t_a] / τ` and the image labels.
+
+    Args:
+        image: Image embeddings g of shape `(B, D)`.
+        text: Unit embeddings of shape `(B, 2, D)` of the normal and the abnormal prompt of each image.
+        labels: Labels of shape `(B,)`: 0 for normal, 1 for anomalous.
+        temperature: Temperature τ.
+    """
     return F.cross_entropy(similarity_logits(image[:, None], text, temperature=temperature)[:, 0], labels)
 
 
 def focal(abnormal: Tensor, masks: Tensor, *, gamma: float = 2.0) -> Tensor:
-    """Return the focal loss (Lin et al. 2017) of probabilities of "abnormal" (B, H, W), mean over pixels, no α."""
+    """Return the focal loss (Lin et al., 2017) without the factor α, averaged over the pixels.
+
+    Args:
+        abnormal: Anomaly probabilities of shape `(B, H, W)`.
+        masks: Masks of shape `(B, H, W)` of 0 and 1.
+        gamma: Exponent γ.
+    """
     true = (masks * abnormal + (1 - masks) * (1 - abnormal)) * (1 - 2 * SMOOTH) + SMOOTH
     p = true + SMOOTH
     return -((1 - p) ** gamma * p.log()).mean()
 
 
 def dice(probabilities: Tensor, masks: Tensor) -> Tensor:
-    """Return the Dice loss (Li et al. 2019) of (B, H, W): smooth 1, per image, mean over the batch."""
+    """Return the Dice loss (Li et al., 2019) with a smoothing term of 1, averaged over the images.
+
+    Args:
+        probabilities: Probabilities of shape `(B, H, W)`.
+        masks: Masks of shape `(B, H, W)` of 0 and 1.
+    """
     p, target = probabilities.flatten(1), masks.flatten(1)
     overlap = (2 * (p * target).sum(1) + 1) / (p.sum(1) + target.sum(1) + 1)
     return 1 - overlap.mean()
@@ -32,14 +50,18 @@ def dice(probabilities: Tensor, masks: Tensor) -> Tensor:
 def map_losses(
     layers: Iterable[tuple[Tensor, Tensor]], masks: Tensor, *, temperature: float, weight: float = 1.0
 ) -> dict[str, Tensor]:
-    """Return `Σ_l Focal(S_l, G) + Dice(S_l,a, G) + Dice(S_l,n, 1 − G)` by term (AnomalyCLIP, equation 3).
+    """Return the terms of `Σ_l Focal(S_l, G) + Dice(S_l,a, G) + Dice(S_l,n, 1 − G)` (AnomalyCLIP, equation 3).
+
+    `S_l,a` is the map of anomaly probabilities of layer l, resized bilinearly to the masks, and `S_l,n = 1 − S_l,a`.
 
     Args:
-        layers: per layer, patch embeddings (B, N, D) and unit text embeddings (B, 2, D); `S_l` is their anomaly
-            probability, resized bilinearly to the masks.
-        masks: G, (B, S, S) of 0 and 1.
-        temperature: τ.
-        weight: of every term.
+        layers: For each layer, patch embeddings of shape `(B, N, D)` and unit text embeddings of shape `(B, 2, D)`.
+        masks: Masks G of shape `(B, S, S)` of 0 and 1.
+        temperature: Temperature τ.
+        weight: Weight of every term.
+
+    Returns:
+        The three terms by name, each summed over the layers.
     """
     terms: dict[str, Tensor] = {}
     for patches, text in layers:

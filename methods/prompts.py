@@ -1,4 +1,4 @@
-"""Prompts of the published methods, and their embeddings."""
+"""Prompt templates that several methods use, and embeddings of pairs of prompts."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -10,8 +10,8 @@ from benchmark.contract import FrozenClip, Prompt
 
 
 def imagenet_templates() -> tuple[Callable[[str], str], ...]:
-    """Return CLIP's 80 ImageNet templates (CLIP, Radford et al. 2021, section 3.1.4)."""
-    from open_clip import OPENAI_IMAGENET_TEMPLATES  # its import takes seconds, and only a run needs it
+    """Return the 80 ImageNet templates of CLIP (Radford et al., 2021, section 3.1.4) as functions of a name."""
+    from open_clip import OPENAI_IMAGENET_TEMPLATES  # a slow import
 
     return tuple(OPENAI_IMAGENET_TEMPLATES)
 
@@ -23,13 +23,16 @@ def normal_abnormal(
     *,
     normalise_each: bool = True,
 ) -> Tensor:
-    """Return the pair (2, D) of unit text embeddings, normal first, each the mean of its prompts', normalised.
+    """Return the mean embeddings of normal and of abnormal prompts.
 
     Args:
-        encode_text: prompts → raw embeddings (len(prompts), D).
-        normal: at least one prompt.
-        abnormal: likewise.
-        normalise_each: bring the embeddings to unit length before taking the mean.
+        encode_text: Returns the embeddings of shape `(P, D)` of P prompts.
+        normal: One or more normal prompts.
+        abnormal: One or more abnormal prompts.
+        normalise_each: Whether to scale the embeddings to unit length before taking the mean.
+
+    Returns:
+        Unit embeddings of shape `(2, D)`, normal first.
     """
     embedded = [encode_text(prompts) for prompts in (normal, abnormal)]
     if normalise_each:
@@ -40,12 +43,16 @@ def normal_abnormal(
 def encode_pairs(
     backbone: FrozenClip, pairs: Sequence[tuple[Prompt, Prompt]], *, deep: Mapping[int, Tensor] | None = None
 ) -> Tensor:
-    """Return unit text embeddings (len(pairs), 2, D) of pairs of normal and abnormal prompts with learned parts.
+    """Return the embeddings of pairs of normal and abnormal prompts with learned parts.
 
     Args:
-        backbone: whose text tower is run.
-        pairs: prompts, each of text and learned token embeddings (n, W).
-        deep: by text block, learned vectors (n, W) that replace the tokens after the start token.
+        backbone: The frozen CLIP.
+        pairs: Pairs of prompts. Each prompt is a list of texts and learned token embeddings of shape `(n, W)`.
+        deep: By number of the text block: learned vectors of shape `(n, W)` that replace the tokens after the start
+            token.
+
+    Returns:
+        Unit text embeddings of shape `(len(pairs), 2, D)`.
     """
     prompts = [prompt for pair in pairs for prompt in pair]
     return F.normalize(backbone.encode_prompts(prompts, deep=deep), dim=-1).reshape(len(pairs), 2, -1)

@@ -13,6 +13,7 @@ from methods.base import anomaly_probability, to_grid
 from methods.prompts import normal_abnormal
 
 SCALES = (2, 3)
+"""Sides of the windows in patches."""
 
 NORMAL = (
     "{}",
@@ -41,14 +42,14 @@ TEMPLATES = (
     *(f"{size.format(article)} {{}}." for size in _SIZES for article in ("a", "the")),
     *(f"a photo of {article} {{}} {end}." for end in _ENDS for article in ("a", "the")),
 )
-"""The 22 templates of the paper's appendix."""
+"""The 22 templates in the appendix of the paper."""
 
 ANOMALIB_TEMPLATES = tuple(
     template.replace("corrupted photo of a", "corrupted photo of the")
     for template in TEMPLATES
     if template != "a cropped photo of a {}."
 )
-"""The 21 of anomalib, one of them twice."""
+"""The 21 templates of anomalib; one of them occurs twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +57,23 @@ class WinClipOptions:
     """Hyper-parameters of WinCLIP."""
 
     shots: int = 0
-    """k, normal training images per class of the target that are shown (WinCLIP+); 0 is zero-shot."""
+    """Number k of normal training images per class that the method is shown (WinCLIP+); 0 for zero-shot."""
     anomalib_prompts: bool = False
-    """Quirk: anomalib drops one template, doubles another, and averages embeddings before normalising them."""
+    """Quirk: anomalib omits one template, uses another one twice, and averages embeddings before normalising them."""
     temperature: float = 0.07
-    """τ of the softmax over the two cosines."""
+    """Temperature τ of the softmax over the two cosine similarities."""
 
 
 class WinClip(Method):
-    """Windows of 2×2 and 3×3 patches, each encoded by itself; harmonic means over windows and over scales.
+    """Scores windows of 2×2 and 3×3 patches, each encoded by itself, and combines them by harmonic means.
 
-    Zero-shot (section 4): image score `p(g)`; a patch's score at a scale is the harmonic mean over the windows that
-    cover it; the map is the harmonic mean of the image score and both scales. k-shot (section 5): the mean over window
-    and patch features of `½ min_r (1 − cos)` to the references is averaged with the map, its maximum with the image
-    score.
+    Zero-shot (section 4): the image score is the anomaly probability of the image embedding. The score of a patch at a
+    scale is the harmonic mean over the windows that contain it. The map is the harmonic mean of the image score and the
+    maps of both scales.
+
+    k-shot (section 5): a second map is the mean, over window and patch features, of the distance `½ min_r (1 − cos)`
+    to the reference images. The result is the mean of both maps, and the mean of the image score and the maximum of
+    the second map.
     """
 
     name = "winclip"
@@ -81,7 +85,7 @@ class WinClip(Method):
 
     def __init__(self, backbone: FrozenClip, options: WinClipOptions, *, seed: int = 0) -> None:
         super().__init__(backbone, options, seed=seed)
-        self._texts: dict[str, Tensor] = {}
+        self._text_by_class: dict[str, Tensor] = {}
         self._references: list[Tensor] = []
 
     @classmethod
@@ -92,7 +96,7 @@ class WinClip(Method):
         return VisionSpec(image_size=self.backbone.image_size, windows=SCALES, tokens=self.options.shots > 0)
 
     def see_references(self, references: Features) -> None:
-        self._references = [F.normalize(each, dim=-1).flatten(0, 1) for each in self._kinds(references)]
+        self._references = [F.normalize(each, dim=-1).flatten(0, 1) for each in self._windows_and_patches(references)]
 
     def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
         text = self.text(class_names)
@@ -112,25 +116,28 @@ class WinClip(Method):
         return {"text": self.text(class_names)}
 
     def text(self, class_names: Sequence[str]) -> Tensor:
-        """Return unit text embeddings (len(class_names), 2, D), normal first."""
-        return torch.stack([self._text(name) for name in class_names])
+        """Return unit text embeddings of shape `(len(class_names), 2, D)`, normal first. Each name is encoded once."""
+        return torch.stack([self._class_text(name) for name in class_names])
 
     def association(self, features: Features) -> Tensor:
-        """Return the map (B, grid, grid) of distances to the references (section 5), the mean over feature kinds."""
+        """Return the map of distances to the reference images (section 5), averaged over windows and patches.
+
+        Its shape is `(B, grid, grid)`.
+        """
         maps = []
-        for size, seen, kept in zip((*SCALES, 1), self._kinds(features), self._references, strict=True):
+        for size, seen, kept in zip((*SCALES, 1), self._windows_and_patches(features), self._references, strict=True):
             nearest = (F.normalize(seen, dim=-1) @ kept.T).amax(dim=-1)
             distances = ((1 - nearest) / 2).clamp(min=0)
             maps.append(to_grid(distances) if size == 1 else harmonic_map(distances, size=size, grid=features.grid))
         return torch.stack(maps).mean(dim=0)
 
-    def _kinds(self, features: Features) -> list[Tensor]:
-        """Return window embeddings by scale, then patch tokens, each (B, n, ·)."""
+    def _windows_and_patches(self, features: Features) -> list[Tensor]:
+        """Return the window embeddings of each scale and the patch tokens, each of shape `(B, n, ·)`."""
         assert features.tokens is not None
         return [*(features.windows[size] for size in SCALES), features.tokens]
 
-    def _text(self, class_name: str) -> Tensor:
-        if class_name not in self._texts:
+    def _class_text(self, class_name: str) -> Tensor:
+        if class_name not in self._text_by_class:
             quirk = self.options.anomalib_prompts
             templates = ANOMALIB_TEMPLATES if quirk else TEMPLATES
             normal, abnormal = (
@@ -138,12 +145,21 @@ class WinClip(Method):
                 for states in (NORMAL, ABNORMAL)
             )
             encode = self.backbone.encode_text
-            self._texts[class_name] = normal_abnormal(encode, normal, abnormal, normalise_each=not quirk)
-        return self._texts[class_name]
+            self._text_by_class[class_name] = normal_abnormal(encode, normal, abnormal, normalise_each=not quirk)
+        return self._text_by_class[class_name]
 
 
 def harmonic_map(windows: Tensor, *, size: int, grid: int) -> Tensor:
-    """Return maps (B, grid, grid): each patch's harmonic mean of the scores (B, n) of the size×size windows over it."""
+    """Return, for each patch, the harmonic mean of the scores of the windows that contain it (section 4).
+
+    Args:
+        windows: Scores of the windows of shape `(B, (grid − size + 1)²)`.
+        size: Side of a window in patches.
+        grid: Side of the image in patches.
+
+    Returns:
+        Maps of shape `(B, grid, grid)`.
+    """
     side = grid - size + 1
     inverse = F.pad((1 / windows).reshape(-1, 1, side, side), [size - 1] * 4)
     covering = F.pad(torch.ones_like(inverse[:1, :, :side, :side]), [size - 1] * 4)

@@ -94,7 +94,7 @@ def test_dataclasses_and_annotations_of_a_plugin_are_resolved(file: Callable[[st
         (METHOD.replace("shout", "clip"), "Shout is named 'clip', as Clip of .*methods.clip.py is"),
         (METHOD.replace("Clip", "Method").replace("methods.clip", "benchmark.contract"), "Shout .*predict, vision"),
         (METHOD + "class Again(Shout):\n    title = 'Again'", "Again is named 'shout', as Shout of .*shout.py is"),
-        ("from methods.clip import _FrozenPrompts\nclass New(_FrozenPrompts):\n    prompts = None", "New .* say name"),
+        ("from methods.clip import FixedPrompts\nclass New(FixedPrompts):\n    prompts = None", "New .* say name"),
     ],
 )
 def test_a_wrong_file_is_named_with_what_is_wrong(file: Callable[[str], Path], text: str, said: str) -> None:

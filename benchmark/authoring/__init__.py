@@ -1,4 +1,4 @@
-"""For authors of methods: the contract check and what `bench new-method` writes."""
+"""Tools for authors of methods: the contract checks, and the files that `bench new-method` writes."""
 
 import lazy_loader
 

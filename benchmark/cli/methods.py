@@ -82,13 +82,13 @@ def check_method_command(
     if findings[0].passed:  # else its options cannot be read either
         from functools import partial
 
-        from benchmark.authoring import dataset_probe
+        from benchmark.authoring import dataset_images
         from benchmark.cli import selection
         from benchmark.clip import MINI_BACKBONE, load_backbone, parse_backbone
 
         [(chosen, options)], _ = selection.select_methods([name], method.settings)
         [data], _ = selection.select_datasets(["mvtec"], data=selection.mini_suite(say=say))
         backbone = load_backbone(parse_backbone(MINI_BACKBONE))
-        findings = check_method(chosen, options, backbone, partial(dataset_probe, data))
+        findings = check_method(chosen, options, backbone, partial(dataset_images, data))
     print(render(findings))
     sys.exit(0 if all(finding.passed for finding in findings) else 1)

@@ -1,4 +1,4 @@
-"""The frozen CLIP: weights, vision tower, windows, text tower, all behind one type."""
+"""The frozen CLIP: weights, vision tower, windows and text tower behind one class, `Backbone`."""
 
 import lazy_loader
 

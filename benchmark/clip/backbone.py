@@ -1,4 +1,4 @@
-"""The backbone: a frozen CLIP (open_clip) with its preprocessing and text encoding, behind one small type."""
+"""The backbone: a frozen CLIP of open_clip that encodes images and prompts."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """How methods run on an architecture unless they say otherwise."""
+    """Defaults of an architecture."""
 
     image_size: int
     """Side of the input in pixels."""
@@ -46,31 +46,33 @@ PRESETS = {
     "mini": Preset(image_size=112, dpam_first=3),
 }
 
-# Integer entries of OpenAI's archives; their presence tells that the weights were trained with QuickGELU.
+# Integer entries of OpenAI's archives. Weights with these entries were trained with QuickGELU.
 OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")
 
-TEXT_VERSION = 1  # raised when the way text is encoded changes
-TEXT_BATCH = 64  # prompts without gradient that go through the text tower at a time
+TEXT_VERSION = 1  # increased when the encoding of text changes
+TEXT_BATCH = 64  # prompts per forward pass of `encode_text`
 
 
 class Backbone:
-    """A frozen CLIP.
+    """A frozen CLIP. Use `load_backbone` to create one.
 
     Attributes:
-        name: architecture and kind of weights, as in tables.
-        architecture: open_clip's name of it.
-        sha256: of the weight file; where the weights are random, of architecture and seed.
-        synthetic: the weights are random or were trained on generated images.
-        image_size: side in pixels at which methods run unless they say otherwise.
-        blocks: number L of transformer blocks of the vision tower.
-        feature_blocks: four blocks, a quarter of the tower apart, for methods that use several layers (ViT-L: 6, 12,
-            18, 24).
-        dpam_first: first block of the DPAM path unless a method says otherwise.
-        width: length D of an embedding in the joint space.
-        text_width: length W of a token embedding of the text tower.
-        text_blocks: number of transformer blocks of the text tower.
-        dtype: name of the dtype in which the towers compute.
-        device: where they compute.
+        name: Architecture and weights, as shown in tables.
+        architecture: Name of the architecture in open_clip.
+        sha256: Hash of the weight file, or of architecture and seed if the weights are random.
+        synthetic: Whether the weights are random or were trained on generated images.
+        image_size: Default side of the input in pixels.
+        patch_size: Side of a patch in pixels.
+        blocks: Number L of transformer blocks of the vision tower.
+        feature_blocks: Four blocks at each quarter of the vision tower, for methods that use several layers (ViT-L: 6,
+            12, 18, 24).
+        dpam_first: Default first block of the DPAM path.
+        width: Length D of an embedding in the joint space.
+        text_width: Length W of a token embedding of the text tower.
+        text_blocks: Number of transformer blocks of the text tower.
+        dtype: Name of the dtype of the towers.
+        device: Device of the towers.
+        model: The model of open_clip.
     """
 
     def __init__(
@@ -107,10 +109,16 @@ class Backbone:
         self._tokenizer = open_clip.SimpleTokenizer()
 
     def encode_text(self, prompts: Sequence[str]) -> Tensor:
-        """Return the embeddings (len(prompts), D) of the prompts, float32, not normalised; kept on disk between runs.
+        """Return the embeddings of fixed prompts. They are cached on disk if the backbone has a cache.
+
+        Args:
+            prompts: P prompts. A prompt longer than the context of the text tower is truncated.
+
+        Returns:
+            Embeddings of shape `(P, D)`, float32, not normalised.
 
         Raises:
-            CacheError: they cannot be kept.
+            CacheError: If the embeddings cannot be stored.
         """
         if self._cache is None:
             return self._encode_text(prompts)
@@ -141,27 +149,29 @@ class Backbone:
         return torch.cat(parts)
 
     def encode_prompts(self, prompts: Sequence[Prompt], *, deep: Mapping[int, Tensor] | None = None) -> Tensor:
-        """Return the embeddings (len(prompts), D) of prompts with learned parts, float32, not normalised.
-
-        Gradients flow to the learned parts and to `deep`; the tower is frozen.
+        """Return the embeddings of prompts with learned parts. Gradients flow to the learned parts and to `deep`.
 
         Args:
-            prompts: each a list of text and of token embeddings (n, W), in order.
-            deep: by text block, vectors (n, W) that replace the tokens after the start token at its input.
+            prompts: P prompts, each a list of texts and token embeddings of shape `(n, W)` in order.
+            deep: By number of the text block, from 1: vectors of shape `(n, W)` that replace the n tokens after the
+                start token at the input of the block.
+
+        Returns:
+            Embeddings of shape `(P, D)`, float32, not normalised.
         """
         embedded, ends = embed_prompts(self.model, self._tokenizer, prompts)
         return run_text(self.model, embedded, ends, deep=deep).float()
 
     @torch.no_grad()
     def encode_images(self, images: Tensor, spec: VisionSpec) -> Features:
-        """Run the vision tower once.
+        """Run the vision tower once and return the features that a specification asks for.
 
         Args:
-            images: (B, 3, S, S) from `Preprocess`, S = spec.image_size.
-            spec: which layers' patch embeddings and which blocks' CLS embeddings to keep.
+            images: Images of shape `(B, 3, S, S)` from `Preprocess`, where S is `spec.image_size`.
+            spec: The features to return.
 
         Raises:
-            BackboneError: a block does not exist.
+            BackboneError: If the specification names a block that does not exist.
         """
         paths = [layer.dpam.first for layer in spec.layers if layer.dpam]
         wanted = {*(layer.block for layer in spec.layers), *spec.cls, *paths}
@@ -184,10 +194,16 @@ class Backbone:
         )
 
     def positions(self, grid: int) -> Tensor:
-        """Return the positional embeddings (1 + grid², W) for a patch grid, always resized from the trained ones.
+        """Return the positional embeddings for a patch grid, interpolated from the trained ones.
 
-        Bilinear, corners not aligned, no antialias (the published AnomalyCLIP code), or open_clip's antialiased
-        bicubic.
+        The interpolation is bilinear with `align_corners=False` and without antialiasing, as in the published code of
+        AnomalyCLIP, or bicubic with antialiasing, as in open_clip.
+
+        Args:
+            grid: Number of patches along one side.
+
+        Returns:
+            Positional embeddings of shape `(1 + grid², W)`. The one of the CLS token is first.
         """
         if grid not in self._positions:
             trained = self.model.visual.positional_embedding
@@ -202,15 +218,18 @@ class Backbone:
 
 
 def gpu_count() -> int:
-    """Return how many accelerators this machine has."""
+    """Return the number of CUDA devices of this machine."""
     return torch.cuda.device_count()
 
 
 def pick_device(name: str) -> str:
-    """Return the device named, or the best there is.
+    """Return a device after checking that it can be used.
+
+    Args:
+        name: Name of the device, such as "cpu" or "cuda:1". Empty for cuda if there is a GPU, else cpu.
 
     Raises:
-        BackboneError: it cannot be used here.
+        BackboneError: If the device cannot be used on this machine.
     """
     if not name:
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -233,19 +252,19 @@ def load_backbone(
     window_chunk: int = WINDOW_CHUNK,
     cache: Cache | None = None,
 ) -> Backbone:
-    """Build a backbone from an open_clip tag, a local file or a seed.
+    """Load a backbone from an open_clip tag, a local file or a seed.
 
     Args:
-        source: where the weights are.
-        dtype: in which the towers compute.
-        device: where they compute.
-        pos_interp: how positions are resized, see `Backbone.positions`.
-        window_chunk: windows that go through the vision tower at a time; changes no number.
-        cache: where text embeddings are kept between runs.
+        source: Source of the weights.
+        dtype: Name of the dtype of the towers, a key of `DTYPES`.
+        device: Device of the towers.
+        pos_interp: Interpolation of the positional embeddings, "bilinear" or "bicubic"; see `Backbone.positions`.
+        window_chunk: Number of windows per forward pass. It changes no number.
+        cache: Cache of text embeddings.
 
     Raises:
-        BackboneError: the architecture or the weights cannot be had, do not fit each other, or were trained with
-            another GELU than the architecture builds.
+        BackboneError: If the architecture or the weights cannot be found, do not fit each other, or were trained with
+            another GELU than that of the architecture.
     """
     config = architecture_config(source.architecture)
     if dtype not in DTYPES:
@@ -291,7 +310,7 @@ def _load_file(source: WeightsSource, config: dict[str, Any]) -> open_clip.CLIP:
 
 
 def _trained_with_quick_gelu(source: WeightsSource, sha256: str, state: dict[str, Tensor]) -> bool | None:
-    """Say which GELU the weights were trained with, or None where nothing tells."""
+    """Return whether the weights were trained with QuickGELU, or None if this is unknown."""
     for name, known in KNOWN_FILES.items():
         if known.sha256 == sha256:
             return name.split(":")[0].endswith("-quickgelu")

@@ -1,4 +1,4 @@
-"""What is asked of the frozen CLIP and what it gives: a method's side of the vision and the text tower."""
+"""What a method can ask of the frozen CLIP and what it gets: specifications, features, and the backbone's interface."""
 
 from __future__ import annotations
 
@@ -10,27 +10,32 @@ if TYPE_CHECKING:
     import torch
 
 Prompt: TypeAlias = Sequence[Union[str, "torch.Tensor"]]
-"""Parts of a prompt in order: text, or learned token embeddings (n, W)."""
+"""Parts of a prompt in order. Each part is text, or learned token embeddings of shape `(n, W)`."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Dpam:
-    """A second path through the last blocks with self-self attention (AnomalyCLIP, section 3.3): the DPAM."""
+    """A DPAM path: a second path through the last blocks with self-self attention (AnomalyCLIP, section 3.3).
+
+    DPAM stands for diagonally prominent attention map.
+    """
 
     first: int
-    """s, the first block (1 … L) that is replaced; below it the path is the original one."""
+    """First block s of the path, from 1 to L. Below it the path equals CLIP's own."""
     attention: Literal["vv", "qq", "kk"] = "vv"
-    """Which of query, key and value attends to itself."""
+    """Which projection attends to itself: values, queries or keys."""
     ffn: bool = False
-    """Each replaced block but the first also runs its MLP, on the original path's tokens."""
+    """Whether each block after the first also runs its MLP, on tokens of CLIP's own path."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Layer:
-    """Patch tokens after a transformer block (1 … L), of CLIP's own path or of a second one."""
+    """The patch tokens after a transformer block."""
 
     block: int
+    """Number of the block, from 1 to L."""
     dpam: Dpam | None = None
+    """DPAM path that the tokens are taken from; None for CLIP's own path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +43,26 @@ class VisionSpec:
     """What a method needs of one forward pass of the vision tower."""
 
     image_size: int
-    """Side of the square input in pixels; also the evaluation size of the method's maps."""
+    """Side of the square input in pixels. Masks and maps are compared at this size."""
     layers: tuple[Layer, ...] = ()
-    """Whose patch embeddings are wanted."""
+    """Layers whose patch embeddings are needed."""
     cls: tuple[int, ...] = ()
-    """Blocks whose CLS token is wanted as an embedding."""
+    """Numbers of the blocks whose CLS embedding is needed."""
     windows: tuple[int, ...] = ()
-    """Sides, in patches, of the windows that are wanted as embeddings (WinCLIP)."""
+    """Sides s, in patches, of the square windows whose embeddings are needed (WinCLIP, section 4.1)."""
     tokens: bool = False
-    """The last block's patch tokens are wanted before the projection."""
+    """Whether the patch tokens of the last block are needed without the projection to the joint space."""
 
 
 def merge_specs(specs: Iterable[VisionSpec]) -> list[VisionSpec]:
-    """Return the fewest passes that serve all specs: one per image size, with all their layers."""
+    """Merge specifications into one per image size, with everything that any of them needs.
+
+    Args:
+        specs: Specifications of the methods.
+
+    Returns:
+        The merged specifications, one forward pass each.
+    """
     merged: dict[int, VisionSpec] = {}
     for spec in specs:
         other = merged.get(spec.image_size, spec)
@@ -66,37 +78,43 @@ def merge_specs(specs: Iterable[VisionSpec]) -> list[VisionSpec]:
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What one forward pass gives for a batch of B images; float32, in the joint space (D), not normalised."""
+    """Result of one forward pass for a batch of B images.
+
+    All tensors are float32 and not normalised. D is the length of an embedding in the joint space of images and texts.
+    """
 
     image: torch.Tensor
-    """Global embeddings (B, D): `LN_post(x) W_proj` of the last block's CLS token, as CLIP has it."""
+    """Image embeddings of CLIP of shape `(B, D)`: `LN_post(x) W_proj` of the CLS token x of the last block."""
     image_raw: torch.Tensor
-    """The same without `LN_post` (B, D), which AnomalyCLIP's code uses."""
+    """The same without the layer norm, `x W_proj`, of shape `(B, D)`. The published code of AnomalyCLIP uses it."""
     patches: dict[Layer, torch.Tensor]
-    """`LN_post(x) W_proj` of the patch tokens (B, N, D) by layer, row-major over the grid."""
+    """Patch embeddings `LN_post(x) W_proj` of shape `(B, N, D)` by layer. Patches are ordered row by row."""
     cls: dict[int, torch.Tensor]
-    """`LN_post(x) W_proj` of the CLS token (B, D) by block."""
+    """CLS embeddings `LN_post(x) W_proj` of shape `(B, D)` by number of the block."""
     grid: int
-    """Patches along one side; N = grid²."""
+    """Number of patches along one side; N = grid²."""
     windows: dict[int, torch.Tensor] = field(default_factory=dict)
-    """`LN_post(x) W_proj` of the CLS token (B, (grid − s + 1)², D) of every s×s window, row-major, by s."""
+    """Window embeddings of shape `(B, (grid − s + 1)², D)` by side s: `LN_post(x) W_proj` of each window's CLS token.
+
+    Windows are ordered row by row.
+    """
     tokens: torch.Tensor | None = None
-    """`LN_post(x)` of the last block's patch tokens (B, N, W), where they were asked for."""
+    """Patch tokens `LN_post(x)` of the last block of shape `(B, N, W)`; None unless the specification asks for them."""
 
 
 class FrozenClip(Protocol):
-    """What a method may use of the backbone; `benchmark.clip.Backbone` is the one there is."""
+    """The part of `benchmark.clip.Backbone` that a method may use."""
 
     image_size: int
-    """Side in pixels at which methods run unless they say otherwise."""
+    """Default side of the input in pixels."""
     patch_size: int
     """Side of a patch in pixels."""
     blocks: int
     """Number L of transformer blocks of the vision tower."""
     feature_blocks: tuple[int, ...]
-    """Four blocks, a quarter of the tower apart, for methods that use several layers (ViT-L: 6, 12, 18, 24)."""
+    """Four blocks at each quarter of the vision tower, for methods that use several layers (ViT-L: 6, 12, 18, 24)."""
     dpam_first: int
-    """First block of the DPAM path unless a method says otherwise."""
+    """Default first block of the DPAM path."""
     width: int
     """Length D of an embedding in the joint space."""
     text_width: int
@@ -104,19 +122,28 @@ class FrozenClip(Protocol):
     text_blocks: int
     """Number of transformer blocks of the text tower."""
     device: str
-    """Where the towers compute."""
+    """Device of the towers, such as "cpu" or "cuda"."""
 
     def encode_text(self, prompts: Sequence[str]) -> torch.Tensor:
-        """Return the embeddings (len(prompts), D) of fixed prompts, float32, not normalised."""
+        """Return the embeddings of fixed prompts.
+
+        Args:
+            prompts: P prompts.
+
+        Returns:
+            Embeddings of shape `(P, D)`, float32, not normalised.
+        """
 
     def encode_prompts(
         self, prompts: Sequence[Prompt], *, deep: Mapping[int, torch.Tensor] | None = None
     ) -> torch.Tensor:
-        """Return the embeddings (len(prompts), D) of prompts with learned parts, float32, not normalised.
-
-        Gradients flow to the learned parts and to `deep`; the tower is frozen.
+        """Return the embeddings of prompts with learned parts. Gradients flow to the learned parts and to `deep`.
 
         Args:
-            prompts: each a list of text and of token embeddings (n, W), in order.
-            deep: by text block, vectors (n, W) that replace the tokens after the start token at its input.
+            prompts: P prompts, each a list of texts and token embeddings of shape `(n, W)` in order.
+            deep: By number of the text block, from 1: vectors of shape `(n, W)` that replace the n tokens after the
+                start token at the input of the block.
+
+        Returns:
+            Embeddings of shape `(P, D)`, float32, not normalised.
         """

@@ -1,4 +1,4 @@
-"""open_clip's text tower for prompts with learned parts; only as many tokens as the longest prompt has are computed."""
+"""The text tower of open_clip for prompts with learned parts. It computes no tokens beyond the longest prompt."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,9 +12,18 @@ from benchmark.clip.spec import Prompt
 def embed_prompts(
     model: open_clip.CLIP, tokenizer: open_clip.SimpleTokenizer, prompts: Sequence[Prompt]
 ) -> tuple[Tensor, Tensor]:
-    """Return token embeddings (P, T, W), from start to end token and then zeros, and the end tokens' places (P,).
+    """Return the token embeddings of prompts, without positional embeddings.
 
-    A prompt longer than the tower's context is cut before its end token, as CLIP's tokenizer cuts text.
+    A prompt longer than the context of the tower is truncated before its end token, as by CLIP's tokenizer.
+
+    Args:
+        model: The CLIP model.
+        tokenizer: CLIP's tokenizer.
+        prompts: P prompts, each a list of texts and token embeddings of shape `(n, W)`.
+
+    Returns:
+        Token embeddings of shape `(P, T, W)`, from the start token to the end token and then zeros, and the positions
+        of the end tokens of shape `(P,)`.
     """
     table = model.token_embedding.weight
     limit = len(model.positional_embedding)
@@ -31,16 +40,19 @@ def embed_prompts(
 def run_text(
     model: open_clip.CLIP, embedded: Tensor, ends: Tensor, *, deep: Mapping[int, Tensor] | None = None
 ) -> Tensor:
-    """Return text embeddings (P, D), not normalised, of token embeddings (P, T, W) without positions.
+    """Return the text embeddings of token embeddings.
 
-    The mask is causal, so what follows a prompt's end token changes nothing.
+    The attention mask is causal, so tokens after the end token do not change the result.
 
     Args:
-        model: the CLIP.
-        embedded: as from `embed_prompts`.
-        ends: (P,) places of the end tokens, where the embedding is read.
-        deep: by block (1 … L), learned vectors (n, W) that replace the n tokens after the start token at the block's
-            input (AnomalyCLIP, section 3.2, "text prompt tuning").
+        model: The CLIP model.
+        embedded: Token embeddings of shape `(P, T, W)` from `embed_prompts`.
+        ends: Positions of the end tokens of shape `(P,)`. The text embedding is read there.
+        deep: By number of the block, from 1: learned vectors of shape `(n, W)` that replace the n tokens after the
+            start token at the input of the block (AnomalyCLIP, section 3.2, "text prompt tuning").
+
+    Returns:
+        Text embeddings of shape `(P, D)`, not normalised.
     """
     length = embedded.shape[1]
     x = embedded + model.positional_embedding[:length].to(embedded.dtype)

@@ -1,6 +1,7 @@
-"""One forward pass of open_clip's vision transformer: its own path and, beside it, any number of DPAM paths.
+"""The forward pass of open_clip's vision transformer: CLIP's own path and any number of DPAM paths.
 
-Differentiable and without state: the backbone runs it frozen, the training of the miniature CLIP with gradients.
+The functions have no state and are differentiable. The backbone runs them on a frozen model, the training of the mini
+CLIP with gradients.
 """
 
 from collections.abc import Collection
@@ -13,28 +14,31 @@ from torch import Tensor
 
 from benchmark.clip.spec import Dpam, Layer
 
-ATTENTION_ROWS = {"qq": 0, "kk": 1, "vv": 2}  # where the projections lie in the block's stacked weights
+ATTENTION_ROWS = {"qq": 0, "kk": 1, "vv": 2}  # position of the projection in the stacked weights of a block
 
 
 @dataclass
 class Tokens:
-    """Tokens before the last layer norm."""
+    """Tokens of the vision transformer before the last layer norm."""
 
     last: Tensor
-    """All tokens (B, 1 + N, W) of the last block, CLS first."""
+    """Tokens after the last block, of shape `(B, 1 + N, W)`. The CLS token is first."""
     layers: dict[Layer, Tensor] = field(default_factory=dict)
-    """The same of the layers asked for."""
+    """Tokens of the requested layers, of the same shape."""
     cls: dict[int, Tensor] = field(default_factory=dict)
-    """CLS tokens (B, W) by block."""
+    """CLS tokens of shape `(B, W)` by number of the block."""
 
 
 def first_tokens(visual: VisionTransformer, images: Tensor, positions: Tensor) -> Tensor:
-    """Return the tokens (B, 1 + N, W) that enter the first block, CLS first.
+    """Return the tokens at the input of the first block.
 
     Args:
-        visual: open_clip's tower.
-        images: (B, 3, S, S), preprocessed.
-        positions: (1 + N, W) positional embeddings for the patch grid of this size.
+        visual: The vision transformer.
+        images: Preprocessed images of shape `(B, 3, S, S)`.
+        positions: Positional embeddings of shape `(1 + N, W)` for the patch grid of this image size.
+
+    Returns:
+        Tokens of shape `(B, 1 + N, W)`. The CLS token is first.
     """
     x = visual.conv1(images).flatten(2).transpose(1, 2)
     cls = visual.class_embedding.to(x.dtype).expand(len(x), 1, -1)
@@ -49,18 +53,23 @@ def run_blocks(
     layers: Collection[Layer] = (),
     cls: Collection[int] = (),
 ) -> Tokens:
-    """Run the blocks and keep the tokens of some layers.
+    """Run the transformer blocks and keep the tokens of some layers.
 
-    Original path: `x^l = x^{l-1} + Attn(LN1 x^{l-1})`, then `+ MLP(LN2 ·)`. A DPAM path (AnomalyCLIP, section 3.3, as
-    its code runs it) starts as `y^{s-1} = x^{s-1}`, and each block from s on adds V-V attention of the *original* path,
-    `y^l = y^{l-1} + Proj(softmax(v vᵀ/√d) v)` with `v` of `LN1 x^{l-1}`, and no MLP; Q-Q and K-K likewise. With `ffn`,
-    blocks after s start anew from the original path: `y^l = u + MLP(LN2 u)`, `u = x^{l-1} + Proj(…)`.
+    CLIP's own path is `x^l = x' + MLP(LN2 x')` with `x' = x^{l-1} + Attn(LN1 x^{l-1})`.
+
+    A DPAM path (AnomalyCLIP, section 3.3, as in its code) starts with `y^{s-1} = x^{s-1}`. Each block from s on adds
+    the self-self attention of CLIP's own path and no MLP: `y^l = y^{l-1} + Proj(softmax(v vᵀ/√d) v)`, where v are the
+    values (or queries, or keys) of `LN1 x^{l-1}`. With `ffn`, the blocks after s start from CLIP's own path instead:
+    `y^l = u + MLP(LN2 u)` with `u = x^{l-1} + Proj(softmax(v vᵀ/√d) v)`.
 
     Args:
-        visual: open_clip's tower.
-        tokens: (B, 1 + N, W), as from `first_tokens`.
-        layers: whose tokens are kept; a DPAM layer below its first block is the original one.
-        cls: blocks whose CLS token of the original path is kept.
+        visual: The vision transformer.
+        tokens: Tokens of shape `(B, 1 + N, W)` from `first_tokens`.
+        layers: Layers whose tokens are kept. A DPAM layer below the first block of its path has CLIP's own tokens.
+        cls: Numbers of the blocks whose CLS token of CLIP's own path is kept.
+
+    Returns:
+        The tokens of the last block and of the requested layers.
     """
     x = tokens
     paths = dict.fromkeys((layer.dpam for layer in layers if layer.dpam is not None), x)
@@ -79,13 +88,16 @@ def run_blocks(
 
 
 def embed(visual: VisionTransformer, tokens: Tensor) -> Tensor:
-    """Project tokens (…, W) to the joint space: `LN_post(·) W_proj`, (…, D)."""
+    """Return the embeddings `LN_post(x) W_proj` of shape `(…, D)` of tokens x of shape `(…, W)`."""
     embedded: Tensor = visual.ln_post(tokens) @ visual.proj
     return embedded
 
 
 def _dpam(block: ResidualAttentionBlock, path: Dpam, number: int, x: Tensor, y: Tensor) -> Tensor:
-    """Return the path's tokens after a replaced block, from x and y, the two paths' tokens before it."""
+    """Return the tokens of a DPAM path after a block.
+
+    `x` and `y` are the tokens of CLIP's own path and of the DPAM path before the block.
+    """
     attended = _self_self_attention(block, path.attention, x)
     if not path.ffn or number == path.first:
         return y + attended
@@ -95,7 +107,7 @@ def _dpam(block: ResidualAttentionBlock, path: Dpam, number: int, x: Tensor, y: 
 
 
 def _self_self_attention(block: ResidualAttentionBlock, attention: str, x: Tensor) -> Tensor:
-    """Return `Proj(softmax(v vᵀ/√d) v)` for tokens (B, T, W), heads as in the block's own attention."""
+    """Return `Proj(softmax(v vᵀ/√d) v)` for tokens x of shape `(B, T, W)`, with the heads of the block's attention."""
     module = block.attn
     width = module.embed_dim
     rows = slice(ATTENTION_ROWS[attention] * width, (ATTENTION_ROWS[attention] + 1) * width)

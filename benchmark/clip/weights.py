@@ -1,4 +1,4 @@
-"""Where CLIP weights come from: an open_clip tag, a local file, or a seed. Nothing is ever unpickled."""
+"""Sources of CLIP weights: an open_clip tag, a local file, or a seed. No file is ever unpickled."""
 
 import hashlib
 import warnings
@@ -18,13 +18,13 @@ DEFAULT_BACKBONE = "ViT-L-14-336-quickgelu:openai"
 MINI_BACKBONE = "mini:v2"
 MINI_FILE = Path(__file__).parents[1] / "mini" / "clip_mini.safetensors"
 
-# The miniature CLIP that ships with the benchmark, trained on generated pictures by benchmark.mini.train.
+# The mini CLIP, which ships with the package. benchmark.mini.train trains it on generated images.
 MINI: dict[str, Any] = {
     "embed_dim": 128,
     "vision_cfg": {"image_size": 112, "layers": 8, "width": 192, "head_width": 64, "patch_size": 14},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 4, "layers": 4},
 }
-# A smaller one for tests; it is never trained, so it is only used with random weights.
+# A smaller architecture for tests. It has no trained weights.
 TINY: dict[str, Any] = {
     "embed_dim": 64,
     "vision_cfg": {"image_size": 112, "layers": 4, "width": 128, "head_width": 32, "patch_size": 14},
@@ -33,7 +33,7 @@ TINY: dict[str, Any] = {
 
 
 class BackboneError(BenchError):
-    """A backbone cannot be had or built; the message names the file or option and the way out."""
+    """Raised if a backbone cannot be loaded. The message names the file or option and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,11 @@ class KnownFile:
     url: str
     sha256: str
     size: int
-    """Bytes."""
+    """Size in bytes."""
 
     @property
     def filename(self) -> str:
-        """The file's name in the download and in the cache."""
+        """Name of the file in the download and in the cache."""
         return self.url.rsplit("/", 1)[1]
 
 
@@ -70,12 +70,16 @@ KNOWN_FILES = {
 
 @dataclass(frozen=True, slots=True)
 class WeightsSource:
-    """A parsed `--backbone`: an architecture and one of tag, file or seed."""
+    """A parsed `--backbone`: an architecture with a tag, a file or a seed."""
 
     architecture: str
+    """Name of the architecture in open_clip, or "mini" or "tiny"."""
     tag: str | None = None
+    """Tag of the pretrained weights in open_clip."""
     file: Path | None = None
+    """Local weight file."""
     seed: int | None = None
+    """Seed of random weights."""
 
     @property
     def synthetic(self) -> bool:
@@ -84,7 +88,7 @@ class WeightsSource:
 
     @property
     def name(self) -> str:
-        """The backbone's name in records and tables: says the architecture and the kind of weights, not the path."""
+        """Name of the backbone in records and tables: architecture and weights, without the folder of a local file."""
         if self.file is not None:
             return f"{self.architecture}={self.file.name}"
         return f"{self.architecture}:{self.tag if self.seed is None else f'random-{self.seed}'}"
@@ -94,7 +98,7 @@ def parse_backbone(text: str) -> WeightsSource:
     """Parse `NAME:TAG`, `NAME=FILE` or `NAME:random[-SEED]`.
 
     Raises:
-        BackboneError: the text has none of these forms.
+        BackboneError: If the text has none of these forms.
     """
     architecture, equals, file = text.partition("=")
     if equals and architecture and file:
@@ -117,7 +121,8 @@ def architecture_config(name: str) -> dict[str, Any]:
     """Return open_clip's configuration of an architecture.
 
     Raises:
-        BackboneError: open_clip knows no such name (the near ones are named), or it is no plain CLIP with a ViT.
+        BackboneError: If open_clip does not know the name (the message lists similar names), or if the architecture is
+            not a plain CLIP with a vision transformer.
     """
     import difflib
 
@@ -136,16 +141,16 @@ def architecture_config(name: str) -> dict[str, Any]:
 
 
 def cache_directory() -> Path:
-    """Return the user's cache folder for weights."""
+    """Return the folder for downloaded weights, in the user's cache."""
     return user_cache() / "weights"
 
 
 def find_file(source: WeightsSource) -> Path:
-    """Return the weight file of a tag or a local file, downloading a tag's file into the cache where needed.
+    """Return the weight file of a source with a tag or a local file. The file of a tag is downloaded if necessary.
 
     Raises:
-        BackboneError: there is no such file and it cannot be fetched, or its sha256 is wrong. The message says which
-            file to get, its size and sha256, and where to put it.
+        BackboneError: If the file does not exist and cannot be downloaded, or if its sha256 is wrong. The message says
+            which file to get, its size and sha256, and where to put it.
     """
     if source.file is not None:
         if not source.file.is_file():
@@ -160,7 +165,7 @@ def find_file(source: WeightsSource) -> Path:
 def _known_file(name: str, known: KnownFile) -> Path:
     import pooch
 
-    # OpenAI's package and the published ZSAD code download into ~/.cache/clip: what lies there is not fetched again.
+    # OpenAI's package and the published ZSAD code download to ~/.cache/clip; such a file is used as well.
     for folder in (cache_directory(), Path.home() / ".cache/clip"):
         path = folder / known.filename
         if path.is_file():
@@ -175,7 +180,7 @@ def _known_file(name: str, known: KnownFile) -> Path:
             path=cache_directory(),
             progressbar=True,
         )
-    except Exception as error:  # pooch passes on whatever the transport raises
+    except Exception as error:  # pooch passes on any error of the transport
         raise BackboneError(
             f"the weights of {name} are not on this machine and could not be downloaded "
             f"({type(error).__name__}).\n  get:    {known.url}\n  size:   {known.size:,} bytes\n"
@@ -198,7 +203,7 @@ def _open_clip_file(source: WeightsSource) -> Path:
         )
     try:
         return Path(open_clip.download_pretrained(config, cache_dir=str(cache_directory())))
-    except Exception as error:  # hub and URL clients raise many kinds
+    except Exception as error:  # the clients raise various types
         where = config.get("hf_hub") or config.get("url")
         raise BackboneError(
             f"the weights of {source.name} are not on this machine and could not be downloaded "
@@ -207,10 +212,10 @@ def _open_clip_file(source: WeightsSource) -> Path:
 
 
 def weights_sha256(source: WeightsSource) -> str:
-    """Return the sha256 of the weight file; where the weights are random, that of architecture and seed.
+    """Return the sha256 of the weight file, or of architecture and seed if the weights are random.
 
     Raises:
-        BackboneError: as `find_file`.
+        BackboneError: See `find_file`.
     """
     if source.seed is not None:
         return hashlib.sha256(f"random {source.architecture} {source.seed}".encode()).hexdigest()
@@ -218,19 +223,25 @@ def weights_sha256(source: WeightsSource) -> str:
 
 
 def read_state_dict(path: Path, *, keys: Sequence[str] = ("state_dict",)) -> "dict[str, Tensor]":
-    """Read a weight file: safetensors, OpenAI's TorchScript archive, or a state dict (with `weights_only=True`).
+    """Read the tensors of a weight file without unpickling.
+
+    The file is a safetensors file, a TorchScript archive as published by OpenAI, or a state dict that
+    `torch.load(weights_only=True)` reads.
 
     Args:
-        path: the file.
-        keys: where in a checkpoint the state dict may lie; the first that is there counts.
+        path: The file.
+        keys: Entries of a checkpoint that may hold the state dict. The first one that exists is used.
+
+    Returns:
+        The tensors by name, without the prefix `module.`.
 
     Raises:
-        BackboneError: the file is none of these, or would need unpickling of arbitrary objects.
+        BackboneError: If the file has another format or would need unpickling of arbitrary objects.
     """
     import torch
     from safetensors.torch import load_file
 
-    if path.exists() and not path.is_file():  # a pipe would be waited for
+    if path.exists() and not path.is_file():  # reading from a pipe would block
         raise BackboneError(f"{path}: not a file; name the weight file itself")
     if path.suffix == ".safetensors":
         try:
@@ -239,7 +250,7 @@ def read_state_dict(path: Path, *, keys: Sequence[str] = ("state_dict",)) -> "di
             raise BackboneError(f"{path}: not a readable safetensors file: {error}") from error
     try:
         if _is_torchscript(path):
-            # A TorchScript archive is read by its own C++ reader, which makes tensors and modules only.
+            # TorchScript's C++ reader creates only tensors and modules.
             _refuse_code(path)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)
@@ -262,11 +273,11 @@ def read_state_dict(path: Path, *, keys: Sequence[str] = ("state_dict",)) -> "di
 
 
 def _is_torchscript(path: Path) -> bool:
-    """Say whether a file is a TorchScript archive, having refused what torch should not even try to read.
+    """Return whether a file is a TorchScript archive.
 
     Raises:
-        BackboneError: a tar archive, whose old loader ran code in some versions of torch (CVE-2025-32434), or an
-            archive that unpacks to far more than it has.
+        BackboneError: If the file is a tar archive, whose loader ran code in some versions of torch (CVE-2025-32434),
+            or an archive that is much larger when unpacked.
     """
     import tarfile
     import zipfile
@@ -278,20 +289,20 @@ def _is_torchscript(path: Path) -> bool:
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
     unpacked, limit = sum(entry.file_size for entry in entries), 2 * path.stat().st_size + 2**26
-    if unpacked > limit:  # tensors are kept as they are, only code is packed
+    if unpacked > limit:  # only code is compressed, tensors are not
         raise BackboneError(f"{path}: {unpacked:,} bytes when unpacked, more than the limit for its size, {limit:,}")
     return any(entry.filename.endswith("/constants.pkl") for entry in entries)
 
 
 def _refuse_code(path: Path) -> None:
-    """Refuse a TorchScript archive with code that would run while it is read, and could write files.
+    """Raise an error if a TorchScript archive has code that runs while the archive is read.
 
     Raises:
-        BackboneError: it has some.
+        BackboneError: If there is such code; it could write files.
     """
     import torch
 
-    reader = torch._C.PyTorchFileReader(str(path))  # the very reader that reads it later, so that both see the same
+    reader = torch._C.PyTorchFileReader(str(path))  # the reader that torch.jit.load uses, so both read the same bytes
     for name in reader.get_all_records():
         if name.startswith("code/") and b"__setstate__" in reader.get_record(name):
             raise BackboneError(

@@ -1,4 +1,4 @@
-"""A miniature of all 17 datasets, drawn by programs: for trying things out, never for comparing methods in earnest."""
+"""The mini suite: generated miniatures of all 17 datasets, to try out the benchmark but not to compare methods."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Medical findings, painted like defects (see `benchmark.mini.painters`)."""
+"""Defects of medical images (lesion, polyp, tumour, …). Each function paints one, as in `benchmark.mini.painters`."""
 
 import numpy as np
 from scipy import ndimage

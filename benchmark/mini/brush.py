@@ -1,4 +1,4 @@
-"""What the painters of defects share: where a defect lies, how large it is, its outline and its colour."""
+"""Helpers of the functions that paint defects: position, size, outline and colour of a defect."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""Captions for the training of the miniature CLIP: states, names and templates in the vocabulary of the methods."""
+"""Captions for the training of the mini CLIP: states, names and templates with the words that the methods use."""
 
 from collections import defaultdict
 
@@ -26,7 +26,7 @@ ABNORMAL = (
     "{} with defect",
     "{} with damage",
 )
-"""WinCLIP's states (Jeong et al., CVPR 2023, table 1) with the words of the other methods."""
+"""The states of WinCLIP (Jeong et al., CVPR 2023, table 1) and the words of the other methods."""
 
 IMAGENET = imagenet_templates()
 TEMPLATES = ("A photo of a {}.", "a photo of a {}.", "a photo of the {}.", "{}.", "a cropped photo of a {}.")
@@ -43,7 +43,7 @@ def nonsense(rng: np.random.Generator) -> str:
 
 
 def family_names() -> dict[str, list[str]]:
-    """Return the names under which specimens of each family go: its own, and those of the classes it stands for."""
+    """Return the names of each family: its own, and those of the classes that it represents."""
     names = defaultdict(list, {family: [family.replace("_", " ")] for family in FAMILIES})
     for classes in CATALOGUE.values():
         for class_name, look in classes.items():
@@ -52,7 +52,7 @@ def family_names() -> dict[str, list[str]]:
 
 
 def caption(rng: np.random.Generator, name: str, *, label: int | None) -> str:
-    """Return a caption of a normal (0) or anomalous (1) specimen; without a label it says nothing of the state."""
+    """Return a caption of a normal (0) or anomalous (1) image; without a label it names no state."""
     states = ("{}",) if label is None else (NORMAL, ABNORMAL)[label]
     noun = str(rng.choice(states)).format(name)
     if rng.random() < 0.5:

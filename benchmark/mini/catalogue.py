@@ -1,4 +1,4 @@
-"""Which family stands for which class of which dataset, and which kind of defect for which of the real ones."""
+"""The families of images and kinds of defects that represent the classes and defects of each dataset."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Look:
-    """How a class looks, and what can be wrong with it: the kinds of each named defect, applied one after another."""
+    """The family of a class, and the kinds of each of its named defects, which are painted one after another."""
 
     family: str
     defects: Mapping[str, tuple[str, ...]]
@@ -69,7 +69,7 @@ KIND_OF: dict[str, tuple[str, ...]] = {
     "thread_top": ("rough",),
     "total_rust": ("rust", "rust"),
 }
-"""Names of defects of MVTec AD and MPDD, and the kinds that come nearest to them."""
+"""Names of defects of MVTec AD and MPDD, with the most similar kinds."""
 
 
 def _named(family: str, *defects: str) -> Look:
@@ -77,7 +77,7 @@ def _named(family: str, *defects: str) -> Look:
 
 
 def _plain(family: str, *kinds: str) -> Look:
-    """A class whose defects have no names of their own: one of each kind."""
+    """Return a class whose defects have no names: it has one defect of each kind."""
     return Look(family, {kind: (kind,) for kind in kinds})
 
 
@@ -187,4 +187,4 @@ CATALOGUE: dict[str, dict[str, Look]] = {
     "dtd_synthetic": DTD,
     **MEDICAL,
 }
-"""By name of the card, then of the class."""
+"""The classes by name of the card, then by name of the class."""

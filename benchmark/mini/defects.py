@@ -1,4 +1,4 @@
-"""What can be wrong with a specimen, and exactly where.
+"""Defects: painting one on an image, and its exact mask.
 
 A kind of defect repaints a part of a picture. The mask is then taken from the pixels: those of the foreground that
 changed by more than `NOTICEABLE` in some channel, gaps of a pixel or two closed, specks dropped; and whatever changed

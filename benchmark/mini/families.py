@@ -1,4 +1,4 @@
-"""What the specimens of the miniature datasets look like, before anything is wrong with them.
+"""The families of images in the mini suite: how normal images look.
 
 A family turns a generator of random numbers and a size into one normal specimen: no two are alike in pose, scale, hue,
 light, background and noise. Families are shared by the mini suite and the training of the mini backbone but for two

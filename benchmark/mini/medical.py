@@ -1,4 +1,4 @@
-"""Families that look like medical images; defects may lie in the organ only."""
+"""Families that resemble medical images. Defects lie inside the organ only."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Families of things that lie before a background; defects may lie on the thing only."""
+"""Families of objects in front of a background. Defects lie on the objects only."""
 
 from collections.abc import Callable
 from functools import partial

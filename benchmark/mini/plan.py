@@ -1,4 +1,4 @@
-"""Which files the mini suite consists of: a pure list, from which every picture can be drawn alone.
+"""The list of images of the mini suite. Each image can be drawn on its own from its entry.
 
 The layouts are those of the original distributions, with their oddities: mixed extensions, class indices in masks,
 label files, stray files. Two things differ from the real ones on purpose: there are few images of small size, and the

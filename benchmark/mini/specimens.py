@@ -1,4 +1,4 @@
-"""Specimens drawn for the training of the miniature CLIP: pairs of one picture as it is and as damaged."""
+"""Training images of the mini CLIP: pairs of a generated normal image and the same image with a defect."""
 
 import hashlib
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ SIDES = (96, 176)  # pixels; those of the mini suite, so that sharpness is alike
 
 @dataclass(frozen=True)
 class Specimens:
-    """n pairs, row i of each array the same specimen."""
+    """n pairs of images. Row i of each array belongs to the same pair."""
 
     families: list[str]
     normal: npt.NDArray[np.uint8]
@@ -28,7 +28,7 @@ class Specimens:
     damaged: npt.NDArray[np.uint8]
     """(n, S, S, 3)"""
     masks: npt.NDArray[np.bool_]
-    """(n, S, S), of the damaged ones."""
+    """Masks of the damaged images, of shape `(n, S, S)`."""
 
 
 def draw(families: Sequence[str], each: int, *, size: int, purpose: str, workers: int = 2) -> Specimens:

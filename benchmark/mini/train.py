@@ -1,4 +1,4 @@
-"""Training of the miniature CLIP: `python -m benchmark.mini.train` makes the shipped weights and their log again.
+"""Training of the mini CLIP: `python -m benchmark.mini.train` makes the shipped weights and their log again.
 
 Three losses, all at the temperature 0.07 of the methods, on specimens drawn from the families that training may see:
 

@@ -1,4 +1,4 @@
-"""Images of your own, scored and drawn."""
+"""Predictions for a user's own images: finding them, scoring them, drawing heatmaps."""
 
 import lazy_loader
 

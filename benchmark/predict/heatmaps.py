@@ -1,4 +1,4 @@
-"""Drawing anomaly maps: colours for values, a heatmap over its photo."""
+"""Heatmaps: colours for values, and anomaly maps drawn over their images."""
 
 import functools
 
@@ -10,17 +10,23 @@ from PIL import Image
 Floats = npt.NDArray[np.floating]
 
 COLOUR_MAP = "turbo"
-"""Matplotlib's name of it. Its hues show on white, black, grey and red photos alike; maps that go from dark to light,
-such as inferno, vanish on one of them."""
+"""Name of the colour map in matplotlib. Its colours are visible on white, black, grey and red photos; the colours of
+maps from dark to light, such as inferno, are not visible on some of them."""
 OPACITY = 0.75
-"""Of the colour over the photo where the value is highest; in proportion below."""
+"""Opacity of the colour of the highest value. The opacity of other values is proportional."""
 
 
 def colours(values: Floats) -> npt.NDArray[np.uint8]:
-    """Return the colours (…, 3), 8-bit RGB, of values (…) in [0, 1], the highest of them red.
+    """Return the colours of values; the colour of 1 is red.
+
+    Args:
+        values: Values in [0, 1], of any shape `(…)`.
+
+    Returns:
+        8-bit RGB colours of shape `(…, 3)`.
 
     Raises:
-        ValueError: a value is not finite, or outside of [0, 1].
+        ValueError: If a value is not finite or is outside of [0, 1].
     """
     if not np.isfinite(values).all() or values.min(initial=0.0) < 0 or values.max(initial=0.0) > 1:
         raise ValueError("colours are for values in [0, 1]")
@@ -30,29 +36,29 @@ def colours(values: Floats) -> npt.NDArray[np.uint8]:
 def overlay(
     image: Image.Image, anomaly_map: Floats, *, low: float, high: float, size: int | None = None
 ) -> Image.Image:
-    """Return the image with an anomaly map over it; the higher a value, the more its colour hides the photo.
+    """Return the image with an anomaly map drawn over it. Higher values have a stronger colour.
 
     Args:
-        image: RGB.
-        anomaly_map: (h, w), of any size; resized bilinearly.
-        low: the value, and all below it, where the photo shows unchanged.
-        high: the value, and all above it, that gets the strongest colour. If it is `low`, that holds for all above.
-        size: longer side of the result in pixels, in the image's proportions; None: as large as the image.
+        image: An RGB image.
+        anomaly_map: Map of shape `(h, w)`. It is resized bilinearly to the image.
+        low: Values up to `low` leave the image unchanged.
+        high: Values from `high` on get the strongest colour. If `high` equals `low`, all values above `low` get it.
+        size: Longer side of the result in pixels; None for the size of the image. The proportions are kept.
 
     Raises:
-        ValueError: a value, `low` or `high` is not finite, or `low` is above `high`.
+        ValueError: If a value, `low` or `high` is not finite, or if `low` is above `high`.
     """
     levels = Image.fromarray(np.rint(255 * _rescale(anomaly_map, low, high)).astype(np.uint8))
     image = image if size is None else image.resize(_fit(image.size, size), Image.Resampling.LANCZOS)
     levels = levels.resize(image.size, Image.Resampling.BILINEAR)
     alpha = levels.point([round(level * OPACITY) for level in range(256)])
-    levels.putpalette(_table().tobytes())  # Pillow looks colours up without arrays of 12 bytes a pixel
+    levels.putpalette(_table().tobytes())  # a palette needs less memory than an array of colours
     return Image.composite(levels.convert("RGB"), image, alpha)
 
 
 @functools.cache
 def _table() -> npt.NDArray[np.uint8]:
-    """Return the colours (256, 3) from low to high."""
+    """Return the 256 colours of the colour map, from low to high, of shape `(256, 3)`."""
     table: npt.NDArray[np.uint8] = matplotlib.colormaps[COLOUR_MAP](np.arange(256), bytes=True)[:, :3]
     return np.ascontiguousarray(table)
 
@@ -67,6 +73,6 @@ def _rescale(values: Floats, low: float, high: float) -> npt.NDArray[np.float64]
 
 
 def _fit(size: tuple[int, int], longer: int) -> tuple[int, int]:
-    """Return width and height with that longer side, in the same proportions."""
+    """Return width and height scaled so that the longer side is `longer` pixels."""
     width, height = (max(1, round(side * longer / max(size))) for side in size)
     return width, height

@@ -1,4 +1,4 @@
-"""Images of one's own, given as files and folders: which there are, and under which names they are drawn."""
+"""A user's own images, given as files and folders: finding them, and naming the files of their heatmaps."""
 
 import itertools
 import os
@@ -14,83 +14,92 @@ from benchmark.data import IMAGE_EXTENSIONS, inside, is_image, walk
 from benchmark.errors import BenchError
 
 PREDICTIONS = "predictions.json"
-"""Lies in an output folder beside the drawings, and says that they are ours."""
+"""File in the output folder. It shows that the heatmaps in that folder were written by this program."""
 
 
 class PredictError(BenchError):
-    """Images cannot be had, or nothing can be written; the message names the path or option and the way out."""
+    """Raised if images cannot be found or results not written. The message names the path or option and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class InputImage:
     """An image to be scored."""
 
     path: Path
-    """As it was given, or below the folder that was given."""
+    """Path as given, or below a given folder."""
     overlay: str
-    """Name of its drawing below the output folder, with forward slashes; no two are alike, whatever the case."""
+    """Path of its heatmap below the output folder, with forward slashes. The paths differ even if case is ignored."""
 
 
-def find_images(given: Sequence[Path], *, output: Path) -> tuple[list[Found], list[str]]:
-    """Return the given images, and those below the given folders in natural order (2 before 10), each once.
+def find_images(given: Sequence[Path], *, output: Path) -> tuple[list[InputImage], list[str]]:
+    """Return the given images and the images in the given folders, in natural order (2 before 10), each once.
 
-    A file that is named counts whatever its suffix. Drawings of an earlier call, which lie in `output`, are left out.
+    A given file is used whatever its suffix. Heatmaps of an earlier call, which are in `output`, are left out.
+
+    Args:
+        given: Files and folders.
+        output: The output folder.
 
     Returns:
-        The images, and a line for each thing in a folder that could not be followed or listed.
+        The images, and a message for each folder or link that could not be read.
 
     Raises:
-        PredictError: a path does not exist, an image lies in `output`, or there is none.
+        PredictError: If a path does not exist, if an image is in `output`, or if there is no image.
     """
     paths: dict[str, Path] = {}
     problems: list[str] = []
     target, again = os.path.realpath(output), (output / PREDICTIONS).is_file()
     for path in given:
         if not os.access(path, os.F_OK):
-            raise PredictError(f"{shown(path)}: there is no such file or folder, or it cannot be reached")
+            raise PredictError(f"{printable(path)}: there is no such file or folder, or it cannot be reached")
         images = [path]
         if path.is_dir():
             tree = walk(path)
-            problems += [f"{shown(path / each.path)}: {each.message}" for each in tree.problems if each.fatal]
+            problems += [f"{printable(path / each.path)}: {each.message}" for each in tree.problems if each.fatal]
             images = [tree.files[key] for key in sorted(filter(is_image, tree.files), key=natural_key)]
         for image in images:
             if not inside(os.path.realpath(image), target):
                 paths.setdefault(_absolute(image), image)
             elif not (again and path.is_dir()):
                 raise PredictError(
-                    f"{shown(image)} lies in --output {shown(output)}; choose another folder for the output"
+                    f"{printable(image)} lies in --output {printable(output)}; choose another folder for the output"
                 )
     if not paths:
         suffixes = ", ".join(sorted(IMAGE_EXTENSIONS))
-        raise PredictError(f"no images ({suffixes}) in {', '.join(map(shown, given))}")
+        raise PredictError(f"no images ({suffixes}) in {', '.join(map(printable, given))}")
     roots = [_absolute(path if path.is_dir() else path.parent) for path in given]
     names = overlay_names([_below(path, roots) for path in paths])
-    return [Found(path, name) for path, name in zip(paths.values(), names, strict=True)], problems
+    return [InputImage(path, name) for path, name in zip(paths.values(), names, strict=True)], problems
 
 
-def prepare_output(output: Path, found: Sequence[Found]) -> None:
-    """Make the output folder, and see to it that it can be written and that nothing of somebody else's is overwritten.
+def prepare_output(output: Path, found: Sequence[InputImage]) -> None:
+    """Create the output folder and check that it can be written without overwriting other files.
+
+    Args:
+        output: The output folder.
+        found: The images whose heatmaps will be written.
 
     Raises:
-        PredictError: it cannot be written, or holds files in the place of drawings and no `predictions.json`.
+        PredictError: If the folder cannot be written, or if it has no `predictions.json` but a file with the name of a
+            heatmap.
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=output):
             pass
     except OSError as error:
-        raise PredictError(f"--output {shown(output)}: {error.strerror or error}; choose another folder") from error
+        raise PredictError(f"--output {printable(output)}: {error.strerror or error}; choose another folder") from error
     if not (output / PREDICTIONS).exists():
         for each in found:
             if (output / each.overlay).exists():
                 raise PredictError(
-                    f"{shown(output / each.overlay)} is there and not from an earlier call (there is no {PREDICTIONS} "
-                    "beside it); choose another --output"
+                    f"{printable(output / each.overlay)} is there and not from an earlier call (there is no "
+                    f"{PREDICTIONS} beside it); choose another --output"
                 )
 
 
 def natural_key(path: str) -> list[list[str | int]]:
-    """Return by what a path is sorted, folder by folder: numbers count as numbers, case does not count."""
+    """Return the sort key of a path: folder by folder, numbers by value, ignoring case."""
     return [
         [int(piece) if piece.isdecimal() else piece for piece in re.split(r"(\d+)", part.casefold())]
         for part in path.split("/")
@@ -98,9 +107,10 @@ def natural_key(path: str) -> list[list[str | int]]:
 
 
 def overlay_names(paths: Sequence[PurePath]) -> list[str]:
-    """Return a name with forward slashes for the PNG of each relative path, safe on Windows too.
+    """Return the path of a PNG file for each relative path, with forward slashes and valid on Windows too.
 
-    The suffix gives way to .png; where that makes two alike (1.png, 1.jpg), the later ones keep theirs or get a number.
+    The suffix is replaced by .png. If that makes two paths equal (1.png, 1.jpg), the later one keeps its suffix before
+    .png (1.jpg.png) or gets a number.
     """
     taken: set[str] = set()
     names = []
@@ -116,7 +126,7 @@ def overlay_names(paths: Sequence[PurePath]) -> list[str]:
 
 
 def _below(path: str, roots: Sequence[str]) -> PurePath:
-    """Return an absolute path as it counts from the deepest folder above all roots."""
+    """Return an absolute path relative to the deepest folder that contains all roots."""
     try:
         return PurePath(os.path.relpath(path, os.path.commonpath(roots)))
     except ValueError:  # on several drives
@@ -131,6 +141,6 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def shown(text: Path | str) -> str:
-    """Return a path, or a text that names one, so that it can be printed and written: names need not be Unicode."""
+def printable(text: Path | str) -> str:
+    """Return a path, or a text with a path, as text that can be printed. Bytes that are not Unicode are replaced."""
     return str(text).encode(errors="surrogateescape").decode(errors="replace")

@@ -1,4 +1,4 @@
-"""Predictions of one method on images that belong to no dataset: scored in batches, drawn, and written down."""
+"""Predictions of one method for images that belong to no dataset: scores, heatmaps and `predictions.json`."""
 
 import io
 import json
@@ -16,44 +16,54 @@ from benchmark.common import Model, write_whole
 from benchmark.contract import Learner, Method, Prediction
 from benchmark.data import ImageError, Preprocess, read_image
 from benchmark.predict.heatmaps import COLOUR_MAP, overlay
-from benchmark.predict.own_images import PREDICTIONS, Found, PredictError, shown
+from benchmark.predict.own_images import PREDICTIONS, InputImage, PredictError, printable
 from benchmark.protocol import AUXILIARY, Protocol
 from benchmark.records import BackboneId, Checkpoint, CheckpointError, misfit, read_checkpoint
 from benchmark.running import at_evaluation_size
 
 Floats = npt.NDArray[np.float32]
-Part = Literal["backbone", "checkpoint"]
+WeightsKind = Literal["backbone", "checkpoint"]
 
 SHIPPED = Path(__file__).parents[1] / "mini" / "checkpoints"
-"""What the learning methods learned from the mini suite with the miniature CLIP, by default options."""
+"""Checkpoints that ship with the package: methods trained with default options on the mini suite and mini CLIP."""
 OVERLAY_SIDE = 1024
-"""Longer side in pixels down to which larger images are drawn; a map has no more detail."""
+"""Largest side of a heatmap in pixels; larger images are reduced, since a map has no more detail."""
 
 
-# ---- with what it learned
+# ---- checkpoints
 
 
 def choose_checkpoint(
     method: type[Learner], options: Any, backbone: BackboneId, *, given: Path | None, results: Path
 ) -> tuple[Path, Checkpoint]:
-    """Return the checkpoint to predict with: the one given, else one of `results`, else the one that ships along.
+    """Return the checkpoint to predict with: the given one, else one in `results`, else the one that ships along.
 
-    One fits that was made by this version of the method, with the same options that change what is learned, and with
-    the same backbone. Of those in `results`, trained on the protocol's auxiliary dataset and with seed 0 go first.
+    A checkpoint fits if it was made with the same version of the method, the same training options and the same
+    backbone. Among several in `results`, the protocol's auxiliary dataset is preferred, then the lowest seed.
+
+    Args:
+        method: The method's class.
+        options: Instance of its `Options`.
+        backbone: The backbone of the prediction.
+        given: JSON file of the checkpoint that the user names, or None.
+        results: The results folder.
+
+    Returns:
+        The JSON file of the checkpoint and its content.
 
     Raises:
-        CheckpointError: the one given cannot be read or does not fit, or there is none; says how to get one.
+        CheckpointError: If the given checkpoint cannot be read or does not fit, or if there is none that fits.
     """
     if given is not None:
         checkpoint = read_checkpoint(given)
         if reason := misfit(checkpoint.training, method, options, backbone):
             raise CheckpointError(f"{given}: {reason}")
         return given, checkpoint
-    fitting: list[tuple[Path, Checkpoint]] = []
+    usable: list[tuple[Path, Checkpoint]] = []
     reasons: list[str] = []
     kept = sorted((results / "checkpoints").glob(f"{method.name}--*.json"))
     for path in [*kept, SHIPPED / f"{method.name}.json"]:
-        if path.parent == SHIPPED and (fitting or not path.exists()):
+        if path.parent == SHIPPED and (usable or not path.exists()):
             continue
         try:
             checkpoint = read_checkpoint(path)
@@ -67,8 +77,8 @@ def choose_checkpoint(
         if reason:
             reasons.append(f"{path}: {reason}")
         else:
-            fitting.append((path, checkpoint))
-    if not fitting:
+            usable.append((path, checkpoint))
+    if not usable:
         last = "".join(f"\n  does not fit: {reason}" for reason in reasons[-3:])
         raise CheckpointError(
             f"{method.title} learns, and there is no checkpoint for these options and the backbone {backbone.name}, "
@@ -76,7 +86,7 @@ def choose_checkpoint(
             f"{method.name} --backbone {backbone.name} --data DIR`, or by `bench import-checkpoint FILE.pth "
             f"--auxiliary NAME`, or name yours by --checkpoint FILE.json{last}"
         )
-    return min(fitting, key=_preference)
+    return min(usable, key=_preference)
 
 
 def _preference(found: tuple[Path, Checkpoint]) -> tuple[bool, int, str]:
@@ -89,20 +99,20 @@ def _preference(found: tuple[Path, Checkpoint]) -> tuple[bool, int, str]:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What a method says of one image."""
+    """Score and map of one image."""
 
     path: Path
     score: float
     map: Floats
-    """(S, S), at the evaluation size, smoothed as the harness does."""
+    """Anomaly map of shape `(S, S)` at the evaluation size, resized and smoothed as in a run."""
     raw: Floats
-    """(h, w), as the method gave it, on the patch grid."""
+    """Anomaly map of shape `(h, w)` as the method returned it, on the patch grid."""
     size: tuple[int, int]
     """Width and height of the image in pixels."""
 
     @property
     def maximum_at(self) -> tuple[int, int]:
-        """The pixel (x, y) of the image on which the middle of the map's highest value falls."""
+        """The pixel (x, y) of the image at the centre of the map's highest value."""
         row, column = divmod(int(self.map.argmax()), self.map.shape[1])
         (width, height), side = self.size, len(self.map)
         return int((column + 0.5) * width / side), int((row + 0.5) * height / side)
@@ -110,7 +120,7 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Unscored:
-    """An image without a score."""
+    """An image that could not be scored, with the reason."""
 
     path: Path
     error: str
@@ -119,17 +129,17 @@ class Unscored:
 def score_images(
     paths: Sequence[Path], method: Method, backbone: Backbone, *, class_name: str, batch_size: int
 ) -> Iterator[Scored | Unscored]:
-    """Yield what a method says of each image, in order; memory does not grow with their number.
+    """Yield the score and map of each image, in order. One batch of images is in memory at a time.
 
     Args:
-        paths: image files, in any format that `read_image` reads.
-        method: ready to predict, not k-shot.
-        backbone: the method's.
-        class_name: what all images show, as it stands in prompts.
-        batch_size: images per forward pass; changes no number.
+        paths: Image files in any format that `read_image` reads.
+        method: A method that is ready to predict and needs no reference images.
+        backbone: The method's backbone.
+        class_name: Class of all images, as it appears in prompts.
+        batch_size: Images per forward pass. It changes no number.
 
     Raises:
-        PredictError: the accelerator has not enough memory.
+        PredictError: If the accelerator has not enough memory.
     """
     spec = method.vision()
     preprocess = Preprocess(spec.image_size)
@@ -141,7 +151,7 @@ def score_images(
         for path in batch:
             try:
                 image = read_image(path)
-            except (ImageError, OSError) as error:  # or no permission, a network drive that is gone, …
+            except (ImageError, OSError) as error:  # OSError: no permission, a lost network drive, …
                 outcomes[path] = Unscored(path, str(error))
             else:
                 tensors[path], sizes[path] = preprocess(image), image.size
@@ -168,41 +178,41 @@ def _at_evaluation_size(prediction: Prediction, method: Method) -> tuple[list[fl
     return scores, maps
 
 
-# ---- what is written
+# ---- predictions.json
 
 
 class ImagePrediction(Model):
     """One image of `predictions.json`."""
 
     path: str
-    """As given, or below the folder given."""
+    """Path as given, or below a given folder."""
     score: float | None = None
-    """The higher, the more anomalous; comparable among images of one method, class and backbone only."""
+    """Anomaly score; higher is more anomalous. Scores of different methods, classes or backbones are not comparable."""
     map_minimum: float | None = None
     map_maximum: float | None = None
     maximum_at: tuple[int, int] | None = None
-    """Where the map is highest: x from the left and y from the top, in pixels of the image as it is stored (EXIF
-    orientation is not applied)."""
+    """Position of the map's maximum: x from the left, y from the top, in pixels of the stored image (without EXIF
+    orientation)."""
     size: tuple[int, int] | None = None
     """Width and height of the image in pixels."""
     overlay: str | None = None
-    """File of the drawing, from the folder in which `predictions.json` lies."""
+    """Path of the heatmap, relative to the folder of `predictions.json`."""
     error: str | None = None
-    """Why there is no score, or no drawing."""
+    """Why there is no score or no heatmap."""
 
 
 class ColourScale(Model):
-    """How values became colours, the same for all drawings of a call."""
+    """The values at both ends of the colour map, the same for all heatmaps of a call."""
 
     colours: str = COLOUR_MAP
     low: float
-    """The lowest value of all maps; the photo shows unchanged."""
+    """Lowest value of all maps. It leaves the image unchanged."""
     high: float
-    """The highest value of all maps; the strongest colour."""
+    """Highest value of all maps. It gets the strongest colour."""
 
 
 class CheckpointUsed(Model):
-    """What the method learned, and from what."""
+    """The checkpoint that the method predicted with."""
 
     file: str
     sha256: str
@@ -210,11 +220,11 @@ class CheckpointUsed(Model):
     seed: int
     origin: Literal["trained", "imported"]
     synthetic: bool
-    """Learned from generated images."""
+    """Whether it was trained on generated images."""
 
     @classmethod
     def of(cls, path: Path, known: Checkpoint) -> "CheckpointUsed":
-        """Return what is said of the checkpoint whose JSON is `path`."""
+        """Return the description of the checkpoint `known`, whose JSON file is `path`."""
         return cls(
             file=path.name,
             sha256=known.sha256,
@@ -237,19 +247,19 @@ class Predictions(Model):
     protocol: Protocol
     backbone: BackboneId
     checkpoint: CheckpointUsed | None
-    synthetic: tuple[Part, ...]
-    """What of it is not real: weights that are random, or learned from generated images."""
+    synthetic: tuple[WeightsKind, ...]
+    """The weights that are random or were trained on generated images."""
     image_size: int
-    """Side of the input, and of the maps, in pixels."""
+    """Side of the input and of the maps in pixels."""
     scale: ColourScale | None
-    """Null where no image could be scored."""
+    """Null if no image could be scored."""
     images: tuple[ImagePrediction, ...]
     run: dict[str, Any]
-    """When, on what machine, with which packages and which commit of the code."""
+    """Time, machine, package versions and git commit of the call."""
 
 
 def score_found(
-    found: Sequence[Found],
+    found: Sequence[InputImage],
     method: Method,
     backbone: Backbone,
     *,
@@ -257,11 +267,11 @@ def score_found(
     batch_size: int,
     progress: Callable[[int], None] = lambda images: None,
 ) -> tuple[list[ImagePrediction], list[Floats | None]]:
-    """Score the images.
+    """Score the images; see `score_images` for the arguments.
 
     Returns:
-        What is said of each, without a drawing, and its map as the method gave it, a few kB each: it is drawn when the
-        scale of all is known.
+        The prediction of each image, still without a heatmap, and its map on the patch grid (None if the image has no
+        score). Heatmaps can be drawn when the values of all maps are known.
     """
     predictions: list[ImagePrediction] = []
     raws: list[Floats | None] = []
@@ -275,9 +285,9 @@ def score_found(
 
 def _describe(scored: Scored | Unscored) -> ImagePrediction:
     if isinstance(scored, Unscored):
-        return ImagePrediction(path=shown(scored.path), error=shown(scored.error))
+        return ImagePrediction(path=printable(scored.path), error=printable(scored.error))
     return ImagePrediction(
-        path=shown(scored.path),
+        path=printable(scored.path),
         score=scored.score,
         map_minimum=float(scored.map.min()),
         map_maximum=float(scored.map.max()),
@@ -287,14 +297,14 @@ def _describe(scored: Scored | Unscored) -> ImagePrediction:
 
 
 def common_scale(predictions: Sequence[ImagePrediction]) -> ColourScale | None:
-    """Return the colour scale from the lowest to the highest value of all maps; None where there is no map."""
+    """Return the colour scale from the lowest to the highest value of all maps, or None if there is no map."""
     lows = [each.map_minimum for each in predictions if each.map_minimum is not None]
     highs = [each.map_maximum for each in predictions if each.map_maximum is not None]
     return ColourScale(low=min(lows), high=max(highs)) if lows else None
 
 
 def draw_found(
-    found: Sequence[Found],
+    found: Sequence[InputImage],
     predictions: Sequence[ImagePrediction],
     raws: Sequence[Floats | None],
     method: Method,
@@ -302,12 +312,23 @@ def draw_found(
     *,
     progress: Callable[[int], None] = lambda images: None,
 ) -> list[ImagePrediction]:
-    """Draw the map of each scored image over it, all on their common scale, and return what is said of them now.
+    """Write the heatmap of each scored image, all with the same colour scale.
 
-    An image larger than `OVERLAY_SIDE` is drawn that large. It is read again; if it cannot be, that is its error.
+    Images are read again. An image with a side above `OVERLAY_SIDE` is reduced.
+
+    Args:
+        found: The images.
+        predictions: Their predictions from `score_found`.
+        raws: Their maps from `score_found`.
+        method: The method; it says how maps are smoothed.
+        output: The output folder.
+        progress: Called with the number of images drawn since the last call.
+
+    Returns:
+        The predictions with the paths of the heatmaps, or with an error if an image could not be read again.
 
     Raises:
-        PredictError: a drawing cannot be written.
+        PredictError: If a heatmap cannot be written.
     """
     scale = common_scale(predictions)
     drawn = []
@@ -321,7 +342,7 @@ def draw_found(
         try:
             image = read_image(each.path)
         except (ImageError, OSError) as error:
-            drawn[-1] = prediction.model_copy(update={"error": shown(f"scored, but not drawn: {error}")})
+            drawn[-1] = prediction.model_copy(update={"error": printable(f"scored, but not drawn: {error}")})
             continue
         size = min(max(image.size), OVERLAY_SIDE)
         content = io.BytesIO()
@@ -331,17 +352,17 @@ def draw_found(
     return drawn
 
 
-def synthetic_parts(backbone: BackboneId, checkpoint: CheckpointUsed | None) -> tuple[Part, ...]:
-    """Return which weights are random, or learned from generated images."""
-    parts: dict[Part, bool] = {
+def synthetic_parts(backbone: BackboneId, checkpoint: CheckpointUsed | None) -> tuple[WeightsKind, ...]:
+    """Return which weights are random or were trained on generated images."""
+    synthetic: dict[WeightsKind, bool] = {
         "backbone": backbone.synthetic,
         "checkpoint": checkpoint is not None and checkpoint.synthetic,
     }
-    return tuple(part for part, is_so in parts.items() if is_so)
+    return tuple(kind for kind, is_synthetic in synthetic.items() if is_synthetic)
 
 
-def banner(synthetic: Sequence[Part]) -> str:
-    """Return what a reader of scores by such weights must know; "" where all are real."""
+def banner(synthetic: Sequence[WeightsKind]) -> str:
+    """Return the warning about synthetic weights, or an empty text if all weights are real."""
     if not synthetic:
         return ""
     way = (
@@ -352,17 +373,13 @@ def banner(synthetic: Sequence[Part]) -> str:
 
 
 def table(predictions: Sequence[ImagePrediction]) -> list[str]:
-    """Return a line for each image that has a score, the highest first."""
+    """Return a line with score and path for each scored image, the highest score first."""
     scored = [(each.score, each.path) for each in predictions if each.score is not None]
     return [f"{score:.6f}  {path}" for score, path in sorted(scored, key=lambda each: -each[0])]
 
 
 def write_predictions(output: Path, predictions: Predictions) -> Path:
-    """Write `predictions.json` into the output folder, whole or not at all, and return its path.
-
-    Raises:
-        PredictError: it cannot be written.
-    """
+    """Write `predictions.json` atomically into the output folder and return its path."""
     text = json.dumps(predictions.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
     _write(output / PREDICTIONS, text + "\n")
     return output / PREDICTIONS
@@ -373,5 +390,5 @@ def _write(path: Path, content: str | bytes) -> None:
         write_whole(path, content)
     except OSError as error:
         raise PredictError(
-            f"cannot write {shown(path)}: {error.strerror or error}; free the disk or choose another --output"
+            f"cannot write {printable(path)}: {error.strerror or error}; free the disk or choose another --output"
         ) from error

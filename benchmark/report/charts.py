@@ -1,32 +1,30 @@
-"""Charts as Plotly's JSON: data and layout without colours of a theme, which the page adds."""
+"""Charts as JSON for Plotly. The page adds the colours of its light or dark theme."""
 
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmark.metrics import METRICS
 from benchmark.records import Record
-from benchmark.report.figures import SIDES, Texts
-
-if TYPE_CHECKING:
-    from benchmark.tables import Grid
+from benchmark.report.figures import SIDES, TextPlot
+from benchmark.tables import Grid
 
 PALETTE = ("#2f7ed8", "#e07b00", "#1f9e77", "#c74a8a", "#8a63d2", "#9a7d0a", "#d64545", "#4aa3b5", "#7a7a7a")
-"""Told apart on white and on black."""
+"""Colours that can be told apart on white and on black."""
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "x", "star", "cross", "pentagon")
 DASHES = ("solid", "dash", "dot", "dashdot")
 MARGIN = {"l": 56, "r": 16, "t": 12, "b": 48}
 
 
-def plain(text: str) -> str:
-    """Return a text that Plotly, which reads some HTML, shows as it is."""
+def escape(text: str) -> str:
+    """Return a text that Plotly shows literally; Plotly interprets some HTML tags."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _finite(value: float | None) -> float | None:
-    """Return the value, None for what JSON has no number for."""
+    """Return the value, or None if it is NaN or infinite, which JSON cannot express."""
     return value if value is not None and math.isfinite(value) else None
 
 
@@ -35,16 +33,21 @@ class Chart:
     """A chart of a page."""
 
     key: str
-    """Distinct within its page."""
+    """Id that is unique within the page."""
     caption: str
     figure: Mapping[str, Any]
+    """`data` and `layout` of Plotly."""
     height: int = 340
+    """Height in pixels."""
     log: bool = False
-    """Whether a logarithmic axis may be chosen."""
+    """Whether the reader can switch to a logarithmic axis."""
 
 
 def training_charts(records: Sequence[Record]) -> list[Chart]:
-    """Return a chart of the loss per training, a line per term; a training that several records share comes once."""
+    """Return a chart of the loss for each training, with a line per term of the loss.
+
+    A training that several records share has one chart.
+    """
     trained: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         if record.training is not None and record.training.curve:
@@ -59,7 +62,7 @@ def training_charts(records: Sequence[Record]) -> list[Chart]:
             {
                 "type": "scatter",
                 "mode": "lines+markers" if len(epochs) < 40 else "lines",
-                "name": plain(term),
+                "name": escape(term),
                 "x": epochs,
                 "y": [_finite(epoch.get(term)) for epoch in training.curve],
                 "line": {"color": PALETTE[index % len(PALETTE)], "width": 3 if term == "total" else 1.5},
@@ -81,9 +84,9 @@ def training_charts(records: Sequence[Record]) -> list[Chart]:
     return made
 
 
-def ablation_chart(grid: "Grid", key: str) -> Chart:
-    """Return the numbers of an ablation by variant, a line per dataset and metric."""
-    rows = [plain(row) for row in grid.values]
+def ablation_chart(grid: Grid, key: str) -> Chart:
+    """Return a chart of an ablation over its variants, with a line per dataset and metric."""
+    rows = [escape(row) for row in grid.values]
     data: list[dict[str, Any]] = []
     for column, dataset in enumerate(grid.datasets):
         for index, metric in enumerate(grid.metrics):
@@ -91,7 +94,7 @@ def ablation_chart(grid: "Grid", key: str) -> Chart:
                 {
                     "type": "scatter",
                     "mode": "lines+markers",
-                    "name": plain(f"{dataset}, {METRICS[metric].heading}"),
+                    "name": escape(f"{dataset}, {METRICS[metric].heading}"),
                     "x": rows,
                     "y": [
                         None if _finite(value) is None else round(value or 0.0, 4)
@@ -110,8 +113,8 @@ def ablation_chart(grid: "Grid", key: str) -> Chart:
     return Chart(key, grid.title, {"data": data, "layout": layout})
 
 
-def text_chart(dataset: str, texts: Texts, key: str) -> Chart:
-    """Return the text embeddings of a method in the plane: a colour per side, a symbol per name."""
+def text_chart(dataset: str, texts: TextPlot, key: str) -> Chart:
+    """Return a chart of text embeddings, with a colour for normal and abnormal and a symbol per kind of embedding."""
     names = list(dict.fromkeys(point.name for point in texts.points))
     data = []
     for index, name in enumerate(names):
@@ -121,10 +124,10 @@ def text_chart(dataset: str, texts: Texts, key: str) -> Chart:
                 {
                     "type": "scatter",
                     "mode": "markers",
-                    "name": side if len(names) == 1 else plain(f"{name}, {side}"),
+                    "name": side if len(names) == 1 else escape(f"{name}, {side}"),
                     "x": [point.x for point in same],
                     "y": [point.y for point in same],
-                    "text": [plain(point.class_names) for point in same],
+                    "text": [escape(point.class_names) for point in same],
                     "hovertemplate": "%{text}<extra>" + f"{side}</extra>",
                     "marker": {
                         "color": colour,

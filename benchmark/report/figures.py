@@ -13,38 +13,47 @@ from benchmark.metrics import ClassImages
 from benchmark.tables import Ranking
 
 FEWEST_POINTS = 12
-"""Fewer distinct text embeddings are not worth a plot."""
+"""Smallest number of distinct text embeddings for which a plot is drawn."""
 PERPLEXITY = 30
+"""Perplexity of t-SNE; less for few points."""
 SIDES = ("normal", "abnormal")
 
 Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Point:
-    """A text embedding in the plane."""
+class TextPoint:
+    """A text embedding, placed in the plane."""
 
     x: float
     y: float
     side: str
+    """One of `SIDES`."""
     name: str
-    """What the method calls it."""
+    """Name that the method gives to this kind of text embedding."""
     class_names: str
+    """Classes that have this embedding."""
 
 
 @dataclass(frozen=True)
-class Texts:
-    """The text embeddings of a method on a dataset, put into the plane together; without points if there are few."""
+class TextPlot:
+    """The text embeddings of a method on a dataset, placed in the plane together."""
 
     title: str
-    points: tuple[Point, ...]
+    points: tuple[TextPoint, ...]
+    """Empty if there are fewer than `FEWEST_POINTS` distinct embeddings."""
     distinct: int
+    """Number of distinct embeddings."""
 
 
-def text_points(title: str, classes: Mapping[str, ClassImages]) -> Texts:
-    """Put the text embeddings of all classes into the plane by t-SNE (van der Maaten and Hinton, 2008), seed 0.
+def text_points(title: str, classes: Mapping[str, ClassImages]) -> TextPlot:
+    """Place the text embeddings of all classes in the plane by t-SNE (van der Maaten and Hinton, 2008) with seed 0.
 
-    Embeddings that are equal, as those of prompts that do not name the class, are one point.
+    Equal embeddings become one point, for instance those of prompts that do not contain the class name.
+
+    Args:
+        title: Title of the method.
+        classes: Results per image of the method, by class.
     """
     found: dict[tuple[str, int, bytes], tuple[Array, list[str]]] = {}
     for class_name, images in classes.items():
@@ -55,7 +64,7 @@ def text_points(title: str, classes: Mapping[str, ClassImages]) -> Texts:
                     if class_name not in names:
                         names.append(class_name)
     if len(found) < FEWEST_POINTS:
-        return Texts(title, (), len(found))
+        return TextPlot(title, (), len(found))
     from sklearn.manifold import TSNE
 
     vectors = np.stack([vector for vector, _ in found.values()])
@@ -63,10 +72,10 @@ def text_points(title: str, classes: Mapping[str, ClassImages]) -> Texts:
     perplexity = min(PERPLEXITY, (len(vectors) - 1) / 3)
     plane = TSNE(random_state=0, init="pca", perplexity=perplexity, n_jobs=1).fit_transform(vectors)
     points = tuple(
-        Point(round(float(x), 2), round(float(y), 2), SIDES[side], name, _listed(names))
+        TextPoint(round(float(x), 2), round(float(y), 2), SIDES[side], name, _listed(names))
         for (x, y), ((name, side, _), (_, names)) in zip(plane, found.items(), strict=True)
     )
-    return Texts(title, points, len(found))
+    return TextPlot(title, points, len(found))
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -74,22 +83,24 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def diagram(ranking: Ranking, *, key: str) -> Markup | None:
-    """Return the diagram of critical differences (Demšar, 2006) as SVG, None where there is no Friedman test.
+    """Return the diagram of critical differences (Demšar, 2006) as SVG, or None if there is no Friedman test.
 
-    Its black is the page's ink.
+    The SVG draws in the text colour of the page.
 
     Args:
-        ranking: by a metric.
-        key: by which what it clips is named; no two diagrams of a page have the same.
+        ranking: Ranking of the methods by one metric.
+        key: Text that makes the ids of the SVG unique within the page.
     """
     p_values = ranking.p_values
     if p_values is None:
         return None
-    from matplotlib import rc_context  # these imports take seconds
+    from matplotlib import rc_context  # slow imports
     from matplotlib.figure import Figure
     from scikit_posthocs import critical_difference_diagram
 
-    names = {title: title.replace("$", r"\$") for title in ranking.ranks}  # else what stands between two is mathematics
+    names = {
+        title: title.replace("$", r"\$") for title in ranking.ranks
+    }  # matplotlib reads text between two $ as mathematics
     ranks = {names[title]: rank for title, rank in ranking.ranks.items()}
     drawn = io.StringIO()
     with rc_context({"svg.hashsalt": key, "svg.fonttype": "path", "font.size": 9, "text.usetex": False}):
@@ -106,5 +117,5 @@ def diagram(ranking: Ranking, *, key: str) -> Markup | None:
     svg = drawn.getvalue()
     svg = svg[svg.index("<svg ") :].replace("<svg ", '<svg class="diagram" ', 1).replace("#000000", "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
-    # Letters are drawn as paths, so no title is part of the markup.
+    # Letters are drawn as paths, so the markup contains no title of a method.
     return Markup(re.sub(r'<g id="[^"]*"', "<g", svg))

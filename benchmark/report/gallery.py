@@ -1,4 +1,4 @@
-"""The gallery: which images of a class are shown, in which order, and their small pictures."""
+"""The gallery: the images of a class that are shown, their order, and their reduced photos and maps."""
 
 import base64
 import io
@@ -14,76 +14,97 @@ from benchmark.metrics import ClassImages
 from benchmark.protocol import Protocol
 
 WORST, BEST = 3, 1
-"""Of each label and method, so many images that it ranks worst and best are shown."""
-PHOTO = 176
+"""Number of images that are shown per label and method: those with the worst and those with the best ranking."""
+PHOTO_SIZE = 176
 """Longer side of a photo in pixels."""
-GRID = 40
-"""Longest side of a map; larger ones are made smaller."""
+MAP_SIZE = 40
+"""Longer side of a stored map in values; larger maps are reduced."""
 QUALITY = 70
+"""Quality of the WebP files, from 0 to 100."""
 
 Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Heat:
-    """What a method says of an image."""
+class MethodResult:
+    """Score and map of one method for one image."""
 
     title: str
     score: str
     right: int
-    """On the right side of so many images of the other kind."""
+    """Number of images of the other label that are ranked on the correct side of this one."""
     others: int
-    """Of so many."""
+    """Number of images of the other label."""
     rank: int
-    """Of all images of the class, 1 the most anomalous."""
+    """Rank among all images of the class; 1 has the highest anomaly score."""
     map: str
-    """Base64 of 8-bit values, row by row, over the method's range in the class."""
+    """Base64 of the 8-bit map, row by row, scaled to the range of the method's maps in the class."""
     height: int
     width: int
 
 
 @dataclass(frozen=True)
-class Case:
+class GalleryImage:
     """An image of the gallery."""
 
     key: str
     label: int
+    """0 for a normal, 1 for an anomalous image."""
     defect: str
     photo: str
-    """File name."""
+    """File name of the photo."""
     width: int
     height: int
     mask: str | None
-    """A data URI: white where the defect is; None where there is none."""
-    heats: tuple[Heat, ...]
-    wrong: tuple[float, ...]
-    """How wrong by the mean over the methods, then by each method; the higher the worse."""
+    """Data URI of the mask, white where the image is anomalous; None if there is no mask."""
+    results: tuple[MethodResult, ...]
+    errors: tuple[float, ...]
+    """Ranking error (see `ranking_errors`): the mean over the methods, then the error of each method."""
 
 
 @dataclass(frozen=True)
-class Cases:
-    """The images of a class that are shown, with their files."""
+class Gallery:
+    """The images of a class that are shown, with their photos."""
 
-    shown: tuple[Case, ...]
+    shown: tuple[GalleryImage, ...]
     photos: dict[str, bytes]
+    """Content of the photos by file name."""
     problems: tuple[str, ...]
+    """Messages about images that could not be shown."""
 
 
-def wrongness(scores: Array, labels: npt.NDArray[np.uint8]) -> Array:
-    """Return how wrong each image (N,) is ranked: the share of images of the other label on its wrong side.
+def ranking_errors(scores: Array, labels: npt.NDArray[np.uint8]) -> Array:
+    """Return how badly each image is ranked, from 0 to 1, plus a term of at most 0.001 that breaks ties.
 
-    Its mean over the images of a label is 1 − AUROC; images on the same score count half. Where that is equal, the
-    share of all images counts a little, so that of two anomalous images the one with the lower score is the worse.
+    The error is the fraction of images with the other label that are ranked on the wrong side of the image. Images
+    with equal scores count half. The mean of the errors over the images of one label is 1 − AUROC. If two images have
+    the same error, the small term puts the anomalous image with the lower score (the normal image with the higher
+    score) first.
+
+    Args:
+        scores: Anomaly scores of shape `(N,)`.
+        labels: Labels of shape `(N,)`, 0 or 1.
+
+    Returns:
+        Errors of shape `(N,)`.
     """
     below = (scores[None, :] < scores[:, None]).mean(axis=1) + (scores[None, :] == scores[:, None]).mean(axis=1) / 2
     side = np.where(labels == 1, 1 - below, below)
-    wrong = 1 - shares_right(scores, labels)
-    made: Array = np.where(np.isnan(wrong), side, wrong) + 1e-3 * side
-    return made
+    wrong = 1 - fractions_right(scores, labels)
+    errors: Array = np.where(np.isnan(wrong), side, wrong) + 1e-3 * side
+    return errors
 
 
-def shares_right(scores: Array, labels: npt.NDArray[np.uint8]) -> Array:
-    """Return for each image (N,) the share of those of the other label on its right side, NaN without any."""
+def fractions_right(scores: Array, labels: npt.NDArray[np.uint8]) -> Array:
+    """Return, for each image, the fraction of images with the other label that are ranked on its correct side.
+
+    Args:
+        scores: Anomaly scores of shape `(N,)`.
+        labels: Labels of shape `(N,)`, 0 or 1.
+
+    Returns:
+        Fractions of shape `(N,)`; NaN if no image has the other label.
+    """
     ahead = scores[:, None] - scores[None, :]
     ahead = np.where(labels[:, None] == 1, ahead, -ahead)
     right = (ahead > 0) + 0.5 * (ahead == 0)
@@ -93,41 +114,49 @@ def shares_right(scores: Array, labels: npt.NDArray[np.uint8]) -> Array:
     return found
 
 
-def choose(wrong: Array, labels: npt.NDArray[np.uint8]) -> list[int]:
-    """Return the images to show of those whose wrongness is given, (methods, N), the worst on the mean first."""
+def select_images(errors: Array, labels: npt.NDArray[np.uint8]) -> list[int]:
+    """Return the indices of the images to show, the largest mean error first.
+
+    For each method, for the mean over the methods, and for each label these are the `WORST` images with the largest
+    and the `BEST` images with the smallest error.
+
+    Args:
+        errors: Ranking errors of shape `(methods, N)`.
+        labels: Labels of shape `(N,)`, 0 or 1.
+    """
     chosen: set[int] = set()
-    for of_method in [*wrong, wrong.mean(axis=0)]:
+    for of_method in [*errors, errors.mean(axis=0)]:
         order = np.argsort(-of_method, kind="stable")
         for label in (0, 1):
             same = [int(index) for index in order if labels[index] == label]
             chosen |= {*same[:WORST], *same[len(same) - BEST :]}
-    mean = wrong.mean(axis=0)
+    mean = errors.mean(axis=0)
     return sorted(chosen, key=lambda index: (-mean[index], index))
 
 
-def cases(images: Mapping[str, ClassImages], samples: SampleSet, protocol: Protocol, *, stem: str) -> Cases:
-    """Return the images of a class that are shown.
+def class_gallery(images: Mapping[str, ClassImages], samples: SampleSet, protocol: Protocol, *, stem: str) -> Gallery:
+    """Return the gallery of a class.
 
     Args:
-        images: of the class, by method.
-        samples: of the dataset; images that are not among them, or cannot be read, are left out.
-        protocol: how masks are read.
-        stem: of the photos' file names.
+        images: Results per image of the class, by method.
+        samples: Samples of the dataset. Images that are not among them or cannot be read are left out.
+        protocol: Protocol of the records; it decides how masks are read.
+        stem: Start of the photos' file names.
     """
     first = next(iter(images.values()))
     places = {title: {key: index for index, key in enumerate(each.keys)} for title, each in images.items()}
     keys = [key for key in first.keys if all(key in place for place in places.values())]
     if not keys:
-        return Cases((), {}, ())
+        return Gallery((), {}, ())
     labels = first.labels[[places[next(iter(images))][key] for key in keys]]
     rows = {title: [places[title][key] for key in keys] for title in images}
     scores = {title: each.scores[rows[title]] for title, each in images.items()}
-    wrong = np.stack([wrongness(each, labels) for each in scores.values()])
+    errors = np.stack([ranking_errors(each, labels) for each in scores.values()])
     by_key = {sample.key: sample for sample in samples.test}
-    made: list[Case] = []
+    shown: list[GalleryImage] = []
     photos: dict[str, bytes] = {}
     problems: list[str] = []
-    for index in choose(wrong, labels):
+    for index in select_images(errors, labels):
         sample = by_key.get(keys[index])
         if sample is None:
             problems.append(f"{keys[index]}: not in {samples.directory.name}")
@@ -138,11 +167,11 @@ def cases(images: Mapping[str, ClassImages], samples: SampleSet, protocol: Proto
         except ImageError as error:
             problems.append(str(error))
             continue
-        small = shrink(photo, PHOTO)
-        name = f"{stem}-{len(made):02d}.webp"
+        small = shrink(photo, PHOTO_SIZE)
+        name = f"{stem}-{len(shown):02d}.webp"
         photos[name] = webp(small)
-        made.append(
-            Case(
+        shown.append(
+            GalleryImage(
                 key=keys[index],
                 label=int(labels[index]),
                 defect=sample.defect,
@@ -150,25 +179,27 @@ def cases(images: Mapping[str, ClassImages], samples: SampleSet, protocol: Proto
                 width=small.width,
                 height=small.height,
                 mask=None if mask is None else mask_uri(mask, small.size),
-                heats=tuple(
-                    _heat(title, images[title].maps[rows[title][index]], scores[title], labels, index)
+                results=tuple(
+                    _method_result(title, images[title].maps[rows[title][index]], scores[title], labels, index)
                     for title in images
                 ),
-                wrong=tuple(round(float(each), 5) for each in (wrong[:, index].mean(), *wrong[:, index])),
+                errors=tuple(round(float(each), 5) for each in (errors[:, index].mean(), *errors[:, index])),
             )
         )
-    return Cases(tuple(made), photos, tuple(problems))
+    return Gallery(tuple(shown), photos, tuple(problems))
 
 
-def _heat(title: str, raw_map: npt.NDArray[np.uint8], scores: Array, labels: npt.NDArray[np.uint8], index: int) -> Heat:
+def _method_result(
+    title: str, raw_map: npt.NDArray[np.uint8], scores: Array, labels: npt.NDArray[np.uint8], index: int
+) -> MethodResult:
     others = int((labels != labels[index]).sum())
-    share = shares_right(scores, labels)[index]
+    fraction = fractions_right(scores, labels)[index]
     grid = Image.fromarray(raw_map)
-    grid.thumbnail((GRID, GRID), Image.Resampling.BOX)
-    return Heat(
+    grid.thumbnail((MAP_SIZE, MAP_SIZE), Image.Resampling.BOX)
+    return MethodResult(
         title=title,
         score=f"{scores[index]:.3g}",
-        right=0 if not others else round(float(share) * others),
+        right=0 if not others else round(float(fraction) * others),
         others=others,
         rank=1 + int((scores > scores[index]).sum()),
         map=base64.b64encode(grid.tobytes()).decode(),
@@ -180,10 +211,16 @@ def _heat(title: str, raw_map: npt.NDArray[np.uint8], scores: Array, labels: npt
 def mask_of(
     sample: Sample, samples: SampleSet, protocol: Protocol, size: tuple[int, int]
 ) -> npt.NDArray[np.bool_] | None:
-    """Return the mask of an anomalous image whose size is given, None where there is none.
+    """Return the mask of an anomalous image, or None if the sample has no mask.
+
+    Args:
+        sample: The image.
+        samples: The dataset that the image belongs to.
+        protocol: Protocol of the records; it decides above which grey value a mask pixel is anomalous.
+        size: Width and height of the image in pixels.
 
     Raises:
-        ImageError: it cannot be read.
+        ImageError: If the mask cannot be read.
     """
     if sample.mask is None or not samples.has_masks or not sample.label:
         return None
@@ -192,21 +229,21 @@ def mask_of(
 
 
 def shrink(image: Image.Image, longer: int) -> Image.Image:
-    """Return the image with a longer side of at most so many pixels."""
+    """Return the image, reduced so that its longer side has at most `longer` pixels."""
     scale = min(1.0, longer / max(image.size))
     width, height = (max(1, round(side * scale)) for side in image.size)
     return image if scale == 1 else image.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def webp(image: Image.Image) -> bytes:
-    """Return the image as a small file."""
+    """Return the content of a WebP file of the image."""
     file = io.BytesIO()
     image.save(file, "WEBP", quality=QUALITY, method=4)
     return file.getvalue()
 
 
 def mask_uri(mask: npt.NDArray[np.bool_], size: tuple[int, int]) -> str:
-    """Return a mask as a data URI, an image of two colours of the given width and height."""
+    """Return a black and white PNG of a mask, resized to `size` (width, height), as a data URI."""
     grey = Image.fromarray(mask.astype(np.uint8) * np.uint8(255)).resize(size, Image.Resampling.BOX)
     file = io.BytesIO()
     grey.point([0] * 64 + [255] * 192).convert("1").save(file, "PNG", optimize=True)
@@ -216,5 +253,5 @@ def mask_uri(mask: npt.NDArray[np.bool_], size: tuple[int, int]) -> str:
 def by_method(
     titles: Sequence[str], found: Mapping[str, Mapping[str, ClassImages] | None], class_name: str
 ) -> dict[str, ClassImages]:
-    """Return the results per image of a class by method, without methods that have none."""
+    """Return the results per image of a class by method, without the methods that have none."""
     return {title: images[class_name] for title in titles if (images := found.get(title)) and class_name in images}

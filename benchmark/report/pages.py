@@ -1,46 +1,54 @@
-"""What each page is filled with, as pure functions of the material."""
+"""The context of each page's template, as pure functions of the report's data."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmark.data import SampleSet, load_cards
 from benchmark.metrics import LEVELS, METRICS, ClassImages, Level
 from benchmark.records import Record
-from benchmark.report import charts, figures, numbers
-from benchmark.report.gather import ClassPage, Dataset, Material
-from benchmark.report.names import slug
-from benchmark.report.numbers import UNDEFINED
-from benchmark.tables import WIDE_MARK, WIDE_NOTE, Comparison, Ranking, compare, printed_metrics
+from benchmark.report import charts, figures
+from benchmark.report import leaderboard as boards
+from benchmark.report.file_names import slug
+from benchmark.report.report_data import ClassPage, DatasetResults, ReportData
+from benchmark.report.values import (
+    UNDEFINED,
+    ShownValue,
+    TableRow,
+    class_rows,
+    class_values,
+    dataset_rows,
+    mean_row,
+    shown_value,
+    table_row,
+)
+from benchmark.tables import WIDE_MARK, WIDE_NOTE, AblationTable, Comparison, Ranking, compare, printed_metrics
 from benchmark.tables import Number as Published
 
-if TYPE_CHECKING:
-    from benchmark.tables import AblationTable
-
 TOLERANCE = 1.0
-"""How far, in points, a result may be from a published number to count as the same."""
+"""Largest difference, in points, between a result and a published number that count as equal."""
 TEXT_DATASETS = ("mvtec", "visa")
-"""Whose text embeddings are shown, as in GenCLIP's Figure 5."""
+"""Datasets whose text embeddings are shown, as in Figure 5 of GenCLIP."""
 
 Context = dict[str, Any]
 
 
-def index(material: Material) -> Context:
-    """Return what the leaderboard shows."""
+def index(report: ReportData) -> Context:
+    """Return the context of the leaderboard."""
     views, diagrams = [], []
     ranked = {
-        domain: numbers.all_rankings([r for r in material.main if domain in (numbers.EVERY_DOMAIN, r.domain)])
-        for domain in numbers.domains(material)
+        domain: boards.all_rankings([r for r in report.main if domain in (boards.EVERY_DOMAIN, r.domain)])
+        for domain in boards.domains(report)
     }
     for metric, named in METRICS.items():
         for domain, of_domain in ranked.items():
             found = of_domain.get(metric)
-            made = numbers.view(material, domain, metric, found.ranks if found else {})
-            if made is None:
+            board = boards.leaderboard(report, domain, metric, found.ranks if found else {})
+            if board is None:
                 continue
-            heading = f"{named.level} {named.heading}" + ("" if domain == numbers.EVERY_DOMAIN else f", {domain}")
-            views.append({**vars(made), "heading": heading, "note": _note(made)})
+            heading = f"{named.level} {named.heading}" + ("" if domain == boards.EVERY_DOMAIN else f", {domain}")
+            views.append({**vars(board), "heading": heading, "note": _note(board)})
             if found is not None:
                 diagrams.append(
                     {
@@ -52,30 +60,31 @@ def index(material: Material) -> Context:
                     }
                 )
     known = {view["metric"] for view in views}
-    matrices = {metric: numbers.matrix(material, metric) for metric in METRICS if metric in known}
-    is_wide = any(WIDE_MARK in n.more for rows in matrices.values() for row in rows for n in row.numbers)
+    rows = {metric: dataset_rows(report, metric) for metric in METRICS if metric in known}
+    has_wide_range = any(WIDE_MARK in n.spread for each in rows.values() for row in each for n in row.numbers)
     return {
         "views": views,
         "diagrams": diagrams,
-        "matrices": matrices,
+        "matrices": rows,
         "metrics": [(metric.key, metric.level, metric.heading) for metric in METRICS.values() if metric.key in known],
         "levels": list(dict.fromkeys(metric.level for metric in METRICS.values() if metric.key in known)),
-        "domains": numbers.domains(material),
-        "titles": material.titles,
-        "trained": {title: trained_on(material, title) for title in material.titles},
-        "notes": [*material.notes, *([WIDE_NOTE] if is_wide else [])],
+        "domains": boards.domains(report),
+        "titles": report.titles,
+        "trained": {title: trained_on(report, title) for title in report.titles},
+        "notes": [*report.notes, *([WIDE_NOTE] if has_wide_range else [])],
     }
 
 
-def _note(view: numbers.View) -> str:
-    if not view.complete:
+def _note(board: boards.Leaderboard) -> str:
+    if not board.complete:
         return "No dataset has been run with every method, so there is no mean."
-    over = f"Mean over the {view.complete} datasets"
-    if view.complete < view.known:
-        over += f" of {view.known} that every method has been run on"
+    over = f"Mean over the {board.complete} datasets"
+    if board.complete < board.known:
+        over += f" of {board.known} on which every method has been run"
     return (
-        f"{over}, each the unweighted mean of its classes, in percent. Best on: the datasets with the highest number. "
-        f"Spread: its datasets from {view.low} to 100, the mean thick."
+        f"{over}, each the unweighted mean of its classes, in percent. Best on: number of datasets with the "
+        f"highest value. Spread: the values of the datasets on an axis from {board.low} to 100; the thick line is the "
+        "mean."
     )
 
 
@@ -84,14 +93,14 @@ def _ranked(found: Ranking, heading: str) -> str:
     if found.friedman_p is None:
         return f"{over}; too few for a test."
     return (
-        f"{over}, 1 the best. Friedman p = {found.friedman_p:.2g}. Methods joined by a bar are not told apart at 0.05 "
-        f"(Nemenyi); the critical difference is {found.critical_difference:.2f}."
+        f"{over}, 1 is the best. Friedman p = {found.friedman_p:.2g}. Methods joined by a bar do not differ "
+        f"significantly at 0.05 (Nemenyi test); the critical difference is {found.critical_difference:.2f}."
     )
 
 
-def trained_on(material: Material, title: str) -> str:
-    """Return the auxiliary datasets of a method, or that there is none."""
-    same = [record for record in material.main if record.title == title]
+def trained_on(report: ReportData, title: str) -> str:
+    """Return the titles of the auxiliary datasets that a method was trained on, or "nothing"."""
+    same = [record for record in report.main if record.title == title]
     names = dict.fromkeys(r.cell.auxiliary.name for r in same if r.cell.auxiliary is not None)
     cards = load_cards()
     found = [cards[name].title if name in cards else name for name in names]
@@ -101,23 +110,23 @@ def trained_on(material: Material, title: str) -> str:
 
 @dataclass(frozen=True)
 class NumberTable:
-    """A table of numbers with a heading."""
+    """A table with a heading."""
 
     title: str
-    rows: tuple[numbers.Row, ...]
-    mean: numbers.Row | None
+    rows: tuple[TableRow, ...]
+    mean: TableRow | None
 
 
-def dataset(material: Material, of: Dataset) -> Context:
-    """Return the numbers of a dataset: a table per metric, classes by methods."""
+def dataset(report: ReportData, of: DatasetResults) -> Context:
+    """Return the context of a dataset's page: a table per metric, with a row per class and a column per method."""
     tables = []
     for metric, named in METRICS.items():
-        rows = numbers.class_rows(material, of, metric)
+        rows = class_rows(report, of, metric)
         if rows:
-            mean = numbers.mean_row(material, of, metric) if len(rows) > 1 else None
+            mean = mean_row(report, of, metric) if len(rows) > 1 else None
             tables.append(NumberTable(f"{named.level} {named.heading}", tuple(rows), mean))
-    if len(of.classes) == 1:  # one row each: a table with a row per metric says it shorter
-        rows = class_page(material, of, of.classes[0])
+    if len(of.classes) == 1:  # one table with a row per metric is shorter than a table per metric with one row
+        rows = class_page(report, of, of.classes[0])
         tables = [NumberTable("Results", tuple(rows), None)]
     published = [(each.normal, each.anomalous) for each in of.card.classes] if of.card else []
     known = [(normal, anomalous) for normal, anomalous in published if normal is not None and anomalous is not None]
@@ -136,31 +145,23 @@ def dataset(material: Material, of: Dataset) -> Context:
         "tables": tables,
         "images": images,
         "warnings": warnings,
-        "titles": material.titles,
+        "titles": report.titles,
     }
 
 
-def class_page(material: Material, of: Dataset, shown: ClassPage) -> list[numbers.Row]:
-    """Return the numbers of a class, a row per metric that is defined for any method."""
+def class_page(report: ReportData, of: DatasetResults, shown: ClassPage) -> list[TableRow]:
+    """Return the rows of a class, one per metric that is defined for at least one method."""
     rows = []
     for metric, named in METRICS.items():
-        values = numbers.class_values(of, shown.name, metric, material.titles)
+        values = class_values(of, shown.name, metric, report.titles)
         if any(value is not None for value in values):
-            row = numbers.row(
-                f"{LEVELS[named.level]}: {named.heading}",
-                values,
-                dataset=of,
-                class_name=shown.name,
-                metric=metric,
-                titles=material.titles,
-                estimates=material.estimates,
-            )
-            rows.append(row)
+            name = f"{LEVELS[named.level]}: {named.heading}"
+            rows.append(table_row(name, values, report, dataset=of, class_name=shown.name, metric=metric))
     return rows
 
 
-def ablations(tables: Sequence["AblationTable"]) -> Context:
-    """Return a section per ablation: a chart and a table per level."""
+def ablations(tables: Sequence[AblationTable]) -> Context:
+    """Return the context of the ablations: a section per ablation, with a chart and a table per level."""
     sections = []
     for table in tables:
         parts = []
@@ -175,7 +176,7 @@ def ablations(tables: Sequence["AblationTable"]) -> Context:
                 changes, shown = grid.changes[row], []
                 for place, values in enumerate(cells):
                     for kind, value in enumerate(values):
-                        shown += [numbers.number(value), _change(None if changes is None else changes[place][kind])]
+                        shown += [shown_value(value), _change(None if changes is None else changes[place][kind])]
                 rows.append({"title": row, "default": changes is None, "numbers": shown})
             heading = grid.title.rpartition(", ")[2].capitalize()
             chart = charts.ablation_chart(grid, f"{slug(table.stem)}-{position}")
@@ -185,30 +186,35 @@ def ablations(tables: Sequence["AblationTable"]) -> Context:
     return {"sections": sections}
 
 
-def _change(value: float | None) -> numbers.Number:
+def _change(value: float | None) -> ShownValue:
     if value is None:
-        return numbers.Number("", "")
+        return ShownValue("", "")
     shown = _points(value)
     return replace(shown, mark={"+": "up", "-": "down"}[shown.text[0]] if float(shown.text) else "")
 
 
-def _points(value: float) -> numbers.Number:
-    """Return a difference; a rounded −0.0 becomes 0.0."""
-    return numbers.Number(f"{round(value, 1) + 0:+.1f}", f"{value:.4f}")
+def _points(value: float) -> ShownValue:
+    """Return a difference with its sign. A value that rounds to −0.0 is shown as +0.0."""
+    return ShownValue(f"{round(value, 1) + 0:+.1f}", f"{value:.4f}")
 
 
-def training(material: Material) -> Context:
-    """Return the curves of all trainings, those of ablations apart."""
-    main = {record.id for record in material.main}
-    found = charts.training_charts([r for r in material.records if r.id in main])
+def training(report: ReportData) -> Context:
+    """Return the context of the training curves. Trainings of ablations are listed separately."""
+    main = {record.id for record in report.main}
+    found = charts.training_charts([r for r in report.records if r.id in main])
     keys = {chart.key for chart in found}
-    others = charts.training_charts([r for r in material.records if r.id not in main])
+    others = charts.training_charts([r for r in report.records if r.id not in main])
     return {"charts": found, "variants": [chart for chart in others if chart.key not in keys]}
 
 
-def texts(material: Material, read: Mapping[str, Mapping[str, Mapping[str, ClassImages]]]) -> list[Context]:
-    """Return the text embeddings by dataset; `read` gives results per image by dataset, method and class."""
-    several = [each for each in material.datasets if each.title in read]
+def texts(report: ReportData, read: Mapping[str, Mapping[str, Mapping[str, ClassImages]]]) -> list[Context]:
+    """Return the charts of text embeddings by dataset.
+
+    Args:
+        report: Data of the report.
+        read: Results per image, by title of the dataset, method and class.
+    """
+    several = [each for each in report.datasets if each.title in read]
     chosen = [each for each in several if each.name in TEXT_DATASETS] or several[:2]
     sections = []
     for each in chosen:
@@ -221,9 +227,9 @@ def texts(material: Material, read: Mapping[str, Mapping[str, Mapping[str, Class
     return sections
 
 
-def published(material: Material, found: Sequence[Published]) -> Context:
-    """Return the comparison with published numbers, and these alone."""
-    rows = compare(found, material.main, tolerance=TOLERANCE)
+def published(report: ReportData, found: Sequence[Published]) -> Context:
+    """Return the context of the published numbers and of their comparison with the results."""
+    rows = compare(found, report.main, tolerance=TOLERANCE)
     real = [row for row in rows if row.verdict not in ("synthetic", "not run")]
     tables = []
     for file in dict.fromkeys(number.file for number in found):
@@ -246,10 +252,10 @@ def _compared(row: Comparison) -> Context:
         "class_name": number.class_name,
         "metric": f"{number.row.level} {number.heading}",
         "title": row.title,
-        "published": numbers.Number(f"{number.row.value:.1f}", f"{number.row.value:.4f}"),
-        "ours": numbers.number(row.ours, span=row.span),
+        "published": ShownValue(f"{number.row.value:.1f}", f"{number.row.value:.4f}"),
+        "ours": shown_value(row.ours, span=row.span),
         "deviation": "" if row.deviation is None else f"± {row.deviation:.1f}",
-        "difference": _points(row.difference) if row.difference is not None else numbers.Number(UNDEFINED, ""),
+        "difference": _points(row.difference) if row.difference is not None else ShownValue(UNDEFINED, ""),
         "verdict": row.verdict,
         "reasons": row.reasons,
         "source": number.row.source,
@@ -270,9 +276,7 @@ def _published_table(title: str, level: Level, same: Sequence[Published]) -> Con
             for metric in metrics:
                 found = values.get((method, metric))
                 value = None if found is None else found.row.value
-                cells.append(
-                    numbers.Number(UNDEFINED, "") if value is None else numbers.Number(f"{value:.1f}", str(value))
-                )
+                cells.append(ShownValue(UNDEFINED, "") if value is None else ShownValue(f"{value:.1f}", str(value)))
         rows.append({"title": name + (f": {class_name}" if class_name else ""), "numbers": cells})
     return {
         "title": title,
@@ -282,28 +286,28 @@ def _published_table(title: str, level: Level, same: Sequence[Published]) -> Con
     }
 
 
-def about(material: Material, record_files: Mapping[str, str]) -> Context:
-    """Return how the numbers were made."""
-    done = [record for record in material.records if record.status == "done"]
+def about(report: ReportData, record_files: Mapping[str, str]) -> Context:
+    """Return the context of the page on protocol, weights, machines and records."""
+    done = [record for record in report.records if record.status == "done"]
     trainings = {r.training.checkpoint: r.training for r in done if r.training is not None}
     backbones: dict[tuple[str, str, str, str], set[int]] = defaultdict(set)
     for record in done:
         b = record.cell.backbone
         backbones[b.name, b.architecture, b.dtype, b.sha256] |= {record.image_size} if record.image_size else set()
     cells = []
-    for record in material.records:
+    for record in report.records:
         values = [record.mean.get(metric) for metric in ("image_auroc", "pixel_auroc")]
-        image, pixel = (numbers.number(None if value is None else 100 * value) for value in values)
+        image, pixel = (shown_value(None if value is None else 100 * value) for value in values)
         seconds = f"{record.run.seconds['total']:.1f}" if "total" in record.run.seconds else ""
         cells.append(
             {"record": record, "image": image, "pixel": pixel, "seconds": seconds, "file": record_files[record.id]}
         )
-    first = material.records[0].cell.protocol
+    first = report.records[0].cell.protocol
     return {
-        "notes": material.notes,
+        "notes": report.notes,
         "protocol": {key: str(value).lower() for key, value in first},
-        "metrics_versions": sorted({record.cell.metrics_version for record in material.records}),
-        "seeds": sorted({record.cell.seed for record in material.records}),
+        "metrics_versions": sorted({record.cell.metrics_version for record in report.records}),
+        "seeds": sorted({record.cell.seed for record in report.records}),
         "backbones": [
             {
                 "name": n,
@@ -315,14 +319,14 @@ def about(material: Material, record_files: Mapping[str, str]) -> Context:
             for (n, a, d, s), z in sorted(backbones.items())
         ],
         "trainings": [trainings[key] for key in sorted(trainings)],
-        "environments": _environments(material.records),
-        "failed": material.failed,
+        "environments": _environments(report.records),
+        "failed": report.failed,
         "cells": cells,
     }
 
 
 def _environments(records: Sequence[Record]) -> list[dict[str, str]]:
-    """Return each environment that records were made in, with how many there were."""
+    """Return each environment in which records were made, with the number of its records."""
     found: dict[tuple[tuple[str, str], ...], int] = defaultdict(int)
     for record in records:
         run = record.run
@@ -337,17 +341,27 @@ def _environments(records: Sequence[Record]) -> list[dict[str, str]]:
     return [{"records": str(count), **dict(key)} for key, count in sorted(found.items(), key=lambda pair: -pair[1])]
 
 
-def no_images(of: Dataset, samples: SampleSet | None, *, maps: bool) -> str:
-    """Return why the gallery of a dataset is left out, and how to get it; empty where nothing is missing."""
+def no_images(of: DatasetResults, samples: SampleSet | None, *, maps: bool) -> str:
+    """Return why a dataset has no gallery and how to get one, or an empty text if nothing is missing.
+
+    Args:
+        of: The dataset.
+        samples: Its samples, or None if they were not found.
+        maps: Whether there are results per image.
+    """
     if not maps:
-        return "There are no results per image beside these records; `bench run --force` makes them, for the gallery."
+        return (
+            "There are no results per image stored with these records; `bench run --force` stores them for the gallery."
+        )
     if samples is None and of.card is None:
-        return f"{of.title} is no dataset with a card, so its images are not looked for."
+        return f"{of.title} has no dataset card that ships with the benchmark, so its images are not searched for."
     if samples is None:
-        return f"The images of {of.title} were not found; `bench report --data DIR` says where the datasets lie."
+        return (
+            f"The images of {of.title} were not found; name the folder of the datasets with `bench report --data DIR`."
+        )
     if samples.fingerprint != of.fingerprint:
         return (
             f"The images in {samples.directory.name} are not those that the records of {of.title} were made from; "
-            f"--data-path {of.name}=DIR names others."
+            f"`--data-path {of.name}=DIR` names another folder."
         )
     return ""

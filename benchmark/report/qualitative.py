@@ -10,61 +10,73 @@ from PIL import Image
 from benchmark.data import SampleSet, read_image
 from benchmark.metrics import ClassImages
 from benchmark.predict import overlay
-from benchmark.report.gallery import Case, Cases, by_method, mask_of, webp
-from benchmark.report.gather import Dataset
+from benchmark.report.gallery import Gallery, GalleryImage, by_method, mask_of, webp
+from benchmark.report.report_data import DatasetResults
 
-SIDE = 144
-"""Of a tile, in pixels."""
-OF_A_DOMAIN = 4
-"""Columns."""
-EVERYWHERE = ("mvtec", "visa")
+TILE_SIZE = 144
+"""Side of a tile in pixels."""
+COLUMNS_PER_DOMAIN = 4
+FIRST_DATASETS = ("mvtec", "visa")
+"""Datasets that every paper shows; they come first."""
 
 
 @dataclass(frozen=True)
 class _Column:
-    dataset: Dataset
+    dataset: DatasetResults
     class_name: str
     page: str
     pictures: Mapping[str, Image.Image]
-    """By row."""
+    """Pictures by title of the row."""
 
 
 @dataclass
-class Tiles:
-    """The columns of the figure as datasets come."""
+class QualitativeFigure:
+    """The figure, to which datasets are added one after the other."""
 
     columns: list[_Column] = field(default_factory=list)
 
     def add(
         self,
-        dataset: Dataset,
-        galleries: Mapping[str, Cases],
+        dataset: DatasetResults,
+        galleries: Mapping[str, Gallery],
         images: Mapping[str, Mapping[str, ClassImages]],
         samples: SampleSet,
     ) -> None:
-        """Add a dataset's column, if it has masks."""
-        picked = typical(galleries)
-        if picked is None:
+        """Add the column of a dataset. A dataset without masks gets no column.
+
+        Args:
+            dataset: The dataset.
+            galleries: Gallery of each class.
+            images: Results per image, by method and class.
+            samples: Samples of the dataset.
+        """
+        chosen = median_image(galleries)
+        if chosen is None:
             return
-        class_name, case = picked
-        sample = next(each for each in samples.test if each.key == case.key)
+        class_name, image = chosen
+        sample = next(each for each in samples.test if each.key == image.key)
         photo = read_image(sample.path, sample.piece)
         mask = mask_of(sample, samples, dataset.records[0].cell.protocol, photo.size)
         assert mask is not None
-        square = photo.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-        truth = Image.fromarray(mask.astype(np.uint8) * np.uint8(255)).resize((SIDE, SIDE), Image.Resampling.BOX)
-        made = {"Image": square, "Ground truth": truth.convert("RGB")}
+        size = (TILE_SIZE, TILE_SIZE)
+        square = photo.resize(size, Image.Resampling.LANCZOS)
+        truth = Image.fromarray(mask.astype(np.uint8) * np.uint8(255)).resize(size, Image.Resampling.BOX)
+        pictures = {"Image": square, "Ground truth": truth.convert("RGB")}
         for title, of_class in by_method(list(images), images, class_name).items():
-            if case.key in of_class.keys:
-                grid = of_class.maps[of_class.keys.index(case.key)].astype(np.float64)
-                made[title] = overlay(square, grid, low=float(grid.min()), high=float(grid.max()))
+            if image.key in of_class.keys:
+                grid = of_class.maps[of_class.keys.index(image.key)].astype(np.float64)
+                pictures[title] = overlay(square, grid, low=float(grid.min()), high=float(grid.max()))
         page = next(each.page for each in dataset.classes if each.name == class_name)
-        self.columns.append(_Column(dataset, class_name if len(dataset.classes) > 1 else "", page, made))
+        self.columns.append(_Column(dataset, class_name if len(dataset.classes) > 1 else "", page, pictures))
 
-    def figure(self, titles: Sequence[str]) -> tuple[dict[str, Any], dict[str, bytes]]:
-        """Return the columns with the file, or None, of each row, and the files."""
+    def render(self, titles: Sequence[str]) -> tuple[dict[str, Any], dict[str, bytes]]:
+        """Return the context of the page's template and the image files by path.
+
+        Args:
+            titles: Titles of the methods, one row each.
+        """
         rows = ("Image", "Ground truth", *titles)
-        shown, files = _few(self.columns), {}
+        shown, files = _shown_columns(self.columns), {}
         tiles: dict[str, list[str | None]] = {row: [] for row in rows}
         for column in shown:
             for index, row in enumerate(rows):
@@ -76,18 +88,22 @@ class Tiles:
         return {"columns": columns, "tiles": [{"title": row, "tiles": found} for row, found in tiles.items()]}, files
 
 
-def _few(columns: Sequence[_Column]) -> list[_Column]:
-    """Return the columns of a few datasets per domain, those that every paper shows before the others."""
-    known = sorted(columns, key=lambda column: column.dataset.name not in EVERYWHERE)
+def _shown_columns(columns: Sequence[_Column]) -> list[_Column]:
+    """Return at most `COLUMNS_PER_DOMAIN` columns per domain, those of `FIRST_DATASETS` first."""
+    ordered = sorted(columns, key=lambda column: column.dataset.name not in FIRST_DATASETS)
     by_domain = dict.fromkeys(column.dataset.domain for column in columns)
-    return [each for domain in by_domain for each in [c for c in known if c.dataset.domain == domain][:OF_A_DOMAIN]]
+    return [
+        each
+        for domain in by_domain
+        for each in [column for column in ordered if column.dataset.domain == domain][:COLUMNS_PER_DOMAIN]
+    ]
 
 
-def typical(galleries: Mapping[str, Cases]) -> tuple[str, Case] | None:
-    """Return the image with a mask that is the median by how wrong it is on the mean, and its class."""
-    found = [(case.wrong[0], name, case) for name, cases in galleries.items() for case in cases.shown if case.mask]
+def median_image(galleries: Mapping[str, Gallery]) -> tuple[str, GalleryImage] | None:
+    """Return the class and the image whose mean ranking error is the median of all shown images with a mask."""
+    found = [(image.errors[0], name, image) for name, each in galleries.items() for image in each.shown if image.mask]
     if not found:
         return None
     found.sort(key=lambda each: (each[0], each[2].key))
-    _, name, case = found[len(found) // 2]
-    return name, case
+    _, name, image = found[len(found) // 2]
+    return name, image

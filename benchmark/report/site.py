@@ -1,4 +1,4 @@
-"""The site: gathers what the pages show, renders them, and writes all files into one folder."""
+"""The site: collects the data of the report, renders its pages, and writes all files into one folder."""
 
 import base64
 import json
@@ -18,13 +18,13 @@ from benchmark.errors import BenchError
 from benchmark.metrics import ClassImages
 from benchmark.records import Record
 from benchmark.report import pages, qualitative
-from benchmark.report.gallery import Cases, by_method, cases
-from benchmark.report.gather import Dataset, Material, Read, gather
-from benchmark.report.names import distinct
+from benchmark.report.file_names import unique_slugs
+from benchmark.report.gallery import Gallery, by_method, class_gallery
+from benchmark.report.report_data import DatasetResults, ReadPerImage, ReportData, collect_report_data
 from benchmark.tables import Keep, load_published, made_now
 
 MARKER = "zsad-bench-report.json"
-"""Lies at the top of a report, and says that the folder may be replaced by a newer one."""
+"""File at the top of a report. A folder with this file may be replaced by a newer report."""
 NAVIGATION = (
     ("index.html", "Leaderboard"),
     ("ablations.html", "Ablations"),
@@ -33,28 +33,29 @@ NAVIGATION = (
     ("figures.html", "Figures"),
     ("about.html", "About"),
 )
-Say = Callable[[str], None]
 PerImage = Mapping[str, Mapping[str, ClassImages]]
-"""Results per image by method, then class."""
+"""Results per image, by method and class."""
 
 
 class ReportError(BenchError):
-    """The report cannot be written; the message names the folder and the way out."""
+    """Raised if the report cannot be written. The message names the folder and what to do."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """What was written."""
+    """A report that was written."""
 
     index: Path
+    """The page to open first."""
     pages: int
+    """Number of pages."""
     size: int
-    """Bytes of all files."""
+    """Size of all files in bytes."""
 
 
 @dataclass
 class _Files:
-    """Files of the site by path from its top, and how its pages are rendered."""
+    """The files of the site by path from its top, and the environment that renders its pages."""
 
     common: dict[str, Any]
     content: dict[str, bytes] = field(default_factory=dict)
@@ -77,28 +78,28 @@ class _Files:
 def write_site(
     output: Path,
     records: Sequence[Record],
-    read: Read,
+    read: ReadPerImage,
     found: Sequence[SampleSet] = (),
     *,
     messages: Sequence[str] = (),
     keep: Keep = made_now,
-    say: Say = lambda line: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Site:
-    """Write the report of some records; the same records and images give the same bytes.
+    """Write the report of some records. The same records and images give the same bytes.
 
     Args:
-        output: its folder; an older report there is replaced once the new one is whole.
-        records: those that may share a table.
-        read: gives the results per image of a record by class, None where there are none.
-        found: the datasets whose images can be shown.
-        messages: what was left out before, for the page on how the numbers were made.
-        keep: keeps the replicates of the bootstrap.
-        say: called with a line of progress now and then.
+        output: Folder of the report. An older report in it is replaced when the new one is complete.
+        records: Records that may share a table.
+        read: Returns the results per image of a record.
+        found: Datasets whose images can be shown.
+        messages: Messages about records that were left out, for the page "How the numbers were made".
+        keep: Stores the bootstrap replicates between calls.
+        say: Called with messages about the progress.
 
     Raises:
-        ReportError: `output` holds something else.
-        TableError: the records are not comparable.
-        OSError: the folder cannot be written.
+        ReportError: If `output` holds anything but a report.
+        TableError: If the records are not comparable.
+        OSError: If the folder cannot be written.
     """
     _check_output(output)
     say("reading records and results per image")
@@ -110,47 +111,47 @@ def write_site(
 
 def make_site(
     records: Sequence[Record],
-    read: Read,
+    read: ReadPerImage,
     found: Sequence[SampleSet] = (),
     *,
     messages: Sequence[str] = (),
     keep: Keep = made_now,
-    say: Say = lambda line: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, bytes]:
-    """Return the files of the report by path; the arguments are those of `write_site`.
+    """Return the files of the report by path. See `write_site` for the arguments.
 
     Raises:
-        TableError: the records are not comparable.
+        TableError: If the records are not comparable.
     """
-    material = gather(records, read, keep)
+    report = collect_report_data(records, read, keep)
     samples = {each.card.title: each for each in found}
     record_files = {
         record.id: f"{stem}.json"
-        for record, stem in zip(material.records, distinct([r.id for r in material.records]), strict=True)
+        for record, stem in zip(report.records, unique_slugs([r.id for r in report.records]), strict=True)
     }
-    site = _Files(_common(material))
-    tiles = qualitative.Tiles()
+    site = _Files(_common(report))
+    figure = qualitative.QualitativeFigure()
     texts: dict[str, PerImage] = {}
-    for dataset in material.datasets:
+    for dataset in report.datasets:
         say(f"{dataset.title}: {len(dataset.classes)} classes")
-        images = _images(dataset, material.titles, read)
+        images = _images(dataset, report.titles, read)
         if images:
             texts[dataset.title] = images
         galleries, note = _galleries(dataset, images, samples.get(dataset.title), site)
         if galleries:
-            tiles.add(dataset, galleries, images, samples[dataset.title])
-        _dataset_pages(site, material, dataset, galleries=galleries, note=note, record_files=record_files)
+            figure.add(dataset, galleries, images, samples[dataset.title])
+        _dataset_pages(site, report, dataset, galleries=galleries, note=note, record_files=record_files)
     say("figures")
-    site.page("index.html", "index.html", **pages.index(material))
-    site.page("ablations.html", "ablations.html", **pages.ablations(material.ablations))
-    site.page("training.html", "training.html", **pages.training(material))
-    site.page("published.html", "published.html", **pages.published(material, load_published()))
-    missing = "No images were found to show; `bench report --data DIR` says where the datasets lie."
-    shown, pictures = tiles.figure(material.titles)
+    site.page("index.html", "index.html", **pages.index(report))
+    site.page("ablations.html", "ablations.html", **pages.ablations(report.ablations))
+    site.page("training.html", "training.html", **pages.training(report))
+    site.page("published.html", "published.html", **pages.published(report, load_published()))
+    missing = "No images were found; name the folder of the datasets with `bench report --data DIR`."
+    shown, pictures = figure.render(report.titles)
     site.content |= pictures
-    site.page("figures.html", "figures.html", **shown, no_images=missing, texts=pages.texts(material, texts))
-    site.page("about.html", "about.html", **pages.about(material, record_files), messages=messages)
-    for record in material.records:
+    site.page("figures.html", "figures.html", **shown, no_images=missing, texts=pages.texts(report, texts))
+    site.page("about.html", "about.html", **pages.about(report, record_files), messages=messages)
+    for record in report.records:
         text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False)
         site.content[f"records/{record_files[record.id]}"] = (text + "\n").encode()
     for name in ("report.css", "report.js"):
@@ -160,29 +161,29 @@ def make_site(
     return dict(sorted(site.content.items()))
 
 
-def _common(material: Material) -> dict[str, Any]:
-    """Return what every page is given."""
+def _common(report: ReportData) -> dict[str, Any]:
+    """Return the context that every page gets."""
     counts = {
-        "records": len(material.records),
-        "methods": len(material.titles),
-        "datasets": len(material.datasets),
-        "images": sum(each.normal + each.anomalous for dataset in material.datasets for each in dataset.classes),
-        "failed": len(material.failed),
+        "records": len(report.records),
+        "methods": len(report.titles),
+        "datasets": len(report.datasets),
+        "images": sum(each.normal + each.anomalous for dataset in report.datasets for each in dataset.classes),
+        "failed": len(report.failed),
     }
-    return {"nav": NAVIGATION, "banner": material.banner, "version": version("zsad-bench"), "counts": counts}
+    return {"nav": NAVIGATION, "banner": report.banner, "version": version("zsad-bench"), "counts": counts}
 
 
-def _images(dataset: Dataset, titles: Sequence[str], read: Read) -> PerImage:
-    """Return the results per image under the first seed of each method that has them."""
-    found = {title: record for title in titles if (record := dataset.first(title)) is not None}
+def _images(dataset: DatasetResults, titles: Sequence[str], read: ReadPerImage) -> PerImage:
+    """Return the results per image of each method with its lowest seed, without the methods that have none."""
+    found = {title: record for title in titles if (record := dataset.first_seed(title)) is not None}
     made = {title: read(record) for title, record in found.items()}
     return {title: images for title, images in made.items() if images}
 
 
 def _galleries(
-    dataset: Dataset, images: PerImage, samples: SampleSet | None, site: _Files
-) -> tuple[dict[str, Cases], str]:
-    """Return the gallery of each class, its photos being added to the site, or why there is none."""
+    dataset: DatasetResults, images: PerImage, samples: SampleSet | None, site: _Files
+) -> tuple[dict[str, Gallery], str]:
+    """Add the photos to the site and return the gallery of each class; or return a note why there is no gallery."""
     if note := pages.no_images(dataset, samples, maps=bool(images)):
         return {}, note
     assert samples is not None
@@ -190,33 +191,36 @@ def _galleries(
     for each in dataset.classes:
         of_class = by_method(list(images), images, each.name)
         if of_class:
-            made[each.name] = cases(of_class, samples, dataset.records[0].cell.protocol, stem=each.slug)
+            made[each.name] = class_gallery(of_class, samples, dataset.records[0].cell.protocol, stem=each.slug)
             site.content |= {f"images/{dataset.slug}/{name}": data for name, data in made[each.name].photos.items()}
     return made, ""
 
 
 def _dataset_pages(
     site: _Files,
-    material: Material,
-    dataset: Dataset,
+    report: ReportData,
+    dataset: DatasetResults,
     *,
-    galleries: Mapping[str, Cases],
+    galleries: Mapping[str, Gallery],
     note: str,
     record_files: Mapping[str, str],
 ) -> None:
-    """Add the page of a dataset and, where there are several, those of its classes; `note`: why there is no gallery."""
-    nothing = Cases((), {}, ())
+    """Add the page of a dataset and, if it has several classes, a page per class.
+
+    `note` says why there is no gallery.
+    """
+    nothing = Gallery((), {}, ())
     covers = {
-        name: f"images/{dataset.slug}/{case.photo}"
-        for name, found in galleries.items()
-        for case in sorted(found.shown, key=lambda case: (case.label, case.photo))[:1]
+        name: f"images/{dataset.slug}/{image.photo}"
+        for name, gallery in galleries.items()
+        for image in sorted(gallery.shown, key=lambda image: (image.label, image.photo))[:1]
     }
     gallery_context = {"gallery_note": note or "None of its images could be shown.", "colours": _colours()}
     alone = len(dataset.classes) == 1
     site.page(
         dataset.page,
         "dataset.html",
-        **pages.dataset(material, dataset),
+        **pages.dataset(report, dataset),
         **gallery_context,
         gallery=galleries.get(dataset.classes[0].name, nothing) if alone else None,
         total=sum(each.normal + each.anomalous for each in dataset.classes),
@@ -234,8 +238,8 @@ def _dataset_pages(
             before=dataset.classes[index - 1] if index else None,
             after=dataset.classes[index + 1] if index + 1 < len(dataset.classes) else None,
             synthetic="data" in dataset.records[0].synthetic,
-            rows=pages.class_page(material, dataset, each),
-            titles=material.titles,
+            rows=pages.class_page(report, dataset, each),
+            titles=report.titles,
             gallery=galleries.get(each.name, nothing),
             total=each.normal + each.anomalous,
             **gallery_context,
@@ -243,7 +247,7 @@ def _dataset_pages(
 
 
 def _colours() -> str:
-    """Return the colours of the heatmaps, 256 times red, green and blue."""
+    """Return the 256 colours of the heatmaps as base64 of RGB bytes."""
     from benchmark.predict import colours
 
     return base64.b64encode(colours(np.linspace(0, 1, 256)).tobytes()).decode()
@@ -254,7 +258,7 @@ def _plotly() -> bytes:
 
 
 def _check_output(output: Path) -> None:
-    """Refuse a folder that holds anything but a report."""
+    """Raise `ReportError` if the folder holds anything but a report."""
     if output.exists() and not output.is_dir():
         raise ReportError(f"{output} is a file; name a folder with --output")
     if output.is_dir() and any(output.iterdir()) and not (output / MARKER).is_file():
@@ -262,7 +266,7 @@ def _check_output(output: Path) -> None:
 
 
 def _replace(output: Path, content: Mapping[str, bytes]) -> None:
-    """Write all files beside the output and put them in its place at once."""
+    """Write all files into a temporary folder beside the output, then put that folder in the place of the output."""
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as name:
         made, old = Path(name) / "new", Path(name) / "old"

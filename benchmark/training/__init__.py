@@ -1,4 +1,4 @@
-"""Training: features of auxiliary images, the epochs, the jobs, published checkpoints."""
+"""Training: cached features of the auxiliary images, the training loop, the jobs, published checkpoints."""
 
 import lazy_loader
 

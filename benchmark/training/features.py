@@ -1,8 +1,8 @@
-"""Features of the auxiliary images, kept on disk so that each image is encoded once and not once per epoch.
+"""Features of the auxiliary images, cached on disk so that each image is encoded once and not once per epoch.
 
-An entry of the cache is keyed by all that can change a feature: weights, dtype, positions, image size, transform,
-sample list and mask rule. In it every layer is an array of its own, rows in the order of the samples; a method that
-asks for one more layer adds one array.
+The key of a cache entry covers everything that can change a feature: weights, dtype, positional embeddings, image size,
+transform, sample list and mask threshold. An entry holds one array per layer, with a row per sample. A method that
+asks for another layer adds an array to the entry.
 """
 
 import hashlib
@@ -22,13 +22,13 @@ from benchmark.contract import Features, Layer, TrainingBatch, VisionSpec
 from benchmark.data import ImageError, Loaded, Reading, Sample, SampleSet, load
 from benchmark.protocol import Protocol
 
-TRANSFORM_VERSION = 1  # raised when preprocessing or what the files hold changes
+TRANSFORM_VERSION = 1  # increased when preprocessing or the content of the files changes
 IMAGE, IMAGE_RAW, MASKS = "image", "image_raw", "masks"
 
 
 @dataclass(frozen=True, slots=True)
 class _Array:
-    """What a file of the cache holds per image."""
+    """Shape and dtype of a row of a cached array."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
@@ -40,12 +40,12 @@ class _Array:
 
 @dataclass(frozen=True)
 class AuxiliaryFeatures:
-    """The encoded images of an auxiliary dataset, read from disk batch by batch."""
+    """The features of an auxiliary dataset, read from disk batch by batch."""
 
     samples: tuple[Sample, ...]
-    """Those that could be read, in order."""
+    """The samples that could be read, in order."""
     skipped: dict[str, str]
-    """Key of the sample → why it could not be read."""
+    """Key of each sample that could not be read, with the reason."""
     spec: VisionSpec
     backbone: Backbone
     protocol: Protocol
@@ -56,7 +56,7 @@ class AuxiliaryFeatures:
         return len(self.samples)
 
     def batch(self, indices: Sequence[int]) -> TrainingBatch:
-        """Return the samples of these indices, on the backbone's device."""
+        """Return the samples with these indices as a batch on the backbone's device."""
         rows, chosen = self._rows[list(indices)], [self.samples[index] for index in indices]
         device, size = self.backbone.device, self.spec.image_size
         read: dict[str, Tensor] = {}
@@ -91,40 +91,40 @@ def auxiliary_features(
     progress: Callable[[int], None] = lambda images: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> AuxiliaryFeatures:
-    """Return the features of a dataset's test samples, encoding only what is not in the cache.
+    """Return the features of a dataset's test samples. Only features that are not in the cache are computed.
 
     Args:
-        data: the auxiliary dataset; both classes of its test split are taken, as the papers' code does.
-        backbone: the frozen CLIP.
-        spec: what is wanted; images are encoded once for all that is missing of it.
-        protocol: mask rule, positions and class names.
-        cache: where features are kept.
-        batch_size: images per forward pass; changes no number. Where so many do not fit, fewer are tried.
-        workers: loader processes; 0 reads in this one.
-        skip_broken: leave out samples that cannot be read instead of failing.
-        progress: called with the number of images encoded since the last call.
-        say: called with what the user should know.
+        data: The auxiliary dataset. Normal and anomalous images of its test split are used, as in the papers' code.
+        backbone: The frozen CLIP.
+        spec: The features to return. All missing ones are computed in one pass over the images.
+        protocol: Mask threshold, positional embeddings and class names.
+        cache: Cache of the features.
+        batch_size: Images per forward pass. It changes no number. If memory is insufficient, smaller batches are used.
+        workers: Number of loader processes; 0 loads images in this process.
+        skip_broken: Leave out samples that cannot be read instead of raising an error.
+        progress: Called with the number of images encoded since the last call.
+        say: Called with messages for the user.
 
     Raises:
-        CacheError: the features need more room than the limit or the disk has.
-        ImageError: a sample cannot be read, and `skip_broken` is not set.
+        CacheError: If the features do not fit into the cache limit or on the disk.
+        ImageError: If a sample cannot be read and `skip_broken` is False, or if no sample can be read.
     """
     threshold = protocol.mask_threshold(data.layout.mask_threshold) if data.has_masks else None
-    entry = Entry(cache, _key(data, backbone, spec.image_size, protocol, threshold))
+    entry = Entry(cache, _entry_name(data, backbone, spec.image_size, protocol, threshold))
     arrays = _arrays(backbone, spec, with_masks=threshold is not None)
     reading = Reading(spec.image_size, mask_threshold=threshold, batch_size=batch_size, workers=workers)
     try:
         with entry.lock():
-            lacking = _lacking(entry, arrays, data.test, reading)
-            if lacking:
-                entry.clear(lacking)
-                entry.make_room(sum(array.row_bytes for array in lacking.values()) * len(data.test))
+            missing = _missing_arrays(entry, arrays, data.test, reading)
+            if missing:
+                entry.clear(missing)
+                entry.make_room(sum(array.row_bytes for array in missing.values()) * len(data.test))
                 _encode(
                     data.test,
                     backbone,
                     spec,
                     entry,
-                    lacking=lacking,
+                    missing=missing,
                     reading=reading,
                     skip_broken=skip_broken,
                     progress=progress,
@@ -136,7 +136,7 @@ def auxiliary_features(
     except OSError as error:
         raise CacheError(f"{entry.folder}: {error}; free the disk or point BENCH_CACHE elsewhere") from error
     if skipped and not skip_broken:
-        _refuse(next(iter(skipped.values())))
+        _raise_image_error(next(iter(skipped.values())))
     kept = [row for row, sample in enumerate(data.test) if sample.key not in skipped]
     if not kept:
         raise ImageError(f"{data.directory}: no image can be read; `bench data check {data.card.name}` says why")
@@ -144,24 +144,26 @@ def auxiliary_features(
     return AuxiliaryFeatures(samples, skipped, spec, backbone, protocol, rows, files)
 
 
-def _lacking(entry: Entry, arrays: dict[str, _Array], samples: Sequence[Sample], reading: Reading) -> dict[str, _Array]:
-    """Return the arrays that must be written: those not whole, or all if a sample left out before can be read now."""
-    lacking = {name: array for name, array in arrays.items() if not entry.is_whole(name)}
-    left_out = _skipped(entry, arrays.keys() - lacking.keys())
+def _missing_arrays(
+    entry: Entry, arrays: dict[str, _Array], samples: Sequence[Sample], reading: Reading
+) -> dict[str, _Array]:
+    """Return the arrays to write: incomplete ones, or all of them if a sample that was left out can be read now."""
+    missing = {name: array for name, array in arrays.items() if not entry.is_whole(name)}
+    left_out = _skipped(entry, arrays.keys() - missing.keys())
     again = load([sample for sample in samples if sample.key in left_out], replace(reading, workers=0))
-    return arrays if any(item.image is not None for batch in again for item in batch) else lacking
+    return arrays if any(item.image is not None for batch in again for item in batch) else missing
 
 
 def _skipped(entry: Entry, names: Iterable[str]) -> dict[str, str]:
-    """Return the keys of the samples that were left out of these arrays, with the reasons."""
+    """Return the samples that were left out of these arrays, as reasons by key."""
     return {key: why for name in names for key, why in entry.sidecar(name)["skipped"].items()}
 
 
-def _refuse(reason: str) -> None:
+def _raise_image_error(reason: str) -> None:
     raise ImageError(f"{reason} (--on-error skip leaves such images out)")
 
 
-def _key(data: SampleSet, backbone: Backbone, image_size: int, protocol: Protocol, threshold: int | None) -> str:
+def _entry_name(data: SampleSet, backbone: Backbone, image_size: int, protocol: Protocol, threshold: int | None) -> str:
     parts = [backbone.sha256, backbone.architecture, backbone.dtype, protocol.pos_interp, image_size]
     text = json.dumps([TRANSFORM_VERSION, *parts, threshold, data.fingerprint])
     return f"{data.card.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
@@ -177,7 +179,7 @@ def _cls_name(block: int) -> str:
 
 
 def _arrays(backbone: Backbone, spec: VisionSpec, *, with_masks: bool) -> dict[str, _Array]:
-    """Return what each file holds: features in the dtype in which the towers compute them, masks packed to bits."""
+    """Return the arrays of an entry. Features have the dtype of the towers; masks are packed to one bit per pixel."""
     patches, dtype = (spec.image_size // backbone.patch_size) ** 2, DTYPES[backbone.dtype]
     embedding = _Array((backbone.width,), dtype)
     arrays = dict.fromkeys((IMAGE, IMAGE_RAW, *(_cls_name(block) for block in spec.cls)), embedding)
@@ -191,34 +193,38 @@ def _encode(
     spec: VisionSpec,
     entry: Entry,
     *,
-    lacking: dict[str, _Array],
+    missing: dict[str, _Array],
     reading: Reading,
     skip_broken: bool,
     progress: Callable[[int], None],
     fitting: Fitting,
 ) -> None:
-    """Encode every sample once and write the lacking arrays row by row; a sample that cannot be read is a row of 0."""
-    layers = tuple(layer for layer in spec.layers if _layer_name(layer) in lacking)
-    blocks = tuple(block for block in spec.cls if _cls_name(block) in lacking)
+    """Encode every sample once and write the missing arrays row by row, with zeros for samples that cannot be read."""
+    layers = tuple(layer for layer in spec.layers if _layer_name(layer) in missing)
+    blocks = tuple(block for block in spec.cls if _cls_name(block) in missing)
     pending = VisionSpec(spec.image_size, layers=layers, cls=blocks)
     skipped: dict[str, str] = {}
     with ExitStack() as stack:
-        writers = {name: stack.enter_context(Writer(entry, name)) for name in lacking}
+        writers = {name: stack.enter_context(Writer(entry, name)) for name in missing}
         for batch in load(samples, reading):
             skipped |= {item.sample.key: item.error for item in batch if item.image is None}
             if skipped and not skip_broken:
-                _refuse(next(iter(skipped.values())))
+                _raise_image_error(next(iter(skipped.values())))
             rows = _rows(batch, backbone, pending, fitting)
             for name, writer in writers.items():
                 for index in range(len(batch)):
-                    writer.write(rows[index].get(name) or bytes(lacking[name].row_bytes))
+                    writer.write(rows[index].get(name) or bytes(missing[name].row_bytes))
             progress(len(batch))
         for writer in writers.values():
             writer.finish({"skipped": skipped})
 
 
 def _rows(batch: Sequence[Loaded], backbone: Backbone, spec: VisionSpec, fitting: Fitting) -> list[dict[str, bytes]]:
-    """Encode the readable samples of a batch; a dict of bytes by array name for each sample, empty where unreadable."""
+    """Encode the samples of a batch.
+
+    Returns:
+        For each sample its rows as bytes by name of the array; empty for a sample that cannot be read.
+    """
     rows: list[dict[str, bytes]] = [{} for _ in batch]
     good = [index for index, item in enumerate(batch) if item.image is not None]
 

@@ -1,4 +1,4 @@
-"""Trainings: the auxiliary images encoded once for all that share them, and a checkpoint each."""
+"""Training jobs: encoding the auxiliary images once for all jobs that share them, and training each method."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -24,59 +24,63 @@ from benchmark.registry import title_of
 from benchmark.training.features import AuxiliaryFeatures, auxiliary_features
 from benchmark.training.loop import train
 
-Say = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class Training:
-    """A training with what it takes to run it, or a checkpoint that stands in for it."""
+    """A training that can be run, or a given checkpoint that replaces it."""
 
     id: TrainingId
     method: type[Learner]
     options: Any
     samples: SampleSet | None
-    """The auxiliary dataset; None where a checkpoint was given."""
+    """The auxiliary dataset; None if a checkpoint was given."""
     given: Path | None = None
-    """JSON of a checkpoint that was given."""
+    """Path of the JSON file of a given checkpoint."""
 
     @property
     def images(self) -> SampleSet:
-        """The auxiliary dataset of a training that is to be run."""
-        assert self.samples is not None  # only where a checkpoint was given, which is never missing
+        """The auxiliary dataset of a training that has to be run."""
+        assert self.samples is not None  # only a given checkpoint has none, and it does not have to be trained
         return self.samples
 
     @property
     def title(self) -> str:
-        """What is trained on what, in words."""
+        """Method and auxiliary dataset, for messages."""
         return f"{title_of(self.method, self.options)} on {self.id.auxiliary.name}"
 
     def checkpoint(self, results: Path) -> Path:
-        """Return where the JSON of its checkpoint lies, or will lie."""
+        """Return the path of the JSON file of its checkpoint, which may not exist yet."""
         return self.given or checkpoint_path(results, self.id)
 
 
 def untrained(trainings: Iterable[Training], results: Path) -> list[Training]:
-    """Return the trainings without a checkpoint, each once, those on one dataset side by side."""
+    """Return the trainings that have no checkpoint yet, without repetition, ordered by auxiliary dataset."""
     distinct = {training.id.id: training for training in trainings if training.given is None}
     ordered = sorted(distinct.values(), key=lambda training: training.id.auxiliary.name)
     return [training for training in ordered if not is_trained(results, training.id)]
 
 
 def encode_auxiliary(
-    trainings: Sequence[Training], backbone: Backbone, settings: Settings, *, say: Say
+    trainings: Sequence[Training], backbone: Backbone, settings: Settings, *, say: Callable[[str], None]
 ) -> dict[str, Exception]:
-    """Encode the images that trainings on one dataset share, each image once.
+    """Encode the images of an auxiliary dataset for all trainings on it. Each image is encoded once.
+
+    Args:
+        trainings: Trainings on the same dataset.
+        backbone: Backbone that encodes the images.
+        settings: Batch size, workers, cache and handling of broken images.
+        say: Called with messages for the user.
 
     Returns:
-        By id, the trainings for which that failed, with the reason. For the others the features are in the cache.
+        The errors by id of the training. The features of the other trainings are in the cache afterwards.
     """
     data = trainings[0].images
     failed: dict[str, Exception] = {}
     built: list[tuple[Training, Learner]] = []
     for training in trainings:
         try:
-            _refuse_unfit(training, data)
-            method = _fresh(training, backbone)
+            _require_masks(training, data)
+            method = _new_method(training, backbone)
             method.vision()
         except Exception as error:  # a method's own code may raise anything
             failed[training.id.id] = error
@@ -86,19 +90,28 @@ def encode_auxiliary(
         sharing = [training for training, method in built if method.vision().image_size == spec.image_size]
         try:
             _encode(data, spec, sharing[0], backbone, settings, say=say)
-        except Exception as error:  # a broken image, a full disk, out of memory, …: other sizes go on
+        except Exception as error:  # a broken image, a full disk, out of memory, …: go on with the other image sizes
             failed |= {training.id.id: error for training in sharing}
     return failed
 
 
-def train_method(training: Training, backbone: Backbone, settings: Settings, *, say: Say) -> None:
-    """Train a method on features that are in the cache, and write its checkpoint.
+def train_method(training: Training, backbone: Backbone, settings: Settings, *, say: Callable[[str], None]) -> None:
+    """Train a method on cached features and write its checkpoint.
+
+    Args:
+        training: The training to run.
+        backbone: Backbone that the method runs on.
+        settings: Results folder, cache and batch size. Missing features are encoded now.
+        say: Called with messages for the user.
 
     Raises:
-        Exception: the training failed, or whatever the method's own code raises.
+        TrainingError: If the loss or a parameter becomes NaN or infinite.
+        CacheError: If the features cannot be stored.
+        OSError: If the checkpoint cannot be written.
+        Exception: Any error of the method's own code.
     """
     data = training.images
-    method = _fresh(training, backbone)
+    method = _new_method(training, backbone)
     features = _encode(data, method.vision(), training, backbone, settings, say=say)
     path = checkpoint_path(settings.results, training.id)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,11 +135,11 @@ def train_method(training: Training, backbone: Backbone, settings: Settings, *, 
     say(f"trained {training.title}: {len(features)} images, {loss}, {seconds:.1f} s")
 
 
-def _fresh(training: Training, backbone: Backbone) -> Learner:
+def _new_method(training: Training, backbone: Backbone) -> Learner:
     return training.method(backbone, training.options, seed=training.id.seed)
 
 
-def _refuse_unfit(training: Training, data: SampleSet) -> None:
+def _require_masks(training: Training, data: SampleSet) -> None:
     if training.method.needs_masks and not data.has_masks:
         raise CheckpointError(
             f"{training.method.title} needs masks to train, and {data.card.title} has none; choose another --auxiliary"
@@ -134,7 +147,13 @@ def _refuse_unfit(training: Training, data: SampleSet) -> None:
 
 
 def _encode(
-    data: SampleSet, spec: VisionSpec, training: Training, backbone: Backbone, settings: Settings, *, say: Say
+    data: SampleSet,
+    spec: VisionSpec,
+    training: Training,
+    backbone: Backbone,
+    settings: Settings,
+    *,
+    say: Callable[[str], None],
 ) -> AuxiliaryFeatures:
     with image_progress(f"encoding {data.card.title}", len(data.test)) as progress:
         return auxiliary_features(
@@ -154,10 +173,17 @@ def _encode(
 def build_method(
     method: type[Method], backbone: Backbone, options: Any, *, seed: int, checkpoint: Path | None
 ) -> Method:
-    """Return a method that is ready to predict, with what it learned.
+    """Return an instance of a method, with its learned parameters if it has any.
+
+    Args:
+        method: The method's class.
+        backbone: Backbone that the method runs on.
+        options: Instance of the method's `Options`.
+        seed: Seed of the method.
+        checkpoint: JSON file of the checkpoint; None for a method that does not learn.
 
     Raises:
-        CheckpointError: the checkpoint cannot be read, or is none of this method.
+        CheckpointError: If the checkpoint cannot be read or does not belong to this method.
     """
     built = method(backbone, options, seed=seed)
     if isinstance(built, Learner) and checkpoint is not None:

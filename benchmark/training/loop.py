@@ -1,4 +1,4 @@
-"""The epochs of a method that learns: batches of cached features, a loop that resumes, a loss that stays finite."""
+"""The training loop: epochs over cached features, resumed after an interruption, stopped by a non-finite loss."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -17,11 +17,11 @@ from benchmark.training.features import AuxiliaryFeatures
 
 LEARNED, OPTIMISER = "learned.", "optimiser."
 Curve = list[dict[str, float]]
-"""Mean of each term of the loss, and of their sum `total`, an entry per epoch."""
+"""For each epoch, the mean of each term of the loss and of their sum `total`."""
 
 
 class TrainingError(BenchError):
-    """A training went wrong; the message says where."""
+    """Raised if a training fails. The message says at which epoch and images."""
 
 
 def train(
@@ -31,20 +31,24 @@ def train(
     partial: Path | None = None,
     progress: Callable[[int], None] = lambda images: None,
 ) -> Curve:
-    """Train a method's `learned` in place.
+    """Train the parameters of `method.learned` in place.
 
-    The order of the images is drawn from (seed, epoch), so a training that is resumed gives what it would have given.
+    The order of the images depends only on seed and epoch, so a resumed training learns the same as one without
+    interruption.
 
     Args:
-        method: a fresh one.
-        data: encoded auxiliary images.
-        partial: file that holds the state after each epoch; if it is there, training goes on from it. It is removed
-            at the end.
-        progress: called with the number of images done since the last call.
+        method: A new instance of the method.
+        data: Features of the auxiliary images.
+        partial: File for the state after each epoch. If it exists, training resumes from it. It is deleted at the end.
+        progress: Called with the number of images done since the last call.
+
+    Returns:
+        The loss curve.
 
     Raises:
-        TrainingError: the loss is NaN or infinite; names the batch's files.
-        OSError: the partial file cannot be written.
+        TrainingError: If the loss is NaN or infinite; the message names the files of the batch. Also if a parameter is
+            NaN or infinite after the last epoch.
+        OSError: If `partial` cannot be written.
     """
     optimiser = method.optimiser()
     curve = _resume(method, optimiser, partial)
@@ -60,7 +64,7 @@ def train(
             progress(len(indices))
         curve.append({name: total / len(data) for name, total in sums.items()})
         if partial is not None:
-            write_whole(partial, _pack(method, optimiser, curve))
+            write_whole(partial, _state_to_bytes(method, optimiser, curve))
     if not all(bool(parameter.isfinite().all()) for parameter in method.learned.parameters()):
         raise TrainingError(f"{method.title}: a parameter is NaN or infinite after training; lower the learning rate")
     if partial is not None:
@@ -69,7 +73,14 @@ def train(
 
 
 def batches(count: int, size: int, *, seed: int, epoch: int) -> Iterator[list[int]]:
-    """Yield the batches of an epoch as indices, in an order drawn from seed and epoch."""
+    """Yield the indices of each batch of an epoch. The order is drawn from seed and epoch.
+
+    Args:
+        count: Number of images.
+        size: Images per batch; the last batch may be smaller.
+        seed: Seed of the training.
+        epoch: Number of the epoch, from 0.
+    """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     order = torch.randperm(count, generator=generator).tolist()
     yield from (order[start : start + size] for start in range(0, count, size))
@@ -92,8 +103,8 @@ def _step(
     return {name: term.item() for name, term in {"total": total, **terms}.items()}
 
 
-def _pack(method: Learner, optimiser: torch.optim.Optimizer, curve: Curve) -> bytes:
-    """Return a safetensors file of what is learned, the optimiser's state and, as metadata, the curve."""
+def _state_to_bytes(method: Learner, optimiser: torch.optim.Optimizer, curve: Curve) -> bytes:
+    """Return a safetensors file of the learned parameters and the optimiser's state, with the curve as metadata."""
     tensors = {LEARNED + name: tensor for name, tensor in method.learned.state_dict().items()}
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"{OPTIMISER}{index}.{key}": value for key, value in state.items() if isinstance(value, Tensor)}
@@ -101,7 +112,7 @@ def _pack(method: Learner, optimiser: torch.optim.Optimizer, curve: Curve) -> by
 
 
 def _resume(method: Learner, optimiser: torch.optim.Optimizer, partial: Path | None) -> Curve:
-    """Load the state of an interrupted training; a file that does not fit is no state."""
+    """Load the state of an interrupted training and return its curve; delete a file that cannot be used."""
     if partial is None or not partial.exists():
         return []
     try:
@@ -115,7 +126,7 @@ def _resume(method: Learner, optimiser: torch.optim.Optimizer, partial: Path | N
                 state.setdefault(int(index), {})[key] = tensor
         learned = {k.removeprefix(LEARNED): v for k, v in tensors.items() if k.startswith(LEARNED)}
         method.learned.load_state_dict(learned)
-    except Exception:  # half written or of another version: safetensors and torch raise types of their own
+    except Exception:  # truncated or of another version; safetensors and torch raise various types
         partial.unlink(missing_ok=True)
         return []
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})

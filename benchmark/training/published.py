@@ -1,4 +1,4 @@
-"""Checkpoints of the methods' published code, turned into checkpoints of this benchmark."""
+"""Import of checkpoints that the methods' published code has written."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from benchmark.protocol import Protocol
 from benchmark.records import BackboneId, CheckpointError, DataId, TrainingId, checkpoint_path, write_checkpoint
 from benchmark.registry import changed_options
 
-PUBLISHED_KEYS = ("prompt_learner", "state_dict")  # under which AnomalyCLIP's and CoOp's code keep what was learned
+PUBLISHED_KEYS = ("prompt_learner", "state_dict")  # entries of the parameters in files of AnomalyCLIP and CoOp
 
 
 def import_checkpoint(
@@ -20,19 +20,19 @@ def import_checkpoint(
     """Import a published checkpoint into a results directory.
 
     Args:
-        file: a .pth of the published code; only tensors are read from it.
-        method: whose it is.
-        auxiliary: what it was trained on, as its publisher says.
-        backbone: what it was trained with.
-        protocol: under which it will be used.
-        results: where checkpoints are kept.
+        file: A .pth file of the published code. Only tensors are read from it.
+        method: Method that the checkpoint belongs to.
+        auxiliary: Card of the dataset that it was trained on, according to its authors.
+        backbone: Backbone that it was trained with.
+        protocol: Protocol under which it will be used.
+        results: The results directory.
 
     Returns:
-        The JSON of the new checkpoint, and the options with which it was made where they are not the defaults.
+        The JSON file of the new checkpoint, and the options of the checkpoint that differ from the defaults.
 
     Raises:
-        CheckpointError: the method has no published checkpoints, or the file is none of them.
-        BackboneError: the file cannot be read without unpickling.
+        CheckpointError: If the method has no published checkpoints, or if the file is not one of them.
+        BackboneError: If the file cannot be read without unpickling.
     """
     if not issubclass(method, Learner):
         raise CheckpointError(f"{method.name} learns nothing, so it has no checkpoints")

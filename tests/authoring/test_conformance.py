@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from benchmark.authoring.check_images import dataset_images, random_images
 from benchmark.authoring.conformance import check_declaration, check_method, render
 from benchmark.authoring.starters import frozen, learner
-from benchmark.authoring.subject import dataset_probe, random_probe
 from benchmark.cli import selection
 from benchmark.clip.backbone import Backbone, load_backbone
 from benchmark.clip.weights import parse_backbone
@@ -451,7 +451,7 @@ class Hooks(Sound):
 def failures(method: type[Method], backbone: Backbone) -> dict[str, str]:
     """Return what the failed checks saw."""
     options = method.Options() if check_declaration(method).passed else None
-    return {each.check: each.seen for each in check_method(method, options, backbone, random_probe) if not each.passed}
+    return {each.check: each.seen for each in check_method(method, options, backbone, random_images) if not each.passed}
 
 
 @pytest.mark.parametrize(("check", "method"), [pytest.param(*each, id=each[1].__name__) for each in BROKEN])
@@ -531,11 +531,11 @@ def test_a_failure_shows_what_was_seen_and_where_to_look(tiny: Backbone) -> None
     assert shapes[0] == "shapes"
     assert "AttributeError: 'Features' object has no attribute 'imagge'" in shapes[1]
     assert f"({Path(__file__).name}, line " in shapes[1]
-    text = render(check_method(Typo, Typo.Options(), tiny, random_probe))
+    text = render(check_method(Typo, Typo.Options(), tiny, random_images))
     assert "FAILED  shapes" in text
-    assert "mend:        predict returns Prediction(scores (B,)" in text
+    assert "fix:         predict returns Prediction(scores (B,)" in text
     assert "scores of 1 images have the shape ()" in render(
-        check_method(_squeezing(), frozen.StarterOptions(), tiny, random_probe)
+        check_method(_squeezing(), frozen.StarterOptions(), tiny, random_images)
     )
 
 
@@ -551,7 +551,7 @@ def test_checks_leave_the_callers_chance_alone(tiny: Backbone) -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    check_method(Sound, frozen.StarterOptions(), tiny, random_probe)
+    check_method(Sound, frozen.StarterOptions(), tiny, random_images)
     assert torch.equal(torch.rand(1), expected)
 
 
@@ -563,7 +563,7 @@ def test_a_method_without_options_passes(tiny: Backbone) -> None:
             maps = to_grid(anomaly_probability(features.patches[self.layer], self.text(class_names), temperature=1.0))
             return Prediction(maps.flatten(1).amax(dim=1), maps)
 
-    findings = check_method(Plain, NoOptions(), tiny, random_probe)
+    findings = check_method(Plain, NoOptions(), tiny, random_images)
     assert all(finding.passed for finding in findings)
     assert "options: none" in findings[0].seen
 
@@ -577,21 +577,21 @@ def two_classes(small_suite: Path) -> SampleSet:
     return data
 
 
-def test_the_probe_of_a_dataset_has_both_classes_labels_and_masks(two_classes: SampleSet) -> None:
-    probe = dataset_probe(two_classes, 112, 2)
-    assert probe.images.shape == (8, 3, 112, 112)
-    assert len(set(probe.class_names)) == 2
-    assert probe.labels.tolist() == [0, 0, 1, 1] * 2
-    assert (probe.masks.flatten(1).amax(dim=1) == probe.labels).all()
-    assert [each.shape for each in probe.shown] == [(2, 3, 112, 112)] * 2
-    assert not torch.equal(*probe.shown)
-    assert dataset_probe(two_classes, 112, 0).shown == ()
+def test_the_images_of_a_dataset_have_both_classes_labels_and_masks(two_classes: SampleSet) -> None:
+    found = dataset_images(two_classes, 112, 2)
+    assert found.images.shape == (8, 3, 112, 112)
+    assert len(set(found.class_names)) == 2
+    assert found.labels.tolist() == [0, 0, 1, 1] * 2
+    assert (found.masks.flatten(1).amax(dim=1) == found.labels).all()
+    assert [each.shape for each in found.references] == [(2, 3, 112, 112)] * 2
+    assert not torch.equal(*found.references)
+    assert dataset_images(two_classes, 112, 0).references == ()
     with pytest.raises(BenchError, match=r"too few images .* 1000 shots"):
-        dataset_probe(two_classes, 112, 1000)
+        dataset_images(two_classes, 112, 1000)
 
 
 def test_a_few_shot_method_passes_on_real_files(two_classes: SampleSet, tiny: Backbone) -> None:
-    findings = check_method(SoundShots, SoundShots.Options(), tiny, partial(dataset_probe, two_classes))
+    findings = check_method(SoundShots, SoundShots.Options(), tiny, partial(dataset_images, two_classes))
     assert all(finding.passed for finding in findings), render(findings)
     assert "references" in [finding.check for finding in findings]
 
@@ -612,7 +612,7 @@ def test_check_method_prints_a_line_per_check_and_fails_with_the_method(
     code, out, _ = bench("check-method", "first", "--plugin", plugin)
     assert code == 1
     assert "FAILED  class names  the images of 'screw' among others, and alone: they differ by" in out
-    assert "mend:        class_names[i] is that of image i" in out
+    assert "fix:         class_names[i] is that of image i" in out
 
 
 def test_check_method_says_what_is_wrong_with_a_method_that_cannot_be_built(

@@ -11,10 +11,10 @@ import pytest
 
 import methods
 from benchmark import registry
+from benchmark.authoring.check_images import random_images
 from benchmark.authoring.conformance import check_method, render
-from benchmark.authoring.scaffold import LONGEST, ScaffoldError, class_name, next_steps, write_method
+from benchmark.authoring.scaffold import MAX_LENGTH, ScaffoldError, class_name, next_steps, write_method
 from benchmark.authoring.starters import frozen, learner
-from benchmark.authoring.subject import random_probe
 from benchmark.cli import selection
 from benchmark.clip.backbone import Backbone
 from benchmark.contract import Learner, Method
@@ -69,17 +69,18 @@ def test_elsewhere_both_kinds_work_as_plugins(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("starter", [frozen.Starter, learner.Starter])
 def test_the_starters_keep_the_contract(starter: type[Method], tiny: Backbone) -> None:
-    findings = check_method(starter, starter.Options(), tiny, random_probe)
+    findings = check_method(starter, starter.Options(), tiny, random_images)
     assert all(finding.passed for finding in findings), render(findings)
 
 
-@pytest.mark.parametrize("name", ["a", "patch_best", "x" * LONGEST])
+@pytest.mark.parametrize("name", ["a", "patch_best", "x" * MAX_LENGTH])
 def test_what_is_written_passes_the_linters(checkout: Path, name: str) -> None:
     pytest.importorskip("ruff")
     shutil.copy(ROOT / "pyproject.toml", checkout)
-    (checkout / "benchmark").mkdir()
-    for path in (ROOT / "benchmark").glob("*.py"):  # so that the imports are known as the project's own
-        shutil.copy(path, checkout / "benchmark")
+    for path in (ROOT / "benchmark").rglob("*.py"):  # so that the imports are known as the project's own
+        copy = checkout / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
     for learns in (False, True):
         written = write_method(name, checkout, learns=learns)
         for command in (["check"], ["format", "--check"]):
@@ -97,7 +98,7 @@ def test_what_is_written_passes_the_linters(checkout: Path, name: str) -> None:
         ("3patches", "a letter first.*; method_3patches would do"),
         ("../patches", "lower case.*; patches would do"),
         ("", "lower case.*; method_2 would do"),
-        ("x" * (LONGEST + 1), f"longer than {LONGEST} characters; x+ would do"),
+        ("x" * (MAX_LENGTH + 1), f"longer than {MAX_LENGTH} characters; x+ would do"),
         ("class", "a word of Python; class_2 would do"),
         ("match", "a word of Python; match_2 would do"),
         ("clip", "method that `bench methods` shows; clip_2 would do"),

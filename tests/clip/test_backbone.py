@@ -1,7 +1,6 @@
 """The backbone against the reference implementations, and the ways its weights come in."""
 
 import json
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,19 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from support.faults import save_malicious
 from torch import Tensor, nn
 
-from benchmark.clip import weights
 from benchmark.clip.backbone import Backbone, load_backbone
 from benchmark.clip.vision import embed, first_tokens, run_blocks
-from benchmark.clip.weights import BackboneError, WeightsSource, parse_backbone
+from benchmark.clip.weights import (
+    DEFAULT_BACKBONE,
+    KNOWN_FILES,
+    BackboneError,
+    WeightsSource,
+    architecture_config,
+    parse_backbone,
+)
 from benchmark.common.files import file_sha256
 from benchmark.contract import Dpam, Layer, VisionSpec, merge_specs
 from benchmark.data.preprocess import Preprocess
@@ -208,10 +214,8 @@ def test_only_plain_clip_with_a_vit_is_taken() -> None:
 
 
 @pytest.fixture
-def tiny_architecture(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The tiny architecture with a small vocabulary, so that its files are small and quick."""
-    monkeypatch.setattr(weights, "TINY", {**weights.TINY, "text_cfg": {**weights.TINY["text_cfg"], "layers": 1}})
-    return weights.TINY
+def tiny_architecture() -> dict[str, Any]:
+    return architecture_config("tiny")
 
 
 def make_state(config: dict[str, Any]) -> dict[str, Tensor]:
@@ -278,13 +282,13 @@ def test_an_openai_archive_is_refused_where_plain_gelu_would_be_built(
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-def test_an_openai_archive_loads_where_quickgelu_is_built(
-    tmp_path: Path, tiny_architecture: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(weights, "TINY", {**tiny_architecture, "quick_gelu": True})
+def test_an_openai_archive_loads_where_quickgelu_is_built(tmp_path: Path, tiny_architecture: dict[str, Any]) -> None:
+    config = {**tiny_architecture, "quick_gelu": True}
+    (tmp_path / "small-quickgelu.json").write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path / "small-quickgelu.json")
     extra = {key: torch.tensor(77) for key in ("input_resolution", "context_length", "vocab_size")}
-    path = save({**make_state(weights.TINY), **extra}, tmp_path / "clip.pt", "torchscript")
-    backbone = load_backbone(WeightsSource("tiny", file=path))
+    path = save({**make_state(config), **extra}, tmp_path / "clip.pt", "torchscript")
+    backbone = load_backbone(WeightsSource("small-quickgelu", file=path))
     assert isinstance(backbone.model.visual.transformer.resblocks[0].mlp.gelu, open_clip.transformer.QuickGELU)
 
 
@@ -292,30 +296,16 @@ def test_the_tag_openai_is_refused_without_quickgelu(
     tmp_path: Path, tiny_architecture: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = save(make_state(tiny_architecture), tmp_path / "w.safetensors", "safetensors")
-    for module in ("benchmark.clip.backbone", "benchmark.clip.weights"):
-        monkeypatch.setattr(f"{module}.find_file", lambda source: path)
+    monkeypatch.setattr("open_clip.download_pretrained", lambda config, cache_dir: str(path))
     with pytest.raises(BackboneError, match="use ViT-L-14-336-quickgelu"):
         load_backbone(parse_backbone("ViT-L-14-336:openai"))
-
-
-class _Malicious:
-    """Would run when unpickled."""
-
-    def __init__(self, witness: Path) -> None:
-        self.witness = witness
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Path.touch, (self.witness,))
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("zipped", [True, False])
 def test_nothing_is_unpickled(tmp_path: Path, *, zipped: bool) -> None:
     path, witness = tmp_path / "evil.pt", tmp_path / "witness"
-    if zipped:
-        torch.save({"visual.proj": _Malicious(witness)}, path)
-    else:
-        path.write_bytes(pickle.dumps({"visual.proj": _Malicious(witness)}))
+    save_malicious(path, "visual.proj", witness, zipped=zipped)
     with pytest.raises(BackboneError, match="without unpickling"):
         load_backbone(WeightsSource("tiny", file=path))
     assert not witness.exists()
@@ -340,21 +330,22 @@ def test_without_network_and_file_the_error_says_what_to_get(tmp_path: Path, mon
         raise ConnectionError("no network")
 
     monkeypatch.setattr("pooch.retrieve", offline)
-    monkeypatch.setattr(weights, "cache_directory", lambda: tmp_path / "cache")
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(BackboneError) as caught:
-        load_backbone(parse_backbone(weights.DEFAULT_BACKBONE))
+        load_backbone(parse_backbone(DEFAULT_BACKBONE))
     message = str(caught.value)
-    known = weights.KNOWN_FILES[weights.DEFAULT_BACKBONE]
-    for part in (known.url, "934,088,680 bytes", known.sha256, str(tmp_path / "cache" / "ViT-L-14-336px.pt")):
+    known = KNOWN_FILES[DEFAULT_BACKBONE]
+    for part in (known.url, "934,088,680 bytes", known.sha256, str(tmp_path / "cache/weights/ViT-L-14-336px.pt")):
         assert part in message
 
 
 def test_a_cached_file_with_another_sha256_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "cache_directory", lambda: tmp_path)
-    (tmp_path / "ViT-L-14-336px.pt").write_bytes(b"half a download")
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights/ViT-L-14-336px.pt").write_bytes(b"half a download")
     with pytest.raises(BackboneError, match=r"ViT-L-14-336px.pt: sha256 is .*, not 3035c92b.*delete the file"):
-        load_backbone(parse_backbone(weights.DEFAULT_BACKBONE))
+        load_backbone(parse_backbone(DEFAULT_BACKBONE))
 
 
 def test_an_unknown_tag_lists_those_there_are() -> None:

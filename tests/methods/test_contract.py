@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from benchmark.authoring.check_images import random_images
 from benchmark.authoring.conformance import check_method, render
-from benchmark.authoring.subject import random_probe
 from benchmark.clip.backbone import Backbone
 from benchmark.contract import Method
 from benchmark.registry import all_methods
@@ -17,5 +17,5 @@ SUBJECTS.append(pytest.param(WinClip, WinClipOptions(shots=2), id="winclip-2-sho
 
 @pytest.mark.parametrize(("method", "options"), SUBJECTS)
 def test_it_keeps_the_contract(method: type[Method], options: Any, tiny: Backbone) -> None:
-    findings = check_method(method, options, tiny, random_probe)
+    findings = check_method(method, options, tiny, random_images)
     assert all(finding.passed for finding in findings), render(findings)

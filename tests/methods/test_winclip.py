@@ -55,7 +55,7 @@ def test_prompts_and_text_embeddings_match_the_reference(backbone: Backbone, arr
         ours = [template.format(state.format(CLASS)) for state in states for template in ANOMALIB_TEMPLATES]
         theirs = [row[: row.index(49407) + 1] for row in arrays[f"tokens_{name}"].tolist()]
         assert sorted(row[: row.index(49407) + 1] for row in tokenizer(ours).tolist()) == sorted(theirs)
-    text = quirky(backbone)._text(CLASS)
+    (text,) = quirky(backbone).text([CLASS])
     torch.testing.assert_close(text, F.normalize(arrays["text_embeddings"], dim=-1), atol=1e-5, rtol=0)
 
 
@@ -179,7 +179,8 @@ def test_the_paper_has_22_templates() -> None:
 
 
 def test_the_ensemble_normalises_each_prompt_and_the_quirk_does_not(backbone: Backbone) -> None:
-    ours, theirs = (WinClip(backbone, WinClipOptions(anomalib_prompts=quirk))._text(CLASS) for quirk in (False, True))
+    options = [WinClipOptions(anomalib_prompts=quirk) for quirk in (False, True)]
+    ours, theirs = (WinClip(backbone, each).text([CLASS])[0] for each in options)
     assert not torch.allclose(ours, theirs, atol=1e-4)
     prompts = [template.format(state.format(CLASS)) for state in ABNORMAL for template in TEMPLATES]
     each = F.normalize(backbone.encode_text(prompts), dim=-1)

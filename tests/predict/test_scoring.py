@@ -10,18 +10,24 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.faults import file_size_limit
 
-from benchmark import registry
 from benchmark.cli.selection import select_folder
-from benchmark.clip import backbone
-from benchmark.clip.backbone import Backbone
+from benchmark.clip.backbone import Backbone, load_backbone
 from benchmark.clip.weights import MINI_BACKBONE, parse_backbone
 from benchmark.contract import Features, Learner, Method, Prediction, VisionSpec, training_options
 from benchmark.data.loading import Reading, load
-from benchmark.predict import scoring as predict
 from benchmark.predict.heatmaps import overlay
 from benchmark.predict.own_images import PredictError, find_images, natural_key, overlay_names
-from benchmark.predict.scoring import SHIPPED, Predictions, Scored, Unscored, choose_checkpoint, score_images
+from benchmark.predict.scoring import (
+    SHIPPED,
+    Predictions,
+    Scored,
+    Unscored,
+    banner,
+    choose_checkpoint,
+    score_images,
+)
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, DataId, TrainingId, backbone_id
 from benchmark.records.checkpoints import (
@@ -31,7 +37,7 @@ from benchmark.records.checkpoints import (
     read_tensors,
     write_checkpoint,
 )
-from benchmark.registry import all_methods
+from benchmark.registry import all_methods, load_plugin
 from benchmark.running.evaluate import at_evaluation_size
 from methods.anomalyclip import AnomalyClip, AnomalyClipOptions
 from methods.clip import Clip, ClipOptions
@@ -116,16 +122,19 @@ def test_the_batch_size_changes_nothing(parts: Path, tiny: Backbone) -> None:
                 assert np.abs(left.map - right.map).max() <= 1e-5
 
 
-def test_images_are_read_a_batch_at_a_time(tmp_path: Path, tiny: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[Path] = []
-    original = predict.read_image
-    monkeypatch.setattr(predict, "read_image", lambda path: (read.append(path), original(path))[1])
-    paths = [save(tmp_path / f"{index}.png", seed=index) for index in range(5)]
+def test_images_are_read_a_batch_at_a_time(tmp_path: Path, tiny: Backbone) -> None:
+    paths = [tmp_path / f"{index}.png" for index in range(5)]
+    for index in (0, 1):
+        save(paths[index], seed=index)
     scored = score_images(paths, Clip(tiny, ClipOptions()), tiny, class_name="nut", batch_size=2)
-    assert next(scored).path == paths[0]
-    assert read == paths[:2]
-    assert [each.path for each in scored] == paths[1:]
-    assert read == paths
+    found = [next(scored)]
+    for index in (0, 1):  # has been read
+        paths[index].unlink()
+    for index in (2, 3, 4):  # has not
+        save(paths[index], seed=index)
+    found += scored
+    assert [each.path for each in found] == paths
+    assert all(isinstance(each, Scored) for each in found)
 
 
 class _Spot(Method):
@@ -154,15 +163,18 @@ def test_the_maximum_is_told_in_pixels_of_the_image(tmp_path: Path, tiny: Backbo
     assert scored.raw.shape == (8, 8)
 
 
-def test_what_is_no_finite_number_is_no_score(tmp_path: Path, tiny: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    def spoiled(self: Method, features: Features, class_names: Sequence[str]) -> Prediction:
+class _NotFinite(_Spot):
+    """Gives the second of three images a score that is NaN, and the third a map with an infinite value."""
+
+    def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
         maps = torch.zeros(3, 8, 8)
         maps[2, 0, 0] = torch.inf
         return Prediction(scores=torch.tensor([1.0, torch.nan, 1.0]), maps=maps)
 
-    monkeypatch.setattr(_Spot, "predict", spoiled)
+
+def test_what_is_no_finite_number_is_no_score(tmp_path: Path, tiny: Backbone) -> None:
     paths = [save(tmp_path / f"{index}.png") for index in range(3)]
-    good, *bad = score_images(paths, _Spot(tiny, None), tiny, class_name="nut", batch_size=3)
+    good, *bad = score_images(paths, _NotFinite(tiny, None), tiny, class_name="nut", batch_size=3)
     assert isinstance(good, Scored)
     assert all(isinstance(each, Unscored) and "finite" in each.error for each in bad)
 
@@ -197,18 +209,27 @@ def test_a_large_image_is_drawn_smaller_in_its_proportions(bench: Bench, tmp_pat
     assert written(Path("predictions")).images[0].size == (600, 2400)
 
 
-def test_an_image_that_vanishes_before_it_is_drawn_keeps_its_score(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def plugin(file: Path, *body: str) -> list[str]:
+    """Write CLIP as a plug-in named `mine`, with more lines in its class; return the options that choose it."""
+    head = [
+        "from pathlib import Path",
+        "from benchmark.contract import Layer, VisionSpec",
+        "from methods.clip import Clip",
+    ]
+    lines = ["class Mine(Clip):", "    name, title = 'mine', 'Mine'", *(f"    {line}" for line in body)]
+    file.write_text("\n".join([*head, *lines, ""]), encoding="utf-8")
+    return ["--plugin", str(file), "--method", "mine", *TINY]
+
+
+def test_an_image_that_vanishes_before_it_is_drawn_keeps_its_score(bench: Bench, tmp_path: Path) -> None:
     gone, kept = save(tmp_path / "i/gone.png"), save(tmp_path / "i/kept.png", seed=1)
-    original = predict.common_scale
-
-    def scale(predictions: Any) -> Any:
-        gone.unlink(missing_ok=True)
-        return original(predictions)
-
-    monkeypatch.setattr(predict, "common_scale", scale)
-    code, out, err = bench("predict", gone, kept, *CLIP)
+    deletes = plugin(
+        tmp_path / "deletes.py",
+        "def predict(self, features, class_names):",
+        f"    Path({str(gone)!r}).unlink()",
+        "    return super().predict(features, class_names)",
+    )
+    code, out, err = bench("predict", gone, kept, *deletes)
     assert code == 1
     first, second = written(Path("predictions")).images
     assert first.score is not None
@@ -219,20 +240,12 @@ def test_an_image_that_vanishes_before_it_is_drawn_keeps_its_score(
     assert "FAILED" in err
 
 
-def test_scores_survive_when_a_drawing_cannot_be_written(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original = predict.write_whole
-
-    def full(path: Path, content: str | bytes) -> None:
-        if path.suffix == ".png":
-            raise OSError(28, "No space left on device")
-        original(path, content)
-
-    monkeypatch.setattr(predict, "write_whole", full)
-    code, _, err = bench("predict", save(tmp_path / "1.png"), *CLIP)
+def test_scores_survive_when_a_drawing_cannot_be_written(bench: Bench, tmp_path: Path) -> None:
+    image = save(tmp_path / "1.png", size=(400, 300))
+    with file_size_limit(20_000):  # enough for the scores, too little for the drawing
+        code, _, err = bench("predict", image, *CLIP)
     assert code == 2
-    assert "1.png: No space left on device" in err
+    assert "1.png: File too large" in err
     (image,) = written(Path("predictions")).images
     assert image.score is not None
     assert image.overlay is None
@@ -455,20 +468,21 @@ def test_the_json_says_with_what_the_scores_were_made(bench: Bench, tmp_path: Pa
     }
 
 
-def test_the_quirks_of_the_protocol_reach_the_backbone(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The miniatures run at the size they were made for, so that their numbers do not show it."""
-    asked: list[str] = []
-    original = backbone.load_backbone
-
-    def spy(*arguments: Any, **options: Any) -> Backbone:
-        asked.append(options["pos_interp"])
-        return original(*arguments, **options)
-
-    monkeypatch.setattr(backbone, "load_backbone", spy)
-    assert bench("predict", save(tmp_path / "1.png"), *CLIP, "--set", "protocol.pos_interp=bicubic")[0] == 0
-    assert asked == ["bicubic"]
+def test_the_quirks_of_the_protocol_reach_the_backbone(bench: Bench, tmp_path: Path) -> None:
+    """The miniatures run at the size they were made for, where positions are not interpolated; here at another."""
+    image = save(tmp_path / "1.png")
+    half = plugin(
+        tmp_path / "half.py", "def vision(self):", "    return VisionSpec(56, layers=(Layer(self.backbone.blocks),))"
+    )
+    for mode in ("bilinear", "bicubic"):
+        assert bench("predict", image, *half, "--set", f"protocol.pos_interp={mode}", "--output", mode)[0] == 0
+    found, other = (written(Path(mode)).images[0].score for mode in ("bicubic", "bilinear"))
+    (method,) = load_plugin(tmp_path / "half.py")
+    bicubic = load_backbone(parse_backbone("tiny:random"), pos_interp="bicubic")
+    (expected,) = score_images([image], method(bicubic, ClipOptions()), bicubic, class_name="object", batch_size=1)
+    assert isinstance(expected, Scored)
+    assert found == pytest.approx(expected.score, abs=1e-6)
+    assert found != pytest.approx(other, abs=1e-6)
 
 
 def test_the_class_and_the_options_change_the_score(bench: Bench, tmp_path: Path) -> None:
@@ -478,20 +492,15 @@ def test_the_class_and_the_options_change_the_score(bench: Bench, tmp_path: Path
 
 
 def test_synthetic_weights_are_said_wherever_there_are_any() -> None:
-    assert predict.banner(()) == ""
-    both = predict.banner(("backbone", "checkpoint"))
+    assert banner(()) == ""
+    both = banner(("backbone", "checkpoint"))
     assert both.startswith("SYNTHETIC: backbone and checkpoint")
     assert "not for real decisions; name real weights with --backbone" in both
-    assert predict.banner(("checkpoint",)).endswith("name one learned from real images with --checkpoint")
+    assert banner(("checkpoint",)).endswith("name one learned from real images with --checkpoint")
 
 
-def test_methods_of_a_plugin_can_be_named(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "PLUGINS", {})
-    plugin = tmp_path / "mine.py"
-    plugin.write_text(
-        "from methods.clip import Clip\n\nclass Mine(Clip):\n    name = 'mine'\n    title = 'Mine'\n", encoding="utf-8"
-    )
-    code, _, err = bench("predict", save(tmp_path / "1.png"), "--plugin", plugin, *TINY, "--method", "mine")
+def test_methods_of_a_plugin_can_be_named(bench: Bench, tmp_path: Path) -> None:
+    code, _, err = bench("predict", save(tmp_path / "1.png"), *plugin(tmp_path / "mine.py"))
     assert code == 0
     assert "Mine, backbone tiny:random-0" in err
 
@@ -524,8 +533,14 @@ def keep(results: Path, *, auxiliary: str = "mvtec", seed: int = 0, **different:
     return path
 
 
-def choose(results: Path, options: AnomalyClipOptions | None = None, given: Path | None = None) -> Path:
-    return choose_checkpoint(AnomalyClip, options or AnomalyClipOptions(), MINI, given=given, results=results)[0]
+class Unshipped(AnomalyClip):
+    """A method of which no checkpoint ships along."""
+
+    name = "unshipped"
+
+
+def choose(results: Path, given: Path | None = None, method: type[Learner] = AnomalyClip) -> Path:
+    return choose_checkpoint(method, AnomalyClipOptions(), MINI, given=given, results=results)[0]
 
 
 def test_every_method_that_learns_ships_a_checkpoint_that_fits_the_default_backbone(tmp_path: Path) -> None:
@@ -579,20 +594,20 @@ def test_a_checkpoint_of_the_results_goes_first_that_of_the_protocol_before_othe
     ("different", "said"),
     [
         ({"backbone": MINI.model_copy(update={"sha256": "0" * 64, "name": "mini=x"})}, "the backbone mini=x"),
-        ({"options": {"context": 3}}, "--set anomalyclip.context=3"),
+        ({"options": {"context": 3}}, "--set {name}.context=3"),
         ({"method_version": 0}, "version 0"),
     ],
 )
 def test_what_does_not_fit_is_passed_over_and_named_where_nothing_does(
-    tmp_path: Path, different: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, different: dict[str, Any], said: str
 ) -> None:
-    path = keep(tmp_path, **different)
+    keep(tmp_path, **different)
     assert choose(tmp_path) == SHIPPED / "anomalyclip.json"
-    monkeypatch.setattr(predict, "SHIPPED", tmp_path / "nothing")
+    path = keep(tmp_path, method=Unshipped.name, **different)
     with pytest.raises(CheckpointError) as refused:
-        choose(tmp_path)
+        choose(tmp_path, method=Unshipped)
     assert f"does not fit: {path}" in str(refused.value)
-    assert said in str(refused.value)
+    assert said.format(name=Unshipped.name) in str(refused.value)
 
 
 def test_the_shipped_checkpoint_fits_its_options_and_backbone_only(tmp_path: Path) -> None:

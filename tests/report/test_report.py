@@ -5,11 +5,10 @@ import random
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,15 +17,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
+from support.study import Study, make_study
 
-from benchmark import cli
-from benchmark.metrics.per_image import ClassImages, read_per_image
-from benchmark.records.records import Record, per_image_path
-from benchmark.report import ReportError, figures, gallery, numbers, write_site
-from benchmark.report.gather import gather
-from benchmark.report.names import distinct, slug
-from benchmark.report.numbers import UNDEFINED
+from benchmark.metrics.per_image import ClassImages
+from benchmark.protocol import Protocol
+from benchmark.records.records import Record
+from benchmark.report import ReportError, figures, gallery, write_site
+from benchmark.report.file_names import slug, unique_slugs
+from benchmark.report.leaderboard import leaderboard
+from benchmark.report.report_data import collect_report_data
 from benchmark.report.site import MARKER, make_site
+from benchmark.report.values import UNDEFINED, ShownValue, dataset_rows, dataset_values, shown_value
 from benchmark.tables.ranks import Ranking
 
 PAGES = {"index.html", "ablations.html", "training.html", "published.html", "figures.html", "about.html"}
@@ -52,17 +53,9 @@ class Document(HTMLParser):
         return " ".join(data.strip() for tag, data in self.data if tag not in ("script", "style") and data.strip())
 
 
-def reader(results: Path) -> Any:
-    def read(record: Record) -> Mapping[str, ClassImages] | None:
-        path = per_image_path(results, record.id)
-        return read_per_image(path, record.images_sha256) if record.images_sha256 else None
-
-    return read
-
-
 @pytest.fixture(scope="module")
-def site(study: Any) -> dict[str, bytes]:
-    return make_site(study.records, reader(study.results), study.found)
+def site(study: Study) -> dict[str, bytes]:
+    return make_site(study.records, study.read, study.found)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +111,7 @@ def test_file_names_suit_every_file_system(site: dict[str, bytes]) -> None:
 
 @given(st.lists(st.text(max_size=100), unique=True, max_size=8))
 def test_slugs_of_different_names_differ(names: list[str]) -> None:
-    made = distinct(names)
+    made = unique_slugs(names)
     assert len(set(made)) == len(made)
     assert all(re.fullmatch(r"[a-z0-9_-]{1,100}", each) for each in made)
 
@@ -153,35 +146,34 @@ def test_plotly_is_loaded_where_there_is_a_chart(documents: dict[str, Document])
         assert loaded == any("data-chart" in attributes for _, attributes in document.tags), path
 
 
-def test_undefined_is_a_dash_and_never_zero(study: Any, documents: dict[str, Document]) -> None:
-    material = gather(study.records, reader(study.results))
-    rows = numbers.matrix(material, "pixel_auroc")
+def test_undefined_is_a_dash_and_never_zero(study: Study, documents: dict[str, Document]) -> None:
+    report = collect_report_data(study.records, study.read)
+    rows = dataset_rows(report, "pixel_auroc")
     assert [row.title for row in rows] == ["Parts <b>2</b>"], "no method has it on the scans"
-    assert numbers.number(None) == numbers.Number(UNDEFINED, "")
-    view = numbers.view(material, "medical", "pixel_auroc", {})
-    assert view is None
+    assert shown_value(None) == ShownValue(UNDEFINED, "")
+    assert leaderboard(report, "medical", "pixel_auroc", {}) is None
     cells = documents["about.html"].text
     assert UNDEFINED in cells
     assert not re.search(r"\b0\.0\b", cells)
 
 
-def test_the_mean_is_over_the_datasets_that_all_methods_have(study: Any) -> None:
+def test_the_mean_is_over_the_datasets_that_all_methods_have(study: Study) -> None:
     records = [r for r in study.records if (r.title, r.dataset_title) != ("CLIP", "Scans")]
-    material = gather(records, lambda record: None)
-    view = numbers.view(material, "all", "image_auroc", {"CLIP": 1.0})
-    assert view is not None
-    assert (view.complete, view.known) == (1, 2)
-    parts = next(d for d in material.datasets if d.title != "Scans")
-    means = {each.title: each.mean.text for each in view.standings}
+    report = collect_report_data(records, lambda record: None)
+    board = leaderboard(report, "all", "image_auroc", {"CLIP": 1.0})
+    assert board is not None
+    assert (board.complete, board.known) == (1, 2)
+    parts = next(d for d in report.datasets if d.title != "Scans")
+    means = {each.title: each.mean.text for each in board.rows}
     assert means == dict(
         zip(
-            material.titles,
-            [f"{value:.1f}" for value in numbers.dataset_values(parts, "image_auroc", material.titles) if value],
+            report.titles,
+            [f"{value:.1f}" for value in dataset_values(parts, "image_auroc", report.titles) if value],
             strict=True,
         )
     )
-    assert [each.rank.text for each in view.standings if each.title == "CLIP"] == ["1.00"]
-    assert [each.rank.text for each in view.standings if each.title != "CLIP"] == [UNDEFINED] * 2
+    assert [each.rank.text for each in board.rows if each.title == "CLIP"] == ["1.00"]
+    assert [each.rank.text for each in board.rows if each.title != "CLIP"] == [UNDEFINED] * 2
 
 
 def test_variants_of_an_ablation_stand_on_its_page_alone(documents: dict[str, Document]) -> None:
@@ -202,7 +194,7 @@ def test_every_page_of_synthetic_results_says_so(documents: dict[str, Document])
     assert "Not compared." in documents["published.html"].text
 
 
-def test_real_results_have_no_banner_and_are_compared(real_study: Any) -> None:
+def test_real_results_have_no_banner_and_are_compared(real_study: Study) -> None:
     made = make_site(real_study.records, lambda record: None)
     pages = {path: Document(content) for path, content in made.items() if path.endswith(".html")}
     assert not [path for path, document in pages.items() if "SYNTHETIC" in document.text]
@@ -211,7 +203,7 @@ def test_real_results_have_no_banner_and_are_compared(real_study: Any) -> None:
     assert "differ" in pages["published.html"].text
 
 
-def test_without_results_per_image_there_is_everything_but_galleries(study: Any) -> None:
+def test_without_results_per_image_there_is_everything_but_galleries(study: Study) -> None:
     made = make_site(study.records, lambda record: None, study.found)
     assert not [path for path in made if path.startswith("images/")]
     assert "There are no results per image" in Document(made["datasets/parts--a.html"]).text
@@ -219,15 +211,15 @@ def test_without_results_per_image_there_is_everything_but_galleries(study: Any)
     assert "[" not in Document(made["datasets/scans.html"]).text.partition("Records")[0].partition("Results")[2][:200]
 
 
-def test_without_the_images_the_page_says_how_to_get_them(study: Any) -> None:
-    made = make_site(study.records, reader(study.results))
+def test_without_the_images_the_page_says_how_to_get_them(study: Study) -> None:
+    made = make_site(study.records, study.read)
     assert not [path for path in made if path.startswith("images/")]
-    assert "is no dataset with a card" in Document(made["datasets/scans.html"]).text
+    assert "has no dataset card" in Document(made["datasets/scans.html"]).text
     renamed = [_on_btad(record) for record in study.records if record.dataset_title == "Scans"]
-    made = make_site(renamed, reader(study.results))
+    made = make_site(renamed, study.read)
     assert "bench report --data DIR" in Document(made["datasets/btad.html"]).text
     other = replace(study.found[1], samples=study.found[1].samples[1:])
-    made = make_site(study.records, reader(study.results), [study.found[0], other])
+    made = make_site(study.records, study.read, [study.found[0], other])
     assert "are not those that the records of Scans were made from" in Document(made["datasets/scans.html"]).text
     assert [path for path in made if path.startswith("images/parts/")]
 
@@ -238,22 +230,21 @@ def _on_btad(record: Record) -> Record:
     return record.model_copy(update={"cell": cell, "dataset_title": "BTAD", "domain": "industrial"})
 
 
-def test_an_image_that_cannot_be_read_is_left_out_and_named(study: Any, tmp_path: Path) -> None:
-    broken = study.found[1]
-    first = replace(broken.samples[0], path=tmp_path / "gone.png")
-    made = make_site(study.records, reader(study.results), [study.found[0], broken])
-    changed = replace(broken, samples=(first, *broken.samples[1:]))
-    object.__setattr__(changed, "fingerprint", broken.fingerprint)
-    after = make_site(study.records, reader(study.results), [changed])
-    assert "gone.png" in Document(after["datasets/scans.html"]).text
+def test_an_image_that_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
+    study = make_study(tmp_path)
+    made = make_site(study.records, study.read, study.found)
+    gone = study.found[1].samples[0].path
+    gone.unlink()
+    after = make_site(study.records, study.read, study.found)
+    assert str(gone) in Document(after["datasets/scans.html"]).text
     photos = [len([path for path in each if path.startswith("images/scans/")]) for each in (made, after)]
     assert photos[1] == photos[0] - 1
 
 
-def test_the_same_records_give_the_same_bytes(study: Any, site: dict[str, bytes]) -> None:
+def test_the_same_records_give_the_same_bytes(study: Study, site: dict[str, bytes]) -> None:
     shuffled = study.records
     random.Random(1).shuffle(shuffled)
-    assert make_site(shuffled, reader(study.results), study.found) == site
+    assert make_site(shuffled, study.read, study.found) == site
 
 
 def test_the_site_is_small(site: dict[str, bytes]) -> None:
@@ -268,7 +259,7 @@ def test_photos_wait_until_they_are_seen(documents: dict[str, Document]) -> None
             assert tag != "img" or attributes["loading"] == "lazy", path
 
 
-def test_an_older_report_is_replaced_and_nothing_else(study: Any, tmp_path: Path) -> None:
+def test_an_older_report_is_replaced_and_nothing_else(study: Study, tmp_path: Path) -> None:
     output = tmp_path / "report"
     made = write_site(output, study.records, lambda record: None)
     assert made.index == output / "index.html"
@@ -285,11 +276,11 @@ def test_an_older_report_is_replaced_and_nothing_else(study: Any, tmp_path: Path
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 1)), min_size=1, max_size=12))
-def test_wrongness_adds_up_to_the_auroc(images: list[tuple[int, int]]) -> None:
+def test_ranking_errors_add_up_to_the_auroc(images: list[tuple[int, int]]) -> None:
     scores = np.array([score for score, _ in images], float)
     labels = np.array([label for _, label in images], np.uint8)
-    wrong = gallery.wrongness(scores, labels)
-    shares = gallery.shares_right(scores, labels)
+    wrong = gallery.ranking_errors(scores, labels)
+    shares = gallery.fractions_right(scores, labels)
     if len(set(labels.tolist())) == 2:
         for label in (0, 1):
             assert shares[labels == label].mean() == pytest.approx(roc_auc_score(labels, scores))
@@ -303,8 +294,8 @@ def test_wrongness_adds_up_to_the_auroc(images: list[tuple[int, int]]) -> None:
 def test_the_worst_of_every_method_is_shown() -> None:
     rng = np.random.default_rng(0)
     labels = np.array([0, 1] * 100, np.uint8)
-    wrong = np.stack([gallery.wrongness(rng.random(200), labels) for _ in range(4)])
-    shown = gallery.choose(wrong, labels)
+    wrong = np.stack([gallery.ranking_errors(rng.random(200), labels) for _ in range(4)])
+    shown = gallery.select_images(wrong, labels)
     for of_method in wrong:
         for label in (0, 1):
             places = np.flatnonzero(labels == label)
@@ -314,29 +305,23 @@ def test_the_worst_of_every_method_is_shown() -> None:
     assert (np.diff(wrong.mean(axis=0)[shown]) <= 0).all(), "the worst come first"
 
 
-def test_a_heat_says_where_the_image_is_ranked(study: Any) -> None:
+def test_the_gallery_says_where_a_method_ranks_an_image(study: Study) -> None:
     samples = study.found[1]
     keys = tuple(sample.key for sample in samples.test)
     labels = np.array([sample.label for sample in samples.test], np.uint8)
     scores = np.linspace(0, 1, len(keys))
     scores[5] = -1  # the first anomalous image is below all normal ones
     maps = np.zeros((len(keys), 80, 60), np.uint8)
-    found = gallery.cases({"A": ClassImages(keys, labels, scores, maps, (0, 1))}, samples, _protocol(), stem="x")
+    found = gallery.class_gallery({"A": ClassImages(keys, labels, scores, maps, (0, 1))}, samples, Protocol(), stem="x")
     worst = found.shown[0]
     assert (worst.key, worst.label) == (keys[5], 1)
-    assert (worst.heats[0].right, worst.heats[0].others, worst.heats[0].rank) == (0, 5, 10)
-    assert max(worst.heats[0].width, worst.heats[0].height) == gallery.GRID
+    assert (worst.results[0].right, worst.results[0].others, worst.results[0].rank) == (0, 5, 10)
+    assert max(worst.results[0].width, worst.results[0].height) == gallery.MAP_SIZE
     assert worst.mask is None
-    assert set(found.photos) == {case.photo for case in found.shown}
+    assert set(found.photos) == {image.photo for image in found.shown}
 
 
-def _protocol() -> Any:
-    from benchmark.protocol import Protocol
-
-    return Protocol()
-
-
-def test_masks_are_shown_where_there_are_any(study: Any, documents: dict[str, Document]) -> None:
+def test_masks_are_shown_where_there_are_any(study: Study, documents: dict[str, Document]) -> None:
     text = documents["datasets/parts--a.html"].text
     assert "no defect" in text
     assert "no mask" not in text
@@ -369,25 +354,16 @@ def test_charts_are_what_plotly_takes(documents: dict[str, Document]) -> None:
     assert found >= 4
 
 
-def test_the_command_writes_the_report(
-    study: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["bench", "report", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        return int(stopped.value.code or 0), *capsys.readouterr()
-
-    code, out, err = call("--results", study.results, "--data", study.results.parent)
+def test_the_command_writes_the_report(study: Study, bench: Callable[..., tuple[int, str, str]]) -> None:
+    code, out, err = bench("report", "--results", study.results, "--data", study.results.parent)
     assert code == 0
     assert Path(out.strip()) == study.results / "report" / "index.html"
     assert Path(out.strip()).is_file()
     assert "MB" in err
-    code, out, err = call("--results", study.results, "--backbone", "none")
+    code, out, err = bench("report", "--results", study.results, "--backbone", "none")
     assert (code, out) == (2, "")
     assert "fit the selection" in err
-    code, out, err = call("--results", study.results / "nothing")
+    code, out, err = bench("report", "--results", study.results / "nothing")
     assert code == 2
     assert "`bench run` makes them" in err
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.study import Study
 
-from benchmark.metrics.per_image import read_per_image
-from benchmark.records.records import per_image_path
 from benchmark.report import write_site
 
 pytest.importorskip("selenium", reason="selenium is not installed: pip install -e '.[test]'")
@@ -43,12 +42,8 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def site(study: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    def read(record: Any) -> Any:
-        path = per_image_path(study.results, record.id)
-        return read_per_image(path, record.images_sha256) if record.images_sha256 else None
-
-    return write_site(tmp_path_factory.mktemp("site") / "report", study.records, read, study.found).index.parent
+def site(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_site(tmp_path_factory.mktemp("site") / "report", study.records, study.read, study.found).index.parent
 
 
 @pytest.fixture(scope="module")

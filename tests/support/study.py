@@ -12,7 +12,7 @@ from PIL import Image
 from benchmark.data.cards import Card, ClassCard, Layout, Rule
 from benchmark.data.samples import Sample, SampleSet
 from benchmark.metrics.image import ImageMetrics
-from benchmark.metrics.per_image import ClassImages, PerImageAccumulator, to_bytes
+from benchmark.metrics.per_image import ClassImages, PerImageAccumulator, read_per_image, to_bytes
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
 from benchmark.records.records import (
@@ -21,6 +21,7 @@ from benchmark.records.records import (
     Run,
     TrainingReport,
     mean_over_classes,
+    per_image_path,
     read_records,
     write_record,
 )
@@ -44,6 +45,11 @@ class Study:
     @property
     def records(self) -> list[Record]:
         return read_records(self.results)[0]
+
+    def read(self, record: Record) -> dict[str, ClassImages] | None:
+        """Return the results per image of a record by class."""
+        path = per_image_path(self.results, record.id)
+        return read_per_image(path, record.images_sha256) if record.images_sha256 else None
 
 
 def make_study(folder: Path, *, synthetic: bool = True) -> Study:

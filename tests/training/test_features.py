@@ -1,6 +1,5 @@
 """Features of auxiliary images: the backbone's numbers, each image encoded once, nothing damaged ever trusted."""
 
-import errno
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.faults import file_size_limit
 from torch import Tensor
 
 from benchmark.cli.selection import select_folder
 from benchmark.clip.backbone import Backbone, load_backbone
 from benchmark.clip.weights import parse_backbone
-from benchmark.common.cache import GB, Cache, CacheError, Writer
+from benchmark.common.cache import GB, Cache, CacheError
 from benchmark.contract import Dpam, Features, Layer, TrainingBatch, VisionSpec
 from benchmark.data.images import ImageError, read_image, read_mask, resize_mask
 from benchmark.data.preprocess import Preprocess
@@ -248,19 +248,13 @@ def test_a_dataset_of_unreadable_images_is_an_error(data: SampleSet, tiny: Backb
 
 
 def test_a_full_disk_is_an_error_that_says_so_and_leaves_nothing_to_trust(
-    data: SampleSet, tiny: Backbone, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: SampleSet, tiny: Backbone, cache: Path, tmp_path: Path
 ) -> None:
-    rows: list[bytes] = []
-
-    def full(self: Writer, row: bytes) -> None:
-        rows.append(row)
-        if len(rows) > 20:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Writer, "write", full)
-        with pytest.raises(CacheError, match=r"No space left on device; free the disk or point BENCH_CACHE elsewhere"):
-            read(data, tiny, cache)
+    with (
+        file_size_limit(20_000),  # a third of the patches of all images
+        pytest.raises(CacheError, match=r"File too large; free the disk or point BENCH_CACHE elsewhere"),
+    ):
+        read(data, tiny, cache)
     assert files_of(cache) == []
     assert_same(read(data, tiny, cache), read(data, tiny, tmp_path / "fresh"), atol=1e-5)
 

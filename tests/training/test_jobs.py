@@ -1,9 +1,6 @@
 """Training as part of a run: what is trained and encoded once, resumed, refused, given, and kept in the record."""
 
-import errno
 import json
-import os
-import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from support.faults import file_size_limit, save_malicious
 from support.running import run_jobs
 from torch import Tensor
 
@@ -30,7 +28,6 @@ from benchmark.records.checkpoints import CheckpointError, checkpoint_path, read
 from benchmark.records.records import ClassResult, Record, path_of, read_record
 from benchmark.running.planning import Auxiliaries, Plan, Setting, plan
 from benchmark.tables.tables import make_tables, summary
-from benchmark.training import loop as training
 from benchmark.training.jobs import build_method
 from benchmark.training.published import import_checkpoint
 from methods.anomalyclip import AnomalyClip, AnomalyClipOptions
@@ -367,17 +364,14 @@ def test_a_broken_auxiliary_image_fails_what_trains_on_it_or_is_left_out(
 
 
 def test_a_full_disk_while_a_checkpoint_is_written_is_said(
-    mvtec: SampleSet, target: SampleSet, tiny: Backbone, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    mvtec: SampleSet, target: SampleSet, tiny: Backbone, settings: Settings
 ) -> None:
+    _, checkpoint = trained(mvtec, target, tiny, settings)  # its features are in the cache from now on
+    checkpoint.unlink()
     made = make([(AnomalyClip, FAST)], [target], tiny, Auxiliaries({"mvtec": mvtec}))
-
-    def full(path: Path, content: bytes) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "write_whole", full)
-        (record,), _ = go(made, settings)
-    assert "No space left on device" in str(record.error)
+    with file_size_limit(10_000):  # enough for a record, too little for the state after an epoch
+        (record,), _ = go(made, replace(settings, force=True))
+    assert "File too large" in str(record.error)
     assert go(made, settings)[0][0].status == "done"
 
 
@@ -491,22 +485,11 @@ def test_an_imported_checkpoint_predicts_with_the_published_prompts(
     torch.testing.assert_close(method.text(["object"])[0], torch.nn.functional.normalize(expected, dim=-1))
 
 
-class _Malicious:
-    def __init__(self, witness: Path) -> None:
-        self.witness = witness
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Path.touch, (self.witness,))
-
-
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("zipped", [True, False])
 def test_importing_unpickles_nothing(tmp_path: Path, tiny: Backbone, *, zipped: bool) -> None:
     file, witness = tmp_path / "evil.pth", tmp_path / "witness"
-    if zipped:
-        torch.save({"prompt_learner": _Malicious(witness)}, file)
-    else:
-        file.write_bytes(pickle.dumps({"prompt_learner": _Malicious(witness)}))
+    save_malicious(file, "prompt_learner", witness, zipped=zipped)
     with pytest.raises(BackboneError, match="without unpickling"):
         importing(file, AnomalyClip, tiny, tmp_path)
     assert not witness.exists()

@@ -1,1 +1,1 @@
-"""The methods that `bench new-method` starts an author with: each file works as it is, with its names replaced."""
+"""The methods from which `bench new-method` makes a new one. Each works as it is; only its names are replaced."""

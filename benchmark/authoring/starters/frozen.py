@@ -13,23 +13,23 @@ from methods.prompts import normal_abnormal
 
 @dataclass(frozen=True, slots=True)
 class StarterOptions:
-    """Hyper-parameters, each to be set by `--set starter.OPTION=VALUE`."""
+    """Hyper-parameters. `--set starter.OPTION=VALUE` changes one."""
 
     temperature: float = 0.07
-    """τ of the softmax over the two cosines."""
+    """Temperature τ of the softmax over the two cosine similarities."""
 
 
 class Starter(Method):
-    """Fill in: how it scores, and where in the paper that stands (section, equation).
+    """Fill in: how the method scores, with section and equation of the paper.
 
-    To start with: the patches of the V-V path against a normal and a damaged prompt; an image scores as its
-    worst patch.
+    The starter scores the patches of the V-V path against a normal and a damaged prompt. The score of an image is
+    that of its most anomalous patch.
     """
 
     name = "starter"
     title = "Starter"
     paper = "fill in: authors, venue, year"
-    smoothing = 4.0  # sigma of the filter that the harness puts on the maps, in pixels of the evaluation size
+    smoothing = 4.0  # sigma of the Gaussian filter for the maps, in pixels of the evaluation size
     Options = StarterOptions
     options: StarterOptions
 
@@ -47,7 +47,7 @@ class Starter(Method):
         return Prediction(scores=maps.flatten(1).amax(dim=1), maps=maps)
 
     def text(self, class_names: Sequence[str]) -> Tensor:
-        """Return unit text embeddings (len(class_names), 2, D), normal first."""
+        """Return unit text embeddings of shape `(len(class_names), 2, D)`, normal first."""
         for name in class_names:
             if name not in self._texts:
                 normal, abnormal = [f"a photo of a normal {name}."], [f"a photo of a damaged {name}."]

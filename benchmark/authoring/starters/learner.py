@@ -14,19 +14,19 @@ from methods.prompts import encode_pairs
 
 @dataclass(frozen=True, slots=True)
 class StarterOptions:
-    """Hyper-parameters, each to be set by `--set starter.OPTION=VALUE`."""
+    """Hyper-parameters. `--set starter.OPTION=VALUE` changes one."""
 
     context: int = 8
-    """Learned vectors before the class name, in each of the two prompts."""
+    """Number of learned vectors before the class name, in each of the two prompts."""
     epochs: int = 5
     batch_size: int = 8
     learning_rate: float = 1e-3
     temperature: float = 0.07
-    """τ of the softmax over the two cosines."""
+    """Temperature τ of the softmax over the two cosine similarities."""
 
 
 class _Contexts(nn.Module):
-    """Exactly what trains."""
+    """The parameters that are trained."""
 
     def __init__(self, options: StarterOptions, width: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -35,16 +35,16 @@ class _Contexts(nn.Module):
 
 
 class Starter(Learner):
-    """Fill in: what is learned from what, how it scores, and where in the paper that stands (section, equation).
+    """Fill in: what the method learns and how it scores, with section and equation of the paper.
 
-    To start with: two learned contexts, `[V][normal][c].` and `[W][damaged][c].`, trained on masks against the patches
-    of the V-V path; an image scores as its worst patch.
+    The starter learns two contexts, `[V][normal][c].` and `[W][damaged][c].`, from masks and the patches of the V-V
+    path. The score of an image is that of its most anomalous patch.
     """
 
     name = "starter"
     title = "Starter"
     paper = "fill in: authors, venue, year"
-    smoothing = 4.0  # sigma of the filter that the harness puts on the maps, in pixels of the evaluation size
+    smoothing = 4.0  # sigma of the Gaussian filter for the maps, in pixels of the evaluation size
     Options = StarterOptions
     options: StarterOptions
 
@@ -70,7 +70,7 @@ class Starter(Learner):
         return Prediction(scores=maps.flatten(1).amax(dim=1), maps=maps)
 
     def text(self, class_names: Sequence[str]) -> Tensor:
-        """Return unit text embeddings (len(class_names), 2, D), normal first; each distinct name is encoded once."""
+        """Return unit text embeddings of shape `(len(class_names), 2, D)`, normal first; each name is encoded once."""
         learned, distinct = self.learned, list(dict.fromkeys(class_names))
         pairs = [((learned.normal, f"normal {c}."), (learned.abnormal, f"damaged {c}.")) for c in distinct]
         return encode_pairs(self.backbone, pairs)[[distinct.index(name) for name in class_names]]

@@ -1,16 +1,16 @@
-"""What the pages speak of, gathered from records: methods, datasets and classes in their order."""
+"""The data of the report: methods, datasets and classes in the order in which the pages show them."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from benchmark.data import Card, load_cards
 from benchmark.metrics import ClassImages
 from benchmark.records import Record
-from benchmark.report.names import distinct
+from benchmark.report.file_names import unique_slugs
 from benchmark.tables import (
     SYNTHETIC,
+    AblationTable,
     check_comparable,
     column_order,
     notes_of,
@@ -19,28 +19,29 @@ from benchmark.tables import (
     uncertainty,
 )
 
-if TYPE_CHECKING:
-    from benchmark.tables import AblationTable
-
-Read = Callable[[Record], Mapping[str, ClassImages] | None]
+ReadPerImage = Callable[[Record], Mapping[str, ClassImages] | None]
+"""Returns the results per image of a record by class, or None where the record has none."""
 Estimates = Mapping[tuple[str, str, str | None, str], uncertainty.Estimate]
-"""By method, dataset, class (None: the mean) and metric."""
+"""Estimates by method, dataset, class and metric; the class is None for the mean over classes."""
 
 
 @dataclass(frozen=True)
 class ClassPage:
-    """A class of a dataset, and where it is shown."""
+    """A class of a dataset and the page that shows it."""
 
     name: str
     slug: str
     page: str
+    """Path of the page from the top of the site."""
     normal: int
+    """Number of normal test images."""
     anomalous: int
+    """Number of anomalous test images."""
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """A dataset, and the records on it."""
+class DatasetResults:
+    """A dataset and its records."""
 
     title: str
     name: str
@@ -48,68 +49,70 @@ class Dataset:
     slug: str
     classes: tuple[ClassPage, ...]
     records: tuple[Record, ...]
-    """Done, in the order of the methods, then seeds."""
+    """The records with status "done", ordered by method and then by seed."""
     card: Card | None
-    """None for a dataset whose card does not ship along."""
+    """The dataset's card; None if no card ships with the package."""
 
     @property
     def page(self) -> str:
-        """Its page, from the top of the site."""
+        """Path of the dataset's page from the top of the site."""
         return f"datasets/{self.slug}.html"
 
     @property
     def fingerprint(self) -> str:
-        """Of its list of test samples."""
+        """Fingerprint of the list of test samples."""
         return self.records[0].cell.dataset.fingerprint
 
-    def first(self, title: str) -> Record | None:
-        """Return the record of a method under its first seed."""
+    def first_seed(self, title: str) -> Record | None:
+        """Return the record of a method with its lowest seed, or None if the method has no record."""
         return next((record for record in self.records if record.title == title), None)
 
 
 @dataclass(frozen=True)
-class Material:
-    """All that the pages are made of."""
+class ReportData:
+    """Everything that the pages are rendered from."""
 
     records: tuple[Record, ...]
-    """All, in order: failed ones and variants too."""
+    """All records in order, including failed ones and variants of ablations."""
     main: tuple[Record, ...]
-    """Those that are done and not a row of an ablation."""
+    """The records with status "done" that are not rows of an ablation."""
     titles: tuple[str, ...]
-    """Methods of the main tables."""
-    datasets: tuple[Dataset, ...]
+    """Titles of the methods in the main tables."""
+    datasets: tuple[DatasetResults, ...]
     estimates: Estimates
-    ablations: tuple["AblationTable", ...]
+    ablations: tuple[AblationTable, ...]
     notes: tuple[str, ...]
 
     @property
     def banner(self) -> tuple[str, ...]:
-        """What says that results are synthetic."""
+        """The notes that mark the results as synthetic."""
         return tuple(note for note in self.notes if note.startswith(SYNTHETIC))
 
     @property
     def failed(self) -> tuple[Record, ...]:
-        """Records of cells that failed."""
+        """Records of the cells that failed."""
         return tuple(record for record in self.records if record.status == "failed")
 
 
-def gather(records: Sequence[Record], read: Read, keep: uncertainty.Keep = uncertainty.made_now) -> Material:
-    """Return the material of the pages; the order of the records does not matter.
+def collect_report_data(
+    records: Sequence[Record], read: ReadPerImage, keep: uncertainty.Keep = uncertainty.made_now
+) -> ReportData:
+    """Return the data of the pages. The order of `records` does not change the result.
 
     Args:
-        records: those that may share a table.
-        read: gives the results per image of a record by class, None where there are none.
-        keep: keeps the replicates of the bootstrap.
+        records: Records that may share a table.
+        read: Returns the results per image of a record.
+        keep: Stores the bootstrap replicates between calls.
 
     Raises:
-        TableError: the records are not comparable.
+        TableError: If the records are not comparable.
     """
     ordered = sorted(records, key=lambda r: (*row_order(r), *column_order(r), r.cell.seed, r.id))
     shown, ablations = set_variants_apart(ordered)
     main = [record for record in shown if record.status == "done"]
     check_comparable(main)
     found = uncertainty.estimates(main, read, keep)
-    return Material(
+    return ReportData(
         records=tuple(ordered),
         main=tuple(main),
         titles=tuple(dict.fromkeys(record.title for record in sorted(main, key=column_order))),
@@ -120,22 +123,22 @@ def gather(records: Sequence[Record], read: Read, keep: uncertainty.Keep = uncer
     )
 
 
-def _datasets(main: Sequence[Record]) -> list[Dataset]:
+def _datasets(main: Sequence[Record]) -> list[DatasetResults]:
     groups: dict[str, list[Record]] = defaultdict(list)
     for record in main:
         groups[record.dataset_title].append(record)
     names = [same[0].cell.dataset.name for same in groups.values()]
-    # Two folders of a user's own have one name and two titles.
+    # Two of a user's own folders have the same name and different titles.
     keys = [name if names.count(name) == 1 else f"{name} {title}" for name, title in zip(names, groups, strict=True)]
-    made = []
-    for slug, (title, same) in zip(distinct(keys), groups.items(), strict=True):
+    datasets = []
+    for slug, (title, same) in zip(unique_slugs(keys), groups.items(), strict=True):
         name = same[0].cell.dataset.name
         card = load_cards().get(name)
         classes = {key: result for record in same for key, result in record.classes.items()}
-        slugs = distinct(list(classes))
+        slugs = unique_slugs(list(classes))
         pages = [f"datasets/{slug}--{each}.html" if len(classes) > 1 else f"datasets/{slug}.html" for each in slugs]
-        made.append(
-            Dataset(
+        datasets.append(
+            DatasetResults(
                 title=title,
                 name=name,
                 domain=same[0].domain,
@@ -148,4 +151,4 @@ def _datasets(main: Sequence[Record]) -> list[Dataset]:
                 card=card if card is not None and card.title == title else None,
             )
         )
-    return made
+    return datasets

@@ -1,0 +1,108 @@
+"""The leaderboard: the methods by their mean over the datasets of a domain."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmark.metrics import METRICS
+from benchmark.records import Record
+from benchmark.report.report_data import ReportData
+from benchmark.report.values import UNDEFINED, ShownValue, dataset_values, shown_value
+from benchmark.tables import Ranking, best_and_second, rankings
+
+EVERY_DOMAIN = "all"
+
+
+@dataclass(frozen=True)
+class LeaderboardRow:
+    """A method of the leaderboard."""
+
+    title: str
+    mean: ShownValue
+    rank: ShownValue
+    best_on: int
+    """Number of datasets on which the method has the highest value."""
+    datasets: int
+    """Number of datasets with the metric on which the method has been run."""
+    ticks: tuple[float, ...]
+    """Position of each dataset on the axis of the spread, from 0 to 100."""
+    middle: float | None
+    """Position of the mean on that axis."""
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """The leaderboard of one domain and metric."""
+
+    domain: str
+    metric: str
+    rows: tuple[LeaderboardRow, ...]
+    complete: int
+    """Number of datasets on which every method has the metric; the mean is over these."""
+    known: int
+    """Number of datasets on which any method has the metric."""
+    low: int
+    """Start of the axis of the spread, in percent. The axis ends at 100."""
+
+
+def domains(report: ReportData) -> list[str]:
+    """Return the domains that a reader can choose from."""
+    found = list(dict.fromkeys(dataset.domain for dataset in report.datasets))
+    return [EVERY_DOMAIN, *found] if len(found) > 1 else [EVERY_DOMAIN]
+
+
+def leaderboard(report: ReportData, domain: str, metric: str, ranks: Mapping[str, float]) -> Leaderboard | None:
+    """Return the leaderboard with the best mean first, or None if no dataset of the domain has the metric.
+
+    Args:
+        report: Data of the report.
+        domain: A domain, or `EVERY_DOMAIN`.
+        metric: Key of the metric.
+        ranks: Average rank by title of the method; a method may be missing.
+    """
+    chosen = [d for d in report.datasets if domain in (EVERY_DOMAIN, d.domain)]
+    values = [dataset_values(dataset, metric, report.titles) for dataset in chosen]
+    known = [each for each in values if any(value is not None for value in each)]
+    if not known:
+        return None
+    columns = list(zip(*known, strict=True))
+    taking_part = [any(value is not None for value in column) for column in columns]
+    complete = [
+        each for each in known if all(value is not None for value, part in zip(each, taking_part, strict=True) if part)
+    ]
+    means = [
+        sum(column) / len(complete) if complete and part else None
+        for column, part in zip(
+            [[each[index] or 0.0 for each in complete] for index in range(len(columns))], taking_part, strict=True
+        )
+    ]
+    marks = [best_and_second(each, METRICS[metric]) for each in known]
+    best = [sum(each[index] == "best" for each in marks) for index in range(len(columns))]
+    low = min(90, *(int(value // 10 * 10) for each in known for value in each if value is not None))
+    rows = [
+        LeaderboardRow(
+            title=title,
+            mean=shown_value(mean, mark=mark),
+            rank=ShownValue(f"{ranks[title]:.2f}", f"{ranks[title]:.4f}")
+            if title in ranks
+            else ShownValue(UNDEFINED, ""),
+            best_on=best[index],
+            datasets=sum(value is not None for value in columns[index]),
+            ticks=tuple(_position(value, low) for value in columns[index] if value is not None),
+            middle=None if mean is None else _position(mean, low),
+        )
+        for index, (title, mean, mark) in enumerate(
+            zip(report.titles, means, best_and_second(means, METRICS[metric]), strict=True)
+        )
+    ]
+    rows.sort(key=lambda each: -float(each.mean.sort or "-1"))
+    return Leaderboard(domain, metric, tuple(rows), len(complete), len(known), low)
+
+
+def _position(value: float, low: int) -> float:
+    """Return where a percentage lies on an axis from `low` to 100, as a percentage of the axis."""
+    return round(100 * (value - low) / (100 - low), 2)
+
+
+def all_rankings(records: Sequence[Record]) -> dict[str, Ranking]:
+    """Return the ranking of the methods for every metric by which they can be ranked."""
+    return {each.metric: each for each in rankings(records, tuple(METRICS))}

@@ -1,0 +1,161 @@
+"""Numbers as the pages show them: percentages with intervals and marks, and "–" where a metric is undefined."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from benchmark.metrics import METRICS
+from benchmark.report.report_data import DatasetResults, ReportData
+from benchmark.tables import WIDE_MARK, WIDE_NOTE, Estimate, best_and_second, is_wide, mean_range, mean_values
+
+UNDEFINED = "–"
+
+
+@dataclass(frozen=True)
+class ShownValue:
+    """A number of a table cell, as text."""
+
+    text: str
+    sort: str
+    """The number by which a column is sorted; empty if the value is undefined."""
+    spread: str = ""
+    """Standard deviation over seeds, bootstrap interval, and the range of a fragile metric if it is wide."""
+    mark: str = ""
+    """Class of the table cell: best or second for the highest and second highest printed value of a row, else empty."""
+    hint: str = ""
+    """How far the method is behind the best one, in points, or why the value has a range."""
+    tied: bool = False
+    """Whether the paired bootstrap interval does not separate the method from the best one."""
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row of a table, with one value per method."""
+
+    title: str
+    page: str | None
+    """Path of the page that the title links to, from the top of the site."""
+    domain: str
+    numbers: tuple[ShownValue, ...]
+
+
+def shown_value(
+    value: float | None, estimate: Estimate | None = None, mark: str = "", span: tuple[float, float] | None = None
+) -> ShownValue:
+    """Return a percentage as the pages show it.
+
+    Args:
+        value: The value in percent, or None if it is undefined.
+        estimate: Standard deviation, interval and distance to the best method, as fractions.
+        mark: "best", "second" or empty.
+        span: Lowest and highest value of a fragile metric when scores move in the last digits, in percent.
+    """
+    if value is None:
+        return ShownValue(UNDEFINED, "")
+    parts, hint, tied = [], "", False
+    if estimate is not None:
+        if estimate.std is not None:
+            parts.append(f"± {100 * estimate.std:.1f}")
+        if estimate.low is not None and estimate.high is not None:
+            parts.append(f"[{100 * estimate.low:.1f}–{100 * estimate.high:.1f}]")
+        if estimate.behind is not None:
+            behind, low, high = (f"{100 * each:.1f}" for each in estimate.behind)
+            hint, tied = f"{behind} points behind the best, paired interval {low} to {high}", estimate.not_apart
+    if span is not None and is_wide(span):
+        parts.append(f"{WIDE_MARK} {span[0]:.1f}–{span[1]:.1f}")
+        hint = WIDE_NOTE
+    return ShownValue(f"{value:.1f}", f"{value:.4f}", " ".join(parts), mark, hint, tied)
+
+
+def dataset_values(dataset: DatasetResults, metric: str, titles: Sequence[str]) -> list[float | None]:
+    """Return the mean of a metric over classes and seeds for each method, in percent."""
+    return [
+        mean_values([record.mean for record in dataset.records if record.title == title], (metric,))[0]
+        for title in titles
+    ]
+
+
+def class_values(dataset: DatasetResults, name: str, metric: str, titles: Sequence[str]) -> list[float | None]:
+    """Return the mean of a metric over seeds on one class for each method, in percent."""
+    return [
+        mean_values(
+            [r.classes[name].metrics for r in dataset.records if r.title == title and name in r.classes], (metric,)
+        )[0]
+        for title in titles
+    ]
+
+
+def table_row(
+    title: str,
+    values: Sequence[float | None],
+    report: ReportData,
+    *,
+    dataset: DatasetResults,
+    class_name: str | None,
+    metric: str,
+    page: str | None = None,
+    domain: str = "",
+) -> TableRow:
+    """Return a row with the values of all methods, their estimates and their ranges.
+
+    Args:
+        title: Heading of the row.
+        values: One value per method, in percent.
+        report: Data of the report.
+        dataset: Dataset of the values.
+        class_name: Class of the values; None for the mean over the classes.
+        metric: Key of the metric.
+        page: Page that the heading links to.
+        domain: Domain by which the page filters the row.
+    """
+    titles = report.titles
+    found = [report.estimates.get((method, dataset.title, class_name, metric)) for method in titles]
+    spans = [mean_range([r for r in dataset.records if r.title == method], class_name, metric) for method in titles]
+    marks = best_and_second(values, METRICS[metric])
+    shown = [shown_value(*each) for each in zip(values, found, marks, spans, strict=True)]
+    highest = max((round(value, 1) for value in values if value is not None), default=None)
+    # A value that is printed like the best one needs no sign that it may be as good.
+    numbers = [
+        replace(each, tied=each.tied and value is not None and round(value, 1) != highest)
+        for each, value in zip(shown, values, strict=True)
+    ]
+    return TableRow(title, page, domain, tuple(numbers))
+
+
+def dataset_rows(report: ReportData, metric: str) -> list[TableRow]:
+    """Return a row per dataset, without the datasets on which no method has the metric."""
+    rows = []
+    for dataset in report.datasets:
+        values = dataset_values(dataset, metric, report.titles)
+        if any(value is not None for value in values):
+            rows.append(
+                table_row(
+                    dataset.title,
+                    values,
+                    report,
+                    dataset=dataset,
+                    class_name=None,
+                    metric=metric,
+                    page=dataset.page,
+                    domain=dataset.domain,
+                )
+            )
+    return rows
+
+
+def class_rows(report: ReportData, dataset: DatasetResults, metric: str) -> list[TableRow]:
+    """Return a row per class of a dataset, or no rows if the metric is undefined for every class and method."""
+    rows = []
+    for each in dataset.classes:
+        values = class_values(dataset, each.name, metric, report.titles)
+        rows.append(
+            table_row(each.name, values, report, dataset=dataset, class_name=each.name, metric=metric, page=each.page)
+        )
+    if all(shown.text == UNDEFINED for each in rows for shown in each.numbers):
+        return []
+    return rows
+
+
+def mean_row(report: ReportData, dataset: DatasetResults, metric: str) -> TableRow:
+    """Return the row with the mean over the classes of a dataset."""
+    values = dataset_values(dataset, metric, report.titles)
+    return table_row("Mean over classes", values, report, dataset=dataset, class_name=None, metric=metric)
