@@ -15,7 +15,6 @@ from benchmark.authoring.conformance import check_method, render
 from benchmark.authoring.scaffold import LONGEST, ScaffoldError, class_name, next_steps, write_method
 from benchmark.authoring.starters import frozen, learner
 from benchmark.authoring.subject import random_probe
-from benchmark.cli import selection
 from benchmark.clip.backbone import Backbone
 from benchmark.contract import Learner, Method
 from benchmark.registry import load_plugin
@@ -127,7 +126,7 @@ def test_nothing_is_overwritten(tmp_path: Path, there: str) -> None:
 
 
 def test_the_command_says_what_comes_next_and_that_works(
-    bench: Bench, small_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     code, out, err = bench("new-method", "patch_best")
@@ -140,7 +139,6 @@ def test_the_command_says_what_comes_next_and_that_works(
     code, _, err = bench("new-method", "patch_best")
     assert code == 2
     assert "left alone" in err
-    monkeypatch.setattr(selection, "mini_suite", lambda say: small_suite)
     code, out, err = bench(*check.split()[1:])
     assert code == 0, out + err
     assert out.count("ok ") == 11
