@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 GOLDEN = Path(__file__).parent / "golden"
 SMALL_SUITE = (("mvtec", "screw"), ("mvtec", "grid"))
+SLOW = ("ray", "slow", "browser")
 
 
 # --- what the workers of one run share
@@ -183,13 +184,12 @@ def bench(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], small_suite: Path, no_plugins: None
 ) -> Callable[..., tuple[int, str, str]]:
     """Run a command in this process; returns exit code, standard output and standard error."""
-    from benchmark import cli
-    from benchmark.registry import PLUGINS
+    from benchmark import cli, registry
 
     monkeypatch.delenv("BENCH_DATA", raising=False)
 
     def call(*arguments: object) -> tuple[int, str, str]:
-        PLUGINS.clear()  # a command starts without any
+        registry.PLUGINS.clear()  # a command starts without any
         monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as stopped:
@@ -224,5 +224,5 @@ def ray_cluster(started_ray: Any) -> Any:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put files with slow tests first: a worker gets whole files, and none should start on a long one at the end."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    slow = {item.path for item in items for name in SLOW if item.get_closest_marker(name)}
     items.sort(key=lambda item: item.path not in slow)

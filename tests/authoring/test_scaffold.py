@@ -45,6 +45,7 @@ def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_both_kinds_work_in_a_checkout_by_lying_there(checkout: Path) -> None:
     for name, learns in (("patch_best", False), ("patch_learner", True)):
         path, test = write_method(name, checkout, learns=learns)
@@ -56,6 +57,7 @@ def test_both_kinds_work_in_a_checkout_by_lying_there(checkout: Path) -> None:
     assert "patch_learner  (PatchLearner, version 1)" in done.stdout
 
 
+@pytest.mark.slow
 def test_elsewhere_both_kinds_work_as_plugins(tmp_path: Path) -> None:
     for name, learns in (("patch_best", False), ("patch_learner", True)):
         assert write_method(name, tmp_path, learns=learns) == (tmp_path / f"{name}.py", tmp_path / f"test_{name}.py")

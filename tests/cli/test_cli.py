@@ -67,6 +67,7 @@ def test_mistakes_are_answered_with_the_way_out(bench: Bench, arguments: list[st
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_without_data_a_miniature_of_all_datasets_is_run_and_says_so(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
