@@ -78,9 +78,10 @@ def test_the_starters_keep_the_contract(starter: type[Method], tiny: Backbone) -
 def test_what_is_written_passes_the_linters(checkout: Path, name: str) -> None:
     pytest.importorskip("ruff")
     shutil.copy(ROOT / "pyproject.toml", checkout)
-    (checkout / "benchmark").mkdir()
-    for path in (ROOT / "benchmark").glob("*.py"):  # so that the imports are known as the project's own
-        shutil.copy(path, checkout / "benchmark")
+    for path in (ROOT / "benchmark").rglob("*.py"):  # so that the imports are known as the project's own
+        copy = checkout / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
     for learns in (False, True):
         written = write_method(name, checkout, learns=learns)
         for command in (["check"], ["format", "--check"]):
