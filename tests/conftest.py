@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 from PIL import Image
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 GOLDEN = Path(__file__).parent / "golden"
 SMALL_SUITE = (("mvtec", "screw"), ("mvtec", "grid"))
 SLOW = ("ray", "slow", "browser")
+
+# The same examples in every run, however busy the machine is; `FUZZ_SECONDS` of test_fuzz.py looks for new ones.
+settings.register_profile("tests", derandomize=True, deadline=None)
+settings.load_profile("tests")
 
 
 # --- what the workers of one run share
