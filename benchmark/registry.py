@@ -219,7 +219,8 @@ def make_options(method: type[Method], values: Mapping[str, str]) -> Any:
     check_option_names(method, values)
     options = options_from(method, {key: literal(value) for key, value in values.items()})
     if (shots := method.shots(options)) < 0:
-        raise RegistryError(f"{method.name}: the number of normal images shown must be 0 or more, not {shots}")
+        named = ", ".join(f"{method.name}.{key}" for key in values) or method.name
+        raise RegistryError(f"{named}: the number of normal images shown must be 0 or more, not {shots}")
     if issubclass(method, Learner):
         for key, least in (("epochs", 0), ("batch_size", 1)):
             if (value := getattr(options, key, least)) < least:

@@ -1,31 +1,96 @@
-"""Fixtures that several rooms share."""
+"""Fixtures that several rooms share, and what lets several processes run the tests at once.
+
+Imports that take seconds stay inside the fixtures: the process that hands tests to the workers needs none of them.
+"""
+
+import os
+import sys
+
+# Each worker of pytest-xdist gets its share of the cores; with a pool of threads as large as the machine in every
+# worker they would wait for each other. Libraries read this when they are first imported, other processes inherit it.
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(workers))))
 
 import json
-import sys
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import open_clip
 import pytest
+from filelock import FileLock
+from hypothesis import settings
 from PIL import Image
-from safetensors.torch import load_file
-from support.study import real_study, study  # noqa: F401  (fixtures)
-from torch import Tensor
 
-from benchmark import cli, registry
-from benchmark.clip.backbone import Backbone, load_backbone
-from benchmark.clip.weights import parse_backbone
-from benchmark.data.samples import MINI_MARKER
-from benchmark.mini import suite
+if TYPE_CHECKING:
+    from support.study import Study
+    from torch import Tensor
+
+    from benchmark.clip.backbone import Backbone
 
 GOLDEN = Path(__file__).parent / "golden"
+SMALL_SUITE = (("mvtec", "screw"), ("mvtec", "grid"))
+SLOW = ("ray", "slow", "browser")
+
+# The same examples in every run, however busy the machine is; `FUZZ_SECONDS` of test_fuzz.py looks for new ones.
+settings.register_profile("tests", derandomize=True, deadline=None)
+settings.load_profile("tests")
+
+
+# --- what the workers of one run share
 
 
 @pytest.fixture(scope="session")
-def golden() -> Callable[[str], dict[str, Tensor]]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run of the tests, the same for all its processes."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def made_once(shared: Path) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Fill a folder below `shared` in one process; the others wait for it. Tests only read it."""
+
+    def make(name: str, fill: Callable[[Path], object]) -> Path:
+        folder = shared / name
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not folder.is_dir():
+                new = folder.with_name(f"{folder.name}.new")
+                shutil.rmtree(new, ignore_errors=True)
+                new.mkdir()
+                fill(new)
+                new.rename(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(shared: Path) -> Iterator[Path]:
+    """The cache of commands that tests run, in place of the user's; its mini suite is `small_suite`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_CACHE", str(shared / "cache"))
+        yield shared / "cache"
+
+
+@pytest.fixture(scope="session")
+def small_suite(cache: Path, made_once: Callable[..., Path]) -> Path:
+    """Two classes of the mini suite's MVTec AD, where commands without data look for the whole suite."""
+    from support.suites import SUITE_FOLDER, draw_classes
+
+    return made_once(f"{cache.name}/{SUITE_FOLDER}", lambda folder: draw_classes(folder, SMALL_SUITE))
+
+
+# --- backbones
+
+
+@pytest.fixture(scope="session")
+def golden() -> "Callable[[str], dict[str, Tensor]]":
     """Read the golden arrays of a name, float16 cast to float32."""
+    from safetensors.torch import load_file
+
     return lambda name: {
         key: value.float() if value.is_floating_point() else value
         for key, value in load_file(GOLDEN / f"{name}.safetensors").items()
@@ -40,17 +105,27 @@ def golden_config() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def golden_backbone(golden: Callable[[str], dict[str, Tensor]], golden_config: dict[str, Any]) -> Backbone:
+def golden_backbone(golden: "Callable[[str], dict[str, Tensor]]", golden_config: dict[str, Any]) -> "Backbone":
     """The golden CLIP behind the project's type."""
+    import open_clip
+
+    from benchmark.clip.backbone import Backbone
+
     model = open_clip.CLIP(**golden_config["open_clip"])
     model.load_state_dict(golden("clip_weights"))
     return Backbone(model, name="golden", architecture="golden", sha256="0" * 64, synthetic=True)
 
 
 @pytest.fixture(scope="session")
-def tiny() -> Backbone:
+def tiny() -> "Backbone":
     """A small backbone with random weights."""
+    from benchmark.clip.backbone import load_backbone
+    from benchmark.clip.weights import parse_backbone
+
     return load_backbone(parse_backbone("tiny:random"))
+
+
+# --- images and results
 
 
 @pytest.fixture
@@ -75,13 +150,51 @@ def parts(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory) -> "Study":
+    """A synthetic study."""
+    from support.study import make_study
+
+    return make_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="session")
+def real_study(tmp_path_factory: pytest.TempPathFactory) -> "Study":
+    """The same, called real, and its first dataset BTAD, of which there are published numbers."""
+    from support.study import make_study
+
+    made = make_study(tmp_path_factory.mktemp("real"), synthetic=False)
+    for path in (made.results / "records").glob("*.json"):
+        path.write_text(path.read_text().replace('"name": "parts"', '"name": "btad"'))
+    return made
+
+
+# --- commands and plug-ins
+
+
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+def no_plugins() -> Iterator[None]:
+    """No plug-in is registered when the test starts, and none that it registers stays."""
+    from benchmark.registry import PLUGINS
+
+    before = dict(PLUGINS)
+    PLUGINS.clear()
+    yield
+    PLUGINS.clear()
+    PLUGINS.update(before)
+
+
+@pytest.fixture
+def bench(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], small_suite: Path, no_plugins: None
+) -> Callable[..., tuple[int, str, str]]:
     """Run a command in this process; returns exit code, standard output and standard error."""
+    from benchmark import cli, registry
+
     monkeypatch.delenv("BENCH_DATA", raising=False)
 
     def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(registry, "PLUGINS", {})  # a command starts without any
+        registry.PLUGINS.clear()  # a command starts without any
         monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as stopped:
@@ -92,11 +205,29 @@ def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     return call
 
 
+# --- Ray
+
+
 @pytest.fixture(scope="session")
-def small_suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two classes of the mini suite's MVTec AD."""
-    root = tmp_path_factory.mktemp("suite")
-    classes = {("mvtec", "screw"), ("mvtec", "grid")}
-    suite.write_shots(root, [shot for shot in suite.shots() if (shot.dataset, shot.class_name) in classes])
-    (root / MINI_MARKER).write_text("{}")
-    return root
+def started_ray() -> Iterator[Any]:
+    """A Ray cluster of one node; `ray_cluster` gives it with two."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    yield cluster
+    cluster.shutdown()
+
+
+@pytest.fixture
+def ray_cluster(started_ray: Any) -> Any:
+    """A Ray cluster of two nodes of one CPU, each a process of its own, also after a test has removed one."""
+    while len(started_ray.list_all_nodes()) < 2:
+        started_ray.add_node(num_cpus=1)
+    started_ray.wait_for_nodes()
+    return started_ray
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files with slow tests first: a worker gets whole files, and none should start on a long one at the end."""
+    slow = {item.path for item in items for name in SLOW if item.get_closest_marker(name)}
+    items.sort(key=lambda item: item.path not in slow)

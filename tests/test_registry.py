@@ -23,9 +23,7 @@ class Shout(Clip):
 """
 
 
-@pytest.fixture(autouse=True)
-def no_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "PLUGINS", {})
+pytestmark = pytest.mark.usefixtures("no_plugins")
 
 
 @pytest.fixture

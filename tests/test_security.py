@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ from benchmark.report.site import make_site
 from benchmark.tables.comparison import compare, comparison_csv, published_csv, render_comparison, render_published
 from benchmark.tables.outputs import make_outputs, write_files
 from benchmark.tables.published import PublishedError, load_published, read_numbers, read_sources
-from benchmark.training import loop as training
+from benchmark.training.loop import train
 from benchmark.training.published import import_checkpoint
 from methods.anomalyclip import AnomalyClip
 
@@ -220,13 +220,42 @@ def test_a_pickle_in_place_of_any_file_is_refused_by_name(
     assert not witness.exists()
 
 
+class _Line:
+    """What the training loop asks of a method that learns."""
+
+    title, seed, options = "Line", 0, SimpleNamespace(epochs=2, batch_size=2)
+
+    def __init__(self) -> None:
+        self.learned = torch.nn.Linear(1, 1)
+        self.learned.load_state_dict({"weight": torch.ones(1, 1), "bias": torch.zeros(1)})
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.learned.parameters())
+
+    def learning_rate(self, epoch: int) -> None:
+        return None
+
+    def losses(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"square": self.learned(batch).square().mean()}
+
+
+class _Numbers(list[float]):
+    """Data whose features are the numbers themselves."""
+
+    def batch(self, indices: list[int]) -> torch.Tensor:
+        return torch.tensor([[self[index]] for index in indices])
+
+
 @pytest.mark.parametrize("trap", TRAPS)
 def test_a_pickle_as_state_of_a_training_is_no_state(trap: Callable[[Trap], bytes], tmp_path: Path) -> None:
     partial, witness = tmp_path / "x.partial.safetensors", tmp_path / "witness"
     partial.write_bytes(trap(Trap(witness)))
-    learned = torch.nn.Linear(1, 1)
-    method: Any = SimpleNamespace(learned=learned)
-    assert training._resume(method, torch.optim.Adam(learned.parameters()), partial) == []
+    data: Any = _Numbers((1.0, 2.0, 3.0))
+    resumed, fresh = (
+        train(method, data, partial=state) for method, state in ((cast(Any, _Line()), partial), (_Line(), None))
+    )
+    assert len(resumed) == 2
+    assert resumed == fresh
     assert not partial.exists()
     assert not witness.exists()
 

@@ -57,10 +57,7 @@ def test_the_method_is_listed(bench: Bench, author: Path) -> None:
     assert "odd_patch.nearest = 0.3" in out
 
 
-def test_the_method_keeps_the_contract_and_the_checks_are_those_shown(
-    bench: Bench, author: Path, small_suite: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(selection, "mini_suite", lambda say: small_suite)
+def test_the_method_keeps_the_contract_and_the_checks_are_those_shown(bench: Bench, author: Path) -> None:
     console = block("Add a method", "console", "check-method")
     (arguments,) = typed(console)
     code, out, err = bench(*arguments)

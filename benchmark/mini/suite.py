@@ -6,7 +6,7 @@ order in which they are drawn, or on the machine.
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +69,12 @@ def render(shot: Shot) -> tuple[Bytes, Bools]:
     return np.rint(pixels.astype(np.float64) * 255).astype(np.uint8), mask
 
 
-def make_suite(directory: Path, *, progress: Progress | None = None) -> None:
-    """Write the whole suite; a kill leaves nothing at `directory`, or the suite that was there before.
+def make_suite(directory: Path, *, which: Sequence[Shot] | None = None, progress: Progress | None = None) -> None:
+    """Write the suite; a kill leaves nothing at `directory`, or the suite that was there before.
 
     Args:
         directory: becomes the data root. It may be missing, empty, or hold a suite, which is replaced.
+        which: the images to draw; label files then list these alone. None draws the whole suite.
         progress: told after each image.
 
     Raises:
@@ -89,8 +90,9 @@ def make_suite(directory: Path, *, progress: Progress | None = None) -> None:
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".zsad-mini-") as temporary:
         new = Path(temporary) / "suite"
         new.mkdir()
-        write_shots(new, shots(), progress=progress)
-        for name, text in texts().items():
+        chosen = shots() if which is None else which
+        write_shots(new, chosen, progress=progress)
+        for name, text in texts(chosen).items():
             _write_text(new / name, text)
         marker = {"name": _NAME, "version": SUITE_VERSION, "seed": SUITE_SEED, "synthetic": True, "about": _ABOUT}
         _write_text(new / MINI_MARKER, json.dumps(marker, indent=2) + "\n")

@@ -599,10 +599,7 @@ def test_a_few_shot_method_passes_on_real_files(two_classes: SampleSet, tiny: Ba
 # --- the command
 
 
-def test_check_method_prints_a_line_per_check_and_fails_with_the_method(
-    bench: Bench, small_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(selection, "mini_suite", lambda say: small_suite)
+def test_check_method_prints_a_line_per_check_and_fails_with_the_method(bench: Bench, tmp_path: Path) -> None:
     code, out, _ = bench("check-method", "clip", "--set", "clip.temperature=0.02")
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()] == ["ok"] * 11

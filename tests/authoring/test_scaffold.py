@@ -15,7 +15,6 @@ from benchmark.authoring.check_images import random_images
 from benchmark.authoring.conformance import check_method, render
 from benchmark.authoring.scaffold import MAX_LENGTH, ScaffoldError, class_name, next_steps, write_method
 from benchmark.authoring.starters import frozen, learner
-from benchmark.cli import selection
 from benchmark.clip.backbone import Backbone
 from benchmark.contract import Learner, Method
 from benchmark.registry import load_plugin
@@ -46,6 +45,7 @@ def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_both_kinds_work_in_a_checkout_by_lying_there(checkout: Path) -> None:
     for name, learns in (("patch_best", False), ("patch_learner", True)):
         path, test = write_method(name, checkout, learns=learns)
@@ -57,6 +57,7 @@ def test_both_kinds_work_in_a_checkout_by_lying_there(checkout: Path) -> None:
     assert "patch_learner  (PatchLearner, version 1)" in done.stdout
 
 
+@pytest.mark.slow
 def test_elsewhere_both_kinds_work_as_plugins(tmp_path: Path) -> None:
     for name, learns in (("patch_best", False), ("patch_learner", True)):
         assert write_method(name, tmp_path, learns=learns) == (tmp_path / f"{name}.py", tmp_path / f"test_{name}.py")
@@ -128,7 +129,7 @@ def test_nothing_is_overwritten(tmp_path: Path, there: str) -> None:
 
 
 def test_the_command_says_what_comes_next_and_that_works(
-    bench: Bench, small_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     code, out, err = bench("new-method", "patch_best")
@@ -141,7 +142,6 @@ def test_the_command_says_what_comes_next_and_that_works(
     code, _, err = bench("new-method", "patch_best")
     assert code == 2
     assert "left alone" in err
-    monkeypatch.setattr(selection, "mini_suite", lambda say: small_suite)
     code, out, err = bench(*check.split()[1:])
     assert code == 0, out + err
     assert out.count("ok ") == 11

@@ -45,9 +45,8 @@ class Nothing(Method):
 
 
 @pytest.mark.parametrize("processes", [0, 1])
-def test_overhead_per_cell(benchmark, capsys, tmp_path, monkeypatch, processes):
+def test_overhead_per_cell(benchmark, capsys, tmp_path, no_plugins, processes):
     """Cells of two small images and a method that does nothing, a task each: their time, less that of their passes."""
-    monkeypatch.setattr(registry, "PLUGINS", {})
     (tmp_path / "nothing.py").write_text(NOTHING)
     (method,) = registry.load_plugin(tmp_path / "nothing.py")
     for index, folder in enumerate(("normal", "abnormal")):

@@ -89,15 +89,16 @@ def test_prompts_come_in_pairs_of_one_template() -> None:
     assert nonsense(np.random.default_rng(1)).isalpha()
 
 
+@pytest.mark.slow
 def test_training_again_gives_the_same_losses(specimens: Specimens, tmp_path: Path) -> None:
-    def losses(name: str, seed: int) -> list[list[float]]:
-        train(steps=2, seed=seed, specimens=specimens, log=tmp_path / name)
+    def losses(name: str, seed: int, steps: int = 2) -> list[list[float]]:
+        train(steps=steps, seed=seed, specimens=specimens, log=tmp_path / name)
         with (tmp_path / name).open(encoding="utf-8") as file:
             return [[float(value) for value in row] for row in list(csv.reader(file))[1:]]
 
     first = losses("a.csv", 0)
     assert losses("b.csv", 0) == pytest.approx(np.array(first), abs=1e-4)
-    assert losses("c.csv", 1) != pytest.approx(np.array(first), abs=1e-4)
+    assert losses("c.csv", 1, steps=1) != pytest.approx(np.array(first[:1]), abs=1e-4)
 
 
 def test_gradients_reach_both_towers(specimens: Specimens) -> None:

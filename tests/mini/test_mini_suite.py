@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -29,8 +28,8 @@ from benchmark.mini.defects import (
     kinds_of,
 )
 from benchmark.mini.families import FAMILIES, SUITE_ONLY, TRAINING_ONLY
-from benchmark.mini.plan import Shot, shots
-from benchmark.mini.suite import SuiteError, image_count, is_suite, make_suite, render, write_shots
+from benchmark.mini.plan import shots
+from benchmark.mini.suite import SUITE_VERSION, SuiteError, image_count, is_suite, make_suite, render, write_shots
 
 CARDS = {name: card for name, card in load_cards().items() if name != "folder"}
 SHOTS = shots()
@@ -62,6 +61,8 @@ FINGERPRINTS: dict[str, str] = {
 
 
 drawn = cache(render)
+
+pytestmark = pytest.mark.slow  # the whole suite is drawn
 
 
 @pytest.fixture(scope="session")
@@ -240,46 +241,40 @@ def test_order_does_not_matter(root: Path, tmp_path: Path) -> None:
 # ---- writing
 
 
-def few(monkeypatch: pytest.MonkeyPatch, which: Iterable[Shot]) -> None:
-    listed = [*which]
-    monkeypatch.setattr(suite_module, "shots", lambda: listed)
-
-
-def test_only_empty_directories_and_suites_are_written_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    few(monkeypatch, SHOTS[:2])
+def test_only_empty_directories_and_suites_are_written_to(tmp_path: Path) -> None:
+    few = SHOTS[:2]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
     with pytest.raises(SuiteError, match="left alone"):
-        make_suite(tmp_path / "mine")
+        make_suite(tmp_path / "mine", which=few)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
     (tmp_path / "empty").mkdir()
     for _ in range(2):  # also over an older one
-        make_suite(tmp_path / "empty")
+        make_suite(tmp_path / "empty", which=few)
         assert is_suite(tmp_path / "empty")
         (tmp_path / "empty" / "old").touch()
-    make_suite(tmp_path / "empty")
+    make_suite(tmp_path / "empty", which=few)
     assert not (tmp_path / "empty" / "old").exists()
     assert {p.name for p in tmp_path.iterdir()} == {"mine", "empty"}
 
 
-def test_a_kill_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    few(monkeypatch, SHOTS[:3])
-
+def test_a_kill_leaves_nothing(tmp_path: Path) -> None:
     def stop(_: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make_suite(tmp_path / "suite", progress=stop)
+        make_suite(tmp_path / "suite", which=SHOTS[:3], progress=stop)
     assert not [*tmp_path.iterdir()]
     assert not is_suite(tmp_path / "suite")
 
 
-def test_a_suite_of_another_version_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    few(monkeypatch, SHOTS[:1])
-    make_suite(tmp_path / "suite")
-    monkeypatch.setattr(suite_module, "SUITE_VERSION", 10**6)
+def test_a_suite_of_another_version_is_none(tmp_path: Path) -> None:
+    make_suite(tmp_path / "suite", which=SHOTS[:1])
+    assert is_suite(tmp_path / "suite")
+    marker = tmp_path / "suite" / MINI_MARKER
+    marker.write_text(json.dumps(json.loads(marker.read_text()) | {"version": SUITE_VERSION + 1}))
     assert not is_suite(tmp_path / "suite")
-    (tmp_path / "suite" / MINI_MARKER).write_text("[]")
+    marker.write_text("[]")
     assert not is_suite(tmp_path / "suite")
 
 

@@ -1,13 +1,13 @@
 """A small study as the report reads it: odd names, two domains, a variant, a failure, images and results per image."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from PIL import Image
+from support.records import made_run
 
 from benchmark.data.cards import Card, ClassCard, Layout, Rule
 from benchmark.data.samples import Sample, SampleSet
@@ -18,7 +18,6 @@ from benchmark.records.cells import BackboneId, Cell, DataId
 from benchmark.records.records import (
     ClassResult,
     Record,
-    Run,
     TrainingReport,
     mean_over_classes,
     per_image_path,
@@ -147,18 +146,7 @@ def _record(
         classes=results,
         mean=mean_over_classes(results.values()),
         training=training if learns else None,
-        run=Run(
-            created="2026-01-01T00:00:00+00:00",
-            seconds={"total": 1.0},
-            batch_size=8,
-            workers=0,
-            peak_memory=None,
-            device="cpu",
-            machine="test",
-            python="3.11",
-            packages={"torch": "2"},
-            git_commit=None,
-        ),
+        run=made_run(packages={"torch": "2"}),
     )
 
 
@@ -203,18 +191,3 @@ def _samples(folder: Path, title: str) -> SampleSet:
             kind = "scratch" if label else ""
             samples.append(Sample(key, path, each.name, each.name, label, kind, "test", mask, None))
     return SampleSet(card, directory, card.layouts[0], "made", tuple(samples), ())
-
-
-@pytest.fixture(scope="session")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """A synthetic study."""
-    return make_study(tmp_path_factory.mktemp("study"))
-
-
-@pytest.fixture(scope="session")
-def real_study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """The same, called real, and its first dataset BTAD, of which there are published numbers."""
-    made = make_study(tmp_path_factory.mktemp("real"), synthetic=False)
-    for path in (made.results / "records").glob("*.json"):
-        path.write_text(path.read_text().replace('"name": "parts"', '"name": "btad"'))
-    return replace(made)

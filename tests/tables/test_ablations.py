@@ -6,12 +6,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import pytest
+from support.records import made_run
 
 from benchmark.contract import Ablation
 from benchmark.errors import BenchError
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
-from benchmark.records.records import Record, Run
+from benchmark.records.records import Record
 from benchmark.registry import all_methods
 from benchmark.tables.ablations import (
     AblationTable,
@@ -62,18 +63,6 @@ def record(
         backbone=backbone,
         protocol=Protocol(**changes),
     )
-    ran = Run(
-        created="",
-        seconds={"total": 1.0},
-        batch_size=1,
-        workers=0,
-        peak_memory=None,
-        device="cpu",
-        machine="",
-        python="",
-        packages={},
-        git_commit=None,
-    )
     written = Record(
         id=cell.id,
         title=f"{method} {options}",
@@ -83,7 +72,7 @@ def record(
         status="done",
         synthetic=("weights",),
         mean=mean,
-        run=ran,
+        run=made_run(),
     )
     return Record.model_validate_json(written.model_dump_json())  # as it is read back: tuples are lists
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.records import made_run
 
 from benchmark.data.cards import load_cards
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
-from benchmark.records.records import ClassResult, Record, Run, Skipped, mean_over_classes, write_record
+from benchmark.records.records import ClassResult, Record, Skipped, mean_over_classes, write_record
 from benchmark.registry import all_methods
 from benchmark.tables.comparison import (
     Comparison,
@@ -36,18 +37,6 @@ from benchmark.tables.published import (
     read_sources,
 )
 
-RUN = Run(
-    created="2026-01-01T00:00:00+00:00",
-    seconds={"total": 1.0},
-    batch_size=8,
-    workers=0,
-    peak_memory=None,
-    device="cpu",
-    machine="test",
-    python="3.11",
-    packages={},
-    git_commit=None,
-)
 VIT_L = BackboneId(
     name="ViT-L-14-336-quickgelu:openai",
     architecture="ViT-L-14-336-quickgelu",
@@ -91,7 +80,7 @@ def record(metrics: Metrics, *, dataset: str = "visa", method: str = "anomalycli
         "status": "done",
         "classes": classes,
         "mean": mean_over_classes(classes.values()),
-        "run": RUN,
+        "run": made_run(),
     } | changes
     return Record(id=fields["cell"].id, **fields)
 

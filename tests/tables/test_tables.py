@@ -10,11 +10,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt  # comes with rich
+from support.records import made_run
 
 from benchmark.metrics.names import METRICS, Metric
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
-from benchmark.records.records import ClassResult, Record, Run, Skipped, mean_over_classes
+from benchmark.records.records import ClassResult, Record, Skipped, mean_over_classes
 from benchmark.tables.marks import best_and_second
 from benchmark.tables.tables import (
     Table,
@@ -26,19 +27,6 @@ from benchmark.tables.tables import (
     table_files,
     to_csv,
     to_long_csv,
-)
-
-RUN = Run(
-    created="2026-01-01T00:00:00+00:00",
-    seconds={"total": 1.0},
-    batch_size=8,
-    workers=0,
-    peak_memory=None,
-    device="cpu",
-    machine="test",
-    python="3.11",
-    packages={},
-    git_commit=None,
 )
 
 KEY = "pixel_aupro_200"
@@ -73,7 +61,7 @@ def record(title: str, dataset: str, classes: dict[str, Metrics], **changes: Any
         "status": "done",
         "classes": results,
         "mean": mean_over_classes(results.values()),
-        "run": RUN,
+        "run": made_run(),
     } | changes
     return Record(id=fields["cell"].id, **fields)
 

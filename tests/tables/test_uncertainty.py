@@ -8,29 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.records import made_run
 
 from benchmark.metrics.image import ImageMetrics
 from benchmark.metrics.per_image import ClassImages, PerImageAccumulator
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
-from benchmark.records.records import ClassResult, Record, Run, mean_over_classes
+from benchmark.records.records import ClassResult, Record, mean_over_classes
 from benchmark.tables.ranks import rankings
 from benchmark.tables.ranks import render as render_ranks
 from benchmark.tables.tables import TableError
 from benchmark.tables.uncertainty import Estimate, estimates, render, to_csv
 
-RUN = Run(
-    created="",
-    seconds={"total": 1.0},
-    batch_size=8,
-    workers=0,
-    peak_memory=None,
-    device="cpu",
-    machine="test",
-    python="3.11",
-    packages={},
-    git_commit=None,
-)
 LABELS = [0] * 20 + [1] * 20
 
 
@@ -58,7 +47,7 @@ def record(title: str, dataset: str, classes: Mapping[str, Mapping[str, float | 
         status="done",
         classes=results,
         mean=mean_over_classes(results.values()),
-        run=RUN,
+        run=made_run(),
         **changes,
     )
 
