@@ -1,5 +1,6 @@
 """How Sphinx builds the documentation: tox -e docs. Nothing is loaded from elsewhere, neither then nor by a reader."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,11 @@ autodoc_default_options = {"members": True, "undoc-members": True, "ignore-modul
 
 
 def google_style(_app: Any, what: str, name: str, obj: object, _options: Any, lines: list[str]) -> None:
-    """Read the sections of a docstring. An attribute has none: napoleon would take text before a colon for a type."""
+    """Read the sections of a docstring, and drawings, which are indented after a colon, as they stand.
+
+    An attribute has no sections: napoleon would take text before a colon for a type.
+    """
+    lines[:] = re.sub(r"(?<!:):\n\n(?= )", "::\n\n", "\n".join(lines)).split("\n")
     if what not in ("attribute", "data"):
         lines[:] = GoogleDocstring(lines, what=what, name=name, obj=obj).lines()
 
