@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md says of adding a method and a dataset is followed to the letter, outside of the checkout."""
+"""What docs/ says of adding a method and a dataset is followed to the letter, outside of the checkout."""
 
 import re
 import shutil
@@ -16,18 +16,14 @@ from benchmark.data.samples import read_samples
 from benchmark.records.records import read_records
 
 Bench = Callable[..., tuple[int, str, str]]
-ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[1] / "docs"
+METHOD = (DOCS / "adding-a-method.md").read_text(encoding="utf-8")
+DATASET = (DOCS / "adding-a-dataset.md").read_text(encoding="utf-8")
 
 
-def section(title: str) -> str:
-    """Return a section of CONTRIBUTING.md."""
-    return TEXT.split(f"\n## {title}\n")[1].split("\n## ")[0]
-
-
-def block(title: str, language: str, containing: str) -> str:
-    """Return the one fenced block of a section that is in this language and holds these words."""
-    blocks = re.findall(rf"```{language}\n(.*?)```", section(title), flags=re.DOTALL)
+def block(page: str, language: str, containing: str) -> str:
+    """Return the one fenced block of a page that is in this language and holds these words."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", page, flags=re.DOTALL)
     (found,) = [each for each in blocks if containing in each]
     return str(found)
 
@@ -45,7 +41,7 @@ def author(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of an author, with the method's file in it."""
     folder = tmp_path / "author"
     folder.mkdir()
-    (folder / "odd_patch.py").write_text(block("Add a method", "python", "class OddPatch"), encoding="utf-8")
+    (folder / "odd_patch.py").write_text(block(METHOD, "python", "class OddPatch"), encoding="utf-8")
     monkeypatch.chdir(folder)
     return folder
 
@@ -58,7 +54,7 @@ def test_the_method_is_listed(bench: Bench, author: Path) -> None:
 
 
 def test_the_method_keeps_the_contract_and_the_checks_are_those_shown(bench: Bench, author: Path) -> None:
-    console = block("Add a method", "console", "check-method")
+    console = block(METHOD, "console", "check-method")
     (arguments,) = typed(console)
     code, out, err = bench(*arguments)
     assert code == 0, out + err
@@ -73,7 +69,7 @@ def test_the_method_keeps_the_contract_and_the_checks_are_those_shown(bench: Ben
 def test_the_method_gets_a_column_beside_clip(
     bench: Bench, author: Path, parts: Path, tmp_path: Path, workers: int
 ) -> None:
-    (arguments,) = typed(block("Add a method", "console", "bench run"))
+    (arguments,) = typed(block(METHOD, "console", "bench run"))
     datasets = arguments.index("--datasets")
     del arguments[datasets : datasets + 2]
     arguments += ["--folder", str(parts), "--backbone", "tiny:random", "--workers", str(workers), "--device", "cpu"]
@@ -81,7 +77,7 @@ def test_the_method_gets_a_column_beside_clip(
     assert code == 0, err
     assert re.search(r"^ +CLIP +OddPatch$", out, flags=re.MULTILINE)
     assert {record.cell.method for record in read_records(tmp_path / "r")[0]} == {"clip", "odd_patch"}
-    (setting,) = re.findall(r"`(--set odd_patch\.\S+)`", section("Add a method"))
+    (setting,) = re.findall(r"`(--set odd_patch\.\S+)`", METHOD)
     code, out, err = bench(*arguments, *setting.split(), "--results", tmp_path / "r")
     assert code == 0, err
     assert "OddPatch (nearest=0.1)" in out
@@ -107,11 +103,30 @@ def test_results_from_before_an_edit_are_said_to_be_so(
 
 def test_the_new_method_command_is_the_one_shown(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "`bench new-method odd_patch`" in section("Add a method")
+    assert "`bench new-method odd_patch`" in METHOD
     code, out, _ = bench("new-method", "odd_patch")
     assert code == 0
-    shown = [typed(block("Add a method", "console", each))[0] for each in ("check-method", "bench run")]
+    shown = [typed(block(METHOD, "console", each))[0] for each in ("check-method", "bench run")]
     assert [line.split()[1:] for line in out.splitlines() if line.startswith("bench ")] == shown
+
+
+def test_an_ablation_of_its_own_becomes_a_table(bench: Bench, author: Path, small_suite: Path, tmp_path: Path) -> None:
+    path = author / "odd_patch.py"
+    source = path.read_text(encoding="utf-8").replace("import Dpam,", "import Ablation, Dpam,")
+    after = "    options: OddPatchOptions\n"
+    assert after in source
+    path.write_text(source.replace(after, after + block(METHOD, "python", "ablations = (")), encoding="utf-8")
+    code, out, _ = bench("methods", "--plugin", "odd_patch.py")
+    assert code == 0
+    assert "ablate: nearest" in out
+    (arguments,) = typed(block(METHOD, "console", "bench ablate"))
+    arguments += ["--data", str(small_suite), "--backbone", "tiny:random", "--workers", "0", "--device", "cpu"]
+    code, out, err = bench(*arguments, "--results", tmp_path / "r")
+    assert code == 0, err
+    for row in ("10 %", "30 %", "100 %"):
+        assert re.search(rf"^{row} ", out, flags=re.MULTILINE)
+    assert re.search(r"^30 % .*default", out, flags=re.MULTILINE)
+    assert (tmp_path / "r/tables/ablations/odd_patch_nearest.md").is_file()
 
 
 # --- add a dataset
@@ -120,7 +135,7 @@ def test_the_new_method_command_is_the_one_shown(bench: Bench, tmp_path: Path, m
 @pytest.fixture
 def card(tmp_path: Path) -> Card:
     path = tmp_path / "bolts.toml"
-    path.write_text(block("Add a dataset", "toml", 'name = "bolts"'), encoding="utf-8")
+    path.write_text(block(DATASET, "toml", 'name = "bolts"'), encoding="utf-8")
     return load_card(path)
 
 
@@ -128,7 +143,7 @@ def card(tmp_path: Path) -> Card:
 def bolts(tmp_path: Path) -> Path:
     """The files as they are drawn in the section, and as many more as the card says."""
     rng, root = np.random.default_rng(0), tmp_path / "Bolts_v2"
-    shown = set(block("Add a dataset", "text", "Bolts_v2").split())
+    shown = set(block(DATASET, "text", "Bolts_v2").split())
     for folder, goods, defects in (("hex_bolt", 3, ["thread", "head"]), ("wingnut", 2, ["wing"])):
         for kind in ("good", "broken", "masks"):
             (root / "images" / folder / kind).mkdir(parents=True)
@@ -163,7 +178,7 @@ def test_the_check_prints_what_is_shown_and_the_run_makes_a_table(
     cards = {**load_cards(), "bolts": card}
     monkeypatch.setattr(selection, "load_cards", lambda: cards)
     monkeypatch.chdir(bolts.parent)
-    console = block("Add a dataset", "console", "bench data check")
+    console = block(DATASET, "console", "bench data check")
     check, run = typed(console)
     code, out, _ = bench(*check)
     assert code == 0

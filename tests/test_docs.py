@@ -1,0 +1,56 @@
+"""What README.md and the other texts of the project say of its files holds."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from benchmark.records.cells import BackboneId, Cell, DataId
+from benchmark.records.records import ClassResult, Record, Run, TrainingReport
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
+        if not link.startswith("http"):
+            name, _, anchor = link.partition("#")
+            target = page.parent / name if name else page
+            assert target.is_file(), link
+            assert not anchor or anchor in anchors(target.read_text(encoding="utf-8")), link
+
+
+def test_readme_is_two_screens() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 120
+
+
+def test_the_citation_is_of_this_version_and_licence() -> None:
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
+    assert {f"version: {PROJECT['version']}", f"license: {PROJECT['license']}"} <= set(citation)
+    assert f"## [{PROJECT['version']}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("model", [Record, ClassResult, Cell, DataId, BackboneId, TrainingReport, Run])
+def test_every_field_of_a_record_is_explained(model: type[BaseModel]) -> None:
+    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    assert [name for name in model.model_fields if f"`{name}`" not in text] == []
+
+
+def test_every_column_of_results_csv_is_explained() -> None:
+    header = (ROOT / "results/tables/results.csv").read_text(encoding="utf-8").splitlines()[0]
+    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    section = text.split("## Columns of results.csv")[1].split("\n## ")[0]
+    assert [name for name in header.split(",") if f"`{name}`" not in section] == []
