@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import inspect
 import json
+import math
 import pkgutil
 import re
 import sys
@@ -18,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, cast
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
@@ -167,6 +168,8 @@ def _check_ablations(method: type[Method], where: str) -> None:
         rows = ablation.variants
         if not isinstance(rows, Mapping) or not all(isinstance(changes, Mapping) for changes in rows.values()):
             raise RegistryError(f"{start}: ablation {ablation.name!r}: variants must be a dict of dicts, {_EXAMPLE}")
+        if not rows:
+            raise RegistryError(f"{start}: ablation {ablation.name!r} has no variants, {_EXAMPLE}")
         for row, changes in rows.items():
             try:
                 check_option_names(method, changes)
@@ -213,6 +216,9 @@ def make_options(method: type[Method], values: Mapping[str, str]) -> Any:
     """
     check_option_names(method, values)
     options = options_from(method, {key: literal(value) for key, value in values.items()})
+    for key, value in dataclasses.asdict(options).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise RegistryError(f"option {method.name}.{key}: must be a finite number, not {value}")
     if (shots := method.shots(options)) < 0:
         raise RegistryError(f"{method.name}: the number of normal images shown must be 0 or more, not {shots}")
     if issubclass(method, Learner):
@@ -263,7 +269,7 @@ def options_from(method: type[Method], values: Mapping[str, Any]) -> Any:
         RegistryError: the method has other options.
     """
     try:
-        return _options_reader(method.Options).validate_python(dict(values))
+        return _options_reader(cast(Any, method.Options)).validate_python(dict(values))
     except (PydanticUserError, NameError) as error:  # an annotation that is no type, or is not known
         raise RegistryError(f"the types of the options of {method.name} cannot be read: {error}") from None
     except ValidationError as error:
