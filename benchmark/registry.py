@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import inspect
 import json
+import math
 import pkgutil
 import re
 import sys
@@ -172,6 +173,8 @@ def _check_ablations(method: type[Method], where: str) -> None:
         rows = ablation.variants
         if not isinstance(rows, Mapping) or not all(isinstance(changes, Mapping) for changes in rows.values()):
             raise RegistryError(f"{start}: ablation {ablation.name!r}: variants must be a dict of dicts, {_EXAMPLE}")
+        if not rows:
+            raise RegistryError(f"{start}: ablation {ablation.name!r} has no variants, {_EXAMPLE}")
         for row, changes in rows.items():
             try:
                 check_option_names(method, changes)
@@ -218,6 +221,9 @@ def make_options(method: type[Method], values: Mapping[str, str]) -> Any:
     """
     check_option_names(method, values)
     options = options_from(method, {key: literal(value) for key, value in values.items()})
+    for key, value in dataclasses.asdict(options).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise RegistryError(f"option {method.name}.{key}: must be a finite number, not {value}")
     if (shots := method.shots(options)) < 0:
         named = ", ".join(f"{method.name}.{key}" for key in values) or method.name
         raise RegistryError(f"{named}: the number of normal images shown must be 0 or more, not {shots}")

@@ -170,7 +170,7 @@ class TrainingOptions:
             BenchError: one is no whole number from 0 on, or there is none.
         """
         seeds = split(self.seeds)
-        if not seeds or not all(seed.isdecimal() for seed in seeds):
+        if not seeds or not all(seed.isdecimal() and len(seed) < 19 for seed in seeds):
             raise BenchError(f"--seeds {self.seeds!r}: say whole numbers from 0 on, separated by commas, as in 0,1,2")
         return list(dict.fromkeys(map(int, seeds)))
 

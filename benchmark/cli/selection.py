@@ -38,7 +38,9 @@ def select_methods(names: Sequence[str], settings: Iterable[str]) -> tuple[Chose
         name, dot, option = target.partition(".")
         if not (equals and dot):
             raise BenchError(f"--set {setting!r}: say NAME.OPTION=VALUE, as in clip.temperature=0.01")
-        values[choose("method", [name], [*chosen, PROTOCOL])[0]][option] = value
+        if choose("method", [name], [*known, PROTOCOL])[0] not in (*chosen, PROTOCOL):
+            raise BenchError(f"--set {setting!r}: this command runs {', '.join(chosen)}, not {name}")
+        values[name][option] = value
     options = [(known[name], make_options(known[name], values[name])) for name in chosen]
     try:
         protocol = Protocol.model_validate({key: literal(value) for key, value in values[PROTOCOL].items()})
@@ -179,8 +181,19 @@ def select_folder(directory: Path, class_name: str) -> SampleSet:
     """Read a plain folder of normal and abnormal images, all of one class.
 
     Raises:
-        DatasetError: the folder has no such images.
+        DatasetError: there is no such folder, or it has no such images.
     """
+    if not directory.is_dir():
+        raise DatasetError(f"--folder {directory}: is not a folder")
+    if not class_name.strip():
+        raise DatasetError('--folder-class: say what the images show, as in --folder-class "metal nut"')
     card = load_cards()[FOLDER]
     named = card.classes[0].model_copy(update={"prompt": class_name})
-    return read_samples(card.model_copy(update={"classes": (named,), "title": directory.resolve().name}), directory)
+    card = card.model_copy(update={"classes": (named,), "title": directory.resolve().name})
+    try:
+        return read_samples(card, directory)
+    except DatasetError as error:
+        raise DatasetError(
+            f"--folder {directory}: no images were found; put normal ones into a folder normal below it, and anomalous "
+            f"ones into a folder abnormal. {card.notes}"
+        ) from error
