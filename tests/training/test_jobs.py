@@ -28,8 +28,8 @@ from benchmark.records.checkpoints import CheckpointError, checkpoint_path, read
 from benchmark.records.records import ClassResult, Record, path_of, read_record
 from benchmark.running.planning import Auxiliaries, Plan, Setting, plan
 from benchmark.tables.tables import make_tables, summary
-from benchmark.training.jobs import build_method
 from benchmark.training.published import import_checkpoint
+from benchmark.training.runner import build_method
 from methods.anomalyclip import AnomalyClip, AnomalyClipOptions
 from methods.clip import Clip, ClipAC, ClipOptions
 from methods.coop import CoOp, CoOpOptions

@@ -1,0 +1,156 @@
+"""Running training jobs: images are encoded once for all jobs on a dataset, then each method is trained."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmark.clip import Backbone
+from benchmark.common import Settings, image_progress
+from benchmark.contract import Learner, Method, VisionSpec, merge_specs
+from benchmark.data import SampleSet
+from benchmark.errors import first_misfit
+from benchmark.records import (
+    PARTIAL,
+    CheckpointError,
+    checkpoint_path,
+    read_tensors,
+    write_checkpoint,
+)
+from benchmark.training.features import AuxiliaryFeatures, auxiliary_features
+from benchmark.training.jobs import Training
+from benchmark.training.loop import train
+
+
+def encode_auxiliary(
+    trainings: Sequence[Training], backbone: Backbone, settings: Settings, *, say: Callable[[str], None]
+) -> dict[str, Exception]:
+    """Encode the images of an auxiliary dataset for all trainings on it. Each image is encoded once.
+
+    Args:
+        trainings: Trainings on the same dataset.
+        backbone: Backbone that encodes the images.
+        settings: Batch size, workers, cache and handling of broken images.
+        say: Called with messages for the user.
+
+    Returns:
+        The errors by id of the training. The features of the other trainings are in the cache afterwards.
+    """
+    data = trainings[0].images
+    failed: dict[str, Exception] = {}
+    built: list[tuple[Training, Learner]] = []
+    for training in trainings:
+        try:
+            _require_masks(training, data)
+            method = _new_method(training, backbone)
+            method.vision()
+        except Exception as error:  # a method's own code may raise anything
+            failed[training.id.id] = error
+        else:
+            built.append((training, method))
+    for spec in merge_specs(method.vision() for _, method in built):
+        sharing = [training for training, method in built if method.vision().image_size == spec.image_size]
+        try:
+            _encode(data, spec, sharing[0], backbone, settings, say=say)
+        except Exception as error:  # a broken image, a full disk, out of memory, …: go on with the other image sizes
+            failed |= {training.id.id: error for training in sharing}
+    return failed
+
+
+def train_method(training: Training, backbone: Backbone, settings: Settings, *, say: Callable[[str], None]) -> None:
+    """Train a method on cached features and write its checkpoint.
+
+    Args:
+        training: The training to run.
+        backbone: Backbone that the method runs on.
+        settings: Results folder, cache and batch size. Missing features are encoded now.
+        say: Called with messages for the user.
+
+    Raises:
+        TrainingError: If the loss or a parameter becomes NaN or infinite.
+        CacheError: If the features cannot be stored.
+        OSError: If the checkpoint cannot be written.
+        Exception: Any error of the method's own code.
+    """
+    data = training.images
+    method = _new_method(training, backbone)
+    features = _encode(data, method.vision(), training, backbone, settings, say=say)
+    path = checkpoint_path(settings.results, training.id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    start = time.perf_counter()
+    with image_progress(f"training {training.title}", len(features) * training.options.epochs) as progress:
+        curve = train(method, features, partial=path.with_suffix(PARTIAL), progress=progress)
+    seconds = time.perf_counter() - start
+    write_checkpoint(
+        path,
+        method.learned.state_dict(),
+        training=training.id,
+        origin="trained",
+        source=data.card.title,
+        synthetic=data.synthetic,
+        images=len(features),
+        skipped=tuple(features.skipped),
+        curve=tuple(curve),
+        seconds=round(seconds, 3),
+    )
+    loss = f"loss {curve[0]['total']:.3f} → {curve[-1]['total']:.3f}" if curve else "no epoch"
+    say(f"trained {training.title}: {len(features)} images, {loss}, {seconds:.1f} s")
+
+
+def _new_method(training: Training, backbone: Backbone) -> Learner:
+    return training.method(backbone, training.options, seed=training.id.seed)
+
+
+def _require_masks(training: Training, data: SampleSet) -> None:
+    if training.method.needs_masks and not data.has_masks:
+        raise CheckpointError(
+            f"{training.method.title} needs masks to train, and {data.card.title} has none; choose another --auxiliary"
+        )
+
+
+def _encode(
+    data: SampleSet,
+    spec: VisionSpec,
+    training: Training,
+    backbone: Backbone,
+    settings: Settings,
+    *,
+    say: Callable[[str], None],
+) -> AuxiliaryFeatures:
+    with image_progress(f"encoding {data.card.title}", len(data.test)) as progress:
+        return auxiliary_features(
+            data,
+            backbone,
+            spec,
+            training.id.protocol,
+            settings.cache,
+            batch_size=settings.batch_size,
+            workers=settings.workers,
+            skip_broken=settings.on_error == "skip",
+            progress=progress,
+            say=say,
+        )
+
+
+def build_method(
+    method: type[Method], backbone: Backbone, options: Any, *, seed: int, checkpoint: Path | None
+) -> Method:
+    """Return an instance of a method, with its learned parameters if it has any.
+
+    Args:
+        method: The method's class.
+        backbone: Backbone that the method runs on.
+        options: Instance of the method's `Options`.
+        seed: Seed of the method.
+        checkpoint: JSON file of the checkpoint; None for a method that does not learn.
+
+    Raises:
+        CheckpointError: If the checkpoint cannot be read or does not belong to this method.
+    """
+    built = method(backbone, options, seed=seed)
+    if isinstance(built, Learner) and checkpoint is not None:
+        try:
+            built.learned.load_state_dict(read_tensors(checkpoint))
+        except RuntimeError as error:
+            raise CheckpointError(f"{checkpoint}: does not fit {method.title}: {first_misfit(error)}") from error
+    return built
