@@ -401,7 +401,7 @@ def test_a_link_out_of_the_folder_is_told(bench: Bench, tmp_path: Path) -> None:
         (["1.png", "--method", "clop"], "did you mean coop or clip"),
         (["1.png", "--method", "clip,coop"], "unknown method 'clip,coop'"),
         (["1.png", "--set", "clip.temperatur=1"], "did you mean temperature"),
-        (["1.png", "--set", "winclip.shots=2"], "unknown method 'winclip'"),
+        (["1.png", "--set", "winclip.shots=2"], "this command runs clip, not winclip"),
         (["1.png", "--method", "winclip", "--set", "winclip.shots=2"], "leave the shots at 0"),
         (["1.png", "--class", " "], "--class"),
         (["1.png", "--backbone", "tiny"], "--backbone 'tiny'"),

@@ -22,8 +22,8 @@ class StarterOptions:
 class Starter(Method):
     """Fill in: how the method scores, with section and equation of the paper.
 
-    The starter scores the patches of the V-V path against a normal and a damaged prompt. The score of an image is
-    that of its most anomalous patch.
+    The patches of the V-V path are scored against a normal and a damaged prompt. The score of an image is that of its
+    most anomalous patch.
     """
 
     name = "starter"
