@@ -37,7 +37,7 @@ class _Contexts(nn.Module):
 class Starter(Learner):
     """Fill in: what the method learns and how it scores, with section and equation of the paper.
 
-    The starter learns two contexts, `[V][normal][c].` and `[W][damaged][c].`, from masks and the patches of the V-V
+    It learns two contexts, `[V][normal][c].` and `[W][damaged][c].`, from masks and the patches of the V-V
     path. The score of an image is that of its most anomalous patch.
     """
 
