@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 from scipy.ndimage import gaussian_filter
 
 from benchmark.clip import Backbone
-from benchmark.common import Fitting, OnError, is_out_of_memory
+from benchmark.common import AdaptiveBatch, OnError, is_out_of_memory
 from benchmark.contract import Features, Method, Prediction, VisionSpec
 from benchmark.data import ImageError, Loaded, Reading, Sample, SampleSet, load
 from benchmark.metrics import TEXT_IMAGES
@@ -93,7 +93,7 @@ def evaluate(
     reading = Reading(spec.image_size, mask_threshold=threshold, batch_size=batch_size, workers=workers)
     done = Pass([Outcome(image_size=spec.image_size) for _ in methods], {"images": 0.0, "vision": 0.0})
     shares = [_Share(*each, Tally()) for each in zip(methods, references, done.outcomes, strict=True)]
-    fitting = Fitting(batch_size, say)
+    fitting = AdaptiveBatch(batch_size, say)
     unfinished = _elsewhere(data.test, span)
     start = time.perf_counter()
     current: str | None = None
@@ -182,7 +182,7 @@ def _score(
     *,
     protocol: Protocol,
     with_masks: bool,
-    fitting: Fitting,
+    fitting: AdaptiveBatch,
 ) -> None:
     """Encode the readable images of one class once, and add every method's scores to its tally."""
     going = [share for share in shares if share.outcome.error is None]

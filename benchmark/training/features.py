@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from benchmark.clip import DTYPES, Backbone
-from benchmark.common import Cache, CacheError, Entry, Fitting, Rows, Writer
+from benchmark.common import AdaptiveBatch, Cache, CacheError, Entry, Rows, Writer
 from benchmark.contract import Features, Layer, TrainingBatch, VisionSpec
 from benchmark.data import ImageError, Loaded, Reading, Sample, SampleSet, load
 from benchmark.protocol import Protocol
@@ -128,7 +128,7 @@ def auxiliary_features(
                     reading=reading,
                     skip_broken=skip_broken,
                     progress=progress,
-                    fitting=Fitting(batch_size, say),
+                    fitting=AdaptiveBatch(batch_size, say),
                 )
             entry.touch()
             files = {name: (array, Rows(entry.path(name), array.row_bytes)) for name, array in arrays.items()}
@@ -195,7 +195,7 @@ def _encode(
     reading: Reading,
     skip_broken: bool,
     progress: Callable[[int], None],
-    fitting: Fitting,
+    fitting: AdaptiveBatch,
 ) -> None:
     """Encode every sample once and write the lacking arrays row by row; a sample that cannot be read is a row of 0."""
     layers = tuple(layer for layer in spec.layers if _layer_name(layer) in lacking)
@@ -217,7 +217,9 @@ def _encode(
             writer.finish({"skipped": skipped})
 
 
-def _rows(batch: Sequence[Loaded], backbone: Backbone, spec: VisionSpec, fitting: Fitting) -> list[dict[str, bytes]]:
+def _rows(
+    batch: Sequence[Loaded], backbone: Backbone, spec: VisionSpec, fitting: AdaptiveBatch
+) -> list[dict[str, bytes]]:
     """Encode the readable samples of a batch; a dict of bytes by array name for each sample, empty where unreadable."""
     rows: list[dict[str, bytes]] = [{} for _ in batch]
     good = [index for index, item in enumerate(batch) if item.image is not None]
