@@ -1,11 +1,11 @@
-"""The errors a user can mend; the command line shows their message alone, without a traceback."""
+"""Errors that a user can correct. The command line shows their message without a traceback."""
 
 
 def first_misfit(error: RuntimeError) -> str:
-    """Return the first thing that torch says does not fit when a state dict is loaded."""
+    """Return the first mismatch that torch names when a state dict does not fit a module."""
     lines = str(error).split("\n")
     return lines[1].strip() if len(lines) > 1 else lines[0]
 
 
 class BenchError(Exception):
-    """Something is wrong with what was given; the message names the file, card or option at fault and the way out."""
+    """An input is wrong. The message names the file, card or option at fault and says how to correct it."""

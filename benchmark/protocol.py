@@ -1,4 +1,4 @@
-"""The protocol: what is held fixed when methods are compared, apart from method, data, seed and backbone."""
+"""The protocol: everything that is the same for all methods of a comparison but data, seed and backbone."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -17,17 +17,18 @@ def auxiliary_for(target: str) -> str:
 
 
 class Protocol(Model):
-    """How images and masks become numbers; the quirks follow what a published code does where it is not the default.
+    """How images and masks become numbers. Each field is a quirk: a way in which published code differs.
 
-    Fixed by construction: RGB before resizing, bicubic to the method's square image size, masks binarised by the card,
-    resized bilinearly and cut at 0.5 (reference: AnomalyCLIP's loader), metrics per class, then their unweighted mean.
+    The rest is fixed: images become RGB and are then resized (bicubic) to the method's square image size. Masks are
+    binarised by the card's threshold, resized (bilinear) and cut at 0.5, as AnomalyCLIP's loader does. Metrics are
+    computed per class; their unweighted mean is the result of a dataset.
     """
 
     mask_gt0: bool = False
-    """Quirk: every mask pixel above 0 is anomalous whatever the card says (AnomalyCLIP's and AdaCLIP's loaders), which
-    shatters JPEG masks into dozens of regions."""
+    """Every mask pixel above 0 is anomalous, whatever threshold the card has (AnomalyCLIP's and AdaCLIP's loaders).
+    JPEG masks then break into dozens of regions."""
     raw_class_names: bool = False
-    """Quirk: class names enter prompts as folders spell them, `metal_nut` (APRIL-GAN's and WinCLIP's public code)."""
+    """Class names enter prompts as the folders are named, as in `metal_nut` (APRIL-GAN's and WinCLIP's public code)."""
     pos_interp: Literal["bilinear", "bicubic"] = "bilinear"
     """How positional embeddings are resized: bilinear without antialias (AnomalyCLIP's code, the default here) or
     open_clip's antialiased bicubic."""

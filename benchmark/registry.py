@@ -1,6 +1,6 @@
-"""The registry of methods: those of `methods/`, and third-party ones by the entry point group `zsad_bench.methods`.
+"""The registry of methods: those of `methods/`, of installed packages (entry points) and of files given by `--plugin`.
 
-A file that is named on the command line (`--plugin FILE`) adds its own; no other code is ever looked for or run.
+Installed packages register methods in the entry point group `zsad_bench.methods`. No other code is searched for or run.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ class RegistryError(BenchError):
 
 
 PLUGINS: dict[Path, tuple[type[Method], ...]] = {}
-"""Methods of the files that were loaded by `load_plugin`, by real path."""
+"""Methods of the files that `load_plugin` loaded, by real path."""
 
 
 def all_methods() -> dict[str, type[Method]]:
@@ -61,7 +61,7 @@ def _installed() -> dict[str, type[Method]]:
         where = f"entry point {entry.name} of {ENTRY_POINTS} ({entry.value})"
         try:
             member = entry.load()
-        except Exception as error:  # a package of somebody else; it must say which one to mend or uninstall
+        except Exception as error:  # the message names the package, so that it can be repaired
             raise RegistryError(f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
         if not _is_method(member):
             raise RegistryError(f"{where} is no benchmark Method")
@@ -70,10 +70,11 @@ def _installed() -> dict[str, type[Method]]:
 
 
 def load_plugin(path: Path) -> tuple[type[Method], ...]:
-    """Register the methods of a Python file and return them; a file that is registered already is not run again.
+    """Register the methods of a Python file and return them. A file that is registered already is not run again.
 
     Raises:
-        RegistryError: there is no such file, it raises, defines no method, or one whose name is taken; names the file.
+        RegistryError: There is no such file, it raises an error, it defines no method, or a method has a name that is
+            taken. The message names the file.
     """
     real = path.resolve()
     if real not in PLUGINS:
@@ -102,7 +103,7 @@ def _read_plugin(path: Path, real: Path) -> tuple[type[Method], ...]:
 
 
 def _execute(path: Path, real: Path) -> ModuleType:
-    """Run a file as a module of its own, whose name no other has."""
+    """Run a file as a module with a name of its own."""
     name = f"zsad_bench_plugin_{hashlib.sha256(str(real).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, real)
     assert spec is not None  # the file ends with .py
@@ -123,7 +124,7 @@ def _execute(path: Path, real: Path) -> ModuleType:
 
 
 def _methods_of(module: ModuleType) -> tuple[type[Method], ...]:
-    """Return the methods that a module defines itself; those it imports are another's."""
+    """Return the methods that a module defines itself, without those that it imports."""
     distinct = dict.fromkeys(member for member in vars(module).values() if inspect.isclass(member))
     return tuple(each for each in distinct if _is_method(each) and each.__module__ == module.__name__)
 
@@ -196,10 +197,15 @@ def source_sha256(method: type[Method]) -> str | None:
 
 
 def choose(what: str, wanted: Iterable[str], known: Iterable[str]) -> list[str]:
-    """Return the wanted names without repetition.
+    """Return the wanted names, each once.
+
+    Args:
+        what: what the names are names of, in the singular.
+        wanted: names to check.
+        known: names that exist.
 
     Raises:
-        RegistryError: a name is unknown; names the near ones.
+        RegistryError: A name is unknown. The message suggests similar names.
     """
     known = list(known)
     chosen = list(dict.fromkeys(wanted))
@@ -214,10 +220,10 @@ def choose(what: str, wanted: Iterable[str], known: Iterable[str]) -> list[str]:
 
 
 def make_options(method: type[Method], values: Mapping[str, str]) -> Any:
-    """Return the method's options with the given fields, as they are typed on the command line, set.
+    """Return the method's options with values as they are typed on the command line; the others keep their defaults.
 
     Raises:
-        RegistryError: no such option, or a value of the wrong type.
+        RegistryError: There is no such option, or a value has the wrong type or is out of range.
     """
     check_option_names(method, values)
     options = options_from(method, {key: literal(value) for key, value in values.items()})
@@ -246,19 +252,19 @@ def option_fields(method: type[Method]) -> "tuple[dataclasses.Field[Any], ...]":
 
 
 def check_option_names(method: type[Method], names: Iterable[str]) -> None:
-    """Check that a method has some options.
+    """Check that the method has options of these names.
 
     Raises:
-        RegistryError: it lacks one; names the near ones.
+        RegistryError: A name is unknown. The message suggests similar names.
     """
     choose(f"option of {method.name}", names, [field.name for field in option_fields(method)])
 
 
 def find_method(name: str, version: int) -> type[Method]:
-    """Return a method by its name.
+    """Return a method by its name and version.
 
     Raises:
-        RegistryError: there is none here, or it is of another version.
+        RegistryError: No method has this name, or it has another version.
     """
     found = all_methods().get(name)
     if found is None:
@@ -269,10 +275,10 @@ def find_method(name: str, version: int) -> type[Method]:
 
 
 def options_from(method: type[Method], values: Mapping[str, Any]) -> Any:
-    """Return the method's options by their values as a record or a checkpoint has them.
+    """Return the method's options with values as a record or a checkpoint holds them.
 
     Raises:
-        RegistryError: the method has other options.
+        RegistryError: The method has no such option, or a value has the wrong type.
     """
     try:
         return _options_reader(method).validate_python(dict(values))
@@ -288,10 +294,10 @@ def _options_reader(method: type[Method]) -> TypeAdapter[Any]:
 
 
 def literal(text: str) -> Any:
-    """Read a value as typed on the command line: JSON where it is JSON, else the text itself."""
+    """Return the value of a text from the command line: JSON is decoded, anything else is the text itself."""
     try:
         return json.loads(text)
-    except (ValueError, RecursionError):  # no JSON, numbers of thousands of digits, nested too deeply
+    except (ValueError, RecursionError):  # it is no JSON, has a number of thousands of digits, or is nested too deeply
         return text
 
 

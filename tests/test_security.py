@@ -32,7 +32,7 @@ from safetensors.torch import save
 
 from benchmark.clip.weights import BackboneError, read_state_dict
 from benchmark.common.cache import Cache, Entry
-from benchmark.common.limits import JSON_LIMIT, TABLE_LIMIT, read_limited
+from benchmark.common.reading import JSON_LIMIT, TABLE_LIMIT, read_limited
 from benchmark.data.cards import Card, CardError, load_card, load_cards
 from benchmark.data.check import check_dataset
 from benchmark.data.images import MAX_PIXELS, MAX_SIDE, ImageError, read_image, read_mask

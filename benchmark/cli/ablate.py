@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from benchmark.cli.computing import Computation, carry_out, end, find_targets, plan_cells
-from benchmark.cli.messages import say
+from benchmark.cli.messages import say, writing
 from benchmark.cli.options import (
     CellOptions,
     ComputeOptions,
@@ -65,7 +65,8 @@ def ablate_command(
     if records:
         tables = make_ablations(chosen, variants, records)
         directory = compute.results / "tables" / "ablations"
-        write_files(directory, ablation_files(tables))
         print(ablation_summary(tables))
+        with writing(directory):
+            write_files(directory, ablation_files(tables))
         say(f"written to {directory}")
     end(records, targets.problems)

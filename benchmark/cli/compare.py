@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.messages import fail, say
+from benchmark.cli.messages import fail, say, writing
 from benchmark.cli.options import RESULTS, Datasets, Methods, OneBackbone, Results, split
 
 
@@ -71,8 +71,6 @@ def compare_command(
         table = published_csv(numbers)
     print(text["txt"], end="")
     if output is not None:
-        try:
+        with writing(f"--output {output}"):
             write_whole(output, table if output.suffix == ".csv" else text["md"])
-        except OSError as error:
-            fail(f"--output {output}: cannot be written: {error.strerror or error}")
         say(f"written to {output}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.messages import fail, say
+from benchmark.cli.messages import fail, say, writing
 from benchmark.cli.options import DataOptions, FolderPath, with_options
 
 if TYPE_CHECKING:
@@ -81,5 +81,6 @@ def mini_command(directory: Annotated[Path, typer.Argument(help="A new or empty 
     """
     from benchmark.cli.selection import write_mini_suite
 
-    write_mini_suite(directory)
+    with writing(directory):
+        write_mini_suite(directory)
     say(f"written to {directory}")

@@ -1,6 +1,8 @@
 """How commands talk to the user."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 
@@ -13,3 +15,12 @@ def fail(message: str, *, code: int = 2) -> NoReturn:
     """End the command with a message."""
     say(f"bench: {message}")
     sys.exit(code)
+
+
+@contextmanager
+def writing(place: object) -> Iterator[None]:
+    """End the command with a message if `place`, a path or an option with its path, cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        fail(f"{place}: cannot be written: {error.strerror or error}")

@@ -60,25 +60,30 @@ def select_cards(names: Sequence[str]) -> list[Card]:
 
 
 def mini_suite(*, say: Callable[[str], None]) -> Path:
-    """Return the mini suite in the user's cache, made now if it is not there.
+    """Return the folder of the mini suite in the user's cache; the suite is made where it is missing.
 
     Raises:
-        OSError: the cache cannot be written.
+        BenchError: The cache cannot be written.
     """
     directory = user_cache() / f"mini-suite-{SUITE_VERSION}"
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(directory.with_suffix(".lock")):  # another process may be making it
-        if not is_suite(directory):
-            say(f"making the mini suite in {directory}")
-            write_mini_suite(directory)
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(directory.with_suffix(".lock")):  # another process may be making it
+            if not is_suite(directory):
+                say(f"making the mini suite in {directory}")
+                write_mini_suite(directory)
+    except OSError as error:
+        why = error.strerror or error
+        raise BenchError(f"{directory}: cannot be written ({why}); name another folder by BENCH_CACHE") from error
     return directory
 
 
 def write_mini_suite(directory: Path) -> None:
-    """Make the mini suite, with progress.
+    """Make the mini suite, and show the progress.
 
     Raises:
-        SuiteError: the directory holds other things.
+        SuiteError: The directory holds other files.
+        OSError: The directory cannot be written.
     """
     with image_progress("mini suite", image_count()) as progress:
         make_suite(directory, progress=progress)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.messages import fail, say
+from benchmark.cli.messages import fail, say, writing
 from benchmark.cli.options import RESULTS, Datasets, Methods, OneBackbone, Results, split
 
 
@@ -53,6 +53,7 @@ def tables_command(
         if found:
             fail(f"{len(found)} files in {directory} are not what the records give; `bench tables` writes them", code=1)
         return
-    write_files(directory, made.files)
+    with writing(directory):
+        write_files(directory, made.files)
     print(summary(made.tables))
     say(f"written to {directory}")

@@ -1,4 +1,4 @@
-"""What every room uses: whole-file writes, limits on what is read, CSV text, progress, memory, settings, the cache."""
+"""What every room uses: files, limits on what is read, validated data, names, CSV, progress, settings, cache."""
 
 import lazy_loader
 

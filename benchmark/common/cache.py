@@ -20,7 +20,7 @@ import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from benchmark.common.files import file_sha256, write_whole
-from benchmark.common.limits import JSON_LIMIT, read_limited
+from benchmark.common.reading import JSON_LIMIT, read_limited
 from benchmark.errors import BenchError
 
 GB = 10**9

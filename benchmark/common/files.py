@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and where those go that can be made again."""
+"""Files: whole writes, hashes, the folders that the benchmark brings along, and the user's cache folder."""
 
 import functools
 import hashlib
@@ -8,10 +8,13 @@ from pathlib import Path
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file by temporary file, fsync and rename; a kill or a full disk leaves the old file or none.
+    """Write a file so that it is there with all its content or not at all.
+
+    The content goes to a temporary file, which is synced to disk and then renamed. A process that is killed, or a full
+    disk, leaves the old file, or none where there was none.
 
     Raises:
-        OSError: the directory cannot be written or the disk is full; no part of the new file is left.
+        OSError: The directory cannot be written or the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
@@ -27,12 +30,12 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file in hexadecimal; a file that has not changed since is not read again."""
+    """Return the sha256 of a file in hexadecimal. A file with unchanged size and time is not read again."""
     stat = path.stat()
     return _sha256(path, stat.st_size, stat.st_mtime_ns)
 
 
-@functools.lru_cache(maxsize=1024)  # weights and cached features are asked for several times in a run, and are large
+@functools.lru_cache(maxsize=1024)  # a run asks several times for weights and cached features, which are large
 def _sha256(path: Path, size: int, changed: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -46,9 +49,9 @@ def shipped_folder(name_in_package: str, path_in_checkout: str) -> Path:
 
 
 def user_cache() -> Path:
-    """Return the folder for what can be fetched or made again: weights, the mini suite, features of training images.
+    """Return the folder that the environment variable `BENCH_CACHE` names, else the system's cache folder of the user.
 
-    `BENCH_CACHE`, else the user's cache folder of the system.
+    It holds what can be downloaded or computed again: weights, the mini suite, features of training images.
     """
     import pooch
 

@@ -1,4 +1,4 @@
-"""Out of memory: work on fewer items at a time, and say so."""
+"""Work in batches that become smaller when memory runs out."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,27 +11,31 @@ R = TypeVar("R")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether an error is that of an allocator, of an accelerator or of the host."""
+    """Return whether an error says that memory ran out, of an accelerator or of the host."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    # torch has no type of its own for the host's memory: "can't allocate memory" (Linux), "not enough memory" (Windows)
+    # torch has no error type for the host's memory, but a message: the first on Linux, the second on Windows.
     return isinstance(error, RuntimeError) and any(
         words in str(error) for words in ("can't allocate memory", "not enough memory")
     )
 
 
 @dataclass
-class Fitting:
-    """How many items are worked on at a time; halved whenever they do not fit, for good."""
+class AdaptiveBatch:
+    """The number of items that fit into memory together; it is halved for good whenever a batch does not fit."""
 
     at_most: int
     say: Callable[[str], None]
 
     def chunks(self, items: Sequence[T], work: Callable[[Sequence[T]], R]) -> Iterator[tuple[Sequence[T], R]]:
-        """Yield the items, as many at a time as fit, each time with what `work` gives for them.
+        """Yield the items in batches, each with what `work` returns for it.
+
+        Args:
+            items: what is worked on, in order.
+            work: called with one batch; it is called again with fewer items where it runs out of memory.
 
         Raises:
-            Exception: whatever `work` raises, out of memory only where a single item does not fit.
+            Exception: What `work` raises. An out-of-memory error is raised only where a single item does not fit.
         """
         start = 0
         while start < len(items):
@@ -45,7 +49,7 @@ class Fitting:
                 yield chunk, result
                 start += len(chunk)
                 continue
-            # Outside of the handler: its traceback would keep alive what did not fit.
+            # This stands outside of the handler, whose traceback would keep the tensors of the failed batch alive.
             self.at_most = len(chunk) // 2
             self.say(
                 f"out of memory with {len(chunk)} images at a time; going on with {self.at_most} "

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, plain lines elsewhere."""
+"""Progress of long work: a bar where standard error is a terminal, plain lines elsewhere."""
 
 import multiprocessing
 import sys
@@ -20,9 +20,13 @@ class _Speed(ProgressColumn):
 
 @contextmanager
 def image_progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show images done of `total`, images per second and the time left; yields the function that adds n images."""
+    """Show how many of `total` images are done, images per second and the time left.
+
+    Yields:
+        A function that is called with the number of images that were done since the last call.
+    """
     console = Console(stderr=True)
-    if console.is_terminal and multiprocessing.parent_process() is None:  # bars of several processes would mix
+    if console.is_terminal and multiprocessing.parent_process() is None:  # the bars of several processes would mix
         columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), _Speed(), TimeRemainingColumn())
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task(title, total=total)

@@ -1,4 +1,4 @@
-"""From a directory to samples: cards, layouts, samples, images, loading, checks."""
+"""Datasets: cards, the layouts of their files, samples, reading of images, and checks of what is on disk."""
 
 import lazy_loader
 

@@ -1,7 +1,8 @@
-"""Dataset cards: what a dataset is, and the layouts in which its files lie on people's disks.
+"""Dataset cards: what a dataset is, and the layouts in which its files are distributed.
 
-A card is a TOML file of `datasets/`. It is data only: regular expressions over relative paths say which file is a
-sample, of which class and label, and where its mask lies. `benchmark.data.samples` reads a directory by a card.
+A card is a TOML file in `datasets/` and contains no code. Regular expressions over relative paths say which files are
+samples, which class and label they have, and where their masks are. `benchmark.data.samples` reads a directory by a
+card.
 """
 
 import functools
@@ -24,11 +25,11 @@ Split = Literal["train", "test"]
 
 
 class CardError(BenchError, ValueError):
-    """A card is missing or wrong; the message names the file, the field and the way out."""
+    """A card is missing or wrong. The message names the file and the field and says what is expected."""
 
 
 _FORBIDDEN = frozenset(":\\\0\r\n")
-"""Letters that no path of a card holds: drives, Windows' slashes, ends."""
+"""Characters that no path of a card may hold: they name drives, separate folders on Windows or end a line."""
 
 
 def _relative(path: str) -> str:
@@ -42,13 +43,13 @@ RelativePath = Annotated[str, AfterValidator(_relative)]
 
 
 class ClassCard(Model):
-    """One class: its name in tables, its name in prompts, its folders and published *test* counts."""
+    """One class: its name in tables and in prompts, its folders, and its published numbers of test images."""
 
     name: str = Field(min_length=1)
     prompt: str | None = None
     """Plain-English name in prompts; by default the class name with underscores as spaces."""
     folders: tuple[str, ...] = ()
-    """Other folder names that hold this class in some layout, besides `name`."""
+    """Names of folders that hold this class in some layout, besides `name`."""
     train: int | None = Field(default=None, ge=0)
     normal: int | None = Field(default=None, ge=0)
     anomalous: int | None = Field(default=None, ge=0)
@@ -56,7 +57,7 @@ class ClassCard(Model):
 
     @property
     def prompt_name(self) -> str:
-        """The class name as it stands in prompts."""
+        """The class name in prompts."""
         return self.prompt or self.name.replace("_", " ")
 
     @model_validator(mode="after")
@@ -67,24 +68,24 @@ class ClassCard(Model):
 
 
 class Rule(Model):
-    """Which files are samples, and what they are.
+    """Which files are samples, and their split, label, class, defect type and mask.
 
     `pattern` must match the whole path of an image relative to the layout's root, with forward slashes and *without*
-    its extension. Named groups: `class` (a folder of a class; without it the card must have exactly one class, or
-    `class` be given as a field), `defect`, and any others for use in `mask` templates. Rules are tried in order, the
-    first match wins; a file that no rule matches is no sample.
+    its extension. It may have the named groups `class` (the folder of a class), `defect`, and others that the `mask`
+    templates use. A rule without the group `class` has the field `class`, unless the card has only one class. Rules
+    are tried in order and the first match counts. A file that no rule matches is no sample.
     """
 
     pattern: str
     split: Split = "test"
     label: Label
-    """`mask_exists`: anomalous if a mask file is there; `mask_nonzero`: if the mask (of this piece) has a nonzero
-    pixel; `table`: by the layout's `labels` file."""
+    """With `mask_exists` a sample is anomalous if it has a mask file, with `mask_nonzero` if its mask (of this piece)
+    has a nonzero pixel, with `table` if the layout's `labels` file says so."""
     class_name: str | None = Field(default=None, alias="class")
     defect: str | None = None
     mask: tuple[str, ...] = ()
-    """Templates of the mask's path, `{group}` standing for the pattern's groups, without extension; the first that
-    exists is taken. A normal sample needs none."""
+    """Templates of the mask's path without extension; `{group}` stands for the text of a group of the pattern. The
+    first mask that exists is used. A normal sample needs none."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -97,7 +98,7 @@ class Rule(Model):
         for template in self.mask:
             _relative(template)
             fields = [each[1:] for each in string.Formatter().parse(template) if each[1] is not None]
-            if any(layout or conversion for _, layout, conversion in fields):  # could nest fields, or widen to any size
+            if any(layout or conversion for _, layout, conversion in fields):  # could nest, or pad to any length
                 raise ValueError(f"mask {template!r}: a group stands in braces alone, without ! and :")
             names = {name for name, _, _ in fields if name is not None}
             if names - groups:
@@ -108,20 +109,20 @@ class Rule(Model):
 
 
 class LabelTable(Model):
-    """A CSV file that says which images are anomalous; header and cells are stripped of blanks."""
+    """A CSV file that says which images are anomalous. Blanks around headers and cells are ignored."""
 
     file: tuple[RelativePath, ...]
-    """Where it may lie, relative to the layout's root, tried in order."""
+    """Paths of the file relative to the layout's root; the first that exists is read."""
     key: str
     column: str
     anomalous: tuple[str, ...]
     """Values of `column` that mean anomalous; every other value means normal."""
     key_width: int = Field(default=0, ge=0, le=255)
-    """Keys are padded with zeros to this width and compared with the pattern's group `stem`."""
+    """Keys are padded with zeros to this length and compared with the pattern's group `stem`."""
 
 
 class CsvIndex(Model):
-    """A CSV file that lists the samples itself (VisA), paths relative to the layout's root; used instead of rules."""
+    """A CSV file that lists the samples (VisA) and is used instead of rules; its paths count from the layout's root."""
 
     file: RelativePath
     class_column: str
@@ -134,23 +135,23 @@ class CsvIndex(Model):
 
 
 class HoldOut(Model):
-    """A seeded split of the normal samples, over their sorted keys: `fraction` of them is test, the others train."""
+    """A seeded split of the normal samples by their sorted keys: `fraction` of them is test, the rest train."""
 
     fraction: float = Field(gt=0, lt=1)
     seed: int = Field(ge=0, lt=2**32)
 
 
 class Layout(Model):
-    """One way in which the dataset's files lie on disk."""
+    """One way in which the files of the dataset are arranged on disk."""
 
     name: str
-    """original, anomalyclip, adaclip, …; where several have the same files, the first of these."""
+    """original, anomalyclip, adaclip, …; of distributions with the same files, the first one."""
     also: tuple[str, ...] = ()
-    """Other distributions that have the very same files."""
+    """Other distributions with the same files."""
     roots: tuple[RelativePath, ...] = ("",)
-    """Folders below the dataset's directory where the paths begin, tried in order; the first with test samples wins."""
+    """Folders below the dataset's directory from which paths count; the first one with test samples is used."""
     needs: tuple[RelativePath, ...] = ()
-    """Folders below the root of which at least one must hold a file, or else the layout does not fit."""
+    """Folders below the root. The layout fits only if at least one of them holds a file."""
     rules: tuple[Rule, ...] = ()
     index: CsvIndex | None = None
     labels: LabelTable | None = None
@@ -158,9 +159,9 @@ class Layout(Model):
     """Each image is cut into this many bands of rows, [i·h//n, (i+1)·h//n)."""
     hold_out: HoldOut | None = None
     mask_threshold: int = Field(default=0, ge=0, le=254)
-    """A mask pixel is anomalous if it is above this: 0 for lossless masks, 127 for JPEG ones."""
+    """A mask pixel is anomalous if its grey value is above this: 0 for lossless masks, 127 for JPEG masks."""
     counts: dict[str, tuple[int, int]] | None = None
-    """(normal, anomalous) test images per class where this layout is known to differ from the published ones."""
+    """Numbers of (normal, anomalous) test images per class, where this layout differs from the published numbers."""
     note: str = ""
 
     @model_validator(mode="after")
@@ -181,17 +182,17 @@ class Card(Model):
     name: str = Field(pattern=r"^[a-z0-9_]+$")
     title: str
     version: int = Field(ge=1)
-    """Raised whenever a change of the card can change a number."""
+    """Raised by every change of the card that can change a number."""
     domain: Domain
     levels: tuple[Level, ...] = Field(min_length=1)
-    """`image`: both labels occur; `pixel`: there are masks."""
+    """`image` if there are normal and anomalous images, `pixel` if there are masks."""
     licence: str
     home: str = ""
     reference: str
     sha256: dict[str, str] = Field(default_factory=dict)
-    """Published archives by file name."""
+    """The sha256 of published archives by file name."""
     folders: tuple[RelativePath, ...]
-    """Directory names under the data root, compared without case, blanks, `-` and `_`; `name` is implied."""
+    """Names of the dataset's directory besides `name`; case, blanks, `-` and `_` are ignored."""
     overlaps: tuple[str, ...] = ()
     """Cards known or reported to share images with this one."""
     classes: tuple[ClassCard, ...] = Field(min_length=1)
@@ -220,7 +221,7 @@ class Card(Model):
         return next((c for c in self.classes if folder == c.name or folder in c.folders), None)
 
     def expected(self, layout: Layout) -> dict[str, tuple[int, int]]:
-        """Return (normal, anomalous) test counts per class for a layout; classes without counts are left out."""
+        """Return the expected numbers of (normal, anomalous) test images by class; unknown numbers are left out."""
         published = {c.name: (c.normal, c.anomalous) for c in self.classes}
         known = {k: (n, a) for k, (n, a) in published.items() if n is not None and a is not None}
         return known if layout.counts is None else dict(layout.counts)
@@ -238,11 +239,11 @@ def load_card(path: Path) -> Card:
     """Read and validate one card.
 
     Raises:
-        CardError: the file cannot be read, is no TOML or breaks the schema; names the file and the field.
+        CardError: The file cannot be read, is no TOML or does not follow the schema.
     """
     try:
         data: dict[str, Any] = tomllib.loads(read_limited(path, CARD_LIMIT).decode())
-    except (OSError, ValueError, RecursionError) as error:  # the last: nested too deeply
+    except (OSError, ValueError, RecursionError) as error:  # RecursionError: it is nested too deeply
         raise CardError(f"{path}: not valid TOML: {error}") from None
     try:
         card = Card.model_validate(data)

@@ -1,4 +1,4 @@
-"""Checking a dataset on disk: what was found against what is expected, and everything that is wrong with its files."""
+"""The check of a dataset on disk: numbers of images found and expected, and everything that is wrong with its files."""
 
 import json
 import os
@@ -29,7 +29,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What was found of a class (defect None), or of one of its defects; expected numbers are None where unknown."""
+    """Numbers of images of a class (defect None) or of one of its defects. Unknown expected numbers are None."""
 
     class_name: str
     defect: str | None
@@ -44,7 +44,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Identical:
-    """Images that are the same byte for byte: paths relative to the dataset's directory."""
+    """Image files with identical content: their paths relative to the dataset's directory."""
 
     paths: tuple[str, ...]
     crosses_labels: bool
@@ -54,7 +54,7 @@ class Identical:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What a check found out."""
+    """The result of a check."""
 
     title: str
     directory: Path
@@ -64,7 +64,7 @@ class CheckReport:
     problems: tuple[Problem, ...]
     identical: tuple[Identical, ...]
     files: int
-    """Image files that were read."""
+    """Number of image files that were read."""
 
     @property
     def broken(self) -> bool:
@@ -78,7 +78,7 @@ def check_dataset(sample_set: SampleSet, *, workers: int = 2, progress: Progress
     Args:
         sample_set: the dataset, as `benchmark.data.samples` found it.
         workers: threads that read.
-        progress: told after every image file how many samples it held.
+        progress: called after every image file with its number of samples.
     """
     by_file: dict[Path, list[Sample]] = defaultdict(list)
     for sample in sample_set.samples:
@@ -193,7 +193,7 @@ def _identical(data: SampleSet, by_file: dict[Path, list[Sample]], pool: ThreadP
     """Find groups of identical images; only files of equal size need to be read."""
     by_size: dict[int, list[Path]] = defaultdict(list)
     for path in by_file:
-        if path.is_file() and (size := path.stat().st_size) > 0:  # empty files are alike, but reported as unreadable
+        if path.is_file() and (size := path.stat().st_size) > 0:  # empty files are reported as unreadable
             by_size[size].append(path)
     twins = [path for paths in by_size.values() if len(paths) > 1 for path in paths]
     by_hash: dict[str, list[Path]] = defaultdict(list)
@@ -227,7 +227,7 @@ def _sha256(path: Path) -> str:
 
 
 def _check_meta(data: SampleSet) -> Iterator[Problem]:
-    """Compare the meta.json files of repackaged datasets with the tree. They are hearsay: all findings are warnings."""
+    """Compare the meta.json files of repackaged datasets with the files; differences are warnings."""
     real = os.path.realpath(data.directory)
     for root in sorted({"", data.root}):
         name = posixpath.join(root, "meta.json")
@@ -300,7 +300,7 @@ def _meta(path: str, message: str) -> Problem:
 
 
 def render(report: CheckReport) -> str:
-    """Return the report as text for people."""
+    """Return the report as text for a terminal."""
     head = (f"{report.title}: {report.directory}", report.reason, report.note)
     parts = [*(printable(line) for line in head if line), "", _table(report.rows), ""]
     for kind in dict.fromkeys(p.kind for p in report.problems):

@@ -1,8 +1,8 @@
-"""Reading images and masks: whatever mode and format they have on disk, one kind of array comes out.
+"""Reading images and masks: every mode and format on disk gives the same kind of array.
 
-Images become 8-bit RGB before anything else happens to them (a palette image that is resized first silently gets
-nearest-neighbour interpolation). EXIF orientation is not applied, since the published evaluations do not apply it
-either. Nothing is repaired: a file that cannot be read whole is an error that names it.
+Images become 8-bit RGB before they are resized, because Pillow resizes palette images by nearest neighbour. EXIF
+orientation is not applied, as in the published evaluations. Nothing is repaired: a file that cannot be read completely
+raises an error that names it.
 """
 
 import lzma
@@ -20,23 +20,23 @@ Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "JPEG2000", "TGA", "PCX", "DIB")
-"""What is decoded. Pillow knows more, but for some of them it starts other programs (Ghostscript for EPS)."""
+"""The formats that are decoded. Pillow knows more, but starts other programs for some (Ghostscript for EPS)."""
 MAX_PIXELS = 89_478_485
-"""Of an image; Pillow's own limit by default, but not its to change."""
+"""Most pixels of an image. It equals Pillow's default limit but does not change with Pillow's setting."""
 MAX_SIDE = 2**17
-"""Of an image in pixels: to make one smaller takes memory that grows with its longer side."""
+"""Longest side of an image in pixels: resizing needs memory that grows with the longer side."""
 _SLACK = 2**24
-"""Bytes that a strip or tile of a TIFF may have more than its page: tiles are filled up."""
+"""Bytes by which a strip or tile of a TIFF may exceed its page, since tiles are padded."""
 _DEEP_MODES = ("I", "F")
-"""Beginnings of Pillow's modes of more than 8 bits: I, I;16, I;16B, …, F. Its own conversion clips them."""
+"""First letters of Pillow's modes of more than 8 bits (I, I;16, …, F), whose values Pillow's conversion clips."""
 
 
 class ImageError(RuntimeError):
-    """An image or mask cannot be used; the message names the path, the cause and the way out."""
+    """An image or mask cannot be used. The message names the path and the cause, and says what to do."""
 
 
 class MaskSizeError(ImageError):
-    """A mask has not the size of its image."""
+    """A mask and its image have different sizes."""
 
 
 def read_image(path: Path, piece: tuple[int, int] | None = None) -> Image.Image:
@@ -92,13 +92,13 @@ def read_mask(
 
 
 def resize_mask(mask: Mask, size: int) -> Mask:
-    """Resize a mask (H, W) to (size, size) like the published evaluations: 0/255, Pillow's bilinear, above one half."""
+    """Resize a mask (H, W) to (size, size) as published evaluations do: Pillow's bilinear, cut at one half."""
     grey = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
     return np.asarray(grey.resize((size, size), Image.Resampling.BILINEAR)) > 127.5
 
 
 def _open(path: Path) -> Image.Image:
-    """Decode a file whole."""
+    """Decode a file completely."""
     if not path.is_file():  # also keeps pipes and devices from being opened
         raise ImageError(f"{path}: there is no such file; complete the dataset, or correct the link")
     try:
@@ -128,7 +128,7 @@ def _decode(path: Path) -> Image.Image:
 
 
 def _decode_odd_tiff(path: Path) -> Image.Image:
-    """Decode the TIFFs that Pillow does not know (64-bit floats, BigTIFF, rare compressions); first page only."""
+    """Decode the first page of a TIFF that Pillow cannot read (64-bit floats, BigTIFF, rare compressions)."""
     import tifffile
 
     with tifffile.TiffFile(path) as tiff:
@@ -150,7 +150,7 @@ def _decode_odd_tiff(path: Path) -> Image.Image:
 
 
 def _refuse_bomb(path: Path, width: int, height: int, values: int = 0) -> None:
-    """Refuse what is too large by what its header says; Pillow itself only warns up to twice its limit."""
+    """Refuse an image that is too large by its header; Pillow only warns up to twice its limit."""
     limit = min(MAX_PIXELS, Image.MAX_IMAGE_PIXELS or MAX_PIXELS)
     if (pixels := max(width * height, values)) > limit:
         raise ImageError(f"{path}: has {pixels:,} pixels, more than the limit of {limit:,}; scale it down")
@@ -159,7 +159,7 @@ def _refuse_bomb(path: Path, width: int, height: int, values: int = 0) -> None:
 
 
 def _refuse_packed_bomb(path: Path, tiff: Any) -> None:
-    """Refuse strips and tiles that would unpack to far more than their page: tifffile unpacks them whole."""
+    """Refuse strips and tiles that unpack to far more than their page, since tifffile unpacks them completely."""
     page = tiff.pages.first
     start: dict[int, Callable[[], Any]] = {
         8: zlib.decompressobj,
@@ -194,7 +194,7 @@ def _finite(path: Path, values: npt.NDArray[Any]) -> Floats:
 
 
 def _full_scale(image: Image.Image, values: Floats) -> float:
-    """Return the value that means white in an image of a deep mode."""
+    """Return the value of white in an image with more than 8 bits."""
     # Older Pillow opens a 16-bit PNG in mode I; a PNG cannot be deeper than that.
     if image.mode.startswith("I;16") or image.format == "PNG":
         return 65535.0

@@ -1,4 +1,4 @@
-"""One layout of a card, read from the list of a directory's files: rules, tables of labels, lists of samples.
+"""Reading the samples of a directory by one layout of a card: by rules, with a table of labels, or by a list.
 
 Masks are found by name, never by position: a file that is left over on either side is a problem.
 """
@@ -24,7 +24,7 @@ Row = dict[str, str]
 
 
 class BadTableError(ValueError):
-    """A CSV file is not what the layout says, so that the layout does not fit."""
+    """A CSV file is not as the layout describes it, so the layout does not fit."""
 
     def __init__(self, path: str, message: str) -> None:
         super().__init__(message)
@@ -33,27 +33,28 @@ class BadTableError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image, or one piece of it, with its label."""
+    """One image, or one piece of an image, with its label."""
 
     key: str
-    """Path relative to the dataset's directory, with forward slashes, in Unicode's NFC; `#i` for piece i. Unique."""
+    """Unique name: the path relative to the dataset's directory, with forward slashes, in Unicode's NFC, and `#i` for
+    piece i."""
     path: Path
     class_name: str
     prompt_name: str
     label: int
     """0 normal, 1 anomalous."""
     defect: str
-    """The kind of defect, or ""."""
+    """The type of defect; "" where it is unknown or there is none."""
     split: Split
     mask: Path | None
-    """None for normal samples, and where there is no mask."""
+    """The mask file; None for normal samples and for samples without a mask."""
     piece: tuple[int, int] | None
-    """(i, n): rows [i·h//n, (i+1)·h//n) of the image, and of its mask."""
+    """(i, n) where the sample is only the rows [i·h//n, (i+1)·h//n) of the image and of its mask."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Image:
-    """An image file before it is cut; label None: by the pixels of its mask."""
+    """An image file before it is cut into pieces; label None means that the pixels of its mask decide."""
 
     file: str
     owner: ClassCard
@@ -65,12 +66,12 @@ class _Image:
 
 @dataclass
 class _Found:
-    """What is gathered while a layout is read."""
+    """What was found so far while a layout is read."""
 
     tree: Tree
     images: list[_Image] = field(default_factory=list)
     matched: set[str] = field(default_factory=set)
-    """Files that are images of the dataset, also those that had to be left out."""
+    """Image files of the dataset, including those that are left out because of a problem."""
     problems: list[Problem] = field(default_factory=list)
     templates: set[str] = field(default_factory=set)
     mask_folders: set[str] = field(default_factory=set)
@@ -80,10 +81,14 @@ class _Found:
 
 
 def read_layout(card: Card, layout: Layout, tree: Tree, root: str) -> tuple[tuple[Sample, ...], tuple[Problem, ...]]:
-    """Read the samples of a layout that begins in the folder `root` of the tree; no samples: it does not fit.
+    """Read the samples of a layout whose paths count from the folder `root` of the tree.
+
+    Returns:
+        The samples, sorted by class in the card's order and then by key, and the problems that were found. There are no
+        samples where the layout does not fit.
 
     Raises:
-        BadTableError: a CSV file of the layout is there but has not its columns.
+        BadTableError: A CSV file of the layout exists but lacks a column.
     """
     found = _Found(tree)
     prefix = f"{root}/" if root else ""
@@ -170,7 +175,7 @@ def _looked_for(rule: Rule, groups: dict[str, str]) -> str:
 
 
 def _read_labels(table: LabelTable, prefix: str, found: _Found) -> dict[str, int] | None:
-    """Return label by key; None if there is no table."""
+    """Return the labels by key, or None if there is no table."""
     file = next((f for f in (prefix + name for name in table.file) if f in found.tree.files), None)
     if file is None:
         return None
@@ -203,7 +208,7 @@ def _by_index(card: Card, index: CsvIndex, prefix: str, found: _Found) -> None:
         if not image:
             found.report(prefix + index.file, "missing-file", f"a row of {name!r} names no image; get the whole list")
             continue
-        file = _listed(image, prefix, found)
+        file = _listed_file(image, prefix, found)
         if file is None:
             continue
         found.matched.add(file)
@@ -213,7 +218,7 @@ def _by_index(card: Card, index: CsvIndex, prefix: str, found: _Found) -> None:
             continue
         seen[file] = row
         anomalous = label != index.normal
-        mask_file = _listed(mask, prefix, found) if anomalous and mask else None
+        mask_file = _listed_file(mask, prefix, found) if anomalous and mask else None
         if mask_file:
             found.mask_folders.add(posixpath.dirname(mask_file))
         elif anomalous and "pixel" in card.levels:
@@ -226,8 +231,8 @@ def _by_index(card: Card, index: CsvIndex, prefix: str, found: _Found) -> None:
         found.report(prefix + index.file, "unknown-class", f"{name!r} is no class of the card; ignored", fatal=False)
 
 
-def _listed(path: str, prefix: str, found: _Found) -> str | None:
-    """Return the file that a list names; None, and a problem, if it is not there or would lie outside."""
+def _listed_file(path: str, prefix: str, found: _Found) -> str | None:
+    """Return the file that a list names. A file that is missing or outside the dataset is a problem: None."""
     parts = PurePosixPath(unicodedata.normalize("NFC", path))
     if parts.is_absolute() or ".." in parts.parts:
         found.report(path, "outside-root", "a listed path that leads out of the dataset is not read; correct the list")
@@ -239,7 +244,7 @@ def _listed(path: str, prefix: str, found: _Found) -> str | None:
 
 
 def _read_csv(tree: Tree, file: str, columns: tuple[str, ...]) -> list[Row]:
-    """Read some columns of a table, header and cells stripped of blanks, missing cells empty."""
+    """Read some columns of a table. Blanks around headers and cells are removed; missing cells are empty."""
     try:
         stream = io.StringIO(read_limited(tree.files[file], TABLE_LIMIT).decode("utf-8-sig"), newline="")
         rows = [[cell.strip() for cell in row] for row in csv.reader(stream) if any(cell.strip() for cell in row)]
@@ -249,7 +254,7 @@ def _read_csv(tree: Tree, file: str, columns: tuple[str, ...]) -> list[Row]:
     if missing := [c for c in columns if c not in header]:
         there = str(header[:20])[:500]
         raise BadTableError(file, f"has the columns {there}, but not {missing}; get the dataset's own file")
-    places = {name: place for place, name in enumerate(header) if name in columns}  # of two alike the last
+    places = {name: place for place, name in enumerate(header) if name in columns}  # the last of equal names counts
     return [{name: row[place] if place < len(row) else "" for name, place in places.items()} for row in rows[1:]]
 
 
@@ -257,7 +262,7 @@ def _read_csv(tree: Tree, file: str, columns: tuple[str, ...]) -> list[Row]:
 
 
 def _report_leftovers(card: Card, prefix: str, found: _Found) -> None:
-    """Report masks that no image claims, and masks that two images claim."""
+    """Report masks that belong to no image, and masks that belong to two images."""
     claims: dict[str, str] = {}
     for image in found.images:
         if image.mask and (first := claims.setdefault(stem(image.mask), image.file)) != image.file:
@@ -313,7 +318,7 @@ def _cut(layout: Layout, image: _Image, found: _Found) -> list[Sample]:
 
 
 def _hold_out(samples: list[Sample], rule: HoldOut) -> list[Sample]:
-    """Return the samples with all anomalous ones and a seeded part of the normal ones as test."""
+    """Return the samples with all anomalous ones, and a seeded part of the normal ones, as test samples."""
     normal = sorted(s.key for s in samples if s.label == 0)
     if len(normal) < 2:  # nothing to split
         return [replace(s, split="test") for s in samples]

@@ -1,4 +1,4 @@
-"""Reading samples in the loader's workers: image tensors, masks at the evaluation size, and what could not be read."""
+"""Loading samples in worker processes: image tensors, masks at the evaluation size, and errors of reading."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """One sample as read, or why it could not be."""
+    """One sample with its image and mask, or with the error that reading it raised."""
 
     sample: Sample
     image: Tensor | None = None
-    """(3, S, S), preprocessed."""
+    """The preprocessed image (3, S, S)."""
     mask: Mask | None = None
-    """(S, S), where masks were asked for."""
+    """The mask (S, S), where masks are read."""
     error: str = ""
 
 
@@ -33,12 +33,12 @@ class Reading:
     """How samples are read."""
 
     image_size: int
-    """S in pixels."""
+    """Side S of images and masks in pixels."""
     mask_threshold: int | None
-    """Grey value above which a mask pixel is anomalous; None: masks are not read."""
+    """Grey value above which a mask pixel is anomalous; with None no masks are read."""
     batch_size: int
     workers: int
-    """Loader processes; 0 reads in this one."""
+    """Number of processes that read; with 0 this process reads."""
 
 
 def load(
@@ -73,7 +73,7 @@ class _Images(Dataset[Loaded]):
         try:
             image = read_image(sample.path, piece=sample.piece)
             mask = self._mask(sample, image.size)
-        except (ImageError, OSError) as error:  # or no permission, a network drive that is gone, …
+        except (ImageError, OSError) as error:  # OSError: no permission, a network drive that is gone, …
             return Loaded(sample, error=str(error))
         return Loaded(sample, image=self._preprocess(image), mask=mask)
 

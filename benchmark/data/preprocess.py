@@ -8,7 +8,11 @@ from torchvision.transforms import v2
 
 
 class Preprocess:
-    """RGB image → normalised tensor (3, S, S): bicubic to a square without keeping the aspect ratio"""
+    """Turn an RGB image into a normalised tensor (3, S, S).
+
+    The image is resized (bicubic) to a square without keeping its aspect ratio, and normalised by CLIP's means and
+    standard deviations.
+    """
 
     def __init__(self, image_size: int) -> None:
         self._transform = v2.Compose(

@@ -1,8 +1,8 @@
-"""From a directory and a card to samples: which images there are, their classes, labels and masks.
+"""The samples of a dataset: which images a directory has, with their classes, labels and masks.
 
-A directory is listed once; every layout of the card is then tried on that list, and the one that fits the expected
-counts best is taken. Nothing depends on the order in which the file system lists a folder, and nothing outside of the
-dataset's directory is opened.
+A directory is listed once. Every layout of the card is tried on that list, and the layout whose numbers of images are
+nearest to the expected ones is used. The result does not depend on the order in which the file system lists a folder,
+and no file outside of the dataset's directory is opened.
 """
 
 import hashlib
@@ -25,11 +25,11 @@ Counts = tuple[int, int]
 """Numbers of normal and anomalous images."""
 
 MINI_MARKER = "zsad-bench-mini.json"
-"""Lies at the top of a mini suite, and says that the datasets below it are generated."""
+"""A file at the top of a mini suite, which marks the datasets below it as generated."""
 
 
 class DatasetError(BenchError):
-    """A directory cannot be read as a dataset; names both, what was looked for, and the way out."""
+    """A directory cannot be read as a dataset. The message names both, what was searched for, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -40,21 +40,21 @@ class SampleSet:
     directory: Path
     layout: Layout
     reason: str
-    """Which layout was taken and, where several fit, why."""
+    """Which layout was used and, where several fit, why."""
     samples: tuple[Sample, ...]
     problems: tuple[Problem, ...]
     root: str = ""
-    """The folder below `directory` where the layout begins."""
+    """The folder below `directory` from which the layout's paths count."""
 
     @cached_property
     def synthetic(self) -> bool:
-        """Whether the images are generated: the dataset is part of a mini suite."""
+        """Whether the images are generated, which those of a mini suite are."""
         real = self.directory.resolve()
         return any((folder / MINI_MARKER).is_file() for folder in (real, *real.parents))
 
     @property
     def expected(self) -> dict[str, Counts]:
-        """The test counts that the card expects, (normal, anomalous) by class; none for generated images."""
+        """The expected numbers of (normal, anomalous) test images by class; empty for generated images."""
         return {} if self.synthetic else self.card.expected(self.layout)
 
     @property
@@ -69,7 +69,7 @@ class SampleSet:
 
     @property
     def has_masks(self) -> bool:
-        """Whether the layout has masks, so that pixel metrics can be had."""
+        """Whether the layout has masks, so that pixel metrics can be computed."""
         return "pixel" in self.card.levels and (
             self.layout.index is not None or any(rule.mask for rule in self.layout.rules)
         )
@@ -78,8 +78,8 @@ class SampleSet:
     def fingerprint(self) -> str:
         """The sha256 of the list of test samples: names, classes, labels, masks, mask threshold, pieces, file sizes.
 
-        Paths count from the layout's root, so that it is the same wherever the dataset lies. Generated images count
-        without their sizes: what they show is fixed, how small it is compressed depends on the image library.
+        Paths count from the layout's root, so the fingerprint does not depend on where the dataset is. File sizes of
+        generated images are left out: their content is fixed, but their size depends on the image library.
         """
         start = self.root or "."
         lines: list[object] = [self.layout.mask_threshold]
@@ -95,19 +95,19 @@ class SampleSet:
 
     @property
     def differences(self) -> dict[str, tuple[Counts, Counts]]:
-        """The classes whose test counts are not those the card expects: (normal, anomalous) found, and expected."""
+        """Numbers of (normal, anomalous) test images, found and expected, of each class where they differ."""
         found = count(self.test)
         pairs = {name: (found.get(name, (0, 0)), e) for name, e in self.expected.items()}
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
     @property
     def distance(self) -> int:
-        """How many test images there are too few or too many, by class and label."""
+        """The number of test images that are missing or too many, summed over classes and labels."""
         return sum(abs(n - m) for pair in self.differences.values() for n, m in zip(*pair, strict=True))
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a reader of numbers on these samples must know, in sentences."""
+        """What a reader of results on these samples must know, in sentences."""
         warnings = []
         if off := [f"{name} {f[0]}/{f[1]} instead of {e[0]}/{e[1]}" for name, (f, e) in self.differences.items()]:
             warnings.append(f"normal/anomalous test images differ from the expected: {listed(off, 3, 'more classes')}")
@@ -127,10 +127,10 @@ def count(samples: Iterable[Sample]) -> dict[str, Counts]:
 
 
 def references(data: SampleSet, shots: int, *, seed: int) -> dict[str, tuple[Sample, ...]]:
-    """Return `shots` normal training images of each tested class, drawn by seed; fewer where there are not so many.
+    """Return `shots` normal training images of each tested class, drawn by seed, or all where there are fewer.
 
-    The draw goes by the hash of each name, so that more shots add images to those of fewer, and a file more or less
-    changes little.
+    Images are drawn in the order of a hash of their names. Therefore a draw of more shots contains those of fewer
+    shots, and a file that is added or missing changes little.
     """
     drawn: dict[str, list[tuple[str, Sample]]] = {s.class_name: [] for s in data.test}
     for s in data.train:
@@ -141,7 +141,7 @@ def references(data: SampleSet, shots: int, *, seed: int) -> dict[str, tuple[Sam
 
 
 def shared_image(one: SampleSet, other: SampleSet) -> tuple[Path, Path] | None:
-    """Return a test image of one dataset and one of the other that are the same byte for byte, or None."""
+    """Return a test image of each dataset such that both files are identical, or None."""
     by_size: dict[int, list[Path]] = defaultdict(list)
     for path in dict.fromkeys(s.path for s in one.test if s.path.is_file()):
         by_size[path.stat().st_size].append(path)
@@ -158,9 +158,9 @@ def find_directories(card: Card, data: Path | None, path: Path | None) -> list[P
     """Return the directories that may hold the dataset, sorted.
 
     Args:
-        card: gives the names to look for, compared without case, blanks, `-` and `_`.
-        data: the folder in which datasets lie.
-        path: the dataset's own directory; if given, it is the only one.
+        card: has the names to search for; case, blanks, `-` and `_` are ignored.
+        data: the folder that holds the datasets.
+        path: the dataset's own directory; if it is given, it is the only one.
 
     Raises:
         DatasetError: `path`, or else `data`, is given but is no directory.
@@ -185,10 +185,12 @@ def find_directories(card: Card, data: Path | None, path: Path | None) -> list[P
 
 
 def locate(card: Card, data: Path | None, path: Path | None) -> SampleSet | None:
-    """Find and read a dataset; None if no directory has its name. Of several directories the best is taken.
+    """Find and read a dataset; return None if no directory has its name.
+
+    Of several directories, the one whose numbers of images are nearest to the expected ones is used.
 
     Raises:
-        DatasetError: as in `find_directories`; or there are directories, but no layout fits any of them.
+        DatasetError: As in `find_directories`, or there are directories but no layout fits any of them.
     """
     directories = find_directories(card, data, path)
     sets, errors = [], []
@@ -212,10 +214,11 @@ def locate(card: Card, data: Path | None, path: Path | None) -> SampleSet | None
 def read_samples(card: Card, directory: Path) -> SampleSet:
     """Read a directory by the layout of the card that fits best.
 
-    A layout fits if it has at least one test sample; the one nearest to its expected counts wins, of equals the first.
+    A layout fits if it has at least one test sample. The layout whose numbers of images are nearest to the expected
+    ones is used, and the first of several that are equally near.
 
     Raises:
-        DatasetError: no layout fits; lists what was looked for and what is there.
+        DatasetError: No layout fits. The message lists what was searched for and what is there.
     """
     tree = walk(directory)
     fits: list[SampleSet] = []

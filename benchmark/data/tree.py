@@ -1,4 +1,4 @@
-"""The files of a dataset's directory, listed once, in an order and spelling that do not depend on the file system."""
+"""The list of a dataset's files, with an order and a spelling that do not depend on the file system."""
 
 import os
 import posixpath
@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path, PurePath
 
 IMAGE_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp"})
-"""Compared lower-cased."""
+"""In lower case; the case of a file's extension does not matter."""
 _LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
-"""Skipped, like hidden files (.DS_Store, ._x)."""
+"""Files that operating systems leave behind. They are skipped, as hidden files are (.DS_Store, ._x)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Tree:
 
     @cached_property
     def images(self) -> dict[str, list[str]]:
-        """The image files by path without extension: usually one, more if only the extension differs."""
+        """The image files by path without extension; several files under one path differ in their extension."""
         images: dict[str, list[str]] = {}
         for path in self.files:
             if is_image(path):
@@ -41,7 +41,7 @@ class Tree:
         return images
 
     def find(self, path: str) -> str | None:
-        """Return the file of this path, whatever the case of its extension."""
+        """Return the file with this path; the case of its extension does not matter."""
         if path in self.files:
             return path
         twins = (
@@ -51,11 +51,11 @@ class Tree:
 
 
 def walk(directory: Path) -> Tree:
-    """List a directory. Hidden files and litter are skipped; links that leave the directory are problems."""
+    """List the files below a directory. Hidden files are skipped; links that lead out of the directory are problems."""
     real = os.path.realpath(directory)
     files: dict[str, Path] = {}
     problems: list[Problem] = []
-    linked: set[str] = set()  # folders reached through a link
+    linked: set[str] = set()  # folders that were reached through a link
 
     def unreadable(error: OSError) -> None:
         path = relative(Path(error.filename), directory)
@@ -90,7 +90,7 @@ def walk(directory: Path) -> Tree:
 
 
 def relative(path: Path, directory: Path) -> str:
-    """Return the path as it counts from the directory: forward slashes, NFC (macOS writes NFD, a CSV file NFC).
+    """Return the path relative to the directory, with forward slashes, in Unicode's NFC (macOS writes NFD).
 
     Bytes that are no text become `\\xff`, so that the path can be written into a record.
     """
@@ -99,7 +99,7 @@ def relative(path: Path, directory: Path) -> str:
 
 
 def inside(path: str, directory: str) -> bool:
-    """Say whether a real path is a real directory or lies below it."""
+    """Return whether a real path is the real directory or lies below it."""
     return path == directory or path.startswith(directory.rstrip(os.sep) + os.sep)
 
 
@@ -109,12 +109,12 @@ def stem(path: str) -> str:
 
 
 def is_image(path: str) -> bool:
-    """Say whether a file has the extension of an image."""
+    """Return whether a file has the extension of an image."""
     return posixpath.splitext(path)[1].lower() in IMAGE_EXTENSIONS
 
 
 def subfolders(directory: Path) -> list[Path]:
-    """Return the visible folders of a directory, sorted; none if it cannot be listed."""
+    """Return the folders of a directory that are not hidden, sorted; none if it cannot be listed."""
     try:
         return sorted(p for p in directory.iterdir() if not _hidden(p.name) and p.is_dir())
     except OSError:
@@ -122,7 +122,7 @@ def subfolders(directory: Path) -> list[Path]:
 
 
 def plain(name: str) -> str:
-    """Return a folder's name without case, blanks, `-` and `_`, for comparison."""
+    """Return a folder's name for comparison: in lower case, without blanks, `-` and `_`."""
     return unicodedata.normalize("NFC", name).casefold().translate(str.maketrans("", "", " -_"))
 
 

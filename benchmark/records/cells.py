@@ -1,4 +1,4 @@
-"""Cells: the units of work, by all that can change their numbers."""
+"""Cells: the units of work. The id of a cell is a hash of everything that can change its numbers."""
 
 import hashlib
 import json
@@ -14,30 +14,30 @@ from benchmark.metrics import METRICS_VERSION
 from benchmark.protocol import Protocol
 
 Name = Annotated[str, StringConstraints(pattern=r"^\w[\w-]*$")]
-"""Of a method or a dataset; it becomes part of file names."""
+"""Name of a method or a dataset; it becomes part of file names."""
 
 
 class _Identity(Model):
-    """What has an id, made of all its fields and kept."""
+    """A model with an `id` that is computed from all its fields and cached."""
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         copied = super().model_copy(update=update, deep=deep)
-        copied.__dict__.pop("id", None)  # pydantic copies what is kept too
+        copied.__dict__.pop("id", None)  # pydantic copies the cached id too
         return copied
 
 
 class DataId(Model):
-    """Which images, labels and masks."""
+    """What identifies the images, labels and masks of a dataset."""
 
     name: Name
     card_version: int
     layout: str
     fingerprint: str
-    """Of the list of test samples with their labels, prompt names, masks and file sizes."""
+    """The sha256 of the list of test samples with their labels, prompt names, masks and file sizes."""
 
 
 class BackboneId(Model):
-    """Which frozen CLIP."""
+    """What identifies a frozen CLIP."""
 
     name: str
     architecture: str
@@ -47,12 +47,12 @@ class BackboneId(Model):
 
 
 class TrainingId(_Identity):
-    """All that can change what a method learns."""
+    """Everything that can change what a method learns."""
 
     method: Name
     method_version: int
     options: dict[str, Any]
-    """Those that change what is learned."""
+    """The options that change what is learned."""
     auxiliary: DataId
     seed: int
     backbone: BackboneId
@@ -60,23 +60,23 @@ class TrainingId(_Identity):
 
     @cached_property
     def id(self) -> str:
-        """Stable name, also of its checkpoint's files, made as that of a cell."""
+        """The stable name of the training and of its checkpoint's files, made like the id of a cell."""
         return f"{self.method}--{self.auxiliary.name}--s{self.seed}--{_digest(self)}"
 
 
 class Cell(_Identity):
-    """All that can change a number: a method with its options, data, seed, backbone and protocol."""
+    """Everything that can change a number: a method with its options, data, seed, backbone and protocol."""
 
     method: Name
     method_version: int
     options: dict[str, Any]
     dataset: DataId
     auxiliary: DataId | None = None
-    """What the method was trained on."""
+    """The dataset on which the method was trained."""
     checkpoint: str | None = None
-    """The sha256 of a checkpoint that was given, not trained by the run."""
+    """The sha256 of a checkpoint that was given by `--checkpoint` in place of a training."""
     references: dict[str, tuple[str, ...]] | None = None
-    """Keys of the normal training images that the method is shown, by class; null where it is zero-shot."""
+    """Keys of the normal training images that a k-shot method sees, by class; None for a zero-shot method."""
     seed: int
     backbone: BackboneId
     protocol: Protocol
@@ -84,9 +84,9 @@ class Cell(_Identity):
 
     @cached_property
     def id(self) -> str:
-        """Stable name, also of its record's file: readable, then a hash of everything in the cell.
+        """The stable name of the cell and of its record's file: a readable part, then a hash of all fields.
 
-        The backbone counts by its sha256, so the same weights under another file name are the same cell.
+        The hash leaves out the name of the backbone, so that the same weights under another file name give the same id.
         """
         return f"{self.method}--{self.dataset.name}--s{self.seed}--{_digest(self)}"
 
@@ -97,10 +97,10 @@ def _digest(identity: Cell | TrainingId) -> str:
 
 
 def backbone_id(source: WeightsSource, *, dtype: str) -> BackboneId:
-    """Return what identifies a backbone, without loading it.
+    """Return what identifies a backbone, without loading the backbone.
 
     Raises:
-        BackboneError: the weight file cannot be had.
+        BackboneError: The weight file is missing and cannot be downloaded.
     """
     return BackboneId(
         name=source.name,

@@ -1,4 +1,4 @@
-"""Checkpoints: what a method learned (safetensors) beside a small JSON that says from what, found again by its key."""
+"""Checkpoints: a file with the tensors that a method learned, and beside it a JSON file that says from what."""
 
 import hashlib
 import json
@@ -28,38 +28,38 @@ TENSORS, PARTIAL = ".safetensors", ".partial.safetensors"
 
 
 class CheckpointError(BenchError):
-    """A checkpoint cannot be read, written or used; the message names the file and the way out."""
+    """A checkpoint cannot be read, written or used. The message names the file and says what to do."""
 
 
 class Checkpoint(Model):
-    """What is known of a checkpoint."""
+    """The content of the JSON file of a checkpoint."""
 
     schema_version: Literal[1] = 1
     training: TrainingId
     origin: Literal["trained", "imported"]
     source: str
-    """Title of the auxiliary dataset, or name of the imported file."""
+    """Title of the auxiliary dataset, or the name of the imported file."""
     sha256: str
-    """Of the tensors' file."""
+    """The sha256 of the tensors' file."""
     synthetic: bool = False
-    """Trained on generated images."""
+    """Whether it was trained on generated images."""
     images: int | None = None
-    """Auxiliary images it was trained on; null where unknown."""
+    """Number of auxiliary images; None where it is unknown."""
     skipped: tuple[str, ...] = ()
-    """Auxiliary images that could not be read and were left out."""
+    """Keys of the auxiliary images that could not be read and were left out."""
     curve: tuple[dict[str, float], ...] = ()
-    """Mean of each term of the loss, an entry per epoch."""
+    """The mean of each term of the loss, one entry per epoch."""
     seconds: float | None = None
-    """Wall time of the training, without encoding; of the last run where it was interrupted."""
+    """Wall time of the training in seconds, without encoding. A resumed training counts its last run alone."""
 
 
 def checkpoint_path(results: Path, training: TrainingId) -> Path:
-    """Return where the JSON of a training's checkpoint lies in a results directory."""
+    """Return the path of the JSON file of a training's checkpoint."""
     return results / "checkpoints" / f"{training.id}.json"
 
 
 def is_trained(results: Path, training: TrainingId) -> bool:
-    """Say whether there is a whole checkpoint of a training."""
+    """Return whether a complete checkpoint of the training exists."""
     path = checkpoint_path(results, training)
     try:
         return path.exists() and read_checkpoint(path).training.id == training.id
@@ -68,10 +68,10 @@ def is_trained(results: Path, training: TrainingId) -> bool:
 
 
 def write_checkpoint(path: Path, state: Mapping[str, "Tensor"], **known: Any) -> Checkpoint:
-    """Write a checkpoint, the tensors first, so that a JSON never speaks of tensors that are not there.
+    """Write a checkpoint: the tensors first, so that a JSON file never describes tensors that do not exist.
 
     Raises:
-        CheckpointError: the disk is full, or the directory cannot be written.
+        CheckpointError: The disk is full, or the directory cannot be written.
     """
     content = tensors_to_bytes(state)
     checkpoint = Checkpoint(sha256=hashlib.sha256(content).hexdigest(), **known)
@@ -85,10 +85,10 @@ def write_checkpoint(path: Path, state: Mapping[str, "Tensor"], **known: Any) ->
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read what is known of a checkpoint, and check that its tensors are those it was written with.
+    """Read the JSON file of a checkpoint and check that the tensors' file has the sha256 that it states.
 
     Raises:
-        CheckpointError: a file is missing or is not what it should be.
+        CheckpointError: A file is missing or cannot be read, or the tensors are others.
     """
     try:
         checkpoint = Checkpoint.model_validate_json(read_limited(path, JSON_LIMIT))
@@ -99,13 +99,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: not a readable checkpoint ({reason}); delete it to train again") from None
     if found != checkpoint.sha256:
         raise CheckpointError(
-            f"{path.with_suffix(TENSORS)}: not the tensors that {path.name} speaks of; delete both to train again"
+            f"{path.with_suffix(TENSORS)}: not the tensors that {path.name} describes; delete both to train again"
         )
     return checkpoint
 
 
 def misfit(known: TrainingId, method: type[Learner], options: Any, backbone: BackboneId) -> str:
-    """Say why what was learned does not serve a method with these options and this backbone; "" where it does."""
+    """Return why a checkpoint does not fit a method with these options and this backbone; "" where it fits."""
     if known.method != method.name:
         return f"a checkpoint of {known.method}, not of {method.name}"
     if known.backbone.sha256 != backbone.sha256:
@@ -117,10 +117,10 @@ def misfit(known: TrainingId, method: type[Learner], options: Any, backbone: Bac
 
 
 def read_tensors(path: Path) -> "dict[str, Tensor]":
-    """Return the tensors of the checkpoint whose JSON is `path`.
+    """Return the tensors of the checkpoint whose JSON file is `path`.
 
     Raises:
-        CheckpointError: they cannot be read.
+        CheckpointError: The tensors' file cannot be read.
     """
     from safetensors.torch import load_file
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 from scipy.ndimage import gaussian_filter
 
 from benchmark.clip import Backbone
-from benchmark.common import Fitting, OnError, Settings, is_out_of_memory
+from benchmark.common import AdaptiveBatch, OnError, Settings, is_out_of_memory
 from benchmark.contract import Features, Method, Prediction, VisionSpec
 from benchmark.data import ImageError, Loaded, Reading, Sample, SampleSet, load
 from benchmark.metrics import TEXT_IMAGES, ClassImages
@@ -112,7 +112,9 @@ def evaluate(
     wanted = frozenset[str]().union(*(participant.classes for participant in participants))
     samples = [sample for sample in data.test if sample.class_name in wanted]
     shared = {"images": 0.0, "vision": 0.0}
-    this = _Pass(backbone, spec, protocol, data.has_masks, settings.on_error, Fitting(settings.batch_size, say), shared)
+    this = _Pass(
+        backbone, spec, protocol, data.has_masks, settings.on_error, AdaptiveBatch(settings.batch_size, say), shared
+    )
     failed: set[int] = set()
     start = time.perf_counter()
     batches = _timed(load(samples, reading, apart=lambda sample: sample.class_name), shared)
@@ -181,7 +183,7 @@ class _Pass:
     protocol: Protocol
     with_masks: bool
     on_error: OnError
-    fitting: Fitting
+    adaptive: AdaptiveBatch
     shared: Seconds
 
     def score(self, runs: Sequence[_ClassRun], batch: list[Loaded]) -> None:
@@ -193,7 +195,7 @@ class _Pass:
             run.accumulator.skipped += [Skipped(key=item.sample.key, reason=item.error) for item in broken]
         going = [run for run in runs if run.error is None]
         readable = [item for item in batch if item.image is not None]
-        for chunk, found in self.fitting.chunks(readable if going else [], lambda chunk: self._predict(going, chunk)):
+        for chunk, found in self.adaptive.chunks(readable if going else [], lambda chunk: self._predict(going, chunk)):
             for run, scored in zip(going, found, strict=True):
                 if isinstance(scored, Exception):
                     run.error = run.error or scored

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from benchmark.clip import DTYPES, Backbone
-from benchmark.common import Cache, CacheError, Entry, Fitting, Rows, Writer
+from benchmark.common import AdaptiveBatch, Cache, CacheError, Entry, Rows, Writer
 from benchmark.contract import Features, Layer, TrainingBatch, VisionSpec
 from benchmark.data import ImageError, Loaded, Reading, Sample, SampleSet, load
 from benchmark.protocol import Protocol
@@ -128,7 +128,7 @@ def auxiliary_features(
                     reading=reading,
                     skip_broken=skip_broken,
                     progress=progress,
-                    fitting=Fitting(batch_size, say),
+                    adaptive=AdaptiveBatch(batch_size, say),
                 )
             entry.touch()
             files = {name: (array, Rows(entry.path(name), array.row_bytes)) for name, array in arrays.items()}
@@ -197,7 +197,7 @@ def _encode(
     reading: Reading,
     skip_broken: bool,
     progress: Callable[[int], None],
-    fitting: Fitting,
+    adaptive: AdaptiveBatch,
 ) -> None:
     """Encode every sample once and write the missing arrays row by row, with zeros for samples that cannot be read."""
     layers = tuple(layer for layer in spec.layers if _layer_name(layer) in missing)
@@ -210,7 +210,7 @@ def _encode(
             skipped |= {item.sample.key: item.error for item in batch if item.image is None}
             if skipped and not skip_broken:
                 _raise_image_error(next(iter(skipped.values())))
-            rows = _rows(batch, backbone, pending, fitting)
+            rows = _rows(batch, backbone, pending, adaptive)
             for name, writer in writers.items():
                 for index in range(len(batch)):
                     writer.write(rows[index].get(name) or bytes(missing[name].row_bytes))
@@ -219,7 +219,9 @@ def _encode(
             writer.finish({"skipped": skipped})
 
 
-def _rows(batch: Sequence[Loaded], backbone: Backbone, spec: VisionSpec, fitting: Fitting) -> list[dict[str, bytes]]:
+def _rows(
+    batch: Sequence[Loaded], backbone: Backbone, spec: VisionSpec, adaptive: AdaptiveBatch
+) -> list[dict[str, bytes]]:
     """Encode the samples of a batch.
 
     Returns:
@@ -231,7 +233,7 @@ def _rows(batch: Sequence[Loaded], backbone: Backbone, spec: VisionSpec, fitting
     def encode(chunk: Sequence[int]) -> Features:
         return backbone.encode_images(torch.stack([_image(batch[index]) for index in chunk]), spec)
 
-    for chunk, features in fitting.chunks(good, encode):
+    for chunk, features in adaptive.chunks(good, encode):
         named = {
             IMAGE: features.image,
             IMAGE_RAW: features.image_raw,
