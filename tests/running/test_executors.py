@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from support.running import loading_of, loadings, run_jobs
+from support.suites import draw_classes
 
 from benchmark.cli.computing import Computation
 from benchmark.cli.options import ComputeOptions, ExecutorOptions
@@ -17,9 +18,7 @@ from benchmark.clip.weights import parse_backbone
 from benchmark.common.cache import GB, Cache
 from benchmark.common.settings import Settings
 from benchmark.contract import Method
-from benchmark.data.samples import MINI_MARKER
 from benchmark.errors import BenchError
-from benchmark.mini import suite
 from benchmark.protocol import Protocol
 from benchmark.records.agreement import disagreements
 from benchmark.records.cells import backbone_id
@@ -36,6 +35,8 @@ from methods.anomalyclip import AnomalyClip, AnomalyClipOptions
 from methods.clip import Clip, ClipOptions
 from methods.coop import CoOp, CoOpOptions
 
+pytestmark = pytest.mark.slow
+
 CHOSEN: list[tuple[type[Method], Any]] = [
     (Clip, ClipOptions()),
     (CoOp, CoOpOptions(epochs=1)),
@@ -47,11 +48,7 @@ SOURCE = parse_backbone("mini:v2")
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A class of the mini suite's MVTec AD, and two of its BTAD."""
-    root = tmp_path_factory.mktemp("suite")
-    classes = {("mvtec", "grid"), ("btad", "01"), ("btad", "02")}
-    suite.write_shots(root, [shot for shot in suite.shots() if (shot.dataset, shot.class_name) in classes])
-    (root / MINI_MARKER).write_text("{}")
-    return root
+    return draw_classes(tmp_path_factory.mktemp("suite"), {("mvtec", "grid"), ("btad", "01"), ("btad", "02")})
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +102,7 @@ def test_in_processes(
     assert not list((settings.results / ".classes").glob("*"))
 
 
+@pytest.mark.ray
 def test_on_ray(jobs: list[Job], expected: list[Record], tmp_path: Path) -> None:
     settings = settings_of(tmp_path, task_images=1)
     assert_same(go(jobs, settings, RayCluster(address=None, processes=2)), expected)

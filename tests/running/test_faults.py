@@ -7,158 +7,50 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from support.running import run_jobs
+from support.faults import (
+    BENCH,
+    PATIENCE,
+    SOURCE,
+    Bench,
+    arguments,
+    at_the_gate,
+    go,
+    jobs_of,
+    lives,
+    pids,
+    settings_of,
+    tables,
+    undisturbed,
+    until,
+)
 
-from benchmark import registry
-from benchmark.cli.selection import select_folder
 from benchmark.clip.backbone import Backbone
-from benchmark.clip.weights import parse_backbone
 from benchmark.common.cache import GB, Cache
 from benchmark.common.memory import is_out_of_memory
-from benchmark.common.settings import Settings
 from benchmark.contract import Features, Method, Prediction, VisionSpec
 from benchmark.data.samples import SampleSet
 from benchmark.errors import BenchError
 from benchmark.protocol import Protocol
 from benchmark.records.agreement import disagreements
 from benchmark.records.cells import backbone_id
-from benchmark.records.records import Record, RecordError, path_of, read_record
-from benchmark.running.executors import Executor
+from benchmark.records.records import RecordError, path_of, read_record
 from benchmark.running.executors.local import LocalProcesses
-from benchmark.running.executors.ray_cluster import RayCluster
 from benchmark.running.executors.slurm import SlurmJobs
-from benchmark.running.planning import Auxiliaries, Job, Setting, plan
-from benchmark.tables.tables import make_tables, table_files
-from methods.clip import Clip, ClipOptions
+from benchmark.running.planning import Auxiliaries, Setting, plan
+from methods.clip import Clip
 from methods.coop import CoOp, CoOpOptions
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the faults are caused by signals, limits and mounts")
-
-SOURCE = parse_backbone("tiny:random")
-PATIENCE = 120.0
-FAULTY = """
-import os, re, signal, time
-from pathlib import Path
-from methods.clip import Clip
-
-GATE = Path({gate!r})
-
-class Stops(Clip):
-    name, title = "stops", "Stops"
-    def predict(self, features, class_names):
-        while not (GATE / "open").exists():  # its process can be killed meanwhile, in the middle of a cell
-            (GATE / f"pid-{{os.getpid()}}").touch()
-            time.sleep(0.05)
-        return super().predict(features, class_names)
-
-class Dies(Clip):
-    name, title = "dies", "Dies"
-    def predict(self, features, class_names):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-class Hangs(Clip):
-    name, title = "hangs", "Hangs"
-    def predict(self, features, class_names):
-        re.match(r"(a+)+$", "a" * 64 + "b")  # in C, without ever giving other threads a turn
-"""
-
-
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """So that numbers are equal to the last digit in whichever process they are computed."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Path:
-    folder = tmp_path / "gate"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def faulty(tmp_path: Path, gate: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, type[Method]]:
-    """Methods of a plug-in, by name."""
-    monkeypatch.setattr(registry, "PLUGINS", {})
-    file = tmp_path / "faulty.py"
-    file.write_text(FAULTY.format(gate=str(gate)))
-    return {method.name: method for method in registry.load_plugin(file)}
-
-
-@pytest.fixture
-def datasets(parts: Path) -> list[SampleSet]:
-    data = select_folder(parts, "metal nut")
-    return [replace(data, card=data.card.model_copy(update={"name": n, "title": n})) for n in ("one", "two")]
-
-
-def settings_of(results: Path, **more: Any) -> Settings:
-    return Settings(results, workers=0, batch_size=4, cache=Cache(results.parent / "cache", GB), **more)
-
-
-def jobs_of(methods: Sequence[type[Method]], datasets: Sequence[SampleSet]) -> list[Job]:
-    setting = Setting(backbone_id(SOURCE, dtype="float32"), Protocol())
-    return plan([(method, ClipOptions()) for method in methods], datasets, setting, seeds=[0]).jobs
-
-
-def go(jobs: Sequence[Job], settings: Settings, executor: Executor | None = None) -> tuple[list[Record], list[str]]:
-    said: list[str] = []
-    return run_jobs(jobs, settings, executor, say=said.append), said
-
-
-def tables(records: Sequence[Record]) -> dict[str, str]:
-    return table_files(make_tables(records), records)
-
-
-def undisturbed(jobs: Sequence[Job], tmp_path: Path) -> dict[str, str]:
-    """The tables of a run in which nothing happens, in this process; the gate must be open."""
-    return tables(go(jobs, settings_of(tmp_path / "undisturbed/results"))[0])
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    """Wait for something to become true."""
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-    return found
-
-
-def pids(gate: Path) -> list[int]:
-    return [int(path.name.removeprefix("pid-")) for path in gate.glob("pid-*")]
-
-
-def lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def at_the_gate(gate: Path, then: Callable[[], None], count: int = 1) -> threading.Thread:
-    """Do something when `count` processes are in the middle of a cell, and let them go on afterwards."""
-
-    def watch() -> None:
-        until(lambda: len(pids(gate)) >= count)
-        then()
-        (gate / "open").touch()
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    return thread
-
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="the faults are caused by signals, limits and mounts"),
+]
 
 # --- workers and drivers ---
 
@@ -194,16 +86,6 @@ def test_methods_that_kill_their_process_or_hang_fail_alone(
     assert disagreements(clip, undisturbed_clip[0], tolerance=1e-6) == []
 
 
-BENCH = [sys.executable, "-c", "from benchmark.cli import main; main()"]
-Bench = Callable[..., tuple[int, str, str]]
-
-
-def arguments(parts: Path, results: Path, *more: str) -> list[str]:
-    """What is typed after `bench`."""
-    folder = ["--folder", str(parts), "--folder-class", "nut", "--results", str(results)]
-    return ["run", "--backbone", "tiny:random", "--workers", "0", "--batch-size", "2", *folder, *more]
-
-
 def test_a_driver_killed_while_a_worker_computes(
     faulty: dict[str, type[Method]], parts: Path, gate: Path, tmp_path: Path, bench: Bench
 ) -> None:
@@ -231,56 +113,6 @@ def test_two_runs_race_on_one_results_folder(parts: Path, tmp_path: Path, bench:
     assert len(re.findall(r"^done   ", said, re.MULTILINE)) == 2, said
     assert not list((tmp_path / "race/.classes").glob("*"))
     assert {out for out, _ in ends} == {bench(*arguments(parts, tmp_path / "alone", *more))[1]}
-
-
-# --- Ray ---
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    """Two nodes, each a process of its own."""
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    cluster.add_node(num_cpus=1)
-    cluster.wait_for_nodes()
-    yield cluster
-    cluster.shutdown()
-
-
-def test_a_driver_that_goes_and_one_that_comes_back(
-    cluster: Any, faulty: dict[str, type[Method]], parts: Path, gate: Path, tmp_path: Path, bench: Bench
-) -> None:
-    more = ["--methods", "clip,stops", "--plugin", str(tmp_path / "faulty.py")]
-    on_ray = arguments(parts, tmp_path / "results", *more, "--executor", "ray", "--ray-address", cluster.address)
-    driver = subprocess.Popen([*BENCH, *on_ray], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until(lambda: pids(gate))
-    driver.send_signal(signal.SIGKILL)
-    driver.wait()
-    (gate / "open").touch()
-    code, out, _ = bench(*on_ray)
-    assert code == 0
-    assert out == bench(*arguments(parts, tmp_path / "undisturbed", *more))[1]
-
-
-def test_a_node_that_is_lost(
-    cluster: Any, faulty: dict[str, type[Method]], datasets: list[SampleSet], gate: Path, tmp_path: Path
-) -> None:
-    jobs = jobs_of([Clip, faulty["stops"]], datasets)
-    settings = settings_of(tmp_path / "results")
-    lost = next(node for node in cluster.list_all_nodes() if node is not cluster.head_node)
-    # Both nodes are in the middle of a cell when one of them goes.
-
-    def lose() -> None:
-        cluster.remove_node(lost, allow_graceful=False)
-        until(lambda: not all(map(lives, pids(gate))))
-
-    thread = at_the_gate(gate, lose, count=2)
-    records, said = go(jobs, settings, RayCluster(address=cluster.address, processes=None))
-    thread.join()
-    assert [record.status for record in records] == ["done"] * 4
-    assert sum("trying again" in line for line in said) == 1, said
-    assert tables(records) == undisturbed(jobs, tmp_path)
 
 
 def test_a_slurm_job_that_dies(
