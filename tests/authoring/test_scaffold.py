@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 import methods
-from benchmark import registry
 from benchmark.authoring.check_images import random_images
 from benchmark.authoring.conformance import check_method, render
 from benchmark.authoring.scaffold import MAX_LENGTH, ScaffoldError, class_name, next_steps, write_method
@@ -22,10 +21,7 @@ from benchmark.registry import load_plugin
 Bench = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).parents[2]
 
-
-@pytest.fixture(autouse=True)
-def no_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "PLUGINS", {})
+pytestmark = pytest.mark.usefixtures("no_plugins")
 
 
 @pytest.fixture
