@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.faults import FAULTY
+from support.faulty_runs import FAULTY
 
 from benchmark import registry
 from benchmark.cli.selection import select_folder

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.faults import (
+from support.faulty_runs import (
     BENCH,
     PATIENCE,
     SOURCE,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.faults import (
+from support.faulty_runs import (
     BENCH,
     Bench,
     arguments,
