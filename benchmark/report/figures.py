@@ -2,13 +2,14 @@
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
+from benchmark.common import listed
 from benchmark.metrics import ClassImages
 from benchmark.tables import Ranking
 
@@ -72,14 +73,10 @@ def text_points(title: str, classes: Mapping[str, ClassImages]) -> TextPlot:
     perplexity = min(PERPLEXITY, (len(vectors) - 1) / 3)
     plane = TSNE(random_state=0, init="pca", perplexity=perplexity, n_jobs=1).fit_transform(vectors)
     points = tuple(
-        TextPoint(round(float(x), 2), round(float(y), 2), SIDES[side], name, _listed(names))
+        TextPoint(round(float(x), 2), round(float(y), 2), SIDES[side], name, listed(names, 3))
         for (x, y), ((name, side, _), (_, names)) in zip(plane, found.items(), strict=True)
     )
     return TextPlot(title, points, len(found))
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) < 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
 
 
 def diagram(ranking: Ranking, *, key: str) -> Markup | None:

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from benchmark.common import slug
 from benchmark.data import SampleSet, load_cards
 from benchmark.metrics import LEVELS, METRICS, ClassImages, Level
 from benchmark.records import Record
 from benchmark.report import charts, figures
 from benchmark.report import leaderboard as boards
-from benchmark.report.file_names import slug
 from benchmark.report.report_data import ClassPage, DatasetResults, ReportData
 from benchmark.report.values import (
     UNDEFINED,

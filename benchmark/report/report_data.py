@@ -4,10 +4,10 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from benchmark.common import unique_slugs
 from benchmark.data import Card, load_cards
 from benchmark.metrics import ClassImages
 from benchmark.records import Record
-from benchmark.report.file_names import unique_slugs
 from benchmark.tables import (
     SYNTHETIC,
     AblationTable,

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from benchmark.common import unique_slugs
 from benchmark.data import SampleSet
 from benchmark.errors import BenchError
 from benchmark.metrics import ClassImages
 from benchmark.records import Record
 from benchmark.report import pages, qualitative
-from benchmark.report.file_names import unique_slugs
 from benchmark.report.gallery import Gallery, by_method, class_gallery
 from benchmark.report.report_data import DatasetResults, ReadPerImage, ReportData, collect_report_data
 from benchmark.tables import Keep, load_published, made_now

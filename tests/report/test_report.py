@@ -23,7 +23,6 @@ from benchmark.metrics.per_image import ClassImages
 from benchmark.protocol import Protocol
 from benchmark.records.records import Record
 from benchmark.report import ReportError, figures, gallery, write_site
-from benchmark.report.file_names import slug, unique_slugs
 from benchmark.report.leaderboard import leaderboard
 from benchmark.report.report_data import collect_report_data
 from benchmark.report.site import MARKER, make_site
@@ -107,21 +106,6 @@ def test_charts_show_names_as_they_are(documents: dict[str, Document]) -> None:
 def test_file_names_suit_every_file_system(site: dict[str, bytes]) -> None:
     assert all(re.fullmatch(r"[a-z0-9_./-]+", path) for path in site)
     assert len({path.casefold() for path in site}) == len(site)
-
-
-@given(st.lists(st.text(max_size=100), unique=True, max_size=8))
-def test_slugs_of_different_names_differ(names: list[str]) -> None:
-    made = unique_slugs(names)
-    assert len(set(made)) == len(made)
-    assert all(re.fullmatch(r"[a-z0-9_-]{1,100}", each) for each in made)
-
-
-@pytest.mark.parametrize("name", ["con", "nul", "COM1", "A", "a b", "", "é", "x" * 200, "../up", "a."])
-def test_a_slug_is_no_reserved_or_odd_name(name: str) -> None:
-    made = slug(name)
-    assert made != name
-    assert re.fullmatch(r"[a-z0-9_-]{1,100}", made)
-    assert slug("metal_nut") == "metal_nut"
 
 
 def test_nothing_is_loaded_from_elsewhere(site: dict[str, bytes], documents: dict[str, Document]) -> None:
