@@ -5,6 +5,7 @@ A class is written whole, by the worker that scored it, as soon as it ends; a ru
 
 import hashlib
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -40,9 +41,15 @@ def class_path(results: Path, cell_id: str, place: int, source_sha256: str | Non
     return class_folder(results, cell_id) / f"{place}-{(source_sha256 or 'unknown')[:12]}.json"
 
 
-def remove_classes(results: Path, cell_id: str) -> None:
-    """Remove the class files of a cell."""
-    shutil.rmtree(class_folder(results, cell_id), ignore_errors=True)
+def remove_classes(results: Path, cell_id: str, places: Iterable[int] | None = None) -> None:
+    """Remove the class files of a cell: those at some places, or all of them."""
+    folder = class_folder(results, cell_id)
+    if places is None:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    for place in places:
+        for path in folder.glob(f"{place}-*"):
+            path.unlink(missing_ok=True)
 
 
 def write_class(
@@ -76,9 +83,9 @@ def read_class(path: Path) -> tuple[ClassFile, dict[str, ClassImages]]:
         raise ClassResultError(f"{path}: not readable results of a class ({error}); run again to redo it") from None
 
 
-def is_scored(path: Path) -> bool:
-    """Say whether a class has results that can be read."""
+def is_scored(path: Path, *, with_skipped: bool) -> bool:
+    """Say whether a class has results that can be read, and, unless `with_skipped`, of all its images."""
     try:
-        return path.exists() and bool(read_class(path))
+        return path.exists() and (not read_class(path)[0].result.skipped or with_skipped)
     except ClassResultError:
         return False

@@ -8,6 +8,7 @@ there.
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from filelock import Timeout
@@ -17,7 +18,7 @@ from benchmark.records import BackboneId, RecordError, is_done, remove_classes, 
 from benchmark.running.executors import Executor
 from benchmark.running.planning import Job, missing
 from benchmark.running.recording import failure
-from benchmark.running.tasks import Loading, Lost, Reply, Task, make_tasks
+from benchmark.running.tasks import Loading, Lost, Reply, Task, class_places, make_tasks
 from benchmark.running.timeout import explained
 from benchmark.training import Training, untrained
 
@@ -61,12 +62,21 @@ def run(
     if not todo and not wanted:
         return {}
     settings.check_writable()
+    tasks = make_tasks(todo, wanted, settings, loading)
     if settings.force:
-        for job in todo:
-            remove_classes(settings.results, job.cell.id)
+        _forget_classes(tasks, settings)
     driver = _Driver(settings, executor, say, {job.cell.id: job for job in todo}, {each.id.id: each for each in wanted})
-    driver.drive(make_tasks(todo, wanted, settings, loading))
+    driver.drive(tasks)
     return driver.failed
+
+
+def _forget_classes(tasks: Sequence[Task], settings: Settings) -> None:
+    """Remove the class results of earlier runs, but not those that another process is making at this moment."""
+    for task in tasks:
+        places = class_places(task.samples)
+        for ref in task.cells:
+            with suppress(Timeout), settings.lock(task.lock_name(ref.cell.id), timeout=0):
+                remove_classes(settings.results, ref.cell.id, [places[name] for name in task.classes])
 
 
 @dataclass

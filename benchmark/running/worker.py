@@ -148,7 +148,8 @@ class _Worker:
                 job = job_of(ref, self.task)
                 refuse_broken_data(job.samples, settings)
                 paths = class_paths(job, settings)
-                classes = frozenset(name for name in self.task.classes if not is_scored(paths[name]))
+                skip = settings.on_error == "skip"
+                classes = frozenset(name for name in self.task.classes if not is_scored(paths[name], with_skipped=skip))
                 if classes:
                     ready.append((job, Participant(_build(job, backbone, self.task), classes, job.references)))
                 jobs.append(job)

@@ -1,6 +1,7 @@
 """Classes as the unit on disk: each is kept as it ends, none is scored twice, and each says where it was scored."""
 
 import re
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.faulty_runs import until
 from support.running import run_jobs
 
 from benchmark.cli.selection import select_folder
@@ -19,7 +21,7 @@ from benchmark.data.samples import SampleSet
 from benchmark.metrics.per_image import ClassImages, read_per_image
 from benchmark.protocol import Protocol
 from benchmark.records.cells import backbone_id
-from benchmark.records.classes import ClassResultError, class_folder, class_path, read_class
+from benchmark.records.classes import ClassResultError, class_folder, class_path, read_class, write_class
 from benchmark.records.records import Record, Run, combined, path_of, per_image_path
 from benchmark.registry import source_sha256
 from benchmark.running.planning import Job, Setting, plan
@@ -203,6 +205,46 @@ def test_force_scores_every_class_anew(parts: Path, tmp_path: Path, encoded: lis
     go(jobs, settings)
     go(jobs, replace(settings, force=True))
     assert sum(encoded) == 26
+
+
+def test_a_class_with_skipped_images_counts_only_where_images_may_be_skipped(parts: Path, tmp_path: Path) -> None:
+    jobs = jobs_of(several_classes(parts))[:1]
+    settings = Settings(tmp_path, batch_size=2, workers=0, on_error="skip")
+    content = (parts / "abnormal/009.png").read_bytes()
+    (parts / "abnormal/009.png").write_bytes(b"")
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("benchmark.running.recording.write_record", stop)
+        with pytest.raises(KeyboardInterrupt):
+            go(jobs, settings)
+    (failed,), _ = go(jobs, replace(settings, on_error="fail"))
+    assert failed.status == "failed"
+    assert "009.png" in str(failed.error)
+    (parts / "abnormal/009.png").write_bytes(content)
+    (whole,), _ = go(jobs, replace(settings, on_error="fail"))
+    assert whole.status == "done"
+    assert not any(result.skipped for result in whole.classes.values())
+
+
+def test_force_uses_what_another_process_has_just_scored(parts: Path, tmp_path: Path, encoded: list[int]) -> None:
+    jobs = jobs_of(several_classes(parts))[:1]
+    settings = Settings(tmp_path, workers=0, task_images=1)
+    (record,), _ = go(jobs, settings)
+    (name, result), *_ = record.classes.items()
+    path = class_path(tmp_path, jobs[0].cell.id, 0, source_sha256(Clip))
+    encoded.clear()
+    before = path_of(tmp_path, record.id).stat().st_mtime_ns
+    with settings.lock(f"{jobs[0].cell.id}--0"):  # as the other process does while it is at this class
+        write_class(path, name, result, images_of(record, tmp_path)[name], image_size=112)
+        thread = threading.Thread(target=lambda: go(jobs, replace(settings, force=True)))
+        thread.start()
+        until(lambda: not path.exists())  # it is part of the new record
+    thread.join()
+    assert path_of(tmp_path, record.id).stat().st_mtime_ns > before
+    assert sum(encoded) == 13 - (result.normal + result.anomalous)
 
 
 # --- provenance ---
