@@ -47,11 +47,16 @@ def all_methods() -> dict[str, type[Method]]:
         RegistryError: two methods share a name, or an entry point gives no method.
     """
     plugins = {method.name: method for members in PLUGINS.values() for method in members}
-    return dict(sorted({**_installed(), **plugins}.items()))
+    return dict(sorted({**installed_methods(), **plugins}.items()))
 
 
 @functools.cache
-def _installed() -> dict[str, type[Method]]:
+def installed_methods() -> dict[str, type[Method]]:
+    """Return the methods of `methods/` and of installed packages by name, as they were at the first call.
+
+    Raises:
+        RegistryError: As in `all_methods`.
+    """
     found: dict[str, type[Method]] = {}
     for info in sorted(pkgutil.iter_modules(methods.__path__), key=lambda info: info.name):
         module = importlib.import_module(f"methods.{info.name}")
@@ -81,7 +86,7 @@ def load_plugin(path: Path) -> tuple[type[Method], ...]:
         if not real.is_file() or real.suffix != ".py":
             raise RegistryError(f"--plugin {path}: {'not a Python file (.py)' if real.is_file() else 'no such file'}")
         # A file of `methods/` is registered by lying there.
-        ours = tuple(each for each in _installed().values() if Path(inspect.getfile(each)).resolve() == real)
+        ours = tuple(each for each in installed_methods().values() if Path(inspect.getfile(each)).resolve() == real)
         PLUGINS[real] = ours or _read_plugin(path, real)
     return PLUGINS[real]
 

@@ -1,7 +1,7 @@
 """Methods from elsewhere: files named on the command line, and entry points of other packages."""
 
+import re
 from collections.abc import Callable, Iterator
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -43,7 +43,7 @@ def test_a_plugin_is_known_once_it_is_named(file: Callable[[str], Path], monkeyp
     (shout,) = load_plugin(Path("shout.py"))
     assert all_methods()["shout"] is shout
     assert list(all_methods()) == sorted(all_methods())
-    assert "shout" not in registry._installed()
+    assert "shout" not in registry.installed_methods()
 
 
 def test_a_file_is_run_once_however_it_is_named(file: Callable[[str], Path], tmp_path: Path) -> None:
@@ -105,6 +105,58 @@ def test_a_wrong_file_is_named_with_what_is_wrong(file: Callable[[str], Path], t
     assert registry.PLUGINS == {}
 
 
+ABLATION = METHOD.replace("import Clip\n", "import Clip\nfrom benchmark.contract import Ablation\n")
+
+
+@pytest.mark.parametrize(
+    ("ablations", "said"),
+    [
+        ('{"temperature": [0.01]}', r"ablations must be a tuple of Ablation, as in \(Ablation\("),
+        ('("temperature",)', "ablations must be a tuple of Ablation"),
+        ('Ablation("heat", "Heat", {"x": {}})', "ablations must be a tuple of Ablation"),
+        ('(Ablation("heat", "Heat", [0.01]),)', "ablation 'heat': variants must be a dict of dicts"),
+        ('(Ablation("heat", "Heat", {"x": 0.01}),)', "ablation 'heat': variants must be a dict of dicts"),
+        ('(Ablation("heat", "Heat", {}),)', "ablation 'heat' has no variants"),
+        ('(Ablation("../heat", "Heat", {"x": {}}),)', "ablation '../heat': a name has letters"),
+        ('(Ablation("h", "H", {"x": {"temprature": 1}}),)', "ablation 'h', row 'x': .*did you mean temperature"),
+        ('(Ablation("h", "H", {"x": {"temperature": "hot"}}),)', r"row 'x': option shout\.temperature: .*number"),
+        ('(Ablation("h", "H", {"x": {}}), Ablation("h", "H", {"y": {}}))', "two of its ablations have the same name"),
+        ('(Ablation("h", {"x": {}}),)', "line 10: TypeError: .*missing 1 required positional argument: 'variants'"),
+    ],
+)
+def test_wrong_ablations_are_named_with_what_is_wrong(
+    file: Callable[[str], Path], bench: Bench, ablations: str, said: str
+) -> None:
+    path = file(f"{ABLATION}    ablations = {ablations}\n")
+    code, _, err = bench("ablate", "shout", "--plugin", path)
+    assert code == 2
+    assert re.fullmatch(rf"bench: --plugin {re.escape(str(path))}: .*{said}.*\n", err), err
+
+
+def test_an_ablation_of_ones_own_is_run(file: Callable[[str], Path], bench: Bench, parts: Path, tmp_path: Path) -> None:
+    path = file(f'{ABLATION}    ablations = (Ablation("h", "H", {{"a": {{}}, "b": {{"temperature": 0.01}}}}),)\n')
+    assert "  ablate: h\n" in bench("methods", "--plugin", path)[1]
+    where = ["--datasets", "mvtec", "--backbone", "tiny:random", "--dry-run", "--results", tmp_path / "r"]
+    code, out, _ = bench("ablate", "shout", "--plugin", path, *where)
+    assert (code, out.count("to do  shout--mvtec")) == (0, 2)
+
+
+def test_options_that_are_no_dataclass_are_named(file: Callable[[str], Path], bench: Bench) -> None:
+    path = file(f"{METHOD}    class Options:\n        loud = True\n")
+    for command in (["methods"], ["run", "--methods", "shout", "--set", "shout.loud=false"]):
+        code, _, err = bench(*command, "--plugin", path)
+        assert code == 2
+        assert "bench: shout: Options is no dataclass; `bench check-method shout` tells more" in err
+
+
+def test_options_whose_types_cannot_be_read_are_named(file: Callable[[str], Path], bench: Bench) -> None:
+    options = "    @dataclass(frozen=True)\n    class Options:\n        how: 'Loudness' = None\n"
+    path = file("from dataclasses import dataclass\n" + METHOD + options)
+    code, _, err = bench("run", "--methods", "shout", "--plugin", path)
+    assert code == 2
+    assert "the types of the options of shout cannot be read: " in err
+
+
 def test_what_is_no_python_file_is_refused(file: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match=r"none\.py: no such file"):
         load_plugin(tmp_path / "none.py")
@@ -121,19 +173,24 @@ def test_two_plugins_must_not_share_a_name(file: Callable[..., Path]) -> None:
 
 
 @pytest.fixture
-def entries(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EntryPoint]]:
-    found: list[EntryPoint] = []
-    monkeypatch.setattr(registry, "entry_points", lambda group: [each for each in found if each.group == group])
-    registry._installed.cache_clear()
-    yield found
-    registry._installed.cache_clear()
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Install a package that registers one method under an entry point."""
+
+    def made(value: str) -> None:
+        metadata = tmp_path / "site/shout-1.dist-info"
+        metadata.mkdir(parents=True)
+        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: shout\nVersion: 1\n")
+        (metadata / "entry_points.txt").write_text(f"[{registry.ENTRY_POINTS}]\nshout = {value}\n")
+        (tmp_path / "site/shout_package.py").write_text(METHOD)
+        monkeypatch.syspath_prepend(tmp_path / "site")
+        registry.installed_methods.cache_clear()
+
+    yield made
+    registry.installed_methods.cache_clear()
 
 
-def test_methods_of_other_packages_register_by_entry_point(
-    entries: list[EntryPoint], file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(file(METHOD, "shout_package.py").parent)
-    entries.append(EntryPoint("shout", "shout_package:Shout", registry.ENTRY_POINTS))
+def test_methods_of_other_packages_register_by_entry_point(install: Callable[[str], None]) -> None:
+    install("shout_package:Shout")
     assert all_methods()["shout"].title == "Shout"
 
 
@@ -145,8 +202,8 @@ def test_methods_of_other_packages_register_by_entry_point(
         ("methods.clip:Clip", r"entry point shout .*named 'clip'"),
     ],
 )
-def test_a_wrong_entry_point_is_named(entries: list[EntryPoint], value: str, said: str) -> None:
-    entries.append(EntryPoint("shout", value, registry.ENTRY_POINTS))
+def test_a_wrong_entry_point_is_named(install: Callable[[str], None], value: str, said: str) -> None:
+    install(value)
     with pytest.raises(RegistryError, match=said):
         all_methods()
 

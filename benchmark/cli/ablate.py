@@ -34,16 +34,19 @@ def ablate_command(
     executor: ExecutorOptions,
     cells: CellOptions,
 ) -> None:
-    """Run the ablations of a method and print a table each, with the change against the default.
+    """Run the ablations of a method and print a table for each, with the differences from the default.
 
-    Each variant is a cell like any other, so what was run before is not run again, and a killed run goes on. The tables
-    are also written, as Markdown, LaTeX and CSV, to RESULTS/tables/ablations. --set changes what all variants share.
+    An ablation is a list of variants of a method: each changes some options. `bench methods` names the ablations of
+    each method; a method of your own declares them as `ablations`. Finished variants are not run again. The tables are
+    also written as Markdown, LaTeX and CSV to RESULTS/tables/ablations. --set changes an option in all variants.
 
     Examples:
 
     bench ablate anomalyclip --datasets mvtec,visa --data /datasets --device cuda
 
     bench ablate genclip --only modules,branches --datasets btad,mpdd
+
+    bench ablate my_method --plugin my_method.py
     """
     from benchmark.cli import selection
     from benchmark.tables import (

@@ -1,4 +1,4 @@
-"""The command that holds results against published numbers."""
+"""The command `bench compare`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,16 +15,18 @@ def compare_command(
     methods: Methods = "",
     datasets: Datasets = "",
     backbone: OneBackbone = "",
-    tolerance: Annotated[float, typer.Option(min=0, help="Points that a result may differ and count as within.")] = 1.0,
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Points by which a result may differ to count as within.")
+    ] = 1.0,
     classes: Annotated[
-        bool, typer.Option("--classes", help="Per class too, not the means over classes alone.")
+        bool, typer.Option("--classes", help="Compare classes too, not only the means over classes.")
     ] = False,
     output: Annotated[Path | None, typer.Option(help="Write it to this file too: .md, or .csv with every row.")] = None,
 ) -> None:
     """Compare results with published numbers: the difference, and why they may differ.
 
-    Every published number stands with its source. Synthetic results are never compared. Without results the published
-    numbers are printed alone.
+    Each published number is shown with its source. Results on generated data are not compared. Without results, only
+    the published numbers are printed.
     """
     from benchmark.common import write_whole
     from benchmark.data import load_cards

@@ -1,4 +1,4 @@
-"""What the computing commands share: they find the data, load the backbone, plan the cells and run them."""
+"""What the commands that compute share: finding data, loading the backbone, planning cells and running them."""
 
 import secrets
 import sys
@@ -37,7 +37,7 @@ class Targets:
 
 @dataclass(frozen=True)
 class Computation:
-    """How a command computes, by its options."""
+    """The settings and the executor that the options of a command ask for."""
 
     compute: ComputeOptions
     executor: ExecutorOptions
@@ -59,7 +59,7 @@ class Computation:
         )
 
     def source(self, targets: Targets, method: "type[Method]") -> "WeightsSource":
-        """Return the backbone that was asked for, else the method's own on real data, the small one on generated."""
+        """Return the backbone of --backbone, else the method's own on real data and a small one on generated data."""
         from benchmark.clip import parse_backbone
 
         if self.compute.backbone:
@@ -76,7 +76,7 @@ class Computation:
 
     @contextmanager
     def opened(self, loading: "Mapping[BackboneId, Loading]") -> "Iterator[Executor]":
-        """Give the executor that was asked for, and close it in the end."""
+        """Yield the executor of --executor, and close it at the end."""
         executor = self._open(loading)
         try:
             yield executor
@@ -114,7 +114,7 @@ class Computation:
 def find_targets(
     datasets: str, places: DataOptions, *, folder: Path | None = None, folder_class: str = "", every: bool = False
 ) -> Targets:
-    """Find the named datasets, or all; where no place is given, in the mini suite."""
+    """Find the named datasets, or all; they are those of the mini suite where no folder is given."""
     from benchmark.cli import selection
 
     names = split(datasets)

@@ -1,4 +1,4 @@
-"""The commands `bench data …`: which datasets there are, what was found, and whether it is whole."""
+"""The commands `bench data list`, `bench data check` and `bench data mini`."""
 
 import sys
 from pathlib import Path
@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.messages import fail, say, writing
-from benchmark.cli.options import DataOptions, FolderPath, with_options
+from benchmark.cli.options import DataOptions, FolderPath, add_command, with_options
 
 if TYPE_CHECKING:
     from benchmark.data import SampleSet
 
-app = typer.Typer(no_args_is_help=True, help="See which datasets there are, and check those you have.")
+app = typer.Typer(no_args_is_help=True, help="List the known datasets, check those you have, or make miniatures.")
 
 
-@app.command("list")
 @with_options
 def list_command(*, places: DataOptions) -> None:
-    """List the datasets: classes, domain, levels, licence, and where each was found or is looked for."""
+    """List the datasets: classes, domain, metrics, licence, home page, and the folder where each was found."""
     from benchmark.cli import selection
     from benchmark.data import find_directories
 
@@ -36,19 +35,18 @@ def list_command(*, places: DataOptions) -> None:
             print(f"  not found; looked for folders {', '.join(dict.fromkeys([card.name, *card.folders]))}")
 
 
-@app.command("check")
 @with_options
 def check_command(
-    names: Annotated[list[str] | None, typer.Argument(help="Datasets; default all found.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Names of datasets.", show_default="all found")] = None,
     *,
     places: DataOptions,
     folder: FolderPath = None,
     workers: Annotated[int, typer.Option(min=1, help="Threads that read images.")] = 2,
 ) -> None:
-    """Read every image and mask, and compare with the card.
+    """Read every image and mask, and compare them with what the dataset should have.
 
-    Per class and defect: normal and anomalous images and masks found, differences from the card's counts, unreadable
-    images, unpaired or wrong-sized masks, identical images under several names. Exit code 1 if a dataset is broken.
+    Shows the numbers of images and masks of each class and defect type beside the published numbers, images that cannot
+    be read, masks that are missing or have the wrong size, and identical images. Exit code 1 if a dataset is broken.
     """
     from benchmark.cli import selection
     from benchmark.common import image_progress
@@ -73,14 +71,18 @@ def check_command(
     sys.exit(1 if broken else 0)
 
 
-@app.command("mini")
 def mini_command(directory: Annotated[Path, typer.Argument(help="A new or empty folder, or an older suite.")]) -> None:
-    """Make the mini suite: generated miniatures of the 17 datasets, in the layouts of the real ones (27 MB).
+    """Make the mini suite: generated miniatures of the 17 datasets, with the folders of the real ones (27 MB).
 
-    The same pictures on every machine. `bench run --all --data DIRECTORY` runs on it, as `bench run --all` does.
+    The images are the same on every machine. `bench run --all --data DIRECTORY` gives what `bench run --all` gives.
     """
     from benchmark.cli.selection import write_mini_suite
 
     with writing(directory):
         write_mini_suite(directory)
     say(f"written to {directory}")
+
+
+add_command(app, "list", list_command)
+add_command(app, "check", check_command)
+add_command(app, "mini", mini_command)

@@ -33,13 +33,12 @@ def methods_command(*, plugins: PluginOptions) -> None:
 def new_method_command(
     name: Annotated[str, typer.Argument(help="Lower case, digits and underscores, as in patch_max.")],
     *,
-    learns: Annotated[bool, typer.Option("--learns", help="It trains on an auxiliary dataset.")] = False,
+    learns: Annotated[bool, typer.Option("--learns", help="The method trains on an auxiliary dataset.")] = False,
 ) -> None:
-    """Write a method that works, in one file, and its test; both are then yours to change.
+    """Write a method that works, in one file, and a test of it, for you to change.
 
-    In a checkout of the benchmark they go into methods and tests/methods, and the method is known by being there.
-    Elsewhere they go into the current folder, and commands are told of the method by --plugin NAME.py. No file is
-    ever overwritten.
+    In a checkout of the benchmark the files go into methods and tests/methods, where commands find the method.
+    Elsewhere they go into the current folder, and commands find the method by --plugin NAME.py. No file is overwritten.
 
     Examples:
 
@@ -62,10 +61,10 @@ def check_method_command(
     *,
     method: MethodOptions,
 ) -> None:
-    """Check that a method keeps the contract, on eight images of the mini suite and its small CLIP.
+    """Check that a method works with the benchmark, on eight images of the mini suite and a small CLIP.
 
-    A line for each check: what the method says of itself and asks for, shapes, determinism, that a score depends on
-    its image alone, class names, gradients, losses, and what is saved. Exit code 0: all is well; 1: a check failed,
+    Prints a line for each check: metadata, requested features, shapes, determinism, scores that depend on their own
+    image only, class names, gradients, losses, and what is saved. Exit code 0: all checks passed; 1: a check failed,
     and a hint says where to look; 2: the check could not start.
 
     Examples:

@@ -8,6 +8,7 @@ one new field of `ComputeOptions`.
 import dataclasses
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +56,12 @@ def _default(each: "dataclasses.Field[Any]") -> Any:
     if each.default_factory is not dataclasses.MISSING:
         return each.default_factory()
     return inspect.Parameter.empty if each.default is dataclasses.MISSING else each.default
+
+
+def add_command(app: typer.Typer, name: str, command: Callable[..., None]) -> None:
+    """Add a command whose help is the docstring, with paragraphs that fill the width of the terminal."""
+    text = inspect.cleandoc(command.__doc__ or "")
+    app.command(name, help=re.sub(r"(?<!\n)\n(?!\n)", " ", text))(command)
 
 
 def split(names: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The command `bench predict`: one method on images of one's own."""
+"""The command `bench predict`."""
 
 import dataclasses
 import sys
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @with_options
 def predict_command(
     images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE", help="Image files, and folders that are searched for them.")
+        list[Path], typer.Argument(metavar="IMAGE", help="Image files, and folders that are searched for images.")
     ],
     *,
     method: MethodName = "anomalyclip",
@@ -31,16 +31,16 @@ def predict_command(
     backbone: Annotated[
         str,
         typer.Option(
-            help="NAME:TAG of open_clip, NAME=FILE, or NAME:random[-SEED]. The default ships along and was trained on "
-            f"generated images: for trying out. Real weights: {DEFAULT_BACKBONE}."
+            help="CLIP and its weights: NAME:TAG of open_clip, NAME=FILE, or NAME:random[-SEED]. The default is part "
+            f"of the package and was trained on generated images, for a first try. Real weights: {DEFAULT_BACKBONE}."
         ),
     ] = MINI_BACKBONE,
     checkpoint: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE.json",
-            help="What the method learned.",
-            show_default="one in RESULTS/checkpoints that fits, else the one that ships along for the default backbone",
+            help="Checkpoint of a method that learns.",
+            show_default="one in RESULTS/checkpoints that fits, else the package's own for the default backbone",
         ),
     ] = None,
     encoding: EncodingOptions,
@@ -48,13 +48,13 @@ def predict_command(
 ) -> None:
     """Score images with one method, and draw its anomaly maps over them as heatmaps.
 
-    Prints scores and paths, highest first. The higher a score, the more anomalous the image; scores compare images of
-    one call, not methods, classes or backbones with each other, and no value by itself means "defective".
+    Prints scores and paths, highest score first. A higher score means a more anomalous image. Scores can be compared
+    between images of one call, but not between methods, classes or backbones, and no value alone means "defective".
 
-    OUTPUT gets a PNG per image and predictions.json: score, lowest and highest value of the map, where it is highest,
-    and all it takes to trace them. All drawings of a call share one colour scale, from the lowest value (the photo as
-    it is) to the highest (red) of all its maps: draw good parts along with doubtful ones, since an image drawn alone
-    has red on it even if nothing is wrong.
+    Writes to OUTPUT a PNG per image and predictions.json with scores, the range and the highest point of each map, and
+    how they were computed. All drawings of a call share one colour scale from the lowest value (the photo unchanged) to
+    the highest value (red) of all maps. Therefore include images of good parts: an image that is drawn alone has red on
+    it even if nothing is wrong.
 
     Exit code 0: every image was scored and drawn; 1: some could not be; 2: the command could not start.
 

@@ -1,4 +1,4 @@
-"""The command that writes the report."""
+"""The command `bench report`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,9 +23,9 @@ def report_command(
 ) -> None:
     """Write all results as a static site: leaderboard, datasets, ablations, training curves, figures and a gallery.
 
-    Opens from the disk and from any web server, and loads nothing from elsewhere. Photos and heatmaps come from the
-    images, which are looked for as in `bench run`; without them there is everything else. The same records and images
-    give the same bytes. Synthetic results are left out where there are real ones.
+    The site opens from disk or from a web server and loads nothing from other servers. Photos and heatmaps need the
+    images, which are found by --data as in `bench run`; without images the site has everything else. The same records
+    and images give the same bytes. Results on generated data are left out where there are real ones.
 
     Examples:
 
@@ -63,7 +63,7 @@ def report_command(
 
 
 def find_images(records: "list[Record]", places: DataOptions) -> "list[SampleSet]":
-    """Find the datasets that records were made from; without any place given, generated ones in the mini suite."""
+    """Find the datasets of some records; they are those of the mini suite where no folder is given."""
     from benchmark.cli import selection
 
     data = places.data

@@ -50,10 +50,11 @@ def run_command(
 ) -> None:
     """Run methods on datasets, write a record per cell, and print the tables.
 
-    Without --data, on the mini suite: generated miniatures of the 17 datasets, with a small CLIP that ships along. A
-    cell is a method on a dataset under a seed, a backbone and a protocol. Methods that learn are trained first, once
-    per auxiliary dataset, and never tested on what they were trained on. Run the same command again and only what is
-    missing is done. Exit code 0: every cell is done; 1: a cell failed; 2: the command could not start.
+    A cell is one method on one dataset with one seed, backbone and protocol. Methods that learn are trained first, once
+    per auxiliary dataset, and are never tested on the dataset they were trained on. The same command, run again, does
+    only the missing cells. Without --data it runs on the mini suite, generated miniatures of the 17 datasets, with a
+    small CLIP that is part of the package. Exit code 0: every cell is done; 1: a cell failed; 2: the command could not
+    start.
 
     Examples:
 

@@ -1,4 +1,4 @@
-"""From the words of the command line to methods, options, protocol and datasets."""
+"""Reading the command line: names of methods, options and datasets become what they name."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -50,7 +50,7 @@ def select_methods(names: Sequence[str], settings: Iterable[str]) -> tuple[Chose
 
 
 def select_cards(names: Sequence[str]) -> list[Card]:
-    """Return the named cards, or all but that of a plain folder.
+    """Return the cards of the named datasets; without names, of all but the plain folder.
 
     Raises:
         BenchError: a name or a card is wrong.
@@ -142,7 +142,7 @@ def select_auxiliaries(
     override: str = "",
     checkpoints: Sequence[Path] = (),
 ) -> Auxiliaries:
-    """Return what the methods may train on for these targets; what is not found is left out.
+    """Return the auxiliary datasets of the methods for these targets; what is not found is left out.
 
     Raises:
         BenchError: a name or a path option is wrong.
@@ -161,23 +161,23 @@ def select_auxiliaries(
 
 
 def not_found(card: Card, data: Path | None) -> str:
-    """Return where a dataset was looked for, and where it is to be had."""
+    """Return a message about a dataset that was not found: where it was searched for, and its home page."""
     if data is None:
         return f"say where it lies: --data DIR, BENCH_DATA, or --data-path {card.name}=DIR"
     folders = ", ".join(dict.fromkeys([card.name, *card.folders]))
-    home = f"; it is to be had at {card.home}" if card.home else ""
+    home = f"; its home page is {card.home}" if card.home else ""
     return f"no folder in {data} is named {folders} (case, blanks, - and _ do not count){home}"
 
 
 def no_data(data: Path | None) -> str:
-    """Say that no dataset was found, and how to name one."""
+    """Return a message that no dataset was found, and how to give one."""
     where = (
         f"no dataset was found in {data}"
         if data
         else "no data: say where the datasets lie with --data DIR or BENCH_DATA"
     )
     return (
-        f"{where}.\n`bench data list` shows the 17 datasets, the folder names looked for and where each is to be had; "
+        f"{where}.\n`bench data list` shows the 17 datasets, the folder names searched for and their home pages; "
         "images of your own go by --folder DIR"
     )
 

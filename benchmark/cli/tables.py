@@ -17,14 +17,15 @@ def tables_command(
     datasets: Datasets = "",
     backbone: OneBackbone = "",
     check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; show what is not up to date, and fail.")
+        bool,
+        typer.Option("--check", help="Write nothing; list files that are not up to date, and fail if there are any."),
     ] = False,
 ) -> None:
     """Write the tables of all records as Markdown, CSV and LaTeX, and print the main ones.
 
-    Tables of datasets by methods, per class, with bootstrap intervals, of ranks and of ablations, and results.csv with
-    every number. The same records give the same bytes, on every machine; --check holds the files against the records.
-    Synthetic results are left out where there are real ones.
+    There are tables of datasets by methods, of classes, with bootstrap intervals, of ranks and of ablations, and
+    results.csv with every number. The same records give the same bytes on every machine; --check compares the files
+    with the records. Results on generated data are left out where there are real ones.
     """
     from benchmark.records import read_records
     from benchmark.tables import (

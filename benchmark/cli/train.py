@@ -1,4 +1,4 @@
-"""The commands that give checkpoints: `bench train` and `bench import-checkpoint`."""
+"""The commands that make checkpoints: `bench train` and `bench import-checkpoint`."""
 
 import sys
 from pathlib import Path
@@ -38,8 +38,8 @@ def train_command(
 ) -> None:
     """Train methods on one auxiliary dataset (mvtec unless said otherwise), and print their checkpoints.
 
-    `bench run` does this by itself, and finds what was trained here by its key: method, options, auxiliary dataset,
-    seed, backbone and protocol. A training that was interrupted goes on after its last epoch.
+    `bench run` trains by itself, and uses what was trained here with the same method, options, auxiliary dataset, seed,
+    backbone and protocol. An interrupted training continues after its last epoch.
 
     Examples:
 
@@ -91,10 +91,10 @@ def import_command(
     dtype: Dtype = "float32",
     results: Results = RESULTS,
 ) -> None:
-    """Import a checkpoint of a method's published code, and print where it lies now.
+    """Import a checkpoint of a method's published code, and print the path of the imported file.
 
-    Nothing in the file is unpickled but tensors. `bench run --checkpoint` then uses it in place of a training. That
-    its auxiliary dataset is what --auxiliary says cannot be checked; the target that has this name is refused.
+    Only tensors are read from the file. `bench run --checkpoint` then uses them in place of a training. The benchmark
+    cannot check that --auxiliary names the dataset it was trained on, and refuses to test it on that dataset.
 
     Examples:
 

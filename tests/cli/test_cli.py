@@ -58,6 +58,49 @@ def test_a_run_with_nothing_to_do_loads_no_clip(parts: Path, tmp_path: Path, ben
         (["import-checkpoint", "no-such.pth", "--auxiliary", "mvtec", "--backbone", "tiny:random"], "no-such.pth"),
         (["tables", "--results", "no-such-results"], "no records"),
         (["data", "check"], "--data DIR"),
+        (["run", "--methods", "clip", "--folder", "no-such"], "--folder no-such: is not a folder"),
+        (["run", "--methods", "clip", "--folder", "."], "put normal ones into a folder normal below it"),
+        (["run", "--methods", "clip", "--folder", ".", "--folder-class", " "], "--folder-class: say what"),
+        (["run", "--methods", "clip", "--seeds", ","], "--seeds"),
+        (["run", "--methods", "clip", "--seeds", "-1"], "as in 0,1,2"),
+        (["run", "--methods", "clip", "--seeds", "9" * 30], "--seeds"),
+        (["run", "--methods", "clip", "--set", "coop.epochs=1"], "this command runs clip, not coop"),
+        (["run", "--methods", "clip", "--set", "clop.epochs=1"], "did you mean"),
+        (["run", "--methods", "clip", "--set", "clip.temperature=NaN"], "must be a finite number, not nan"),
+        (["run", "--methods", "winclip", "--set", "winclip.shots=-1"], "must be 0 or more, not -1"),
+        (["run", "--methods", "clip", "--backbone", "nope"], "say NAME:TAG"),
+        (["run", "--methods", "clip", "--executor", "moon"], "moon"),
+        (["train", "--methods", "coop", "--auxiliary", "nope"], "unknown dataset 'nope'"),
+        (["ablate"], "METHOD"),
+        (["ablate", "nope"], "unknown method 'nope'"),
+        (["ablate", "anomalyclip", "genclip"], "genclip"),
+        (["ablate", "anomalyclip", "--only", "nope"], "known: modules, losses"),
+        (["ablate", "anomalyclip", "--datasets", "mvtek"], "did you mean mvtec"),
+        (["ablate", "anomalyclip", "--set", "anomalyclip.nope=1"], "unknown option of anomalyclip 'nope'"),
+        (["ablate", "anomalyclip", "--set", "anomalyclip.epochs=many"], "option anomalyclip.epochs: "),
+        (["ablate", "anomalyclip", "--set", "anomalyclip.epochs=2.5"], "option anomalyclip.epochs: "),
+        (["ablate", "anomalyclip", "--set", "anomalyclip.epochs=-1"], "must be 0 or more, not -1"),
+        (["ablate", "anomalyclip", "--set", "anomalyclip.batch_size=0"], "must be 1 or more, not 0"),
+        (["ablate", "anomalyclip", "--set", "anomalyclip=1"], "NAME.OPTION=VALUE"),
+        (["ablate", "genclip", "--set", "genclip.branch=nope"], "'both', 'vision' or 'query'"),
+        (
+            ["import-checkpoint", ".", "--auxiliary", "mvtec", "--backbone", "tiny:random"],
+            "name the weight file itself",
+        ),
+        (["import-checkpoint", "no-such.pth", "--auxiliary", "mvtek"], "did you mean mvtec"),
+        (["compare", "--methods", "nope"], "unknown method with published numbers 'nope'"),
+        (["compare", "--output", "table.txt"], "ends in .md or .csv"),
+        (["report", "--results", "no-such-results"], "no results"),
+        (["methods", "--plugin", "no-such.py"], "no such file"),
+        (["new-method", "My Method"], "my_method would do"),
+        (["check-method", "clop"], "did you mean"),
+        (["data", "list", "--data-path", "mvtec=no-such"], "is not a directory"),
+        (["data", "check", "mvtek"], "did you mean mvtec"),
+        (["data", "check", "--folder", "no-such"], "--folder no-such: is not a folder"),
+        (["data", "mini", "/proc/no-such"], "/proc/no-such: cannot be written"),
+        (["predict", "no-such.png"], "no-such.png"),
+        (["predict", __file__, "--method", "clop"], "did you mean"),
+        (["no-such-command"], "no-such-command"),
     ],
 )
 def test_mistakes_are_answered_with_the_way_out(bench: Bench, arguments: list[str], said: str) -> None:
@@ -68,6 +111,23 @@ def test_mistakes_are_answered_with_the_way_out(bench: Bench, arguments: list[st
 
 
 @pytest.mark.slow
+def test_tables_that_cannot_be_written_are_an_error_with_the_folder(bench: Bench, parts: Path, tmp_path: Path) -> None:
+    arguments = ["run", "--methods", "clip", *TINY, "--folder", parts, "--results", tmp_path / "r"]
+    assert bench(*arguments)[0] == 0
+    code, _, err = bench("tables", "--results", tmp_path / "r", "--output", "/proc/no-such")
+    assert code == 2
+    assert "bench: /proc/no-such: cannot be written" in err
+
+
+def test_a_cache_that_cannot_be_written_is_an_error_with_the_way_out(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE", "/proc/no-such")
+    code, _, err = bench("run", "--methods", "clip")
+    assert code == 2
+    assert "name another folder by BENCH_CACHE" in err
+
+
 def test_without_data_a_miniature_of_all_datasets_is_run_and_says_so(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,7 @@ def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path, monkeypatc
     def full(descriptor: int) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("benchmark.common.files.os.fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="disk full"):
         write_whole(path, b"new")
     assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"old"]

@@ -1,0 +1,121 @@
+"""Options that are declared once: fields of dataclasses as options of commands."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from benchmark.cli import app
+from benchmark.cli.options import ComputeOptions, ExecutorOptions, TrainingOptions, with_options
+from benchmark.errors import BenchError
+
+Bench = Callable[..., tuple[int, str, str]]
+COMPUTING = {
+    "--data",
+    "--data-path",
+    "--plugin",
+    "--set",
+    "--auxiliary",
+    "--seeds",
+    "--backbone",
+    "--device",
+    "--dtype",
+    "--batch-size",
+    "--workers",
+    "--on-error",
+    "--window-chunk",
+    "--cache-limit",
+    "--executor",
+    "--processes",
+    "--ray-address",
+    "--slurm",
+    "--cell-timeout",
+    "--results",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    width: Annotated[int, typer.Option("--width", min=1, envvar="TEST_WIDTH")] = 3
+    marks: Annotated[list[str], typer.Option("--mark")] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LargeSize(Size):
+    depth: Annotated[int, typer.Option("--depth")]
+
+
+def command() -> typer.Typer:
+    made = typer.Typer()
+
+    @made.command()
+    @with_options
+    def show(name: Annotated[str, typer.Argument()], *, size: LargeSize, loud: bool = False) -> None:
+        """Show."""
+        print(name, size, loud)
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["a", "--depth", "1"], "a LargeSize(width=3, marks=[], depth=1) False"),
+        (["a", "--depth", "1", "--mark", "x", "--mark", "y", "--width", "5", "--loud"], "width=5, marks=['x', 'y']"),
+    ],
+)
+def test_the_fields_of_a_dataclass_are_options(arguments: list[str], shown: str) -> None:
+    result = CliRunner().invoke(command(), arguments)
+    assert result.exit_code == 0
+    assert shown in result.stdout
+
+
+def test_limits_defaults_and_environment_of_fields_hold() -> None:
+    assert CliRunner().invoke(command(), ["a"]).exit_code == 2  # --depth has no default
+    assert CliRunner().invoke(command(), ["a", "--depth", "1", "--width", "0"]).exit_code == 2
+    assert "width=7" in CliRunner().invoke(command(), ["a", "--depth", "1"], env={"TEST_WIDTH": "7"}).stdout
+
+
+def test_two_fields_of_one_name_are_refused() -> None:
+    def clash(*, one: Size, other: LargeSize) -> None: ...
+
+    with pytest.raises(ValueError, match="duplicate parameter name"):
+        with_options(clash)
+
+
+def options_of(name: str) -> dict[str, str | list[str] | None]:
+    group = typer.main.get_command(app)
+    found = group.commands[name].params  # type: ignore[attr-defined]
+    return {option: each.envvar for each in found for option in each.opts if option.startswith("--")}
+
+
+def test_the_commands_that_compute_share_their_options() -> None:
+    assert set(options_of("train")) == {*COMPUTING, "--methods"}
+    cells = {*COMPUTING, "--datasets", "--force", "--dry-run"}
+    assert set(options_of("ablate")) == {*cells, "--only"}
+    assert set(options_of("run")) == {*cells, "--methods", "--all", "--folder", "--folder-class", "--checkpoint"}
+    predict = {"--method", "--plugin", "--class", "--output", "--backbone", "--checkpoint", "--set", "--device"}
+    assert set(options_of("predict")) == predict | {"--dtype", "--batch-size", "--results"}
+    assert options_of("run")["--data"] == "BENCH_DATA"
+    assert options_of("run")["--cache-limit"] == "BENCH_CACHE_LIMIT"
+
+
+def test_the_help_shows_options_in_groups(bench: Bench) -> None:
+    code, out, _ = bench("run", "--help")
+    assert code == 0
+    assert all(f" {panel} ─" in out for panel in ("Methods", "Data", "Training", "Computing", "Executor", "Results"))
+
+
+def test_options_are_checked_before_the_command_starts() -> None:
+    with pytest.raises(BenchError, match="--seeds"):
+        TrainingOptions(seeds="one")
+    with pytest.raises(BenchError, match="--ray-address is for --executor ray"):
+        ExecutorOptions(ray_address="auto")
+    assert TrainingOptions(seeds="1, 0,1").seed_numbers() == [1, 0]
+    options = ExecutorOptions(executor="slurm", slurm=["gpus-per-node=1", "partition=gpu"])
+    assert options.slurm_parameters() == {"gpus_per_node": 1, "partition": "gpu"}
+    assert ComputeOptions().results == Path("results")
