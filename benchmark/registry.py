@@ -193,6 +193,7 @@ def _check_ablations(method: type[Method], where: str) -> None:
         raise RegistryError(f"{start}: two of its ablations have the same name: {', '.join(names)}")
 
 
+@functools.cache  # the code that runs is that of the first look, whatever becomes of the file meanwhile
 def source_sha256(method: type[Method]) -> str | None:
     """Return the sha256 of the file that defines a method, None where there is none."""
     try:

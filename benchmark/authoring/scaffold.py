@@ -104,7 +104,7 @@ def next_steps(name: str, folder: Path) -> str:
     return "\n".join(
         [
             f"bench check-method {name}{plugin}",
-            f"pytest {test}",
+            f"python -m pytest {test}",
             f"bench run --methods clip,{name}{plugin} --datasets mvtec,visa",
         ]
     )

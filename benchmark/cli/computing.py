@@ -49,7 +49,7 @@ class Computation:
         from benchmark.common import Settings, feature_cache
 
         return Settings(
-            results=self.compute.results,
+            results=self.compute.results.absolute(),  # a method may change the working directory
             batch_size=self.compute.batch_size,
             workers=self.compute.workers,
             on_error=self.compute.on_error,

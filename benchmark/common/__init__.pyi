@@ -19,6 +19,7 @@ from .memory import is_out_of_memory as is_out_of_memory
 from .models import Model as Model
 from .models import validation_problems as validation_problems
 from .names import listed as listed
+from .names import printable as printable
 from .names import safe_name as safe_name
 from .names import slug as slug
 from .names import unique_slugs as unique_slugs

@@ -35,6 +35,11 @@ def unique_slugs(names: Sequence[str]) -> list[str]:
     return [each if slugs.count(each) == 1 else f"{each}-{index}" for index, each in enumerate(slugs)]
 
 
+def printable(text: object) -> str:
+    """Return a text, or a path, without bytes that are no Unicode, so that it can be written and shown."""
+    return re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", str(text))
+
+
 def listed(names: Sequence[str], most: int, rest: str = "more") -> str:
     """Return the first `most` names with commas between them, and how many more there are, as in `a, b and 3 more`."""
     more = f" and {len(names) - most} {rest}" if len(names) > most else ""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from benchmark.common import safe_name
+from benchmark.common import printable, safe_name
 from benchmark.data import IMAGE_EXTENSIONS, inside, is_image, walk
 from benchmark.errors import BenchError
 
@@ -139,8 +139,3 @@ def _absolute(path: Path) -> str:
 
 def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
-
-
-def printable(text: Path | str) -> str:
-    """Return a path, or a text with a path, as text that can be printed. Bytes that are not Unicode are replaced."""
-    return str(text).encode(errors="surrogateescape").decode(errors="replace")

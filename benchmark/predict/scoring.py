@@ -12,11 +12,11 @@ import numpy.typing as npt
 import torch
 
 from benchmark.clip import Backbone
-from benchmark.common import Model, write_whole
+from benchmark.common import Model, printable, write_whole
 from benchmark.contract import Learner, Method, Prediction
 from benchmark.data import ImageError, Preprocess, read_image
 from benchmark.predict.heatmaps import COLOUR_MAP, overlay
-from benchmark.predict.own_images import PREDICTIONS, InputImage, PredictError, printable
+from benchmark.predict.own_images import PREDICTIONS, InputImage, PredictError
 from benchmark.protocol import AUXILIARY, Protocol
 from benchmark.records import BackboneId, Checkpoint, CheckpointError, misfit, read_checkpoint
 from benchmark.running import at_evaluation_size

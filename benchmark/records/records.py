@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, FiniteFloat, ValidationError, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, FiniteFloat, ValidationError, ValidationInfo, field_validator
 
-from benchmark.common import JSON_LIMIT, Model, read_limited, validation_problems, write_whole
+from benchmark.common import JSON_LIMIT, Model, printable, read_limited, validation_problems, write_whole
 from benchmark.data import Domain
 from benchmark.errors import BenchError
 from benchmark.records.cells import Cell
@@ -26,11 +26,15 @@ class RecordError(BenchError):
     """A record cannot be read or written; the message names the file and the way out."""
 
 
+Text = Annotated[str, BeforeValidator(printable)]
+"""Text from elsewhere, a file name or an error, which may hold bytes that are no Unicode."""
+
+
 class Skipped(Model):
     """An image that could not be used."""
 
-    key: str
-    reason: str
+    key: Text
+    reason: Text
 
 
 class Run(Model):
@@ -99,7 +103,7 @@ class Record(Model):
     image_size: int | None = None
     """Side of the input, and of the maps that were evaluated, in pixels."""
     status: Literal["done", "failed"]
-    error: str | None = None
+    error: Text | None = None
     synthetic: tuple[str, ...] = ()
     """What of it is not real: `data`, `weights` (of the backbone, or learned from generated images)."""
     warnings: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from filelock import Timeout
 
 from benchmark.common import Settings
-from benchmark.records import BackboneId, RecordError, is_done, remove_classes, write_record
+from benchmark.records import BackboneId, RecordError, is_done, path_of, remove_classes, write_record
 from benchmark.running.executors import Executor
 from benchmark.running.planning import Job, missing
 from benchmark.running.recording import failure
@@ -67,6 +67,7 @@ def run(
         _forget_classes(tasks, settings)
     driver = _Driver(settings, executor, say, {job.cell.id: job for job in todo}, {each.id.id: each for each in wanted})
     driver.drive(tasks)
+    driver.check_all_ended()
     return driver.failed
 
 
@@ -96,6 +97,33 @@ class _Driver:
     """Tasks that the executor has."""
     held: deque[Task] = field(default_factory=deque)
     """Tasks for one cell or training each, on which another process was working."""
+    before: Mapping[str, tuple[int, int] | None] = field(init=False)
+    """By cell, which file its record was when the run began."""
+
+    def __post_init__(self) -> None:
+        self.before = {identity: self.record_file(identity) for identity in self.jobs}
+
+    def record_file(self, identity: str) -> tuple[int, int] | None:
+        """Return what tells the file of a record from another one in its place; None where there is none."""
+        try:
+            stat = path_of(self.settings.results, identity).stat()
+        except OSError:
+            return None
+        return stat.st_ino, stat.st_mtime_ns
+
+    def is_done(self, identity: str) -> bool:
+        """Say whether a cell has a record of success that was written since the run began."""
+        return self.record_file(identity) != self.before[identity] and is_done(self.settings.results, identity)
+
+    def check_all_ended(self) -> None:
+        """Fail the cells that have ended without a record: their classes are of no use to each other."""
+        for identity in self.jobs:
+            if identity not in self.failed and not self.is_done(identity):
+                self.fail(
+                    identity,
+                    "RecordError: some of its classes were removed by another run, or scored by another version of the "
+                    "method, while it ran; run again",
+                )
 
     def drive(self, tasks: Sequence[Task]) -> None:
         """Do the tasks."""
@@ -155,7 +183,7 @@ class _Driver:
                 self.held.append(task)
             else:
                 # What the other process has done is not done again, also not by force.
-                if task.cells and is_done(self.settings.results, identity):
+                if task.cells and self.is_done(identity):
                     self.open[task.key] -= 1
                 else:
                     self.submit([task])

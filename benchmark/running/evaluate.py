@@ -142,6 +142,11 @@ def evaluate(
         start = time.perf_counter()
 
 
+def as_failure(error: BaseException) -> Exception:
+    """Return the error of a method as one that ends its part of the work; a method must not end the process."""
+    return error if isinstance(error, Exception) else RuntimeError(f"it called for the end of the process: {error!r}")
+
+
 def _timed(batches: Iterator[list[Loaded]], seconds: Seconds) -> Iterator[list[Loaded]]:
     start = time.perf_counter()
     for batch in batches:
@@ -163,8 +168,8 @@ def _show_references(run: _ClassRun, backbone: Backbone, class_name: str, readin
     method = run.participant.method
     try:
         method.see_references(backbone.encode_images(images, method.vision()))
-    except Exception as error:  # a method's own code may raise anything; it must not take the others with it
-        run.error = error
+    except (Exception, SystemExit) as error:  # a method's own code may raise anything; the others go on
+        run.error = as_failure(error)
 
 
 def _finish(run: _ClassRun, *, with_masks: bool) -> ClassScores | Exception:
@@ -231,10 +236,10 @@ def _predict(run: _ClassRun, features: Features, names: list[str]) -> _Scored | 
             texts = method.text_features(features, names) if wanted else {}
         kept = {name: text.cpu().numpy() for name, text in texts.items()}
         return _Scored(prediction, kept, time.perf_counter() - start)
-    except Exception as error:  # a method's own code may raise anything; it must not take the others with it
+    except (Exception, SystemExit) as error:  # a method's own code may raise anything; the others go on
         if is_out_of_memory(error) and len(names) > 1:
             raise
-        return error
+        return as_failure(error)
 
 
 def _add(run: _ClassRun, items: Sequence[Loaded], scored: _Scored, *, image_size: int, with_masks: bool) -> None:

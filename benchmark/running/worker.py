@@ -17,7 +17,7 @@ from benchmark.contract import Learner, Method, VisionSpec, merge_specs
 from benchmark.errors import BenchError
 from benchmark.records import RecordError, is_done, is_scored, is_trained, write_class
 from benchmark.registry import find_method, load_plugin, options_from
-from benchmark.running.evaluate import ClassOutcomes, Participant, evaluate
+from benchmark.running.evaluate import ClassOutcomes, Participant, as_failure, evaluate
 from benchmark.running.planning import Job
 from benchmark.running.recording import class_paths, class_run, describe, refuse_broken_data, write_if_whole
 from benchmark.running.tasks import CellRef, Loading, Reply, Task, TrainingRef
@@ -103,8 +103,12 @@ class _Worker:
     written: set[str] = field(default_factory=set)
     """Cells whose records were written."""
 
-    def fail(self, identity: str, error: Exception) -> None:
-        self.failed.setdefault(identity, f"{type(error).__name__}: {str(error) or 'no message'}")
+    def fail(self, identity: str, error: BaseException) -> None:
+        try:
+            message = str(error) or "no message"
+        except Exception:  # of a class of the method's own
+            message = "no readable message"
+        self.failed.setdefault(identity, f"{type(error).__name__}: {message}")
 
     def lock(self, locks: ExitStack) -> set[str]:
         """Take the locks of the cells or trainings that no other process is working on, and return their ids."""
@@ -133,8 +137,8 @@ class _Worker:
             if ref.id.id in mine and not is_trained(settings.results, ref.id):
                 try:
                     train_method(training_of(ref, self.task), backbone, settings, say=self.say)
-                except Exception as error:  # a method's own code may raise anything
-                    self.fail(ref.id.id, error)
+                except (Exception, SystemExit) as error:  # a method's own code may raise anything
+                    self.fail(ref.id.id, as_failure(error))
 
     def score(self, mine: set[str], backbone: Backbone) -> None:
         """Score the classes in as few passes as the methods' image sizes allow, and put together what is whole."""
@@ -153,8 +157,8 @@ class _Worker:
                 if classes:
                     ready.append((job, Participant(_build(job, backbone, self.task), classes, job.references)))
                 jobs.append(job)
-            except Exception as error:  # a method's own code may raise anything
-                self.fail(ref.cell.id, error)
+            except (Exception, SystemExit) as error:  # a method's own code may raise anything
+                self.fail(ref.cell.id, as_failure(error))
         for spec in merge_specs(participant.method.vision() for _, participant in ready):
             sharing = [each for each in ready if each[1].method.vision().image_size == spec.image_size]
             self.run_pass(sharing, backbone, spec)

@@ -133,7 +133,7 @@ def test_the_command_says_what_comes_next_and_that_works(
     assert err.startswith("written: patch_best.py\nwritten: test_patch_best.py\n")
     check, test, run = out.splitlines()
     assert check == "bench check-method patch_best --plugin patch_best.py"
-    assert test == "pytest test_patch_best.py"
+    assert test == "python -m pytest test_patch_best.py"
     assert run == "bench run --methods clip,patch_best --plugin patch_best.py --datasets mvtec,visa"
     code, _, err = bench("new-method", "patch_best")
     assert code == 2
@@ -149,6 +149,6 @@ def test_the_command_says_what_comes_next_and_that_works(
 def test_in_a_checkout_the_next_commands_need_no_plugin(checkout: Path) -> None:
     assert next_steps("patch_best", checkout).splitlines() == [
         "bench check-method patch_best",
-        f"pytest {Path('tests/methods/test_patch_best.py')}",
+        f"python -m pytest {Path('tests/methods/test_patch_best.py')}",
         "bench run --methods clip,patch_best --datasets mvtec,visa",
     ]

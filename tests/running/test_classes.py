@@ -1,8 +1,10 @@
 """Classes as the unit on disk: each is kept as it ends, none is scored twice, and each says where it was scored."""
 
 import re
+import shutil
+import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from support.faulty_runs import until
-from support.running import run_jobs
+from support.running import loadings, run_jobs
 
 from benchmark.cli.selection import select_folder
 from benchmark.clip.backbone import Backbone
@@ -23,8 +25,10 @@ from benchmark.protocol import Protocol
 from benchmark.records.cells import backbone_id
 from benchmark.records.classes import ClassResultError, class_folder, class_path, read_class, write_class
 from benchmark.records.records import Record, Run, combined, path_of, per_image_path
-from benchmark.registry import source_sha256
+from benchmark.registry import load_plugin, source_sha256
 from benchmark.running.planning import Job, Setting, plan
+from benchmark.running.tasks import make_tasks
+from benchmark.running.worker import perform
 from methods.clip import Clip, ClipAC, ClipOptions
 
 
@@ -245,6 +249,132 @@ def test_force_uses_what_another_process_has_just_scored(parts: Path, tmp_path: 
     thread.join()
     assert path_of(tmp_path, record.id).stat().st_mtime_ns > before
     assert sum(encoded) == 13 - (result.normal + result.anomalous)
+
+
+def hooked(monkeypatch: pytest.MonkeyPatch, after: int, then: Callable[[], None]) -> None:
+    """Call something once, in the pass that has encoded so many images."""
+    counting, seen, called = Backbone.encode_images, list[int](), list[bool]()
+
+    def encode_images(self: Backbone, images: torch.Tensor, spec: VisionSpec) -> Features:
+        if sum(seen) >= after and not called:
+            called.append(True)
+            then()
+        seen.append(len(images))
+        return counting(self, images, spec)
+
+    monkeypatch.setattr(Backbone, "encode_images", encode_images)
+
+
+def test_a_cell_whose_classes_are_removed_meanwhile_fails_and_says_so(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = jobs_of(several_classes(parts))[:1]
+    hooked(monkeypatch, 8, lambda: shutil.rmtree(class_folder(tmp_path, jobs[0].cell.id)))
+    (record,), said = go(jobs, Settings(tmp_path, batch_size=2, workers=0))
+    assert (record.status, len(said)) == ("failed", 1)
+    assert "removed by another run" in str(record.error)
+    (again,), _ = go(jobs, Settings(tmp_path, batch_size=2, workers=0))
+    assert again.status == "done"
+
+
+def test_two_forced_runs_give_a_new_record(parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = jobs_of(several_classes(parts))[:1]
+    settings = Settings(tmp_path, batch_size=2, workers=0)
+    go(jobs, settings)
+    before = path_of(tmp_path, jobs[0].cell.id).stat().st_mtime_ns
+    forced, said = replace(settings, force=True), list[str]()
+    second = threading.Thread(target=lambda: run_jobs(jobs, forced, say=said.append))
+
+    def start() -> None:
+        second.start()
+        until(lambda: said)  # it waits for this process
+
+    hooked(monkeypatch, 8, start)
+    (record,), _ = go(jobs, forced)
+    second.join()
+    assert said[0].startswith("waiting for another process")
+    assert record.status == "done"
+    assert path_of(tmp_path, record.id).stat().st_mtime_ns > before
+    assert not list((tmp_path / ".classes").iterdir())
+
+
+def test_a_method_that_was_edited_while_it_ran_is_the_one_that_was_loaded(
+    parts: Path, tmp_path: Path, no_plugins: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("from methods.clip import Clip\n\nclass Mine(Clip):\n    name, title = 'mine', 'Mine'\n")
+    (method,) = load_plugin(file)
+    setting = Setting(backbone_id(parse_backbone("tiny:random"), dtype="float32"), Protocol())
+    jobs = plan([(method, ClipOptions())], [several_classes(parts)], setting, seeds=[0]).jobs
+    loaded = source_sha256(method)
+    hooked(monkeypatch, 8, lambda: file.write_text(file.read_text() + "# edited\n"))
+    (record,), _ = go(jobs, Settings(tmp_path, batch_size=2, workers=0))
+    assert record.status == "done"
+    assert record.run.source_sha256 == loaded
+
+
+def test_what_is_done_is_not_scored_again_by_a_task_that_comes_late(
+    parts: Path, tmp_path: Path, encoded: list[int]
+) -> None:
+    jobs = jobs_of(several_classes(parts))
+    settings = Settings(tmp_path, workers=0)
+    for task in make_tasks(jobs, [], settings, loadings(jobs)) * 2:
+        assert perform(task, say=print).failed == {}
+    assert sum(encoded) == 13
+
+
+def test_a_damaged_file_of_results_per_image_is_made_again(parts: Path, tmp_path: Path, encoded: list[int]) -> None:
+    jobs = jobs_of(several_classes(parts))[:1]
+    settings = Settings(tmp_path, workers=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("benchmark.running.worker.write_if_whole", lambda job, settings: None)
+        go(jobs, settings)  # every class is there, and no record
+    for path in class_folder(tmp_path, jobs[0].cell.id).glob("0-*.npz"):
+        path.write_bytes(path.read_bytes()[:-9])
+    encoded.clear()
+    (record,), _ = go(jobs, settings)
+    assert record.status == "done"
+    first = next(iter(record.classes.values()))
+    assert sum(encoded) == first.normal + first.anomalous
+
+
+# --- methods that misbehave ---
+
+
+class Exits(Clip):
+    name, title = "exits", "Exits"
+
+    def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
+        sys.exit(0)
+
+
+class Mutters(Clip):
+    name, title = "mutters", "Mutters"
+
+    def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
+        raise ValueError("bytes that are no text: \udc80")
+
+
+class Unreadable(Clip):
+    name, title = "unreadable", "Unreadable"
+
+    def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
+        class OddError(Exception):
+            def __str__(self) -> str:
+                raise ZeroDivisionError
+
+        raise OddError
+
+
+def test_methods_that_misbehave_fail_alone(parts: Path, tmp_path: Path) -> None:
+    chosen = [(method, ClipOptions()) for method in (Exits, Mutters, Clip, Unreadable)]
+    setting = Setting(backbone_id(parse_backbone("tiny:random"), dtype="float32"), Protocol())
+    jobs = plan(chosen, [several_classes(parts)], setting, seeds=[0]).jobs
+    (exits, mutters, clip, unreadable), _ = go(jobs, Settings(tmp_path, workers=0))
+    assert exits.error == "RuntimeError: it called for the end of the process: SystemExit(0)"
+    assert mutters.error == "ValueError: bytes that are no text: \N{REPLACEMENT CHARACTER}"
+    assert unreadable.error == "OddError: no readable message"
+    assert clip.status == "done"
 
 
 # --- provenance ---

@@ -65,6 +65,8 @@ class LocalProcesses:
             answer = Lost(_cause(worker.process))
             worker.pool.shutdown(wait=False)
             worker = self._hire(worker.device)
+        except Exception as error:  # a task or an answer that does not get through
+            answer = Lost(f"{type(error).__name__}: {error}", final=True)
         self._idle.append(worker)
         self._hand_out()
         return task, answer
