@@ -350,8 +350,10 @@ class Exits(Clip):
 
 class Mutters(Clip):
     name, title = "mutters", "Mutters"
+    calls = 0
 
     def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
+        type(self).calls += 1
         raise ValueError("bytes that are no text: \udc80")
 
 
@@ -373,6 +375,7 @@ def test_methods_that_misbehave_fail_alone(parts: Path, tmp_path: Path) -> None:
     (exits, mutters, clip, unreadable), _ = go(jobs, Settings(tmp_path, workers=0))
     assert exits.error == "RuntimeError: it called for the end of the process: SystemExit(0)"
     assert mutters.error == "ValueError: bytes that are no text: \N{REPLACEMENT CHARACTER}"
+    assert Mutters.calls == 1  # it is not asked again for the other classes
     assert unreadable.error == "OddError: no readable message"
     assert clip.status == "done"
 
