@@ -112,8 +112,9 @@ class _Driver:
         return stat.st_ino, stat.st_mtime_ns
 
     def is_done(self, identity: str) -> bool:
-        """Say whether a cell has a record of success that was written since the run began."""
-        return self.record_file(identity) != self.before[identity] and is_done(self.settings.results, identity)
+        """Say whether a cell has a record of success; a forced run wants one that was written since it began."""
+        is_new = not self.settings.force or self.record_file(identity) != self.before[identity]
+        return is_new and is_done(self.settings.results, identity)
 
     def check_all_ended(self) -> None:
         """Fail the cells that have ended without a record: their classes are of no use to each other."""
