@@ -210,18 +210,18 @@ def bench(
 
 @pytest.fixture(scope="session")
 def started_ray() -> Iterator[Any]:
-    """A Ray cluster of one node; `ray_cluster` gives it with two."""
+    """A Ray cluster of a head without CPUs; `ray_cluster` gives it with two nodes that work."""
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     yield cluster
     cluster.shutdown()
 
 
 @pytest.fixture
 def ray_cluster(started_ray: Any) -> Any:
-    """A Ray cluster of two nodes of one CPU, each a process of its own, also after a test has removed one."""
-    while len(started_ray.list_all_nodes()) < 2:
+    """A Ray cluster of a head and two nodes of one CPU, each a process of its own, also after one was removed."""
+    while len(started_ray.list_all_nodes()) < 3:
         started_ray.add_node(num_cpus=1)
     started_ray.wait_for_nodes()
     return started_ray
