@@ -48,10 +48,10 @@ def perform(task: Task, *, say: Callable[[str], None] | None = None, device: str
                     {"encode": worker.encode, "train": worker.train, "score": worker.score}[task.kind](mine, backbone)
     except RecordError as error:
         return Reply(tuple(said), worker.failed, tuple(worker.busy), stop=str(error))
-    except Exception as error:  # the backbone cannot be had, a plug-in is missing, a broken installation, …
+    except (Exception, SystemExit) as error:  # no backbone, a plug-in is missing, a method exits while it is made, …
         for identity in task.ids:
             if identity not in worker.written and identity not in worker.busy:
-                worker.fail(identity, error)
+                worker.fail(identity, as_failure(error))
     return Reply(tuple(said), worker.failed, tuple(worker.busy))
 
 
