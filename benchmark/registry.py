@@ -3,6 +3,7 @@
 Installed packages register methods in the entry point group `zsad_bench.methods`. No other code is searched for or run.
 """
 
+import ast
 import dataclasses
 import difflib
 import functools
@@ -15,7 +16,7 @@ import pkgutil
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -24,11 +25,12 @@ from typing import Any, TypeGuard
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 import methods
-from benchmark.common import file_sha256, validation_problems
+from benchmark.common import unix_content, validation_problems
 from benchmark.contract import Ablation, Learner, Method
 from benchmark.errors import BenchError
 
 ENTRY_POINTS = "zsad_bench.methods"
+_PLUGIN = "zsad_bench_plugin_"  # how the names of the modules of `--plugin` begin
 _EXAMPLE = 'as in (Ablation("heat", "Temperature", {"0.07": {}, "0.01": {"temperature": 0.01}}),)'
 
 
@@ -109,7 +111,7 @@ def _read_plugin(path: Path, real: Path) -> tuple[type[Method], ...]:
 
 def _execute(path: Path, real: Path) -> ModuleType:
     """Run a file as a module with a name of its own."""
-    name = f"zsad_bench_plugin_{hashlib.sha256(str(real).encode()).hexdigest()[:12]}"
+    name = f"{_PLUGIN}{hashlib.sha256(str(real).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, real)
     assert spec is not None  # the file ends with .py
     assert spec.loader is not None
@@ -195,11 +197,67 @@ def _check_ablations(method: type[Method], where: str) -> None:
 
 @functools.cache  # the code that runs is that of the first look, whatever becomes of the file meanwhile
 def source_sha256(method: type[Method]) -> str | None:
-    """Return the sha256 of the file that defines a method, None where there is none."""
+    """Return the sha256 of the files that define a method, None where there is none.
+
+    They are the file of its class, those of its base classes, and the modules that they import of `methods`, of their
+    own package, or from the folder of a plug-in.
+    """
     try:
-        return file_sha256(Path(inspect.getfile(method)))
-    except (OSError, TypeError):
+        files = _source_files(method)
+        digests = sorted(hashlib.sha256(unix_content(file)).hexdigest() for file in files)
+    except (OSError, SyntaxError, ValueError, KeyError, AttributeError):
         return None
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
+
+
+def _source_files(method: type[Method]) -> set[Path]:
+    """Return the files that define a method.
+
+    Raises:
+        KeyError, AttributeError: The method comes from no file.
+        OSError: A file is gone.
+        SyntaxError, ValueError: A file has changed since it was imported, and is no Python.
+    """
+    bases = [base for base in method.__mro__ if issubclass(base, Method) and base.__module__ != Method.__module__]
+    waiting = [sys.modules[base.__module__] for base in bases]
+    found: set[Path] = set()
+    while waiting:
+        module = waiting.pop()
+        file = _file_of(module)
+        if file not in found:
+            found.add(file)
+            waiting += [each for each in _imported(module) if _is_beside(each, module)]
+    return found
+
+
+def _imported(module: ModuleType) -> Iterator[ModuleType]:
+    """Yield the modules that are named by the import statements of a module and were imported from files."""
+    for node in ast.walk(ast.parse(unix_content(_file_of(module)))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            package = importlib.util.resolve_name("." * node.level, module.__package__ or "") if node.level else ""
+            start = ".".join(part for part in (package, node.module or "") if part)
+            names = [start, *(f"{start}.{alias.name}" for alias in node.names)]
+        for name in names:
+            if (each := sys.modules.get(name)) is not None and getattr(each, "__file__", None):
+                yield each
+
+
+def _is_beside(imported: ModuleType, module: ModuleType) -> bool:
+    """Say whether a module belongs to the methods: to `methods`, to the same package, or to the folder of a plug-in."""
+    tops = {methods.__name__, module.__name__.partition(".")[0]}
+    return imported.__name__.partition(".")[0] in tops or (
+        module.__name__.startswith(_PLUGIN) and _file_of(imported).is_relative_to(_file_of(module).parent)
+    )
+
+
+def _file_of(module: ModuleType) -> Path:
+    file = module.__file__
+    if file is None:
+        raise AttributeError(f"{module.__name__} has no file")
+    return Path(file).resolve()
 
 
 def choose(what: str, wanted: Iterable[str], known: Iterable[str]) -> list[str]:

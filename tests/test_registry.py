@@ -1,5 +1,6 @@
 """Methods from elsewhere: files named on the command line, and entry points of other packages."""
 
+import importlib
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from benchmark import registry
 from benchmark.contract import Method
 from benchmark.registry import RegistryError, all_methods, load_plugin
 from methods.clip import Clip
+from methods.coop import CoOp
 
 Bench = Callable[..., tuple[int, str, str]]
 METHOD = """
@@ -164,6 +166,40 @@ def test_what_is_no_python_file_is_refused(file: Callable[..., Path], tmp_path: 
         load_plugin(tmp_path)
     with pytest.raises(RegistryError, match=r"not a Python file"):
         load_plugin(file(METHOD, "shout.txt"))
+
+
+def test_the_source_of_a_method_is_all_that_it_imports_of_the_methods(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "own_package"
+    package.mkdir()
+    files = {
+        "__init__.py": "",
+        "scores.py": "from own_package.deep import x\n",
+        "deep.py": "x = 1\n",
+        "apart.py": "y = 1\n",
+        "mine.py": "from methods.clip import Clip\nfrom . import scores\n\nclass Mine(Clip):\n    name = 'mine'\n",
+    }
+    for name, text in files.items():
+        (package / name).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("own_package.apart")
+    mine = importlib.import_module("own_package.mine").Mine
+
+    def hashes() -> tuple[str | None, ...]:
+        registry.source_sha256.cache_clear()
+        return tuple(registry.source_sha256(method) for method in (mine, Clip, CoOp))
+
+    before = hashes()
+    assert len(set(before)) == 3
+    for name, seen in {"mine.py": True, "scores.py": True, "deep.py": True, "apart.py": False}.items():
+        (package / name).write_text(files[name] + "# edited\n")
+        after = hashes()
+        assert (after[0] != before[0], after[1:]) == (seen, before[1:]), name
+        (package / name).write_bytes(files[name].replace("\n", "\r\n").encode())
+        assert hashes() == before, name
+    (package / "deep.py").unlink()
+    assert hashes()[0] is None
 
 
 def test_two_plugins_must_not_share_a_name(file: Callable[..., Path]) -> None:

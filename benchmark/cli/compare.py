@@ -61,7 +61,7 @@ def compare_command(
     for problem in problems + failed:
         say(f"left out: {problem}")
     # Of synthetic results, which are not compared, the variants would only lengthen the list.
-    done = [record for record in kept if record.status == "done" and not (record.synthetic and record.changed)]
+    done = [record for record in kept if record.status == "done" and not (record.synthetic and record.cell.changed)]
     if done:
         rows = compare(numbers, done, tolerance=tolerance)
         text = {style: render_comparison(rows, style, tolerance=tolerance) for style in ("txt", "md")}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import CellOptions, ComputeOptions, DataOptions, ExecutorOptions, TrainingOptions, split
 from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
+from benchmark.common import listed
 
 if TYPE_CHECKING:
     from benchmark.clip import WeightsSource
@@ -195,8 +196,7 @@ def carry_out(
 ) -> "list[Record]":
     """Run the missing cells of some plans and return the records of all cells; a dry run returns none."""
     from benchmark.records import path_of, read_record
-    from benchmark.registry import source_sha256
-    from benchmark.running import finished
+    from benchmark.running import aged, finished
     from benchmark.training import untrained
 
     settings, dry_run = computation.settings, computation.cells.dry_run
@@ -208,7 +208,8 @@ def carry_out(
     loading = {}
     for source, each in plans.items():
         missing = [job for job in each.jobs if job.cell.id not in done]
-        trainings = untrained([job.training for job in missing if job.training], settings.results)
+        wanted = [job.training for job in missing if job.training]
+        trainings = untrained(wanted, settings.results, force=settings.force)
         say(f"{len(each.jobs)} cells, {len(missing)} to do, {len(trainings)} to train first, backbone {source.name}")
         if missing:
             loading[missing[0].cell.backbone] = computation.loading(source, protocol)
@@ -224,19 +225,26 @@ def carry_out(
 
         with computation.opened(loading) as executor:
             run(todo, settings, executor, loading=loading, say=say)
-    records = [done.get(job.cell.id) or read_record(path_of(settings.results, job.cell.id)) for job in jobs]
-    sources = {method: source_sha256(method) for method in {job.method for job in jobs}}
-    edited = {
-        job.method.name
-        for job, record in zip(jobs, records, strict=True)
-        if record.run.source_sha256 not in (None, sources[job.method])
-    }
-    if edited:
+    known = ((job, done.get(job.cell.id) or read_record(path_of(settings.results, job.cell.id))) for job in jobs)
+    records = [aged(job, record, settings.results) for job, record in known]
+    if edited := {record.cell.method for record in records if record.newer_source_sha256}:
         say(
-            f"kept: results of {', '.join(sorted(edited))} from before the file was edited; if that can change a "
-            "number, raise the method's version, or redo them with --force"
+            f"kept: results of {', '.join(sorted(edited))} from before its files were edited; if that can change a "
+            "number, raise the method's version, or train and score again with --force"
+        )
+    if settings.on_error == "fail" and (partial := [record for record in records if _left_out(record)]):
+        say(
+            f"kept: results without images that could not be read (made with --on-error skip): "
+            f"{listed([f'{record.title} on {record.dataset_title}' for record in partial], 3)}; "
+            "mend the images and run again"
         )
     return records
+
+
+def _left_out(record: "Record") -> bool:
+    """Say whether images were left out of the results, or of the training before them."""
+    trained = record.training.skipped if record.training else ()
+    return bool(trained) or any(result.skipped for result in record.classes.values())
 
 
 def end(records: "list[Record]", problems: list[str]) -> None:

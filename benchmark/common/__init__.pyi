@@ -12,6 +12,7 @@ from .defaults import WORKERS as WORKERS
 from .defaults import OnError as OnError
 from .files import file_sha256 as file_sha256
 from .files import shipped_folder as shipped_folder
+from .files import unix_content as unix_content
 from .files import user_cache as user_cache
 from .files import write_whole as write_whole
 from .memory import AdaptiveBatch as AdaptiveBatch

@@ -41,6 +41,15 @@ def _sha256(path: Path, size: int, changed: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def unix_content(path: Path) -> bytes:
+    """Return the content of a text file with the same line ends on every system.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    return path.read_bytes().replace(b"\r\n", b"\n")
+
+
 def shipped_folder(name_in_package: str, path_in_checkout: str) -> Path:
     """Return a folder of data that the benchmark brings along: inside the installed package, else in the checkout."""
     package = Path(__file__).parents[1]

@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from benchmark.common import file_sha256, listed
+from benchmark.common import TABLE_LIMIT, file_sha256, listed, read_limited
 from benchmark.data.cards import Card, Layout
+from benchmark.data.contents import contents
 from benchmark.data.layouts import BadTableError, Sample, read_layout
 from benchmark.data.tree import Problem, Tree, plain, relative, subfolders, walk
 from benchmark.errors import BenchError
@@ -26,6 +27,10 @@ Counts = tuple[int, int]
 
 MINI_MARKER = "zsad-bench-mini.json"
 """A file at the top of a mini suite, which marks the datasets below it as generated."""
+
+
+DRAWN = "drawn"
+"""Stands for the content of a generated file that nobody changed."""
 
 
 class DatasetError(BenchError):
@@ -49,8 +54,7 @@ class SampleSet:
     @cached_property
     def synthetic(self) -> bool:
         """Whether the images are generated, which those of a mini suite are."""
-        real = self.directory.resolve()
-        return any((folder / MINI_MARKER).is_file() for folder in (real, *real.parents))
+        return self._suite is not None
 
     @property
     def expected(self) -> dict[str, Counts]:
@@ -76,22 +80,49 @@ class SampleSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The sha256 of the list of test samples: names, classes, labels, masks, mask threshold, pieces, file sizes.
+        """The sha256 of the test samples: names, classes, labels, mask threshold, pieces, content of images and masks.
 
-        Paths count from the layout's root, so the fingerprint does not depend on where the dataset is. File sizes of
-        generated images are left out: their content is fixed, but their size depends on the image library.
+        Paths count from the layout's root, so the fingerprint does not depend on where the dataset is. Of a generated
+        image that is as it was drawn the content is left out: its pixels are fixed, its bytes depend on the library
+        that wrote them.
         """
         start = self.root or "."
         lines: list[object] = [self.layout.mask_threshold]
-        for s in sorted(self.test, key=lambda s: s.key):
+        ordered = sorted(self.test, key=lambda s: s.key)
+        known = self.contents(ordered)
+        for s in ordered:
             mask = None if s.mask is None else posixpath.relpath(relative(s.mask, self.directory), start)
-            size, mask_size = (self._size(path) for path in (s.path, s.mask))
             key, names = posixpath.relpath(s.key, start), (s.class_name, s.prompt_name)
-            lines.append((key, names, s.label, mask, s.piece, size, mask_size))
+            lines.append((key, names, s.label, mask, s.piece, known[s.path], s.mask and known[s.mask]))
         return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
 
-    def _size(self, path: Path | None) -> int | None:
-        return None if path is None or self.synthetic or not path.exists() else path.stat().st_size
+    def contents(self, samples: Sequence[Sample]) -> dict[Path, str | None]:
+        """Return the sha256 of the images and masks of samples; `DRAWN` for one that is as the mini suite drew it.
+
+        None stands for a file that is missing or cannot be read.
+        """
+        paths = [path for s in samples for path in (s.path, s.mask) if path is not None]
+        known = contents(paths, self.card.title)
+        drawn = self._drawn()
+        return {
+            path: DRAWN if digest and drawn.get(path.resolve()) == digest else digest for path, digest in known.items()
+        }
+
+    @cached_property
+    def _suite(self) -> Path | None:
+        """The folder of the mini suite that this directory belongs to."""
+        real = self.directory.resolve()
+        return next((folder for folder in (real, *real.parents) if (folder / MINI_MARKER).is_file()), None)
+
+    def _drawn(self) -> dict[Path, str]:
+        """Return the sha256 of each file of the mini suite as it was drawn; empty for other data."""
+        if self._suite is None:
+            return {}
+        try:
+            files = json.loads(read_limited(self._suite / MINI_MARKER, TABLE_LIMIT)).get("files", {})
+        except (OSError, ValueError):
+            return {}
+        return {self._suite / name: digest for name, digest in files.items()}
 
     @property
     def differences(self) -> dict[str, tuple[Counts, Counts]]:

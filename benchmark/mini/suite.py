@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from benchmark.common import file_sha256
 from benchmark.data import MINI_MARKER
 from benchmark.errors import BenchError
 from benchmark.mini.defects import damage
@@ -94,7 +95,17 @@ def make_suite(directory: Path, *, which: Sequence[Shot] | None = None, progress
         write_shots(new, chosen, progress=progress)
         for name, text in texts(chosen).items():
             _write_text(new / name, text)
-        marker = {"name": _NAME, "version": SUITE_VERSION, "seed": SUITE_SEED, "synthetic": True, "about": _ABOUT}
+        files = {
+            path.relative_to(new).as_posix(): file_sha256(path) for path in sorted(new.rglob("*")) if path.is_file()
+        }
+        marker = {
+            "name": _NAME,
+            "version": SUITE_VERSION,
+            "seed": SUITE_SEED,
+            "synthetic": True,
+            "about": _ABOUT,
+            "files": files,
+        }
         _write_text(new / MINI_MARKER, json.dumps(marker, indent=2) + "\n")
         if old:
             directory.rename(Path(temporary) / "old")
@@ -109,11 +120,9 @@ def is_suite(directory: Path) -> bool:
         marker: Any = json.loads((directory / MINI_MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(marker, dict) and (marker.get("name"), marker.get("version"), marker.get("seed")) == (
-        _NAME,
-        SUITE_VERSION,
-        SUITE_SEED,
-    )
+    if not isinstance(marker, dict) or "files" not in marker:  # earlier versions did not say how they drew them
+        return False
+    return (marker.get("name"), marker.get("version"), marker.get("seed")) == (_NAME, SUITE_VERSION, SUITE_SEED)
 
 
 def write_shots(root: Path, which: Iterable[Shot], *, progress: Progress | None = None) -> None:

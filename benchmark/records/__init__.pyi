@@ -5,6 +5,7 @@ from .cells import Cell as Cell
 from .cells import DataId as DataId
 from .cells import TrainingId as TrainingId
 from .cells import backbone_id as backbone_id
+from .cells import misnamed as misnamed
 from .checkpoints import PARTIAL as PARTIAL
 from .checkpoints import Checkpoint as Checkpoint
 from .checkpoints import CheckpointError as CheckpointError
@@ -22,6 +23,9 @@ from .classes import is_scored as is_scored
 from .classes import read_class as read_class
 from .classes import remove_classes as remove_classes
 from .classes import write_class as write_class
+from .provenance import Provenance as Provenance
+from .provenance import code_key as code_key
+from .provenance import environment as environment
 from .records import ClassResult as ClassResult
 from .records import Record as Record
 from .records import RecordError as RecordError
@@ -30,7 +34,6 @@ from .records import Skipped as Skipped
 from .records import TrainingReport as TrainingReport
 from .records import combined as combined
 from .records import done_record as done_record
-from .records import environment as environment
 from .records import is_done as is_done
 from .records import mean_over_classes as mean_over_classes
 from .records import path_of as path_of

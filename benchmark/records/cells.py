@@ -1,4 +1,9 @@
-"""Cells: the units of work. The id of a cell is a hash of everything that can change its numbers."""
+"""Cells: the units of work. The id of a cell is a hash of everything that can change its numbers.
+
+Options, quirks of the protocol and what else has a default are hashed where they differ from it. So a new option whose
+default changes nothing leaves all ids as they are. A default itself is never changed without a new version of the
+method: `misnamed` finds results that were made with another one.
+"""
 
 import hashlib
 import json
@@ -6,7 +11,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Self
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from benchmark.clip import WeightsSource, weights_sha256
 from benchmark.common import Model
@@ -17,15 +22,6 @@ Name = Annotated[str, StringConstraints(pattern=r"^\w[\w-]*$")]
 """Name of a method or a dataset; it becomes part of file names."""
 
 
-class _Identity(Model):
-    """A model with an `id` that is computed from all its fields and cached."""
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        copied = super().model_copy(update=update, deep=deep)
-        copied.__dict__.pop("id", None)  # pydantic copies the cached id too
-        return copied
-
-
 class DataId(Model):
     """What identifies the images, labels and masks of a dataset."""
 
@@ -33,7 +29,7 @@ class DataId(Model):
     card_version: int
     layout: str
     fingerprint: str
-    """The sha256 of the list of test samples with their labels, prompt names, masks and file sizes."""
+    """The sha256 of the test samples: names, labels, masks, and the content of the files."""
 
 
 class BackboneId(Model):
@@ -46,17 +42,32 @@ class BackboneId(Model):
     synthetic: bool
 
 
-class TrainingId(_Identity):
-    """Everything that can change what a method learns."""
+class _Identity(Model):
+    """A model with an `id` that is computed from its fields and cached."""
 
     method: Name
     method_version: int
     options: dict[str, Any]
-    """The options that change what is learned."""
-    auxiliary: DataId
+    """All options, as they are in force."""
+    changed: dict[str, Any] = Field(default_factory=dict)
+    """The options that differ from the defaults of this version of the method."""
     seed: int
     backbone: BackboneId
     protocol: Protocol
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("id", None)  # pydantic copies the cached id too
+        return copied
+
+
+class TrainingId(_Identity):
+    """Everything that can change what a method learns; of the options, those that do.
+
+    Of a checkpoint that was imported, `options` has those that are known.
+    """
+
+    auxiliary: DataId
 
     @cached_property
     def id(self) -> str:
@@ -67,9 +78,6 @@ class TrainingId(_Identity):
 class Cell(_Identity):
     """Everything that can change a number: a method with its options, data, seed, backbone and protocol."""
 
-    method: Name
-    method_version: int
-    options: dict[str, Any]
     dataset: DataId
     auxiliary: DataId | None = None
     """The dataset on which the method was trained."""
@@ -77,23 +85,42 @@ class Cell(_Identity):
     """The sha256 of a checkpoint that was given by `--checkpoint` in place of a training."""
     references: dict[str, tuple[str, ...]] | None = None
     """Keys of the normal training images that a k-shot method sees, by class; None for a zero-shot method."""
-    seed: int
-    backbone: BackboneId
-    protocol: Protocol
+    references_sha256: str | None = None
+    """Of the content of these images."""
     metrics_version: int = METRICS_VERSION
 
     @cached_property
     def id(self) -> str:
-        """The stable name of the cell and of its record's file: a readable part, then a hash of all fields.
+        """The stable name of the cell and of its record's file: a readable part, then a hash.
 
         The hash leaves out the name of the backbone, so that the same weights under another file name give the same id.
         """
-        return f"{self.method}--{self.dataset.name}--s{self.seed}--{_digest(self)}"
+        return f"{self.method}--{self.dataset.name}--s{self.seed}--{_digest(self, self.metrics_version)}"
 
 
-def _digest(identity: Cell | TrainingId) -> str:
-    content = identity.model_dump(mode="json", exclude={"backbone": {"name"}})
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+def _digest(identity: _Identity, *versions: int) -> str:
+    content = identity.model_dump(mode="json", exclude={"options": True, "backbone": {"name"}}, exclude_defaults=True)
+    return hashlib.sha256(json.dumps([content, *versions], sort_keys=True).encode()).hexdigest()[:12]
+
+
+def misnamed(known: _Identity, wanted: _Identity) -> list[str]:
+    """Return a line for each value by which two identities of the same id differ: a default was changed.
+
+    Args:
+        known: what a file was made for.
+        wanted: what is asked for.
+    """
+    ours, theirs = (_flat(each.model_dump(mode="json", exclude={"backbone": {"name"}})) for each in (wanted, known))
+    return [f"{key} {theirs[key]} (now {ours[key]})" for key in ours.keys() & theirs.keys() if ours[key] != theirs[key]]
+
+
+def _flat(content: Mapping[str, Any]) -> dict[str, str]:
+    """Return the values of the options and of the protocol by name, as JSON."""
+    return {
+        f"{start}{name}": json.dumps(value, sort_keys=True)
+        for start, part in (("", "options"), ("protocol.", "protocol"), ("backbone.", "backbone"))
+        for name, value in content[part].items()
+    }
 
 
 def backbone_id(source: WeightsSource, *, dtype: str) -> BackboneId:

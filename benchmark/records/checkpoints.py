@@ -19,7 +19,8 @@ from benchmark.common import (
 )
 from benchmark.contract import Learner, training_options
 from benchmark.errors import BenchError
-from benchmark.records.cells import BackboneId, TrainingId
+from benchmark.records.cells import BackboneId, TrainingId, misnamed
+from benchmark.records.provenance import Provenance
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,6 +52,8 @@ class Checkpoint(Model):
     """The mean of each term of the loss, one entry per epoch."""
     seconds: float | None = None
     """Wall time of the training in seconds, without encoding. A resumed training counts its last run alone."""
+    made: Provenance | None = None
+    """Where and by what code it was trained; null of an imported checkpoint."""
 
 
 def checkpoint_path(results: Path, training: TrainingId) -> Path:
@@ -59,12 +62,24 @@ def checkpoint_path(results: Path, training: TrainingId) -> Path:
 
 
 def is_trained(results: Path, training: TrainingId) -> bool:
-    """Return whether a complete checkpoint of the training exists."""
+    """Return whether a complete checkpoint of the training exists.
+
+    Raises:
+        CheckpointError: It was made with a default that has been changed since.
+    """
     path = checkpoint_path(results, training)
     try:
-        return path.exists() and read_checkpoint(path).training.id == training.id
+        known = read_checkpoint(path).training if path.exists() else None
     except CheckpointError:
         return False
+    if known is None or known.id != training.id:
+        return False
+    if changed := misnamed(known, training):
+        raise CheckpointError(
+            f"{path} was made with {', '.join(changed)}: a default was changed without a new version of "
+            f"{training.method}; raise its `version`, or train again with --force"
+        )
+    return True
 
 
 def write_checkpoint(path: Path, state: Mapping[str, "Tensor"], **known: Any) -> Checkpoint:

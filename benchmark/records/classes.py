@@ -36,9 +36,9 @@ def class_folder(results: Path, cell_id: str) -> Path:
     return results / ".classes" / cell_id
 
 
-def class_path(results: Path, cell_id: str, place: int, source_sha256: str | None) -> Path:
-    """Return where a class lies, by its place among the classes; an edited method has files of its own."""
-    return class_folder(results, cell_id) / f"{place}-{(source_sha256 or 'unknown')[:12]}.json"
+def class_path(results: Path, cell_id: str, place: int, code: str) -> Path:
+    """Return where a class lies, by its place among the classes; what other code scored (`code_key`) lies apart."""
+    return class_folder(results, cell_id) / f"{place}-{code}.json"
 
 
 def remove_classes(results: Path, cell_id: str, places: Iterable[int] | None = None) -> None:

@@ -1,16 +1,10 @@
 """Records: the JSON result of a cell, written once and whole, and all it takes to trace a number."""
 
-import functools
 import hashlib
 import json
-import os
-import platform
-import subprocess
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, FiniteFloat, ValidationError, ValidationInfo, field_validator
 
@@ -18,8 +12,7 @@ from benchmark.common import JSON_LIMIT, Model, printable, read_limited, validat
 from benchmark.data import Domain
 from benchmark.errors import BenchError
 from benchmark.records.cells import Cell
-
-PACKAGES = ("zsad-bench", "torch", "torchvision", "open_clip_torch", "numpy", "scipy", "pillow")
+from benchmark.records.provenance import Provenance
 
 
 class RecordError(BenchError):
@@ -37,10 +30,9 @@ class Skipped(Model):
     reason: Text
 
 
-class Run(Model):
+class Run(Provenance):
     """How and where a class was scored, or, combined over its classes, a cell; nothing here changes a number."""
 
-    created: str
     seconds: dict[str, float]
     """Wall time of the pass: `total`, waiting for `images`, the `vision` tower, this cell's `method` and `metrics`.
     Images and vision are shared by all cells of the pass."""
@@ -48,13 +40,6 @@ class Run(Model):
     workers: int
     peak_memory: int | None
     """Bytes: of the accelerator where there is one, else of the process so far."""
-    device: str
-    machine: str
-    python: str
-    packages: dict[str, str]
-    git_commit: str | None
-    source_sha256: str | None = None
-    """Of the file that defines the method."""
 
 
 class ClassResult(Model):
@@ -86,6 +71,8 @@ class TrainingReport(Model):
     curve: tuple[dict[str, FiniteFloat], ...]
     """Mean of each term of the loss, an entry per epoch."""
     seconds: float | None
+    made: Provenance | None = None
+    """Where and by what code it was trained; null of an imported checkpoint."""
 
 
 class Record(Model):
@@ -98,8 +85,6 @@ class Record(Model):
     dataset_title: str
     domain: Domain
     cell: Cell
-    changed: dict[str, Any] = Field(default_factory=dict)
-    """Options that are not at the method's defaults."""
     image_size: int | None = None
     """Side of the input, and of the maps that were evaluated, in pixels."""
     status: Literal["done", "failed"]
@@ -114,6 +99,8 @@ class Record(Model):
     training: TrainingReport | None = None
     images_sha256: str | None = None
     """Of the file beside the record that holds the results per image."""
+    newer_source_sha256: str | None = None
+    """Of the method's files as the last run met them, where those that trained or scored were others."""
     run: Run
 
     @field_validator("id")
@@ -155,7 +142,7 @@ def combined(runs: Sequence[Run]) -> Run:
             "packages": {name: each(run.packages.get(name) for run in runs) for name in names},
             **{
                 field: each(getattr(run, field) for run in runs)
-                for field in ("device", "machine", "python", "git_commit", "source_sha256")
+                for field in ("device", "machine", "python", "git_commit", "code_sha256", "source_sha256")
             },
         }
     )
@@ -233,43 +220,3 @@ def done_record(directory: Path, cell_id: str) -> Record | None:
 def is_done(directory: Path, cell_id: str) -> bool:
     """Say whether a cell has a readable record of success."""
     return done_record(directory, cell_id) is not None
-
-
-def environment() -> dict[str, Any]:
-    """Return what `Run` says of the machine and the code; but for the time, as they were when first asked."""
-    return {"created": datetime.now(UTC).isoformat(timespec="seconds"), **_machine_and_code()}
-
-
-@functools.cache  # asked for each record, and git takes milliseconds, in a large checkout seconds
-def _machine_and_code() -> dict[str, Any]:
-    return {
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "git_commit": _git_commit(),
-    }
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"
-
-
-def _git_commit() -> str | None:
-    """Return the commit of the checkout the code runs from, with `+changes` where it is not clean."""
-    here = Path(__file__).parents[1]
-    if not (here.parent / ".git").exists():
-        return None
-    try:
-        described = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return described.stdout.strip()

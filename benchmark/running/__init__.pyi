@@ -12,5 +12,6 @@ from .planning import Setting as Setting
 from .planning import finished as finished
 from .planning import plan as plan
 from .planning import plan_training as plan_training
+from .recording import aged as aged
 from .tasks import Loading as Loading
 from .worker import loaded as loaded

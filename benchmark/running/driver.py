@@ -58,7 +58,9 @@ def run(
         BenchError: nothing can be written (disk full, no permission); what was written before is safe.
     """
     todo = missing(jobs, settings.results, force=settings.force)
-    wanted = untrained([*trainings, *(job.training for job in todo if job.training)], settings.results)
+    wanted = untrained(
+        [*trainings, *(job.training for job in todo if job.training)], settings.results, force=settings.force
+    )
     if not todo and not wanted:
         return {}
     settings.check_writable()

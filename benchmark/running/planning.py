@@ -1,5 +1,7 @@
 """The plan: which cells there are for methods, datasets and seeds, what it takes to run each, and what is left out."""
 
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,13 +19,15 @@ from benchmark.records import (
     CheckpointError,
     DataId,
     Record,
+    RecordError,
     TrainingId,
     done_record,
-    is_done,
     misfit,
+    misnamed,
+    path_of,
     read_checkpoint,
 )
-from benchmark.registry import title_of
+from benchmark.registry import changed_options, title_of
 from benchmark.training import Training
 
 Chosen = Sequence[tuple[type[Method], Any]]
@@ -170,15 +174,24 @@ def _job(
         method=method.name,
         method_version=method.version,
         options=asdict(options),
+        changed=changed_options(options),
         dataset=data_id(samples),
         auxiliary=training.id.auxiliary if training else None,
         checkpoint=setting.auxiliaries.checkpoints[given].sha256 if given else None,
         references={name: tuple(s.key for s in each) for name, each in shown.items()} or None,
+        references_sha256=_digest_of(samples, shown) if shown else None,
         seed=seed,
         backbone=setting.backbone,
         protocol=setting.protocol,
     )
     return Job(cell, method, options, samples, training, shown)
+
+
+def _digest_of(samples: SampleSet, shown: Mapping[str, Sequence[Sample]]) -> str:
+    """Return the sha256 of the content of the images that a method is shown."""
+    images = [sample for each in shown.values() for sample in each]
+    known = samples.contents(images)
+    return hashlib.sha256(json.dumps([(sample.key, known[sample.path]) for sample in images]).encode()).hexdigest()
 
 
 def plan_training(method: type[Learner], options: Any, name: str, setting: Setting, *, seed: int) -> Training | None:
@@ -196,10 +209,12 @@ def plan_training(method: type[Learner], options: Any, name: str, setting: Setti
     samples = setting.auxiliaries.found.get(name)
     if samples is None:
         return None
+    learning = training_options(options)
     identity = TrainingId(
         method=method.name,
         method_version=method.version,
-        options=training_options(options),
+        options=learning,
+        changed={key: value for key, value in changed_options(options).items() if key in learning},
         auxiliary=data_id(samples),
         seed=seed,
         backbone=setting.backbone,
@@ -219,10 +234,26 @@ def data_id(samples: SampleSet) -> DataId:
 
 
 def missing(jobs: Sequence[Job], results: Path, *, force: bool = False) -> list[Job]:
-    """Return the jobs without a record of success, or all of them if forced."""
-    return [job for job in jobs if force or not is_done(results, job.cell.id)]
+    """Return the jobs without a record of success, or all of them if forced.
+
+    Raises:
+        RecordError: as in `finished`.
+    """
+    done = {} if force else finished(jobs, results)
+    return [job for job in jobs if job.cell.id not in done]
 
 
 def finished(jobs: Sequence[Job], results: Path) -> dict[str, Record]:
-    """Return the records of success of these jobs, by the id of their cells; each file is read once."""
-    return {job.cell.id: record for job in jobs if (record := done_record(results, job.cell.id))}
+    """Return the records of success of these jobs, by the id of their cells; each file is read once.
+
+    Raises:
+        RecordError: a record was made with a default that has been changed since.
+    """
+    found = {job.cell.id: record for job in jobs if (record := done_record(results, job.cell.id))}
+    for job in jobs:
+        if job.cell.id in found and (changed := misnamed(found[job.cell.id].cell, job.cell)):
+            raise RecordError(
+                f"{path_of(results, job.cell.id)} was made with {', '.join(changed)}: a default was changed without a "
+                f"new version of {job.method.title}; raise its `version`, or redo its cells with --force"
+            )
+    return found

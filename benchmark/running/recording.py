@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from benchmark.clip import device_name
 from benchmark.common import Settings
 from benchmark.data import SampleSet
 from benchmark.metrics import ClassImages, to_bytes
@@ -17,6 +18,7 @@ from benchmark.records import (
     Run,
     TrainingReport,
     class_path,
+    code_key,
     combined,
     environment,
     mean_over_classes,
@@ -25,7 +27,7 @@ from benchmark.records import (
     remove_classes,
     write_record,
 )
-from benchmark.registry import changed_options, source_sha256
+from benchmark.registry import source_sha256
 from benchmark.running.planning import Job
 from benchmark.running.tasks import class_places
 
@@ -37,7 +39,7 @@ def class_run(job: Job, settings: Settings, device: str, seconds: Mapping[str, f
         batch_size=settings.batch_size,
         workers=settings.workers,
         peak_memory=_peak_memory(device),
-        device=torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
+        device=device_name(device),
         source_sha256=source_sha256(job.method),
         **environment(),
     )
@@ -45,9 +47,8 @@ def class_run(job: Job, settings: Settings, device: str, seconds: Mapping[str, f
 
 def class_paths(job: Job, settings: Settings) -> dict[str, Path]:
     """Return where each class of a cell lies, in the order of the samples."""
-    source = source_sha256(job.method)
-    places = class_places(job.samples)
-    return {name: class_path(settings.results, job.cell.id, place, source) for name, place in places.items()}
+    code, places = code_key(source_sha256(job.method)), class_places(job.samples)
+    return {name: class_path(settings.results, job.cell.id, place, code) for name, place in places.items()}
 
 
 def write_if_whole(job: Job, settings: Settings) -> Record | None:
@@ -85,6 +86,22 @@ def _record(job: Job, found: Sequence[ClassFile], results: Path) -> Record:
     )
 
 
+def aged(job: Job, record: Record, results: Path) -> Record:
+    """Return the record of a cell, which says whether the method's files were edited since; what is new is written.
+
+    Raises:
+        RecordError: the record cannot be written.
+    """
+    now, trained = source_sha256(job.method), record.training.made if record.training else None
+    made_by = {record.run.source_sha256, trained.source_sha256 if trained else None} - {None}
+    newer = now if made_by - {now} else None
+    if newer == record.newer_source_sha256:
+        return record
+    record = record.model_copy(update={"newer_source_sha256": newer})
+    write_record(results, record)
+    return record
+
+
 def failure(job: Job, error: str, settings: Settings) -> Record:
     """Return the record of a cell that failed."""
     run = Run(
@@ -109,7 +126,6 @@ def _common(job: Job, training: TrainingReport | None) -> dict[str, Any]:
         "dataset_title": card.title,
         "domain": card.domain,
         "cell": job.cell,
-        "changed": changed_options(job.options),
         "synthetic": tuple(what for what, is_so in generated.items() if is_so),
         "warnings": job.samples.warnings,
     }

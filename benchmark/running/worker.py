@@ -134,7 +134,7 @@ class _Worker:
         """Train a method, unless another process has done it since it was found missing."""
         settings = self.task.settings
         for ref in self.task.trainings:
-            if ref.id.id in mine and not is_trained(settings.results, ref.id):
+            if ref.id.id in mine and (settings.force or not is_trained(settings.results, ref.id)):
                 try:
                     train_method(training_of(ref, self.task), backbone, settings, say=self.say)
                 except (Exception, SystemExit) as error:  # a method's own code may raise anything

@@ -138,8 +138,8 @@ def reasons(number: Number, group: Sequence[Record]) -> tuple[str, ...]:
     record, conditions = group[0], number.conditions
     cell = record.cell
     found = []
-    if record.changed:
-        found.append("options " + ", ".join(f"{name}={value}" for name, value in record.changed.items()))
+    if record.cell.changed:
+        found.append("options " + ", ".join(f"{name}={value}" for name, value in record.cell.changed.items()))
     if cell.auxiliary is not None:
         auxiliary = conditions.auxiliary_for(cell.dataset.name)
         if auxiliary != cell.auxiliary.name:

@@ -134,7 +134,7 @@ def set_variants_apart(records: Sequence[Record]) -> "tuple[list[Record], list[A
     Raises:
         TableError: the records are not comparable.
     """
-    if not any(record.changed for record in records):
+    if not any(record.cell.changed for record in records):
         return list(records), []
     from benchmark.tables.ablations import known_ablations  # the registry imports torch
 

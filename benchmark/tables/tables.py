@@ -267,6 +267,7 @@ def notes_of(records: Sequence[Record]) -> tuple[str, ...]:
         default = type(done[0].cell.protocol)()
         quirks = [f"{k} = {v}" for k, v in done[0].cell.protocol if v != getattr(default, k)]
         notes += [f"Protocol quirks: {', '.join(quirks)}."] if quirks else []
+    notes += _stale_notes(done)
     for record in records:
         if record.status == "failed":
             notes.append(f"Failed: {record.title} on {record.dataset_title}: {record.error}")
@@ -278,6 +279,19 @@ def notes_of(records: Sequence[Record]) -> tuple[str, ...]:
         skipped = max(sum(len(c.skipped) for c in record.classes.values()) for record in same)
         notes += [f"{dataset}: {skipped} unreadable images were left out."] if skipped else []
     return tuple(notes)
+
+
+def _stale_notes(done: Sequence[Record]) -> list[str]:
+    """Return a line for each method whose files were edited since it was trained or scored."""
+    stale: dict[str, list[str]] = defaultdict(list)
+    for record in done:
+        if record.newer_source_sha256:
+            stale[record.title].append(record.dataset_title)
+    return [
+        f"{title} on {', '.join(sorted(set(datasets)))}: made before the method's files were edited (--force makes it "
+        "anew)."
+        for title, datasets in sorted(stale.items())
+    ]
 
 
 def render(table: Table, style: str) -> str:

@@ -43,8 +43,8 @@ class Training:
         return self.given or checkpoint_path(results, self.id)
 
 
-def untrained(trainings: Iterable[Training], results: Path) -> list[Training]:
-    """Return the trainings that have no checkpoint yet, without repetition, ordered by auxiliary dataset."""
+def untrained(trainings: Iterable[Training], results: Path, *, force: bool = False) -> list[Training]:
+    """Return the trainings that have no checkpoint yet, or all if forced, without repetition, by auxiliary dataset."""
     distinct = {training.id.id: training for training in trainings if training.given is None}
     ordered = sorted(distinct.values(), key=lambda training: training.id.auxiliary.name)
-    return [training for training in ordered if not is_trained(results, training.id)]
+    return [training for training in ordered if force or not is_trained(results, training.id)]

@@ -12,7 +12,8 @@ from torch import Tensor
 from benchmark.common import write_whole
 from benchmark.contract import Learner
 from benchmark.errors import BenchError
-from benchmark.records import tensors_to_bytes
+from benchmark.records import code_key, tensors_to_bytes
+from benchmark.registry import source_sha256
 from benchmark.training.features import AuxiliaryFeatures
 
 LEARNED, OPTIMISER = "learned.", "optimiser."
@@ -39,7 +40,8 @@ def train(
     Args:
         method: A new instance of the method.
         data: Features of the auxiliary images.
-        partial: File for the state after each epoch. If it exists, training resumes from it. It is deleted at the end.
+        partial: File for the state after each epoch. If it exists and the same code wrote it, training resumes from
+            it. It is deleted at the end.
         progress: Called with the number of images done since the last call.
 
     Returns:
@@ -108,7 +110,11 @@ def _state_to_bytes(method: Learner, optimiser: torch.optim.Optimizer, curve: Cu
     tensors = {LEARNED + name: tensor for name, tensor in method.learned.state_dict().items()}
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"{OPTIMISER}{index}.{key}": value for key, value in state.items() if isinstance(value, Tensor)}
-    return tensors_to_bytes(tensors, {"curve": json.dumps(curve)})
+    return tensors_to_bytes(tensors, {"curve": json.dumps(curve), "code": _code(method)})
+
+
+def _code(method: Learner) -> str:
+    return code_key(source_sha256(type(method)))
 
 
 def _resume(method: Learner, optimiser: torch.optim.Optimizer, partial: Path | None) -> Curve:
@@ -116,18 +122,30 @@ def _resume(method: Learner, optimiser: torch.optim.Optimizer, partial: Path | N
     if partial is None or not partial.exists():
         return []
     try:
-        with safe_open(partial, framework="pt") as file:
-            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            curve: Curve = json.loads(file.metadata()["curve"])
-        state: dict[int, dict[str, Any]] = {}
-        for name, tensor in tensors.items():
-            if name.startswith(OPTIMISER):
-                index, _, key = name.removeprefix(OPTIMISER).partition(".")
-                state.setdefault(int(index), {})[key] = tensor
-        learned = {k.removeprefix(LEARNED): v for k, v in tensors.items() if k.startswith(LEARNED)}
+        learned, state, curve = _read_state(partial, code=_code(method))
         method.learned.load_state_dict(learned)
-    except Exception:  # truncated or of another version; safetensors and torch raise various types
+    except Exception:  # truncated or of other code; safetensors and torch raise various types
         partial.unlink(missing_ok=True)
         return []
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     return curve
+
+
+def _read_state(partial: Path, *, code: str) -> tuple[dict[str, Tensor], dict[int, dict[str, Any]], Curve]:
+    """Return the learned parameters, the optimiser's state and the curve.
+
+    Raises:
+        ValueError: Other code wrote the file.
+    """
+    with safe_open(partial, framework="pt") as file:
+        tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        known = file.metadata()
+    if known["code"] != code:
+        raise ValueError(f"{partial} was written by other code")
+    state: dict[int, dict[str, Any]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith(OPTIMISER):
+            index, _, key = name.removeprefix(OPTIMISER).partition(".")
+            state.setdefault(int(index), {})[key] = tensor
+    learned = {k.removeprefix(LEARNED): v for k, v in tensors.items() if k.startswith(LEARNED)}
+    return learned, state, json.loads(known["curve"])

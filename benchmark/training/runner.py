@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.clip import Backbone
+from benchmark.clip import Backbone, device_name
 from benchmark.common import Settings, image_progress
 from benchmark.contract import Learner, Method, VisionSpec, merge_specs
 from benchmark.data import SampleSet
@@ -13,10 +13,13 @@ from benchmark.errors import first_misfit
 from benchmark.records import (
     PARTIAL,
     CheckpointError,
+    Provenance,
     checkpoint_path,
+    environment,
     read_tensors,
     write_checkpoint,
 )
+from benchmark.registry import source_sha256
 from benchmark.training.features import AuxiliaryFeatures, auxiliary_features
 from benchmark.training.jobs import Training
 from benchmark.training.loop import train
@@ -92,6 +95,9 @@ def train_method(training: Training, backbone: Backbone, settings: Settings, *, 
         skipped=tuple(features.skipped),
         curve=tuple(curve),
         seconds=round(seconds, 3),
+        made=Provenance(
+            device=device_name(backbone.device), source_sha256=source_sha256(training.method), **environment()
+        ),
     )
     loss = f"loss {curve[0]['total']:.3f} → {curve[-1]['total']:.3f}" if curve else "no epoch"
     say(f"trained {training.title}: {len(features)} images, {loss}, {seconds:.1f} s")

@@ -87,7 +87,7 @@ def test_ten_thousand_finished_cells(benchmark, capsys, tmp_path, command):
     setting = Setting(identity, protocol, selection.select_auxiliaries(chosen, found, data=data))
     records, problems = read_records(Path(__file__).parents[2] / "results")
     assert not problems
-    known = {(r.cell.method, r.cell.dataset.name): r for r in records if not r.changed}
+    known = {(r.cell.method, r.cell.dataset.name): r for r in records if not r.cell.changed}
     (tmp_path / "records").mkdir()
     jobs = plan(chosen, found, setting, seeds=range(SEEDS)).jobs
     for job in jobs:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -324,6 +325,37 @@ def test_train_alone_makes_what_a_run_then_uses(bench: Bench, two_datasets: Path
     assert code == 0
     assert "Auxiliary dataset of AnomalyCLIP (epochs=1): mvtec (for BTAD)" in out
     assert "\ntrained" not in err
+
+
+def test_an_edited_learner_is_marked_until_it_is_trained_again(
+    bench: Bench, two_datasets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert bench("new-method", "mine", "--learns")[0] == 0
+    file = tmp_path / "mine.py"
+    arguments = ["run", "--methods", "mine", "--plugin", file, "--datasets", "btad", "--data", two_datasets, *TINY]
+    arguments += ["--results", tmp_path / "r", "--set", "mine.epochs=1"]
+
+    def numbers() -> tuple[Any, Any]:
+        ((record,), _) = read_records(tmp_path / "r")
+        assert record.training is not None
+        return record.training.sha256, record.training.made and record.training.made.source_sha256
+
+    assert bench(*arguments)[0] == 0
+    before = numbers()
+    file.write_text(file.read_text().replace("batch.masks", "1 - batch.masks"))
+    code, out, err = bench(*arguments)
+    assert (code, numbers()) == (0, before)
+    assert "kept: results of mine from before its files were edited" in err
+    assert "Mine (epochs=1) on BTAD: made before the method's files were edited" in out
+    bench("tables", "--results", tmp_path / "r")
+    assert "before the method's files were edited" in (tmp_path / "r/tables/main_image.md").read_text()
+    code, out, err = bench(*arguments, "--force")
+    assert "1 cells, 1 to do, 1 to train first" in err
+    after = numbers()
+    assert after[0] != before[0]
+    assert after[1] != before[1]
+    assert "were edited" not in out + err
 
 
 def test_a_run_leaves_out_what_it_would_train_on_and_names_what_is_lacking(

@@ -1,5 +1,7 @@
 """Reading directories by cards: what is a sample, and what happens to everything that is not as it should be."""
 
+import hashlib
+import json
 import os
 import random
 import shutil
@@ -15,7 +17,7 @@ from PIL import Image
 from sklearn.model_selection import train_test_split
 
 from benchmark.data.cards import Card, load_cards
-from benchmark.data.samples import DatasetError, SampleSet, find_directories, locate, read_samples
+from benchmark.data.samples import MINI_MARKER, DatasetError, SampleSet, find_directories, locate, read_samples
 from benchmark.data.tree import walk
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
@@ -543,7 +545,7 @@ def test_the_fingerprint_is_that_of_the_test_samples_wherever_they_lie(tmp_path:
     assert prints[0].fingerprint == prints[1].fingerprint
 
 
-@pytest.mark.parametrize("change", ["image", "mask", "name", "label", "one less", "no mask"])
+@pytest.mark.parametrize("change", ["image", "mask", "pixels", "mended mask", "name", "label", "one less", "no mask"])
 def test_the_fingerprint_changes_with_what_is_evaluated(tmp_path: Path, change: str) -> None:
     before = read_samples(make_card(), mvtec(tmp_path)).fingerprint
     good, cut = tmp_path / "nut/test/good", tmp_path / "nut/test/cut"
@@ -551,6 +553,15 @@ def test_the_fingerprint_changes_with_what_is_evaluated(tmp_path: Path, change: 
         draw(good, "000.png", size=(50, 50))
     elif change == "mask":
         draw(tmp_path, "nut/ground_truth/cut/000_mask.png", size=(50, 50))
+    elif change == "pixels":  # of an image of equal name and size in bytes
+        content = bytearray((good / "000.png").read_bytes())
+        content[-20] ^= 1
+        (good / "000.png").write_bytes(content)
+    elif change == "mended mask":
+        path = tmp_path / "nut/ground_truth/cut/000_mask.png"
+        size = path.stat().st_size
+        draw(tmp_path, "nut/ground_truth/cut/000_mask.png", value=254)
+        assert path.stat().st_size == size
     elif change == "name":
         (good / "000.png").rename(good / "002.png")
     elif change == "label":
@@ -560,6 +571,23 @@ def test_the_fingerprint_changes_with_what_is_evaluated(tmp_path: Path, change: 
     else:
         (tmp_path / "nut/ground_truth/cut/000_mask.png").unlink()
     assert read_samples(make_card(), tmp_path).fingerprint != before
+
+
+def test_a_generated_image_counts_by_its_content_only_where_it_was_changed(tmp_path: Path) -> None:
+    """What a library writes differs by its version; what the suite's marker says it wrote is the same picture."""
+    suites = [mvtec(tmp_path / name / "demo") for name in "ab"]
+    draw(suites[1], "nut/test/good/000.png", value=98)  # stands for the same pixels, compressed otherwise
+    for suite in suites:
+        files = {
+            path.relative_to(suite.parent).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in suite.rglob("*.png")
+        }
+        (suite.parent / MINI_MARKER).write_text(json.dumps({"files": files}))
+    one, other = (read_samples(make_card(), suite) for suite in suites)
+    assert one.synthetic
+    assert one.fingerprint == other.fingerprint
+    draw(suites[1], "nut/ground_truth/cut/000_mask.png", value=254)
+    assert read_samples(make_card(), suites[1]).fingerprint != one.fingerprint
 
 
 def test_warnings_say_how_the_counts_differ(tmp_path: Path) -> None:

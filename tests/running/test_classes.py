@@ -24,6 +24,7 @@ from benchmark.metrics.per_image import ClassImages, read_per_image
 from benchmark.protocol import Protocol
 from benchmark.records.cells import backbone_id
 from benchmark.records.classes import ClassResultError, class_folder, class_path, read_class, write_class
+from benchmark.records.provenance import code_key
 from benchmark.records.records import Record, Run, combined, path_of, per_image_path
 from benchmark.registry import load_plugin, source_sha256
 from benchmark.running.planning import Job, Setting, plan
@@ -154,7 +155,7 @@ def test_a_record_is_put_together_where_a_run_was_killed_before_that(
 
 def test_a_damaged_class_is_scored_again(parts: Path, tmp_path: Path) -> None:
     jobs = jobs_of(select_folder(parts, "metal nut"))[:1]
-    path = class_path(tmp_path, jobs[0].cell.id, 0, source_sha256(Clip))
+    path = class_path(tmp_path, jobs[0].cell.id, 0, code_key(source_sha256(Clip)))
     path.parent.mkdir(parents=True)
     path.write_bytes(b'{"class_name": "half of')
     with pytest.raises(ClassResultError, match=re.escape(str(path))):
@@ -166,8 +167,8 @@ def test_a_damaged_class_is_scored_again(parts: Path, tmp_path: Path) -> None:
 def test_a_class_of_an_edited_method_is_scored_again(parts: Path, tmp_path: Path, encoded: list[int]) -> None:
     jobs = jobs_of(select_folder(parts, "metal nut"))[:1]
     settings = Settings(tmp_path, workers=0)
-    path = class_path(tmp_path, jobs[0].cell.id, 0, "0" * 64)
-    assert path != class_path(tmp_path, jobs[0].cell.id, 0, source_sha256(Clip))
+    path = class_path(tmp_path, jobs[0].cell.id, 0, code_key("0" * 64))
+    assert path != class_path(tmp_path, jobs[0].cell.id, 0, code_key(source_sha256(Clip)))
     path.parent.mkdir(parents=True)
     path.write_text("of another source")
     go(jobs, settings)
@@ -238,7 +239,7 @@ def test_force_uses_what_another_process_has_just_scored(parts: Path, tmp_path: 
     settings = Settings(tmp_path, workers=0, task_images=1)
     (record,), _ = go(jobs, settings)
     (name, result), *_ = record.classes.items()
-    path = class_path(tmp_path, jobs[0].cell.id, 0, source_sha256(Clip))
+    path = class_path(tmp_path, jobs[0].cell.id, 0, code_key(source_sha256(Clip)))
     encoded.clear()
     before = path_of(tmp_path, record.id).stat().st_mtime_ns
     with settings.lock(f"{jobs[0].cell.id}--0"):  # as the other process does while it is at this class

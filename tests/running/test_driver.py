@@ -29,7 +29,6 @@ from benchmark.data.images import read_image
 from benchmark.data.preprocess import Preprocess
 from benchmark.data.samples import SampleSet
 from benchmark.protocol import Protocol
-from benchmark.records import records as records_module
 from benchmark.records.agreement import disagreements
 from benchmark.records.cells import BackboneId, backbone_id
 from benchmark.records.records import Record, RecordError, is_done, path_of, read_record, read_records
@@ -561,11 +560,6 @@ def test_kill_minus_9_in_the_middle_and_again_gives_the_undisturbed_table(
     assert (code, "4 cells, 2 to do" in said) == (0, True)
     assert again == undisturbed
     assert undisturbed.count("Br35H") >= 1
-
-
-def test_the_environment_names_a_dirty_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
-    commit = records_module.environment()["git_commit"]
-    assert commit is None or len(commit.removesuffix("+changes")) == 40
 
 
 def test_reading_a_record_back_gives_the_same(parts: Path, tiny: Backbone, tmp_path: Path) -> None:

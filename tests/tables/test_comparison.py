@@ -465,7 +465,7 @@ def backbone(**changes: Any) -> dict[str, BackboneId]:
         ({"cell": {"protocol": Protocol(pos_interp="bicubic")}}, "protocol.pos_interp=bicubic, published bilinear"),
         ({"cell": {"protocol": Protocol(raw_class_names=True)}}, "quirk protocol.raw_class_names=True"),
         ({"cell": {"protocol": Protocol(mask_gt0=True)}}, None),
-        ({"changed": {"deep_depth": 1, "word": ""}}, "options deep_depth=1, word="),
+        ({"cell": {"changed": {"deep_depth": 1, "word": ""}}}, "options deep_depth=1, word="),
         ({"warnings": ("7 images instead of 9",)}, "data: 7 images instead of 9"),
     ],
 )
@@ -664,7 +664,7 @@ def test_classes_are_shown_when_asked_for(compared: Bench, tmp_path: Path) -> No
 
 def test_variants_are_shown_only_where_they_are_compared(compared: Bench, tmp_path: Path) -> None:
     """Of synthetic results one row per method says enough."""
-    variant = {"title": "AnomalyCLIP (context=8)", "changed": {"context": 8}, "cell": {"options": {"context": 8}}}
+    variant = {"title": "AnomalyCLIP (context=8)", "cell": {"options": {"context": 8}, "changed": {"context": 8}}}
     for synthetic, dataset in ((("data", "weights"), "visa"), ((), "mvtec")):
         write_record(tmp_path / "r", record(dict(AS_PUBLISHED), dataset=dataset, synthetic=synthetic))
         write_record(tmp_path / "r", record(dict(AS_PUBLISHED), dataset=dataset, synthetic=synthetic, **variant))

@@ -299,6 +299,21 @@ def test_a_cache_that_cannot_be_made_is_named(parts: Path, tiny: Backbone, tmp_p
         read(data_of(parts), tiny, tmp_path / "cache")
 
 
+def test_a_replaced_image_of_equal_size_is_encoded_again(
+    parts: Path, tiny: Backbone, tmp_path: Path, encoded: Passes
+) -> None:
+    features_of(data_of(parts), tiny, tmp_path / "cache")
+    encoded.clear()
+    features_of(data_of(parts), tiny, tmp_path / "cache")
+    assert encoded == []
+    path = next(sample.path for sample in data_of(parts).test)
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1
+    path.write_bytes(content)
+    features_of(data_of(parts), tiny, tmp_path / "cache", skip_broken=True)
+    assert sum(images for images, _ in encoded) >= len(data_of(parts).test) - 1
+
+
 def test_an_image_without_permission_is_a_broken_image(
     parts: Path, tiny: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

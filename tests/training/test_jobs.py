@@ -25,7 +25,8 @@ from benchmark.data.samples import MINI_MARKER, SampleSet
 from benchmark.protocol import Protocol, auxiliary_for
 from benchmark.records.cells import BackboneId, backbone_id
 from benchmark.records.checkpoints import CheckpointError, checkpoint_path, read_checkpoint
-from benchmark.records.records import ClassResult, Record, path_of, read_record
+from benchmark.records.records import ClassResult, Record, RecordError, path_of, read_record
+from benchmark.registry import source_sha256
 from benchmark.running.planning import Auxiliaries, Plan, Setting, plan
 from benchmark.tables.tables import make_tables, summary
 from benchmark.training.published import import_checkpoint
@@ -321,6 +322,51 @@ def test_a_damaged_partial_state_is_not_trusted(
     assert len(record.training.curve) == 2
 
 
+def test_a_training_does_not_go_on_with_other_code_than_began_it(
+    mvtec: SampleSet, target: SampleSet, tiny: Backbone, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job,) = make([(CoOp, CoOpOptions(epochs=2, batch_size=4))], [target], tiny, Auxiliaries({"mvtec": mvtec})).jobs
+    steps: list[int] = []
+    original = CoOp.losses
+
+    def losses(self: CoOp, batch: TrainingBatch) -> dict[str, Tensor]:
+        steps.append(1)
+        if len(steps) == 3:  # in the second epoch of two steps
+            raise _Killed
+        return original(self, batch)
+
+    monkeypatch.setattr(CoOp, "losses", losses)
+    with pytest.raises(_Killed):
+        go(Plan([job]), settings)
+    monkeypatch.setattr("benchmark.training.loop.source_sha256", lambda method: "of an edited file")
+    go(Plan([job]), settings)
+    assert len(steps) == 3 + 4
+
+
+def test_a_default_that_was_changed_under_the_same_version_is_refused(
+    mvtec: SampleSet, target: SampleSet, tiny: Backbone, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    auxiliaries = Auxiliaries({"mvtec": mvtec})
+    methods: Chosen = [(CoOp, CoOpOptions(epochs=1)), (Clip, ClipOptions())]
+    made = make(methods, [target], tiny, auxiliaries)
+    go(made, settings)
+
+    def changed(identity: Any) -> Any:
+        return identity.model_copy(update={"options": {**identity.options, "temperature": 0.5}})
+
+    learner, frozen = made.jobs
+    assert learner.training is not None
+    for job in (learner, frozen):
+        again = replace(job, cell=changed(job.cell))
+        assert again.cell.id == job.cell.id
+        with pytest.raises(RecordError, match=r"temperature 0\.07 \(now 0\.5\).*raise its `version`"):
+            go(Plan([again]), settings)
+    path_of(settings.results, learner.cell.id).unlink()
+    again = replace(learner, training=replace(learner.training, id=changed(learner.training.id)))
+    with pytest.raises(CheckpointError, match=r"temperature 0\.07 \(now 0\.5\).*raise its `version`"):
+        go(Plan([again]), settings)
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_bad_loss_stops_the_cell_with_the_names_of_the_files(
     mvtec: SampleSet,
@@ -524,3 +570,7 @@ def test_a_checkpoint_says_in_json_what_it_was_made_from(
     assert known["training"]["auxiliary"]["fingerprint"] == mvtec.fingerprint
     assert known["training"]["backbone"]["sha256"] == tiny.sha256
     assert path.stem == path.with_suffix(".safetensors").stem
+    assert known["made"]["source_sha256"] == source_sha256(AnomalyClip)
+    assert known["made"]["device"] == "cpu"
+    assert known["made"]["packages"]["torch"] == torch.__version__.partition("+")[0]
+    assert len(known["made"]["code_sha256"]) == 64

@@ -1,0 +1,91 @@
+"""The content of files by its sha256, remembered so that a second look at a large dataset reads nothing.
+
+What is known of a file counts while its path, size, times and inode are what they were.
+"""
+
+import hashlib
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from pathlib import Path
+
+from benchmark.common import image_progress, user_cache
+
+MEMORY = "contents.sqlite3"
+FRESH = 2.0
+"""Seconds. A file that was changed so recently may change again without another time; it is not remembered."""
+_THREADS = min(8, os.cpu_count() or 1)
+
+Stamp = tuple[int, int, int, int]
+"""Size, times of change of content and of inode in ns, and inode."""
+
+
+def contents(paths: Iterable[Path], title: str) -> dict[Path, str | None]:
+    """Return the sha256 of files in hexadecimal; None for a file that is missing or cannot be read.
+
+    Args:
+        paths: Files; each is looked at once.
+        title: What is read, for the progress that is shown where it takes long.
+    """
+    stamps = {path: _stamp(path) for path in dict.fromkeys(paths)}
+    present = {path: stamp for path, stamp in stamps.items() if stamp is not None}
+    known = _recall(present)
+    unknown = [path for path in present if path not in known]
+    read: dict[Path, str | None] = {}
+    if unknown:
+        with image_progress(f"reading {title}", len(unknown)) as progress, ThreadPoolExecutor(_THREADS) as pool:
+            for path, digest in zip(unknown, pool.map(_sha256, unknown), strict=True):
+                read[path] = digest
+                progress(1)
+        latest = time.time_ns() - int(FRESH * 1e9)
+        settled = {path: digest for path, digest in read.items() if digest and max(present[path][1:3]) < latest}
+        _remember({path: (present[path], digest) for path, digest in settled.items()})
+    return {path: known.get(path) or read.get(path) for path in stamps}
+
+
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _open() -> sqlite3.Connection:
+    folder = user_cache()
+    folder.mkdir(parents=True, exist_ok=True)
+    database = sqlite3.connect(folder / MEMORY, timeout=30)
+    database.execute("CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, stamp TEXT, sha256 TEXT)")
+    return database
+
+
+def _recall(stamps: Mapping[Path, Stamp]) -> dict[Path, str]:
+    """Return what is remembered of files; nothing where the memory cannot be read: then the files are."""
+    found: dict[Path, str] = {}
+    with suppress(OSError, sqlite3.Error), closing(_open()) as database:
+        for path, stamp in stamps.items():
+            row = database.execute("SELECT stamp, sha256 FROM files WHERE path = ?", (_key(path),)).fetchone()
+            if row and row[0] == str(stamp):
+                found[path] = row[1]
+    return found
+
+
+def _remember(files: Mapping[Path, tuple[Stamp, str]]) -> None:
+    rows = [(_key(path), str(stamp), digest) for path, (stamp, digest) in files.items()]
+    with suppress(OSError, sqlite3.Error), closing(_open()) as database, database:
+        database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", rows)
+
+
+def _key(path: Path) -> str:
+    return str(path.absolute()).encode(errors="surrogateescape").decode(errors="backslashreplace")

@@ -1,0 +1,91 @@
+"""Where and by what code a number was made or a training was done."""
+
+import functools
+import hashlib
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from benchmark.common import Model, unix_content
+
+PACKAGES = ("zsad-bench", "torch", "torchvision", "open_clip_torch", "numpy", "scipy", "pillow")
+_CODE = ("benchmark", "methods", "datasets")
+"""Folders of the checkout that can change a number."""
+
+
+class Provenance(Model):
+    """The machine and the code of a piece of work."""
+
+    created: str
+    device: str
+    machine: str
+    python: str
+    packages: dict[str, str]
+    git_commit: str | None
+    """Of the checkout, with `+changes` where the code differs from it."""
+    code_sha256: str | None = None
+    """Of the Python files of the package `benchmark`."""
+    source_sha256: str | None = None
+    """Of the files that define the method: its module and those of its package that it imports."""
+
+
+def environment() -> dict[str, Any]:
+    """Return what `Provenance` says of the machine and the code; but for the time, as they were when first asked."""
+    return {"created": datetime.now(UTC).isoformat(timespec="seconds"), **_machine_and_code()}
+
+
+def code_key(source_sha256: str | None) -> str:
+    """Return a short name for all code that can change a number of a method whose files have this sha256.
+
+    What was begun by other code, or with other packages, is not gone on with.
+    """
+    here = _machine_and_code()
+    known = (source_sha256, here["code_sha256"], sorted(here["packages"].items()))
+    return hashlib.sha256(repr(known).encode()).hexdigest()[:12]
+
+
+@functools.cache  # asked for each record, and git takes milliseconds, in a large checkout seconds
+def _machine_and_code() -> dict[str, Any]:
+    return {
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "git_commit": git_commit(Path(__file__).parents[2]),
+        "code_sha256": _code_sha256(),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _code_sha256() -> str:
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + unix_content(path))
+    return digest.hexdigest()
+
+
+def git_commit(root: Path) -> str | None:
+    """Return the commit of a checkout, with `+changes` where its code is not clean; None where there is no commit."""
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--", *_CODE)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + ("+changes" if changed else "")
+
+
+def _git(root: Path, *command: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *command], capture_output=True, text=True, timeout=10, check=True)
+    return done.stdout.strip()

@@ -1,0 +1,82 @@
+"""Ids of cells and trainings: what changes them, and that nothing else does."""
+
+from typing import Any
+
+import pytest
+
+from benchmark.metrics.names import METRICS_VERSION
+from benchmark.protocol import Protocol
+from benchmark.records.cells import BackboneId, Cell, DataId, TrainingId, misnamed
+
+BACKBONE = BackboneId(name="b", architecture="a", sha256="c", dtype="float32", synthetic=False)
+DATA = DataId(name="d", card_version=1, layout="original", fingerprint="f")
+
+
+def cell(**changes: Any) -> Cell:
+    known = {"method": "m", "method_version": 1, "options": {"depth": 9}, "dataset": DATA, "seed": 0}
+    return Cell(**{**known, "backbone": BACKBONE, "protocol": Protocol(), **changes})
+
+
+def training(**changes: Any) -> TrainingId:
+    known = {"method": "m", "method_version": 1, "options": {"depth": 9}, "auxiliary": DATA, "seed": 0}
+    return TrainingId(**{**known, "backbone": BACKBONE, "protocol": Protocol(), **changes})
+
+
+@pytest.mark.parametrize("make", [cell, training])
+def test_a_new_option_with_a_neutral_default_leaves_ids_as_they_are(make: Any) -> None:
+    assert make().id == make(options={"depth": 9, "later": 0.5}).id
+    assert make().id != make(options={"depth": 9, "later": 0.7}, changed={"later": 0.7}).id
+
+
+@pytest.mark.parametrize("make", [cell, training])
+def test_a_new_quirk_with_a_neutral_default_leaves_ids_as_they_are(make: Any) -> None:
+    class LaterProtocol(Protocol):
+        quirk: bool = False
+
+    class LaterBackbone(BackboneId):
+        mean: tuple[float, ...] = (0.5,)
+
+    class Later(type(make())):  # type: ignore[misc]
+        protocol: LaterProtocol
+        backbone: LaterBackbone
+
+    known = {**dict(make()), "protocol": LaterProtocol(), "backbone": LaterBackbone(**dict(BACKBONE))}
+    assert Later(**known).id == make().id
+    assert Later(**{**known, "protocol": LaterProtocol(quirk=True)}).id != make().id
+    assert Later(**{**known, "backbone": LaterBackbone(**dict(BACKBONE), mean=(0.4,))}).id != make().id
+
+
+def test_everything_else_changes_the_id() -> None:
+    changes: list[dict[str, Any]] = [
+        {"method": "n"},
+        {"method_version": 2},
+        {"changed": {"depth": 9}},
+        {"dataset": DATA.model_copy(update={"fingerprint": "g"})},
+        {"auxiliary": DATA},
+        {"checkpoint": "c"},
+        {"references": {"c": ("k",)}},
+        {"references": {"c": ("k",)}, "references_sha256": "s"},
+        {"seed": 1},
+        {"backbone": BACKBONE.model_copy(update={"sha256": "d"})},
+        {"backbone": BACKBONE.model_copy(update={"dtype": "bfloat16"})},
+        {"protocol": Protocol(mask_gt0=True)},
+        {"metrics_version": METRICS_VERSION + 1},
+    ]
+    ids = [cell().id, *(cell(**each).id for each in changes)]
+    assert len(set(ids)) == len(ids)
+    assert cell(backbone=BACKBONE.model_copy(update={"name": "another file"})).id == cell().id
+
+
+def test_the_defaults_of_the_protocol_are_frozen() -> None:
+    """Ids leave them out: another default under the same name gives old results a new meaning. Add a field instead."""
+    frozen = {"mask_gt0": False, "raw_class_names": False, "pos_interp": "bilinear"}
+    assert frozen.items() <= Protocol().model_dump().items()
+
+
+def test_a_default_that_was_changed_is_found() -> None:
+    assert misnamed(cell(), cell(options={"depth": 9, "later": 1})) == []
+    assert misnamed(cell(), cell(options={"depth": 12})) == ["depth 9 (now 12)"]
+    quirk = cell(protocol=Protocol(mask_gt0=True))
+    assert misnamed(quirk, cell()) == ["protocol.mask_gt0 true (now false)"]
+    other = cell(backbone=BACKBONE.model_copy(update={"name": "another file"}))
+    assert misnamed(cell(), other) == []
