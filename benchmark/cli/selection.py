@@ -49,6 +49,12 @@ def select_methods(names: Sequence[str], settings: Iterable[str]) -> tuple[Chose
     return options, protocol
 
 
+def options_set(method: str, settings: Iterable[str]) -> list[str]:
+    """Return the names of the options of a method that `NAME.OPTION=VALUE` settings give a value."""
+    named = (setting.partition("=")[0].partition(".") for setting in settings)
+    return list(dict.fromkeys(option for name, _, option in named if name == method))
+
+
 def select_cards(names: Sequence[str]) -> list[Card]:
     """Return the cards of the named datasets; without names, of all but the plain folder.
 

@@ -1,5 +1,6 @@
 """The commands that make checkpoints: `bench train` and `bench import-checkpoint`."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +18,6 @@ from benchmark.cli.options import (
     MethodName,
     MethodOptions,
     Methods,
-    PluginOptions,
     Results,
     TrainingOptions,
     split,
@@ -85,7 +85,7 @@ def import_command(
     file: Annotated[Path, typer.Argument(help="A checkpoint of the method's published code (.pth).")],
     *,
     method: MethodName = "anomalyclip",
-    plugins: PluginOptions,
+    options: MethodOptions,
     auxiliary: Annotated[str, typer.Option(help="The dataset it was trained on.")],
     backbone: Annotated[str, typer.Option(help="The backbone it was trained with.")] = DEFAULT_BACKBONE,
     dtype: Dtype = "float32",
@@ -96,9 +96,13 @@ def import_command(
     Only tensors are read from the file. `bench run --checkpoint` then uses them in place of a training. The benchmark
     cannot check that --auxiliary names the dataset it was trained on, and refuses to test it on that dataset.
 
+    The tensors tell some options, and --set those that you know besides; with all others it can be run as you like.
+
     Examples:
 
     bench import-checkpoint epoch_15.pth --auxiliary mvtec
+
+    bench import-checkpoint epoch_15.pth --auxiliary mvtec --set anomalyclip.feature_layers=four
 
     bench run --methods anomalyclip --datasets visa --data /datasets --checkpoint results/checkpoints/….json
     """
@@ -107,12 +111,13 @@ def import_command(
     from benchmark.records import backbone_id
     from benchmark.training import import_checkpoint
 
-    [(chosen, _)], protocol = selection.select_methods([method], [])
+    [(chosen, values)], protocol = selection.select_methods([method], options.settings)
+    stated = {name: getattr(values, name) for name in selection.options_set(method, options.settings)}
     [card] = selection.select_cards([auxiliary])
     identity = backbone_id(parse_backbone(backbone), dtype=dtype)
-    path, options = import_checkpoint(
-        file, chosen, auxiliary=card, backbone=identity, protocol=protocol, results=results
+    path, told = import_checkpoint(
+        file, chosen, auxiliary=card, backbone=identity, protocol=protocol, results=results, stated=stated
     )
-    if options:
-        say(f"made with {' '.join(f'--set {method}.{key}={value}' for key, value in options.items())}")
+    if told:
+        say(f"made with {' '.join(f'--set {method}.{key}={json.dumps(value)}' for key, value in told.items())}")
     print(path)

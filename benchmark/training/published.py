@@ -1,5 +1,6 @@
 """Import of checkpoints that the methods' published code has written."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,18 @@ PUBLISHED_KEYS = ("prompt_learner", "state_dict")  # entries of the parameters i
 
 
 def import_checkpoint(
-    file: Path, method: type[Method], *, auxiliary: Card, backbone: BackboneId, protocol: Protocol, results: Path
+    file: Path,
+    method: type[Method],
+    *,
+    auxiliary: Card,
+    backbone: BackboneId,
+    protocol: Protocol,
+    results: Path,
+    stated: Mapping[str, Any] | None = None,
 ) -> tuple[Path, dict[str, Any]]:
     """Import a published checkpoint into a results directory.
+
+    It can be run with any values of the options that neither its tensors nor `stated` fix.
 
     Args:
         file: A .pth file of the published code. Only tensors are read from it.
@@ -26,12 +36,14 @@ def import_checkpoint(
         backbone: Backbone that it was trained with.
         protocol: Protocol under which it will be used.
         results: The results directory.
+        stated: Options that it was trained with, which its tensors do not tell.
 
     Returns:
         The JSON file of the new checkpoint, and the options of the checkpoint that differ from the defaults.
 
     Raises:
-        CheckpointError: If the method has no published checkpoints, or if the file is not one of them.
+        CheckpointError: If the method has no published checkpoints, if the file is not one of them, or if `stated`
+            contradicts it or names an option that has nothing to do with training.
         BackboneError: If the file cannot be read without unpickling.
     """
     if not issubclass(method, Learner):
@@ -45,11 +57,18 @@ def import_checkpoint(
         raise CheckpointError(f"{file}: no checkpoint of {method.title}: it has no entry {error}") from None
     except (ValueError, TypeError, IndexError, RuntimeError, AttributeError) as error:  # tensors of other shapes
         raise CheckpointError(f"{file}: no checkpoint of {method.title}: {error}") from error
-    options = method.Options(**values)
+    learning = training_options(method.Options(**values))
+    for name, value in (stated or {}).items():
+        if name not in learning:
+            raise CheckpointError(f"--set {method.name}.{name}: it changes no training; say it to `bench run` instead")
+        if values.get(name, value) != value:
+            raise CheckpointError(f"--set {method.name}.{name}={value}: the tensors of {file} say {values[name]}")
+    known = {name: value for name, value in {**values, **(stated or {})}.items() if name in learning}
     identity = TrainingId(
         method=method.name,
         method_version=method.version,
-        options=training_options(options),
+        options=known,
+        changed=known,
         auxiliary=DataId(
             name=auxiliary.name, card_version=auxiliary.version, layout="published", fingerprint=file_sha256(file)
         ),
@@ -59,4 +78,4 @@ def import_checkpoint(
     )
     path = checkpoint_path(results, identity)
     write_checkpoint(path, learned, training=identity, origin="imported", source=file.name)
-    return path, changed_options(options)
+    return path, changed_options(method.Options(**known))

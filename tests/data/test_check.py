@@ -280,8 +280,7 @@ def test_disagreements_of_a_meta_file_are_warnings(root: Path, tmp_path: Path) -
         "nut/test/cut/0.png": "1_mask.png, by name it is nut/ground_truth/cut/0_mask.png",
         "nut/train/good/0.png": "no test image",
         "nut/test/cut/1.png": "does not list",
-        "../secret.png": "another machine",
-        f"{tmp_path}/secret.png": "another machine",
+        "meta.json": "compared by their ends; 2 of them end like no test image here",
         "nut/test/hole/0.png": "does not list",
         "bolt/test/good/0.png": "does not list",
         "bolt/test/cut/0.png": "does not list",
@@ -290,6 +289,23 @@ def test_disagreements_of_a_meta_file_are_warnings(root: Path, tmp_path: Path) -
     assert messages.keys() == expected.keys()
     assert all(part in messages[path] for path, part in expected.items())
     render(report).encode()  # nothing that a terminal could not show
+
+
+@pytest.mark.parametrize("start", ["/home/someone/data/demo", "D:\\data\\demo", "../demo"])
+def test_absolute_paths_of_a_meta_file_are_compared_by_their_ends_and_said_once(root: Path, start: str) -> None:
+    write_meta(root)
+    meta = json.loads((root / "meta.json").read_text())
+    for records in meta["test"].values():
+        for record in records:
+            for key in ("img_path", "mask_path"):
+                record[key] = record[key] and f"{start}/{record[key]}"
+    (root / "meta.json").write_text(json.dumps(meta))
+    (problem,) = run(root).problems
+    assert (problem.path, problem.fatal) == ("meta.json", False)
+    assert problem.message.endswith("they were compared by their ends")
+    meta["test"]["nut"][0]["anomaly"] = 1 - meta["test"]["nut"][0]["anomaly"]
+    (root / "meta.json").write_text(json.dumps(meta))
+    assert any("the files say" in problem.message for problem in run(root).problems)
 
 
 @pytest.mark.parametrize(
