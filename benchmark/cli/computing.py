@@ -168,6 +168,7 @@ def plan_cells(
         paths=targets.places.data_path,
         override=training.auxiliary,
         checkpoints=checkpoints,
+        allow_overlap=computation.cells.allow_overlap,
     )
     by_source = by_backbone(chosen, targets, computation)
     plans: dict[WeightsSource, Plan] = {}

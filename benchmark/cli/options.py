@@ -290,7 +290,15 @@ class ExecutorOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class CellOptions:
-    """What becomes of cells that are done."""
+    """Which cells are computed."""
 
-    force: Annotated[bool, _results("--force", help="Redo cells that are done.")] = False
+    force: Annotated[bool, _results("--force", help="Redo cells that are done, and the trainings that they need.")] = (
+        False
+    )
     dry_run: Annotated[bool, _results("--dry-run", help="Print all cells and which are missing; run none.")] = False
+    allow_overlap: Annotated[
+        bool,
+        _results(
+            "--allow-overlap", help="Test also where a method was trained on images of the target; the tables say so."
+        ),
+    ] = False

@@ -147,6 +147,7 @@ def select_auxiliaries(
     paths: Iterable[str] = (),
     override: str = "",
     checkpoints: Sequence[Path] = (),
+    allow_overlap: bool = False,
 ) -> Auxiliaries:
     """Return the auxiliary datasets of the methods for these targets; what is not found is left out.
 
@@ -155,7 +156,7 @@ def select_auxiliaries(
     """
     if override:
         select_cards([override])
-    wanted = Auxiliaries(override=override or None, given=tuple(checkpoints))
+    wanted = Auxiliaries(override=override or None, given=tuple(checkpoints), allow_overlap=allow_overlap)
     if not any(issubclass(method, Learner) for method, _ in methods):
         return wanted
     found = {samples.card.name: samples for samples in targets}

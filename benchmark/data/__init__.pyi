@@ -11,6 +11,7 @@ from .layouts import Sample as Sample
 from .loading import Loaded as Loaded
 from .loading import Reading as Reading
 from .loading import load as load
+from .overlap import shared_image as shared_image
 from .preprocess import Preprocess as Preprocess
 from .samples import MINI_MARKER as MINI_MARKER
 from .samples import DatasetError as DatasetError
@@ -19,7 +20,6 @@ from .samples import find_directories as find_directories
 from .samples import locate as locate
 from .samples import read_samples as read_samples
 from .samples import references as references
-from .samples import shared_image as shared_image
 from .tree import IMAGE_EXTENSIONS as IMAGE_EXTENSIONS
 from .tree import inside as inside
 from .tree import is_image as is_image

@@ -1,24 +1,29 @@
-"""The content of files by its sha256, remembered so that a second look at a large dataset reads nothing.
+"""The content of files by its sha256, and thumbnails of images, remembered so that a second look reads nothing.
 
-What is known of a file counts while its path, size, times and inode are what they were.
+What is known of a file counts while its path, size, times and inode are what they were; a thumbnail belongs to a
+content. The memory is a file in the user's cache; without it everything is read again.
 """
 
 import hashlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from benchmark.common import image_progress, user_cache
 
 MEMORY = "contents.sqlite3"
 FRESH = 2.0
 """Seconds. A file that was changed so recently may change again without another time; it is not remembered."""
+THUMBNAIL = 32
+"""Side of a thumbnail in pixels."""
 _THREADS = min(8, os.cpu_count() or 1)
 
+T = TypeVar("T")
 Stamp = tuple[int, int, int, int]
 """Size, times of change of content and of inode in ns, and inode."""
 
@@ -34,16 +39,47 @@ def contents(paths: Iterable[Path], title: str) -> dict[Path, str | None]:
     present = {path: stamp for path, stamp in stamps.items() if stamp is not None}
     known = _recall(present)
     unknown = [path for path in present if path not in known]
-    read: dict[Path, str | None] = {}
+    read: Mapping[Path, str | None] = {}
     if unknown:
-        with image_progress(f"reading {title}", len(unknown)) as progress, ThreadPoolExecutor(_THREADS) as pool:
-            for path, digest in zip(unknown, pool.map(_sha256, unknown), strict=True):
-                read[path] = digest
-                progress(1)
+        read = _each(_sha256, unknown, f"reading {title}")
         latest = time.time_ns() - int(FRESH * 1e9)
         settled = {path: digest for path, digest in read.items() if digest and max(present[path][1:3]) < latest}
         _remember({path: (present[path], digest) for path, digest in settled.items()})
     return {path: known.get(path) or read.get(path) for path in stamps}
+
+
+def thumbnails(digests: Mapping[Path, str], make: Callable[[Path], bytes | None], title: str) -> dict[Path, bytes]:
+    """Return the thumbnails of images; none of those of which `make` gives none.
+
+    Args:
+        digests: The sha256 of each image, from `contents`.
+        make: Returns the thumbnail of an image, `THUMBNAIL`² bytes.
+        title: What is read, for the progress that is shown where it takes long.
+    """
+    known: dict[Path, bytes] = {}
+    with suppress(OSError, sqlite3.Error), closing(_open()) as database:
+        for path, digest in digests.items():
+            row = database.execute("SELECT pixels FROM thumbnails WHERE sha256 = ?", (digest,)).fetchone()
+            if row and len(row[0]) == THUMBNAIL**2:
+                known[path] = row[0]
+    unknown = [path for path in digests if path not in known]
+    made = {path: pixels for path, pixels in _each(make, unknown, f"comparing {title}").items() if pixels}
+    if made:
+        rows = [(digests[path], pixels) for path, pixels in made.items()]
+        with suppress(OSError, sqlite3.Error), closing(_open()) as database, database:
+            database.executemany("INSERT OR REPLACE INTO thumbnails VALUES (?, ?)", rows)
+    both = known | made
+    return {path: both[path] for path in digests if path in both}
+
+
+def _each(do: Callable[[Path], T], paths: Sequence[Path], title: str) -> dict[Path, T]:
+    """Do something with each file, several at a time."""
+    found: dict[Path, T] = {}
+    with image_progress(title, len(paths)) as progress, ThreadPoolExecutor(_THREADS) as pool:
+        for path, value in zip(paths, pool.map(do, paths), strict=True):
+            found[path] = value
+            progress(1)
+    return found
 
 
 def _stamp(path: Path) -> Stamp | None:
@@ -67,6 +103,7 @@ def _open() -> sqlite3.Connection:
     folder.mkdir(parents=True, exist_ok=True)
     database = sqlite3.connect(folder / MEMORY, timeout=30)
     database.execute("CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, stamp TEXT, sha256 TEXT)")
+    database.execute("CREATE TABLE IF NOT EXISTS thumbnails (sha256 TEXT PRIMARY KEY, pixels BLOB)")
     return database
 
 

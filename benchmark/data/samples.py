@@ -9,13 +9,13 @@ import hashlib
 import json
 import os
 import posixpath
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from benchmark.common import TABLE_LIMIT, file_sha256, listed, read_limited
+from benchmark.common import TABLE_LIMIT, listed, read_limited
 from benchmark.data.cards import Card, Layout
 from benchmark.data.contents import contents
 from benchmark.data.layouts import BadTableError, Sample, read_layout
@@ -169,20 +169,6 @@ def references(data: SampleSet, shots: int, *, seed: int) -> dict[str, tuple[Sam
             key = posixpath.relpath(s.key, data.root or ".")
             drawn[s.class_name].append((hashlib.sha256(f"{seed} {key}".encode()).hexdigest(), s))
     return {name: tuple(s for _, s in sorted(each, key=lambda pair: pair[0])[:shots]) for name, each in drawn.items()}
-
-
-def shared_image(one: SampleSet, other: SampleSet) -> tuple[Path, Path] | None:
-    """Return a test image of each dataset such that both files are identical, or None."""
-    by_size: dict[int, list[Path]] = defaultdict(list)
-    for path in dict.fromkeys(s.path for s in one.test if s.path.is_file()):
-        by_size[path.stat().st_size].append(path)
-    for path in dict.fromkeys(s.path for s in other.test if s.path.is_file()):
-        if twins := by_size.get(path.stat().st_size):  # only files of equal size need to be read
-            digest = file_sha256(path)
-            for twin in twins:
-                if file_sha256(twin) == digest:
-                    return twin, path
-    return None
 
 
 def find_directories(card: Card, data: Path | None, path: Path | None) -> list[Path]:

@@ -4,13 +4,13 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from benchmark.contract import Learner, Method, training_options
-from benchmark.data import Sample, SampleSet, references, shared_image
+from benchmark.data import Sample, SampleSet, load_cards, references, shared_image
 from benchmark.protocol import Protocol, auxiliary_for
 from benchmark.records import (
     BackboneId,
@@ -45,6 +45,8 @@ class Job:
     training: Training | None = None
     references: Mapping[str, tuple[Sample, ...]] = field(default_factory=dict)
     """Normal training images that the method is shown, by class."""
+    warnings: tuple[str, ...] = ()
+    """What a reader of its numbers must know, besides what there is to know of the samples."""
 
     @property
     def title(self) -> str:
@@ -72,6 +74,8 @@ class Auxiliaries:
     """One dataset for all targets, in place of the protocol's choice."""
     given: Sequence[Path] = ()
     """JSON files of checkpoints to be used instead of training."""
+    allow_overlap: bool = False
+    """Whether a target is tested though its auxiliary dataset shares images with it; its records say so."""
 
     def name_for(self, target: SampleSet) -> str:
         """Return the auxiliary dataset of a target."""
@@ -86,14 +90,18 @@ class Auxiliaries:
         """
         return {path: read_checkpoint(path) for path in self.given}
 
+    def is_itself(self, target: SampleSet) -> bool:
+        """Say whether a target is its own auxiliary dataset, so that it must not be tested."""
+        return self.name_for(target) == target.card.name
+
     def overlap(self, target: SampleSet) -> str | None:
-        """Say why a target must not be tested after training on its auxiliary dataset, or None."""
+        """Say how the auxiliary dataset of a target overlaps with it, or None where it does not."""
         name = self.name_for(target)
-        if name == target.card.name:
-            return "to be trained on that dataset itself"
+        if name in target.card.overlaps or target.card.name in load_cards()[name].overlaps:
+            return f"{name}, which by its card holds images of the same source"
         auxiliary = self.found.get(name)
         shared = shared_image(auxiliary, target) if auxiliary else None
-        return f"to be trained on {name}, which holds the same image ({shared[0]} is {shared[1]})" if shared else None
+        return f"{name}, which holds the same image ({shared[0]} is {shared[1]})" if shared else None
 
 
 @dataclass(frozen=True)
@@ -123,7 +131,8 @@ def plan(methods: Chosen, datasets: Sequence[SampleSet], setting: Setting, *, se
     planned: dict[tuple[int, str], list[Training | None]] = {}  # the same for all targets of an auxiliary dataset
     for samples in datasets:
         name, target = setting.auxiliaries.name_for(samples), samples.card.title
-        overlap = setting.auxiliaries.overlap(samples) if any(issubclass(m, Learner) for m, _ in methods) else None
+        learns = any(issubclass(method, Learner) for method, _ in methods)
+        refusal, warning = _overlap(samples, setting.auxiliaries) if learns else (None, None)
         for index, (method, options) in enumerate(methods):
             title, shots = title_of(method, options), method.shots(options)
             if shots and (short := _too_few(samples, shots)):
@@ -131,20 +140,32 @@ def plan(methods: Chosen, datasets: Sequence[SampleSet], setting: Setting, *, se
             elif not issubclass(method, Learner):
                 for seed in seeds if method.stochastic or shots else (0,):
                     made.jobs.append(_job(method, options, samples, None, setting, seed=seed))
-            elif overlap:
-                refused[f"{target}: {overlap}"].append(method.title)
+            elif refusal:
+                refused[f"{target}: {refusal}"].append(method.title)
             else:
                 if (index, name) not in planned:
                     planned[index, name] = [plan_training(method, options, name, setting, seed=seed) for seed in seeds]
                 trainings = planned[index, name]
                 # Where a checkpoint is given, it stands for all seeds.
                 for training in {each.id.id: each for each in trainings if each}.values():
-                    made.jobs.append(_job(method, options, samples, training, setting, seed=training.id.seed))
+                    job = _job(method, options, samples, training, setting, seed=training.id.seed)
+                    made.jobs.append(replace(job, warnings=(warning,) if warning else ()))
                 if None in trainings:
                     lacking[name].append((method.title, target))
     made.refused = [f"{_listed(titles)} on {target}" for target, titles in refused.items()]
     made.problems = [_not_found(name, pairs) for name, pairs in lacking.items()]
     return made
+
+
+def _overlap(target: SampleSet, auxiliaries: Auxiliaries) -> tuple[str | None, str | None]:
+    """Return why a learner must not be tested on a target, and else what its record must say."""
+    if auxiliaries.is_itself(target):
+        return "to be trained on that dataset itself", None
+    if (overlap := auxiliaries.overlap(target)) is None:
+        return None, None
+    if auxiliaries.allow_overlap:
+        return None, f"trained on {overlap}"
+    return f"to be trained on {overlap}; --allow-overlap runs it all the same, and says so", None
 
 
 def _too_few(samples: SampleSet, shots: int) -> str | None:
@@ -165,7 +186,13 @@ def _not_found(name: str, pairs: Sequence[tuple[str, str]]) -> str:
 
 
 def _job(
-    method: type[Method], options: Any, samples: SampleSet, training: Training | None, setting: Setting, *, seed: int
+    method: type[Method],
+    options: Any,
+    samples: SampleSet,
+    training: Training | None,
+    setting: Setting,
+    *,
+    seed: int,
 ) -> Job:
     shots = method.shots(options)
     shown = references(samples, shots, seed=seed) if shots else {}

@@ -127,7 +127,7 @@ def _common(job: Job, training: TrainingReport | None) -> dict[str, Any]:
         "domain": card.domain,
         "cell": job.cell,
         "synthetic": tuple(what for what, is_so in generated.items() if is_so),
-        "warnings": job.samples.warnings,
+        "warnings": (*job.samples.warnings, *job.warnings),
     }
 
 

@@ -53,6 +53,8 @@ class CellRef:
     title: str
     """Method and dataset, in words."""
     training: TrainingRef | None
+    warnings: tuple[str, ...] = ()
+    """What a reader of its numbers must know."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def make_tasks(
     for digest, group in by_dataset.items():
         data = group[0].samples
         common |= {"loading": loading[group[0].cell.backbone], "samples": data}
-        common["cells"] = tuple(CellRef(job.cell, _title(job), _training_ref(job)) for job in group)
+        common["cells"] = tuple(CellRef(job.cell, _title(job), _training_ref(job), job.warnings) for job in group)
         common["after"] = frozenset(job.training.id.id for job in group if job.training) & trained
         bundles = list(_bundles(data, settings.task_images))
         for classes in bundles:

@@ -253,6 +253,38 @@ def test_a_target_that_shares_an_image_is_refused_by_its_content(
     assert str(copied) in made.refused[0]
 
 
+def test_a_target_with_an_image_that_was_stored_anew_is_refused_unless_allowed(
+    mvtec: SampleSet, target: SampleSet, tiny: Backbone, settings: Settings
+) -> None:
+    original = next(path for path in (mvtec.directory / "normal").iterdir())
+    with Image.open(original) as image:
+        smooth = image.resize((8, 8), Image.Resampling.NEAREST).resize((300, 300), Image.Resampling.BICUBIC)
+    smooth.save(original)
+    smooth.resize((200, 200)).save(target.directory / "normal/other.jpg", quality=70)
+    again, trained_on = named(target.directory, "btad"), named(mvtec.directory, "mvtec")
+    auxiliaries = Auxiliaries({"mvtec": trained_on})
+    refused = make(EVERY, [again], tiny, auxiliaries)
+    assert [job.method.name for job in refused.jobs] == ["clip", "clip_ac"]
+    assert "other.jpg" in refused.refused[0]
+    assert "--allow-overlap" in refused.refused[0]
+    made = make([(CoOp, CoOpOptions(epochs=1))], [again], tiny, replace(auxiliaries, allow_overlap=True))
+    (record,), _ = go(made, settings)
+    assert f"trained on mvtec, which holds the same image ({original} is" in record.warnings[-1]
+    assert "trained on mvtec, which holds the same image" in "".join(make_tables([record])[0].notes)
+
+
+def test_datasets_that_overlap_by_their_cards_are_refused_without_a_look(
+    mvtec: SampleSet, target: SampleSet, tiny: Backbone
+) -> None:
+    cards = {card.name: card for card in select_cards([])}
+    for one, other in (("brainmri", "br35h"), ("br35h", "brainmri")):
+        samples = replace(target, card=cards[one])
+        auxiliaries = Auxiliaries({other: replace(mvtec, card=cards[other])}, override=other)
+        made = make([(CoOp, CoOpOptions())], [samples], tiny, auxiliaries)
+        assert not made.jobs
+        assert f"to be trained on {other}, which by its card holds images of the same source" in made.refused[0]
+
+
 def test_without_the_auxiliary_dataset_the_plan_says_how_to_name_one(target: SampleSet, tiny: Backbone) -> None:
     made = make(EVERY, [target], tiny, Auxiliaries())
     assert [job.method.name for job in made.jobs] == ["clip", "clip_ac"]

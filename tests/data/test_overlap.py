@@ -1,0 +1,99 @@
+"""Images that two datasets share: copies in another format, size or compression are, neighbours are not."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmark.cli.selection import select_folder
+from benchmark.data import overlap
+from benchmark.data.overlap import shared_image
+from benchmark.data.samples import SampleSet
+
+REAL = Path(__file__).parents[2].parent / "shared" / "data"
+Saving = Callable[[Image.Image, Path], object]
+
+
+def picture(seed: int, *, cells: int = 6, low: int = 0, high: int = 256) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(low, high, size=(cells, cells, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).resize((240, 200), Image.Resampling.BICUBIC)
+
+
+def dataset(folder: Path, *images: tuple[str, Image.Image]) -> SampleSet:
+    for name, image in (("bad.png", picture(99)), *images):
+        path = folder / ("abnormal" if name == "bad.png" else "normal") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (picture(sum(folder.name.encode())) if name == "bad.png" else image).save(path)
+    return select_folder(folder, "nut")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("copy.png", lambda image: image),
+        ("other.jpg", lambda image: image),
+        ("small.png", lambda image: image.resize((120, 100))),
+        ("large.jpg", lambda image: image.resize((480, 400))),
+        ("grey.bmp", lambda image: image.convert("L")),
+    ],
+)
+def test_the_same_picture_is_found(tmp_path: Path, name: str, change: Callable[[Image.Image], Image.Image]) -> None:
+    one = dataset(tmp_path / "one", *((f"{index}.png", picture(index)) for index in range(4)))
+    other = dataset(tmp_path / "other", ("0.png", picture(50)), (name, change(picture(2))))
+    found = shared_image(one, other)
+    assert found is not None
+    assert (found[0].name, found[1].name) == ("2.png", name)
+    assert shared_image(one, other) == found  # from what is remembered
+
+
+def test_other_pictures_are_not(tmp_path: Path) -> None:
+    one = dataset(tmp_path / "one", *((f"{index}.png", picture(index)) for index in range(4)))
+    other = dataset(tmp_path / "other", *((f"{index}.png", picture(index + 10)) for index in range(4)))
+    assert shared_image(one, other) is None
+
+
+def test_flat_pictures_are_alike_without_being_the_same(tmp_path: Path) -> None:
+    flats = [picture(seed, low=126, high=131) for seed in (1, 2)]
+    one, other = dataset(tmp_path / "one", ("a.png", flats[0])), dataset(tmp_path / "other", ("a.png", flats[1]))
+    assert shared_image(one, other) is None
+    again = dataset(tmp_path / "third", ("b.png", flats[0]))  # but identical files are the same
+    assert shared_image(one, again) is not None
+
+
+def test_a_file_that_cannot_be_read_is_like_nothing(tmp_path: Path) -> None:
+    one = dataset(tmp_path / "one", ("a.png", picture(1)))
+    other = dataset(tmp_path / "other", ("a.png", picture(2)))
+    next(iter((tmp_path / "other/normal").iterdir())).write_bytes(b"no image")
+    assert shared_image(one, select_folder(tmp_path / "other", "nut")) is None
+    gone = replace(other, samples=tuple(replace(s, path=s.path.with_name("gone.png")) for s in other.samples))
+    assert shared_image(one, gone) is None
+
+
+def test_what_is_remembered_is_not_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = dataset(tmp_path / "one", ("a.png", picture(1)))
+    other = dataset(tmp_path / "other", ("a.png", picture(2)))
+    shared_image(one, other)
+    monkeypatch.setattr(overlap, "read_image", pytest.fail)
+    assert shared_image(one, other) is None
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="no real files beside the checkout")
+def test_real_scans_are_found_in_other_compression_and_not_taken_for_others(tmp_path: Path) -> None:
+    heads = sorted((REAL / "HeadCT/head_ct").rglob("*.png"))[:40]
+    brains = sorted(path for path in (REAL / "BrainMRI").rglob("*") if path.suffix.lower() in {".jpg", ".png"})[:40]
+    images = {path: Image.open(path).convert("RGB") for path in (*heads, *brains)}
+    one = dataset(tmp_path / "heads", *((f"{i}.png", images[path]) for i, path in enumerate(heads)))
+    other = dataset(tmp_path / "brains", *((f"{i}.png", images[path]) for i, path in enumerate(brains)))
+    assert shared_image(one, other) is None
+    images[heads[7]].save(tmp_path / "brains/normal/copy.jpg", quality=60)
+    found = shared_image(one, select_folder(tmp_path / "brains", "brain"))
+    assert found is not None
+    assert (found[0].name, found[1].name) == ("7.png", "copy.jpg")
