@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 from benchmark.clip import Backbone
 from benchmark.common import AdaptiveBatch, OnError, Settings, is_out_of_memory
 from benchmark.contract import Features, Method, Prediction, VisionSpec
-from benchmark.data import ImageError, Loaded, Reading, Sample, SampleSet, load
+from benchmark.data import ImageError, Loaded, Reading, Sample, SampleSet, load, stack
 from benchmark.metrics import TEXT_IMAGES, ClassImages
 from benchmark.protocol import Protocol
 from benchmark.records import ClassResult, Skipped
@@ -117,7 +117,7 @@ def evaluate(
     )
     failed: set[int] = set()
     start = time.perf_counter()
-    batches = _timed(load(samples, reading, apart=lambda sample: sample.class_name), shared)
+    batches = _timed(load(samples, reading, apart=lambda sample: sample.class_name, say=say), shared)
     for class_name, group in groupby(batches, key=lambda batch: batch[0].sample.class_name):
         runs = {
             index: _ClassRun(participant)
@@ -164,10 +164,9 @@ def _show_references(run: _ClassRun, backbone: Backbone, class_name: str, readin
     if broken := [item.error for item in loaded if item.image is None]:
         run.error = ImageError(f"{broken[0]} (a reference image cannot be left out)")
         return
-    images = torch.stack([item.image for item in loaded if item.image is not None])
     method = run.participant.method
     try:
-        method.see_references(backbone.encode_images(images, method.vision()))
+        method.see_references(backbone.encode_images(stack(loaded), method.vision()))
     except (Exception, SystemExit) as error:  # a method's own code may raise anything; the others go on
         run.error = as_failure(error)
 
@@ -212,8 +211,7 @@ class _Pass:
 
     def _predict(self, runs: Sequence[_ClassRun], chunk: Sequence[Loaded]) -> list[_Scored | Exception]:
         start = time.perf_counter()
-        images = torch.stack([item.image for item in chunk if item.image is not None])
-        features = self.backbone.encode_images(images, self.spec)
+        features = self.backbone.encode_images(stack(chunk), self.spec)
         self.shared["vision"] += time.perf_counter() - start
         names = [self.protocol.class_name(item.sample) for item in chunk]
         return [_predict(run, features, names) for run in runs]

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from benchmark.clip import assumptions
 from benchmark.common import Settings
 from benchmark.data import SampleSet
 from benchmark.metrics import ClassImages, to_bytes
@@ -100,8 +101,8 @@ def failure(job: Job, error: str, settings: Settings) -> Record:
 
 
 def _common(job: Job, training: TrainingReport | None) -> dict[str, Any]:
-    card = job.samples.card
-    synthetic_weights = job.cell.backbone.synthetic or (training is not None and training.synthetic)
+    card, backbone = job.samples.card, job.cell.backbone
+    synthetic_weights = backbone.synthetic or (training is not None and training.synthetic)
     generated = {"data": job.samples.synthetic, "weights": synthetic_weights}
     return {
         "id": job.cell.id,
@@ -111,7 +112,7 @@ def _common(job: Job, training: TrainingReport | None) -> dict[str, Any]:
         "cell": job.cell,
         "changed": changed_options(job.options),
         "synthetic": tuple(what for what, is_so in generated.items() if is_so),
-        "warnings": job.samples.warnings,
+        "warnings": (*job.samples.warnings, *assumptions(backbone.name, backbone.architecture, backbone.sha256)),
     }
 
 
