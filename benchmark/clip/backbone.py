@@ -28,7 +28,7 @@ from benchmark.clip.weights import (
     weights_sha256,
 )
 from benchmark.clip.windows import run_windows
-from benchmark.common import WINDOW_CHUNK, Cache, CacheError, Entry, Rows, Writer
+from benchmark.common import WINDOW_CHUNK, Cache, CacheError, Entry, Rows, Writer, require_exact_float32
 from benchmark.errors import first_misfit
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -264,7 +264,7 @@ def load_backbone(
     window_chunk: int = WINDOW_CHUNK,
     cache: Cache | None = None,
 ) -> Backbone:
-    """Load a backbone from an open_clip tag, a local file or a seed.
+    """Load a backbone from an open_clip tag, a local file or a seed. From then on float32 has full precision here.
 
     Args:
         source: Source of the weights.
@@ -278,6 +278,7 @@ def load_backbone(
         BackboneError: If the architecture or the weights cannot be found, do not fit each other, or were trained with
             another GELU than that of the architecture.
     """
+    require_exact_float32()
     known = pretraining(source)
     config = architecture_config(source.architecture)
     if dtype not in DTYPES:

@@ -14,11 +14,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, FiniteFloat, ValidationError, ValidationInfo, field_validator
 
-from benchmark.common import JSON_LIMIT, Model, printable, read_limited, validation_problems, write_whole
+from benchmark.common import (
+    JSON_LIMIT,
+    Model,
+    float32_precision,
+    printable,
+    processor,
+    read_limited,
+    validation_problems,
+    write_whole,
+)
 from benchmark.data import Domain
 from benchmark.errors import BenchError
 from benchmark.records.cells import Cell
 
+TEXTS = ("device", "machine", "processor", "float32_precision", "python", "git_commit", "source_sha256")
+"""Fields of `Run` of which a record of several machines names every value."""
 PACKAGES = ("zsad-bench", "torch", "torchvision", "open_clip_torch", "numpy", "scipy", "pillow")
 
 
@@ -47,7 +58,7 @@ class Run(Model):
     batch_size: int
     workers: int
     peak_memory: int | None
-    """Bytes: of the accelerator where there is one, else of the process so far."""
+    """Bytes: of the accelerator during the pass where there is one, else of the process so far."""
     device: str
     machine: str
     python: str
@@ -55,6 +66,10 @@ class Run(Model):
     git_commit: str | None
     source_sha256: str | None = None
     """Of the file that defines the method."""
+    processor: str | None = None
+    """Model of the processor and number of threads; null in records that were made before this was kept."""
+    float32_precision: str | None = None
+    """Precision of float32 that was in force; null in records that were made before this was kept."""
 
 
 class ClassResult(Model):
@@ -153,10 +168,7 @@ def combined(runs: Sequence[Run]) -> Run:
             "seconds": seconds,
             "peak_memory": max(peaks, default=None),
             "packages": {name: each(run.packages.get(name) for run in runs) for name in names},
-            **{
-                field: each(getattr(run, field) for run in runs)
-                for field in ("device", "machine", "python", "git_commit", "source_sha256")
-            },
+            **{field: each(getattr(run, field) for run in runs) for field in TEXTS},
         }
     )
 
@@ -236,8 +248,13 @@ def is_done(directory: Path, cell_id: str) -> bool:
 
 
 def environment() -> dict[str, Any]:
-    """Return what `Run` says of the machine and the code; but for the time, as they were when first asked."""
-    return {"created": datetime.now(UTC).isoformat(timespec="seconds"), **_machine_and_code()}
+    """Return what `Run` says of the machine and the code; packages and commit as they were when first asked."""
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processor": processor(),
+        "float32_precision": float32_precision(),
+        **_machine_and_code(),
+    }
 
 
 @functools.cache  # asked for each record, and git takes milliseconds, in a large checkout seconds

@@ -149,6 +149,12 @@ def describe(record: Record) -> str:
     return ", ".join(parts) + f", {record.run.seconds['total']:.1f} s"
 
 
+def start_peak_memory(device: str) -> None:
+    """Let the peak of an accelerator's memory count from now; that of a process cannot be set back."""
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def _peak_memory(device: str) -> int | None:
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device)
