@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from support.faults import save_malicious
 from torch import Tensor, nn
 
+from benchmark.clip import weights
 from benchmark.clip.architectures import BackboneError, architecture_config
 from benchmark.clip.backbone import Backbone, load_backbone
 from benchmark.clip.weights import (
@@ -21,6 +22,8 @@ from benchmark.clip.weights import (
     WeightsSource,
     parse_backbone,
     pretraining,
+    published_files,
+    read_state_dict,
     weights_sha256,
 )
 from benchmark.common.files import file_sha256
@@ -283,6 +286,28 @@ def test_weights_of_the_same_file_name_are_told_apart(tmp_path: Path, tiny_archi
         assert identities[-1].sha256 == file_sha256(path) == weights_sha256(WeightsSource("tiny", file=path))
     assert [each.name for each in identities] == ["tiny=epoch_latest.pt"] * 2
     assert identities[0].sha256 != identities[1].sha256
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_an_archive_that_is_published_needs_no_search_for_code(
+    tmp_path: Path, tiny_architecture: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search is a heuristic that could refuse a harmless file; its sha256 says that it is the published one."""
+
+    def refuse(path: Path) -> None:
+        raise BackboneError(f"{path}: refused")
+
+    path = save(make_state(tiny_architecture), tmp_path / "clip.pt", "torchscript")
+    monkeypatch.setattr(weights, "_refuse_code", refuse)
+    with pytest.raises(BackboneError, match="refused"):
+        read_state_dict(path)
+    start, whole = file_sha256(path)[:8], file_sha256(path)
+    monkeypatch.setattr(weights, "published_files", lambda: {start: {}})  # too little to rely on
+    with pytest.raises(BackboneError, match="refused"):
+        read_state_dict(path)
+    monkeypatch.setattr(weights, "published_files", lambda: {whole: {}})
+    assert "visual.proj" in read_state_dict(path)
+    assert KNOWN_FILES[DEFAULT_BACKBONE].sha256 in published_files()
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
