@@ -172,6 +172,9 @@ class Learner(Method):
     stochastic = True
     needs_masks: ClassVar[bool] = True
     """Whether training needs a dataset with masks."""
+    divisible: ClassVar[bool] = False
+    """Whether each term of `losses` is a mean over the images of the batch. If memory is short, such a batch is divided
+    and the gradients of its parts are added up, which changes no number. Other batches are never divided."""
 
     learned: torch.nn.Module
     """Module with exactly the parameters that train, initialised from `seed`. The constructor sets it."""

@@ -152,6 +152,7 @@ class AnomalyClip(Learner):
     title = "AnomalyCLIP"
     paper = "Zhou et al., AnomalyCLIP, ICLR 2024"
     smoothing = 4.0
+    divisible = True
     ablations = ABLATIONS
     Options = AnomalyClipOptions
     options: AnomalyClipOptions

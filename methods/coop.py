@@ -46,6 +46,7 @@ class CoOp(Learner):
     title = "CoOp"
     paper = "Zhou et al., IJCV 2022; as a baseline of Zhou et al., ICLR 2024"
     needs_masks = False
+    divisible = True
     Options = CoOpOptions
     options: CoOpOptions
 

@@ -130,6 +130,7 @@ class GenClip(Learner):
     title = "GenCLIP"
     paper = "Kim et al., GenCLIP, 2025"
     smoothing = 4.0
+    divisible = True
     ablations = ABLATIONS
     Options = GenClipOptions
     options: GenClipOptions

@@ -1,7 +1,8 @@
 """Losses for learning prompts from image labels and masks, as in the code of AnomalyCLIP (section 3.4)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
@@ -47,6 +48,22 @@ def dice(probabilities: Tensor, masks: Tensor) -> Tensor:
     return 1 - overlap.mean()
 
 
+def resize(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Return maps of shape `(B, H, W)`, resized bilinearly (corners not aligned) from `(B, h, w)`.
+
+    It is two matrix products: the backward pass of `torch.nn.functional.interpolate` is not deterministic on CUDA.
+
+    Args:
+        maps: Maps of shape `(B, h, w)`.
+        size: The sides H and W.
+    """
+    rows, columns = (
+        F.interpolate(torch.eye(old, dtype=maps.dtype, device=maps.device)[None], size=new, mode="linear")[0]
+        for old, new in zip(maps.shape[1:], size, strict=True)
+    )
+    return rows.T @ maps @ columns
+
+
 def map_losses(
     layers: Iterable[tuple[Tensor, Tensor]], masks: Tensor, *, temperature: float, weight: float = 1.0
 ) -> dict[str, Tensor]:
@@ -66,7 +83,7 @@ def map_losses(
     terms: dict[str, Tensor] = {}
     for patches, text in layers:
         grid = to_grid(anomaly_probability(patches, text, temperature=temperature))
-        abnormal = F.interpolate(grid[:, None], size=masks.shape[1:], mode="bilinear")[:, 0]
+        abnormal = resize(grid, masks.shape[1:])
         for name, term in (
             ("focal", focal(abnormal, masks)),
             ("dice_abnormal", dice(abnormal, masks)),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmark.data import Reading, Sample, SampleSet, load, references
+from benchmark.data import Reading, Sample, SampleSet, load, references, stack
 from benchmark.errors import BenchError
 
 
@@ -15,7 +15,7 @@ class CheckImages:
     """B ≥ 4 images of side S with labels and masks, and reference images for few-shot methods."""
 
     images: Tensor
-    """Preprocessed images of shape `(B, 3, S, S)`."""
+    """Images of shape `(B, 3, S, S)` for `Backbone.encode_images`."""
     class_names: tuple[str, ...]
     """Class name of each image; there are at least two different names."""
     labels: Tensor
@@ -83,10 +83,7 @@ def dataset_images(data: SampleSet, image_size: int, shots: int) -> CheckImages:
 
 def _read(samples: Sequence[Sample], data: SampleSet, image_size: int) -> tuple[Tensor, Tensor]:
     reading = Reading(image_size, mask_threshold=data.layout.mask_threshold, batch_size=len(samples), workers=0)
-    images, masks = [], []
-    for item in next(load(samples, reading)):
-        if item.image is None:
-            raise BenchError(item.error)
-        images.append(item.image)
-        masks.append(torch.from_numpy(item.mask).float())
-    return torch.stack(images), torch.stack(masks)
+    items = next(load(samples, reading))
+    if broken := [item.error for item in items if item.image is None]:
+        raise BenchError(broken[0])
+    return stack(items), torch.stack([torch.from_numpy(item.mask).float() for item in items])

@@ -136,6 +136,17 @@ def find_targets(
     return Targets(replace(places, data=data), found + folders, problems)
 
 
+def identify(source: "WeightsSource", *, dtype: str) -> "BackboneId":
+    """Return what identifies a backbone, and print what is assumed of it that cannot be known."""
+    from benchmark.clip import assumptions
+    from benchmark.records import backbone_id
+
+    identity = backbone_id(source, dtype=dtype)
+    for line in assumptions(identity.name, identity.architecture, identity.sha256):
+        say(f"note: {line}")
+    return identity
+
+
 def by_backbone(
     chosen: "Sequence[tuple[type[M], Any]]", targets: Targets, computation: Computation
 ) -> "dict[WeightsSource, list[tuple[type[M], Any]]]":
@@ -158,7 +169,6 @@ def plan_cells(
     """Plan the cells of each backbone, and print what is left out."""
     from benchmark.cli import selection
     from benchmark.clip import BackboneError
-    from benchmark.records import backbone_id
     from benchmark.running import Setting, plan
 
     auxiliaries = selection.select_auxiliaries(
@@ -174,7 +184,7 @@ def plan_cells(
     plans: dict[WeightsSource, Plan] = {}
     for source, methods in by_source.items():
         try:
-            setting = Setting(backbone_id(source, dtype=computation.compute.dtype), protocol, auxiliaries)
+            setting = Setting(identify(source, dtype=computation.compute.dtype), protocol, auxiliaries)
         except BackboneError as error:
             if len(by_source) == 1:
                 raise

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from benchmark.cli.computing import identify
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import RESULTS, EncodingOptions, MethodName, MethodOptions, Results, with_options
 from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
@@ -74,13 +75,13 @@ def predict_command(
     from benchmark.clip import load_backbone, parse_backbone, pick_device
     from benchmark.common import feature_cache, image_progress
     from benchmark.predict import scoring
-    from benchmark.records import backbone_id, environment
+    from benchmark.records import environment
     from benchmark.registry import title_of
     from benchmark.training import build_method
 
     [(kind, options)], protocol = selection.select_methods([method], method_options.settings)
     source = parse_backbone(backbone)
-    identity = backbone_id(source, dtype=encoding.dtype)
+    identity = identify(source, dtype=encoding.dtype)
     learned = _find_learned(kind, options, identity, checkpoint, results)
     prepare_output(output, found)
     loaded = load_backbone(

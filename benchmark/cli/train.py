@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.computing import Computation, by_backbone, find_targets
+from benchmark.cli.computing import Computation, by_backbone, find_targets, identify
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import (
     RESULTS,
@@ -48,7 +48,6 @@ def train_command(
     from benchmark.cli import selection
     from benchmark.contract import Learner
     from benchmark.protocol import AUXILIARY
-    from benchmark.records import backbone_id
     from benchmark.running import Auxiliaries, Setting, plan_training, run
     from benchmark.training import Training
 
@@ -62,7 +61,7 @@ def train_command(
     trainings: list[Training] = []
     loading = {}
     for source, group in by_backbone(learners, targets, computation).items():
-        setting = Setting(backbone_id(source, dtype=compute.dtype), protocol, Auxiliaries(found))
+        setting = Setting(identify(source, dtype=compute.dtype), protocol, Auxiliaries(found))
         loading[setting.backbone] = computation.loading(source, protocol)
         planned = [
             plan_training(learner, options, name, setting, seed=seed)
@@ -108,13 +107,12 @@ def import_command(
     """
     from benchmark.cli import selection
     from benchmark.clip import parse_backbone
-    from benchmark.records import backbone_id
     from benchmark.training import import_checkpoint
 
     [(chosen, values)], protocol = selection.select_methods([method], options.settings)
     stated = {name: getattr(values, name) for name in selection.options_set(method, options.settings)}
     [card] = selection.select_cards([auxiliary])
-    identity = backbone_id(parse_backbone(backbone), dtype=dtype)
+    identity = identify(parse_backbone(backbone), dtype=dtype)
     path, told = import_checkpoint(
         file, chosen, auxiliary=card, backbone=identity, protocol=protocol, results=results, stated=stated
     )

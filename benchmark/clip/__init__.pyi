@@ -1,3 +1,5 @@
+from .architectures import MINI as MINI
+from .architectures import BackboneError as BackboneError
 from .backbone import DTYPES as DTYPES
 from .backbone import PRESETS as PRESETS
 from .backbone import Backbone as Backbone
@@ -18,11 +20,13 @@ from .vision import first_tokens as first_tokens
 from .vision import run_blocks as run_blocks
 from .weights import DEFAULT_BACKBONE as DEFAULT_BACKBONE
 from .weights import KNOWN_FILES as KNOWN_FILES
-from .weights import MINI as MINI
 from .weights import MINI_BACKBONE as MINI_BACKBONE
 from .weights import MINI_FILE as MINI_FILE
-from .weights import BackboneError as BackboneError
+from .weights import OPENAI_MEAN as OPENAI_MEAN
+from .weights import OPENAI_STD as OPENAI_STD
 from .weights import WeightsSource as WeightsSource
+from .weights import assumptions as assumptions
 from .weights import parse_backbone as parse_backbone
+from .weights import pretraining as pretraining
 from .weights import read_state_dict as read_state_dict
 from .weights import weights_sha256 as weights_sha256

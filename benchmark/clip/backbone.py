@@ -11,21 +11,24 @@ import open_clip
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
+from torchvision.transforms.v2.functional import normalize, to_dtype
 
+from benchmark.clip.architectures import BackboneError, architecture_config
 from benchmark.clip.spec import Features, Prompt, VisionSpec
 from benchmark.clip.text import embed_prompts, run_text
 from benchmark.clip.vision import embed, first_tokens, run_blocks
 from benchmark.clip.weights import (
-    KNOWN_FILES,
-    BackboneError,
+    OPENAI_MEAN,
+    OPENAI_STD,
     WeightsSource,
-    architecture_config,
     find_file,
+    pretraining,
     read_state_dict,
+    refuse_other_gelu,
     weights_sha256,
 )
 from benchmark.clip.windows import run_windows
-from benchmark.common import WINDOW_CHUNK, Cache, CacheError, Entry, Rows, Writer
+from benchmark.common import WINDOW_CHUNK, Cache, CacheError, Entry, Rows, Writer, require_exact_float32
 from benchmark.errors import first_misfit
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -72,6 +75,8 @@ class Backbone:
         text_blocks: Number of transformer blocks of the text tower.
         dtype: Name of the dtype of the towers.
         device: Device of the towers.
+        mean: Mean of red, green and blue by which images are normalised.
+        std: Standard deviation of red, green and blue by which images are normalised.
         model: The model of open_clip.
     """
 
@@ -85,6 +90,8 @@ class Backbone:
         synthetic: bool,
         dtype: str = "float32",
         device: str = "cpu",
+        mean: Sequence[float] = OPENAI_MEAN,
+        std: Sequence[float] = OPENAI_STD,
         pos_interp: str = "bilinear",
         window_chunk: int = WINDOW_CHUNK,
         cache: Cache | None = None,
@@ -94,6 +101,7 @@ class Backbone:
             raise BackboneError(f"{name}: only vision transformers with a CLS token are supported")
         self.name, self.architecture, self.sha256, self.synthetic = name, architecture, sha256, synthetic
         self.dtype, self.device = dtype, device
+        self.mean, self.std = tuple(mean), tuple(std)
         preset = PRESETS.get(architecture)
         self.image_size: int = preset.image_size if preset else visual.image_size[0]
         self.patch_size: int = visual.patch_size[0]
@@ -167,7 +175,8 @@ class Backbone:
         """Run the vision tower once and return the features that a specification asks for.
 
         Args:
-            images: Images of shape `(B, 3, S, S)` from `Preprocess`, where S is `spec.image_size`.
+            images: Images of shape `(B, 3, S, S)`, where S is `spec.image_size`: pixels from `Preprocess`, uint8, which
+                are normalised here, or images that are normalised already, of a floating type.
             spec: The features to return.
 
         Raises:
@@ -179,7 +188,10 @@ class Backbone:
             raise BackboneError(f"{self.name} has blocks 1 to {self.blocks}; asked for {sorted(wanted)}")
         visual = self.model.visual
         grid = images.shape[-1] // self.patch_size
-        images = images.to(device=self.device, dtype=DTYPES[self.dtype])
+        images = images.to(self.device)
+        if not images.is_floating_point():
+            images = normalize(to_dtype(images, torch.float32, scale=True), self.mean, self.std)
+        images = images.to(DTYPES[self.dtype])
         first = first_tokens(visual, images, self.positions(grid))
         tokens = run_blocks(visual, first, layers=spec.layers, cls=spec.cls)
         cls = tokens.last[:, 0]
@@ -257,7 +269,7 @@ def load_backbone(
     window_chunk: int = WINDOW_CHUNK,
     cache: Cache | None = None,
 ) -> Backbone:
-    """Load a backbone from an open_clip tag, a local file or a seed.
+    """Load a backbone from an open_clip tag, a local file or a seed. From then on float32 has full precision here.
 
     Args:
         source: Source of the weights.
@@ -271,6 +283,8 @@ def load_backbone(
         BackboneError: If the architecture or the weights cannot be found, do not fit each other, or were trained with
             another GELU than that of the architecture.
     """
+    require_exact_float32()
+    known = pretraining(source)
     config = architecture_config(source.architecture)
     if dtype not in DTYPES:
         raise BackboneError(f"--dtype {dtype}: choose one of {', '.join(DTYPES)}")
@@ -279,7 +293,7 @@ def load_backbone(
             torch.manual_seed(source.seed)
             model = open_clip.CLIP(**config)
     else:
-        model = _load_file(source, config)
+        model = _load_file(source, config, known.quick_gelu)
     return Backbone(
         model,
         name=source.name,
@@ -288,37 +302,22 @@ def load_backbone(
         synthetic=source.synthetic,
         dtype=dtype,
         device=device,
+        mean=known.mean,
+        std=known.std,
         pos_interp=pos_interp,
         window_chunk=window_chunk,
         cache=cache,
     )
 
 
-def _load_file(source: WeightsSource, config: dict[str, Any]) -> open_clip.CLIP:
+def _load_file(source: WeightsSource, config: dict[str, Any], quick_gelu: bool | None) -> open_clip.CLIP:
     path = find_file(source)
     state = read_state_dict(path)
-    trained_with = _trained_with_quick_gelu(source, weights_sha256(source), state)
-    builds = bool(config.get("quick_gelu", False))
-    if trained_with is not None and trained_with != builds:
-        names = {True: "QuickGELU", False: "plain GELU"}
-        better = source.architecture + "-quickgelu" if trained_with else source.architecture.removesuffix("-quickgelu")
-        raise BackboneError(
-            f"{path}: these weights were trained with {names[trained_with]}, but {source.architecture} builds "
-            f"{names[builds]}, which gives wrong features silently; use {better}"
-        )
+    if quick_gelu is None and all(key in state for key in OPENAI_KEYS):
+        refuse_other_gelu(source, trained_with_quick_gelu=True)
     model = open_clip.CLIP(**config)
     try:
         model.load_state_dict({k: v.float() for k, v in state.items() if k not in OPENAI_KEYS})
     except RuntimeError as error:
         raise BackboneError(f"{path}: the weights do not fit {source.architecture}: {first_misfit(error)}") from error
     return model
-
-
-def _trained_with_quick_gelu(source: WeightsSource, sha256: str, state: dict[str, Tensor]) -> bool | None:
-    """Return whether the weights were trained with QuickGELU, or None if this is unknown."""
-    for name, known in KNOWN_FILES.items():
-        if known.sha256 == sha256:
-            return name.split(":")[0].endswith("-quickgelu")
-    if source.tag is not None:
-        return bool(open_clip.get_pretrained_cfg(source.architecture, source.tag).get("quick_gelu", False))
-    return True if all(key in state for key in OPENAI_KEYS) else None

@@ -102,16 +102,20 @@ def _dpam(block: ResidualAttentionBlock, path: Dpam, number: int, x: Tensor, y: 
     if not path.ffn or number == path.first:
         return y + attended
     u = x + attended
-    fed: Tensor = u + block.mlp(block.ln_2(u))
+    fed: Tensor = u + block.ls_2(block.mlp(block.ln_2(u)))
     return fed
 
 
 def _self_self_attention(block: ResidualAttentionBlock, attention: str, x: Tensor) -> Tensor:
-    """Return `Proj(softmax(v vᵀ/√d) v)` for tokens x of shape `(B, T, W)`, with the heads of the block's attention."""
+    """Return `Proj(softmax(v vᵀ/√d) v)` for tokens x of shape `(B, T, W)`, with the heads of the block's attention.
+
+    It is scaled as the block scales the output of its own attention, where it does (LayerScale).
+    """
     module = block.attn
     width = module.embed_dim
     rows = slice(ATTENTION_ROWS[attention] * width, (ATTENTION_ROWS[attention] + 1) * width)
     v = F.linear(block.ln_1(x), module.in_proj_weight[rows], module.in_proj_bias[rows])
     heads = v.reshape(*x.shape[:2], module.num_heads, -1).transpose(1, 2)
-    mixed: Tensor = module.out_proj(F.scaled_dot_product_attention(heads, heads, heads).transpose(1, 2).flatten(2))
-    return mixed
+    mixed = F.scaled_dot_product_attention(heads, heads, heads).transpose(1, 2).flatten(2)
+    out: Tensor = block.ls_1(module.out_proj(mixed))
+    return out

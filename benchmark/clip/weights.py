@@ -1,5 +1,6 @@
 """Sources of CLIP weights: an open_clip tag, a local file, or a seed. No file is ever unpickled."""
 
+import functools
 import hashlib
 import warnings
 from collections.abc import Sequence
@@ -7,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark.clip.architectures import OWN, BackboneError, architecture_config, is_usable
 from benchmark.common import file_sha256, user_cache
-from benchmark.errors import BenchError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,22 +19,9 @@ DEFAULT_BACKBONE = "ViT-L-14-336-quickgelu:openai"
 MINI_BACKBONE = "mini:v2"
 MINI_FILE = Path(__file__).parents[1] / "mini" / "clip_mini.safetensors"
 
-# The mini CLIP, which ships with the package. benchmark.mini.train trains it on generated images.
-MINI: dict[str, Any] = {
-    "embed_dim": 128,
-    "vision_cfg": {"image_size": 112, "layers": 8, "width": 192, "head_width": 64, "patch_size": 14},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 4, "layers": 4},
-}
-# A smaller architecture for tests. It has no trained weights.
-TINY: dict[str, Any] = {
-    "embed_dim": 64,
-    "vision_cfg": {"image_size": 112, "layers": 4, "width": 128, "head_width": 32, "patch_size": 14},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2},
-}
-
-
-class BackboneError(BenchError):
-    """Raised if a backbone cannot be loaded. The message names the file or option and what to do."""
+# Mean and standard deviation of red, green and blue by which OpenAI's CLIP normalises images.
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +72,7 @@ class WeightsSource:
     @property
     def synthetic(self) -> bool:
         """Whether the weights are random or were trained on generated images."""
-        return self.seed is not None or self.architecture in ("mini", "tiny")
+        return self.seed is not None or self.architecture in OWN
 
     @property
     def name(self) -> str:
@@ -117,27 +105,120 @@ def parse_backbone(text: str) -> WeightsSource:
     return WeightsSource(architecture, tag=tag)
 
 
-def architecture_config(name: str) -> dict[str, Any]:
-    """Return open_clip's configuration of an architecture.
+@dataclass(frozen=True, slots=True)
+class Pretraining:
+    """How weights were trained, as far as it matters for their use. A weight file does not say it."""
+
+    mean: tuple[float, ...] = OPENAI_MEAN
+    """Mean of red, green and blue by which images were normalised, for values in [0, 1]."""
+    std: tuple[float, ...] = OPENAI_STD
+    """Standard deviation of red, green and blue."""
+    quick_gelu: bool | None = None
+    """Whether the activation was QuickGELU and not plain GELU; None if this is unknown."""
+
+
+def pretraining(source: WeightsSource) -> Pretraining:
+    """Return how the weights of a source were trained. Nothing is downloaded.
+
+    For a tag it is what open_clip says of the tag. A local file is recognised by its sha256 if open_clip publishes it;
+    for any other file the normalisation of OpenAI's CLIP is assumed.
 
     Raises:
-        BackboneError: If open_clip does not know the name (the message lists similar names), or if the architecture is
-            not a plain CLIP with a vision transformer.
+        BackboneError: If the architecture is not supported, the tag or the file does not exist, or the weights were
+            trained with another GELU than that of the architecture.
     """
-    import difflib
-
+    config = architecture_config(source.architecture, tag=source.tag)
+    if source.architecture in OWN:
+        if source.tag is not None and source.name != MINI_BACKBONE:
+            raise _no_such_tag(source)
+        return Pretraining(quick_gelu=bool(config.get("quick_gelu")))
+    if source.seed is not None:
+        return Pretraining(quick_gelu=bool(config.get("quick_gelu")))
     import open_clip
 
-    if name in ("mini", "tiny"):
-        return MINI if name == "mini" else TINY
-    config: dict[str, Any] | None = open_clip.get_model_config(name)
-    if config is None:
-        near = difflib.get_close_matches(name, open_clip.list_models(), n=3)
-        raise BackboneError(f"unknown architecture {name!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
-    plain = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}
-    if set(config) - plain or not isinstance(config["vision_cfg"].get("layers"), int):
-        raise BackboneError(f"{name} is no plain CLIP with a vision transformer; only those are supported")
-    return config
+    if source.tag is None:
+        known = published(weights_sha256(source))
+    elif not (known := open_clip.get_pretrained_cfg(source.architecture, source.tag)):
+        raise _no_such_tag(source)
+    if not known:
+        return Pretraining()
+    quick_gelu = bool(known.get("quick_gelu"))
+    refuse_other_gelu(source, trained_with_quick_gelu=quick_gelu)
+    return Pretraining(tuple(known["mean"]), tuple(known["std"]), quick_gelu)
+
+
+def refuse_other_gelu(source: WeightsSource, *, trained_with_quick_gelu: bool) -> None:
+    """Raise an error if the architecture of a source builds another GELU than its weights were trained with.
+
+    Raises:
+        BackboneError: If the two differ; features would be wrong in silence.
+    """
+    builds = bool(architecture_config(source.architecture).get("quick_gelu"))
+    if trained_with_quick_gelu == builds:
+        return
+    names = {True: "QuickGELU", False: "plain GELU"}
+    base = source.architecture.removesuffix("-quickgelu")
+    better = f"{base}-quickgelu" if trained_with_quick_gelu else base
+    raise BackboneError(
+        f"{source.file or source.name}: these weights were trained with {names[trained_with_quick_gelu]}, but "
+        f"{source.architecture} builds {names[builds]}, which gives wrong features silently; use "
+        + (better if is_usable(better, tag=source.tag) else "an architecture of that activation")
+    )
+
+
+def assumptions(name: str, architecture: str, sha256: str) -> tuple[str, ...]:
+    """Return what is assumed of a backbone that cannot be known from its weights.
+
+    Args:
+        name: Name of the backbone, as in `WeightsSource.name`.
+        architecture: Name of the architecture.
+        sha256: Hash of the weight file.
+    """
+    if architecture in OWN or not name.startswith(f"{architecture}=") or published(sha256):
+        return ()
+    activation = "QuickGELU" if architecture_config(architecture).get("quick_gelu") else "plain GELU"
+    return (
+        f"{name} is no file that open_clip publishes: that it was trained with {activation} and with the mean and "
+        "standard deviation of OpenAI's CLIP is assumed",
+    )
+
+
+def published(sha256: str) -> dict[str, Any]:
+    """Return what open_clip says of the weight file with this sha256; nothing for a file that it does not know."""
+    return next((config for known, config in published_files().items() if sha256.startswith(known)), {})
+
+
+@functools.cache
+def published_files() -> dict[str, dict[str, Any]]:
+    """Return what open_clip says of weight files, by their sha256, or by the start of it that the address holds."""
+    import open_clip
+
+    known = {}
+    for name, file in KNOWN_FILES.items():
+        known[file.sha256] = open_clip.get_pretrained_cfg(*name.split(":"))
+    for architecture, tag in open_clip.list_pretrained():
+        config = open_clip.get_pretrained_cfg(architecture, tag)
+        url = config.get("url", "")
+        if "openaipublic" in url:
+            known[url.split("/")[-2]] = config
+        elif "mlfoundations" in url:
+            known[url.rpartition(".")[0].rpartition("-")[2]] = config
+    return known
+
+
+def _no_such_tag(source: WeightsSource) -> BackboneError:
+    import open_clip
+
+    mini, _, tag = MINI_BACKBONE.partition(":")
+    tags = {mini: [tag]} if source.architecture == mini else {}
+    base = source.architecture.removesuffix("-quickgelu")
+    for name in (source.architecture, *({base, f"{base}-quickgelu"} - {source.architecture})):
+        if usable := [tag for tag in open_clip.list_pretrained_tags_by_model(name) if is_usable(name, tag=tag)]:
+            tags[name] = usable
+    return BackboneError(
+        f"open_clip knows no weights {source.tag!r} for {source.architecture}; "
+        + ("; ".join(f"tags of {name}: {', '.join(tags[name])}" for name in tags) or "there are none that suit it")
+    )
 
 
 def cache_directory() -> Path:
@@ -150,12 +231,14 @@ def find_file(source: WeightsSource) -> Path:
 
     Raises:
         BackboneError: If the file does not exist and cannot be downloaded, or if its sha256 is wrong. The message says
-            which file to get, its size and sha256, and where to put it.
+            which file to get, its size and sha256, and where to put it. Also if the weights of the tag do not suit the
+            architecture; then nothing is downloaded.
     """
     if source.file is not None:
         if not source.file.is_file():
             raise BackboneError(f"--backbone {source.architecture}={source.file}: no such file")
         return source.file
+    pretraining(source)
     if source.name == MINI_BACKBONE:
         return MINI_FILE
     known = KNOWN_FILES.get(source.name)
@@ -194,13 +277,6 @@ def _open_clip_file(source: WeightsSource) -> Path:
     import open_clip
 
     config = open_clip.get_pretrained_cfg(source.architecture, source.tag)
-    if not config:
-        own = [name.partition(":")[2] for name in [MINI_BACKBONE] if name.startswith(f"{source.architecture}:")]
-        tags = own + open_clip.list_pretrained_tags_by_model(source.architecture)
-        raise BackboneError(
-            f"open_clip knows no weights {source.tag!r} for {source.architecture}; "
-            + (f"its tags: {', '.join(tags)}" if tags else "it has none for this architecture")
-        )
     try:
         return Path(open_clip.download_pretrained(config, cache_dir=str(cache_directory())))
     except Exception as error:  # the clients raise various types
@@ -218,6 +294,7 @@ def weights_sha256(source: WeightsSource) -> str:
         BackboneError: See `find_file`.
     """
     if source.seed is not None:
+        architecture_config(source.architecture)
         return hashlib.sha256(f"random {source.architecture} {source.seed}".encode()).hexdigest()
     return file_sha256(find_file(source))
 
@@ -250,8 +327,9 @@ def read_state_dict(path: Path, *, keys: Sequence[str] = ("state_dict",)) -> "di
             raise BackboneError(f"{path}: not a readable safetensors file: {error}") from error
     try:
         if _is_torchscript(path):
-            # TorchScript's C++ reader creates only tensors and modules.
-            _refuse_code(path)
+            # TorchScript's C++ reader creates only tensors and modules. A published file is known to be no trap.
+            if file_sha256(path) not in published_files():
+                _refuse_code(path)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)
                 loaded = torch.jit.load(str(path), map_location="cpu").state_dict()  # type: ignore[no-untyped-call]

@@ -65,12 +65,12 @@ def _attend(block: ResidualAttentionBlock, projected: Tensor) -> Tensor:
     """Return the output `(M, T, W)` of the attention for projections `(M, T, 3 W)`."""
     heads = projected.reshape(*projected.shape[:2], 3, block.attn.num_heads, -1).permute(2, 0, 3, 1, 4)
     mixed = F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
-    out: Tensor = block.attn.out_proj(mixed)
+    out: Tensor = block.ls_1(block.attn.out_proj(mixed))
     return out
 
 
 def _add_mlp(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
-    fed: Tensor = block.mlp(block.ln_2(x)).add_(x)
+    fed: Tensor = block.ls_2(block.mlp(block.ln_2(x))).add_(x)
     return fed
 
 
@@ -89,4 +89,4 @@ def _cls_after(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
     towards = torch.einsum("mhd,hdw->mhw", q, k_weight) / q.shape[-1] ** 0.5
     weights = torch.softmax(towards @ normed.transpose(1, 2), dim=-1)
     values = torch.einsum("mhw,hdw->mhd", weights @ normed, v_weight).flatten(1) + v_bias
-    return _add_mlp(block, x[:, 0] + attention.out_proj(values))
+    return _add_mlp(block, x[:, 0] + block.ls_1(attention.out_proj(values)))

@@ -15,6 +15,10 @@ from .files import shipped_folder as shipped_folder
 from .files import unix_content as unix_content
 from .files import user_cache as user_cache
 from .files import write_whole as write_whole
+from .machine import float32_precision as float32_precision
+from .machine import now as now
+from .machine import processor as processor
+from .machine import require_exact_float32 as require_exact_float32
 from .memory import AdaptiveBatch as AdaptiveBatch
 from .memory import is_out_of_memory as is_out_of_memory
 from .models import Model as Model

@@ -9,15 +9,24 @@ import torch
 T = TypeVar("T")
 R = TypeVar("R")
 
+# What errors without a type of their own say where memory ran out. cuBLAS and cuDNN also say that they are not
+# initialised where there is no memory for their first workspace.
+OUT_OF_MEMORY = (
+    "can't allocate memory",  # the host, on Linux
+    "not enough memory",  # the host, on Windows
+    "out of memory",  # CUDA's runtime and driver, MPS
+    "_ALLOC_FAILED",  # cuBLAS, cuDNN, cuSOLVER, cuSPARSE, cuFFT
+    "_ALLOCATION_FAILED",  # cuDNN from version 9
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+    "CUDNN_STATUS_NOT_INITIALIZED",
+)
+
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that memory ran out, of an accelerator or of the host."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    # torch has no error type for the host's memory, but a message: the first on Linux, the second on Windows.
-    return isinstance(error, RuntimeError) and any(
-        words in str(error) for words in ("can't allocate memory", "not enough memory")
-    )
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 @dataclass
@@ -26,6 +35,8 @@ class AdaptiveBatch:
 
     at_most: int
     say: Callable[[str], None]
+    advice: str = "--batch-size {} spares the attempt"
+    """Said of the smaller number."""
 
     def chunks(self, items: Sequence[T], work: Callable[[Sequence[T]], R]) -> Iterator[tuple[Sequence[T], R]]:
         """Yield the items in batches, each with what `work` returns for it.
@@ -53,7 +64,7 @@ class AdaptiveBatch:
             self.at_most = len(chunk) // 2
             self.say(
                 f"out of memory with {len(chunk)} images at a time; going on with {self.at_most} "
-                f"(--batch-size {self.at_most} spares the attempt)"
+                f"({self.advice.format(self.at_most)})"
             )
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()

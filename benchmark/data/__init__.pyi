@@ -11,7 +11,9 @@ from .layouts import Sample as Sample
 from .loading import Loaded as Loaded
 from .loading import Reading as Reading
 from .loading import load as load
+from .loading import stack as stack
 from .overlap import shared_image as shared_image
+from .preprocess import Pixels as Pixels
 from .preprocess import Preprocess as Preprocess
 from .samples import MINI_MARKER as MINI_MARKER
 from .samples import DatasetError as DatasetError

@@ -1,17 +1,24 @@
-"""Loading samples in worker processes: image tensors, masks at the evaluation size, and errors of reading."""
+"""Loading samples in worker processes: pixels, masks at the evaluation size, and errors of reading.
 
+Pixels and masks go through pipes, as numpy arrays do, and not through shared memory, of which containers have little.
+"""
+
+import signal
+import sys
+import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from benchmark.data.images import ImageError, read_image, read_mask, resize_mask
 from benchmark.data.layouts import Sample
-from benchmark.data.preprocess import Preprocess
+from benchmark.data.preprocess import Pixels, Preprocess
 
 Mask = npt.NDArray[np.bool_]
 
@@ -21,8 +28,8 @@ class Loaded:
     """One sample with its image and mask, or with the error that reading it raised."""
 
     sample: Sample
-    image: Tensor | None = None
-    """The preprocessed image (3, S, S)."""
+    image: Pixels | None = None
+    """The pixels of the image (3, S, S), uint8."""
     mask: Mask | None = None
     """The mask (S, S), where masks are read."""
     error: str = ""
@@ -41,23 +48,62 @@ class Reading:
     """Number of processes that read; with 0 this process reads."""
 
 
+def stack(items: Sequence[Loaded]) -> Tensor:
+    """Return the pixels of B samples that could be read, of shape `(B, 3, S, S)`, uint8."""
+    return torch.from_numpy(np.stack([item.image for item in items if item.image is not None]))
+
+
 def load(
-    samples: Sequence[Sample], reading: Reading, *, apart: Callable[[Sample], Hashable] = lambda sample: None
+    samples: Sequence[Sample],
+    reading: Reading,
+    *,
+    apart: Callable[[Sample], Hashable] = lambda sample: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Iterator[list[Loaded]]:
-    """Yield the samples in order, in batches.
+    """Yield the samples in order, in batches. If a process that reads dies, this process reads the rest.
 
     Args:
         samples: what to read.
         reading: how.
         apart: a key; samples with different keys never share a batch.
+        say: called with a message if a process dies.
     """
     batches: list[list[int]] = []
     for _, group in groupby(range(len(samples)), key=lambda index: apart(samples[index])):
         indices = list(group)
         batches += [indices[start : start + reading.batch_size] for start in range(0, len(indices), reading.batch_size)]
-    yield from DataLoader(
-        _Images(samples, reading), batch_sampler=batches, num_workers=reading.workers, collate_fn=list
-    )
+    done = 0
+    try:
+        for batch in _read(samples, batches, reading):
+            yield batch
+            done += 1
+    except (RuntimeError, OSError) as error:
+        if not reading.workers or (isinstance(error, RuntimeError) and "exited unexpectedly" not in str(error)):
+            raise
+        say(
+            f"a process that reads images died ({error}); this process reads the rest, which is slower "
+            "(--workers 0 does so from the start)"
+        )
+        yield from _read(samples, batches[done:], replace(reading, workers=0))
+
+
+def _read(samples: Sequence[Sample], batches: list[list[int]], reading: Reading) -> Iterator[list[Loaded]]:
+    """Yield the batches of samples with these indices.
+
+    Raises:
+        RuntimeError: If a process that reads dies; it "exited unexpectedly".
+        OSError: If no process can be started.
+    """
+    loader = DataLoader(_Images(samples, reading), batch_sampler=batches, num_workers=reading.workers, collate_fn=list)
+    # torch raises an error for a dead process from a signal handler, which may run in the midst of any other code, such
+    # as that of a method. Without the handler the error comes when the next batch is asked for.
+    handler = None
+    if sys.platform != "win32" and threading.current_thread() is threading.main_thread():
+        handler = signal.getsignal(signal.SIGCHLD)
+    iterator = iter(loader)
+    if handler is not None:
+        signal.signal(signal.SIGCHLD, handler)
+    yield from iterator
 
 
 class _Images(Dataset[Loaded]):

@@ -1,29 +1,22 @@
-"""From an RGB image to the tensor that the vision tower takes."""
+"""From an RGB image to the pixels that the backbone normalises and encodes."""
 
-import open_clip
-import torch
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
-from torch import Tensor
-from torchvision.transforms import v2
+
+Pixels = npt.NDArray[np.uint8]
 
 
 class Preprocess:
-    """Turn an RGB image into a normalised tensor (3, S, S).
+    """Turn an RGB image into pixels of shape `(3, S, S)`, uint8.
 
-    The image is resized (bicubic) to a square without keeping its aspect ratio, and normalised by CLIP's means and
-    standard deviations.
+    The image is resized (bicubic, antialiased, as Pillow does it) to a square without keeping its aspect ratio. The
+    backbone normalises the pixels, since mean and standard deviation belong to its weights.
     """
 
     def __init__(self, image_size: int) -> None:
-        self._transform = v2.Compose(
-            [
-                v2.Resize((image_size, image_size), interpolation=v2.InterpolationMode.BICUBIC),
-                v2.PILToTensor(),
-                v2.ToDtype(torch.float32, scale=True),
-                v2.Normalize(mean=list(open_clip.OPENAI_DATASET_MEAN), std=list(open_clip.OPENAI_DATASET_STD)),
-            ]
-        )
+        self._size = (image_size, image_size)
 
-    def __call__(self, image: Image.Image) -> Tensor:
-        tensor: Tensor = self._transform(image)
-        return tensor
+    def __call__(self, image: Image.Image) -> Pixels:
+        resized = image.resize(self._size, Image.Resampling.BICUBIC)
+        return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))

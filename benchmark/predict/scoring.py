@@ -12,9 +12,9 @@ import numpy.typing as npt
 import torch
 
 from benchmark.clip import Backbone
-from benchmark.common import Model, printable, write_whole
+from benchmark.common import Model, is_out_of_memory, printable, write_whole
 from benchmark.contract import Learner, Method, Prediction
-from benchmark.data import ImageError, Preprocess, read_image
+from benchmark.data import ImageError, Pixels, Preprocess, read_image
 from benchmark.predict.heatmaps import COLOUR_MAP, overlay
 from benchmark.predict.own_images import PREDICTIONS, InputImage, PredictError
 from benchmark.protocol import AUXILIARY, Protocol
@@ -139,14 +139,14 @@ def score_images(
         batch_size: Images per forward pass. It changes no number.
 
     Raises:
-        PredictError: If the accelerator has not enough memory.
+        PredictError: If the memory does not suffice.
     """
     spec = method.vision()
     preprocess = Preprocess(spec.image_size)
     for begin in range(0, len(paths), batch_size):
         batch = paths[begin : begin + batch_size]
         outcomes: dict[Path, Scored | Unscored] = {}
-        tensors: dict[Path, torch.Tensor] = {}
+        pixels: dict[Path, Pixels] = {}
         sizes: dict[Path, tuple[int, int]] = {}
         for path in batch:
             try:
@@ -154,17 +154,19 @@ def score_images(
             except (ImageError, OSError) as error:  # OSError: no permission, a lost network drive, …
                 outcomes[path] = Unscored(path, str(error))
             else:
-                tensors[path], sizes[path] = preprocess(image), image.size
-        if tensors:
+                pixels[path], sizes[path] = preprocess(image), image.size
+        if pixels:
             try:
                 with torch.no_grad():
-                    features = backbone.encode_images(torch.stack(list(tensors.values())), spec)
-                    prediction = method.predict(features, [class_name] * len(tensors))
-            except torch.cuda.OutOfMemoryError as error:
+                    features = backbone.encode_images(torch.from_numpy(np.stack(list(pixels.values()))), spec)
+                    prediction = method.predict(features, [class_name] * len(pixels))
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
                 raise PredictError(f"out of memory: {error}; try a smaller --batch-size, or --device cpu") from error
             scores, maps = _at_evaluation_size(prediction, method)
             raws = prediction.maps.float().cpu().numpy()
-            for path, score, each, raw in zip(tensors, scores, maps, raws, strict=True):
+            for path, score, each, raw in zip(pixels, scores, maps, raws, strict=True):
                 if np.isfinite(score) and np.isfinite(each).all():
                     outcomes[path] = Scored(path, score, each, raw.copy(), sizes[path])
                 else:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints
 
-from benchmark.clip import WeightsSource, weights_sha256
+from benchmark.clip import OPENAI_MEAN, OPENAI_STD, WeightsSource, pretraining, weights_sha256
 from benchmark.common import Model
 from benchmark.metrics import METRICS_VERSION
 from benchmark.protocol import Protocol
@@ -40,6 +40,10 @@ class BackboneId(Model):
     sha256: str
     dtype: str
     synthetic: bool
+    mean: tuple[float, ...] = OPENAI_MEAN
+    """Mean of red, green and blue by which images are normalised."""
+    std: tuple[float, ...] = OPENAI_STD
+    """Standard deviation of red, green and blue by which images are normalised."""
 
 
 class _Identity(Model):
@@ -127,12 +131,15 @@ def backbone_id(source: WeightsSource, *, dtype: str) -> BackboneId:
     """Return what identifies a backbone, without loading the backbone.
 
     Raises:
-        BackboneError: The weight file is missing and cannot be downloaded.
+        BackboneError: The weight file is missing and cannot be downloaded, or does not suit the architecture.
     """
+    known = pretraining(source)
     return BackboneId(
         name=source.name,
         architecture=source.architecture,
         sha256=weights_sha256(source),
         dtype=dtype,
         synthetic=source.synthetic,
+        mean=known.mean,
+        std=known.std,
     )

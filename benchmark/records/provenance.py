@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchmark.common import Model, unix_content
+from benchmark.common import Model, float32_precision, processor, unix_content
 
 PACKAGES = ("zsad-bench", "torch", "torchvision", "open_clip_torch", "numpy", "scipy", "pillow")
 _CODE = ("benchmark", "methods", "datasets")
@@ -29,13 +29,22 @@ class Provenance(Model):
     """Of the checkout, with `+changes` where the code differs from it."""
     code_sha256: str | None = None
     """Of the Python files of the package `benchmark`."""
+    processor: str | None = None
+    """Model of the processor and number of threads."""
+    float32_precision: str | None = None
+    """Precision of float32 that was in force."""
     source_sha256: str | None = None
     """Of the files that define the method: its module and those of its package that it imports."""
 
 
 def environment() -> dict[str, Any]:
-    """Return what `Provenance` says of the machine and the code; but for the time, as they were when first asked."""
-    return {"created": datetime.now(UTC).isoformat(timespec="seconds"), **_machine_and_code()}
+    """Return what `Provenance` says of the machine and the code; packages and code as they were when first asked."""
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processor": processor(),
+        "float32_precision": float32_precision(),
+        **_machine_and_code(),
+    }
 
 
 def code_key(source_sha256: str | None) -> str:

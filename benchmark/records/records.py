@@ -8,11 +8,21 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, FiniteFloat, ValidationError, ValidationInfo, field_validator
 
-from benchmark.common import JSON_LIMIT, Model, printable, read_limited, validation_problems, write_whole
+from benchmark.common import (
+    JSON_LIMIT,
+    Model,
+    printable,
+    read_limited,
+    validation_problems,
+    write_whole,
+)
 from benchmark.data import Domain
 from benchmark.errors import BenchError
 from benchmark.records.cells import Cell
 from benchmark.records.provenance import Provenance
+
+TEXTS = ("device", "machine", "processor", "float32_precision", "python", "git_commit", "code_sha256", "source_sha256")
+"""Fields of `Run` of which a record of several machines names every value."""
 
 
 class RecordError(BenchError):
@@ -39,7 +49,7 @@ class Run(Provenance):
     batch_size: int
     workers: int
     peak_memory: int | None
-    """Bytes: of the accelerator where there is one, else of the process so far."""
+    """Bytes: of the accelerator during the pass where there is one, else of the process so far."""
 
 
 class ClassResult(Model):
@@ -140,10 +150,7 @@ def combined(runs: Sequence[Run]) -> Run:
             "seconds": seconds,
             "peak_memory": max(peaks, default=None),
             "packages": {name: each(run.packages.get(name) for run in runs) for name in names},
-            **{
-                field: each(getattr(run, field) for run in runs)
-                for field in ("device", "machine", "python", "git_commit", "code_sha256", "source_sha256")
-            },
+            **{field: each(getattr(run, field) for run in runs) for field in TEXTS},
         }
     )
 

@@ -1,6 +1,5 @@
 """One pass over the images of some classes, for every method that shares it."""
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -12,9 +11,9 @@ import torch.nn.functional as F  # noqa: N812
 from scipy.ndimage import gaussian_filter
 
 from benchmark.clip import Backbone
-from benchmark.common import AdaptiveBatch, OnError, Settings, is_out_of_memory
+from benchmark.common import AdaptiveBatch, OnError, Settings, is_out_of_memory, now
 from benchmark.contract import Features, Method, Prediction, VisionSpec
-from benchmark.data import ImageError, Loaded, Reading, Sample, SampleSet, load
+from benchmark.data import ImageError, Loaded, Reading, Sample, SampleSet, load, stack
 from benchmark.metrics import TEXT_IMAGES, ClassImages
 from benchmark.protocol import Protocol
 from benchmark.records import ClassResult, Skipped
@@ -116,8 +115,9 @@ def evaluate(
         backbone, spec, protocol, data.has_masks, settings.on_error, AdaptiveBatch(settings.batch_size, say), shared
     )
     failed: set[int] = set()
-    start = time.perf_counter()
-    batches = _timed(load(samples, reading, apart=lambda sample: sample.class_name), shared)
+    device = backbone.device
+    start = now(device)
+    batches = _timed(load(samples, reading, apart=lambda sample: sample.class_name, say=say), shared, device)
     for class_name, group in groupby(batches, key=lambda batch: batch[0].sample.class_name):
         runs = {
             index: _ClassRun(participant)
@@ -129,17 +129,17 @@ def evaluate(
         for batch in group:
             this.score(list(runs.values()), batch)
             progress(len(batch))
-        outcomes = {index: _finish(run, with_masks=data.has_masks) for index, run in runs.items()}
+        outcomes = {index: _finish(run, device, with_masks=data.has_masks) for index, run in runs.items()}
         failed |= {index for index, outcome in outcomes.items() if isinstance(outcome, Exception)}
-        now = time.perf_counter()
+        total = now(device) - start
         for outcome in outcomes.values():
             if isinstance(outcome, ClassScores):
-                outcome.seconds.update(shared, total=now - start)
+                outcome.seconds.update(shared, total=total)
         yield ClassOutcomes(class_name, outcomes)
         if len(failed) == len(participants):
             return
         shared.update(images=0.0, vision=0.0)
-        start = time.perf_counter()
+        start = now(device)
 
 
 def as_failure(error: BaseException) -> Exception:
@@ -147,12 +147,12 @@ def as_failure(error: BaseException) -> Exception:
     return error if isinstance(error, Exception) else RuntimeError(f"it called for the end of the process: {error!r}")
 
 
-def _timed(batches: Iterator[list[Loaded]], seconds: Seconds) -> Iterator[list[Loaded]]:
-    start = time.perf_counter()
+def _timed(batches: Iterator[list[Loaded]], seconds: Seconds, device: str) -> Iterator[list[Loaded]]:
+    start = now(device)
     for batch in batches:
-        seconds["images"] += time.perf_counter() - start
+        seconds["images"] += now(device) - start
         yield batch
-        start = time.perf_counter()
+        start = now(device)
 
 
 def _show_references(run: _ClassRun, backbone: Backbone, class_name: str, reading: Reading) -> None:
@@ -164,20 +164,19 @@ def _show_references(run: _ClassRun, backbone: Backbone, class_name: str, readin
     if broken := [item.error for item in loaded if item.image is None]:
         run.error = ImageError(f"{broken[0]} (a reference image cannot be left out)")
         return
-    images = torch.stack([item.image for item in loaded if item.image is not None])
     method = run.participant.method
     try:
-        method.see_references(backbone.encode_images(images, method.vision()))
+        method.see_references(backbone.encode_images(stack(loaded), method.vision()))
     except (Exception, SystemExit) as error:  # a method's own code may raise anything; the others go on
         run.error = as_failure(error)
 
 
-def _finish(run: _ClassRun, *, with_masks: bool) -> ClassScores | Exception:
+def _finish(run: _ClassRun, device: str, *, with_masks: bool) -> ClassScores | Exception:
     if run.error is not None:
         return run.error
-    start = time.perf_counter()
+    start = now(device)
     result, images = run.accumulator.result(with_masks=with_masks), run.accumulator.per_image()
-    run.seconds["metrics"] += time.perf_counter() - start
+    run.seconds["metrics"] += now(device) - start
     return ClassScores(result, images, run.seconds)
 
 
@@ -206,20 +205,36 @@ class _Pass:
                     run.error = run.error or scored
                 elif run.error is None:
                     try:
-                        _add(run, chunk, scored, image_size=self.spec.image_size, with_masks=self.with_masks)
+                        self._add(run, chunk, scored)
                     except Exception as error:  # NaN scores, maps of another shape, …
                         run.error = error
 
     def _predict(self, runs: Sequence[_ClassRun], chunk: Sequence[Loaded]) -> list[_Scored | Exception]:
-        start = time.perf_counter()
-        images = torch.stack([item.image for item in chunk if item.image is not None])
-        features = self.backbone.encode_images(images, self.spec)
-        self.shared["vision"] += time.perf_counter() - start
+        start = now(self.backbone.device)
+        features = self.backbone.encode_images(stack(chunk), self.spec)
+        self.shared["vision"] += now(self.backbone.device) - start
         names = [self.protocol.class_name(item.sample) for item in chunk]
-        return [_predict(run, features, names) for run in runs]
+        return [_predict(run, features, names, self.backbone.device) for run in runs]
+
+    def _add(self, run: _ClassRun, items: Sequence[Loaded], scored: _Scored) -> None:
+        start = now(self.backbone.device)
+        prediction = scored.prediction
+        scores, maps = at_evaluation_size(
+            prediction,
+            image_size=self.spec.image_size,
+            smoothing=run.participant.method.smoothing,
+            with_maps=self.with_masks,
+        )
+        raw = prediction.maps.float().cpu().numpy()
+        middle = now(self.backbone.device)
+        run.accumulator.images.add_texts(scored.texts)
+        for index, item in enumerate(items):
+            run.accumulator.add(item, scores[index], raw[index], None if maps is None else maps[index])
+        run.seconds["method"] += scored.seconds + middle - start
+        run.seconds["metrics"] += now(self.backbone.device) - middle
 
 
-def _predict(run: _ClassRun, features: Features, names: list[str]) -> _Scored | Exception:
+def _predict(run: _ClassRun, features: Features, names: list[str], device: str) -> _Scored | Exception:
     """Return what a method gives for some images, or what it raises.
 
     Raises:
@@ -228,33 +243,18 @@ def _predict(run: _ClassRun, features: Features, names: list[str]) -> _Scored | 
     if run.error is not None:
         return run.error
     method = run.participant.method
-    start = time.perf_counter()
+    start = now(device)
     try:
         with torch.no_grad():
             prediction = method.predict(features, names)
             wanted = len(run.accumulator.images.keys) < TEXT_IMAGES
             texts = method.text_features(features, names) if wanted else {}
         kept = {name: text.cpu().numpy() for name, text in texts.items()}
-        return _Scored(prediction, kept, time.perf_counter() - start)
+        return _Scored(prediction, kept, now(device) - start)
     except (Exception, SystemExit) as error:  # a method's own code may raise anything; the others go on
         if is_out_of_memory(error) and len(names) > 1:
             raise
         return as_failure(error)
-
-
-def _add(run: _ClassRun, items: Sequence[Loaded], scored: _Scored, *, image_size: int, with_masks: bool) -> None:
-    start = time.perf_counter()
-    prediction = scored.prediction
-    scores, maps = at_evaluation_size(
-        prediction, image_size=image_size, smoothing=run.participant.method.smoothing, with_maps=with_masks
-    )
-    middle = time.perf_counter()
-    raw = prediction.maps.float().cpu().numpy()
-    run.accumulator.images.add_texts(scored.texts)
-    for index, item in enumerate(items):
-        run.accumulator.add(item, scores[index], raw[index], None if maps is None else maps[index])
-    run.seconds["method"] += scored.seconds + middle - start
-    run.seconds["metrics"] += time.perf_counter() - middle
 
 
 def at_evaluation_size(

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from benchmark.clip import device_name
+from benchmark.clip import assumptions, device_name
 from benchmark.common import Settings
 from benchmark.data import SampleSet
 from benchmark.metrics import ClassImages, to_bytes
@@ -117,8 +117,8 @@ def failure(job: Job, error: str, settings: Settings) -> Record:
 
 
 def _common(job: Job, training: TrainingReport | None) -> dict[str, Any]:
-    card = job.samples.card
-    synthetic_weights = job.cell.backbone.synthetic or (training is not None and training.synthetic)
+    card, backbone = job.samples.card, job.cell.backbone
+    synthetic_weights = backbone.synthetic or (training is not None and training.synthetic)
     generated = {"data": job.samples.synthetic, "weights": synthetic_weights}
     return {
         "id": job.cell.id,
@@ -127,7 +127,11 @@ def _common(job: Job, training: TrainingReport | None) -> dict[str, Any]:
         "domain": card.domain,
         "cell": job.cell,
         "synthetic": tuple(what for what, is_so in generated.items() if is_so),
-        "warnings": (*job.samples.warnings, *job.warnings),
+        "warnings": (
+            *job.samples.warnings,
+            *job.warnings,
+            *assumptions(backbone.name, backbone.architecture, backbone.sha256),
+        ),
     }
 
 
@@ -162,6 +166,12 @@ def describe(record: Record) -> str:
         value = record.mean.get(metric)
         parts += [f"{metric.replace('_', ' ')} {100 * value:.1f}"] if value is not None else []
     return ", ".join(parts) + f", {record.run.seconds['total']:.1f} s"
+
+
+def start_peak_memory(device: str) -> None:
+    """Let the peak of an accelerator's memory count from now; that of a process cannot be set back."""
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def _peak_memory(device: str) -> int | None:

@@ -19,7 +19,14 @@ from benchmark.records import RecordError, is_done, is_scored, is_trained, write
 from benchmark.registry import find_method, load_plugin, options_from
 from benchmark.running.evaluate import ClassOutcomes, Participant, as_failure, evaluate
 from benchmark.running.planning import Job
-from benchmark.running.recording import class_paths, class_run, describe, refuse_broken_data, write_if_whole
+from benchmark.running.recording import (
+    class_paths,
+    class_run,
+    describe,
+    refuse_broken_data,
+    start_peak_memory,
+    write_if_whole,
+)
 from benchmark.running.tasks import CellRef, Loading, Reply, Task, TrainingRef
 from benchmark.running.timeout import watched
 from benchmark.training import Training, build_method, encode_auxiliary, train_method
@@ -171,6 +178,7 @@ class _Worker:
         task = self.task
         wanted = frozenset[str]().union(*(participant.classes for _, participant in sharing))
         images = sum(sample.class_name in wanted for sample in task.samples.test)
+        start_peak_memory(backbone.device)
         try:
             with image_progress(task.title, images) as progress:
                 for done in evaluate(

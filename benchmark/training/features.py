@@ -19,7 +19,7 @@ from torch import Tensor
 from benchmark.clip import DTYPES, Backbone
 from benchmark.common import AdaptiveBatch, Cache, CacheError, Entry, Rows, Writer
 from benchmark.contract import Features, Layer, TrainingBatch, VisionSpec
-from benchmark.data import ImageError, Loaded, Reading, Sample, SampleSet, load
+from benchmark.data import ImageError, Loaded, Reading, Sample, SampleSet, load, stack
 from benchmark.protocol import Protocol
 
 TRANSFORM_VERSION = 1  # increased when preprocessing or the content of the files changes
@@ -164,8 +164,8 @@ def _raise_image_error(reason: str) -> None:
 
 
 def _entry_name(data: SampleSet, backbone: Backbone, image_size: int, protocol: Protocol, threshold: int | None) -> str:
-    parts = [backbone.sha256, backbone.architecture, backbone.dtype, protocol.pos_interp, image_size]
-    text = json.dumps([TRANSFORM_VERSION, *parts, threshold, data.fingerprint])
+    weights = (backbone.sha256, backbone.architecture, backbone.dtype, backbone.mean, backbone.std)
+    text = json.dumps([TRANSFORM_VERSION, *weights, protocol.pos_interp, image_size, threshold, data.fingerprint])
     return f"{data.card.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
@@ -206,7 +206,7 @@ def _encode(
     skipped: dict[str, str] = {}
     with ExitStack() as stack:
         writers = {name: stack.enter_context(Writer(entry, name)) for name in missing}
-        for batch in load(samples, reading):
+        for batch in load(samples, reading, say=adaptive.say):
             skipped |= {item.sample.key: item.error for item in batch if item.image is None}
             if skipped and not skip_broken:
                 _raise_image_error(next(iter(skipped.values())))
@@ -231,7 +231,7 @@ def _rows(
     good = [index for index, item in enumerate(batch) if item.image is not None]
 
     def encode(chunk: Sequence[int]) -> Features:
-        return backbone.encode_images(torch.stack([_image(batch[index]) for index in chunk]), spec)
+        return backbone.encode_images(stack([batch[index] for index in chunk]), spec)
 
     for chunk, features in adaptive.chunks(good, encode):
         named = {
@@ -248,8 +248,3 @@ def _rows(
         mask = batch[index].mask
         rows[index][MASKS] = b"" if mask is None else np.packbits(mask).tobytes()
     return rows
-
-
-def _image(item: Loaded) -> Tensor:
-    assert item.image is not None  # only what could be read is encoded
-    return item.image

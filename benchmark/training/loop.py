@@ -1,15 +1,16 @@
 """The training loop: epochs over cached features, resumed after an interruption, stopped by a non-finite loss."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from benchmark.common import write_whole
+from benchmark.common import AdaptiveBatch, write_whole
 from benchmark.contract import Learner
 from benchmark.errors import BenchError
 from benchmark.records import code_key, tensors_to_bytes
@@ -31,6 +32,7 @@ def train(
     *,
     partial: Path | None = None,
     progress: Callable[[int], None] = lambda images: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Curve:
     """Train the parameters of `method.learned` in place.
 
@@ -43,6 +45,7 @@ def train(
         partial: File for the state after each epoch. If it exists and the same code wrote it, training resumes from
             it. It is deleted at the end.
         progress: Called with the number of images done since the last call.
+        say: Called with a message if memory runs out and batches are divided.
 
     Returns:
         The loss curve.
@@ -53,6 +56,7 @@ def train(
         OSError: If `partial` cannot be written.
     """
     optimiser = method.optimiser()
+    adaptive = AdaptiveBatch(method.options.batch_size, say, advice="the gradients are added up, so it learns the same")
     curve = _resume(method, optimiser, partial)
     progress(len(curve) * len(data))
     for epoch in range(len(curve), method.options.epochs):
@@ -61,7 +65,7 @@ def train(
                 group["lr"] = rate
         sums: dict[str, float] = {}
         for indices in batches(len(data), method.options.batch_size, seed=method.seed, epoch=epoch):
-            for name, value in _step(method, optimiser, data, indices, epoch).items():
+            for name, value in _step(method, optimiser, data, indices, epoch=epoch, adaptive=adaptive).items():
                 sums[name] = sums.get(name, 0.0) + value * len(indices)
             progress(len(indices))
         curve.append({name: total / len(data) for name, total in sums.items()})
@@ -89,20 +93,43 @@ def batches(count: int, size: int, *, seed: int, epoch: int) -> Iterator[list[in
 
 
 def _step(
-    method: Learner, optimiser: torch.optim.Optimizer, data: AuxiliaryFeatures, indices: list[int], epoch: int
+    method: Learner,
+    optimiser: torch.optim.Optimizer,
+    data: AuxiliaryFeatures,
+    indices: Sequence[int],
+    *,
+    epoch: int,
+    adaptive: AdaptiveBatch,
 ) -> dict[str, float]:
-    terms = method.losses(data.batch(indices))
-    total = torch.stack(list(terms.values())).sum()
-    if not bool(total.isfinite()):
-        files = ", ".join(str(data.samples[index].path) for index in indices)
-        parts = ", ".join(f"{name} {term.item():g}" for name, term in terms.items())
-        raise TrainingError(
-            f"{method.title}: the loss is {total.item():g} ({parts}) in epoch {epoch + 1} on the images {files}"
-        )
+    """Take a step on a batch and return the terms of its loss; a batch that does not fit into memory is divided."""
+    parameters = [each for group in optimiser.param_groups for each in group["params"] if each.requires_grad]
+
+    @sdpa_kernel(SDPBackend.MATH)  # the backward passes of the fused kernels are not deterministic on CUDA
+    def work(part: Sequence[int]) -> tuple[dict[str, float], tuple[Tensor | None, ...]]:
+        terms = method.losses(data.batch(part))
+        total = torch.stack(list(terms.values())).sum()
+        if not bool(total.isfinite()):
+            files = ", ".join(str(data.samples[index].path) for index in part)
+            parts = ", ".join(f"{name} {term.item():g}" for name, term in terms.items())
+            raise TrainingError(
+                f"{method.title}: the loss is {total.item():g} ({parts}) in epoch {epoch + 1} on the images {files}"
+            )
+        share = len(part) / len(indices)
+        # Unlike `backward`, this leaves nothing behind if memory runs out in the midst of it.
+        gradients = torch.autograd.grad(total * share, parameters, allow_unused=True)
+        return {name: share * term.item() for name, term in {"total": total, **terms}.items()}, gradients
+
     optimiser.zero_grad()
-    total.backward()  # type: ignore[no-untyped-call]
+    sums: dict[str, float] = {}
+    done = adaptive.chunks(indices, work) if method.divisible else [(indices, work(indices))]
+    for _, (values, gradients) in done:
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            if gradient is not None:
+                parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+        for name, value in values.items():
+            sums[name] = sums.get(name, 0.0) + value
     optimiser.step()
-    return {name: term.item() for name, term in {"total": total, **terms}.items()}
+    return sums
 
 
 def _state_to_bytes(method: Learner, optimiser: torch.optim.Optimizer, curve: Curve) -> bytes:

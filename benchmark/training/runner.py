@@ -82,7 +82,7 @@ def train_method(training: Training, backbone: Backbone, settings: Settings, *, 
     path.parent.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     with image_progress(f"training {training.title}", len(features) * training.options.epochs) as progress:
-        curve = train(method, features, partial=path.with_suffix(PARTIAL), progress=progress)
+        curve = train(method, features, partial=path.with_suffix(PARTIAL), progress=progress, say=say)
     seconds = time.perf_counter() - start
     write_checkpoint(
         path,

@@ -18,7 +18,7 @@ from benchmark.clip.backbone import load_backbone
 from benchmark.clip.weights import parse_backbone
 from benchmark.common.cache import GB, Cache
 from benchmark.contract import TrainingBatch
-from benchmark.data.loading import Reading, load
+from benchmark.data.loading import Reading, load, stack
 from benchmark.protocol import Protocol
 from benchmark.training.features import auxiliary_features
 from benchmark.training.loop import batches, train
@@ -55,7 +55,7 @@ def encode_each_epoch(method, backbone, data, options, seconds):
             start = time.perf_counter()
             [items] = load([data.test[index] for index in indices], reading)
             read = time.perf_counter()
-            features = backbone.encode_images(torch.stack([item.image for item in items]), spec)
+            features = backbone.encode_images(stack(items), spec)
             encoded = time.perf_counter()
             labels = torch.tensor([item.sample.label for item in items])
             masks = torch.from_numpy(np.stack([item.mask for item in items])).float()

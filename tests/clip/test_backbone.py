@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,21 +9,12 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
-from support.faults import save_malicious
 from torch import Tensor, nn
+from torchvision.transforms import v2
 
-from benchmark.clip.backbone import Backbone, load_backbone
+from benchmark.clip.architectures import TINY, BackboneError
+from benchmark.clip.backbone import Backbone
 from benchmark.clip.vision import embed, first_tokens, run_blocks
-from benchmark.clip.weights import (
-    DEFAULT_BACKBONE,
-    KNOWN_FILES,
-    BackboneError,
-    WeightsSource,
-    architecture_config,
-    parse_backbone,
-)
-from benchmark.common.files import file_sha256
 from benchmark.contract import Dpam, Layer, VisionSpec, merge_specs
 from benchmark.data.preprocess import Preprocess
 
@@ -156,198 +146,74 @@ def test_nothing_requires_grad(tiny: Backbone) -> None:
     assert not any(parameter.requires_grad for parameter in tiny.model.parameters())
 
 
-def test_preprocess_is_bicubic_to_a_square_and_clip_normalised() -> None:
-    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8))
-    resized = np.asarray(image.resize((21, 21), Image.Resampling.BICUBIC), dtype=np.float64) / 255
-    expected = (resized - open_clip.OPENAI_DATASET_MEAN) / open_clip.OPENAI_DATASET_STD
-    np.testing.assert_allclose(Preprocess(21)(image).permute(1, 2, 0).numpy(), expected, atol=1e-5)
+OPENAI = (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
+
+
+@pytest.mark.parametrize(("mean", "std"), [OPENAI, ((0.5,) * 3, (0.5,) * 3)])
+def test_images_are_made_square_and_normalised_as_torchvision_does(
+    tiny: Backbone, mean: tuple[float, ...], std: tuple[float, ...]
+) -> None:
+    """Pixels go to the device as bytes; the numbers are those of the usual transform, to the last bit."""
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (130, 90, 3), dtype=np.uint8))
+    usual = v2.Compose(
+        [
+            v2.Resize((112, 112), interpolation=v2.InterpolationMode.BICUBIC),
+            v2.PILToTensor(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(list(mean), list(std)),
+        ]
+    )
+    backbone = Backbone(tiny.model, name="", architecture="", sha256="", synthetic=True, mean=mean, std=std)
+    pixels = Preprocess(112)(image)
+    assert (pixels.dtype, pixels.shape) == (np.uint8, (3, 112, 112))
+    spec = VisionSpec(112, (Layer(2),))
+    ours, expected = (backbone.encode_images(x[None], spec) for x in (torch.from_numpy(pixels), usual(image)))
+    assert torch.equal(ours.image, expected.image)
+    assert torch.equal(ours.patches[Layer(2)], expected.patches[Layer(2)])
+
+
+def layer_scaled() -> tuple[open_clip.CLIP, open_clip.CLIP]:
+    """Return a CLIP with LayerScale, and the plain CLIP that results if the scales are multiplied into the weights."""
+    config: dict[str, Any] = json.loads(json.dumps(TINY))
+    plain = open_clip.CLIP(**config)
+    config["vision_cfg"]["ls_init_value"] = 0.1
+    scaled = open_clip.CLIP(**config)
+    generator = torch.Generator().manual_seed(0)
+    state = scaled.state_dict()
+    for name, scale in [each for each in state.items() if each[0].endswith(".gamma")]:
+        state[name] = torch.rand(scale.shape, generator=generator) + 0.5
+    scaled.load_state_dict(state)
+    for name, scale in [each for each in state.items() if each[0].endswith(".gamma")]:
+        block, layer = name.removesuffix(".gamma").rsplit(".", 1)
+        last = f"{block}.attn.out_proj" if layer == "ls_1" else f"{block}.mlp.c_proj"
+        state[f"{last}.weight"] = state[f"{last}.weight"] * scale[:, None]
+        state[f"{last}.bias"] = state[f"{last}.bias"] * scale
+        del state[name]
+    plain.load_state_dict(state)
+    return scaled.eval(), plain.eval()
+
+
+def test_layer_scale_counts_on_every_path() -> None:
+    """Oracle: open_clip's own forward pass, and the same network without LayerScale."""
+    torch.manual_seed(5)
+    models = layer_scaled()
+    images = torch.randn(2, 3, 112, 112)
+    paths = [None, Dpam(1), Dpam(2, "qq", ffn=True)]
+    spec = VisionSpec(112, tuple(Layer(4, path) for path in paths), cls=(2,), windows=(3, 8), tokens=True)
+    scaled, plain = (
+        Backbone(model, name="", architecture="", sha256="", synthetic=True).encode_images(images, spec)
+        for model in models
+    )
+    with torch.no_grad():
+        expected = models[0].encode_image(images)
+    torch.testing.assert_close(scaled.image, expected, atol=2e-5, rtol=0)
+    torch.testing.assert_close(scaled.windows[8][:, 0], expected, atol=2e-5, rtol=0)  # a window of the whole image
+    torch.testing.assert_close(scaled.windows[3], plain.windows[3], atol=2e-5, rtol=0)
+    for layer in spec.layers:
+        torch.testing.assert_close(scaled.patches[layer], plain.patches[layer], atol=2e-5, rtol=0)
 
 
 def test_specs_merge_into_one_pass_per_image_size() -> None:
     last, vv = Layer(24), Layer(24, Dpam(6))
     merged = merge_specs([VisionSpec(518, (last,)), VisionSpec(240, (Layer(12),)), VisionSpec(518, (vv, last), (6,))])
     assert merged == [VisionSpec(518, (last, vv), (6,)), VisionSpec(240, (Layer(12),))]
-
-
-# --- where weights come from ---
-
-
-def test_random_weights_depend_on_the_seed_alone(tiny: Backbone) -> None:
-    torch.manual_seed(1)
-    again = load_backbone(parse_backbone("tiny:random"))
-    other = load_backbone(parse_backbone("tiny:random-1"))
-    assert tiny.sha256 == again.sha256 != other.sha256
-    assert torch.equal(tiny.model.visual.proj, again.model.visual.proj)
-    assert not torch.equal(tiny.model.visual.proj, other.model.visual.proj)
-    assert tiny.synthetic
-    assert (tiny.name, other.name) == ("tiny:random-0", "tiny:random-1")
-
-
-@pytest.mark.parametrize(
-    ("text", "synthetic"),
-    [
-        ("ViT-B-16:openai", False),
-        ("ViT-B-16=w.pt", False),
-        ("ViT-B-16:random", True),
-        ("mini:v2", True),
-        ("mini=w", True),
-    ],
-)
-def test_random_and_miniature_weights_are_synthetic(text: str, *, synthetic: bool) -> None:
-    assert parse_backbone(text).synthetic is synthetic
-
-
-@pytest.mark.parametrize("text", ["ViT-L-14", "", ":openai", "ViT-L-14:", "=file", "tiny:random-x"])
-def test_a_backbone_that_cannot_be_parsed_says_the_forms(text: str) -> None:
-    with pytest.raises(BackboneError, match="--backbone"):
-        parse_backbone(text)
-
-
-def test_an_unknown_architecture_names_the_near_ones() -> None:
-    with pytest.raises(BackboneError, match="ViT-L-14-336-quickgelu"):
-        load_backbone(parse_backbone("ViT-L-14-336-quickgel:openai"))
-
-
-def test_only_plain_clip_with_a_vit_is_taken() -> None:
-    with pytest.raises(BackboneError, match="no plain CLIP"):
-        load_backbone(parse_backbone("RN50:random"))
-
-
-@pytest.fixture
-def tiny_architecture() -> dict[str, Any]:
-    return architecture_config("tiny")
-
-
-def make_state(config: dict[str, Any]) -> dict[str, Tensor]:
-    torch.manual_seed(3)
-    return {key: value.detach().clone() for key, value in open_clip.CLIP(**config).state_dict().items()}
-
-
-class _Archive(nn.Module):
-    """Holds tensors under dotted names, as OpenAI's TorchScript archives do."""
-
-    def __init__(self, state: dict[str, Tensor]) -> None:
-        super().__init__()
-        children: dict[str, dict[str, Tensor]] = {}
-        for key, value in state.items():
-            head, dot, rest = key.partition(".")
-            if dot:
-                children.setdefault(head, {})[rest] = value
-            else:
-                self.register_buffer(head, value)
-        for head, child in children.items():
-            self.add_module(head, _Archive(child))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x
-
-
-def save(state: dict[str, Tensor], path: Path, kind: str) -> Path:
-    if kind == "safetensors":
-        save_file(state, path)
-    elif kind == "torchscript":
-        torch.jit.script(_Archive(state)).save(str(path))
-    elif kind == "checkpoint":
-        torch.save({"epoch": 3, "state_dict": {f"module.{k}": v for k, v in state.items()}}, path)
-    else:
-        torch.save(state, path)
-    return path
-
-
-@pytest.mark.filterwarnings("ignore::FutureWarning")
-@pytest.mark.parametrize(
-    ("kind", "name"),
-    [("safetensors", "w.safetensors"), ("state", "w.pt"), ("checkpoint", "w.pth"), ("torchscript", "w.pt")],
-)
-def test_local_files_of_every_kind_load(
-    tmp_path: Path, tiny_architecture: dict[str, Any], kind: str, name: str
-) -> None:
-    state = make_state(tiny_architecture)
-    half = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
-    path = save(half, tmp_path / name, kind)
-    backbone = load_backbone(WeightsSource("tiny", file=path))
-    assert backbone.sha256 == file_sha256(path)
-    assert backbone.name == f"tiny={name}"
-    torch.testing.assert_close(backbone.model.state_dict()["visual.proj"], half["visual.proj"].float())
-
-
-@pytest.mark.filterwarnings("ignore::FutureWarning")
-def test_an_openai_archive_is_refused_where_plain_gelu_would_be_built(
-    tmp_path: Path, tiny_architecture: dict[str, Any]
-) -> None:
-    extra = {key: torch.tensor(77) for key in ("input_resolution", "context_length", "vocab_size")}
-    path = save({**make_state(tiny_architecture), **extra}, tmp_path / "clip.pt", "torchscript")
-    with pytest.raises(BackboneError, match=r"trained with QuickGELU, but tiny builds plain GELU.*use tiny-quickgelu"):
-        load_backbone(WeightsSource("tiny", file=path))
-
-
-@pytest.mark.filterwarnings("ignore::FutureWarning")
-def test_an_openai_archive_loads_where_quickgelu_is_built(tmp_path: Path, tiny_architecture: dict[str, Any]) -> None:
-    config = {**tiny_architecture, "quick_gelu": True}
-    (tmp_path / "small-quickgelu.json").write_text(json.dumps(config))
-    open_clip.add_model_config(tmp_path / "small-quickgelu.json")
-    extra = {key: torch.tensor(77) for key in ("input_resolution", "context_length", "vocab_size")}
-    path = save({**make_state(config), **extra}, tmp_path / "clip.pt", "torchscript")
-    backbone = load_backbone(WeightsSource("small-quickgelu", file=path))
-    assert isinstance(backbone.model.visual.transformer.resblocks[0].mlp.gelu, open_clip.transformer.QuickGELU)
-
-
-def test_the_tag_openai_is_refused_without_quickgelu(
-    tmp_path: Path, tiny_architecture: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = save(make_state(tiny_architecture), tmp_path / "w.safetensors", "safetensors")
-    monkeypatch.setattr("open_clip.download_pretrained", lambda config, cache_dir: str(path))
-    with pytest.raises(BackboneError, match="use ViT-L-14-336-quickgelu"):
-        load_backbone(parse_backbone("ViT-L-14-336:openai"))
-
-
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-@pytest.mark.parametrize("zipped", [True, False])
-def test_nothing_is_unpickled(tmp_path: Path, *, zipped: bool) -> None:
-    path, witness = tmp_path / "evil.pt", tmp_path / "witness"
-    save_malicious(path, "visual.proj", witness, zipped=zipped)
-    with pytest.raises(BackboneError, match="without unpickling"):
-        load_backbone(WeightsSource("tiny", file=path))
-    assert not witness.exists()
-
-
-@pytest.mark.parametrize("name", ["w.safetensors", "w.pt"])
-def test_a_truncated_file_is_named(tmp_path: Path, tiny_architecture: dict[str, Any], name: str) -> None:
-    path = save(make_state(tiny_architecture), tmp_path / name, "safetensors" if name[-1] == "s" else "state")
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(BackboneError, match=name):
-        load_backbone(WeightsSource("tiny", file=path))
-
-
-def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
-    path = save({"visual.proj": torch.zeros(2, 2)}, tmp_path / "w.safetensors", "safetensors")
-    with pytest.raises(BackboneError, match="do not fit tiny"):
-        load_backbone(WeightsSource("tiny", file=path))
-
-
-def test_without_network_and_file_the_error_says_what_to_get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(*args: object, **kwargs: object) -> str:
-        raise ConnectionError("no network")
-
-    monkeypatch.setattr("pooch.retrieve", offline)
-    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(BackboneError) as caught:
-        load_backbone(parse_backbone(DEFAULT_BACKBONE))
-    message = str(caught.value)
-    known = KNOWN_FILES[DEFAULT_BACKBONE]
-    for part in (known.url, "934,088,680 bytes", known.sha256, str(tmp_path / "cache/weights/ViT-L-14-336px.pt")):
-        assert part in message
-
-
-def test_a_cached_file_with_another_sha256_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
-    (tmp_path / "weights").mkdir()
-    (tmp_path / "weights/ViT-L-14-336px.pt").write_bytes(b"half a download")
-    with pytest.raises(BackboneError, match=r"ViT-L-14-336px.pt: sha256 is .*, not 3035c92b.*delete the file"):
-        load_backbone(parse_backbone(DEFAULT_BACKBONE))
-
-
-def test_an_unknown_tag_lists_those_there_are() -> None:
-    with pytest.raises(BackboneError, match=r"its tags: .*openai"):
-        load_backbone(parse_backbone("ViT-B-16:opeani"))

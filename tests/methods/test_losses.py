@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
-from methods.losses import dice, focal, image_cross_entropy, map_losses
+from methods.losses import dice, focal, image_cross_entropy, map_losses, resize
 
 SHAPE = (3, 2, 4)
 MAPS = arrays(np.float32, SHAPE, elements=st.floats(0, 1, width=32)).map(torch.from_numpy)
@@ -124,3 +124,17 @@ def test_image_cross_entropy_is_that_of_the_cosines_over_the_temperature() -> No
         expected += math.log(sum(math.exp(c) for c in cosines)) - cosines[label]
     value = image_cross_entropy(image * 3, text, labels, temperature=0.07)
     assert value.item() == pytest.approx(expected / 3, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [((3, 5), (14, 20)), ((37, 37), (518, 518)), ((9, 4), (5, 4)), ((1, 1), (3, 2))]
+)
+def test_maps_are_resized_as_torch_does_it(old: tuple[int, int], new: tuple[int, int]) -> None:
+    """The same values, and the same gradient."""
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.rand(2, *old, generator=generator, requires_grad=True)
+    weights = torch.rand(2, *new, generator=generator)
+    expected = torch.nn.functional.interpolate(maps[:, None], size=new, mode="bilinear")[:, 0]
+    torch.testing.assert_close(resize(maps, new), expected, atol=1e-6, rtol=0)
+    ours, theirs = (torch.autograd.grad((each * weights).mean(), maps)[0] for each in (resize(maps, new), expected))
+    torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)

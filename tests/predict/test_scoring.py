@@ -16,7 +16,7 @@ from benchmark.cli.selection import select_folder
 from benchmark.clip.backbone import Backbone, load_backbone
 from benchmark.clip.weights import MINI_BACKBONE, parse_backbone
 from benchmark.contract import Features, Learner, Method, Prediction, VisionSpec, training_options
-from benchmark.data.loading import Reading, load
+from benchmark.data.loading import Reading, load, stack
 from benchmark.predict.heatmaps import overlay
 from benchmark.predict.own_images import PredictError, find_images, natural_key, overlay_names
 from benchmark.predict.scoring import (
@@ -93,7 +93,7 @@ def test_scores_and_maps_are_those_of_the_harness(bench: Bench, parts: Path, tin
     reading = Reading(tiny.image_size, mask_threshold=None, batch_size=1, workers=0)
     for (item,) in load(samples, reading):
         assert item.image is not None
-        features = tiny.encode_images(item.image[None], method.vision())
+        features = tiny.encode_images(stack([item]), method.vision())
         prediction = method.predict(features, [item.sample.prompt_name])
         (score,), maps = at_evaluation_size(prediction, image_size=tiny.image_size, smoothing=method.smoothing)
         assert maps is not None
@@ -460,7 +460,7 @@ def test_the_json_says_with_what_the_scores_were_made(bench: Bench, tmp_path: Pa
         "options": {"temperature": 0.01},
         "class_name": "metal nut",
         "protocol": Protocol(pos_interp="bicubic").model_dump(),
-        "backbone": identity.model_dump(),
+        "backbone": identity.model_dump(mode="json"),
         "checkpoint": None,
         "synthetic": ["backbone"],
         "image_size": 112,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -311,7 +312,7 @@ def test_references_are_shown_and_recorded(parts: Path, tiny: Backbone, tmp_path
     keys = record.cell.references["object"]
     (features,) = KShot.seen
     preprocess = Preprocess(112)
-    images = torch.stack([preprocess(read_image(parts / key)) for key in keys])
+    images = torch.from_numpy(np.stack([preprocess(read_image(parts / key)) for key in keys]))
     expected = tiny.encode_images(images, VisionSpec(112)).image
     torch.testing.assert_close(features.image, expected, atol=1e-5, rtol=0)
     assert (record.classes["object"].normal, len(keys)) == (4, 2)

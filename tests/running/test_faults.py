@@ -304,6 +304,18 @@ def test_the_errors_of_every_allocator_are_known() -> None:
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"))
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes."))
+    for words in (
+        "CUDA error: out of memory",
+        "CUDA driver error: out of memory",
+        "MPS backend out of memory (MPS allocated: 9.00 GB)",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "cuDNN error: CUDNN_STATUS_NOT_INITIALIZED",
+    ):
+        assert is_out_of_memory(RuntimeError(words)), words
+    assert not is_out_of_memory(RuntimeError("CUDA error: device-side assert triggered"))
     assert not is_out_of_memory(RuntimeError("out of luck"))
     assert not is_out_of_memory(ValueError("not enough memory"))
 

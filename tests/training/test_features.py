@@ -94,7 +94,7 @@ def test_a_batch_is_what_the_backbone_makes_of_the_images(
     backbone = load_backbone(parse_backbone("tiny:random"), dtype=dtype)
     data = replace(data, samples=(*data.samples[:-1], replace(data.samples[-1], piece=(1, 2))))
     images = [Preprocess(SIZE)(read_image(sample.path, piece=sample.piece)) for sample in data.test]
-    expected = tensors(backbone.encode_images(torch.stack(images), SPEC))
+    expected = tensors(backbone.encode_images(torch.from_numpy(np.stack(images)), SPEC))
     features = features_of(data, backbone, cache, spec=SPEC)
     for indices in (list(range(13)), [12, 0, 5, 5]):
         batch = features.batch(indices)

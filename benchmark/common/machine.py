@@ -1,0 +1,61 @@
+"""What a run measures and records of the machine: time, processor, precision of float32."""
+
+import functools
+import platform
+import time
+from pathlib import Path
+
+
+def now(device: str) -> float:
+    """Return a time in seconds that counts from an arbitrary start, after the work given to a device has ended.
+
+    An accelerator works while the program goes on, so without waiting a step would end before its work.
+
+    Args:
+        device: Device of the work, such as "cpu" or "cuda:1".
+    """
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def require_exact_float32() -> None:
+    """Make this process compute float32 in full precision.
+
+    By default, torch lets convolutions of recent GPUs run in TF32, whose mantissa has 10 bits.
+    """
+    import torch
+
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def float32_precision() -> str:
+    """Return the precision of float32 that is in force in this process, for matrix products and for convolutions."""
+    import torch
+
+    try:
+        products = torch.get_float32_matmul_precision()
+        convolutions = "TF32" if torch.backends.cudnn.allow_tf32 else "highest"
+    except RuntimeError:  # torch cannot say it if code has set it for single operations
+        return "set for single operations"
+    return f"matrix products {products}, convolutions {convolutions}"
+
+
+def processor() -> str:
+    """Return the model of the processor and the number of threads that torch computes with."""
+    import torch
+
+    return f"{_processor_model()}, {torch.get_num_threads()} threads"
+
+
+@functools.cache
+def _processor_model() -> str:
+    try:  # only Linux has the file
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
