@@ -67,6 +67,8 @@ class ClassImages:
     map_range: tuple[float, float]
     pixels: PixelBins | None = None
     """None where there are no masks."""
+    photographs: Array | None = None
+    """Number of the photograph that each image was cut from (N,), uint32; None where no two images have one."""
     texts: Mapping[str, Array] = field(default_factory=dict)
     """Unit text embeddings (M, 2, D), normal first, of M of the images, by what the method calls them."""
 
@@ -76,6 +78,7 @@ class PerImageAccumulator:
     """Collects the results of the images of a class one by one."""
 
     keys: list[str] = field(default_factory=list)
+    photographs: list[str] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     maps: list[Array] = field(default_factory=list)
@@ -83,10 +86,17 @@ class PerImageAccumulator:
     histograms: list[PixelHistogram] = field(default_factory=list)
     texts: dict[str, list[Array]] = field(default_factory=dict)
 
-    def add(self, key: str, label: int, score: float, raw_map: Array) -> None:
+    def add(self, key: str, label: int, score: float, raw_map: Array, *, photograph: str | None = None) -> None:
         """Add an image with its map (h, w) on the method's grid.
 
         The map stays float32: how coarse its steps may be is known when the range of the class is.
+
+        Args:
+            key: of the image.
+            label: 0 normal, 1 anomalous.
+            score: of the image.
+            raw_map: its anomaly map.
+            photograph: key of the photograph that the image was cut from; None for the image itself.
 
         Raises:
             ValueError: the map has a score that is NaN, infinite or beyond ±1.2e30. Nothing is added.
@@ -94,6 +104,7 @@ class PerImageAccumulator:
         low, high = map_limits(raw_map)
         self.map_range = (min(self.map_range[0], low), max(self.map_range[1], high))
         self.keys.append(key)
+        self.photographs.append(photograph or key)
         self.labels.append(label)
         self.scores.append(score)
         self.maps.append(raw_map.astype(np.float32))
@@ -122,6 +133,7 @@ class PerImageAccumulator:
 
     def finish(self) -> ClassImages:
         """Return the class, its maps in 256 steps and its pixels over common bins."""
+        distinct, photographs = np.unique(self.photographs, return_inverse=True)
         low, high = self.map_range
         span = high - low if high > low else 1.0
         return ClassImages(
@@ -131,6 +143,7 @@ class PerImageAccumulator:
             maps=np.stack([_steps(each, low, span) for each in self.maps]),
             map_range=(low, high),
             pixels=_common_bins(self.histograms) if self.histograms else None,
+            photographs=photographs.astype(np.uint32) if len(distinct) < len(photographs) else None,
             texts={name: _distinct(np.stack(rows)) for name, rows in self.texts.items()},
         )
 
@@ -193,6 +206,8 @@ def to_bytes(classes: Mapping[str, ClassImages]) -> bytes:
             f"{index}/map_range": np.array(images.map_range),
             **{f"{index}/texts/{name}": embeddings for name, embeddings in images.texts.items()},
         }
+        if images.photographs is not None:
+            arrays[f"{index}/photographs"] = images.photographs
         if images.pixels is not None:
             arrays |= {f"{index}/pixels/{name}": array for name, array in vars(images.pixels).items()}
     file = io.BytesIO()
@@ -263,6 +278,7 @@ def _class_images(arrays: Mapping[str, Array], prefix: str) -> ClassImages:
         maps=found["maps"],
         map_range=(low, high),
         pixels=None if parts["regions"] is None else PixelBins(**parts),  # type: ignore[arg-type]
+        photographs=found.get("photographs"),
         texts={name.removeprefix("texts/"): array for name, array in found.items() if name.startswith("texts/")},
     )
     _check(images)
@@ -274,6 +290,8 @@ def _check(images: ClassImages) -> None:
     count = len(images.keys)
     wanted = {"labels": ("u", 1), "scores": ("f", 1), "maps": ("u", 3)}
     arrays = {name: (getattr(images, name), *form) for name, form in wanted.items()}
+    if images.photographs is not None:
+        arrays["photographs"] = (images.photographs, "u", 1)
     if images.pixels is not None:
         forms = {"negatives": ("u", 2), "positives": ("u", 2), "weights": ("f", 2), "regions": ("u", 1)}
         arrays |= {name: (getattr(images.pixels, name), *form) for name, form in forms.items()}

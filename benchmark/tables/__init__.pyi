@@ -37,6 +37,7 @@ from .tables import mean_values as mean_values
 from .tables import notes_of as notes_of
 from .tables import row_order as row_order
 from .tables import summary as summary
+from .uncertainty import ONE_TRAINING as ONE_TRAINING
 from .uncertainty import Estimate as Estimate
 from .uncertainty import Keep as Keep
 from .uncertainty import made_now as made_now

@@ -95,6 +95,21 @@ def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
     }
 
 
+def test_a_file_says_which_images_are_pieces_of_one_photograph() -> None:
+    """Without such pieces it says nothing, as the files of earlier versions."""
+    cut, whole = PerImageAccumulator(), PerImageAccumulator()
+    for index in range(4):
+        cut.add(f"{index}", index % 2, 0.5, np.zeros((2, 2)), photograph=f"{index // 2}.jpg")
+        whole.add(f"{index}", index % 2, 0.5, np.zeros((2, 2)), photograph=f"{index}.jpg")
+    content = to_bytes({"cut": cut.finish(), "whole": whole.finish()})
+    read = from_bytes(content)
+    assert read["cut"].photographs is not None
+    assert read["cut"].photographs.tolist() == [0, 0, 1, 1]
+    assert read["whole"].photographs is None
+    with np.load(io.BytesIO(content)) as arrays:
+        assert [name for name in arrays.files if name.endswith("photographs")] == ["0/photographs"]
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 1000),
