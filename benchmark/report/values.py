@@ -49,7 +49,11 @@ class TableRow:
 
 
 def shown_value(
-    value: float | None, estimate: Estimate | None = None, mark: str = "", span: tuple[float, float] | None = None
+    value: float | None,
+    estimate: Estimate | None = None,
+    mark: str = "",
+    span: tuple[float, float] | None = None,
+    interval: tuple[float, float] | None = None,
 ) -> ShownValue:
     """Return a percentage as the pages show it.
 
@@ -58,10 +62,13 @@ def shown_value(
         estimate: Standard deviation, interval and distance to the best method, as fractions.
         mark: "best", "second" or empty.
         span: Lowest and highest value of a fragile metric when scores move in the last digits, in percent.
+        interval: Bootstrap interval in percent, where there is no estimate.
     """
     if value is None:
         return ShownValue(UNDEFINED, "")
     parts, hint, tied = [], "", False
+    if interval is not None:
+        parts.append(f"[{interval[0]:.1f}–{interval[1]:.1f}]")
     if estimate is not None:
         if estimate.std is not None:
             parts.append(f"± {100 * estimate.std:.1f}")

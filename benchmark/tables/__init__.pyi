@@ -7,10 +7,10 @@ from .ablations import select_ablations as select_ablations
 from .ablations import variants_of as variants_of
 from .comparison import Comparison as Comparison
 from .comparison import compare as compare
-from .comparison import comparison_csv as comparison_csv
-from .comparison import published_csv as published_csv
-from .comparison import render_comparison as render_comparison
-from .comparison import render_published as render_published
+from .comparison_output import comparison_csv as comparison_csv
+from .comparison_output import published_csv as published_csv
+from .comparison_output import render_comparison as render_comparison
+from .comparison_output import render_published as render_published
 from .marks import WIDE_MARK as WIDE_MARK
 from .marks import WIDE_NOTE as WIDE_NOTE
 from .marks import best_and_second as best_and_second

@@ -114,6 +114,13 @@ def estimates(
     return made
 
 
+def estimates_of(
+    same: Sequence[Record], read: Callable[[Record], PerImage | None], keep: Keep = made_now
+) -> list[Estimate]:
+    """Return the estimates of one method on one dataset, given its records under several seeds."""
+    return [estimate for estimate, _ in _of_cell(same, keep(same, partial(_replicates, same, read)))]
+
+
 def _of_cell(same: Sequence[Record], drawn: FloatArray | None) -> list[tuple[Estimate, FloatArray | None]]:
     """Return the estimates of a method on a dataset with their replicates, given its records under several seeds."""
     first, made = same[0], []
