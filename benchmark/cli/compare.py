@@ -16,7 +16,8 @@ def compare_command(
     datasets: Datasets = "",
     backbone: OneBackbone = "",
     tolerance: Annotated[
-        float, typer.Option(min=0, help="Points by which a result may differ to count as within.")
+        float,
+        typer.Option(min=0, help="Points by which a result and its interval may differ to count as within."),
     ] = 1.0,
     classes: Annotated[
         bool, typer.Option("--classes", help="Compare classes too, not only the means over classes.")
@@ -25,8 +26,9 @@ def compare_command(
 ) -> None:
     """Compare results with published numbers: the difference, and why they may differ.
 
-    Each published number is shown with its source. Results on generated data are not compared. Without results, only
-    the published numbers are printed.
+    Each published number is shown with its source. It is compared with results on the same training data, model, input
+    size and test images. Results on generated data are not compared. Without results, only the published numbers are
+    printed.
     """
     from benchmark.common import write_whole
     from benchmark.data import load_cards
@@ -35,7 +37,9 @@ def compare_command(
     from benchmark.tables import (
         compare,
         comparison_csv,
+        draws_keeper,
         load_published,
+        per_image_reader,
         published_csv,
         render_comparison,
         render_published,
@@ -63,7 +67,9 @@ def compare_command(
     # Of synthetic results, which are not compared, the variants would only lengthen the list.
     done = [record for record in kept if record.status == "done" and not (record.synthetic and record.cell.changed)]
     if done:
-        rows = compare(numbers, done, tolerance=tolerance)
+        rows = compare(
+            numbers, done, tolerance=tolerance, read=per_image_reader(results, say), keep=draws_keeper(results)
+        )
         text = {style: render_comparison(rows, style, tolerance=tolerance) for style in ("txt", "md")}
         table = comparison_csv(rows)
     else:

@@ -51,6 +51,11 @@ class Sample:
     piece: tuple[int, int] | None
     """(i, n) where the sample is only the rows [i·h//n, (i+1)·h//n) of the image and of its mask."""
 
+    @property
+    def photograph(self) -> str:
+        """The key of the image that the sample is, or is a piece of."""
+        return self.key if self.piece is None else self.key.removesuffix(f"#{self.piece[0]}")
+
 
 @dataclass(frozen=True, slots=True)
 class _Image:

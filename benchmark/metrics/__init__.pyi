@@ -1,9 +1,11 @@
 from .bootstrap import BOOTSTRAP_VERSION as BOOTSTRAP_VERSION
 from .bootstrap import CONFIDENCE as CONFIDENCE
+from .bootstrap import FEWEST_SEEDS as FEWEST_SEEDS
 from .bootstrap import REPLICATES as REPLICATES
 from .bootstrap import interval as interval
 from .bootstrap import percentiles as percentiles
 from .bootstrap import replicates as replicates
+from .bootstrap import seed_draws as seed_draws
 from .image import ImageMetrics as ImageMetrics
 from .names import LEVELS as LEVELS
 from .names import MAIN_METRICS as MAIN_METRICS

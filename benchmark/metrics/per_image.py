@@ -9,7 +9,7 @@ import hashlib
 import io
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from benchmark.common import IMAGES_LIMIT, read_limited
 from benchmark.errors import BenchError
-from benchmark.metrics.pixel import PixelHistogram, PixelMetrics
+from benchmark.metrics.pixel import PixelHistogram, PixelMetrics, map_limits
 
 BINS = 256
 """Of the pixel histograms as they are kept; chosen by mass, so that ties move AUROC and AUPRO by 1e-5 on smooth maps
@@ -67,6 +67,8 @@ class ClassImages:
     map_range: tuple[float, float]
     pixels: PixelBins | None = None
     """None where there are no masks."""
+    photographs: Array | None = None
+    """Number of the photograph that each image was cut from (N,), uint32; None where no two images have one."""
     texts: Mapping[str, Array] = field(default_factory=dict)
     """Unit text embeddings (M, 2, D), normal first, of M of the images, by what the method calls them."""
 
@@ -76,18 +78,36 @@ class PerImageAccumulator:
     """Collects the results of the images of a class one by one."""
 
     keys: list[str] = field(default_factory=list)
+    photographs: list[str] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     maps: list[Array] = field(default_factory=list)
+    map_range: tuple[float, float] = (math.inf, -math.inf)
     histograms: list[PixelHistogram] = field(default_factory=list)
     texts: dict[str, list[Array]] = field(default_factory=dict)
 
-    def add(self, key: str, label: int, score: float, raw_map: Array) -> None:
-        """Add an image with its map (h, w) on the method's grid."""
+    def add(self, key: str, label: int, score: float, raw_map: Array, *, photograph: str | None = None) -> None:
+        """Add an image with its map (h, w) on the method's grid.
+
+        The map stays float32: how coarse its steps may be is known when the range of the class is.
+
+        Args:
+            key: of the image.
+            label: 0 normal, 1 anomalous.
+            score: of the image.
+            raw_map: its anomaly map.
+            photograph: key of the photograph that the image was cut from; None for the image itself.
+
+        Raises:
+            ValueError: the map has a score that is NaN, infinite or beyond ±1.2e30. Nothing is added.
+        """
+        low, high = map_limits(raw_map)
+        self.map_range = (min(self.map_range[0], low), max(self.map_range[1], high))
         self.keys.append(key)
+        self.photographs.append(photograph or key)
         self.labels.append(label)
         self.scores.append(score)
-        self.maps.append(raw_map.astype(np.float16))
+        self.maps.append(raw_map.astype(np.float32))
 
     def add_pixels(self, evaluated_map: Array, mask: npt.NDArray[np.bool_]) -> None:
         """Add the map (S, S) that was evaluated of the image last added, with its mask."""
@@ -98,25 +118,39 @@ class PerImageAccumulator:
         self.histograms.append(found._replace(**{name: getattr(found, name).astype(np.float32) for name in _SUMS}))
 
     def add_texts(self, texts: Mapping[str, Array]) -> None:
-        """Add the text embeddings (B, 2, D) of a batch, as far as there is room."""
+        """Add the unit text embeddings (B, 2, D) of a batch, as far as there is room.
+
+        Raises:
+            ValueError: they have another shape, or values that are NaN or beyond float16. None of them is added.
+        """
         for name, embeddings in texts.items():
+            with np.errstate(over="ignore"):
+                rounded = embeddings.astype(np.float16)
+            if rounded.ndim != 3 or rounded.shape[1] != 2 or not np.isfinite(rounded).all():
+                raise ValueError(f"text embeddings {name!r} of shape {rounded.shape} are no unit vectors (B, 2, D)")
             kept = self.texts.setdefault(name, [])
-            kept.extend(embeddings[: TEXT_IMAGES - len(kept)].astype(np.float16))
+            kept.extend(rounded[: TEXT_IMAGES - len(kept)])
 
     def finish(self) -> ClassImages:
         """Return the class, its maps in 256 steps and its pixels over common bins."""
-        maps = np.stack(self.maps).astype(np.float32)
-        low, high = float(maps.min()), float(maps.max())
-        steps = (maps - low) * (255 / (high - low)) if high > low else np.zeros_like(maps)
+        distinct, photographs = np.unique(self.photographs, return_inverse=True)
+        low, high = self.map_range
+        span = high - low if high > low else 1.0
         return ClassImages(
             keys=tuple(self.keys),
             labels=np.array(self.labels, np.uint8),
             scores=np.array(self.scores, np.float64),
-            maps=np.rint(steps).astype(np.uint8),
+            maps=np.stack([_steps(each, low, span) for each in self.maps]),
             map_range=(low, high),
             pixels=_common_bins(self.histograms) if self.histograms else None,
+            photographs=photographs.astype(np.uint32) if len(distinct) < len(photographs) else None,
             texts={name: _distinct(np.stack(rows)) for name, rows in self.texts.items()},
         )
+
+
+def _steps(scores: Array, low: float, span: float) -> npt.NDArray[np.uint8]:
+    """Return scores from `low` to `low + span` in 256 steps."""
+    return np.rint((scores.astype(np.float64) - low) / span * 255).astype(np.uint8)
 
 
 def _distinct(embeddings: Array) -> Array:
@@ -131,23 +165,33 @@ def _common_bins(histograms: list[PixelHistogram]) -> PixelBins:
     keys = [each.keys >> bits for each, bits in zip(histograms, own, strict=True)]
     positive_keys = [each.positive_keys >> bits for each, bits in zip(histograms, own, strict=True)]
     grid = np.unique(np.concatenate(keys))
-    shape = (len(histograms), len(grid))
-    pixels, positives, weights = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    for row, each in enumerate(histograms):
-        np.add.at(pixels[row], np.searchsorted(grid, keys[row]), each.counts)
-        columns = np.searchsorted(grid, positive_keys[row])
-        np.add.at(positives[row], columns, each.positive_counts)
-        np.add.at(weights[row], columns, each.positive_weights)
+    # The bins are chosen on sums over the images: a row per image on the whole grid would be large.
+    pixels = _sums_at(np.searchsorted(grid, np.concatenate(keys)), [each.counts for each in histograms], len(grid))
+    places = np.searchsorted(grid, np.concatenate(positive_keys))
+    positives = _sums_at(places, [each.positive_counts for each in histograms], len(grid))
+    weights = _sums_at(places, [each.positive_weights for each in histograms], len(grid))
     sides = (pixels - positives, positives, weights)
-    mass = np.cumsum(sum(side.sum(axis=0) / max(side.sum(), 1) for side in sides))
+    mass = np.cumsum(sum(side / max(side.sum(), 1) for side in sides))
     starts = np.unique(np.searchsorted(mass, np.linspace(0, mass[-1], BINS, endpoint=False), side="right"))
-    negatives, positives, weights = (np.add.reduceat(side, starts, axis=1) for side in sides)
-    return PixelBins(
-        negatives.astype(np.uint32),
-        positives.astype(np.uint32),
-        weights.astype(np.float32),
-        np.array([each.regions for each in histograms], np.uint32),
+    lowest = grid[starts]
+    bins = PixelBins(
+        negatives=np.zeros((len(histograms), len(starts)), np.uint32),
+        positives=np.zeros((len(histograms), len(starts)), np.uint32),
+        weights=np.zeros((len(histograms), len(starts)), np.float32),
+        regions=np.array([each.regions for each in histograms], np.uint32),
     )
+    for row, each in enumerate(histograms):
+        columns = np.searchsorted(lowest, keys[row], side="right") - 1
+        of_positives = np.searchsorted(lowest, positive_keys[row], side="right") - 1
+        bins.positives[row] = _sums_at(of_positives, [each.positive_counts], len(starts))
+        bins.negatives[row] = _sums_at(columns, [each.counts], len(starts)) - bins.positives[row]
+        bins.weights[row] = _sums_at(of_positives, [each.positive_weights], len(starts))
+    return bins
+
+
+def _sums_at(places: Array, values: Sequence[Array], count: int) -> npt.NDArray[np.float64]:
+    """Return the sums (count,) of some values by their places."""
+    return np.bincount(places, weights=np.concatenate(values), minlength=count).astype(np.float64, copy=False)
 
 
 def to_bytes(classes: Mapping[str, ClassImages]) -> bytes:
@@ -162,6 +206,8 @@ def to_bytes(classes: Mapping[str, ClassImages]) -> bytes:
             f"{index}/map_range": np.array(images.map_range),
             **{f"{index}/texts/{name}": embeddings for name, embeddings in images.texts.items()},
         }
+        if images.photographs is not None:
+            arrays[f"{index}/photographs"] = images.photographs
         if images.pixels is not None:
             arrays |= {f"{index}/pixels/{name}": array for name, array in vars(images.pixels).items()}
     file = io.BytesIO()
@@ -232,6 +278,7 @@ def _class_images(arrays: Mapping[str, Array], prefix: str) -> ClassImages:
         maps=found["maps"],
         map_range=(low, high),
         pixels=None if parts["regions"] is None else PixelBins(**parts),  # type: ignore[arg-type]
+        photographs=found.get("photographs"),
         texts={name.removeprefix("texts/"): array for name, array in found.items() if name.startswith("texts/")},
     )
     _check(images)
@@ -243,6 +290,8 @@ def _check(images: ClassImages) -> None:
     count = len(images.keys)
     wanted = {"labels": ("u", 1), "scores": ("f", 1), "maps": ("u", 3)}
     arrays = {name: (getattr(images, name), *form) for name, form in wanted.items()}
+    if images.photographs is not None:
+        arrays["photographs"] = (images.photographs, "u", 1)
     if images.pixels is not None:
         forms = {"negatives": ("u", 2), "positives": ("u", 2), "weights": ("f", 2), "regions": ("u", 1)}
         arrays |= {name: (getattr(images.pixels, name), *form) for name, form in forms.items()}

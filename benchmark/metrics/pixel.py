@@ -135,6 +135,18 @@ class _Histogram(NamedTuple):
 _NO_KEYS, _NO_SUMS = np.empty(0, np.uint32), np.empty(0)
 
 
+def map_limits(scores: npt.NDArray[Any]) -> tuple[float, float]:
+    """Return the lowest and the highest score of an anomaly map.
+
+    Raises:
+        ValueError: a score is NaN, infinite or beyond ±MAX_SCORE.
+    """
+    low, high = float(scores.min()), float(scores.max())  # a NaN anywhere comes out of both
+    if not (low >= -MAX_SCORE and high <= MAX_SCORE):
+        raise ValueError("anomaly map has a NaN or infinite score, or one beyond ±1.2e30; scores must be finite")
+    return low, high
+
+
 class PixelHistogram(NamedTuple):
     """Pixels by bins of ascending score, of all K bins that occur and of the P bins that hold positive pixels."""
 
@@ -196,9 +208,7 @@ class PixelMetrics:
             raise ValueError(f"map is {scores.dtype} and mask {mask.dtype}; they must be float and bool")
         with np.errstate(over="ignore"):
             scores = np.add(scores, 0.0, dtype=np.float32, order="C")  # turns -0.0 into 0.0: they are one score
-        low, high = float(scores.min()), float(scores.max())  # a NaN anywhere comes out of both
-        if not (low >= -MAX_SCORE and high <= MAX_SCORE):
-            raise ValueError("anomaly map has a NaN or infinite score, or one beyond ±1.2e30; scores must be finite")
+        low, high = map_limits(scores)
         self._low, self._high = min(self._low, low), max(self._high, high)
         keys = order_keys(scores)
         weights, regions = region_weights(mask)

@@ -1,7 +1,7 @@
 """The context of each page's template, as pure functions of the report's data."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,11 +23,11 @@ from benchmark.report.values import (
     shown_value,
     table_row,
 )
-from benchmark.tables import WIDE_MARK, WIDE_NOTE, AblationTable, Comparison, Ranking, compare, printed_metrics
+from benchmark.tables import WIDE_MARK, WIDE_NOTE, AblationTable, Comparison, Keep, Ranking, compare, printed_metrics
 from benchmark.tables import Number as Published
 
 TOLERANCE = 1.0
-"""Largest difference, in points, between a result and a published number that count as equal."""
+"""Largest difference, in points, between a result, with its interval, and a published number that count as equal."""
 TEXT_DATASETS = ("mvtec", "visa")
 """Datasets whose text embeddings are shown, as in Figure 5 of GenCLIP."""
 
@@ -227,9 +227,21 @@ def texts(report: ReportData, read: Mapping[str, Mapping[str, Mapping[str, Class
     return sections
 
 
-def published(report: ReportData, found: Sequence[Published]) -> Context:
-    """Return the context of the published numbers and of their comparison with the results."""
-    rows = compare(found, report.main, tolerance=TOLERANCE)
+def published(
+    report: ReportData,
+    found: Sequence[Published],
+    read: Callable[[Record], Mapping[str, ClassImages] | None],
+    keep: Keep,
+) -> Context:
+    """Return the context of the published numbers and of their comparison with the results.
+
+    Args:
+        report: Data of the report.
+        found: Published numbers.
+        read: Returns the results per image of a record.
+        keep: Stores the bootstrap replicates between calls.
+    """
+    rows = compare(found, report.main, tolerance=TOLERANCE, read=read, keep=keep)
     real = [row for row in rows if row.verdict not in ("synthetic", "not run")]
     tables = []
     for file in dict.fromkeys(number.file for number in found):
@@ -239,7 +251,7 @@ def published(report: ReportData, found: Sequence[Published]) -> Context:
                 tables.append(_published_table(f"{same[0].title}: {heading.lower()}", level, same))
     return {
         "compared": [_compared(row) for row in real],
-        "verdicts": {name: sum(row.verdict == name for row in real) for name in ("within", "differs", "undefined")},
+        "verdicts": Counter(row.verdict.replace(" ", "_") for row in real),
         "tolerance": TOLERANCE,
         "tables": tables,
     }
@@ -253,7 +265,7 @@ def _compared(row: Comparison) -> Context:
         "metric": f"{number.row.level} {number.heading}",
         "title": row.title,
         "published": ShownValue(f"{number.row.value:.1f}", f"{number.row.value:.4f}"),
-        "ours": shown_value(row.ours, span=row.span),
+        "ours": shown_value(row.ours, span=row.span, interval=row.interval),
         "deviation": "" if row.deviation is None else f"± {row.deviation:.1f}",
         "difference": _points(row.difference) if row.difference is not None else ShownValue(UNDEFINED, ""),
         "verdict": row.verdict,

@@ -145,7 +145,7 @@ def make_site(
     site.page("index.html", "index.html", **pages.index(report))
     site.page("ablations.html", "ablations.html", **pages.ablations(report.ablations))
     site.page("training.html", "training.html", **pages.training(report))
-    site.page("published.html", "published.html", **pages.published(report, load_published()))
+    site.page("published.html", "published.html", **pages.published(report, load_published(), read, keep))
     missing = "No images were found; name the folder of the datasets with `bench report --data DIR`."
     shown, pictures = figure.render(report.titles)
     site.content |= pictures

@@ -5,7 +5,16 @@ from dataclasses import dataclass, replace
 
 from benchmark.metrics import METRICS
 from benchmark.report.report_data import DatasetResults, ReportData
-from benchmark.tables import WIDE_MARK, WIDE_NOTE, Estimate, best_and_second, is_wide, mean_range, mean_values
+from benchmark.tables import (
+    ONE_TRAINING,
+    WIDE_MARK,
+    WIDE_NOTE,
+    Estimate,
+    best_and_second,
+    is_wide,
+    mean_range,
+    mean_values,
+)
 
 UNDEFINED = "–"
 
@@ -18,7 +27,8 @@ class ShownValue:
     sort: str
     """The number by which a column is sorted; empty if the value is undefined."""
     spread: str = ""
-    """Standard deviation over seeds, bootstrap interval, and the range of a fragile metric if it is wide."""
+    """Standard deviation over seeds, bootstrap interval, a mark where the difference to the best method rests on one
+    training, and the range of a fragile metric if it is wide."""
     mark: str = ""
     """Class of the table cell: best or second for the highest and second highest printed value of a row, else empty."""
     hint: str = ""
@@ -39,7 +49,11 @@ class TableRow:
 
 
 def shown_value(
-    value: float | None, estimate: Estimate | None = None, mark: str = "", span: tuple[float, float] | None = None
+    value: float | None,
+    estimate: Estimate | None = None,
+    mark: str = "",
+    span: tuple[float, float] | None = None,
+    interval: tuple[float, float] | None = None,
 ) -> ShownValue:
     """Return a percentage as the pages show it.
 
@@ -48,10 +62,13 @@ def shown_value(
         estimate: Standard deviation, interval and distance to the best method, as fractions.
         mark: "best", "second" or empty.
         span: Lowest and highest value of a fragile metric when scores move in the last digits, in percent.
+        interval: Bootstrap interval in percent, where there is no estimate.
     """
     if value is None:
         return ShownValue(UNDEFINED, "")
     parts, hint, tied = [], "", False
+    if interval is not None:
+        parts.append(f"[{interval[0]:.1f}–{interval[1]:.1f}]")
     if estimate is not None:
         if estimate.std is not None:
             parts.append(f"± {100 * estimate.std:.1f}")
@@ -60,6 +77,9 @@ def shown_value(
         if estimate.behind is not None:
             behind, low, high = (f"{100 * each:.1f}" for each in estimate.behind)
             hint, tied = f"{behind} points behind the best, paired interval {low} to {high}", estimate.not_apart
+            if estimate.one_training:
+                parts.append(ONE_TRAINING)
+                hint += ", one training"
     if span is not None and is_wide(span):
         parts.append(f"{WIDE_MARK} {span[0]:.1f}–{span[1]:.1f}")
         hint = WIDE_NOTE

@@ -28,8 +28,9 @@ class ClassAccumulator:
             ValueError: a score is NaN or infinite; the message names the image.
         """
         try:
-            self.image.update(score, item.sample.label)
-            self.images.add(item.sample.key, item.sample.label, score, raw)
+            sample = item.sample
+            self.image.update(score, sample.label)
+            self.images.add(sample.key, sample.label, score, raw, photograph=sample.photograph)
             if evaluated is not None and item.mask is not None:
                 self.pixel.update(evaluated, item.mask)
                 self.images.add_pixels(evaluated, item.mask)

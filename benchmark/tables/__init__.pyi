@@ -7,10 +7,10 @@ from .ablations import select_ablations as select_ablations
 from .ablations import variants_of as variants_of
 from .comparison import Comparison as Comparison
 from .comparison import compare as compare
-from .comparison import comparison_csv as comparison_csv
-from .comparison import published_csv as published_csv
-from .comparison import render_comparison as render_comparison
-from .comparison import render_published as render_published
+from .comparison_output import comparison_csv as comparison_csv
+from .comparison_output import published_csv as published_csv
+from .comparison_output import render_comparison as render_comparison
+from .comparison_output import render_published as render_published
 from .marks import WIDE_MARK as WIDE_MARK
 from .marks import WIDE_NOTE as WIDE_NOTE
 from .marks import best_and_second as best_and_second
@@ -37,6 +37,7 @@ from .tables import mean_values as mean_values
 from .tables import notes_of as notes_of
 from .tables import row_order as row_order
 from .tables import summary as summary
+from .uncertainty import ONE_TRAINING as ONE_TRAINING
 from .uncertainty import Estimate as Estimate
 from .uncertainty import Keep as Keep
 from .uncertainty import made_now as made_now

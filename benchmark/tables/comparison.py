@@ -1,33 +1,38 @@
 """Results beside published numbers: what was published, what was measured here, and why the two may differ.
 
-Pure functions of records and published numbers. Nothing is ranked: the numbers come from different sources.
+Pure functions of records, of their results per image and of published numbers.
 """
 
+import functools
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
-
-from tabulate import tabulate
+from typing import Literal
 
 from benchmark.clip import KNOWN_FILES
-from benchmark.common import to_csv_text
-from benchmark.metrics import LEVELS, METRICS
 from benchmark.protocol import Protocol
 from benchmark.records import Record
-from benchmark.tables.marks import WIDE_MARK, WIDE_NOTE, is_wide
-from benchmark.tables.published import Number, printed_metrics
-from benchmark.tables.tables import STYLES, SYNTHETIC, Style, mean_range, mean_values
+from benchmark.tables.published import AUPRO, THEIR_AUPRO, Number
+from benchmark.tables.tables import mean_range, mean_values
+from benchmark.tables.uncertainty import Keep, PerImage, estimates_of, made_now
 
-Verdict = Literal["within", "differs", "undefined", "synthetic", "not run"]
-NONE = "–"
+Verdict = Literal["within", "differs", "undecided", "not comparable", "undefined", "synthetic", "not run"]
 NOT_STATED = "not stated"
-ALONE = "Published numbers alone, as their sources print them; none was measured here."
-RANKLESS = "Nothing is ranked: conditions differ from source to source."
 
-Key = TypeVar("Key", bound=Hashable)
-Item = TypeVar("Item")
+Span = tuple[float, float]
+Margins = Mapping[tuple[str | None, str], Span]
+"""By class (None for the mean) and metric: how far a bootstrap interval reaches below and above its value, in
+points."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a result may differ from a published number."""
+
+    text: str
+    bars: bool = False
+    """Whether it makes the two results of different experiments, so that they are not compared."""
 
 
 @dataclass(frozen=True)
@@ -40,43 +45,63 @@ class Comparison:
     verdict: Verdict
     ours: float | None = None
     """Mean over seeds; None where it is undefined, synthetic or not run."""
-    span: tuple[float, float] | None = None
+    span: Span | None = None
     """Of a fragile metric: the least and the greatest value it takes when scores move by one part in a million."""
+    interval: Span | None = None
+    """The bootstrap interval; None where there are no results per image, or the metric has none."""
     deviation: float | None = None
     """Standard deviation over the seeds, None for a single one."""
     difference: float | None = None
+    """None where the two are not comparable."""
     reasons: tuple[str, ...] = ()
     """Why the two may differ, or why they are not compared."""
     records: tuple[str, ...] = ()
     """Ids, a seed each."""
 
 
-def compare(numbers: Iterable[Number], records: Iterable[Record], *, tolerance: float) -> list[Comparison]:
+def compare(
+    numbers: Iterable[Number],
+    records: Iterable[Record],
+    *,
+    tolerance: float,
+    read: Callable[[Record], PerImage | None] = lambda record: None,
+    keep: Keep = made_now,
+) -> list[Comparison]:
     """Compare every published number of a method here with the results on the same dataset or class.
 
-    Records that differ in the seed alone are averaged; others are rows of their own. Failed ones are no results.
+    Records that differ in the seed alone are averaged; others are rows of their own. Failed ones are no results. Where
+    some records were made under the published conditions, others are not held against the number.
 
     Args:
         numbers: published numbers; those of methods that are not here are left out.
         records: in any order.
-        tolerance: how far apart a result may be to count as `within`, in points; for a fragile metric, the nearest
-            value of its range.
+        tolerance: how far a result may be from the published number, in points. All of the bootstrap interval, and of
+            the range of a fragile metric, must lie so near to count as `within`, and none of it to count as `differs`.
+        read: gives the results per image of a record by class, None where there are none.
+        keep: keeps the replicates of the bootstrap.
     """
     groups = group_seeds(records)
+    margins = functools.cache(lambda place: _margins(groups[place][1], read, keep))
     rows = []
     for number in numbers:
         if number.method is None:
             continue
-        same = [
-            (title, group)
-            for title, group in groups
-            if (group[0].cell.method, group[0].cell.dataset.name) == (number.method, number.card.name)
-            and (number.class_name is None or any(number.class_name in record.classes for record in group))
+        found = [
+            _compare(number, title, group, tolerance, functools.partial(margins, place))
+            for place, (title, group) in enumerate(groups)
+            if _is_of(number, group)
         ]
-        rows += [_compare(number, title, group, tolerance) for title, group in same]
-        if not same:
-            rows.append(Comparison(number, number.row.method, "not run"))
+        held = [row for row in found if row.verdict != "not comparable"]
+        rows += held or found or [Comparison(number, number.row.method, "not run")]
     return rows
+
+
+def _is_of(number: Number, group: Sequence[Record]) -> bool:
+    """Say whether some records are results of the method of a number on its dataset or class."""
+    cell = group[0].cell
+    return (cell.method, cell.dataset.name) == (number.method, number.card.name) and (
+        number.class_name is None or any(number.class_name in record.classes for record in group)
+    )
 
 
 def group_seeds(records: Iterable[Record]) -> list[tuple[str, list[Record]]]:
@@ -86,8 +111,8 @@ def group_seeds(records: Iterable[Record]) -> list[tuple[str, list[Record]]]:
     for record in sorted(records, key=lambda record: (record.cell.seed, record.id)):
         if record.status == "done":
             # k-shot references are drawn by the seed.
-            alike = record.cell.model_dump_json(exclude={"seed", "references"})
-            key = (record.title, *record.synthetic, alike)
+            alike = record.cell.model_dump_json(exclude={"seed", "references", "references_sha256"})
+            key = (record.title, *record.synthetic, str(record.image_size), *record.classes, alike)
             seed = (*key, str(record.cell.seed))
             groups[(*key, str(taken[seed]))].append(record)
             taken[seed] += 1
@@ -100,7 +125,18 @@ def group_seeds(records: Iterable[Record]) -> list[tuple[str, list[Record]]]:
     return titled
 
 
-def _compare(number: Number, title: str, group: Sequence[Record], tolerance: float) -> Comparison:
+def _margins(group: Sequence[Record], read: Callable[[Record], PerImage | None], keep: Keep) -> Margins:
+    """Return the margins of the mean and of each class of records that differ in the seed alone."""
+    return {
+        (each.class_name, each.metric): (100 * (each.value - each.low), 100 * (each.high - each.value))
+        for each in estimates_of(group, read, keep)
+        if each.low is not None and each.high is not None
+    }
+
+
+def _compare(
+    number: Number, title: str, group: Sequence[Record], tolerance: float, margins: Callable[[], Margins]
+) -> Comparison:
     ids = tuple(record.id for record in group)
     if what := group[0].synthetic:
         return Comparison(number, title, "synthetic", reasons=(f"generated {' and '.join(what)}",), records=ids)
@@ -115,51 +151,81 @@ def _compare(number: Number, title: str, group: Sequence[Record], tolerance: flo
         known = all(number.metric in each for each in found)
         reason = "undefined on these images" if known else f"the record has no {number.metric}"
         return Comparison(number, title, "undefined", reasons=(reason,), records=ids)
+    found_reasons = reasons(number, group)
+    why = tuple(reason.text for reason in found_reasons)
+    if any(reason.bars for reason in found_reasons):
+        return Comparison(number, title, "not comparable", ours, reasons=why, records=ids)
     values = [100 * (each[number.metric] or 0.0) for each in found]
     span = mean_range(group, name, number.metric)
-    low, high = span or (ours, ours)
-    apart = max(low - number.row.value, number.row.value - high, 0.0)
+    interval = _around(ours, margins().get((name, AUPRO if number.metric == THEIR_AUPRO else number.metric)))
     return Comparison(
         number,
         title,
-        # Rounded so that 92.5 against 91.5 is one point, not a little more.
-        "within" if round(apart, 6) <= tolerance else "differs",
+        _verdict(number, (ours, *(span or ()), *(interval or ())), tolerance),
         ours=ours,
         span=span,
+        interval=interval,
         deviation=statistics.stdev(values) if len(values) > 1 else None,
         difference=ours - number.row.value,
-        reasons=reasons(number, group),
+        reasons=why,
         records=ids,
     )
 
 
-def reasons(number: Number, group: Sequence[Record]) -> tuple[str, ...]:
-    """Return why results may differ from a published number: every condition that differs or that is not stated."""
+def _around(value: float, margin: Span | None) -> Span | None:
+    """Return the interval of a value in percent, given how far it reaches below and above."""
+    return None if margin is None else (max(value - margin[0], 0.0), min(value + margin[1], 100.0))
+
+
+def _verdict(number: Number, values: Sequence[float], tolerance: float) -> Verdict:
+    """Return the verdict on a published number, given values between which our result lies."""
+    if number.kind_is_unknown:
+        return "undecided"
+    low, high, published = min(values), max(values), number.row.value
+    # Rounded so that 92.5 against 91.5 is one point, not a little more.
+    if round(max(high - published, published - low), 6) <= tolerance:
+        return "within"
+    return "differs" if round(max(low - published, published - high), 6) > tolerance else "undecided"
+
+
+def reasons(number: Number, group: Sequence[Record]) -> list[Reason]:
+    """Return why results may differ from a published number: every condition that differs or that is not stated.
+
+    What the method was trained on, the model, the size of its input and the images that were scored make an experiment:
+    where one of them differs, the numbers are not compared.
+    """
     record, conditions = group[0], number.conditions
     cell = record.cell
     found = []
-    if record.cell.changed:
-        found.append("options " + ", ".join(f"{name}={value}" for name, value in record.cell.changed.items()))
+    if cell.changed:
+        found.append(Reason("options " + ", ".join(f"{name}={value}" for name, value in cell.changed.items())))
+    if cell.references is not None:
+        shots = max(map(len, cell.references.values()), default=0)
+        found.append(Reason(f"{shots} reference images per class, published none", bars=True))
     if cell.auxiliary is not None:
         auxiliary = conditions.auxiliary_for(cell.dataset.name)
-        if auxiliary != cell.auxiliary.name:
-            found.append(f"trained on {cell.auxiliary.name}, published{' on' if auxiliary else ''} {_said(auxiliary)}")
+        if auxiliary is None:
+            found.append(Reason(f"trained on {cell.auxiliary.name}, published {NOT_STATED}"))
+        elif auxiliary != cell.auxiliary.name:
+            found.append(Reason(f"trained on {cell.auxiliary.name}, published on {auxiliary}", bars=True))
         seeds = [each.cell.seed for each in group]
         if cell.checkpoint is not None:
-            found.append("checkpoint given, not trained by the run")
+            found.append(Reason("checkpoint given, not trained by the run"))
         elif seeds != [conditions.seed]:
             several = "mean of seeds" if len(seeds) > 1 else "seed"
-            found.append(f"{several} {', '.join(map(str, seeds))}, published {_said(conditions.seed)}")
+            found.append(Reason(f"{several} {', '.join(map(str, seeds))}, published {_said(conditions.seed)}"))
     if not _same_weights(record, conditions.backbone):
-        found.append(f"backbone {cell.backbone.name}, published {_said(conditions.backbone)}")
+        text = f"backbone {cell.backbone.name}, published {_said(conditions.backbone)}"
+        found.append(Reason(text, bars=conditions.backbone is not None))
     if record.image_size is None or record.image_size != conditions.image_size:
-        found.append(f"image size {_said(record.image_size)}, published {_said(conditions.image_size)}")
-    if number.row.metric == "aupro" and conditions.aupro is None:
-        found.append(f"AUPRO with 200 thresholds, published {NOT_STATED}")
-    found += _quirks(number, record)
+        text = f"image size {_said(record.image_size)}, published {_said(conditions.image_size)}"
+        found.append(Reason(text, bars=None not in (record.image_size, conditions.image_size)))
+    if number.kind_is_unknown:
+        found.append(Reason(f"AUPRO with 200 thresholds, published {NOT_STATED}"))
+    found += [Reason(text) for text in _quirks(number, record)]
     if cell.backbone.dtype != "float32":
-        found.append(f"dtype {cell.backbone.dtype}")
-    return (*found, *_data(number, record), *conditions.notes)
+        found.append(Reason(f"dtype {cell.backbone.dtype}"))
+    return [*found, *_data(number, record), *map(Reason, conditions.notes)]
 
 
 def _said(value: object) -> str:
@@ -192,200 +258,13 @@ def _quirks(number: Number, record: Record) -> list[str]:
     return found
 
 
-def _data(number: Number, record: Record) -> list[str]:
+def _data(number: Number, record: Record) -> list[Reason]:
     card, name = number.card, record.cell.dataset.layout
-    found = [f"data: {warning}" for warning in record.warnings]
+    found = [Reason(f"data: {warning}") for warning in record.warnings]
     if any(layout.name == name and layout.counts is not None for layout in card.layouts):
-        found.append(f"data: the layout {name} holds another test set than the published one")
+        found.append(Reason(f"data: the layout {name} holds another test set than the published one", bars=True))
     if number.class_name is None and len(record.classes) < len(card.classes):
-        found.append(f"data: mean of {len(record.classes)} of {len(card.classes)} classes")
+        found.append(Reason(f"data: mean of {len(record.classes)} of {len(card.classes)} classes", bars=True))
     shown = [result for each, result in record.classes.items() if number.class_name in (None, each)]
     skipped = sum(len(result.skipped) for result in shown)
-    return found + ([f"data: {skipped} unreadable images left out"] if skipped else [])
-
-
-def counts(rows: Iterable[Comparison], tolerance: float) -> str:
-    """Return how many rows have which verdict, in a sentence."""
-    found = Counter(row.verdict for row in rows)
-    words: dict[Verdict, str] = {
-        "within": f"within {tolerance:g} point{'' if tolerance == 1 else 's'}",
-        "differs": "differ",
-        "undefined": "undefined",
-        "synthetic": "synthetic and not compared",
-        "not run": "not run",
-    }
-    return "Of the published numbers: " + ", ".join(f"{found[verdict]} {text}" for verdict, text in words.items()) + "."
-
-
-def render_comparison(rows: Sequence[Comparison], style: str, *, tolerance: float) -> str:
-    """Return the comparison as Markdown (`md`) or plain text (`txt`): counts, rows, reasons, what was not run, sources.
-
-    Values are percentages, differences points, both with two decimals, the published ones as printed.
-    """
-    how = STYLES[style]
-    shown = [row for row in _ordered(rows) if row.verdict != "not run"]
-    sources = _numbered(row.number.row.source for row in shown)
-    why = {reason: _letters(index) for reason, index in _numbered(r for row in shown for r in row.reasons).items()}
-    body = [_line(row, sources, why, how) for row in shown]
-    header = ("Dataset", "Metric", "Method", "Published", "Ours", "Difference", "Verdict", "Why")
-    lines = [counts(rows, tolerance)]
-    if any(row.verdict == "synthetic" for row in shown):
-        lines.append(f"{SYNTHETIC}: results of generated data or weights are never compared with published numbers.")
-    if any(row.deviation is not None for row in shown):
-        lines.append("± is the standard deviation over seeds.")
-    if any(is_wide(row.span) for row in shown):
-        lines.append(f"{WIDE_NOTE} The verdict goes by the nearest value of the range.")
-    parts = [_listed(lines, how), tabulate(body, headers=header, tablefmt=how.tablefmt, disable_numparse=True)]
-    if why:
-        parts.append("Why results may differ, or are not compared:")
-        parts.append(_listed([f"{letter}: {reason}" for reason, letter in why.items()], how))
-    if not_run := _not_run(rows):
-        parts.append(_listed(not_run, how))
-    if sources:
-        parts.append(_sources(sources, how))
-    return "\n\n".join(["# Results beside published numbers" if style == "md" else "", *parts]).strip() + "\n"
-
-
-def _line(row: Comparison, sources: dict[str, int], why: dict[str, str], how: Style) -> list[str]:
-    number = row.number
-    ours = NONE if row.ours is None else f"{row.ours:.2f}"
-    if row.deviation is not None:
-        ours += f" ± {row.deviation:.2f}"
-    if is_wide(row.span):
-        ours += f" {WIDE_MARK}"
-    return [
-        how.escape(_place(number)),
-        f"{number.row.level} {number.heading}",
-        how.escape(row.title),
-        f"{number.row.value:.1f} [{sources[number.row.source]}]",
-        ours,
-        NONE if row.difference is None else f"{round(row.difference, 2) + 0:+.2f}",
-        row.verdict,
-        " ".join(sorted((why[reason] for reason in row.reasons), key=lambda letter: (len(letter), letter))),
-    ]
-
-
-def _place(number: Number) -> str:
-    return number.card.title + (f": {number.class_name}" if number.class_name else "")
-
-
-def _ordered(rows: Sequence[Comparison]) -> list[Comparison]:
-    """Return the rows by dataset and class as first published, metric, and title."""
-    places = _numbered((row.number.card.name, row.number.row.class_name) for row in rows)
-    datasets = _numbered(row.number.card.name for row in rows)
-
-    def key(row: Comparison) -> tuple[int, bool, int, str, int, str]:
-        n = row.number
-        metric = printed_metrics(n.row.level).index(n.row.metric)
-        place = places[n.card.name, n.row.class_name]
-        return datasets[n.card.name], n.class_name is not None, place, n.row.level, metric, row.title
-
-    return sorted(rows, key=key)
-
-
-def _not_run(rows: Iterable[Comparison]) -> list[str]:
-    """Return a line per method; a dataset of which nothing was run stands for its classes too."""
-    lacking: dict[str, list[Number]] = defaultdict(list)
-    for row in rows:
-        if row.verdict == "not run":
-            lacking[row.number.method or ""].append(row.number)
-    lines = []
-    for method, numbers in lacking.items():
-        whole = {number.card.name for number in numbers if number.class_name is None}
-        parts = [number for number in numbers if number.class_name is None or number.card.name not in whole]
-        lines.append(f"Not run: {method} on {', '.join(dict.fromkeys(map(_place, parts)))}.")
-    return lines
-
-
-def _sources(sources: dict[str, int], how: Style) -> str:
-    return "\n".join(f"{_mark(how)}[{index}] {how.escape(source)}" for source, index in sources.items())
-
-
-def _listed(lines: Iterable[str], how: Style) -> str:
-    return "\n".join(f"{_mark(how)}{how.escape(line)}" for line in lines)
-
-
-def _mark(how: Style) -> str:
-    return "- " if how.tablefmt == "pipe" else ""
-
-
-def _numbered(items: Iterable[Key]) -> dict[Key, int]:
-    """Return each distinct item with its number from 1 on, in the order in which they come first."""
-    return {item: index for index, item in enumerate(dict.fromkeys(items), 1)}
-
-
-def _letters(index: int) -> str:
-    """Return a, b, …, z, aa, ab, … for 1, 2, …"""
-    before, last = divmod(index - 1, 26)
-    return (_letters(before) if before else "") + "abcdefghijklmnopqrstuvwxyz"[last]
-
-
-def comparison_csv(rows: Iterable[Comparison]) -> str:
-    """Return every row as CSV, also what was not run: percentages in full precision, empty where there is none.
-
-    `low` and `high` are the range of a fragile metric when scores move by one part in a million.
-    """
-    names = "method,title,dataset,class,level,metric,published,ours,low,high,deviation,difference"
-    lines: list[Sequence[str | float | None]] = [[*names.split(","), "verdict", "reasons", "source", "records"]]
-    for row in rows:
-        n = row.number
-        place = (n.method, row.title, n.card.name, n.row.class_name, n.row.level, n.row.metric)
-        values = (n.row.value, row.ours, *(row.span or (None, None)), row.deviation, row.difference)
-        lines.append((*place, *values, row.verdict, "; ".join(row.reasons), n.row.source, " ".join(row.records)))
-    return to_csv_text(lines)
-
-
-def published_csv(numbers: Iterable[Number]) -> str:
-    """Return the published numbers as CSV, those of methods that are not here with an empty `method`."""
-    lines: list[Sequence[str | float | None]] = [
-        ("method", "title", "dataset", "class", "level", "metric", "published", "source")
-    ]
-    for n in numbers:
-        place = (n.method, n.row.method, n.card.name, n.row.class_name, n.row.level, n.row.metric)
-        lines.append((*place, n.row.value, n.row.source))
-    return to_csv_text(lines)
-
-
-def render_published(numbers: Sequence[Number], style: str) -> str:
-    """Return the published numbers alone as Markdown (`md`) or plain text (`txt`): datasets × methods per level.
-
-    A table for each file; a number in brackets is the source of a row, or of the one value it stands at.
-    """
-    how = STYLES[style]
-    sources = _numbered(number.row.source for number in numbers)
-    parts = []
-    for title, of_file in _by(numbers, lambda n: n.title).items():
-        for level, heading in LEVELS.items():
-            same = [number for number in of_file if number.row.level == level]
-            if same:
-                parts.append(_dry_table(f"{title}: {heading.lower()}", same, sources, how))
-    said = f"{_listed([RANKLESS], how)}\n{_sources(sources, how)}"
-    parts = ["# Published numbers" if style == "md" else "", ALONE, *parts, said]
-    return "\n\n".join(parts).strip() + "\n"
-
-
-def _dry_table(title: str, numbers: Sequence[Number], sources: dict[str, int], how: Style) -> str:
-    printed = {number.row.metric for number in numbers}
-    metrics = [metric for metric in printed_metrics(numbers[0].row.level) if metric in printed]
-    methods = list(dict.fromkeys(number.row.method for number in numbers))
-    body = []
-    for place, of_place in _by(numbers, _place).items():
-        usual = Counter(number.row.source for number in of_place).most_common(1)[0][0]
-        line = [f"{how.escape(place)} [{sources[usual]}]"]
-        for method in methods:
-            of_cell = {number.row.metric: number.row for number in of_place if number.row.method == method}
-            values = [f"{of_cell[metric].value:.1f}" if metric in of_cell else NONE for metric in metrics]
-            others = {sources[row.source] for row in of_cell.values() if row.source != usual}
-            text = f"({', '.join(values)})" if of_cell else NONE
-            line.append(text + "".join(f" [{index}]" for index in sorted(others)))
-        body.append(line)
-    grid: str = tabulate(body, headers=["", *map(how.escape, methods)], tablefmt=how.tablefmt, disable_numparse=True)
-    kinds = ", ".join(METRICS[f"{numbers[0].row.level}_{metric}"].heading for metric in metrics)
-    return f"{'## ' if how.tablefmt == 'pipe' else ''}{how.escape(title)} ({kinds}), %\n\n{grid}"
-
-
-def _by(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
-    groups: dict[Key, list[Item]] = defaultdict(list)
-    for item in items:
-        groups[key(item)].append(item)
-    return groups
+    return found + ([Reason(f"data: {skipped} unreadable images left out")] if skipped else [])

@@ -132,6 +132,11 @@ class Number:
         return THEIR_AUPRO if key == AUPRO else key
 
     @property
+    def kind_is_unknown(self) -> bool:
+        """Whether the source does not say which AUPRO it printed."""
+        return self.row.metric == "aupro" and self.conditions.aupro is None
+
+    @property
     def heading(self) -> str:
         """The metric as papers spell it."""
         return METRICS[f"{self.row.level}_{self.row.metric}"].heading

@@ -12,6 +12,7 @@ from tabulate import tabulate
 from benchmark.common import to_csv_text
 from benchmark.metrics import (
     CONFIDENCE,
+    FEWEST_SEEDS,
     MAIN_METRICS,
     METRICS,
     REPLICATES,
@@ -19,14 +20,20 @@ from benchmark.metrics import (
     interval,
     percentiles,
     replicates,
+    seed_draws,
 )
 from benchmark.records import Record
 from benchmark.tables.tables import MEAN, STYLES, check_comparable, column_order, notes_of, row_order
 
 NOT_APART = "≈"
+ONE_TRAINING = "‡"
+ONE_TRAINING_NOTE = (
+    f"{ONE_TRAINING} one training, or fewer than {FEWEST_SEEDS}: the interval of the difference to the best method "
+    "does not hold how much another training would change it."
+)
 COLUMNS = (
-    *("method", "dataset", "class", "metric", "value", "low", "high", "std", "seeds"),
-    *("behind", "behind_low", "behind_high"),
+    *("method", "dataset", "class", "metric", "value", "low", "high", "std", "seeds", "trainings"),
+    *("behind", "behind_low", "behind_high", "behind_trainings"),
 )
 
 PerImage = Mapping[str, ClassImages]
@@ -60,13 +67,22 @@ class Estimate:
     std: float | None
     """Standard deviation over the seeds, of a sample; None with one seed."""
     seeds: int
+    trainings: int | None = None
+    """How many trainings the value is a mean of; None where nothing was trained."""
     behind: tuple[float, float, float] | None = None
     """How far the best method is ahead, with the paired interval of that; None for the best, or without images."""
+    behind_trainings: int | None = None
+    """The lower number of trainings of the two methods; None where nothing was trained, or `behind` is None."""
 
     @property
     def not_apart(self) -> bool:
         """Whether the images do not tell the method from the best one."""
         return self.behind is not None and self.behind[1] <= 0
+
+    @property
+    def one_training(self) -> bool:
+        """Whether the interval of the difference leaves out how a training varies: there are too few to draw from."""
+        return self.behind_trainings is not None and self.behind_trainings < FEWEST_SEEDS
 
 
 def estimates(
@@ -98,9 +114,17 @@ def estimates(
     return made
 
 
+def estimates_of(
+    same: Sequence[Record], read: Callable[[Record], PerImage | None], keep: Keep = made_now
+) -> list[Estimate]:
+    """Return the estimates of one method on one dataset, given its records under several seeds."""
+    return [estimate for estimate, _ in _of_cell(same, keep(same, partial(_replicates, same, read)))]
+
+
 def _of_cell(same: Sequence[Record], drawn: FloatArray | None) -> list[tuple[Estimate, FloatArray | None]]:
     """Return the estimates of a method on a dataset with their replicates, given its records under several seeds."""
     first, made = same[0], []
+    trainings = len({record.training.sha256 for record in same if record.training}) or None
     for row, name in enumerate((None, *first.classes)):
         found = [record.mean if name is None else record.classes[name].metrics for record in same]
         for column, metric in enumerate(MAIN_METRICS):
@@ -109,7 +133,9 @@ def _of_cell(same: Sequence[Record], drawn: FloatArray | None) -> list[tuple[Est
                 value = sum(known) / len(known)
                 std = float(np.std(known, ddof=1)) if len(known) > 1 else None
                 values = None if drawn is None or np.isnan(drawn[row, column, 0]) else drawn[row, column]
-                estimate = Estimate(first.title, first.dataset_title, name, metric, value, None, None, std, len(known))
+                estimate = Estimate(
+                    first.title, first.dataset_title, name, metric, value, None, None, std, len(known), trainings
+                )
                 made.append((estimate, values))
     return _with_intervals(made)
 
@@ -126,24 +152,23 @@ def _with_intervals(made: list[tuple[Estimate, FloatArray | None]]) -> list[tupl
 
 
 def _replicates(same: Sequence[Record], read: Callable[[Record], PerImage | None]) -> FloatArray | None:
-    """Return the mean over some seeds of the replicates (1 + classes, metrics, 1 + REPLICATES), None without images.
+    """Return the mean over drawn seeds of the replicates (1 + classes, metrics, 1 + REPLICATES), None without images.
 
-    The first row is that of the mean over the classes; NaN is undefined.
+    The first row is that of the mean over the classes; NaN is undefined. A draw of seeds is the same for all classes,
+    since one training serves them all.
     """
-    total, seeds = np.zeros((1 + len(same[0].classes), len(MAIN_METRICS), 1 + REPLICATES)), 0
-    for record in same:
-        if (images := read(record)) is not None:
-            drawn = np.full_like(total, np.nan)
-            for row, name in enumerate(same[0].classes, start=1):
-                if name in images:
-                    fingerprint = record.cell.dataset.fingerprint
-                    found = replicates(images[name], fingerprint=fingerprint, class_name=name)
-                    for column, metric in enumerate(MAIN_METRICS):
-                        drawn[row, column] = found.get(metric, np.nan)
-            drawn[0] = drawn[1:].mean(axis=0)
-            total += drawn
-            seeds += 1
-    return total / seeds if seeds == len(same) else None
+    classes, fingerprint = list(same[0].classes), same[0].cell.dataset.fingerprint
+    drawn = np.full((len(same), 1 + len(classes), len(MAIN_METRICS), 1 + REPLICATES), np.nan)
+    for seed, record in enumerate(same):
+        if (images := read(record)) is None:
+            return None
+        for row, name in enumerate(classes, start=1):
+            if name in images:
+                found = replicates(images[name], fingerprint=fingerprint, class_name=name)
+                for column, metric in enumerate(MAIN_METRICS):
+                    drawn[seed, row, column] = found.get(metric, np.nan)
+    drawn[:, 0] = drawn[:, 1:].mean(axis=1)
+    return np.asarray(np.einsum("scmr,rs->cmr", drawn, seed_draws(len(same), fingerprint)))
 
 
 def _compared(rivals: Sequence[tuple[Estimate, FloatArray | None]]) -> list[Estimate]:
@@ -158,7 +183,8 @@ def _compared(rivals: Sequence[tuple[Estimate, FloatArray | None]]) -> list[Esti
         moved += (ahead - moved[:, 0])[:, None]
         for place, *behind in zip(places, ahead, *percentiles(moved[:, 1:]), strict=True):
             by, low, high = map(float, behind)
-            made[place] = replace(made[place], behind=(by, low, high))
+            trained = [count for count in (best.trainings, made[place].trainings) if count is not None]
+            made[place] = replace(made[place], behind=(by, low, high), behind_trainings=min(trained, default=None))
     return made
 
 
@@ -186,10 +212,11 @@ def render(found: Sequence[Estimate], records: Sequence[Record]) -> str:
         return ""
     notes = (
         f"In brackets: {CONFIDENCE:.0%} bootstrap intervals over the test images ({REPLICATES} draws within each class "
-        "and label, the same draws for every method). They say how the number would vary over other images of the same "
-        "kind, not over trainings.",
+        "and label, the same draws for every method; pieces of one photograph together). They say how the number would "
+        f"vary over other images of the same kind and, from {FEWEST_SEEDS} seeds on, over other seeds.",
         f"{NOT_APART} the paired interval of the difference to the best method holds 0: these images do not tell the "
-        "two apart.",
+        "two apart. The best method was chosen on these images, so its lead is overstated.",
+        *([ONE_TRAINING_NOTE] if any(each.one_training for each in means) else []),
         "± standard deviation over the seeds, where there are several.",
         "One interval in twenty misses the true value; with many comparisons some do.",
         *notes_of(records),
@@ -205,7 +232,8 @@ def _cell(estimate: Estimate | None, best: float) -> str:
     text += "" if estimate.std is None else f" ± {100 * estimate.std:.1f}"
     if estimate.low is not None and estimate.high is not None:
         text += f" [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
-    return text + (f" {NOT_APART}" if estimate.not_apart else "")
+    text += f" {NOT_APART}" if estimate.not_apart else ""
+    return text + (f" {ONE_TRAINING}" if estimate.one_training else "")
 
 
 def to_csv(found: Sequence[Estimate]) -> str:
@@ -215,7 +243,9 @@ def to_csv(found: Sequence[Estimate]) -> str:
         numbers = (each.value, each.low, each.high, each.std)
         behind = each.behind or (None, None, None)
         place = (each.title, each.dataset, each.class_name or MEAN.lower(), each.metric)
-        rows.append((*place, *map(_percent, numbers), each.seeds, *map(_percent, behind)))
+        rows.append(
+            (*place, *map(_percent, numbers), each.seeds, each.trainings, *map(_percent, behind), each.behind_trainings)
+        )
     return to_csv_text(rows, decimals=2)
 
 

@@ -670,6 +670,7 @@ def test_kolektorsdd_is_cut_into_thirds(tmp_path: Path) -> None:
     assert samples.layout.name == "original"
     assert samples.problems == ()
     assert len(samples.samples) == 24
+    assert {s.photograph for s in samples.samples} == {f"{name}.jpg" for name in names}
     anomalous = {s.key: s for s in samples.test if s.label}
     assert {*anomalous} == {"kos02/Part5.jpg#1", "kos03/Part1.jpg#0", "kos03/Part1.jpg#2"}
     assert anomalous["kos02/Part5.jpg#1"].piece == (1, 3)

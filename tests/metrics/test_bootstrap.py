@@ -1,6 +1,7 @@
 """The bootstrap against scikit-learn with weights, against images really repeated, and against its own promise."""
 
 import hashlib
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -8,7 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from benchmark.metrics.bootstrap import REPLICATES, draws, image_replicates, interval, pixel_replicates, replicates
+from benchmark.metrics.bootstrap import (
+    FEWEST_SEEDS,
+    REPLICATES,
+    FloatArray,
+    draws,
+    image_replicates,
+    interval,
+    pixel_replicates,
+    replicates,
+    seed_draws,
+)
 from benchmark.metrics.curve import FPR_LIMIT
 from benchmark.metrics.per_image import PerImageAccumulator, PixelBins
 from benchmark.metrics.pixel import PixelMetrics
@@ -58,11 +69,12 @@ def test_pixel_metrics_under_a_draw_are_those_of_repeated_images(seed: int) -> N
         assert found["pixel_aupro"][row] == pytest.approx(values["pixel_aupro"], abs=1e-6)  # weights are float32
 
 
-def test_areas_by_pairs_of_images_are_those_under_each_curve() -> None:
-    """Against the curves drawn one by one, over many bins and draws, with ties and empty bins."""
+@pytest.mark.parametrize("count", [250, 20])
+def test_areas_are_those_under_each_curve(count: int) -> None:
+    """Against the curves drawn one by one, with ties and empty bins, for more bins than images and for fewer."""
     rng = np.random.default_rng(0)
     labels = np.repeat(np.array([0, 1], np.uint8), 15)
-    shape = (30, 250)
+    shape = (30, count)
     negatives, positives = rng.integers(0, 5000, shape) // rng.integers(1, 5001, shape), rng.integers(0, 9, shape)
     positives[:15] = 0
     weights = (positives * rng.random((30, 1)) / 50).astype(np.float32)
@@ -70,7 +82,8 @@ def test_areas_by_pairs_of_images_are_those_under_each_curve() -> None:
     found = pixel_replicates(PixelBins(negatives, positives, weights, regions), drawn := draws(labels.tobytes(), "s"))
     for row in range(0, len(drawn), 50):
         down, up, overlap = (
-            np.concatenate(([0], np.cumsum((drawn[row] @ side)[::-1]))) for side in (negatives, positives, weights)
+            np.concatenate(([0], np.cumsum((drawn[row].astype(float) @ side)[::-1])))
+            for side in (negatives, positives, weights)
         )
         assert found["pixel_auroc"][row] == pytest.approx(np.trapezoid(up, down) / down[-1] / up[-1], abs=1e-12)
         fpr, overlap = down / down[-1], overlap / (drawn[row] @ regions)
@@ -89,6 +102,73 @@ def test_draws_keep_the_number_of_each_label_and_begin_with_the_images_as_they_a
     assert (drawn[:, labels == 1].sum(axis=1) == 5).all()
     assert drawn[1:].mean(axis=0) == pytest.approx(np.ones(7), abs=0.15)
     assert (draws(labels.tobytes(), "other") != drawn).any()
+
+
+def test_thousands_of_images_take_little_memory_and_give_the_same_numbers() -> None:
+    """A matrix of images by images would have 200 MB."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.array([0, 1], np.uint8), 2500)
+    scores = (rng.normal(size=5000) + labels).round(3)
+    negatives, positives = rng.integers(0, 50, (5000, 8)), rng.integers(0, 9, (5000, 8)) * labels[:, None]
+    bins = PixelBins(negatives, positives, (positives / 50).astype(np.float32), labels)
+    tracemalloc.start()
+    drawn = draws(labels.tobytes(), "seed")
+    found = image_replicates(scores, labels, drawn) | pixel_replicates(bins, drawn)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 100e6
+    for row in (0, 1, REPLICATES):
+        weights = drawn[row].astype(float)
+        assert found["image_auroc"][row] == pytest.approx(roc_auc_score(labels, scores, sample_weight=weights))
+        assert found["image_ap"][row] == pytest.approx(average_precision_score(labels, scores, sample_weight=weights))
+        truth, bin_scores = np.repeat([0, 1], 8), np.tile(np.arange(8), 2)
+        pixels = np.concatenate((weights @ negatives, weights @ positives))
+        assert found["pixel_auroc"][row] == pytest.approx(roc_auc_score(truth, bin_scores, sample_weight=pixels))
+
+
+def test_pieces_of_a_photograph_are_drawn_together_and_every_label_stays() -> None:
+    labels = np.array([0, 0, 0, 0, 1, 0, 1, 1, 0, 0, 1], np.uint8)
+    photographs = np.array([5, 5, 5, 2, 2, 2, 7, 7, 1, 1, 2], np.uint32)  # one normal, one of both kinds, …
+    drawn = draws(labels.tobytes(), "seed", photographs.tobytes())
+    for photograph in np.unique(photographs):
+        pieces = drawn[:, photographs == photograph]
+        assert (pieces == pieces[:, :1]).all()
+    assert (drawn[:, [0, 8]].sum(axis=1) == 2).all()  # the two normal photographs
+    assert (drawn[:, [3, 6]] == 1).all()  # the only one of both kinds, the only anomalous one
+    assert drawn[1:, 0].std() > 0
+    alone = np.arange(len(labels), dtype=np.uint32)[::-1].copy()
+    assert (draws(labels.tobytes(), "seed", alone.tobytes()).sum(axis=1) == len(labels)).all()
+
+
+def test_images_that_are_each_in_the_list_three_times_say_no_more_than_once() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=40) + np.repeat([0, 1], 20)
+
+    def auroc(times: int, *, together: bool) -> FloatArray:
+        gathering = PerImageAccumulator()
+        for index, score in enumerate(scores):
+            for copy in range(times):
+                photograph = str(index) if together else None
+                gathering.add(f"{index}-{copy}", int(index >= 20), score, np.zeros((1, 1)), photograph=photograph)
+        return replicates(gathering.finish(), fingerprint="f", class_name="c")["image_auroc"]
+
+    once = auroc(1, together=True)
+    assert auroc(3, together=True).std() == pytest.approx(once.std(), rel=0.1)
+    assert auroc(3, together=False).std() < 0.7 * once.std()
+
+
+@pytest.mark.parametrize("seeds", [3, 4, 10])
+def test_the_drawn_mean_over_seeds_varies_as_the_mean_of_so_many_trainings(seeds: int) -> None:
+    values = np.random.default_rng(seeds).normal(size=seeds)
+    weights = seed_draws(seeds, "fingerprint")
+    assert weights[0] == pytest.approx(np.full(seeds, 1 / seeds))
+    assert weights.sum(axis=1) == pytest.approx(np.ones(1 + REPLICATES))
+    assert (weights[1:] @ values).var() == pytest.approx(values.var(ddof=1) / seeds, rel=0.15)
+
+
+def test_one_or_two_seeds_are_not_drawn() -> None:
+    for seeds in range(1, FEWEST_SEEDS):
+        assert (seed_draws(seeds, "fingerprint") == 1 / seeds).all()
 
 
 def test_draws_are_the_same_on_every_machine_and_with_every_numpy() -> None:

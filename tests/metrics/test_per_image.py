@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
@@ -18,6 +18,7 @@ from benchmark.metrics.per_image import (
     ClassImages,
     PerImageAccumulator,
     PerImageError,
+    from_bytes,
     read_per_image,
     to_bytes,
 )
@@ -94,16 +95,60 @@ def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
     }
 
 
-def test_maps_keep_their_scale_in_256_steps() -> None:
-    maps, masks = some_maps(4, 0, 1.0)
-    images = gather(maps, masks)
+def test_a_file_says_which_images_are_pieces_of_one_photograph() -> None:
+    """Without such pieces it says nothing, as the files of earlier versions."""
+    cut, whole = PerImageAccumulator(), PerImageAccumulator()
+    for index in range(4):
+        cut.add(f"{index}", index % 2, 0.5, np.zeros((2, 2)), photograph=f"{index // 2}.jpg")
+        whole.add(f"{index}", index % 2, 0.5, np.zeros((2, 2)), photograph=f"{index}.jpg")
+    content = to_bytes({"cut": cut.finish(), "whole": whole.finish()})
+    read = from_bytes(content)
+    assert read["cut"].photographs is not None
+    assert read["cut"].photographs.tolist() == [0, 0, 1, 1]
+    assert read["whole"].photographs is None
+    with np.load(io.BytesIO(content)) as arrays:
+        assert [name for name in arrays.files if name.endswith("photographs")] == ["0/photographs"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    scale=st.floats(-44, 29.5).map(lambda exponent: 10.0**exponent),
+    offset=st.sampled_from([0.0, -0.5, 1.0]),
+)
+@example(seed=0, scale=1e5, offset=0.0)
+@example(seed=0, scale=1e-8, offset=0.0)
+def test_maps_of_any_scale_keep_their_order_in_256_steps(seed: int, scale: float, offset: float) -> None:
+    """From the smallest scores that float32 holds to the largest that the contract allows."""
+    maps, masks = some_maps(3, seed, 1.0)
+    maps = [((scores + offset) * scale).astype(np.float32) for scores in maps]
+    content = to_bytes({"a": gather(maps, masks)})
+    images = from_bytes(content)["a"]
+    expected = np.stack([scores[::8, ::8] for scores in maps]).astype(np.float64)
     low, high = images.map_range
+    assert (low, high) == (expected.min(), expected.max())
     restored = low + images.maps.astype(float) * (high - low) / 255
-    expected = np.stack([scores[::8, ::8] for scores in maps])
-    assert np.abs(restored - expected).max() < (high - low) / 255 + 1e-3
+    assert (np.abs(restored - expected) <= 0.501 * (high - low) / 255).all()
+    order = np.argsort(expected.ravel())
+    assert (np.diff(images.maps.ravel()[order].astype(int)) >= 0).all()
+
+
+def test_a_flat_map_is_all_zero() -> None:
     flat = PerImageAccumulator()
     flat.add("a", 0, 0.5, np.full((2, 2), 0.5))
     assert not flat.finish().maps.any()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, -2e30])
+def test_what_could_not_be_read_again_is_refused(bad: float) -> None:
+    """Also without masks, where no pixel metric looks at the maps."""
+    gathering = PerImageAccumulator()
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        gathering.add("a", 0, 0.5, np.array([[0.5, bad]], np.float32))
+    assert not gathering.keys
+    for wrong in (np.full((3, 2, 4), bad, np.float32), np.ones((3, 4))):
+        with pytest.raises(ValueError, match=r"'F_T' .* unit vectors"):
+            gathering.add_texts({"F_T": wrong})
 
 
 class Trap:

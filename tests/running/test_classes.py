@@ -19,6 +19,7 @@ from benchmark.clip.backbone import Backbone
 from benchmark.clip.weights import parse_backbone
 from benchmark.common.settings import Settings
 from benchmark.contract import Features, Prediction, VisionSpec
+from benchmark.data.loading import Loaded
 from benchmark.data.samples import SampleSet
 from benchmark.metrics.per_image import ClassImages, read_per_image
 from benchmark.protocol import Protocol
@@ -27,6 +28,7 @@ from benchmark.records.classes import ClassResultError, class_folder, class_path
 from benchmark.records.provenance import code_key
 from benchmark.records.records import Record, Run, combined, path_of, per_image_path
 from benchmark.registry import load_plugin, source_sha256
+from benchmark.running.accumulator import ClassAccumulator
 from benchmark.running.planning import Job, Setting, plan
 from benchmark.running.tasks import make_tasks
 from benchmark.running.worker import perform
@@ -72,6 +74,18 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(Backbone, "encode_images", counting)
     return counts
+
+
+def test_results_per_image_know_the_pieces_of_a_photograph(parts: Path) -> None:
+    sample = select_folder(parts, "metal nut").test[0]
+    accumulator = ClassAccumulator()
+    for index in range(2):
+        piece = replace(sample, key=f"{sample.key}#{index}", piece=(index, 2))
+        accumulator.add(Loaded(piece), 0.5, np.zeros((2, 2), np.float32), None)
+    images = accumulator.per_image()
+    assert images is not None
+    assert images.photographs is not None
+    assert images.photographs.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("task_images", [1, 6, 12])

@@ -1,6 +1,7 @@
 """Published numbers, and results beside them: what is read, compared, refused, and why numbers may differ."""
 
 import csv
+import dataclasses
 import functools
 import io
 import shutil
@@ -10,17 +11,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from support.records import made_run
 
 from benchmark.data.cards import load_cards
+from benchmark.metrics.image import ImageMetrics
+from benchmark.metrics.per_image import ClassImages, PerImageAccumulator, to_bytes
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
 from benchmark.records.records import ClassResult, Record, Skipped, mean_over_classes, write_record
 from benchmark.registry import all_methods
-from benchmark.tables.comparison import (
-    Comparison,
-    compare,
+from benchmark.tables.comparison import Comparison, compare, group_seeds
+from benchmark.tables.comparison_output import (
     comparison_csv,
     counts,
     published_csv,
@@ -36,6 +39,7 @@ from benchmark.tables.published import (
     read_numbers,
     read_sources,
 )
+from benchmark.tables.uncertainty import estimates_of
 
 VIT_L = BackboneId(
     name="ViT-L-14-336-quickgelu:openai",
@@ -49,6 +53,13 @@ TABLE1 = "AnomalyCLIP (ICLR 2024, arXiv 2310.18961) Table 1"
 AS_PUBLISHED = {"image_auroc": 0.821, "image_ap": 0.854, "pixel_auroc": 0.955, "pixel_aupro_200": 0.870}
 
 Metrics = dict[str, float | None]
+Bench = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def compared(bench: Bench, tmp_path: Path) -> Bench:
+    """Run `bench compare` on a results folder of its own."""
+    return functools.partial(bench, "compare", "--results", tmp_path / "r")
 
 
 def data_id(name: str, layout: str = "original") -> DataId:
@@ -276,7 +287,9 @@ def test_every_file_must_be_named_and_every_name_be_a_file(tmp_path: Path) -> No
         (0.8211, 0.0, 0.01, "differs"),
     ],
 )
-def test_the_verdict_goes_by_the_tolerance(ours: float, tolerance: float, difference: float, verdict: str) -> None:
+def test_without_results_per_image_the_verdict_goes_by_the_value_alone(
+    ours: float, tolerance: float, difference: float, verdict: str
+) -> None:
     published = number("AnomalyCLIP", "visa", "image auroc")
     row = against(published, record({"image_auroc": ours}), tolerance=tolerance)
     assert row.verdict == verdict
@@ -324,7 +337,7 @@ def test_a_fragile_metric_is_compared_by_its_range_and_marked_where_that_is_wide
         return against(published, record({}, classes={each.name: one for each in published.card.classes}))
 
     wide, narrow, far = measured(0.85, 0.92), measured(0.8999, 0.9001), measured(0.889, 0.91)
-    assert [row.verdict for row in (wide, narrow, far)] == ["within", "differs", "differs"]
+    assert [row.verdict for row in (wide, narrow, far)] == ["undecided", "differs", "differs"]
     assert [row.difference for row in (wide, narrow, far)] == [pytest.approx(3.0)] * 3
     assert wide.span == pytest.approx((85.0, 92.0))
     for style in ("md", "txt"):
@@ -377,7 +390,7 @@ def test_synthetic_results_are_never_compared_and_their_values_are_nowhere() -> 
             assert "0.432" not in text
             assert f"generated {' and '.join(what)}" in text
         assert "SYNTHETIC" in render_comparison(rows, "md", tolerance=1.0)
-        assert counts(rows, 1.0).startswith("Of the published numbers: 0 within 1 point, 0 differ, 0 undefined, ")
+        assert counts(rows, 1.0).startswith("Of the published numbers: 0 within 1 point, 0 differ, 0 undecided, ")
 
 
 def test_real_and_synthetic_results_of_one_name_are_rows_of_their_own() -> None:
@@ -441,6 +454,76 @@ def test_per_class_numbers_meet_the_results_of_the_class() -> None:
     assert mean.reasons == ("data: mean of 2 of 15 classes",)
 
 
+# --------------------------------------------------------------------------------------------------------- intervals
+
+
+def with_images(count: int) -> tuple[Record, dict[str, ClassImages]]:
+    """A record of HeadCT on so many images, half of them anomalous, with its results per image."""
+    rng, metrics, images = np.random.default_rng(0), ImageMetrics(), PerImageAccumulator()
+    for index in range(count):
+        score = rng.normal() + 2.0 * (index % 2)
+        metrics.update(score, index % 2)
+        images.add(str(index), index % 2, score, np.zeros((1, 1)))
+    (name,) = (each.name for each in load_cards()["headct"].classes)
+    one = ClassResult(normal=count // 2, anomalous=count // 2, metrics=metrics.compute())
+    return record({}, dataset="headct", classes={name: one}), {name: images.finish()}
+
+
+def published_as(value: float, number: Number) -> Number:
+    return dataclasses.replace(number, row=number.row.model_copy(update={"value": value}))
+
+
+@pytest.mark.parametrize("count", [100, 10_000])
+def test_a_verdict_says_what_the_interval_says(count: int) -> None:
+    made, images = with_images(count)
+    auroc = number("AnomalyCLIP", "headct", "image auroc")
+    found = {}
+    for offset in (-9.0, -1.0, -0.3, 0.0, 0.3, 1.0, 9.0):
+        value = 100 * (made.mean["image_auroc"] or 0) + offset
+        [row] = compare([published_as(value, auroc)], [made], tolerance=1.0, read=lambda record: images)
+        assert row.interval is not None
+        low, high = row.interval
+        assert low < value - offset < high
+        inside, outside = value - 1 <= low <= high <= value + 1, high < value - 1 or low > value + 1
+        assert row.verdict == ("within" if inside else "differs" if outside else "undecided")
+        found[offset] = row.verdict
+    assert found[-9.0] == found[9.0] == "differs"
+    assert found[0.0] == ("undecided" if count == 100 else "within")
+    text = render_comparison([row], "txt", tolerance=1.0)
+    assert f"{row.ours:.2f} [{low:.1f}, {high:.1f}]" in text
+    [line] = csv.DictReader(io.StringIO(comparison_csv([row])))
+    assert (float(line["interval_low"]), float(line["interval_high"])) == row.interval
+
+
+def test_a_papers_aupro_has_the_margin_of_the_exact_one() -> None:
+    rng, images = np.random.default_rng(0), PerImageAccumulator()
+    for index in range(20):
+        mask = np.zeros((16, 16), bool)
+        mask[4:9, 4:9] = index % 2 > 0
+        scores = (rng.random((16, 16)) + mask).astype(np.float32)
+        images.add(str(index), index % 2, float(scores.max()), scores)
+        images.add_pixels(scores, mask)
+    kvasir = load_cards()["kvasir"].classes[0].name
+    one = ClassResult(normal=10, anomalous=10, metrics={"pixel_aupro": 0.9, "pixel_aupro_200": 0.8})
+    made = record({}, dataset="kvasir", classes={kvasir: one})
+    found = {kvasir: images.finish()}
+    [row] = compare([number("AnomalyCLIP", "kvasir", "pixel aupro")], [made], tolerance=1.0, read=lambda record: found)
+    exact = next(each for each in estimates_of([made], lambda record: found) if each.metric == "pixel_aupro")
+    assert exact.low is not None
+    assert exact.high is not None
+    assert row.interval == pytest.approx((80 - 90 + 100 * exact.low, 80 - 90 + 100 * exact.high))
+
+
+def test_the_command_reads_results_per_image(compared: Bench, tmp_path: Path) -> None:
+    made, images = with_images(40)
+    write_record(tmp_path / "r", made, to_bytes(images))
+    code, out, _ = compared("--output", tmp_path / "o.csv")
+    assert code == 0
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "o.csv").read_text())))
+    assert {bool(row["interval_low"]) for row in rows if row["dataset"] == "headct" and row["ours"]} == {True}
+    assert "In brackets: 95% bootstrap interval" in out
+
+
 # ----------------------------------------------------------------------------------------------------------- reasons
 
 
@@ -451,16 +534,10 @@ def backbone(**changes: Any) -> dict[str, BackboneId]:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"cell": {"auxiliary": data_id("btad")}}, "trained on btad, published on mvtec"),
         ({"cell": {"seed": 0}}, "seed 0, published 111"),
         ({"cell": {"seed": 0, "checkpoint": "a" * 64}}, "checkpoint given, not trained by the run"),
-        (
-            {"cell": backbone(name="ViT-B-16:openai", sha256="b" * 64)},
-            "backbone ViT-B-16:openai, published ViT-L-14-336-quickgelu:openai",
-        ),
         ({"cell": backbone(name="ViT-L-14-336-quickgelu=weights.pt")}, None),
         ({"cell": backbone(dtype="bfloat16")}, "dtype bfloat16"),
-        ({"image_size": 336}, "image size 336, published 518"),
         ({"image_size": None}, "image size not stated, published 518"),
         ({"cell": {"protocol": Protocol(pos_interp="bicubic")}}, "protocol.pos_interp=bicubic, published bilinear"),
         ({"cell": {"protocol": Protocol(raw_class_names=True)}}, "quirk protocol.raw_class_names=True"),
@@ -475,6 +552,61 @@ def test_a_condition_that_differs_is_a_reason(changes: dict[str, Any], reason: s
     assert row.verdict == "within"
 
 
+OTHER_EXPERIMENTS: list[tuple[dict[str, Any], str]] = [
+    ({"cell": {"auxiliary": data_id("btad")}}, "trained on btad, published on mvtec"),
+    (
+        {"cell": backbone(name="ViT-B-16:openai", sha256="b" * 64)},
+        "backbone ViT-B-16:openai, published ViT-L-14-336-quickgelu:openai",
+    ),
+    ({"image_size": 336}, "image size 336, published 518"),
+    (
+        {"cell": {"references": {"candle": ("a", "b")}, "options": {"shots": 2}}},
+        "2 reference images per class, published none",
+    ),
+    (
+        {"classes": {"candle": ClassResult(normal=1, anomalous=1, metrics={"image_auroc": 0.8})}},
+        "data: mean of 1 of 12 classes",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "reason"), OTHER_EXPERIMENTS)
+def test_a_result_of_another_experiment_is_not_held_against_the_number(changes: dict[str, Any], reason: str) -> None:
+    published = number("AnomalyCLIP", "visa", "image auroc")
+    other = record(dict(AS_PUBLISHED), **changes)
+    row = against(published, other)
+    assert (row.verdict, row.difference, row.reasons) == ("not comparable", None, (reason,))
+    fitting = record(dict(AS_PUBLISHED), cell={"seed": 7})
+    [held] = compare([published], [other, fitting], tolerance=1.0)
+    assert held.records == (fitting.id,)
+    assert held.verdict == "within"
+
+
+def test_a_row_trained_on_one_dataset_meets_only_records_of_that_training() -> None:
+    """A table of another paper trains on VisA for all but VisA; the protocol here, on MVTec AD."""
+    published = number("AnomalyCLIP", "btad", "image auroc")
+    on_visa = dataclasses.replace(
+        published, conditions=published.conditions.model_copy(update={"auxiliary": {"*": "visa", "visa": "mvtec"}})
+    )
+    made = {
+        name: record({"image_auroc": 0.9}, dataset="btad", cell={"auxiliary": data_id(name)})
+        for name in ("mvtec", "visa")
+    }
+    rows = compare([published, on_visa], made.values(), tolerance=1.0)
+    assert [row.records for row in rows] == [(made["mvtec"].id,), (made["visa"].id,)]
+    [row] = compare([on_visa], [made["mvtec"]], tolerance=1.0)
+    assert row.verdict == "not comparable"
+
+
+def test_seeds_of_a_few_shot_method_are_one_group() -> None:
+    made = [
+        record({"image_auroc": 0.9}, cell={"seed": seed, "references": {}, "references_sha256": str(seed) * 64})
+        for seed in (0, 1)
+    ]
+    [(_, group)] = group_seeds(made)
+    assert len(group) == 2
+
+
 def test_what_the_source_does_not_state_is_a_reason() -> None:
     made = record({"pixel_aupro_200": 0.1, "pixel_auroc": 0.1}, dataset="mpdd", method="coop", cell={"seed": 3})
     expected = (
@@ -485,7 +617,8 @@ def test_what_the_source_does_not_state_is_a_reason() -> None:
     )
     assert against(number("CoOp", "mpdd", "pixel auroc"), made).reasons == expected
     with_aupro = (*expected, "AUPRO with 200 thresholds, published not stated")
-    assert against(number("CoOp", "mpdd", "pixel aupro"), made).reasons == with_aupro
+    row = against(number("CoOp", "mpdd", "pixel aupro"), made, tolerance=100)
+    assert (row.verdict, row.reasons) == ("undecided", with_aupro)
 
 
 def test_a_seed_is_no_reason_for_a_method_that_learns_nothing() -> None:
@@ -555,7 +688,7 @@ def test_a_row_says_all_that_a_reader_needs() -> None:
     assert "- a: seed 0, published 111" in text
     assert f"- [2] {TABLE1}\n" in text
     assert "**" not in text
-    assert "Of the published numbers: 1 within 1 point, 1 differ, 0 undefined, 0 synthetic" in text
+    assert "Of the published numbers: 1 within 1 point, 1 differ, 0 undecided, 0 not comparable, 0 undefined" in text
 
 
 def test_many_reasons_get_letters_of_their_own() -> None:
@@ -619,14 +752,6 @@ def test_the_dry_table_is_in_the_papers_form_and_ranks_nothing() -> None:
 
 # ------------------------------------------------------------------------------------------------------ command line
 
-Bench = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def compared(bench: Bench, tmp_path: Path) -> Bench:
-    """Run `bench compare` on a results folder of its own."""
-    return functools.partial(bench, "compare", "--results", tmp_path / "r")
-
 
 def test_without_results_the_published_numbers_are_printed_alone(compared: Bench, tmp_path: Path) -> None:
     code, out, err = compared("--methods", "coop,winclip", "--datasets", "headct", "--output", tmp_path / "o.md")
@@ -646,7 +771,9 @@ def test_results_are_compared_and_written(compared: Bench, tmp_path: Path) -> No
     code, out, err = compared("--output", tmp_path / "o.csv", "--tolerance", "0.2")
     assert code == 0
     assert "left out: CLIP on VisA failed: RuntimeError: no" in err
-    assert "Of the published numbers: 7 within 0.2 points, 1 differ, 0 undefined, 0 synthetic and not compared, " in out
+    assert (
+        "Of the published numbers: 7 within 0.2 points, 1 differ, 0 undecided, 0 not comparable, 0 undefined, " in out
+    )
     assert "Not run: clip on MVTec AD, VisA, MPDD, " in out
     assert "candle" not in out
     rows = list(csv.DictReader(io.StringIO((tmp_path / "o.csv").read_text())))

@@ -14,7 +14,7 @@ from benchmark.metrics.image import ImageMetrics
 from benchmark.metrics.per_image import ClassImages, PerImageAccumulator
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
-from benchmark.records.records import ClassResult, Record, mean_over_classes
+from benchmark.records.records import ClassResult, Record, TrainingReport, mean_over_classes
 from benchmark.tables.ranks import rankings
 from benchmark.tables.ranks import render as render_ranks
 from benchmark.tables.tables import TableError
@@ -129,6 +129,79 @@ def test_several_seeds_have_a_spread() -> None:
     assert estimate.value == pytest.approx(np.mean(values))  # type: ignore[arg-type]
     assert estimate.std == pytest.approx(np.std(values, ddof=1))  # type: ignore[arg-type]
     assert "±" in render([estimate], lab.records)
+
+
+def trained(sha256: str) -> dict[str, Any]:
+    """A field of a record: how its method came to what it learned."""
+    report = TrainingReport(
+        checkpoint="c",
+        sha256=sha256,
+        synthetic=False,
+        origin="trained",
+        source="x",
+        images=1,
+        skipped=(),
+        curve=(),
+        seconds=None,
+    )
+    return {"training": report}
+
+
+def test_from_three_seeds_on_intervals_hold_the_seeds() -> None:
+    """Trainings on which the scores differ by far more than images do."""
+    widths = {}
+    for seeds in (2, 3):
+        lab = Lab()
+        for seed in range(seeds):
+            lab.add("A", {"a": scores(2.0 * (seed % 2), seed=seed)}, seed=seed)
+        estimate = lab.estimates()["A", None]
+        widths[seeds] = estimate.high - estimate.low  # type: ignore[operator]
+        assert estimate.low < estimate.value < estimate.high  # type: ignore[operator]
+    assert widths[3] > 2 * widths[2]
+
+
+def test_seeds_are_drawn_alike_for_all_classes() -> None:
+    """A seed that is better on every class moves the mean over the classes as much as a class."""
+    lab = Lab()
+    for seed in range(3):
+        lab.add("A", {f"class {i}": scores(1.5 * (seed == 0), seed=i) for i in range(6)}, seed=seed)
+    found = lab.estimates()
+    widths = [each.high - each.low for (_, name), each in found.items() if name]  # type: ignore[operator]
+    mean = found["A", None]
+    assert mean.high - mean.low > 0.6 * np.mean(widths)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("best", "other", "marked"),
+    [(1, 1, True), (1, 0, True), (0, 1, True), (0, 0, False), (3, 3, False), (3, 1, True), (2, 3, True), (3, 0, False)],
+)
+def test_a_difference_that_rests_on_one_training_is_marked(best: int, other: int, marked: bool) -> None:
+    """0 trainings stand for a method that learns nothing."""
+    lab = Lab()
+    for title, quality, trainings in (("Best", 2.0, best), ("Other", 1.0, other)):
+        for seed in range(trainings or 1):
+            changes = trained(f"{title} {seed}") if trainings else {}
+            lab.add(title, {"a": scores(quality, seed=seed)}, seed=seed, **changes)
+    found = lab.estimates()
+    assert found["Other", None].one_training == marked
+    assert not found["Best", None].one_training
+    text = render(list(found.values()), lab.records)
+    assert ("- ‡ one training" in text) == marked
+    assert text.count("‡") == 2 * marked
+    assert "chosen on these images" in text
+    rows = {row["method"]: row for row in csv.DictReader(io.StringIO(to_csv(list(found.values()))))}
+    assert rows["Other"]["trainings"] == str(other or "")
+    counts = [count for count in (best, other) if count]
+    assert rows["Other"]["behind_trainings"] == str(min(counts, default=""))
+    assert rows["Best"]["behind_trainings"] == ""
+
+
+def test_one_checkpoint_under_three_seeds_is_one_training() -> None:
+    lab = Lab()
+    lab.add("Best", {"a": scores(2.0)})
+    for seed in range(3):
+        lab.add("Other", {"a": scores(1.0)}, seed=seed, **trained("the same"))
+    assert lab.estimates()["Other", None].one_training
 
 
 def test_without_images_there_is_a_value_and_no_interval() -> None:

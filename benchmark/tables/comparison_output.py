@@ -1,0 +1,218 @@
+"""The comparison with published numbers, and published numbers alone, as text and CSV. Nothing is ranked."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import TypeVar
+
+from tabulate import tabulate
+
+from benchmark.common import to_csv_text
+from benchmark.metrics import CONFIDENCE, LEVELS, METRICS
+from benchmark.tables.comparison import Comparison, Verdict
+from benchmark.tables.marks import WIDE_MARK, WIDE_NOTE, is_wide
+from benchmark.tables.published import Number, printed_metrics
+from benchmark.tables.tables import STYLES, SYNTHETIC, Style
+
+NONE = "–"
+ALONE = "Published numbers alone, as their sources print them; none was measured here."
+RANKLESS = "Nothing is ranked: conditions differ from source to source."
+SHOWN_BY_VERDICT: dict[Verdict, str] = {
+    "differs": "differ",
+    "undecided": "undecided",
+    "not comparable": "not comparable",
+    "undefined": "undefined",
+    "synthetic": "synthetic and not compared",
+    "not run": "not run",
+}
+
+Key = TypeVar("Key", bound=Hashable)
+Item = TypeVar("Item")
+
+
+def counts(rows: Iterable[Comparison], tolerance: float) -> str:
+    """Return how many rows have which verdict, in a sentence."""
+    found = Counter(row.verdict for row in rows)
+    words: dict[Verdict, str] = {"within": f"within {tolerance:g} point{'' if tolerance == 1 else 's'}"}
+    words |= SHOWN_BY_VERDICT
+    return "Of the published numbers: " + ", ".join(f"{found[verdict]} {text}" for verdict, text in words.items()) + "."
+
+
+def render_comparison(rows: Sequence[Comparison], style: str, *, tolerance: float) -> str:
+    """Return the comparison as Markdown (`md`) or plain text (`txt`): counts, rows, reasons, what was not run, sources.
+
+    Values are percentages, differences points, both with two decimals, the published ones as printed.
+    """
+    how = STYLES[style]
+    shown = [row for row in _ordered(rows) if row.verdict != "not run"]
+    sources = _numbered(row.number.row.source for row in shown)
+    why = {reason: _letters(index) for reason, index in _numbered(r for row in shown for r in row.reasons).items()}
+    body = [_line(row, sources, why, how) for row in shown]
+    header = ("Dataset", "Metric", "Method", "Published", "Ours", "Difference", "Verdict", "Why")
+    lines = [counts(rows, tolerance)]
+    if any(row.verdict == "synthetic" for row in shown):
+        lines.append(f"{SYNTHETIC}: results of generated data or weights are never compared with published numbers.")
+    if any(row.deviation is not None for row in shown):
+        lines.append("± is the standard deviation over seeds.")
+    if any(row.interval is not None for row in shown):
+        lines.append(f"In brackets: {CONFIDENCE:.0%} bootstrap interval of our value; AUPRO has that of the exact one.")
+    if any(is_wide(row.span) for row in shown):
+        lines.append(WIDE_NOTE)
+    parts = [_listed(lines, how), tabulate(body, headers=header, tablefmt=how.tablefmt, disable_numparse=True)]
+    if why:
+        parts.append("Why results may differ, or are not compared:")
+        parts.append(_listed([f"{letter}: {reason}" for reason, letter in why.items()], how))
+    if not_run := _not_run(rows):
+        parts.append(_listed(not_run, how))
+    if sources:
+        parts.append(_sources(sources, how))
+    return "\n\n".join(["# Results beside published numbers" if style == "md" else "", *parts]).strip() + "\n"
+
+
+def _line(row: Comparison, sources: dict[str, int], why: dict[str, str], how: Style) -> list[str]:
+    number = row.number
+    ours = NONE if row.ours is None else f"{row.ours:.2f}"
+    if row.deviation is not None:
+        ours += f" ± {row.deviation:.2f}"
+    if row.interval is not None:
+        ours += f" [{row.interval[0]:.1f}, {row.interval[1]:.1f}]"
+    if is_wide(row.span):
+        ours += f" {WIDE_MARK}"
+    return [
+        how.escape(_place(number)),
+        f"{number.row.level} {number.heading}",
+        how.escape(row.title),
+        f"{number.row.value:.1f} [{sources[number.row.source]}]",
+        ours,
+        NONE if row.difference is None else f"{round(row.difference, 2) + 0:+.2f}",
+        row.verdict,
+        " ".join(sorted((why[reason] for reason in row.reasons), key=lambda letter: (len(letter), letter))),
+    ]
+
+
+def _place(number: Number) -> str:
+    return number.card.title + (f": {number.class_name}" if number.class_name else "")
+
+
+def _ordered(rows: Sequence[Comparison]) -> list[Comparison]:
+    """Return the rows by dataset and class as first published, metric, and title."""
+    places = _numbered((row.number.card.name, row.number.row.class_name) for row in rows)
+    datasets = _numbered(row.number.card.name for row in rows)
+
+    def key(row: Comparison) -> tuple[int, bool, int, str, int, str]:
+        n = row.number
+        metric = printed_metrics(n.row.level).index(n.row.metric)
+        place = places[n.card.name, n.row.class_name]
+        return datasets[n.card.name], n.class_name is not None, place, n.row.level, metric, row.title
+
+    return sorted(rows, key=key)
+
+
+def _not_run(rows: Iterable[Comparison]) -> list[str]:
+    """Return a line per method; a dataset of which nothing was run stands for its classes too."""
+    lacking: dict[str, list[Number]] = defaultdict(list)
+    for row in rows:
+        if row.verdict == "not run":
+            lacking[row.number.method or ""].append(row.number)
+    lines = []
+    for method, numbers in lacking.items():
+        whole = {number.card.name for number in numbers if number.class_name is None}
+        parts = [number for number in numbers if number.class_name is None or number.card.name not in whole]
+        lines.append(f"Not run: {method} on {', '.join(dict.fromkeys(map(_place, parts)))}.")
+    return lines
+
+
+def _sources(sources: dict[str, int], how: Style) -> str:
+    return "\n".join(f"{_mark(how)}[{index}] {how.escape(source)}" for source, index in sources.items())
+
+
+def _listed(lines: Iterable[str], how: Style) -> str:
+    return "\n".join(f"{_mark(how)}{how.escape(line)}" for line in lines)
+
+
+def _mark(how: Style) -> str:
+    return "- " if how.tablefmt == "pipe" else ""
+
+
+def _numbered(items: Iterable[Key]) -> dict[Key, int]:
+    """Return each distinct item with its number from 1 on, in the order in which they come first."""
+    return {item: index for index, item in enumerate(dict.fromkeys(items), 1)}
+
+
+def _letters(index: int) -> str:
+    """Return a, b, …, z, aa, ab, … for 1, 2, …"""
+    before, last = divmod(index - 1, 26)
+    return (_letters(before) if before else "") + "abcdefghijklmnopqrstuvwxyz"[last]
+
+
+def comparison_csv(rows: Iterable[Comparison]) -> str:
+    """Return every row as CSV, also what was not run: percentages in full precision, empty where there is none.
+
+    `low` and `high` are the range of a fragile metric when scores move by one part in a million, `interval_low` and
+    `interval_high` the bootstrap interval.
+    """
+    names = "method,title,dataset,class,level,metric,published,ours,low,high,interval_low,interval_high"
+    more = ("deviation", "difference", "verdict", "reasons", "source", "records")
+    lines: list[Sequence[str | float | None]] = [(*names.split(","), *more)]
+    for row in rows:
+        n = row.number
+        place = (n.method, row.title, n.card.name, n.row.class_name, n.row.level, n.row.metric)
+        ranges = (*(row.span or (None, None)), *(row.interval or (None, None)))
+        values = (n.row.value, row.ours, *ranges, row.deviation, row.difference)
+        lines.append((*place, *values, row.verdict, "; ".join(row.reasons), n.row.source, " ".join(row.records)))
+    return to_csv_text(lines)
+
+
+def published_csv(numbers: Iterable[Number]) -> str:
+    """Return the published numbers as CSV, those of methods that are not here with an empty `method`."""
+    lines: list[Sequence[str | float | None]] = [
+        ("method", "title", "dataset", "class", "level", "metric", "published", "source")
+    ]
+    for n in numbers:
+        place = (n.method, n.row.method, n.card.name, n.row.class_name, n.row.level, n.row.metric)
+        lines.append((*place, n.row.value, n.row.source))
+    return to_csv_text(lines)
+
+
+def render_published(numbers: Sequence[Number], style: str) -> str:
+    """Return the published numbers alone as Markdown (`md`) or plain text (`txt`): datasets × methods per level.
+
+    A table for each file; a number in brackets is the source of a row, or of the one value it stands at.
+    """
+    how = STYLES[style]
+    sources = _numbered(number.row.source for number in numbers)
+    parts = []
+    for title, of_file in _by(numbers, lambda n: n.title).items():
+        for level, heading in LEVELS.items():
+            same = [number for number in of_file if number.row.level == level]
+            if same:
+                parts.append(_dry_table(f"{title}: {heading.lower()}", same, sources, how))
+    said = f"{_listed([RANKLESS], how)}\n{_sources(sources, how)}"
+    parts = ["# Published numbers" if style == "md" else "", ALONE, *parts, said]
+    return "\n\n".join(parts).strip() + "\n"
+
+
+def _dry_table(title: str, numbers: Sequence[Number], sources: dict[str, int], how: Style) -> str:
+    printed = {number.row.metric for number in numbers}
+    metrics = [metric for metric in printed_metrics(numbers[0].row.level) if metric in printed]
+    methods = list(dict.fromkeys(number.row.method for number in numbers))
+    body = []
+    for place, of_place in _by(numbers, _place).items():
+        usual = Counter(number.row.source for number in of_place).most_common(1)[0][0]
+        line = [f"{how.escape(place)} [{sources[usual]}]"]
+        for method in methods:
+            of_cell = {number.row.metric: number.row for number in of_place if number.row.method == method}
+            values = [f"{of_cell[metric].value:.1f}" if metric in of_cell else NONE for metric in metrics]
+            others = {sources[row.source] for row in of_cell.values() if row.source != usual}
+            text = f"({', '.join(values)})" if of_cell else NONE
+            line.append(text + "".join(f" [{index}]" for index in sorted(others)))
+        body.append(line)
+    grid: str = tabulate(body, headers=["", *map(how.escape, methods)], tablefmt=how.tablefmt, disable_numparse=True)
+    kinds = ", ".join(METRICS[f"{numbers[0].row.level}_{metric}"].heading for metric in metrics)
+    return f"{'## ' if how.tablefmt == 'pipe' else ''}{how.escape(title)} ({kinds}), %\n\n{grid}"
+
+
+def _by(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    groups: dict[Key, list[Item]] = defaultdict(list)
+    for item in items:
+        groups[key(item)].append(item)
+    return groups
