@@ -46,7 +46,8 @@ from benchmark.records.checkpoints import CheckpointError, read_checkpoint, read
 from benchmark.records.classes import ClassResultError, read_class
 from benchmark.records.records import Record, RecordError, Skipped, per_image_path, read_record
 from benchmark.report.site import make_site
-from benchmark.tables.comparison import compare, comparison_csv, published_csv, render_comparison, render_published
+from benchmark.tables.comparison import compare
+from benchmark.tables.comparison_output import comparison_csv, published_csv, render_comparison, render_published
 from benchmark.tables.outputs import make_outputs, write_files
 from benchmark.tables.published import PublishedError, load_published, read_numbers, read_sources
 from benchmark.training.loop import train
@@ -223,7 +224,7 @@ def test_a_pickle_in_place_of_any_file_is_refused_by_name(
 class _Line:
     """What the training loop asks of a method that learns."""
 
-    title, seed, options = "Line", 0, SimpleNamespace(epochs=2, batch_size=2)
+    title, seed, divisible, options = "Line", 0, False, SimpleNamespace(epochs=2, batch_size=2)
 
     def __init__(self) -> None:
         self.learned = torch.nn.Linear(1, 1)

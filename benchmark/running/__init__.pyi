@@ -9,9 +9,9 @@ from .planning import Auxiliaries as Auxiliaries
 from .planning import Chosen as Chosen
 from .planning import Plan as Plan
 from .planning import Setting as Setting
+from .planning import aged as aged
 from .planning import finished as finished
 from .planning import plan as plan
 from .planning import plan_training as plan_training
-from .recording import aged as aged
 from .tasks import Loading as Loading
 from .worker import loaded as loaded

@@ -26,8 +26,9 @@ from benchmark.records import (
     misnamed,
     path_of,
     read_checkpoint,
+    write_record,
 )
-from benchmark.registry import changed_options, title_of
+from benchmark.registry import changed_options, source_sha256, title_of
 from benchmark.training import Training
 
 Chosen = Sequence[tuple[type[Method], Any]]
@@ -284,3 +285,19 @@ def finished(jobs: Sequence[Job], results: Path) -> dict[str, Record]:
                 f"new version of {job.method.title}; raise its `version`, or redo its cells with --force"
             )
     return found
+
+
+def aged(job: Job, record: Record, results: Path) -> Record:
+    """Return the record of a cell, which says whether the method's files were edited since; what is new is written.
+
+    Raises:
+        RecordError: the record cannot be written.
+    """
+    now, trained = source_sha256(job.method), record.training.made if record.training else None
+    made_by = {record.run.source_sha256, trained.source_sha256 if trained else None} - {None}
+    newer = now if made_by - {now} else None
+    if newer == record.newer_source_sha256:
+        return record
+    record = record.model_copy(update={"newer_source_sha256": newer})
+    write_record(results, record)
+    return record

@@ -86,22 +86,6 @@ def _record(job: Job, found: Sequence[ClassFile], results: Path) -> Record:
     )
 
 
-def aged(job: Job, record: Record, results: Path) -> Record:
-    """Return the record of a cell, which says whether the method's files were edited since; what is new is written.
-
-    Raises:
-        RecordError: the record cannot be written.
-    """
-    now, trained = source_sha256(job.method), record.training.made if record.training else None
-    made_by = {record.run.source_sha256, trained.source_sha256 if trained else None} - {None}
-    newer = now if made_by - {now} else None
-    if newer == record.newer_source_sha256:
-        return record
-    record = record.model_copy(update={"newer_source_sha256": newer})
-    write_record(results, record)
-    return record
-
-
 def failure(job: Job, error: str, settings: Settings) -> Record:
     """Return the record of a cell that failed."""
     run = Run(

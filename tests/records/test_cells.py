@@ -34,7 +34,7 @@ def test_a_new_quirk_with_a_neutral_default_leaves_ids_as_they_are(make: Any) ->
         quirk: bool = False
 
     class LaterBackbone(BackboneId):
-        mean: tuple[float, ...] = (0.5,)
+        gain: float = 0.5
 
     class Later(type(make())):  # type: ignore[misc]
         protocol: LaterProtocol
@@ -43,7 +43,7 @@ def test_a_new_quirk_with_a_neutral_default_leaves_ids_as_they_are(make: Any) ->
     known = {**dict(make()), "protocol": LaterProtocol(), "backbone": LaterBackbone(**dict(BACKBONE))}
     assert Later(**known).id == make().id
     assert Later(**{**known, "protocol": LaterProtocol(quirk=True)}).id != make().id
-    assert Later(**{**known, "backbone": LaterBackbone(**dict(BACKBONE), mean=(0.4,))}).id != make().id
+    assert Later(**{**known, "backbone": LaterBackbone(**dict(BACKBONE), gain=0.4)}).id != make().id
 
 
 def test_everything_else_changes_the_id() -> None:
@@ -59,6 +59,7 @@ def test_everything_else_changes_the_id() -> None:
         {"seed": 1},
         {"backbone": BACKBONE.model_copy(update={"sha256": "d"})},
         {"backbone": BACKBONE.model_copy(update={"dtype": "bfloat16"})},
+        {"backbone": BACKBONE.model_copy(update={"mean": (0.5, 0.5, 0.5)})},
         {"protocol": Protocol(mask_gt0=True)},
         {"metrics_version": METRICS_VERSION + 1},
     ]

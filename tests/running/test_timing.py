@@ -16,7 +16,8 @@ from benchmark.common.settings import Settings
 from benchmark.contract import Features, Method, Prediction, VisionSpec
 from benchmark.protocol import Protocol
 from benchmark.records.cells import backbone_id
-from benchmark.records.records import Run, environment
+from benchmark.records.provenance import environment
+from benchmark.records.records import Run
 from benchmark.running import worker
 from benchmark.running.planning import Setting, plan
 from methods.clip import Clip, ClipOptions
