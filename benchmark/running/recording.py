@@ -9,7 +9,7 @@ import torch
 
 from benchmark.clip import assumptions, device_name
 from benchmark.common import Settings
-from benchmark.data import SampleSet
+from benchmark.data import ImageError, SampleSet
 from benchmark.metrics import ClassImages, to_bytes
 from benchmark.records import (
     Checkpoint,
@@ -56,6 +56,7 @@ def write_if_whole(job: Job, settings: Settings) -> Record | None:
 
     Raises:
         ClassResultError: a class is damaged.
+        ImageError: no image could be read.
         RecordError: the record cannot be written.
     """
     paths = class_paths(job, settings)
@@ -63,6 +64,11 @@ def write_if_whole(job: Job, settings: Settings) -> Record | None:
         if not all(path.exists() for path in paths.values()):
             return None
         found = [read_class(path) for path in paths.values()]
+        results = [known.result for known, _ in found]
+        if not any(result.normal + result.anomalous for result in results):
+            remove_classes(settings.results, job.cell.id)  # so that the next run tries again
+            skipped = [each for result in results for each in result.skipped]
+            raise ImageError(f"none of {len(skipped)} images could be read; the first: {skipped[0].reason}")
         record = _record(job, [known for known, _ in found], settings.results)
         images: dict[str, ClassImages] = {}
         for _, each in found:
@@ -75,14 +81,18 @@ def write_if_whole(job: Job, settings: Settings) -> Record | None:
 def _record(job: Job, found: Sequence[ClassFile], results: Path) -> Record:
     classes = {each.class_name: each.result for each in found}
     training = _training_report(job, results)
+    runs = [result.run for result in classes.values() if result.run]
+    known = _common(job, training)
+    if len(devices := dict.fromkeys(run.device for run in runs)) > 1:
+        known["warnings"] += (f"its classes were scored on different devices: {', '.join(devices)}",)
     return Record(
-        **_common(job, training),
+        **known,
         status="done",
         image_size=found[0].image_size,
         classes=classes,
         mean=mean_over_classes(classes.values()),
         training=training,
-        run=combined([result.run for result in classes.values() if result.run]),
+        run=combined(runs),
     )
 
 

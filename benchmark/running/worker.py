@@ -14,6 +14,7 @@ from filelock import Timeout
 from benchmark.clip import Backbone, load_backbone, pick_device
 from benchmark.common import Cache, image_progress
 from benchmark.contract import Learner, Method, VisionSpec, merge_specs
+from benchmark.data import ImageError
 from benchmark.errors import BenchError
 from benchmark.records import RecordError, is_done, is_scored, is_trained, write_class
 from benchmark.registry import find_method, load_plugin, options_from
@@ -217,7 +218,7 @@ class _Worker:
             record = write_if_whole(job, self.task.settings)
         except RecordError:
             raise
-        except BenchError as error:  # a damaged class, a checkpoint that is gone
+        except (BenchError, ImageError) as error:  # a damaged class, a checkpoint that is gone, no readable image
             self.fail(job.cell.id, error)
             return
         if record is not None:

@@ -395,7 +395,33 @@ def test_methods_that_misbehave_fail_alone(parts: Path, tmp_path: Path) -> None:
     assert clip.status == "done"
 
 
+def test_a_dataset_of_which_no_image_can_be_read_is_no_result(parts: Path, tmp_path: Path) -> None:
+    jobs = jobs_of(select_folder(parts, "metal nut"))[:1]
+    kept = {path: path.read_bytes() for path in parts.rglob("*.png") if "masks" not in path.parts}
+    for path in kept:
+        path.write_bytes(b"no image")
+    settings = Settings(tmp_path, workers=0, on_error="skip")
+    (record,), _ = go(jobs, settings)
+    assert record.status == "failed"
+    assert f"none of {len(kept)} images could be read; the first: {parts}" in str(record.error)
+    for path, content in kept.items():
+        path.write_bytes(content)
+    (record,), _ = go(jobs, settings)
+    assert (record.status, record.classes["object"].skipped) == ("done", ())
+
+
 # --- provenance ---
+
+
+def test_classes_that_were_scored_on_different_devices_are_said_to_be_so(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job,) = jobs_of(several_classes(parts))[:1]
+    devices = iter(["cpu", *["NVIDIA H100"] * 20])
+    monkeypatch.setattr("benchmark.running.recording.device_name", lambda device: next(devices))
+    (record,), _ = go([job], Settings(tmp_path, workers=0))
+    assert "its classes were scored on different devices: cpu, NVIDIA H100" in record.warnings
+    assert record.run.device == "cpu, NVIDIA H100"
 
 
 def test_each_class_says_where_it_was_scored(parts: Path, tmp_path: Path) -> None:
