@@ -8,12 +8,22 @@ if TYPE_CHECKING:
     from benchmark.data import Sample
 
 PROTOCOL = "protocol"  # in `--set protocol.QUIRK=VALUE`; no method may have this name
-AUXILIARY, AUXILIARY_OF_ITSELF = "mvtec", "visa"
+AUXILIARIES = {
+    "anomalyclip": (("mvtec",), ("visa",)),
+    "visa": (("visa",), ("mvtec",)),
+    "adaclip": (("mvtec", "cvc_colondb"), ("visa", "cvc_clinicdb")),
+}
+"""Named rules of what methods train on: the datasets for all targets, and those for a target that is one of the first.
+
+`anomalyclip` is that of AnomalyCLIP (ICLR 2024, section 4.1), `visa` that of most papers of 2025 and 2026, `adaclip`
+that of AdaCLIP's published code (ECCV 2024). All take the test split, and the parameters after the last epoch."""
+DEFAULT = "anomalyclip"
 
 
-def auxiliary_for(target: str) -> str:
-    """Return the dataset on which methods train before they are tested on `target` (AnomalyCLIP, section 4.1)."""
-    return AUXILIARY_OF_ITSELF if target == AUXILIARY else AUXILIARY
+def auxiliaries_for(target: str, rule: str = DEFAULT) -> tuple[str, ...]:
+    """Return the datasets on which methods train before they are tested on `target`, by one of the `AUXILIARIES`."""
+    usual, otherwise = AUXILIARIES[rule]
+    return otherwise if target in usual else usual
 
 
 class Protocol(Model):

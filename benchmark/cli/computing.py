@@ -176,7 +176,8 @@ def plan_cells(
         targets.found,
         data=targets.places.data,
         paths=targets.places.data_path,
-        override=training.auxiliary,
+        rule=training.protocol,
+        override=split(training.auxiliary),
         checkpoints=checkpoints,
         allow_overlap=computation.cells.allow_overlap,
     )

@@ -156,11 +156,17 @@ class DataOptions:
 class TrainingOptions:
     """On what methods train, and by which random numbers."""
 
-    auxiliary: Annotated[
+    protocol: Annotated[
         str,
         _training(
-            "--auxiliary", help="Dataset to train on.", show_default="the protocol's: mvtec, and visa for mvtec itself"
+            "--protocol",
+            help="What is trained on: anomalyclip (MVTec AD; VisA for MVTec AD), visa (VisA; MVTec AD for VisA), or "
+            "adaclip (MVTec AD with CVC-ColonDB; VisA with CVC-ClinicDB for these two).",
         ),
+    ] = "anomalyclip"
+    auxiliary: Annotated[
+        str,
+        _training("--auxiliary", help="Dataset to train on, or several with commas.", show_default="the protocol's"),
     ] = ""
     seeds: Annotated[
         str,

@@ -13,7 +13,7 @@ from benchmark.contract import Learner
 from benchmark.data import Card, DatasetError, SampleSet, load_cards, locate, read_samples
 from benchmark.errors import BenchError
 from benchmark.mini import SUITE_VERSION, image_count, is_suite, make_suite
-from benchmark.protocol import PROTOCOL, Protocol
+from benchmark.protocol import AUXILIARIES, DEFAULT, PROTOCOL, Protocol
 from benchmark.registry import all_methods, choose, literal, make_options
 from benchmark.running import Auxiliaries, Chosen
 
@@ -145,7 +145,8 @@ def select_auxiliaries(
     *,
     data: Path | None,
     paths: Iterable[str] = (),
-    override: str = "",
+    rule: str = DEFAULT,
+    override: Sequence[str] = (),
     checkpoints: Sequence[Path] = (),
     allow_overlap: bool = False,
 ) -> Auxiliaries:
@@ -155,12 +156,13 @@ def select_auxiliaries(
         BenchError: a name or a path option is wrong.
     """
     if override:
-        select_cards([override])
-    wanted = Auxiliaries(override=override or None, given=tuple(checkpoints), allow_overlap=allow_overlap)
+        select_cards(override)
+    choose("protocol", [rule], AUXILIARIES)
+    wanted = Auxiliaries(rule=rule, override=tuple(override), given=tuple(checkpoints), allow_overlap=allow_overlap)
     if not any(issubclass(method, Learner) for method, _ in methods):
         return wanted
     found = {samples.card.name: samples for samples in targets}
-    names = dict.fromkeys(wanted.name_for(target) for target in targets)
+    names = dict.fromkeys(name for target in targets for name in wanted.names_for(target))
     if lacking := [name for name in names if name not in found]:
         elsewhere, _ = select_datasets(lacking, data=data, paths=paths)
         found |= {samples.card.name: samples for samples in elsewhere}

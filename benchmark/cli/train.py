@@ -47,7 +47,8 @@ def train_command(
     """
     from benchmark.cli import selection
     from benchmark.contract import Learner
-    from benchmark.protocol import AUXILIARY
+    from benchmark.protocol import AUXILIARIES
+    from benchmark.registry import choose
     from benchmark.running import Auxiliaries, Setting, plan_training, run
     from benchmark.training import Training
 
@@ -55,7 +56,9 @@ def train_command(
     learners = [(each, options) for each, options in chosen if issubclass(each, Learner)]
     if not learners:
         fail(f"nothing to train: {', '.join(each.name for each, _ in chosen)} train on nothing")
-    targets = find_targets(training.auxiliary or AUXILIARY, places)
+    [rule] = choose("protocol", [training.protocol], AUXILIARIES)
+    names = split(training.auxiliary) or AUXILIARIES[rule][0]
+    targets = find_targets(",".join(names), places)
     computation = Computation(compute, executor)
     found = {samples.card.name: samples for samples in targets.found}
     trainings: list[Training] = []
@@ -64,10 +67,9 @@ def train_command(
         setting = Setting(identify(source, dtype=compute.dtype), protocol, Auxiliaries(found))
         loading[setting.backbone] = computation.loading(source, protocol)
         planned = [
-            plan_training(learner, options, name, setting, seed=seed)
+            plan_training(learner, options, names, setting, seed=seed)
             for learner, options in group
             for seed in training.seed_numbers()
-            for name in found
         ]
         trainings += [each for each in planned if each]
     with computation.opened(loading) as opened:

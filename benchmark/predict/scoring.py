@@ -17,7 +17,7 @@ from benchmark.contract import Learner, Method, Prediction
 from benchmark.data import ImageError, Pixels, Preprocess, read_image
 from benchmark.predict.heatmaps import COLOUR_MAP, overlay
 from benchmark.predict.own_images import PREDICTIONS, InputImage, PredictError
-from benchmark.protocol import AUXILIARY, Protocol
+from benchmark.protocol import AUXILIARIES, DEFAULT, Protocol
 from benchmark.records import BackboneId, Checkpoint, CheckpointError, misfit, read_checkpoint
 from benchmark.running import at_evaluation_size
 
@@ -91,7 +91,7 @@ def choose_checkpoint(
 
 def _preference(found: tuple[Path, Checkpoint]) -> tuple[bool, int, str]:
     known = found[1].training
-    return known.auxiliary.name != AUXILIARY, known.seed, found[0].name
+    return known.auxiliary.name not in AUXILIARIES[DEFAULT][0], known.seed, found[0].name
 
 
 # ---- scoring

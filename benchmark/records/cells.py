@@ -19,13 +19,15 @@ from benchmark.metrics import METRICS_VERSION
 from benchmark.protocol import Protocol
 
 Name = Annotated[str, StringConstraints(pattern=r"^\w[\w-]*$")]
-"""Name of a method or a dataset; it becomes part of file names."""
+"""Name of a method; it becomes part of file names."""
+DataName = Annotated[str, StringConstraints(pattern=r"^\w[\w-]*(\+\w[\w-]*)*$")]
+"""Name of a dataset, or of several with `+` between them; it becomes part of file names."""
 
 
 class DataId(Model):
-    """What identifies the images, labels and masks of a dataset."""
+    """What identifies the images, labels and masks of a dataset, or of several that are trained on together."""
 
-    name: Name
+    name: DataName
     card_version: int
     layout: str
     fingerprint: str

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmark.contract import Learner, Method, training_options
 from benchmark.data import Sample, SampleSet, load_cards, references, shared_image
-from benchmark.protocol import Protocol, auxiliary_for
+from benchmark.protocol import DEFAULT, Protocol, auxiliaries_for
 from benchmark.records import (
     BackboneId,
     Cell,
@@ -71,16 +71,18 @@ class Auxiliaries:
     """What methods may train on."""
 
     found: Mapping[str, SampleSet] = field(default_factory=dict)
-    override: str | None = None
-    """One dataset for all targets, in place of the protocol's choice."""
+    rule: str = DEFAULT
+    """By which of `benchmark.protocol.AUXILIARIES` they are chosen."""
+    override: tuple[str, ...] = ()
+    """Datasets for all targets, in place of the rule's."""
     given: Sequence[Path] = ()
     """JSON files of checkpoints to be used instead of training."""
     allow_overlap: bool = False
     """Whether a target is tested though its auxiliary dataset shares images with it; its records say so."""
 
-    def name_for(self, target: SampleSet) -> str:
-        """Return the auxiliary dataset of a target."""
-        return self.override or auxiliary_for(target.card.name)
+    def names_for(self, target: SampleSet) -> tuple[str, ...]:
+        """Return the auxiliary datasets of a target."""
+        return self.override or auxiliaries_for(target.card.name, self.rule)
 
     @cached_property
     def checkpoints(self) -> dict[Path, Checkpoint]:
@@ -93,16 +95,17 @@ class Auxiliaries:
 
     def is_itself(self, target: SampleSet) -> bool:
         """Say whether a target is its own auxiliary dataset, so that it must not be tested."""
-        return self.name_for(target) == target.card.name
+        return target.card.name in self.names_for(target)
 
     def overlap(self, target: SampleSet) -> str | None:
-        """Say how the auxiliary dataset of a target overlaps with it, or None where it does not."""
-        name = self.name_for(target)
-        if name in target.card.overlaps or target.card.name in load_cards()[name].overlaps:
-            return f"{name}, which by its card holds images of the same source"
-        auxiliary = self.found.get(name)
-        shared = shared_image(auxiliary, target) if auxiliary else None
-        return f"{name}, which holds the same image ({shared[0]} is {shared[1]})" if shared else None
+        """Say how an auxiliary dataset of a target overlaps with it, or None where none does."""
+        for name in self.names_for(target):
+            if name in target.card.overlaps or target.card.name in load_cards()[name].overlaps:
+                return f"{name}, which by its card holds images of the same source"
+            auxiliary = self.found.get(name)
+            if shared := shared_image(auxiliary, target) if auxiliary else None:
+                return f"{name}, which holds the same image ({shared[0]} is {shared[1]})"
+        return None
 
 
 @dataclass(frozen=True)
@@ -129,9 +132,9 @@ def plan(methods: Chosen, datasets: Sequence[SampleSet], setting: Setting, *, se
     made = Plan()
     refused: dict[str, list[str]] = defaultdict(list)
     lacking: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    planned: dict[tuple[int, str], list[Training | None]] = {}  # the same for all targets of an auxiliary dataset
+    planned: dict[tuple[int, tuple[str, ...]], list[Training | None]] = {}  # the same for all targets of an auxiliary
     for samples in datasets:
-        name, target = setting.auxiliaries.name_for(samples), samples.card.title
+        names, target = setting.auxiliaries.names_for(samples), samples.card.title
         learns = any(issubclass(method, Learner) for method, _ in methods)
         refusal, warning = _overlap(samples, setting.auxiliaries) if learns else (None, None)
         for index, (method, options) in enumerate(methods):
@@ -144,15 +147,17 @@ def plan(methods: Chosen, datasets: Sequence[SampleSet], setting: Setting, *, se
             elif refusal:
                 refused[f"{target}: {refusal}"].append(method.title)
             else:
-                if (index, name) not in planned:
-                    planned[index, name] = [plan_training(method, options, name, setting, seed=seed) for seed in seeds]
-                trainings = planned[index, name]
+                if (index, names) not in planned:
+                    made_for = [plan_training(method, options, names, setting, seed=seed) for seed in seeds]
+                    planned[index, names] = made_for
+                trainings = planned[index, names]
                 # Where a checkpoint is given, it stands for all seeds.
                 for training in {each.id.id: each for each in trainings if each}.values():
                     job = _job(method, options, samples, training, setting, seed=training.id.seed)
                     made.jobs.append(replace(job, warnings=(warning,) if warning else ()))
                 if None in trainings:
-                    lacking[name].append((method.title, target))
+                    absent = [name for name in names if name not in setting.auxiliaries.found]
+                    lacking[" and ".join(absent)].append((method.title, target))
     made.refused = [f"{_listed(titles)} on {target}" for target, titles in refused.items()]
     made.problems = [_not_found(name, pairs) for name, pairs in lacking.items()]
     return made
@@ -222,28 +227,31 @@ def _digest_of(samples: SampleSet, shown: Mapping[str, Sequence[Sample]]) -> str
     return hashlib.sha256(json.dumps([(sample.key, known[sample.path]) for sample in images]).encode()).hexdigest()
 
 
-def plan_training(method: type[Learner], options: Any, name: str, setting: Setting, *, seed: int) -> Training | None:
-    """Return the training of a method on the named dataset, or None if neither that nor a checkpoint is there.
+def plan_training(
+    method: type[Learner], options: Any, names: Sequence[str], setting: Setting, *, seed: int
+) -> Training | None:
+    """Return the training of a method on the named datasets, or None if neither these nor a checkpoint are there.
 
     Raises:
         CheckpointError: a checkpoint that was given does not fit.
     """
     for path, checkpoint in setting.auxiliaries.checkpoints.items():
         known = checkpoint.training
-        if (known.method, known.auxiliary.name) == (method.name, name):
+        if (known.method, known.auxiliary.name) == (method.name, "+".join(names)):
             if reason := misfit(known, method, options, setting.backbone):
                 raise CheckpointError(f"{path}: {reason}")
-            return Training(known, method, options, None, given=path)
-    samples = setting.auxiliaries.found.get(name)
-    if samples is None:
+            return Training(known, method, options, (), given=path)
+    found = setting.auxiliaries.found
+    if not all(name in found for name in names):
         return None
+    samples = tuple(found[name] for name in names)
     learning = training_options(options)
     identity = TrainingId(
         method=method.name,
         method_version=method.version,
         options=learning,
         changed={key: value for key, value in changed_options(options).items() if key in learning},
-        auxiliary=data_id(samples),
+        auxiliary=data_id(*samples),
         seed=seed,
         backbone=setting.backbone,
         protocol=setting.protocol,
@@ -251,13 +259,14 @@ def plan_training(method: type[Learner], options: Any, name: str, setting: Setti
     return Training(identity, method, options, samples)
 
 
-def data_id(samples: SampleSet) -> DataId:
-    """Return what identifies the test samples of a dataset."""
+def data_id(*samples: SampleSet) -> DataId:
+    """Return what identifies the test samples of a dataset, or of several that are used as one."""
+    prints = [each.fingerprint for each in samples]
     return DataId(
-        name=samples.card.name,
-        card_version=samples.card.version,
-        layout=samples.layout.name,
-        fingerprint=samples.fingerprint,
+        name="+".join(each.card.name for each in samples),
+        card_version=max(each.card.version for each in samples),
+        layout="+".join(each.layout.name for each in samples),
+        fingerprint=prints[0] if len(prints) == 1 else hashlib.sha256(" ".join(prints).encode()).hexdigest(),
     )
 
 

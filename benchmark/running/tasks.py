@@ -20,7 +20,7 @@ from benchmark.common import Settings
 from benchmark.data import SampleSet
 from benchmark.records import BackboneId, Cell, TrainingId
 from benchmark.registry import plugin_files
-from benchmark.running.planning import Job
+from benchmark.running.planning import Job, data_id
 from benchmark.training import Training
 
 
@@ -68,8 +68,8 @@ class Task:
     """What is done, in words."""
     loading: Loading
     settings: Settings
-    samples: SampleSet
-    """What is scored, or trained on."""
+    data: tuple[SampleSet, ...]
+    """What is scored or encoded: one dataset; or what is trained on."""
     cells: tuple[CellRef, ...] = ()
     """The cells to be scored."""
     classes: tuple[str, ...] = ()
@@ -82,6 +82,12 @@ class Task:
     """Files of methods that the worker registers first."""
     folder: Path = Path()
     """The directory from which relative paths count."""
+
+    @property
+    def samples(self) -> SampleSet:
+        """The dataset that is scored or encoded."""
+        (only,) = self.data
+        return only
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -145,23 +151,29 @@ def make_tasks(
     """
     common: dict[str, Any] = {"settings": settings, "plugins": plugin_files(), "folder": Path.cwd()}
     tasks: list[Task] = []
-    by_auxiliary: dict[str, list[Training]] = defaultdict(list)
+    by_auxiliary: dict[str, list[tuple[SampleSet, Training]]] = defaultdict(list)
+    encoded: dict[str, set[str]] = defaultdict(set)
     for training in trainings:
-        by_auxiliary[_digest(training.id.auxiliary, training.id.backbone)].append(training)
-    for digest, same in by_auxiliary.items():
-        common |= {"loading": loading[same[0].id.backbone], "samples": same[0].images}
-        refs, key = tuple(TrainingRef(each.id) for each in same), f"encode--{digest}"
-        tasks.append(Task(key, "encode", f"encoding {same[0].id.auxiliary.name}", trainings=refs, **common))
-        for training, ref in zip(same, refs, strict=True):
-            title = f"training {training.title}"
-            tasks.append(Task(ref.id.id, "train", title, trainings=(ref,), after=frozenset({key}), **common))
+        for data in training.samples:
+            key = f"encode--{_digest(data_id(data), training.id.backbone)}"
+            by_auxiliary[key].append((data, training))
+            encoded[training.id.id].add(key)
+    for key, same in by_auxiliary.items():
+        data, first = same[0]
+        known = {"loading": loading[first.id.backbone], "data": (data,), **common}
+        refs = tuple(TrainingRef(training.id) for _, training in same)
+        tasks.append(Task(key, "encode", f"encoding {data.card.name}", trainings=refs, **known))
+    for training in trainings:
+        known = {"loading": loading[training.id.backbone], "data": training.samples, **common}
+        ref, after = TrainingRef(training.id), frozenset(encoded[training.id.id])
+        tasks.append(Task(ref.id.id, "train", f"training {training.title}", trainings=(ref,), after=after, **known))
     by_dataset: dict[str, list[Job]] = defaultdict(list)
     for job in jobs:
         by_dataset[_digest(job.cell.dataset, job.cell.backbone)].append(job)
     trained = {training.id.id for training in trainings}
     for digest, group in by_dataset.items():
         data = group[0].samples
-        common |= {"loading": loading[group[0].cell.backbone], "samples": data}
+        common |= {"loading": loading[group[0].cell.backbone], "data": (data,)}
         common["cells"] = tuple(CellRef(job.cell, _title(job), _training_ref(job), job.warnings) for job in group)
         common["after"] = frozenset(job.training.id.id for job in group if job.training) & trained
         bundles = list(_bundles(data, settings.task_images))

@@ -99,7 +99,7 @@ def training_of(ref: TrainingRef, task: Task | None = None) -> Training:
     method = find_method(ref.id.method, ref.id.method_version)
     assert issubclass(method, Learner)  # of that version, so it is the method that was planned
     options = options_from(method, ref.id.options)
-    return Training(ref.id, method, options, task.samples if task else None, ref.given)
+    return Training(ref.id, method, options, task.data if task else (), ref.given)
 
 
 @dataclass
@@ -134,7 +134,7 @@ class _Worker:
     def encode(self, _: set[str], backbone: Backbone) -> None:
         """Put the features of an auxiliary dataset into the cache."""
         trainings = [training_of(ref, self.task) for ref in self.task.trainings]
-        failed = encode_auxiliary(trainings, backbone, self.task.settings, say=self.say)
+        failed = encode_auxiliary(self.task.samples, trainings, backbone, self.task.settings, say=self.say)
         for identity, error in failed.items():
             self.fail(identity, error)
 

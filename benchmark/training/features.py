@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +77,64 @@ class AuxiliaryFeatures:
         names = tuple(self.protocol.class_name(sample) for sample in chosen)
         labels = torch.tensor([sample.label for sample in chosen])
         return TrainingBatch(features, names, labels.to(device), masks.to(device))
+
+
+@dataclass(frozen=True)
+class JoinedFeatures:
+    """The features of several auxiliary datasets as those of one, in order."""
+
+    parts: tuple[AuxiliaryFeatures, ...]
+
+    @cached_property
+    def samples(self) -> tuple[Sample, ...]:
+        """The samples that could be read."""
+        return tuple(sample for part in self.parts for sample in part.samples)
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Keys of the samples that could not be read."""
+        return tuple(key for part in self.parts for key in part.skipped)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def batch(self, indices: Sequence[int]) -> TrainingBatch:
+        """Return the samples with these indices as a batch, in their order."""
+        found: list[TrainingBatch] = []
+        order: list[int] = []
+        start = 0
+        for part in self.parts:
+            places = [place for place, index in enumerate(indices) if start <= index < start + len(part)]
+            if places:
+                found.append(part.batch([indices[place] - start for place in places]))
+                order += places
+            start += len(part)
+        return found[0] if len(found) == 1 else _in_order(found, order)
+
+
+def _in_order(batches: Sequence[TrainingBatch], order: Sequence[int]) -> TrainingBatch:
+    """Return several batches as one, whose image `order[i]` is the i-th of them."""
+    back = torch.tensor(order).argsort()
+    every = [batch.features for batch in batches]
+
+    def cat(tensors: Iterable[Tensor]) -> Tensor:
+        whole = torch.cat(list(tensors))
+        return whole[back.to(whole.device)]
+
+    features = Features(
+        image=cat(each.image for each in every),
+        image_raw=cat(each.image_raw for each in every),
+        patches={layer: cat(each.patches[layer] for each in every) for layer in every[0].patches},
+        cls={block: cat(each.cls[block] for each in every) for block in every[0].cls},
+        grid=every[0].grid,
+    )
+    names = [name for batch in batches for name in batch.class_names]
+    return TrainingBatch(
+        features,
+        tuple(names[place] for place in back.tolist()),
+        cat(batch.labels for batch in batches),
+        cat(batch.masks for batch in batches),
+    )
 
 
 def auxiliary_features(

@@ -22,16 +22,10 @@ class Training:
     id: TrainingId
     method: type[Learner]
     options: Any
-    samples: SampleSet | None
-    """The auxiliary dataset; None if a checkpoint was given."""
+    samples: tuple[SampleSet, ...]
+    """The auxiliary datasets; none if a checkpoint was given."""
     given: Path | None = None
     """Path of the JSON file of a given checkpoint."""
-
-    @property
-    def images(self) -> SampleSet:
-        """The auxiliary dataset of a training that has to be run."""
-        assert self.samples is not None  # only a given checkpoint has none, and it does not have to be trained
-        return self.samples
 
     @property
     def title(self) -> str:

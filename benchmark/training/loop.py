@@ -15,7 +15,7 @@ from benchmark.contract import Learner
 from benchmark.errors import BenchError
 from benchmark.records import code_key, tensors_to_bytes
 from benchmark.registry import source_sha256
-from benchmark.training.features import AuxiliaryFeatures
+from benchmark.training.features import JoinedFeatures
 
 LEARNED, OPTIMISER = "learned.", "optimiser."
 Curve = list[dict[str, float]]
@@ -28,7 +28,7 @@ class TrainingError(BenchError):
 
 def train(
     method: Learner,
-    data: AuxiliaryFeatures,
+    data: JoinedFeatures,
     *,
     partial: Path | None = None,
     progress: Callable[[int], None] = lambda images: None,
@@ -95,7 +95,7 @@ def batches(count: int, size: int, *, seed: int, epoch: int) -> Iterator[list[in
 def _step(
     method: Learner,
     optimiser: torch.optim.Optimizer,
-    data: AuxiliaryFeatures,
+    data: JoinedFeatures,
     indices: Sequence[int],
     *,
     epoch: int,

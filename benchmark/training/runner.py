@@ -20,18 +20,24 @@ from benchmark.records import (
     write_checkpoint,
 )
 from benchmark.registry import source_sha256
-from benchmark.training.features import AuxiliaryFeatures, auxiliary_features
+from benchmark.training.features import AuxiliaryFeatures, JoinedFeatures, auxiliary_features
 from benchmark.training.jobs import Training
 from benchmark.training.loop import train
 
 
 def encode_auxiliary(
-    trainings: Sequence[Training], backbone: Backbone, settings: Settings, *, say: Callable[[str], None]
+    data: SampleSet,
+    trainings: Sequence[Training],
+    backbone: Backbone,
+    settings: Settings,
+    *,
+    say: Callable[[str], None],
 ) -> dict[str, Exception]:
     """Encode the images of an auxiliary dataset for all trainings on it. Each image is encoded once.
 
     Args:
-        trainings: Trainings on the same dataset.
+        data: The auxiliary dataset.
+        trainings: Trainings on it, alone or with others.
         backbone: Backbone that encodes the images.
         settings: Batch size, workers, cache and handling of broken images.
         say: Called with messages for the user.
@@ -39,12 +45,11 @@ def encode_auxiliary(
     Returns:
         The errors by id of the training. The features of the other trainings are in the cache afterwards.
     """
-    data = trainings[0].images
     failed: dict[str, Exception] = {}
     built: list[tuple[Training, Learner]] = []
     for training in trainings:
         try:
-            _require_masks(training, data)
+            _require_masks(training)
             method = _new_method(training, backbone)
             method.vision()
         except Exception as error:  # a method's own code may raise anything
@@ -75,9 +80,11 @@ def train_method(training: Training, backbone: Backbone, settings: Settings, *, 
         OSError: If the checkpoint cannot be written.
         Exception: Any error of the method's own code.
     """
-    data = training.images
     method = _new_method(training, backbone)
-    features = _encode(data, method.vision(), training, backbone, settings, say=say)
+    spec = method.vision()
+    features = JoinedFeatures(
+        tuple(_encode(data, spec, training, backbone, settings, say=say) for data in training.samples)
+    )
     path = checkpoint_path(settings.results, training.id)
     path.parent.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
@@ -89,10 +96,10 @@ def train_method(training: Training, backbone: Backbone, settings: Settings, *, 
         method.learned.state_dict(),
         training=training.id,
         origin="trained",
-        source=data.card.title,
-        synthetic=data.synthetic,
+        source=" and ".join(data.card.title for data in training.samples),
+        synthetic=any(data.synthetic for data in training.samples),
         images=len(features),
-        skipped=tuple(features.skipped),
+        skipped=features.skipped,
         curve=tuple(curve),
         seconds=round(seconds, 3),
         made=Provenance(
@@ -107,8 +114,10 @@ def _new_method(training: Training, backbone: Backbone) -> Learner:
     return training.method(backbone, training.options, seed=training.id.seed)
 
 
-def _require_masks(training: Training, data: SampleSet) -> None:
-    if training.method.needs_masks and not data.has_masks:
+def _require_masks(training: Training) -> None:
+    for data in training.samples:
+        if data.has_masks or not training.method.needs_masks:
+            continue
         raise CheckpointError(
             f"{training.method.title} needs masks to train, and {data.card.title} has none; choose another --auxiliary"
         )

@@ -18,6 +18,7 @@ COMPUTING = {
     "--data",
     "--data-path",
     "--plugin",
+    "--protocol",
     "--set",
     "--auxiliary",
     "--seeds",

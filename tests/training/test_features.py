@@ -22,7 +22,7 @@ from benchmark.data.images import ImageError, read_image, read_mask, resize_mask
 from benchmark.data.preprocess import Preprocess
 from benchmark.data.samples import SampleSet
 from benchmark.protocol import Protocol
-from benchmark.training.features import AuxiliaryFeatures, auxiliary_features
+from benchmark.training.features import AuxiliaryFeatures, JoinedFeatures, auxiliary_features
 
 SIZE = 70
 PATHS = (None, Dpam(3), Dpam(3, "qq"), Dpam(2, "qq"), Dpam(2, "qq", ffn=True))
@@ -297,6 +297,20 @@ def test_a_cache_that_cannot_be_made_is_named(parts: Path, tiny: Backbone, tmp_p
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(CacheError, match="BENCH_CACHE"):
         read(data_of(parts), tiny, tmp_path / "cache")
+
+
+def test_two_datasets_are_read_as_one_in_any_order(parts: Path, tiny: Backbone, tmp_path: Path) -> None:
+    whole = features_of(data_of(parts), tiny, tmp_path / "cache", spec=SPEC)
+    cut = 5
+    rows = tuple(
+        replace(whole, samples=whole.samples[part], _rows=whole._rows[part]) for part in (slice(cut), slice(cut, None))
+    )
+    both = JoinedFeatures(rows)
+    assert (len(both), both.samples) == (len(whole), whole.samples)
+    for order in ([12, 0, 5, 4, 7, 1], [6, 5], [3], [0, 12]):
+        found, expected = both.batch(order), whole.batch(order)
+        assert_same(found, expected, atol=0)
+        assert found.class_names == expected.class_names
 
 
 def test_a_replaced_image_of_equal_size_is_encoded_again(

@@ -22,7 +22,7 @@ from benchmark.common.cache import GB, Cache
 from benchmark.common.settings import Settings
 from benchmark.contract import Features, Method, TrainingBatch, VisionSpec
 from benchmark.data.samples import MINI_MARKER, SampleSet
-from benchmark.protocol import Protocol, auxiliary_for
+from benchmark.protocol import Protocol, auxiliaries_for
 from benchmark.records.cells import BackboneId, backbone_id
 from benchmark.records.checkpoints import CheckpointError, checkpoint_path, read_checkpoint
 from benchmark.records.records import ClassResult, Record, RecordError, path_of, read_record
@@ -229,13 +229,53 @@ def test_the_protocol_trains_on_mvtec_and_for_mvtec_on_visa(mvtec: SampleSet, tm
     made = make(EVERY[-1:], [mvtec, visa], tiny, Auxiliaries({"mvtec": mvtec, "visa": visa}))
     chosen = {job.cell.dataset.name: job.cell.auxiliary.name for job in made.jobs if job.cell.auxiliary}
     assert chosen == {"mvtec": "visa", "visa": "mvtec"}
-    assert auxiliary_for("btad") == "mvtec"
+    assert auxiliaries_for("btad") == ("mvtec",)
+
+
+@pytest.mark.parametrize(
+    ("rule", "target", "expected"),
+    [
+        ("anomalyclip", "visa", "mvtec"),
+        ("anomalyclip", "mvtec", "visa"),
+        ("visa", "mvtec", "visa"),
+        ("visa", "visa", "mvtec"),
+        ("visa", "btad", "visa"),
+        ("adaclip", "btad", "mvtec+cvc_colondb"),
+        ("adaclip", "visa", "mvtec+cvc_colondb"),
+        ("adaclip", "mvtec", "visa+cvc_clinicdb"),
+        ("adaclip", "cvc_colondb", "visa+cvc_clinicdb"),
+    ],
+)
+def test_named_protocols_say_what_is_trained_on(rule: str, target: str, expected: str) -> None:
+    assert "+".join(auxiliaries_for(target, rule)) == expected
+
+
+def test_a_method_trains_on_two_datasets_at_once(
+    mvtec: SampleSet, target: SampleSet, tiny: Backbone, settings: Settings, tmp_path: Path, encoded: list[int]
+) -> None:
+    colon = named(draw(tmp_path / "data/colon", seed=3, images=5), "cvc_colondb")
+    auxiliaries = Auxiliaries({"mvtec": mvtec, "cvc_colondb": colon}, rule="adaclip")
+    methods: Chosen = [(AnomalyClip, FAST), (CoOp, CoOpOptions(epochs=1, batch_size=4))]
+    made = make(methods, [target, colon], tiny, auxiliaries)
+    assert [job.samples.card.name for job in made.jobs] == ["btad", "btad"]
+    assert "visa and cvc_clinicdb, which was not found" in made.problems[0]
+    records, _ = go(made, settings)
+    for record in records:
+        assert record.status == "done"
+        assert record.training is not None
+        assert record.cell.auxiliary is not None
+        assert (record.cell.auxiliary.name, record.training.images) == ("mvtec+cvc_colondb", 8 + 5)
+        assert record.training.checkpoint.startswith(f"{record.cell.method}--mvtec+cvc_colondb--s0--")
+        assert record.training.source == "MVTEC and CVC_COLONDB"
+    assert sum(encoded) == 8 + 5 + 8  # each image once for both methods
+    alone = make(methods, [target], tiny, Auxiliaries({"mvtec": mvtec}))
+    assert {job.cell.id for job in alone.jobs}.isdisjoint(job.cell.id for job in made.jobs)
 
 
 def test_a_target_that_is_the_auxiliary_dataset_is_refused_by_name(
     mvtec: SampleSet, target: SampleSet, tiny: Backbone
 ) -> None:
-    made = make(EVERY, [mvtec, target], tiny, Auxiliaries({"mvtec": mvtec}, override="mvtec"))
+    made = make(EVERY, [mvtec, target], tiny, Auxiliaries({"mvtec": mvtec}, override=("mvtec",)))
     assert [job.method.name for job in made.jobs if job.samples is mvtec] == ["clip", "clip_ac"]
     assert made.refused == ["CoOp, AnomalyCLIP, GenCLIP on MVTEC: to be trained on that dataset itself"]
 
@@ -279,7 +319,7 @@ def test_datasets_that_overlap_by_their_cards_are_refused_without_a_look(
     cards = {card.name: card for card in select_cards([])}
     for one, other in (("brainmri", "br35h"), ("br35h", "brainmri")):
         samples = replace(target, card=cards[one])
-        auxiliaries = Auxiliaries({other: replace(mvtec, card=cards[other])}, override=other)
+        auxiliaries = Auxiliaries({other: replace(mvtec, card=cards[other])}, override=(other,))
         made = make([(CoOp, CoOpOptions())], [samples], tiny, auxiliaries)
         assert not made.jobs
         assert f"to be trained on {other}, which by its card holds images of the same source" in made.refused[0]
@@ -538,7 +578,7 @@ def test_an_official_checkpoint_is_imported_and_used(
     assert torch.equal(tensors["normal"], state["ctx_pos"][0, 0])
     assert torch.equal(tensors["abnormal"], state["ctx_neg"][0, 0])
     assert torch.equal(tensors["deep.7"], state["compound_prompts_text.7"])
-    given = Auxiliaries(given=[path], override="visa")
+    given = Auxiliaries(given=[path], override=("visa",))
     with pytest.raises(CheckpointError, match="deep_depth=9"):
         make([(AnomalyClip, AnomalyClipOptions(deep_depth=2))], [target], tiny, given)
     (record,), _ = go(make([(AnomalyClip, AnomalyClipOptions())], [target], tiny, given), settings)
@@ -552,7 +592,7 @@ def test_an_imported_checkpoint_predicts_with_the_published_prompts(
     options = AnomalyClipOptions(deep_depth=2)
     importing(tmp_path / "c.pth", AnomalyClip, tiny, settings.results)
     [path] = (settings.results / "checkpoints").glob("*.json")
-    made = make([(AnomalyClip, options)], [target], tiny, Auxiliaries(given=[path], override="visa"))
+    made = make([(AnomalyClip, options)], [target], tiny, Auxiliaries(given=[path], override=("visa",)))
     (record,), _ = go(made, settings)
     assert record.training is not None
     assert (record.training.origin, record.training.source, record.training.curve) == ("imported", "c.pth", ())
