@@ -22,26 +22,40 @@ from methods.base import anomaly_probability, learned_tokens, to_grid
 from methods.losses import image_cross_entropy, map_losses
 from methods.prompts import encode_pairs
 
-_WITHOUT_DPAM_AND_DEEP_PROMPTS = {"attention": "original", "deep_depth": 1}
+_SCALES = (0.5, 0.75, 1.0, 1.25)
+_FOUR = {"feature_layers": "four"}
+_T1: dict[str, Any] = {"deep_depth": 1, "word": ""}
+_BASE = {**_T1, "attention": "original"}
 
+# T4 has two readings. The text: four layers in place of one. The code: until April 2025 its four layers were four times
+# the last one, that is, the local loss weighted 4 in place of 1. Base and +T1 are printed with equal image scores, as
+# they have without training.
 ABLATIONS = (
     Ablation(
         "modules",
-        "Module ablation (T1 DPAM, T2 object-agnostic prompts, T3 deep text prompts, T4 four layers)",
+        "Modules by the text (T1 DPAM, T2 object-agnostic prompts, T3 deep text prompts, T4 four layers)",
+        {"base": _BASE, "+T1": _T1, "+T2": {"deep_depth": 1}, "+T3": {}, "+T4": _FOUR},
+    ),
+    Ablation(
+        "modules_code",
+        "Modules by the code (base and T1 untrained, T4 local loss weighted 4 in place of 1)",
         {
-            "base": {**_WITHOUT_DPAM_AND_DEEP_PROMPTS, "word": ""},
-            "+T1": {"deep_depth": 1, "word": ""},
-            "+T2": {"deep_depth": 1},
-            "+T3": {},
-            "+T4": {"feature_layers": "four"},
+            "base": {**_BASE, "epochs": 0},
+            "+T1": {**_T1, "epochs": 0},
+            "+T2": {"deep_depth": 1, "local_weight": 1.0},
+            "+T3": {"local_weight": 1.0},
+            "+T4": {},
         },
     ),
     Ablation(
         "losses",
         "Global and local optimisation",
         {
+            "neither": {"epochs": 0},
             "global": {"local_loss": False},
             "local": {"global_loss": False},
+            "global + Dice": {"local_terms": "dice"},
+            "global + focal": {"local_terms": "focal"},
             "global + local": {},
         },
     ),
@@ -50,17 +64,17 @@ ABLATIONS = (
         "Attention of the DPAM path",
         {
             "CLIP's own": {"attention": "original"},
-            "Q-Q": {"attention": "qq"},
-            "K-K": {"attention": "kk"},
+            **{name: {"attention": key} for name, key in (("Q-Q", "qq"), ("K-K", "kk"))},
             "V-V": {},
             "V-V with MLP": {"ffn": True},
         },
     ),
+    Ablation("shared", "Context of the two prompts", {"one each": {}, "shared": {"shared_context": True}}),
     Ablation("context", "Length E of the learned context", {f"E = {n}": {"context": n} for n in (8, 10, 12, 14, 16)}),
     Ablation(
         "depth",
         "Depth M of the deep text prompts, at most that of the text tower",
-        {f"M = {n}": {"deep_depth": n} for n in (5, 7, 9, 11)},
+        {f"M = {n}": {"deep_depth": n} for n in (1, 5, 7, 9, 11)},
     ),
     Ablation("tokens", "Length N of the deep text prompts", {f"N = {n}": {"deep_tokens": n} for n in (2, 3, 4, 5, 6)}),
     Ablation(
@@ -69,18 +83,13 @@ ABLATIONS = (
         {
             "object / damaged object": {},
             "class name": {"word": ""},
-            "item": {"word": "item"},
-            "thing": {"word": "thing"},
+            **{word: {"word": word} for word in ("item", "thing")},
             "object / anomalous object": {"abnormal_word": "anomalous"},
             "object / object": {"abnormal_word": ""},
         },
     ),
-    Ablation("layers", "Layers whose patches are scored", {"last": {}, "four": {"feature_layers": "four"}}),
-    Ablation(
-        "resolution",
-        "Side of the input, relative to the backbone's",
-        {f"× {scale}": {"image_scale": scale} for scale in (0.5, 0.75, 1.0, 1.25)},
-    ),
+    Ablation("layers", "Layers whose patches are scored", {"last": {}, "four": _FOUR}),
+    Ablation("resolution", "Side of the input, by the backbone's", {f"× {n}": {"image_scale": n} for n in _SCALES}),
 )
 
 
@@ -90,6 +99,8 @@ class AnomalyClipOptions:
 
     context: int = 12
     """Number E of learned vectors before the word of each prompt."""
+    shared_context: bool = False
+    """Whether both prompts share one learned context, V = W."""
     deep_depth: int = 9
     """Depth M: the text blocks 2 to M have learned tokens of their own; 1 for none."""
     deep_tokens: int = 4
@@ -115,6 +126,8 @@ class AnomalyClipOptions:
     """Whether to train on image labels."""
     local_loss: bool = True
     """Whether to train on masks."""
+    local_terms: Literal["both", "focal", "dice"] = "both"
+    """Which of the losses of the maps are used."""
     local_weight: float = 4.0
     """Weight of the losses of the maps."""
     image_scale: float = 1.0
@@ -133,7 +146,8 @@ class _LearnedPrompts(nn.Module):
         super().__init__()
         width = backbone.text_width
         self.normal = learned_tokens(options.context, width, generator=generator)
-        self.abnormal = learned_tokens(options.context, width, generator=generator)
+        if not options.shared_context:
+            self.abnormal = learned_tokens(options.context, width, generator=generator)
         depth = min(options.deep_depth, backbone.text_blocks)
         self.deep = nn.ParameterList(
             learned_tokens(options.deep_tokens, width, generator=generator) for _ in range(depth - 1)
@@ -190,7 +204,8 @@ class AnomalyClip(Learner):
             terms["image"] = image_cross_entropy(image, text, batch.labels, temperature=temperature)
         if chosen.local_loss:
             pairs = [(batch.features.patches[layer], text) for layer in self.layers]
-            terms |= map_losses(pairs, batch.masks, temperature=temperature, weight=chosen.local_weight)
+            local = map_losses(pairs, batch.masks, temperature=temperature, weight=chosen.local_weight)
+            terms |= {n: term for n, term in local.items() if chosen.local_terms in ("both", n.partition("_")[0])}
         return terms
 
     def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
@@ -211,7 +226,8 @@ class AnomalyClip(Learner):
         deep = {block: tokens.half() if half else tokens for block, tokens in enumerate(learned.deep, start=2)}
         words = [self.options.word or name for name in class_names]
         distinct, abnormal = list(dict.fromkeys(words)), f"{self.options.abnormal_word} ".lstrip()
-        pairs = [((learned.normal, f"{word}."), (learned.abnormal, f"{abnormal}{word}.")) for word in distinct]
+        context = learned.normal if self.options.shared_context else learned.abnormal
+        pairs = [((learned.normal, f"{word}."), (context, f"{abnormal}{word}.")) for word in distinct]
         return encode_pairs(self.backbone, pairs, deep=deep)[[distinct.index(word) for word in words]]
 
     def _image_embedding(self, features: Features) -> Tensor:

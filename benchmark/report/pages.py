@@ -263,8 +263,8 @@ def _compared(row: Comparison) -> Context:
         "dataset": number.card.title,
         "class_name": number.class_name,
         "metric": f"{number.row.level} {number.heading}",
-        "title": row.title,
-        "published": ShownValue(f"{number.row.value:.1f}", f"{number.row.value:.4f}"),
+        "title": row.label,
+        "published": ShownValue(number.printed, f"{number.row.value:.4f}"),
         "ours": shown_value(row.ours, span=row.span, interval=row.interval),
         "deviation": "" if row.deviation is None else f"± {row.deviation:.1f}",
         "difference": _points(row.difference) if row.difference is not None else ShownValue(UNDEFINED, ""),
@@ -287,8 +287,8 @@ def _published_table(title: str, level: Level, same: Sequence[Published]) -> Con
         for method in methods:
             for metric in metrics:
                 found = values.get((method, metric))
-                value = None if found is None else found.row.value
-                cells.append(ShownValue(UNDEFINED, "") if value is None else ShownValue(f"{value:.1f}", str(value)))
+                text = ShownValue(UNDEFINED, "") if found is None else ShownValue(found.printed, str(found.row.value))
+                cells.append(text)
         rows.append({"title": name + (f": {class_name}" if class_name else ""), "numbers": cells})
     return {
         "title": title,

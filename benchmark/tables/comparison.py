@@ -7,13 +7,13 @@ import functools
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from benchmark.clip import KNOWN_FILES
 from benchmark.protocol import Protocol
 from benchmark.records import Record
-from benchmark.tables.published import AUPRO, THEIR_AUPRO, Number
+from benchmark.tables.published import AUPRO, THEIR_AUPRO, Number, Variant
 from benchmark.tables.tables import mean_range, mean_values
 from benchmark.tables.uncertainty import Keep, PerImage, estimates_of, made_now
 
@@ -21,6 +21,8 @@ Verdict = Literal["within", "differs", "undecided", "not comparable", "undefined
 NOT_STATED = "not stated"
 
 Span = tuple[float, float]
+Titled = tuple[str, Sequence[Record]]
+"""Records that differ in the seed alone, with a title that tells them from others."""
 Margins = Mapping[tuple[str | None, str], Span]
 """By class (None for the mean) and metric: how far a bootstrap interval reaches below and above its value, in
 points."""
@@ -57,6 +59,15 @@ class Comparison:
     """Why the two may differ, or why they are not compared."""
     records: tuple[str, ...] = ()
     """Ids, a seed each."""
+    reading: str = ""
+    """How the row was read, where it can be read in several ways."""
+
+    @property
+    def label(self) -> str:
+        """The title; for a printed row of an ablation also how it is printed, and how it was read."""
+        if not self.number.is_row:
+            return self.title
+        return f"{self.title} as {self.number.row.method}" + (f", {self.reading}" if self.reading else "")
 
 
 def compare(
@@ -87,24 +98,28 @@ def compare(
         if number.method is None:
             continue
         found = [
-            _compare(number, title, group, tolerance, functools.partial(margins, place))
-            for place, (title, group) in enumerate(groups)
-            if _is_of(number, group)
+            replace(
+                _compare(number, variant, titled, tolerance, functools.partial(margins, place)), reading=variant.reading
+            )
+            for place, titled in enumerate(groups)
+            if (variant := _variant(number, titled[1])) is not None
         ]
         held = [row for row in found if row.verdict != "not comparable"]
         rows += held or found or [Comparison(number, number.row.method, "not run")]
     return rows
 
 
-def _is_of(number: Number, group: Sequence[Record]) -> bool:
-    """Say whether some records are results of the method of a number on its dataset or class."""
+def _variant(number: Number, group: Sequence[Record]) -> Variant | None:
+    """Return the variant of a number that some records are results of, None if they are not of its method or class."""
     cell = group[0].cell
-    return (cell.method, cell.dataset.name) == (number.method, number.card.name) and (
-        number.class_name is None or any(number.class_name in record.classes for record in group)
-    )
+    if (cell.method, cell.dataset.name) != (number.method, number.card.name):
+        return None
+    if number.class_name is not None and all(number.class_name not in record.classes for record in group):
+        return None
+    return number.variant_of(cell.changed)
 
 
-def group_seeds(records: Iterable[Record]) -> list[tuple[str, list[Record]]]:
+def group_seeds(records: Iterable[Record]) -> list[Titled]:
     """Return the finished records that differ in the seed alone, with a title that tells each group from the others."""
     groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
     taken: Counter[tuple[str, ...]] = Counter()
@@ -117,7 +132,7 @@ def group_seeds(records: Iterable[Record]) -> list[tuple[str, list[Record]]]:
             groups[(*key, str(taken[seed]))].append(record)
             taken[seed] += 1
     places = Counter((group[0].title, group[0].cell.dataset.name) for group in groups.values())
-    titled = []
+    titled: list[Titled] = []
     for group in sorted(groups.values(), key=lambda group: group[0].id):
         first = group[0]
         alone = places[first.title, first.cell.dataset.name] == 1
@@ -135,8 +150,9 @@ def _margins(group: Sequence[Record], read: Callable[[Record], PerImage | None],
 
 
 def _compare(
-    number: Number, title: str, group: Sequence[Record], tolerance: float, margins: Callable[[], Margins]
+    number: Number, variant: Variant, titled: Titled, tolerance: float, margins: Callable[[], Margins]
 ) -> Comparison:
+    title, group = titled
     ids = tuple(record.id for record in group)
     if what := group[0].synthetic:
         return Comparison(number, title, "synthetic", reasons=(f"generated {' and '.join(what)}",), records=ids)
@@ -151,7 +167,7 @@ def _compare(
         known = all(number.metric in each for each in found)
         reason = "undefined on these images" if known else f"the record has no {number.metric}"
         return Comparison(number, title, "undefined", reasons=(reason,), records=ids)
-    found_reasons = reasons(number, group)
+    found_reasons = reasons(number, variant, group)
     why = tuple(reason.text for reason in found_reasons)
     if any(reason.bars for reason in found_reasons):
         return Comparison(number, title, "not comparable", ours, reasons=why, records=ids)
@@ -188,7 +204,7 @@ def _verdict(number: Number, values: Sequence[float], tolerance: float) -> Verdi
     return "differs" if round(max(low - published, published - high), 6) > tolerance else "undecided"
 
 
-def reasons(number: Number, group: Sequence[Record]) -> list[Reason]:
+def reasons(number: Number, variant: Variant, group: Sequence[Record]) -> list[Reason]:
     """Return why results may differ from a published number: every condition that differs or that is not stated.
 
     What the method was trained on, the model, the size of its input and the images that were scored make an experiment:
@@ -197,7 +213,7 @@ def reasons(number: Number, group: Sequence[Record]) -> list[Reason]:
     record, conditions = group[0], number.conditions
     cell = record.cell
     found = []
-    if cell.changed:
+    if cell.changed and variant.options is None:
         found.append(Reason("options " + ", ".join(f"{name}={value}" for name, value in cell.changed.items())))
     if cell.references is not None:
         shots = max(map(len, cell.references.values()), default=0)

@@ -80,8 +80,8 @@ def _line(row: Comparison, sources: dict[str, int], why: dict[str, str], how: St
     return [
         how.escape(_place(number)),
         f"{number.row.level} {number.heading}",
-        how.escape(row.title),
-        f"{number.row.value:.1f} [{sources[number.row.source]}]",
+        how.escape(row.label),
+        f"{number.printed} [{sources[number.row.source]}]",
         ours,
         NONE if row.difference is None else f"{round(row.difference, 2) + 0:+.2f}",
         row.verdict,
@@ -102,23 +102,27 @@ def _ordered(rows: Sequence[Comparison]) -> list[Comparison]:
         n = row.number
         metric = printed_metrics(n.row.level).index(n.row.metric)
         place = places[n.card.name, n.row.class_name]
-        return datasets[n.card.name], n.class_name is not None, place, n.row.level, metric, row.title
+        return datasets[n.card.name], n.class_name is not None, place, n.row.level, metric, row.label
 
     return sorted(rows, key=key)
 
 
 def _not_run(rows: Iterable[Comparison]) -> list[str]:
-    """Return a line per method; a dataset of which nothing was run stands for its classes too."""
-    lacking: dict[str, list[Number]] = defaultdict(list)
+    """Return a line per method, and one for all rows of ablations that lack the same.
+
+    A dataset of which nothing was run stands for its classes too.
+    """
+    lacking: dict[tuple[str, str], list[Number]] = defaultdict(list)
     for row in rows:
         if row.verdict == "not run":
-            lacking[row.number.method or ""].append(row.number)
-    lines = []
-    for method, numbers in lacking.items():
+            number = row.number
+            lacking[("", number.row.method) if number.is_row else (number.method or "", "")].append(number)
+    names: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for (method, printed), numbers in lacking.items():
         whole = {number.card.name for number in numbers if number.class_name is None}
         parts = [number for number in numbers if number.class_name is None or number.card.name not in whole]
-        lines.append(f"Not run: {method} on {', '.join(dict.fromkeys(map(_place, parts)))}.")
-    return lines
+        names[method, ", ".join(dict.fromkeys(map(_place, parts)))].append(method or printed)
+    return [f"Not run: {'; '.join(same)} on {places}." for (_, places), same in names.items()]
 
 
 def _sources(sources: dict[str, int], how: Style) -> str:
@@ -148,14 +152,15 @@ def comparison_csv(rows: Iterable[Comparison]) -> str:
     """Return every row as CSV, also what was not run: percentages in full precision, empty where there is none.
 
     `low` and `high` are the range of a fragile metric when scores move by one part in a million, `interval_low` and
-    `interval_high` the bootstrap interval.
+    `interval_high` the bootstrap interval; `printed` is the method as printed.
     """
-    names = "method,title,dataset,class,level,metric,published,ours,low,high,interval_low,interval_high"
+    names = "method,title,printed,reading,dataset,class,level,metric,published,ours,low,high,interval_low,interval_high"
     more = ("deviation", "difference", "verdict", "reasons", "source", "records")
     lines: list[Sequence[str | float | None]] = [(*names.split(","), *more)]
     for row in rows:
         n = row.number
-        place = (n.method, row.title, n.card.name, n.row.class_name, n.row.level, n.row.metric)
+        name = (n.method, row.title, n.row.method, row.reading)
+        place = (*name, n.card.name, n.row.class_name, n.row.level, n.row.metric)
         ranges = (*(row.span or (None, None)), *(row.interval or (None, None)))
         values = (n.row.value, row.ours, *ranges, row.deviation, row.difference)
         lines.append((*place, *values, row.verdict, "; ".join(row.reasons), n.row.source, " ".join(row.records)))
@@ -176,7 +181,8 @@ def published_csv(numbers: Iterable[Number]) -> str:
 def render_published(numbers: Sequence[Number], style: str) -> str:
     """Return the published numbers alone as Markdown (`md`) or plain text (`txt`): datasets × methods per level.
 
-    A table for each file; a number in brackets is the source of a row, or of the one value it stands at.
+    A table for each file, with the datasets as columns where the methods are rows of ablations; a number in brackets is
+    the source of a dataset's values, or of the one value it stands at.
     """
     how = STYLES[style]
     sources = _numbered(number.row.source for number in numbers)
@@ -200,13 +206,16 @@ def _dry_table(title: str, numbers: Sequence[Number], sources: dict[str, int], h
         usual = Counter(number.row.source for number in of_place).most_common(1)[0][0]
         line = [f"{how.escape(place)} [{sources[usual]}]"]
         for method in methods:
-            of_cell = {number.row.metric: number.row for number in of_place if number.row.method == method}
-            values = [f"{of_cell[metric].value:.1f}" if metric in of_cell else NONE for metric in metrics]
-            others = {sources[row.source] for row in of_cell.values() if row.source != usual}
+            of_cell = {number.row.metric: number for number in of_place if number.row.method == method}
+            values = [of_cell[metric].printed if metric in of_cell else NONE for metric in metrics]
+            others = {sources[each.row.source] for each in of_cell.values() if each.row.source != usual}
             text = f"({', '.join(values)})" if of_cell else NONE
             line.append(text + "".join(f" [{index}]" for index in sorted(others)))
         body.append(line)
-    grid: str = tabulate(body, headers=["", *map(how.escape, methods)], tablefmt=how.tablefmt, disable_numparse=True)
+    table = [["", *map(how.escape, methods)], *body]
+    if any(number.is_row for number in numbers):  # many rows of ablations, with long names
+        table = [list(column) for column in zip(*table, strict=True)]
+    grid: str = tabulate(table[1:], headers=table[0], tablefmt=how.tablefmt, disable_numparse=True)
     kinds = ", ".join(METRICS[f"{numbers[0].row.level}_{metric}"].heading for metric in metrics)
     return f"{'## ' if how.tablefmt == 'pipe' else ''}{how.escape(title)} ({kinds}), %\n\n{grid}"
 

@@ -7,13 +7,14 @@ stand for and under which conditions the numbers were made, as far as that is kn
 import csv
 import functools
 import io
+import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 
 from benchmark.common import CARD_LIMIT, TABLE_LIMIT, Model, read_limited, shipped_folder, validation_problems
 from benchmark.data import Card, load_cards
@@ -39,6 +40,24 @@ def printed_metrics(level: Level) -> tuple[str, ...]:
     return tuple(metric.short for metric in metrics_of(level) if metric.key != THEIR_AUPRO)
 
 
+class Variant(Model):
+    """What a printed name stands for: a method here, perhaps with options."""
+
+    method: str
+    options: dict[str, Any] | None = None
+    """Those that are not at the method's defaults. Null for the method itself, whatever variants a user has made of it;
+    see `Number.variant_of`."""
+    reading: str = ""
+    """How a row is read that can be read in several ways."""
+
+
+def _as_variants(given: Any) -> Any:
+    return [{"method": given}] if isinstance(given, str) else [given] if isinstance(given, dict) else given
+
+
+Variants = Annotated[tuple[Variant, ...], BeforeValidator(_as_variants), Field(min_length=1)]
+
+
 class Conditions(Model):
     """Under which conditions some numbers were made; what the source does not state is null."""
 
@@ -52,7 +71,8 @@ class Conditions(Model):
     image_size: int | None = None
     """Side of the input in pixels."""
     auxiliary: dict[str, str] = Field(default_factory=dict)
-    """Card of the target, or `*` for all others → card of the dataset that was trained on; empty if not stated."""
+    """Card of the target, or `*` for all others → card of the dataset that was trained on, or what it is in several
+    words if it has no card; empty if not stated."""
     aupro: Literal["aupro_200"] | None = None
     """Which AUPRO the source computed."""
     seed: int | None = None
@@ -67,6 +87,18 @@ class Conditions(Model):
         Protocol.model_validate(given, strict=True)
         return given
 
+    @field_validator("auxiliary")
+    @classmethod
+    def _auxiliaries_are_known(cls, given: dict[str, str]) -> dict[str, str]:
+        cards = load_cards()
+        for name in (
+            *(each for each in given if each != OTHERWISE),
+            *(each for each in given.values() if " " not in each),
+        ):
+            if name not in cards:
+                raise ValueError(f"{name!r} is no card")
+        return given
+
     def auxiliary_for(self, card: str) -> str | None:
         """Return the card of the auxiliary dataset for a target, None if not stated."""
         return self.auxiliary.get(card, self.auxiliary.get(OTHERWISE))
@@ -77,13 +109,21 @@ class Sources(Model):
 
     files: dict[str, str]
     """CSV file → its title."""
-    methods: dict[str, str]
-    """Printed name → name of a method here."""
+    methods: dict[str, Variants]
+    """Printed name → name of a method here, a variant of one, or a list of variants, a reading each."""
     other_methods: tuple[str, ...] = ()
     """Printed names that are no method here."""
     datasets: dict[str, str] = Field(default_factory=dict)
     """Printed name → card, where it is not the card's title."""
     conditions: tuple[Conditions, ...]
+
+    @field_validator("methods")
+    @classmethod
+    def _readings_are_of_one_method(cls, given: dict[str, tuple[Variant, ...]]) -> dict[str, tuple[Variant, ...]]:
+        for name, variants in given.items():
+            if len({variant.method for variant in variants}) > 1:
+                raise ValueError(f"{name!r} stands for several methods")
+        return given
 
 
 class Row(Model):
@@ -115,10 +155,43 @@ class Number:
     title: str
     """Of the file."""
     row: Row
-    method: str | None
-    """Name of the method here, None if it is none."""
+    variants: tuple[Variant, ...]
+    """What the printed method stands for, a reading each; empty if it is no method here."""
+    others: tuple[dict[str, Any], ...]
+    """The options of all variants of the method that some printed name stands for."""
     card: Card
     conditions: Conditions
+
+    @property
+    def method(self) -> str | None:
+        """Name of the method here, None if it is none."""
+        return self.variants[0].method if self.variants else None
+
+    @property
+    def is_row(self) -> bool:
+        """Whether the printed name is that of a row of an ablation, not of a method."""
+        return any(variant.options is not None for variant in self.variants)
+
+    def variant_of(self, changed: Mapping[str, Any]) -> Variant | None:
+        """Return what the number is of that a result with these options may be held against, None if there is nothing.
+
+        A result of a variant is held against the numbers of that variant. One that no printed name stands for is held
+        against the numbers of the method itself.
+
+        Args:
+            changed: the options that are not at the method's defaults, as records have them.
+        """
+        options = json.loads(json.dumps(changed))  # tuples become lists, as in TOML
+        for variant in self.variants:
+            if options == variant.options or (variant.options is None and options not in self.others):
+                return variant
+        return None
+
+    @property
+    def printed(self) -> str:
+        """The value with the decimals that it is printed with, at least one."""
+        value = self.row.value
+        return f"{value:.1f}" if round(value, 1) == value else f"{value:.2f}"
 
     @property
     def class_name(self) -> str | None:
@@ -237,5 +310,8 @@ def _resolve(row: Row, file: str, sources: Sources, place: str) -> Number:
     for conditions in sources.conditions:
         fits = file in conditions.files and row.method in conditions.methods
         if fits and row.dataset in (conditions.datasets or (row.dataset,)):
-            return Number(file, sources.files.get(file, file), row, sources.methods.get(row.method), card, conditions)
+            variants = sources.methods.get(row.method, ())
+            named = [each for other in sources.methods.values() for each in other]
+            same = [each.options for each in named if variants and each.method == variants[0].method and each.options]
+            return Number(file, sources.files.get(file, file), row, variants, tuple(same), card, conditions)
     raise PublishedError(f"{place}: no entry of [[conditions]] of {SOURCES} fits {row.method} on {row.dataset}")

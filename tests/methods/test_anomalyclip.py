@@ -11,6 +11,7 @@ from torch import Tensor
 
 from benchmark.clip.backbone import Backbone
 from benchmark.contract import Dpam, Features, Layer, TrainingBatch
+from benchmark.records.checkpoints import tensors_to_bytes
 from benchmark.running.evaluate import at_evaluation_size
 from methods.anomalyclip import AnomalyClip, AnomalyClipOptions
 from methods.base import anomaly_probability
@@ -176,12 +177,36 @@ def test_layers_follow_the_quirk_and_the_attention(tiny: Backbone) -> None:
     [
         ({"local_loss": False}, {"image"}),
         ({"global_loss": False}, {"focal", "dice_abnormal", "dice_normal"}),
+        ({"local_terms": "focal"}, {"image", "focal"}),
+        ({"local_terms": "dice"}, {"image", "dice_abnormal", "dice_normal"}),
     ],
 )
 def test_losses_can_be_switched_off(tiny: Backbone, options: dict[str, Any], terms: set[str]) -> None:
     method = AnomalyClip(tiny, AnomalyClipOptions(**options))
     batch = TrainingBatch(features_of(tiny, method), ("a", "b"), torch.tensor([0, 1]), torch.zeros(2, 112, 112))
     assert set(method.losses(batch)) == terms
+
+
+def test_a_shared_context_is_trained_by_both_prompts(tiny: Backbone) -> None:
+    method = AnomalyClip(tiny, AnomalyClipOptions(shared_context=True, abnormal_word="", deep_depth=1))
+    text = method.text(["carpet"])
+    assert torch.equal(text[0, 0], text[0, 1])  # the same words after the same context
+    assert [name for name, _ in method.learned.named_parameters()] == ["normal"]
+    assert len(tensors_to_bytes(method.learned.state_dict())) > 0
+
+
+def test_by_the_code_base_and_t1_have_equal_image_scores_and_other_maps(tiny: Backbone) -> None:
+    """As Table 4 prints them: without training, the attention path alone makes a difference, and only to maps."""
+    [rows] = [each.variants for each in AnomalyClip.ablations if each.name == "modules_code"]
+    found = []
+    for row in ("base", "+T1"):
+        options = AnomalyClipOptions(**rows[row])
+        assert options.epochs == 0
+        method = AnomalyClip(tiny, options)
+        with torch.no_grad():
+            found.append(method.predict(features_of(tiny, method), ["carpet", "metal nut"]))
+    assert torch.equal(found[0].scores, found[1].scores)
+    assert not torch.allclose(found[0].maps, found[1].maps)
 
 
 def test_the_seed_draws_the_prompts(tiny: Backbone) -> None:
