@@ -3,7 +3,6 @@ from .architectures import BackboneError as BackboneError
 from .backbone import DTYPES as DTYPES
 from .backbone import PRESETS as PRESETS
 from .backbone import Backbone as Backbone
-from .backbone import device_name as device_name
 from .backbone import gpu_count as gpu_count
 from .backbone import load_backbone as load_backbone
 from .backbone import pick_device as pick_device

@@ -234,11 +234,6 @@ def gpu_count() -> int:
     return torch.cuda.device_count()
 
 
-def device_name(device: str) -> str:
-    """Return what a record says of a device: the model of a GPU, else its name."""
-    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
-
-
 def pick_device(name: str) -> str:
     """Return a device after checking that it can be used.
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.clip import Backbone, device_name
-from benchmark.common import Settings, image_progress
+from benchmark.clip import Backbone
+from benchmark.common import Settings, device_name, image_progress
 from benchmark.contract import Learner, Method, VisionSpec, merge_specs
 from benchmark.data import SampleSet
 from benchmark.errors import first_misfit
