@@ -17,6 +17,7 @@ from .text import run_text as run_text
 from .vision import embed as embed
 from .vision import first_tokens as first_tokens
 from .vision import run_blocks as run_blocks
+from .weight_files import read_state_dict as read_state_dict
 from .weights import DEFAULT_BACKBONE as DEFAULT_BACKBONE
 from .weights import KNOWN_FILES as KNOWN_FILES
 from .weights import MINI_BACKBONE as MINI_BACKBONE
@@ -27,5 +28,4 @@ from .weights import WeightsSource as WeightsSource
 from .weights import assumptions as assumptions
 from .weights import parse_backbone as parse_backbone
 from .weights import pretraining as pretraining
-from .weights import read_state_dict as read_state_dict
 from .weights import weights_sha256 as weights_sha256

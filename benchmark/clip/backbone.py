@@ -17,13 +17,13 @@ from benchmark.clip.architectures import BackboneError, architecture_config
 from benchmark.clip.spec import Features, Prompt, VisionSpec
 from benchmark.clip.text import embed_prompts, run_text
 from benchmark.clip.vision import embed, first_tokens, run_blocks
+from benchmark.clip.weight_files import read_state_dict
 from benchmark.clip.weights import (
     OPENAI_MEAN,
     OPENAI_STD,
     WeightsSource,
     find_file,
     pretraining,
-    read_state_dict,
     refuse_other_gelu,
     weights_sha256,
 )
