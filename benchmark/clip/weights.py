@@ -115,8 +115,8 @@ class Pretraining:
 def pretraining(source: WeightsSource) -> Pretraining:
     """Return how the weights of a source were trained. Nothing is downloaded.
 
-    For a tag it is what open_clip says of the tag. A local file is recognised by its sha256 if open_clip publishes it;
-    for any other file the normalisation of OpenAI's CLIP is assumed.
+    For a tag it is what open_clip says of the tag. A local file is recognised by its sha256 if open_clip gives it; for
+    any other file the normalisation of OpenAI's CLIP is assumed.
 
     Raises:
         BackboneError: If the architecture is not supported, the tag or the file does not exist, or the weights were
@@ -173,8 +173,8 @@ def assumptions(name: str, architecture: str, sha256: str) -> tuple[str, ...]:
         return ()
     activation = "QuickGELU" if architecture_config(architecture).get("quick_gelu") else "plain GELU"
     return (
-        f"{name} is no file that open_clip publishes: that it was trained with {activation} and with the mean and "
-        "standard deviation of OpenAI's CLIP is assumed",
+        f"{name}: open_clip gives no sha256 of this file; it is assumed to have been trained with {activation}, and "
+        "with the mean and standard deviation of OpenAI's CLIP",
     )
 
 
