@@ -1,5 +1,6 @@
 """Where the weights of the backbone come from, and what must be known of them."""
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -257,6 +258,16 @@ def test_mean_and_standard_deviation_are_those_of_the_weights(
     assert (backbone.mean, backbone.std, identity.mean, identity.std) == (half, half, half, half)
     plain = backbone_id(parse_backbone("tiny:random"), dtype="float32")
     assert (plain.mean, plain.std) == (OPENAI_MEAN, OPENAI_STD)
+
+
+@pytest.mark.parametrize("name", KNOWN_FILES)
+def test_the_default_weights_are_known_without_open_clip(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = open_clip.get_pretrained_cfg(*name.split(":"))
+    builds = architecture_config(name.split(":", maxsplit=1)[0]).get("quick_gelu", False)
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+    known = pretraining(parse_backbone(name))
+    assert (known.mean, known.std, known.quick_gelu) == (said["mean"], said["std"], said.get("quick_gelu", False))
+    assert known.quick_gelu == builds
 
 
 @pytest.mark.usefixtures("small")
