@@ -34,7 +34,8 @@ from pydantic import ValidationError
 from safetensors.torch import save
 
 from benchmark.cli.selection import select_methods
-from benchmark.clip.weights import BackboneError, read_state_dict
+from benchmark.clip.architectures import BackboneError
+from benchmark.clip.weight_files import read_state_dict
 from benchmark.contract import Method
 from benchmark.data.cards import Card, CardError, cards_directory, load_card, load_cards
 from benchmark.data.check import check_dataset, render

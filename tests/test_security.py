@@ -30,7 +30,8 @@ from PIL import Image
 from pydantic import ValidationError
 from safetensors.torch import save
 
-from benchmark.clip.weights import BackboneError, read_state_dict
+from benchmark.clip.architectures import BackboneError
+from benchmark.clip.weight_files import read_state_dict
 from benchmark.common.cache import Cache, Entry
 from benchmark.common.reading import JSON_LIMIT, TABLE_LIMIT, read_limited
 from benchmark.data.cards import Card, CardError, load_card, load_cards

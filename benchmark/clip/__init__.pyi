@@ -3,7 +3,6 @@ from .architectures import BackboneError as BackboneError
 from .backbone import DTYPES as DTYPES
 from .backbone import PRESETS as PRESETS
 from .backbone import Backbone as Backbone
-from .backbone import device_name as device_name
 from .backbone import gpu_count as gpu_count
 from .backbone import load_backbone as load_backbone
 from .backbone import pick_device as pick_device
@@ -18,6 +17,7 @@ from .text import run_text as run_text
 from .vision import embed as embed
 from .vision import first_tokens as first_tokens
 from .vision import run_blocks as run_blocks
+from .weight_files import read_state_dict as read_state_dict
 from .weights import DEFAULT_BACKBONE as DEFAULT_BACKBONE
 from .weights import KNOWN_FILES as KNOWN_FILES
 from .weights import MINI_BACKBONE as MINI_BACKBONE
@@ -28,5 +28,4 @@ from .weights import WeightsSource as WeightsSource
 from .weights import assumptions as assumptions
 from .weights import parse_backbone as parse_backbone
 from .weights import pretraining as pretraining
-from .weights import read_state_dict as read_state_dict
 from .weights import weights_sha256 as weights_sha256

@@ -17,13 +17,13 @@ from benchmark.clip.architectures import BackboneError, architecture_config
 from benchmark.clip.spec import Features, Prompt, VisionSpec
 from benchmark.clip.text import embed_prompts, run_text
 from benchmark.clip.vision import embed, first_tokens, run_blocks
+from benchmark.clip.weight_files import read_state_dict
 from benchmark.clip.weights import (
     OPENAI_MEAN,
     OPENAI_STD,
     WeightsSource,
     find_file,
     pretraining,
-    read_state_dict,
     refuse_other_gelu,
     weights_sha256,
 )
@@ -232,11 +232,6 @@ class Backbone:
 def gpu_count() -> int:
     """Return the number of CUDA devices of this machine."""
     return torch.cuda.device_count()
-
-
-def device_name(device: str) -> str:
-    """Return what a record says of a device: the model of a GPU, else its name."""
-    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
 
 
 def pick_device(name: str) -> str:

@@ -1,18 +1,13 @@
-"""Sources of CLIP weights: an open_clip tag, a local file, or a seed. No file is ever unpickled."""
+"""Sources of CLIP weights: an open_clip tag, a local file, or a seed; and how the weights were trained."""
 
 import functools
 import hashlib
-import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmark.clip.architectures import OWN, BackboneError, architecture_config, is_usable
 from benchmark.common import file_sha256, user_cache
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 DEFAULT_BACKBONE = "ViT-L-14-336-quickgelu:openai"
 
@@ -39,6 +34,7 @@ class KnownFile:
         return self.url.rsplit("/", 1)[1]
 
 
+# Weights that are downloaded by their sha256. All were trained with the mean and standard deviation of OpenAI's CLIP.
 KNOWN_FILES = {
     "ViT-L-14-336-quickgelu:openai": KnownFile(
         url="https://openaipublic.azureedge.net/clip/models/"
@@ -120,13 +116,15 @@ class Pretraining:
 def pretraining(source: WeightsSource) -> Pretraining:
     """Return how the weights of a source were trained. Nothing is downloaded.
 
-    For a tag it is what open_clip says of the tag. A local file is recognised by its sha256 if open_clip publishes it;
-    for any other file the normalisation of OpenAI's CLIP is assumed.
+    For a tag it is what open_clip says of the tag. A local file is recognised by its sha256 if open_clip gives it; for
+    any other file the normalisation of OpenAI's CLIP is assumed.
 
     Raises:
         BackboneError: If the architecture is not supported, the tag or the file does not exist, or the weights were
             trained with another GELU than that of the architecture.
     """
+    if source.name in KNOWN_FILES:  # all there is to know, without the seconds that the import of open_clip takes
+        return Pretraining(quick_gelu=source.architecture.endswith("-quickgelu"))
     config = architecture_config(source.architecture, tag=source.tag)
     if source.architecture in OWN:
         if source.tag is not None and source.name != MINI_BACKBONE:
@@ -178,8 +176,8 @@ def assumptions(name: str, architecture: str, sha256: str) -> tuple[str, ...]:
         return ()
     activation = "QuickGELU" if architecture_config(architecture).get("quick_gelu") else "plain GELU"
     return (
-        f"{name} is no file that open_clip publishes: that it was trained with {activation} and with the mean and "
-        "standard deviation of OpenAI's CLIP is assumed",
+        f"{name}: open_clip gives no sha256 of this file; it is assumed to have been trained with {activation}, and "
+        "with the mean and standard deviation of OpenAI's CLIP",
     )
 
 
@@ -266,7 +264,7 @@ def _known_file(name: str, known: KnownFile) -> Path:
     except Exception as error:  # pooch passes on any error of the transport
         raise BackboneError(
             f"the weights of {name} are not on this machine and could not be downloaded "
-            f"({type(error).__name__}).\n  get:    {known.url}\n  size:   {known.size:,} bytes\n"
+            f"({_reason(error)}).\n  get:    {known.url}\n  size:   {known.size:,} bytes\n"
             f"  sha256: {known.sha256}\n  put it: {cache_directory() / known.filename}\n"
             f"or name a file of yours: --backbone {name.partition(':')[0]}=FILE"
         ) from error
@@ -283,8 +281,13 @@ def _open_clip_file(source: WeightsSource) -> Path:
         where = config.get("hf_hub") or config.get("url")
         raise BackboneError(
             f"the weights of {source.name} are not on this machine and could not be downloaded "
-            f"({type(error).__name__}).\n  get: {where}\nand name the file: --backbone {source.architecture}=FILE"
+            f"({_reason(error)}).\n  get: {where}\nand name the file: --backbone {source.architecture}=FILE"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return the type of an error and the first line of its message."""
+    return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
 
 
 def weights_sha256(source: WeightsSource) -> str:
@@ -297,93 +300,3 @@ def weights_sha256(source: WeightsSource) -> str:
         architecture_config(source.architecture)
         return hashlib.sha256(f"random {source.architecture} {source.seed}".encode()).hexdigest()
     return file_sha256(find_file(source))
-
-
-def read_state_dict(path: Path, *, keys: Sequence[str] = ("state_dict",)) -> "dict[str, Tensor]":
-    """Read the tensors of a weight file without unpickling.
-
-    The file is a safetensors file, a TorchScript archive as published by OpenAI, or a state dict that
-    `torch.load(weights_only=True)` reads.
-
-    Args:
-        path: The file.
-        keys: Entries of a checkpoint that may hold the state dict. The first one that exists is used.
-
-    Returns:
-        The tensors by name, without the prefix `module.`.
-
-    Raises:
-        BackboneError: If the file has another format or would need unpickling of arbitrary objects.
-    """
-    import torch
-    from safetensors.torch import load_file
-
-    if path.exists() and not path.is_file():  # reading from a pipe would block
-        raise BackboneError(f"{path}: not a file; name the weight file itself")
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except Exception as error:  # safetensors raises a type of its own
-            raise BackboneError(f"{path}: not a readable safetensors file: {error}") from error
-    try:
-        if _is_torchscript(path):
-            # TorchScript's C++ reader creates only tensors and modules. A published file is known to be no trap.
-            if file_sha256(path) not in published_files():
-                _refuse_code(path)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)
-                loaded = torch.jit.load(str(path), map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
-        else:
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except BackboneError:
-        raise
-    except Exception as error:  # a refused pickle, a truncated archive, …
-        raise BackboneError(
-            f"{path}: neither a TorchScript archive nor a state dict that loads without unpickling "
-            f"({type(error).__name__}); convert it to safetensors where you trust it"
-        ) from error
-    state = loaded
-    if isinstance(loaded, dict):
-        state = next((loaded[key] for key in keys if key in loaded), loaded)
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise BackboneError(f"{path}: holds no state dict of tensors")
-    return {key.removeprefix("module."): value for key, value in state.items()}
-
-
-def _is_torchscript(path: Path) -> bool:
-    """Return whether a file is a TorchScript archive.
-
-    Raises:
-        BackboneError: If the file is a tar archive, whose loader ran code in some versions of torch (CVE-2025-32434),
-            or an archive that is much larger when unpacked.
-    """
-    import tarfile
-    import zipfile
-
-    if not zipfile.is_zipfile(path):
-        if tarfile.is_tarfile(path):
-            raise BackboneError(f"{path}: in torch's oldest format (tar); convert it to safetensors where you trust it")
-        return False
-    with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
-    unpacked, limit = sum(entry.file_size for entry in entries), 2 * path.stat().st_size + 2**26
-    if unpacked > limit:  # only code is compressed, tensors are not
-        raise BackboneError(f"{path}: {unpacked:,} bytes when unpacked, more than the limit for its size, {limit:,}")
-    return any(entry.filename.endswith("/constants.pkl") for entry in entries)
-
-
-def _refuse_code(path: Path) -> None:
-    """Raise an error if a TorchScript archive has code that runs while the archive is read.
-
-    Raises:
-        BackboneError: If there is such code; it could write files.
-    """
-    import torch
-
-    reader = torch._C.PyTorchFileReader(str(path))  # the reader that torch.jit.load uses, so both read the same bytes
-    for name in reader.get_all_records():
-        if name.startswith("code/") and b"__setstate__" in reader.get_record(name):
-            raise BackboneError(
-                f"{path}: {name} would run code while the file is read (__setstate__); save its state dict as "
-                "safetensors where you trust it"
-            )

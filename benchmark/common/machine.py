@@ -21,6 +21,15 @@ def now(device: str) -> float:
     return time.perf_counter()
 
 
+def device_name(device: str) -> str:
+    """Return what a record says of a device: the model of a GPU, else its name."""
+    if not device.startswith("cuda"):
+        return device
+    import torch
+
+    return torch.cuda.get_device_name(device)
+
+
 def require_exact_float32() -> None:
     """Make this process compute float32 in full precision.
 

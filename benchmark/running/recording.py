@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from benchmark.clip import assumptions, device_name
-from benchmark.common import Settings
+from benchmark.clip import assumptions
+from benchmark.common import Settings, device_name
 from benchmark.data import ImageError, SampleSet
 from benchmark.metrics import ClassImages, to_bytes
 from benchmark.records import (

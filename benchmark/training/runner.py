@@ -1,12 +1,11 @@
 """Running training jobs: images are encoded once for all jobs on a dataset, then each method is trained."""
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.clip import Backbone, device_name
-from benchmark.common import Settings, image_progress
+from benchmark.clip import Backbone
+from benchmark.common import Settings, device_name, image_progress, now
 from benchmark.contract import Learner, Method, VisionSpec, merge_specs
 from benchmark.data import SampleSet
 from benchmark.errors import first_misfit
@@ -87,10 +86,10 @@ def train_method(training: Training, backbone: Backbone, settings: Settings, *, 
     )
     path = checkpoint_path(settings.results, training.id)
     path.parent.mkdir(parents=True, exist_ok=True)
-    start = time.perf_counter()
+    start = now(backbone.device)
     with image_progress(f"training {training.title}", len(features) * training.options.epochs) as progress:
         curve = train(method, features, partial=path.with_suffix(PARTIAL), progress=progress, say=say)
-    seconds = time.perf_counter() - start
+    seconds = now(backbone.device) - start
     write_checkpoint(
         path,
         method.learned.state_dict(),

@@ -1,5 +1,6 @@
 """Where the weights of the backbone come from, and what must be known of them."""
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from safetensors.torch import save_file
 from support.faults import save_malicious
 from torch import Tensor, nn
 
-from benchmark.clip import weights
+from benchmark.clip import weight_files
 from benchmark.clip.architectures import BackboneError, architecture_config
 from benchmark.clip.backbone import Backbone, load_backbone
+from benchmark.clip.weight_files import read_state_dict
 from benchmark.clip.weights import (
     DEFAULT_BACKBONE,
     KNOWN_FILES,
@@ -23,7 +25,6 @@ from benchmark.clip.weights import (
     parse_backbone,
     pretraining,
     published_files,
-    read_state_dict,
     weights_sha256,
 )
 from benchmark.common.files import file_sha256
@@ -60,6 +61,19 @@ def test_random_and_miniature_weights_are_synthetic(text: str, *, synthetic: boo
 def test_a_backbone_that_cannot_be_parsed_says_the_forms(text: str) -> None:
     with pytest.raises(BackboneError, match="--backbone"):
         parse_backbone(text)
+
+
+def test_a_download_that_fails_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def wrong(*args: object, **kwargs: object) -> str:
+        raise ValueError("SHA256 hash of downloaded file does not match the known hash:\nexpected …")
+
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("pooch.retrieve", "open_clip.download_pretrained"):
+        monkeypatch.setattr(name, wrong)
+    for backbone in (DEFAULT_BACKBONE, "ViT-B-32:laion2b_s34b_b79k"):
+        with pytest.raises(BackboneError, match=r"\(ValueError: SHA256 hash of downloaded file does not match"):
+            load_backbone(parse_backbone(backbone))
 
 
 def test_an_unknown_architecture_names_the_near_ones() -> None:
@@ -175,7 +189,7 @@ def no_download(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ViT-L-14-336px:openai", r"unknown architecture.*did you mean ViT-L-14-336-quickgelu\?$"),
         ("ViT-L/14@336px:openai", r"unknown architecture.*did you mean ViT-L-14-336-quickgelu\?$"),
         ("ViT-B-16:opeani", "tags of ViT-B-16: laion.*tags of ViT-B-16-quickgelu: openai"),
-        ("ViT-L-14-worldwide:metaclip2_worldwide", "no plain CLIP.*hf_tokenizer_name"),
+        ("ViT-L-14-CLIPA:datacomp1b", "no plain CLIP.*no_ln_pre"),
         ("xlm-roberta-base-ViT-B-32:laion5b_s13b_b90k", "no plain CLIP.*hf_model_name"),
         ("RN50:random", "no plain CLIP"),
     ],
@@ -206,7 +220,13 @@ def test_a_text_tower_of_another_vocabulary_or_pooling_is_refused(
     tiny_architecture: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = tiny_architecture["text_cfg"]
-    for other in ({"vocab_size": 250100}, {"pool_type": "eos"}, {"no_causal_mask": True}, {"unheard_of": 1}):
+    for other in (
+        {"hf_tokenizer_name": "google/mt5-base"},
+        {"vocab_size": 250100},
+        {"pool_type": "eos"},
+        {"no_causal_mask": True},
+        {"unheard_of": 1},
+    ):
         config = {**tiny_architecture, "text_cfg": {**text, **other}}
         monkeypatch.setattr("open_clip.factory._MODEL_CONFIGS", {"other": config})
         with pytest.raises(BackboneError, match=f"no plain CLIP.*text_cfg.{next(iter(other))}"):
@@ -240,6 +260,16 @@ def test_mean_and_standard_deviation_are_those_of_the_weights(
     assert (plain.mean, plain.std) == (OPENAI_MEAN, OPENAI_STD)
 
 
+@pytest.mark.parametrize("name", KNOWN_FILES)
+def test_the_default_weights_are_known_without_open_clip(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = open_clip.get_pretrained_cfg(*name.split(":"))
+    builds = architecture_config(name.split(":", maxsplit=1)[0]).get("quick_gelu", False)
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+    known = pretraining(parse_backbone(name))
+    assert (known.mean, known.std, known.quick_gelu) == (said["mean"], said["std"], said.get("quick_gelu", False))
+    assert known.quick_gelu == builds
+
+
 @pytest.mark.usefixtures("small")
 def test_what_a_file_does_not_say_is_said_once_and_recorded(
     tmp_path: Path, tiny_architecture: dict[str, Any], parts: Path, bench: Callable[..., tuple[int, str, str]]
@@ -249,16 +279,16 @@ def test_what_a_file_does_not_say_is_said_once_and_recorded(
     options = ("run", "--methods", "clip,clip_ac", "--folder", parts, "--results", results, "--workers", 0)
     code, _, said = bench(*options, "--backbone", f"small={path}")
     assert code == 0
-    line = "small=mine.safetensors is no file that open_clip publishes: that it was trained with plain GELU and"
+    line = "small=mine.safetensors: open_clip gives no sha256 of this file; it is assumed to have been trained with"
     assert said.count(line) == 1
     records, _ = read_records(results)
     assert [any(line in warning for warning in record.warnings) for record in records] == [True, True]
     _, _, said = bench(*options, "--backbone", "tiny:random")
-    assert "is assumed" not in said
+    assert "assumed" not in said
 
 
 def test_a_file_is_recognised_by_its_sha256(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of files that open_clip publishes it says normalisation and GELU, whatever they are called here."""
+    """Normalisation and GELU of files whose sha256 open_clip gives are known, whatever the files are called here."""
     path = tmp_path / "renamed.bin"
     path.write_bytes(b"")
     hashes = {
@@ -298,14 +328,14 @@ def test_an_archive_that_is_published_needs_no_search_for_code(
         raise BackboneError(f"{path}: refused")
 
     path = save(make_state(tiny_architecture), tmp_path / "clip.pt", "torchscript")
-    monkeypatch.setattr(weights, "_refuse_code", refuse)
+    monkeypatch.setattr(weight_files, "_refuse_code", refuse)
     with pytest.raises(BackboneError, match="refused"):
         read_state_dict(path)
     start, whole = file_sha256(path)[:8], file_sha256(path)
-    monkeypatch.setattr(weights, "published_files", lambda: {start: {}})  # too little to rely on
+    monkeypatch.setattr(weight_files, "published_files", lambda: {start: {}})  # too little to rely on
     with pytest.raises(BackboneError, match="refused"):
         read_state_dict(path)
-    monkeypatch.setattr(weights, "published_files", lambda: {whole: {}})
+    monkeypatch.setattr(weight_files, "published_files", lambda: {whole: {}})
     assert "visual.proj" in read_state_dict(path)
     assert KNOWN_FILES[DEFAULT_BACKBONE].sha256 in published_files()
 

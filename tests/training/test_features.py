@@ -87,6 +87,16 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> Passes:
     return passes
 
 
+def test_the_same_weights_with_another_normalisation_have_other_features(data: SampleSet, cache: Path) -> None:
+    backbone = load_backbone(parse_backbone("tiny:random"))
+    before = read(data, backbone, cache).features.image
+    other = Backbone(
+        backbone.model, name="", architecture="tiny", sha256=backbone.sha256, synthetic=True, mean=[0.5] * 3
+    )
+    assert not torch.allclose(read(data, other, cache).features.image, before, atol=1e-3)
+    assert torch.equal(read(data, backbone, cache).features.image, before)
+
+
 @pytest.mark.parametrize(("dtype", "atol"), [("float32", 1e-5), ("bfloat16", 0)])
 def test_a_batch_is_what_the_backbone_makes_of_the_images(
     data: SampleSet, cache: Path, dtype: str, atol: float
