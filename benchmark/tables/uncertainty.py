@@ -23,7 +23,10 @@ from benchmark.metrics import (
     seed_draws,
 )
 from benchmark.records import Record
-from benchmark.tables.tables import MEAN, STYLES, check_comparable, column_order, notes_of, row_order
+from benchmark.tables.comparable import check_comparable
+from benchmark.tables.notes import notes_of
+from benchmark.tables.style import STYLES
+from benchmark.tables.tables import MEAN, column_order, row_order
 
 NOT_APART = "≈"
 ONE_TRAINING = "‡"
