@@ -1,6 +1,7 @@
 """The command line: what it says, its exit codes, and that it starts without heavy imports."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -414,6 +415,27 @@ def test_a_cell_of_an_ablation_is_in_the_main_tables_only_if_a_run_asks_for_it(
     assert bench("run", "--methods", "anomalyclip", *variant, "--force")[0] == 0
     assert bench("tables", "--results", tmp_path / "r")[0] == 0
     assert len(before.splitlines()) == len(table.read_bytes().splitlines())
+
+
+def test_a_run_beside_results_of_another_training_ends_well_and_says_how_to_choose(
+    bench: Bench, two_datasets: Path, parts: Path, tmp_path: Path
+) -> None:
+    """As after a merge of the results of two machines: the new result is written, and no table mixes the two."""
+    common = ["--data", two_datasets, "--results", tmp_path / "r", *TINY, "--methods", "coop", "--set", "coop.epochs=1"]
+    assert bench("run", *common, "--datasets", "btad")[0] == 0
+    (path,) = (tmp_path / "r/records").glob("coop--btad*.json")
+    record = json.loads(path.read_text())
+    record["training"]["sha256"] = "0" * 64
+    path.write_text(json.dumps(record))
+    code, out, err = bench("run", *common, "--datasets", "btad", "--folder", parts, "--allow-overlap")
+    assert (code, out) == (0, "")
+    (advice,) = re.findall(
+        r"no tables: .*different trainings on mvtec with seed 0.* with (--record \S+)$", err, re.MULTILINE
+    )
+    code, out, _ = bench("tables", "--results", tmp_path / "r", *advice.split())
+    assert code == 0
+    assert "parts" in out
+    assert "BTAD" not in out
 
 
 def test_import_checkpoint_prints_where_it_lies(bench: Bench, tmp_path: Path) -> None:

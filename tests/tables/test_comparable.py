@@ -308,3 +308,15 @@ def test_the_selection_of_the_command(bench: Bench, tmp_path: Path) -> None:
     assert bench("tables", "--results", tmp_path, "--metric", "auroc,aupro", "--domain", "industrial")[0] == 0
     assert "## Pixel level (AUROC, AUPRO), %" in (tmp_path / "tables/main_pixel.md").read_text(encoding="utf-8")
     assert "## Image level (AUROC), %" in (tmp_path / "tables/main_image.md").read_text(encoding="utf-8")
+
+
+def test_the_report_takes_the_options_that_it_advises(bench: Bench, tmp_path: Path) -> None:
+    both = [record("plain"), record("plain", "d1", dtype="bfloat16")]
+    for each in both:
+        write_record(tmp_path, each)
+    code, _, err = bench("report", "--results", tmp_path)
+    assert code == 2
+    wanted = options_of(err.strip())["chosen"]
+    code, _, err = bench("report", "--results", tmp_path, *(word for each in wanted for word in ("--record", each)))
+    assert code == 0
+    assert {path.stem for path in (tmp_path / "report/records").iterdir()} == set(wanted)
