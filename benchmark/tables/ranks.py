@@ -135,7 +135,7 @@ def render(found: Sequence[Ranking], records: Sequence[Record], methods: Sequenc
     notes = (
         "Average rank over the datasets that the compared methods share, 1 the best.",
         *(
-            f"No rank of {title} ({'; '.join(metrics)}): not run on {listed(names, MOST_LACKING)}."
+            f"No rank of {title} ({'; '.join(metrics)}): undefined or not run on {listed(names, MOST_LACKING)}."
             for (title, names), metrics in lacking.items()
         ),
         "Friedman p: that all methods rank alike (form of Iman and Davenport).",

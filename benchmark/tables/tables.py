@@ -19,6 +19,11 @@ MEAN = "Mean"
 MOST_LACKING = 3
 """Names of rows in a note on what a method lacks."""
 
+FRAGILE_NOTE = (
+    "the last digits of the scores, which differ from machine to machine, can move it by several points; results.csv "
+    "holds its range."
+)
+
 Values = tuple[float | None, ...]
 
 
@@ -177,7 +182,8 @@ def _with_means(table: Table, groups: Mapping[str, Sequence[Row]]) -> list[Table
     }
     known = {group: rows for group, rows in known.items() if rows}
     shown: list[Row] = []
-    notes = list(table.notes)
+    fragile = [METRICS[key].heading for key in table.metrics if METRICS[key].fragile]
+    notes = [*table.notes, *(f"{heading}: {FRAGILE_NOTE}" for heading in fragile)]
     for group, rows in known.items():
         apart = len(known) > 1
         shown += rows
@@ -189,7 +195,9 @@ def _with_means(table: Table, groups: Mapping[str, Sequence[Row]]) -> list[Table
                 alike[names].append(column)
             over = f" over {group} datasets" if apart else ""
             for names, columns in alike.items():
-                notes.append(f"No mean{over} of {', '.join(columns)}: not run on {listed(names, MOST_LACKING)}.")
+                notes.append(
+                    f"No mean{over} of {', '.join(columns)}: undefined or not run on {listed(names, MOST_LACKING)}."
+                )
     return [replace(table, rows=tuple(shown), notes=tuple(notes))] if shown else []
 
 
@@ -210,7 +218,7 @@ def _mean(rows: Sequence[Row], columns: Sequence[str], of: str) -> tuple[list[Ro
         else (None,) * len(places)
         for index, column in enumerate(columns)
     ]
-    part = "" if len(full) == len(rows) else f" of {len(full)} of {len(rows)} rows"
+    part = "" if len(full) == len(rows) else f" ({len(full)} of {len(rows)} rows)"
     undefined: Values = (None,) * len(places)
     row = Row(f"{MEAN}{of}{part}", tuple(means), (undefined,) * len(columns), is_mean=True)
     return [row], compared.lacking

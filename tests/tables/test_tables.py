@@ -138,7 +138,7 @@ def test_a_method_tried_on_one_dataset_changes_no_mean_of_others_and_has_none() 
     assert values_of(after)["Mean"][:6] == values_of(before)["Mean"]
     assert values_of(after)["Mean"][6] == (None, None)
     assert values_of(after)["D0"][6] == (pytest.approx(50), pytest.approx(50))
-    assert "No mean of Tried: not run on D1, D2, D3 and 3 more." in after.notes
+    assert "No mean of Tried: undefined or not run on D1, D2, D3 and 3 more." in after.notes
     assert not [note for note in before.notes if note.startswith("No mean")]
 
 
@@ -147,13 +147,13 @@ def test_a_failed_cell_costs_its_method_the_mean_and_no_other() -> None:
     failed = records[-1].model_copy(update={"status": "failed", "error": "out of luck", "mean": {}, "classes": {}})
     table = make_tables([*records[:-1], failed])[0]
     assert [cell[0] is None for cell in values_of(table)["Mean"]] == [False, False, True]
-    assert "No mean of C: not run on D3." in table.notes
+    assert "No mean of C: undefined or not run on D3." in table.notes
 
 
 def test_a_row_in_which_a_metric_is_undefined_for_all_is_in_no_mean() -> None:
     records = [*full("A", 3), record("A", "E", {"c": (None, 0.9, None, None)})]
     table = make_tables(records)[0]
-    assert [row.title for row in table.rows] == ["D0", "D1", "D2", "E", "Mean of 3 of 4 rows"]
+    assert [row.title for row in table.rows] == ["D0", "D1", "D2", "E", "Mean (3 of 4 rows)"]
     assert not [note for note in table.notes if note.startswith("No mean")]
 
 
@@ -422,6 +422,8 @@ def test_the_metrics_are_those_that_are_named() -> None:
     assert table.name == "main_pixel"
     assert table.rows[0].values == ((25.0, 70.0),)
     assert "(AUPRO-200, AUROC)" in render(table, "md")
+    assert [note for note in table.notes if note.startswith("AUPRO-200: the last digits of the scores")]
+    assert "last digits" not in render(make_tables([made])[0], "md")
 
 
 def test_notes_tell_the_columns_apart() -> None:

@@ -292,7 +292,7 @@ def test_a_method_tried_on_few_datasets_is_not_ranked_and_changes_no_rank() -> N
     assert (after.ranks, after.friedman_p, after.datasets) == (before.ranks, before.friedman_p, before.datasets)
     assert after.lacking == {"Tried": ("D2", "D3", "D4", "D5", "D6")}
     text = render_ranks([after], tried)
-    assert "No rank of Tried (Image level, AUROC): not run on D2, D3, D4 and 2 more." in text
+    assert "No rank of Tried (Image level, AUROC): undefined or not run on D2, D3, D4 and 2 more." in text
 
 
 def test_only_datasets_that_all_compared_methods_have_count() -> None:
