@@ -7,6 +7,7 @@ import typer
 
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import RESULTS, ChosenRecords, DataOptions, OneBackbone, Results, with_options
+from benchmark.cli.tables import known_backbone
 
 if TYPE_CHECKING:
     from benchmark.data import SampleSet
@@ -40,7 +41,7 @@ def report_command(
 
     records, problems = read_records(results)
     messages = [f"left out: {problem}" for problem in problems]
-    kept, lines = choose_records(records, backbone=backbone, chosen=record or ())
+    kept, lines = choose_records(records, backbone=known_backbone(records, backbone), chosen=record or ())
     messages += lines
     for message in messages:
         say(message)

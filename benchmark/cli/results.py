@@ -30,7 +30,7 @@ def prune_command(
         fail(f"no records in {results / 'records'}")
     _, outdated = newest(records)
     for each in outdated:
-        say(f"{len(each.records)} results of {each.reason}")
+        say(f"of {each.reason}:")
         for record in each.records:
             if not dry_run:
                 with writing(results):

@@ -67,7 +67,7 @@ def tables_command(
         methods=wanted,
         datasets=known_datasets(records, split(datasets)),
         domain="".join(choose("domain with results", [domain] if domain else [], {each.domain for each in records})),
-        backbone=backbone,
+        backbone=known_backbone(records, backbone),
         chosen=record or (),
     )
     for line in lines:
@@ -98,6 +98,20 @@ def known_datasets(records: "Sequence[Record]", names: Sequence[str]) -> list[st
 
     known = [name for each in records for name in (each.cell.dataset.name, each.dataset_title)]
     return choose("dataset with results", names, dict.fromkeys(known))
+
+
+def known_backbone(records: "Sequence[Record]", text: str) -> str:
+    """Return the name of a backbone with results, or the beginning of its sha256, if there is one.
+
+    Raises:
+        BenchError: There is none. The message suggests similar names.
+    """
+    from benchmark.registry import choose
+    from benchmark.tables import select_records
+
+    if text and records and not select_records(records, backbone=text):
+        choose("backbone with results", [text], dict.fromkeys(each.cell.backbone.name for each in records))
+    return text
 
 
 def select_metrics(names: Sequence[str]) -> list[str]:

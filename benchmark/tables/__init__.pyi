@@ -13,7 +13,6 @@ from .comparison_output import comparison_csv as comparison_csv
 from .comparison_output import published_csv as published_csv
 from .comparison_output import render_comparison as render_comparison
 from .comparison_output import render_published as render_published
-from .coverage import Coverage as Coverage
 from .coverage import compared_rows as compared_rows
 from .marks import WIDE_MARK as WIDE_MARK
 from .marks import WIDE_NOTE as WIDE_NOTE

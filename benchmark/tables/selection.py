@@ -68,8 +68,9 @@ class Outdated:
     records: tuple[Record, ...]
 
     def __str__(self) -> str:
+        count = len(self.records)
         ids = listed([record.id for record in self.records], 5)
-        return f"{len(self.records)} results of {self.reason}: {ids}"
+        return f"{count} result{'' if count == 1 else 's'} of {self.reason}: {ids}"
 
 
 @dataclass(frozen=True)
@@ -174,9 +175,9 @@ def _settle(records: Sequence[Record], chosen: Sequence[Record]) -> _Settled:
         entries = without_rivals(entries, record)
     ids = {entry.record.id for entry in entries}
     kept = [record for record in records if record.id in ids]
-    real = [record for record in kept if not record.synthetic]
-    synthetic = [record for record in kept if record.synthetic] if real else []
-    kept, outdated = newest(real or kept, chosen)
+    real = any(record.status == "done" and not record.synthetic for record in kept)
+    synthetic = [record for record in kept if record.synthetic and real]
+    kept, outdated = newest([record for record in kept if not (record.synthetic and real)], chosen)
     ids = {record.id for record in kept}
     return _Settled([entry for entry in entries if entry.record.id in ids], kept, synthetic, outdated)
 

@@ -354,7 +354,7 @@ def test_the_command_writes_the_report(study: Study, bench: Callable[..., tuple[
     assert "MB" in err
     code, out, err = bench("report", "--results", study.results, "--backbone", "none")
     assert (code, out) == (2, "")
-    assert "fit the selection" in err
+    assert "unknown backbone with results 'none'; known: mini:v2" in err
     code, out, err = bench("report", "--results", study.results / "nothing")
     assert code == 2
     assert "`bench run` makes them" in err

@@ -147,6 +147,9 @@ def test_files_are_written_per_ablation(records: list[Record]) -> None:
     files = ablation_files(make_ablations(records))
     assert files.keys() == {f"toy_{name}.{kind}" for name in ("size", "layers") for kind in ("md", "tex", "csv")}
     assert "## Toy: Size of it, pixel level (AUROC, AUPRO), %" in files["toy_size.md"]
+    banner = [line for line in files["toy_size.tex"].splitlines() if "SYNTHETIC" in line and not line.startswith("%")]
+    assert banner
+    assert all(line.startswith(r"\multicolumn{7}{l}{") for line in banner)
     read = csv.DictReader(io.StringIO(files["toy_size.csv"]))
     rows = {(r["variant"], r["dataset"], r["metric"]): (r["value"], r["change"]) for r in read}
     assert rows["2", "BTAD", "pixel_auroc"] == ("85.00", "-5.00")

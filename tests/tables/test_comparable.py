@@ -231,6 +231,14 @@ def test_rows_of_an_ablation_share_all_but_their_options() -> None:
     assert [table.stem for table in make_ablations(kept)] == ["learner_size"]
 
 
+def test_a_real_result_that_failed_hides_no_synthetic_ones() -> None:
+    synthetic, failed = record(synthetic=True), record("plain", status="failed")
+    assert choose_records([synthetic, failed]) == ([synthetic, failed], [])
+    kept, said = choose_records([synthetic, record("plain", "d1")])
+    assert [each.title for each in kept] == ["Plain"]
+    assert "1 synthetic result" in said[0]
+
+
 def test_a_chosen_record_that_is_not_there_is_an_error() -> None:
     with pytest.raises(TableError, match="--record nope: no finished record of this id"):
         choose_records([record()], chosen=["nope"])
@@ -268,7 +276,7 @@ def test_prune_removes_what_tables_leave_out(bench: Bench, tmp_path: Path) -> No
         write_record(tmp_path, each, b"images")
     code, out, err = bench("tables", "--results", tmp_path)
     assert code == 0
-    assert f"left out: 1 results of version 1 of learner, which is not the newest: {old.id}" in err
+    assert f"left out: 1 result of version 1 of learner, which is not the newest: {old.id}" in err
     code, out, err = bench("results", "prune", "--results", tmp_path, "--dry-run")
     assert (code, out.split()) == (0, [old.id])
     assert "1 of 3 records would be removed" in err
@@ -289,6 +297,7 @@ def test_prune_removes_what_tables_leave_out(bench: Bench, tmp_path: Path) -> No
         (["--datasets", "d00"], "unknown dataset with results 'd00'; did you mean d0"),
         (["--domain", "industry"], "unknown domain with results 'industry'; did you mean industrial?"),
         (["--metric", "pixel_aupro_20"], "unknown metric 'pixel_aupro_20'; did you mean pixel_aupro_200"),
+        (["--backbone", "clip:y"], "unknown backbone with results 'clip:y'; did you mean clip:x?"),
         (["--record", "nope"], "--record nope: no finished record"),
     ],
 )
