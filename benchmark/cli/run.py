@@ -84,7 +84,7 @@ def run_command(
     records = carry_out(plans, targets, computation, protocol)
     if records:
         try:
-            print(summary(make_tables(records)))
+            print(summary(make_tables(records, methods=split(methods))))
         except TableError as error:  # with results of earlier runs; those of this one are written
             say(f"no tables: {error}")
     end(records, targets.problems)

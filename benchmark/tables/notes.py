@@ -34,6 +34,29 @@ def notes_of(records: Sequence[Record]) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def column_facts(records: Sequence[Record], columns: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return what tells the columns apart: under the name of a fact, its value for each column, "–" where unknown."""
+    by_title: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        if record.status == "done":
+            by_title[record.title].append(record)
+    sizes = [sorted({size for r in by_title[title] if (size := evaluation_size(r))}) for title in columns]
+    trained = [
+        dict.fromkeys(
+            record.cell.auxiliary.name + ("" if (source := _source(record)) == "here" else f" ({source})")
+            for record in sorted(by_title[title], key=lambda record: record.id)
+            if record.cell.auxiliary
+        )
+        for title in columns
+    ]
+    facts = {
+        "evaluated at": tuple(", ".join(f"{size} px" for size in of_title) or "–" for of_title in sizes),
+        "seeds": tuple(_seed_count(by_title[title]) for title in columns),
+        "trained on": tuple(", ".join(of_title) or "–" for of_title in trained),
+    }
+    return {name: values for name, values in facts.items() if set(values) != {"–"}}
+
+
 def is_banner(note: str) -> bool:
     """Say whether a note is the banner of synthetic results."""
     return note.startswith(SYNTHETIC)
@@ -76,20 +99,31 @@ def _sizes(done: Sequence[Record]) -> list[str]:
 
 
 def _seeds(done: Sequence[Record]) -> list[str]:
-    counts: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
+    by_title: dict[str, list[Record]] = defaultdict(list)
     for record in done:
-        counts[record.title][record.dataset_title].add(record.cell.seed)
-    found: dict[tuple[int, int], set[str]] = defaultdict(set)
-    for title, by_dataset in counts.items():
-        numbers = [len(seeds) for seeds in by_dataset.values()]
-        found[min(numbers), max(numbers)].add(title)
-    if not found or set(found) == {(1, 1)}:
+        by_title[record.title].append(record)
+    found: dict[str, set[str]] = defaultdict(set)
+    for title, same in by_title.items():
+        found[_seed_count(same)].add(title)
+    if set(found) <= {"1"}:
         return ["One seed per method."] if found else []
-    each = [
-        (str(least) if least == most else f"{least} to {most}") + f" ({_listed(titles)})"
-        for (least, most), titles in sorted(found.items(), reverse=True)
-    ]
+    each = [f"{count} ({_listed(titles)})" for count, titles in sorted(found.items(), key=_count, reverse=True)]
     return [f"Seeds: {', '.join(each)}; ± is the standard deviation over seeds."]
+
+
+def _count(found: tuple[str, set[str]]) -> int:
+    return int(found[0].split()[0])
+
+
+def _seed_count(same: Sequence[Record]) -> str:
+    """Return under how many seeds a method was run, as `3` or, where datasets differ, as `1 to 3`."""
+    by_dataset: dict[str, set[int]] = defaultdict(set)
+    for record in same:
+        by_dataset[record.dataset_title].add(record.cell.seed)
+    numbers = {len(seeds) for seeds in by_dataset.values()}
+    if not numbers:
+        return "–"
+    return str(max(numbers)) if len(numbers) == 1 else f"{min(numbers)} to {max(numbers)}"
 
 
 def _trainings(done: Sequence[Record]) -> list[str]:
@@ -107,13 +141,19 @@ def _trainings(done: Sequence[Record]) -> list[str]:
     return notes or ["Auxiliary dataset: none; no method here trains."]
 
 
+def _source(record: Record) -> str:
+    """Return whether a training was done `here`, or its checkpoint was `imported` or `given`."""
+    if record.training is not None and record.training.origin == "imported":
+        return "imported"
+    return "given" if record.cell.checkpoint else "here"
+
+
 def _origin(record: Record) -> str:
     """Return in words where a training was done."""
     if record.training is None:
         return ""
-    if record.training.origin == "imported":
-        return f", imported from {record.training.source}"
-    return ", from a checkpoint that was given" if record.cell.checkpoint else ", trained here"
+    words = {"here": "trained here", "given": "from a checkpoint that was given"}
+    return f", {words.get(_source(record), f'imported from {record.training.source}')}"
 
 
 def _stale(done: Sequence[Record]) -> list[str]:

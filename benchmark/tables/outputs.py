@@ -124,7 +124,7 @@ def make_outputs(
     done = [record for record in main if record.status == "done"]
     estimates = uncertainty.estimates(done, read, keep)
     files |= {
-        "uncertainty.md": uncertainty.render(estimates, main),
+        "uncertainty.md": uncertainty.render(estimates, main, methods),
         "uncertainty.csv": uncertainty.to_csv(estimates),
         "ranks.md": ranks.render(ranks.rankings(done, metrics), main, methods),
     }

@@ -17,7 +17,8 @@ def render(table: Table, style: str) -> str:
     """Return a table as Markdown (`md`) or LaTeX (`tex`) with its notes, or as plain text (`txt`) without.
 
     Numbers are percentages with one decimal; marks go by the numbers as printed, so what looks equal is marked alike.
-    In LaTeX the notes are comments, but for the banner of synthetic results, which is part of the table.
+    In LaTeX the notes are comments. The banner of synthetic results and what tells the columns apart are part of the
+    table there.
     """
     how = STYLES[style]
     header = ["", *(how.escape(column) for column in table.columns)]
@@ -25,7 +26,8 @@ def render(table: Table, style: str) -> str:
     ends = {index + 1 for index, row in enumerate(table.rows) if row.is_mean and index + 1 < len(table.rows)}
     means = {index for index, row in enumerate(table.rows) if row.is_mean}
     banner = [how.escape(note) for note in table.notes if is_banner(note)]
-    drawn = grid(header, body, how, ruled=means | ends, banner=banner)
+    facts = [[how.escape(name), *map(how.escape, values)] for name, values in table.facts.items()]
+    drawn = grid(header, body, how, facts=facts, ruled=means | ends, banner=banner)
     notes = [how.escape(note) for note in (*table.notes, how.legend)]
     title = f"{how.heading}{how.escape(table.title)} {headings(table.metrics)}, %"
     if style == "md":

@@ -86,6 +86,7 @@ def grid(
     body: Sequence[Sequence[str]],
     how: Style,
     *,
+    facts: Sequence[Sequence[str]] = (),
     ruled: Container[int] = (),
     banner: Sequence[str] = (),
 ) -> str:
@@ -95,6 +96,7 @@ def grid(
         header: Headings of the columns.
         body: Rows.
         how: The style.
+        facts: Rows that LaTeX shows below the header; in other formats notes say what is in them.
         ruled: Places of the rows before which LaTeX draws a line.
         banner: Lines that LaTeX shows above the header; in other formats they stand beside the table.
     """
@@ -104,7 +106,8 @@ def grid(
     lines = [rf"\begin{{tabular}}{{{'l' * len(header)}}}", r"\toprule"]
     lines += [rf"\multicolumn{{{len(header)}}}{{l}}{{\textbf{{{line}}}}} \\" for line in banner]
     lines += [r"\midrule"] if banner else []
-    lines += [" & ".join(header) + r" \\", r"\midrule"]
+    lines += [" & ".join(row) + r" \\" for row in (header, *facts)]
+    lines.append(r"\midrule")
     for index, row in enumerate(body):
         lines += [r"\midrule"] if index in ruled else []
         lines.append(" & ".join(row) + r" \\")

@@ -12,7 +12,7 @@ from benchmark.metrics import LEVELS, MAIN_METRICS, METRICS
 from benchmark.records import Record, range_over_classes
 from benchmark.tables.comparable import check_comparable
 from benchmark.tables.coverage import compared_rows
-from benchmark.tables.notes import notes_of
+from benchmark.tables.notes import column_facts, notes_of
 
 DOMAINS = get_args(Domain)
 MEAN = "Mean"
@@ -51,6 +51,8 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
+    facts: Mapping[str, tuple[str, ...]]
+    """What tells the columns apart, by the name of the fact."""
 
 
 def make_tables(
@@ -76,17 +78,17 @@ def make_tables(
     for record in sorted(done, key=row_order):
         by_dataset[record.dataset_title].append(record)
     by_level = {level: tuple(key for key in metrics if METRICS[key].level == level) for level in LEVELS}
-    tables, notes = [], notes_of(ordered)
+    tables, notes, facts = [], notes_of(ordered), column_facts(ordered, columns)
     for level, shown in by_level.items():
         groups: dict[str, list[Row]] = defaultdict(list)
         for dataset, same in by_dataset.items():
             found = {title: [r.mean for r in of_title] for title, of_title in _by_title(same).items()}
             groups[same[0].domain].append(_row(dataset, columns, found, shown))
-        tables += _with_means(Table(f"main_{level}", LEVELS[level], shown, columns, (), notes), groups)
+        tables += _with_means(Table(f"main_{level}", LEVELS[level], shown, columns, (), notes, facts), groups)
     for dataset, same in by_dataset.items():
         classes = list(dict.fromkeys(name for record in same for name in record.classes))
         if len(classes) > 1:
-            notes, by_title = notes_of(same), _by_title(same)
+            notes, facts, by_title = notes_of(same), column_facts(same, columns), _by_title(same)
             for level, shown in by_level.items():
                 rows = [
                     _row(name, columns, {title: _of_class(of, name) for title, of in by_title.items()}, shown)
@@ -94,7 +96,7 @@ def make_tables(
                 ]
                 name = f"{same[0].cell.dataset.name}_{level}"
                 title = f"{dataset}, {LEVELS[level].lower()}"
-                tables += _with_means(Table(name, title, shown, columns, (), notes), {"": rows})
+                tables += _with_means(Table(name, title, shown, columns, (), notes, facts), {"": rows})
     return tables
 
 

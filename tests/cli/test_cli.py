@@ -438,6 +438,16 @@ def test_a_run_beside_results_of_another_training_ends_well_and_says_how_to_choo
     assert "BTAD" not in out
 
 
+def test_one_evaluation_size_for_all_methods(bench: Bench, parts: Path, tmp_path: Path) -> None:
+    arguments = ["run", "--methods", "clip_ac,clip", "--folder", parts, "--results", tmp_path, *TINY]
+    code, out, _ = bench(*arguments, "--evaluation-size", "64")
+    assert code == 0
+    assert "Maps and masks are compared at 64 px." in out
+    assert "Protocol quirks: evaluation_size = 64." in out
+    assert re.search(r"^ +CLIP-AC +CLIP$", out, flags=re.MULTILINE)
+    assert bench(*arguments, "--evaluation-size", "8")[0] == 2
+
+
 def test_import_checkpoint_prints_where_it_lies(bench: Bench, tmp_path: Path) -> None:
     state = {"ctx_pos": torch.zeros(1, 1, 6, 64), "ctx_neg": torch.zeros(1, 1, 6, 64)}
     torch.save({"prompt_learner": state}, tmp_path / "c.pth")

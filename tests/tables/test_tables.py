@@ -344,7 +344,7 @@ def test_names_from_outside_stay_text_in_latex(title: str, dataset: str, first: 
         assert all(note.startswith("% ") for note in notes)
         assert grid[0] == r"\begin{tabular}{ll}"
         body = [line for line in grid if line.endswith(r"\\")]
-        assert len(body) == 1 + len(table.rows)
+        assert len(body) == 1 + len(table.facts) + len(table.rows)
         rules = [line for line in grid if re.fullmatch(r"\\(top|mid|bottom)rule", line)]
         assert len(grid) == len(body) + len(rules) + 3  # begin, end, the end of the file
         assert len(rules) == 3 + any(row.is_mean for row in table.rows)
@@ -449,6 +449,15 @@ def test_notes_tell_the_columns_apart() -> None:
     assert "Maps and masks are compared at 518 px (CLIP, Learner), 240 px (WinCLIP)." in notes
     assert "Seeds: 3 (Learner), 1 (CLIP, WinCLIP); ± is the standard deviation over seeds." in notes
     assert "Auxiliary dataset of Learner, imported from epoch_5.pth: visa (for D)." in notes
+    lines = render(make_tables(records)[0], "tex").splitlines()
+    header = lines.index(r"\toprule") + 1
+    assert lines[header : header + 5] == [
+        r" & CLIP & WinCLIP & Learner \\",
+        r"evaluated at & 518 px & 240 px & 518 px \\",
+        r"seeds & 1 & 1 & 3 \\",
+        r"trained on & -- & -- & visa (imported) \\",
+        r"\midrule",
+    ]
     one_size = [each.model_copy(update={"cell": cell_at(each, 256)}) for each in records]
     assert "Maps and masks are compared at 256 px." in make_tables(one_size)[0].notes
 
