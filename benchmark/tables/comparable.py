@@ -31,6 +31,10 @@ class Entry:
     record: Record
 
 
+Settle = Callable[[Sequence[Record]], Sequence[Entry]]
+"""Returns the entries that are left if some records are chosen."""
+
+
 class _Claim(NamedTuple):
     """What an entry says of itself. Entries with equal keys must have equal values."""
 
@@ -179,11 +183,11 @@ def without_rivals(entries: Sequence[Entry], record: Record) -> list[Entry]:
     return [entry for entry in entries if entry.record.id not in rivals]
 
 
-def enough(settle: Callable[[Sequence[Record]], Sequence[Entry]], chosen: Sequence[Record]) -> list[Record]:
+def choice_without_conflict(settle: Settle, chosen: Sequence[Record]) -> list[Record]:
     """Return records with whose choice no conflict is left.
 
     Args:
-        settle: Returns the entries that are left if some records are chosen.
+        settle: Gives the entries that are left.
         chosen: The records that are chosen already.
     """
     wanted = list(chosen)
@@ -215,7 +219,7 @@ def check_entries(entries: Sequence[Entry]) -> None:
         return left
 
     if (conflict := find_conflict(entries)) is not None:
-        raise not_comparable(conflict, as_options(enough(settle, ())))
+        raise not_comparable(conflict, as_options(choice_without_conflict(settle, ())))
 
 
 def as_options(chosen: Iterable[Record]) -> str:

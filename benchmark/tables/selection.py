@@ -14,7 +14,7 @@ from benchmark.tables.comparable import (
     TableError,
     ablation_entries,
     as_options,
-    enough,
+    choice_without_conflict,
     find_conflict,
     made,
     main_entries,
@@ -121,7 +121,7 @@ GENERATIONS = (
         _training,
         lambda record: record.cell.auxiliary,
         made,
-        lambda record: f"{record.title} trained on older images or labels of {record.cell.auxiliary.name}",  # type: ignore[union-attr]
+        lambda record: f"{record.title} after a training on older images or labels",
     ),
 )
 """Older versions of the metrics and of methods, and older lists of test and auxiliary images."""
@@ -236,7 +236,7 @@ def _find(records: Sequence[Record], text: str) -> Record:
 
 def _options(selected: Sequence[Record], wanted: Sequence[Record], conflict: Conflict) -> str:
     """Return options with which no conflict is left: one for the backbone in place of several records."""
-    records = enough(lambda chosen: _settle(selected, chosen).entries, wanted)
+    records = choice_without_conflict(lambda chosen: _settle(selected, chosen).entries, wanted)
     if conflict.kind == "backbone" and not wanted and len(records) > 1:
         known = records[0].cell.backbone
         for text in (known.name, known.sha256[:12]):
