@@ -1,4 +1,4 @@
-"""Which records may share a table: what they must agree in, and which records count where some are out of date."""
+"""Which records may share a table: what they must agree in, and which to choose where they do not."""
 
 import json
 from collections import defaultdict
