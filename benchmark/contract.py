@@ -81,7 +81,7 @@ class Method(ABC):
     stochastic: ClassVar[bool] = False
     """Whether the seed changes the numbers. Other methods are run once, whatever seeds the user asks for."""
     smoothing: ClassVar[float] = 0.0
-    """Standard deviation of the Gaussian filter for the maps, in pixels of the evaluation size; 0 for no filter."""
+    """Standard deviation of the Gaussian filter for the maps, in pixels of the image size; 0 for no filter."""
     ablations: ClassVar[tuple[Ablation, ...]] = ()
     """The ablations that `bench ablate` runs."""
     backbone_on_real_data: ClassVar[str | None] = None

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Literal
 
+from pydantic import Field
+
 from benchmark.common import Model
 
 if TYPE_CHECKING:
@@ -39,6 +41,9 @@ class Protocol(Model):
     JPEG masks then break into dozens of regions."""
     raw_class_names: bool = False
     """Class names enter prompts as the folders are named, as in `metal_nut` (APRIL-GAN's and WinCLIP's public code)."""
+    evaluation_size: int | None = Field(default=None, ge=16, le=4096)
+    """Side in pixels at which maps and masks of all methods are compared; None: each at the method's image size, as in
+    the published tables."""
     pos_interp: Literal["bilinear", "bicubic"] = "bilinear"
     """How positional embeddings are resized: bilinear without antialias (AnomalyCLIP's code, the default here) or
     open_clip's antialiased bicubic."""

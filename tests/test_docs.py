@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from benchmark.records.cells import BackboneId, Cell, DataId
+from benchmark.records.placement import AblationRow, Placement
 from benchmark.records.provenance import Provenance
 from benchmark.records.records import ClassResult, Record, Run, TrainingReport
 
@@ -44,7 +45,10 @@ def test_the_citation_is_of_this_version_and_licence() -> None:
     assert f"## [{PROJECT['version']}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("model", [Record, ClassResult, Cell, DataId, BackboneId, TrainingReport, Run, Provenance])
+MODELS = (Record, ClassResult, Cell, DataId, BackboneId, TrainingReport, Run, Provenance, Placement, AblationRow)
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_every_field_of_a_record_is_explained(model: type[BaseModel]) -> None:
     text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
     assert [name for name in model.model_fields if f"`{name}`" not in text] == []

@@ -2,7 +2,7 @@
 
 import typer
 
-from benchmark.cli import ablate, compare, data, methods, predict, report, run, tables, train
+from benchmark.cli import ablate, compare, data, methods, predict, report, results, run, tables, train
 from benchmark.cli.messages import fail
 from benchmark.cli.options import add_command
 from benchmark.errors import BenchError
@@ -29,6 +29,7 @@ add_command(app, "methods", methods.methods_command)
 add_command(app, "new-method", methods.new_method_command)
 add_command(app, "check-method", methods.check_method_command)
 app.add_typer(data.app, name="data")
+app.add_typer(results.app, name="results")
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """The command `bench ablate`."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ from benchmark.cli.options import (
     ComputeOptions,
     DataOptions,
     Datasets,
+    EvaluationOptions,
     ExecutorOptions,
     MethodOptions,
     TrainingOptions,
@@ -33,6 +35,7 @@ def ablate_command(
     compute: ComputeOptions,
     executor: ExecutorOptions,
     cells: CellOptions,
+    evaluation: EvaluationOptions,
 ) -> None:
     """Run the ablations of a method and print a table for each, with the differences from the default.
 
@@ -49,24 +52,21 @@ def ablate_command(
     bench ablate my_method --plugin my_method.py
     """
     from benchmark.cli import selection
-    from benchmark.tables import (
-        ablation_files,
-        ablation_summary,
-        make_ablations,
-        select_ablations,
-        variants_of,
-        write_files,
-    )
+    from benchmark.running import select_ablations, variants_of
+    from benchmark.tables import ablation_files, ablation_summary, make_ablations, table_stem, write_files
 
-    [(chosen, base)], protocol = selection.select_methods([name], method.settings)
-    variants = variants_of(base, select_ablations(chosen, split(only)))
+    [(chosen, base)], protocol = selection.select_methods([name], [*method.settings, *evaluation.settings()])
+    variants = variants_of(chosen, base, select_ablations(chosen, split(only)))
     targets = find_targets(datasets, places)
     computation = Computation(compute, executor, cells)
-    rows = [(chosen, options) for options in variants.distinct]
+    rows = [(chosen, options) for options in variants]
     plans = plan_cells(rows, targets, computation, protocol, training)
+    for plan in plans.values():
+        plan.jobs = [replace(job, placement=variants[job.options]) for job in plan.jobs]
     records = carry_out(plans, targets, computation, protocol)
     if records:
-        tables = make_ablations(chosen, variants, records)
+        stems = {table_stem(chosen.name, row) for placement in variants.values() for row in placement.ablations}
+        tables = [table for table in make_ablations(records) if table.stem in stems]
         directory = compute.results / "tables" / "ablations"
         print(ablation_summary(tables))
         with writing(directory):

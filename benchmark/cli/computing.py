@@ -207,7 +207,7 @@ def carry_out(
     plans: "dict[WeightsSource, Plan]", targets: Targets, computation: Computation, protocol: "Protocol"
 ) -> "list[Record]":
     """Run the missing cells of some plans and return the records of all cells; a dry run returns none."""
-    from benchmark.records import path_of, read_record
+    from benchmark.records import path_of, place_record, read_record
     from benchmark.running import aged, finished
     from benchmark.training import untrained
 
@@ -239,6 +239,10 @@ def carry_out(
             run(todo, settings, executor, loading=loading, say=say)
     known = ((job, done.get(job.cell.id) or read_record(path_of(settings.results, job.cell.id))) for job in jobs)
     records = [aged(job, record, settings.results) for job, record in known]
+    for index, (job, record) in enumerate(zip(jobs, records, strict=True)):
+        if record.placement.joined(job.placement) != record.placement:  # made before, for other tables
+            with settings.lock(job.cell.id):
+                records[index] = place_record(settings.results, job.cell.id, job.placement)
     if edited := {record.cell.method for record in records if record.newer_source_sha256}:
         say(
             f"kept: results of {', '.join(sorted(edited))} from before its files were edited; if that can change a "

@@ -102,7 +102,20 @@ FolderPath = Annotated[
 Results = Annotated[Path, _results("--results", help="Folder of records, checkpoints and tables.")]
 OneBackbone = Annotated[
     str,
-    _results("--backbone", help="Only results with this backbone, spelled as in the tables.", show_default="all"),
+    _results(
+        "--backbone",
+        help="Only results with this backbone: its name as in the tables, or the beginning of its sha256.",
+        show_default="all",
+    ),
+]
+ChosenRecords = Annotated[
+    list[str] | None,
+    _results(
+        "--record",
+        metavar="ID",
+        help="Where results cannot share a table, take those that go with this record (the name of its file, or the "
+        "hash at the end of it); may be repeated.",
+    ),
 ]
 Dtype = Annotated[
     Literal["float32", "bfloat16", "float16"],
@@ -235,6 +248,27 @@ class ComputeOptions(EncodingOptions):
         ),
     ] = CACHE_LIMIT
     results: Results = RESULTS
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """How maps and masks are compared."""
+
+    evaluation_size: Annotated[
+        int | None,
+        _methods(
+            "--evaluation-size",
+            min=16,
+            max=4096,
+            metavar="PIXELS",
+            help="Side at which the maps and masks of all methods are compared.",
+            show_default="each method's image size",
+        ),
+    ] = None
+
+    def settings(self) -> list[str]:
+        """Return it as values of `--set`."""
+        return [] if self.evaluation_size is None else [f"protocol.evaluation_size={self.evaluation_size}"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.messages import fail, say
-from benchmark.cli.options import RESULTS, DataOptions, OneBackbone, Results, with_options
+from benchmark.cli.options import RESULTS, ChosenRecords, DataOptions, OneBackbone, Results, with_options
+from benchmark.cli.tables import known_backbone
 
 if TYPE_CHECKING:
     from benchmark.data import SampleSet
@@ -20,6 +21,7 @@ def report_command(
     output: Annotated[Path | None, typer.Option(help="Folder for the site; default RESULTS/report.")] = None,
     places: DataOptions,
     backbone: OneBackbone = "",
+    record: ChosenRecords = None,
 ) -> None:
     """Write all results as a static site: leaderboard, datasets, ablations, training curves, figures and a gallery.
 
@@ -39,7 +41,7 @@ def report_command(
 
     records, problems = read_records(results)
     messages = [f"left out: {problem}" for problem in problems]
-    kept, lines = choose_records(records, backbone=backbone)
+    kept, lines = choose_records(records, backbone=known_backbone(records, backbone), chosen=record or ())
     messages += lines
     for message in messages:
         say(message)

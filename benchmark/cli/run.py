@@ -6,12 +6,13 @@ from typing import Annotated
 import typer
 
 from benchmark.cli.computing import Computation, carry_out, end, find_targets, plan_cells
-from benchmark.cli.messages import fail
+from benchmark.cli.messages import fail, say
 from benchmark.cli.options import (
     CellOptions,
     ComputeOptions,
     DataOptions,
     Datasets,
+    EvaluationOptions,
     ExecutorOptions,
     FolderPath,
     MethodOptions,
@@ -47,6 +48,7 @@ def run_command(
     compute: ComputeOptions,
     executor: ExecutorOptions,
     cells: CellOptions,
+    evaluation: EvaluationOptions,
 ) -> None:
     """Run methods on datasets, write a record per cell, and print the tables.
 
@@ -73,13 +75,16 @@ def run_command(
     if not (every or methods or datasets or folder):
         fail("say what to run: --all, or --methods and --datasets (see `bench methods` and `bench data list`)")
     from benchmark.cli import selection
-    from benchmark.tables import make_tables, summary
+    from benchmark.tables import TableError, make_tables, summary
 
-    chosen, protocol = selection.select_methods(split(methods), method.settings)
+    chosen, protocol = selection.select_methods(split(methods), [*method.settings, *evaluation.settings()])
     targets = find_targets(datasets, places, folder=folder, folder_class=folder_class, every=every)
     computation = Computation(compute, executor, cells)
     plans = plan_cells(chosen, targets, computation, protocol, training, checkpoints=checkpoint or [])
     records = carry_out(plans, targets, computation, protocol)
     if records:
-        print(summary(make_tables(records)))
+        try:
+            print(summary(make_tables(records, methods=split(methods))))
+        except TableError as error:  # with results of earlier runs; those of this one are written
+            say(f"no tables: {error}")
     end(records, targets.problems)

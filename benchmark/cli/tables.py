@@ -1,12 +1,16 @@
 """The command `bench tables`."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.cli.messages import fail, say, writing
-from benchmark.cli.options import RESULTS, Datasets, Methods, OneBackbone, Results, split
+from benchmark.cli.options import RESULTS, ChosenRecords, Datasets, Methods, OneBackbone, Results, split
+
+if TYPE_CHECKING:
+    from benchmark.records import Record
 
 
 def tables_command(
@@ -15,7 +19,17 @@ def tables_command(
     output: Annotated[Path | None, typer.Option(help="Folder for the tables; default RESULTS/tables.")] = None,
     methods: Methods = "",
     datasets: Datasets = "",
+    domain: Annotated[str, typer.Option(help="Only datasets of this domain.", show_default="all")] = "",
+    metric: Annotated[
+        str,
+        typer.Option(
+            help="Metrics of the main tables, those per class and of ranks, separated by commas, as in "
+            "pixel_auroc,pixel_aupro_200; without its level (auroc) a metric is shown at each.",
+            show_default="those of the papers' main tables",
+        ),
+    ] = "",
     backbone: OneBackbone = "",
+    record: ChosenRecords = None,
     check: Annotated[
         bool,
         typer.Option("--check", help="Write nothing; list files that are not up to date, and fail if there are any."),
@@ -25,9 +39,12 @@ def tables_command(
 
     There are tables of datasets by methods, of classes, with bootstrap intervals, of ranks and of ablations, and
     results.csv with every number. The same records give the same bytes on every machine; --check compares the files
-    with the records. Results on generated data are left out where there are real ones.
+    with the records. Columns are in the order of --methods. Left out are results on generated data beside real ones,
+    and those of older versions or older images, which `bench results prune` removes.
     """
+    from benchmark.metrics import MAIN_METRICS
     from benchmark.records import read_records
+    from benchmark.registry import choose
     from benchmark.tables import (
         choose_records,
         differences,
@@ -41,13 +58,24 @@ def tables_command(
     records, problems = read_records(results)
     for problem in problems:
         say(f"left out: {problem}")
-    kept, lines = choose_records(records, methods=split(methods), datasets=split(datasets), backbone=backbone)
+    if not records:
+        fail(f"no records in {results / 'records'}; `bench run` makes them")
+    wanted = choose("method with results", split(methods), {each.cell.method for each in records})
+    shown = select_metrics(split(metric)) or MAIN_METRICS
+    kept, lines = choose_records(
+        records,
+        methods=wanted,
+        datasets=known_datasets(records, split(datasets)),
+        domain="".join(choose("domain with results", [domain] if domain else [], {each.domain for each in records})),
+        backbone=known_backbone(records, backbone),
+        chosen=record or (),
+    )
     for line in lines:
         say(line)
     if not kept:
-        fail(f"no records in {results / 'records'}" + (" fit the selection" if records else "; `bench run` makes them"))
+        fail(f"no records in {results / 'records'} fit the selection")
     directory = output or results / "tables"
-    made = make_outputs(kept, per_image_reader(results, say), draws_keeper(results))
+    made = make_outputs(kept, per_image_reader(results, say), draws_keeper(results), metrics=shown, methods=wanted)
     if check:
         found = differences(directory, made.files)
         print("\n".join(found) or f"{directory}: {len(made.files)} files, all as the records give them")
@@ -58,3 +86,43 @@ def tables_command(
         write_files(directory, made.files)
     print(summary(made.tables))
     say(f"written to {directory}")
+
+
+def known_datasets(records: "Sequence[Record]", names: Sequence[str]) -> list[str]:
+    """Return names or titles of datasets with results, each once.
+
+    Raises:
+        BenchError: A name is unknown. The message suggests similar names.
+    """
+    from benchmark.registry import choose
+
+    known = [name for each in records for name in (each.cell.dataset.name, each.dataset_title)]
+    return choose("dataset with results", names, dict.fromkeys(known))
+
+
+def known_backbone(records: "Sequence[Record]", text: str) -> str:
+    """Return the name of a backbone with results, or the beginning of its sha256, if there is one.
+
+    Raises:
+        BenchError: There is none. The message suggests similar names.
+    """
+    from benchmark.registry import choose
+    from benchmark.tables import select_records
+
+    if text and records and not select_records(records, backbone=text):
+        choose("backbone with results", [text], dict.fromkeys(each.cell.backbone.name for each in records))
+    return text
+
+
+def select_metrics(names: Sequence[str]) -> list[str]:
+    """Return the keys of metrics that are named with or without their level.
+
+    Raises:
+        BenchError: A name is unknown. The message suggests similar names.
+    """
+    from benchmark.metrics import METRICS
+    from benchmark.registry import choose
+
+    known = [*METRICS, *dict.fromkeys(each.short for each in METRICS.values())]
+    chosen = choose("metric", names, known)
+    return list(dict.fromkeys(key for name in chosen for key in METRICS if name in (key, METRICS[key].short)))

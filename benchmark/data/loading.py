@@ -31,7 +31,7 @@ class Loaded:
     image: Pixels | None = None
     """The pixels of the image (3, S, S), uint8."""
     mask: Mask | None = None
-    """The mask (S, S), where masks are read."""
+    """The mask (S, S), of the side of masks, where masks are read."""
     error: str = ""
 
 
@@ -40,12 +40,14 @@ class Reading:
     """How samples are read."""
 
     image_size: int
-    """Side S of images and masks in pixels."""
+    """Side S of images in pixels."""
     mask_threshold: int | None
     """Grey value above which a mask pixel is anomalous; with None no masks are read."""
     batch_size: int
     workers: int
     """Number of processes that read; with 0 this process reads."""
+    mask_size: int | None = None
+    """Side of masks in pixels; None: that of images."""
 
 
 def stack(items: Sequence[Loaded]) -> Tensor:
@@ -124,7 +126,7 @@ class _Images(Dataset[Loaded]):
         return Loaded(sample, image=self._preprocess(image), mask=mask)
 
     def _mask(self, sample: Sample, size: tuple[int, int]) -> Mask | None:
-        side, threshold = self._reading.image_size, self._reading.mask_threshold
+        side, threshold = self._reading.mask_size or self._reading.image_size, self._reading.mask_threshold
         if threshold is None:
             return None
         if sample.label == 0:

@@ -23,6 +23,8 @@ from .classes import is_scored as is_scored
 from .classes import read_class as read_class
 from .classes import remove_classes as remove_classes
 from .classes import write_class as write_class
+from .placement import AblationRow as AblationRow
+from .placement import Placement as Placement
 from .provenance import Provenance as Provenance
 from .provenance import code_key as code_key
 from .provenance import environment as environment
@@ -38,6 +40,8 @@ from .records import is_done as is_done
 from .records import mean_over_classes as mean_over_classes
 from .records import path_of as path_of
 from .records import per_image_path as per_image_path
+from .records import place_record as place_record
+from .records import placed as placed
 from .records import read_record as read_record
 from .records import read_records as read_records
 from .records import write_record as write_record

@@ -25,7 +25,7 @@ class ClassFile(Model):
 
     class_name: str
     image_size: int
-    """Side of the maps that were evaluated, in pixels."""
+    """Side of the input in pixels."""
     result: ClassResult
     images_sha256: str
     """Of the file beside it that holds the results per image."""

@@ -19,6 +19,7 @@ from benchmark.common import (
 from benchmark.data import Domain
 from benchmark.errors import BenchError
 from benchmark.records.cells import Cell
+from benchmark.records.placement import Placement
 from benchmark.records.provenance import Provenance
 
 TEXTS = ("device", "machine", "processor", "float32_precision", "python", "git_commit", "code_sha256", "source_sha256")
@@ -96,7 +97,7 @@ class Record(Model):
     domain: Domain
     cell: Cell
     image_size: int | None = None
-    """Side of the input, and of the maps that were evaluated, in pixels."""
+    """Side of the input in pixels, and of the maps that were evaluated unless the protocol has an evaluation size."""
     status: Literal["done", "failed"]
     error: Text | None = None
     synthetic: tuple[str, ...] = ()
@@ -112,6 +113,8 @@ class Record(Model):
     newer_source_sha256: str | None = None
     """Of the method's files as the last run met them, where those that trained or scored were others."""
     run: Run
+    placement: Placement = Placement()
+    """The tables that show the record."""
 
     @field_validator("id")
     @classmethod
@@ -222,6 +225,26 @@ def done_record(directory: Path, cell_id: str) -> Record | None:
     except RecordError:
         return None
     return record if record.status == "done" else None
+
+
+def placed(directory: Path, cell_id: str, placement: Placement) -> Placement:
+    """Return a placement with that of the cell's present record, if it has a readable one."""
+    try:
+        return read_record(path_of(directory, cell_id)).placement.joined(placement)
+    except RecordError:
+        return placement
+
+
+def place_record(directory: Path, cell_id: str, placement: Placement) -> Record:
+    """Write a further placement into the record of a cell, and return the record.
+
+    Raises:
+        RecordError: there is no readable record, or the directory cannot be written.
+    """
+    record = read_record(path_of(directory, cell_id))
+    record = record.model_copy(update={"placement": record.placement.joined(placement)})
+    write_record(directory, record)
+    return record
 
 
 def is_done(directory: Path, cell_id: str) -> bool:

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from benchmark.metrics import METRICS
 from benchmark.records import Record
 from benchmark.report.report_data import ReportData
 from benchmark.report.values import UNDEFINED, ShownValue, dataset_values, shown_value
-from benchmark.tables import Ranking, best_and_second, rankings
+from benchmark.tables import Ranking, best_and_second, compared_rows, rankings
 
 EVERY_DOMAIN = "all"
 
@@ -37,17 +38,21 @@ class Leaderboard:
     metric: str
     rows: tuple[LeaderboardRow, ...]
     complete: int
-    """Number of datasets on which every method has the metric; the mean is over these."""
+    """Number of datasets on which all compared methods have the metric; the mean is over these."""
     known: int
     """Number of datasets on which any method has the metric."""
     low: int
     """Start of the axis of the spread, in percent. The axis ends at 100."""
+    mixed: bool
+    """Whether the datasets are of several domains; then there is no mean."""
+    lacking: tuple[str, ...]
+    """Methods that have too few datasets for a mean."""
 
 
 def domains(report: ReportData) -> list[str]:
-    """Return the domains that a reader can choose from."""
+    """Return the domains that a reader can choose from, the one that is shown first at the start."""
     found = list(dict.fromkeys(dataset.domain for dataset in report.datasets))
-    return [EVERY_DOMAIN, *found] if len(found) > 1 else [EVERY_DOMAIN]
+    return [*found, EVERY_DOMAIN] if len(found) > 1 else [EVERY_DOMAIN]
 
 
 def leaderboard(report: ReportData, domain: str, metric: str, ranks: Mapping[str, float]) -> Leaderboard | None:
@@ -65,15 +70,15 @@ def leaderboard(report: ReportData, domain: str, metric: str, ranks: Mapping[str
     if not known:
         return None
     columns = list(zip(*known, strict=True))
-    taking_part = [any(value is not None for value in column) for column in columns]
-    complete = [
-        each for each in known if all(value is not None for value, part in zip(each, taking_part, strict=True) if part)
-    ]
+    having = {
+        title: [str(place) for place, value in enumerate(column) if value is not None]
+        for title, column in zip(report.titles, columns, strict=True)
+    }
+    compared = compared_rows(having)
+    mixed = len({dataset.domain for dataset in chosen}) > 1
     means = [
-        sum(column) / len(complete) if complete and part else None
-        for column, part in zip(
-            [[each[index] or 0.0 for each in complete] for index in range(len(columns))], taking_part, strict=True
-        )
+        None if mixed or title not in compared.methods else fmean(column[int(place)] or 0.0 for place in compared.rows)
+        for title, column in zip(report.titles, columns, strict=True)
     ]
     marks = [best_and_second(each, METRICS[metric]) for each in known]
     best = [sum(each[index] == "best" for each in marks) for index in range(len(columns))]
@@ -94,8 +99,9 @@ def leaderboard(report: ReportData, domain: str, metric: str, ranks: Mapping[str
             zip(report.titles, means, best_and_second(means, METRICS[metric]), strict=True)
         )
     ]
-    rows.sort(key=lambda each: -float(each.mean.sort or "-1"))
-    return Leaderboard(domain, metric, tuple(rows), len(complete), len(known), low)
+    rows.sort(key=lambda each: (-float(each.mean.sort or "-1"), float(each.rank.sort or "inf")))
+    lacking = tuple(title for title in compared.lacking if having[title])
+    return Leaderboard(domain, metric, tuple(rows), 0 if mixed else len(compared.rows), len(known), low, mixed, lacking)
 
 
 def _position(value: float, low: int) -> float:

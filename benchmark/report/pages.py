@@ -76,22 +76,27 @@ def index(report: ReportData) -> Context:
 
 
 def _note(board: boards.Leaderboard) -> str:
+    spread = (
+        "Best on: number of datasets with the highest value. Spread: the values of the datasets on an axis from "
+        f"{board.low} to 100"
+    )
+    if board.mixed:
+        return f"There is no mean over several domains; choose one above. {spread}."
     if not board.complete:
-        return "No dataset has been run with every method, so there is no mean."
+        return f"The methods share no dataset, so there is no mean. {spread}."
     over = f"Mean over the {board.complete} datasets"
     if board.complete < board.known:
-        over += f" of {board.known} on which every method has been run"
+        over += f" of {board.known} that the compared methods share"
+    without = f" Not compared, because of too few datasets: {', '.join(board.lacking)}." if board.lacking else ""
     return (
-        f"{over}, each the unweighted mean of its classes, in percent. Best on: number of datasets with the "
-        f"highest value. Spread: the values of the datasets on an axis from {board.low} to 100; the thick line is the "
-        "mean."
+        f"{over}, each the unweighted mean of its classes, in percent.{without} {spread}; the thick line is the mean."
     )
 
 
 def _ranked(found: Ranking, heading: str) -> str:
     over = f"{heading}: average ranks over {len(found.datasets)} datasets"
     if found.friedman_p is None:
-        return f"{over}; too few for a test."
+        return f"{over}; too few methods for a test, or all tie."
     return (
         f"{over}, 1 is the best. Friedman p = {found.friedman_p:.2g}. Methods joined by a bar do not differ "
         f"significantly at 0.05 (Nemenyi test); the critical difference is {found.critical_difference:.2f}."

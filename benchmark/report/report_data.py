@@ -13,9 +13,10 @@ from benchmark.tables import (
     AblationTable,
     check_comparable,
     column_order,
+    main_records,
+    make_ablations,
     notes_of,
     row_order,
-    set_variants_apart,
     uncertainty,
 )
 
@@ -108,7 +109,7 @@ def collect_report_data(
         TableError: If the records are not comparable.
     """
     ordered = sorted(records, key=lambda r: (*row_order(r), *column_order(r), r.cell.seed, r.id))
-    shown, ablations = set_variants_apart(ordered)
+    shown = main_records(ordered)
     main = [record for record in shown if record.status == "done"]
     check_comparable(main)
     found = uncertainty.estimates(main, read, keep)
@@ -118,7 +119,7 @@ def collect_report_data(
         titles=tuple(dict.fromkeys(record.title for record in sorted(main, key=column_order))),
         datasets=tuple(_datasets(main)),
         estimates={(each.title, each.dataset, each.class_name, each.metric): each for each in found},
-        ablations=tuple(ablations),
+        ablations=tuple(make_ablations(ordered)),
         notes=notes_of(shown),
     )
 

@@ -14,4 +14,6 @@ from .planning import finished as finished
 from .planning import plan as plan
 from .planning import plan_training as plan_training
 from .tasks import Loading as Loading
+from .variants import select_ablations as select_ablations
+from .variants import variants_of as variants_of
 from .worker import loaded as loaded

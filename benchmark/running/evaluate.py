@@ -106,7 +106,11 @@ def evaluate(
     """
     threshold = protocol.mask_threshold(data.layout.mask_threshold) if data.has_masks else None
     reading = Reading(
-        spec.image_size, mask_threshold=threshold, batch_size=settings.batch_size, workers=settings.workers
+        spec.image_size,
+        mask_threshold=threshold,
+        batch_size=settings.batch_size,
+        workers=settings.workers,
+        mask_size=protocol.evaluation_size,
     )
     wanted = frozenset[str]().union(*(participant.classes for participant in participants))
     samples = [sample for sample in data.test if sample.class_name in wanted]
@@ -222,6 +226,7 @@ class _Pass:
         scores, maps = at_evaluation_size(
             prediction,
             image_size=self.spec.image_size,
+            evaluation_size=self.protocol.evaluation_size,
             smoothing=run.participant.method.smoothing,
             with_maps=self.with_masks,
         )
@@ -258,17 +263,31 @@ def _predict(run: _ClassRun, features: Features, names: list[str], device: str) 
 
 
 def at_evaluation_size(
-    prediction: Prediction, *, image_size: int, smoothing: float, with_maps: bool = True
+    prediction: Prediction,
+    *,
+    image_size: int,
+    smoothing: float,
+    evaluation_size: int | None = None,
+    with_maps: bool = True,
 ) -> tuple[list[float], npt.NDArray[np.float32] | None]:
     """Return image scores, and maps (B, S, S) resized bilinearly (corners not aligned) and then smoothed.
 
     The Gaussian filter is the references': per image, reflecting border, cut at 4 standard deviations.
+
+    Args:
+        prediction: of a method.
+        image_size: side of the method's images, and of the maps without an evaluation size.
+        smoothing: standard deviation of the filter in pixels of the image size. At another evaluation size the filter
+            covers the same part of the image.
+        evaluation_size: side S of the maps, where it is not the image size.
+        with_maps: whether maps are wanted.
     """
     scores = prediction.scores.cpu().double().tolist()
     if not with_maps:
         return scores, None
-    size = (image_size, image_size)
+    side = evaluation_size or image_size
+    size, sigma = (side, side), smoothing * (side / image_size)
     resized = F.interpolate(prediction.maps.float()[:, None], size=size, mode="bilinear")[:, 0].cpu().numpy()
-    if smoothing > 0:
-        resized = np.stack([gaussian_filter(each, sigma=smoothing) for each in resized])
+    if sigma > 0:
+        resized = np.stack([gaussian_filter(each, sigma=sigma) for each in resized])
     return scores, resized

@@ -18,6 +18,7 @@ from benchmark.records import (
     Checkpoint,
     CheckpointError,
     DataId,
+    Placement,
     Record,
     RecordError,
     TrainingId,
@@ -48,6 +49,8 @@ class Job:
     """Normal training images that the method is shown, by class."""
     warnings: tuple[str, ...] = ()
     """What a reader of its numbers must know, besides what there is to know of the samples."""
+    placement: Placement = field(default_factory=Placement)
+    """The tables that are to show the result."""
 
     @property
     def title(self) -> str:
@@ -254,7 +257,7 @@ def plan_training(
         auxiliary=data_id(*samples),
         seed=seed,
         backbone=setting.backbone,
-        protocol=setting.protocol,
+        protocol=setting.protocol.model_copy(update={"evaluation_size": None}),  # nothing is evaluated in a training
     )
     return Training(identity, method, options, samples)
 

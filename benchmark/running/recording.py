@@ -22,6 +22,7 @@ from benchmark.records import (
     combined,
     environment,
     mean_over_classes,
+    placed,
     read_checkpoint,
     read_class,
     remove_classes,
@@ -82,7 +83,7 @@ def _record(job: Job, found: Sequence[ClassFile], results: Path) -> Record:
     classes = {each.class_name: each.result for each in found}
     training = _training_report(job, results)
     runs = [result.run for result in classes.values() if result.run]
-    known = _common(job, training)
+    known = _common(job, training, results)
     if len(devices := dict.fromkeys(run.device for run in runs)) > 1:
         known["warnings"] += (f"its classes were scored on different devices: {', '.join(devices)}",)
     return Record(
@@ -107,10 +108,10 @@ def failure(job: Job, error: str, settings: Settings) -> Record:
         source_sha256=source_sha256(job.method),
         **environment(),
     )
-    return Record(**_common(job, None), status="failed", error=error, run=run)
+    return Record(**_common(job, None, settings.results), status="failed", error=error, run=run)
 
 
-def _common(job: Job, training: TrainingReport | None) -> dict[str, Any]:
+def _common(job: Job, training: TrainingReport | None, results: Path) -> dict[str, Any]:
     card, backbone = job.samples.card, job.cell.backbone
     synthetic_weights = backbone.synthetic or (training is not None and training.synthetic)
     generated = {"data": job.samples.synthetic, "weights": synthetic_weights}
@@ -126,6 +127,7 @@ def _common(job: Job, training: TrainingReport | None) -> dict[str, Any]:
             *job.warnings,
             *assumptions(backbone.name, backbone.architecture, backbone.sha256),
         ),
+        "placement": placed(results, job.cell.id, job.placement),
     }
 
 

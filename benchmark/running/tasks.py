@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from benchmark.clip import WeightsSource
 from benchmark.common import Settings
 from benchmark.data import SampleSet
-from benchmark.records import BackboneId, Cell, TrainingId
+from benchmark.records import BackboneId, Cell, Placement, TrainingId
 from benchmark.registry import plugin_files
 from benchmark.running.planning import Job, data_id
 from benchmark.training import Training
@@ -55,6 +55,8 @@ class CellRef:
     training: TrainingRef | None
     warnings: tuple[str, ...] = ()
     """What a reader of its numbers must know."""
+    placement: Placement = field(default_factory=Placement)
+    """The tables that are to show the result."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,9 @@ def make_tasks(
     for digest, group in by_dataset.items():
         data = group[0].samples
         common |= {"loading": loading[group[0].cell.backbone], "data": (data,)}
-        common["cells"] = tuple(CellRef(job.cell, _title(job), _training_ref(job), job.warnings) for job in group)
+        common["cells"] = tuple(
+            CellRef(job.cell, _title(job), _training_ref(job), job.warnings, job.placement) for job in group
+        )
         common["after"] = frozenset(job.training.id.id for job in group if job.training) & trained
         bundles = list(_bundles(data, settings.task_images))
         for classes in bundles:

@@ -87,7 +87,8 @@ def job_of(ref: CellRef, task: Task) -> Job:
     samples = {sample.key: sample for sample in task.samples.samples} if cell.references else {}
     references = {name: tuple(samples[key] for key in keys) for name, keys in (cell.references or {}).items()}
     training = training_of(ref.training) if ref.training else None
-    return Job(cell, method, options_from(method, cell.options), task.samples, training, references, ref.warnings)
+    options = options_from(method, cell.options)
+    return Job(cell, method, options, task.samples, training, references, ref.warnings, ref.placement)
 
 
 def training_of(ref: TrainingRef, task: Task | None = None) -> Training:

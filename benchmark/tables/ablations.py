@@ -1,64 +1,16 @@
-"""Ablations: a method's grids of variants as cells like any other, and a table for each in the papers' form."""
+"""Tables of ablations: pure functions of the records, which say which rows of which ablations they give."""
 
-import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
-
-from tabulate import tabulate
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from benchmark.common import to_csv_text
-from benchmark.contract import Ablation, Method
-from benchmark.errors import BenchError
-from benchmark.metrics import LEVELS, Level
-from benchmark.records import Record
-from benchmark.registry import all_methods, choose
-from benchmark.tables.tables import (
-    MEAN,
-    STYLES,
-    Style,
-    Values,
-    check_comparable,
-    headings,
-    main_metrics,
-    mean_values,
-    notes_of,
-)
-
-
-@dataclass(frozen=True)
-class Variants:
-    """The options of every row of some ablations."""
-
-    base: Any
-    """The default, against which changes are measured."""
-    rows: dict[str, dict[str, Any]]
-    """Ablation → row → options."""
-    ablations: tuple[Ablation, ...]
-
-    @property
-    def distinct(self) -> list[Any]:
-        """The options there are, each once: ablations share their default."""
-        return list(dict.fromkeys(options for rows in self.rows.values() for options in rows.values()))
-
-
-def select_ablations(method: type[Method], names: Sequence[str]) -> tuple[Ablation, ...]:
-    """Return the named ablations of a method, or all.
-
-    Raises:
-        BenchError: it has none, or none of that name.
-    """
-    known = {ablation.name: ablation for ablation in method.ablations}
-    if not known:
-        raise BenchError(f"{method.name} declares no ablations; `bench methods` shows which methods do")
-    return tuple(known[name] for name in choose(f"ablation of {method.name}", names or known, known))
-
-
-def variants_of(base: Any, ablations: Sequence[Ablation]) -> Variants:
-    """Return the options of every row: the base with the row's changes."""
-    rows = {each.name: {row: replace(base, **changes) for row, changes in each.variants.items()} for each in ablations}
-    return Variants(base, rows, tuple(ablations))
+from benchmark.metrics import LEVELS, Level, metrics_of
+from benchmark.records import AblationRow, Record
+from benchmark.tables.comparable import Entry, ablation_entries, check_entries, table_stem
+from benchmark.tables.notes import is_banner, notes_of
+from benchmark.tables.style import STYLES, Style, grid, headings
+from benchmark.tables.tables import MEAN, Values, mean_values
 
 
 @dataclass(frozen=True)
@@ -83,51 +35,36 @@ class AblationTable:
     notes: tuple[str, ...]
 
 
-def make_ablations(method: type[Method], variants: Variants, records: Sequence[Record]) -> list[AblationTable]:
-    """Return the table of every ablation of which a variant has been run.
-
-    Other records may be among them: a dataset is in a table if a variant other than the default has been run on it, and
-    the default counts under the seeds of the variants.
+def make_ablations(records: Iterable[Record]) -> list[AblationTable]:
+    """Return the table of every ablation of which the records give rows. The order of the records does not matter.
 
     Raises:
-        TableError: the records are not comparable.
+        TableError: the records of an ablation are not comparable.
     """
-    keyed = [(record, _key(record.cell.options)) for record in records if record.cell.method == method.name]
-    check_comparable([record for record, _ in keyed if record.status == "done"])
-    default, tables = _key(asdict(variants.base)), []
-    for ablation in variants.ablations:
-        rows = {_key(asdict(options)) for options in variants.rows[ablation.name].values()}
-        same = [(record, key) for record, key in keyed if key in rows]
-        places = {_place(record) for record, key in same if key != default or len(rows) == 1}
-        used = [(record, key) for record, key in same if _place(record) in places]
-        found: dict[tuple[str, str], list[Record]] = defaultdict(list)
-        for record, key in used:
-            if record.status == "done":
-                found[key, record.dataset_title].append(record)
-        levels = [_grid(f"{method.title}: {ablation.title}", level, variants, ablation.name, found) for level in LEVELS]
-        # Each row says its options, so the notes speak of the method alone; what failed keeps its own name.
-        renamed = {"title": method.title}
-        notes = notes_of([r if r.status == "failed" else r.model_copy(update=renamed) for r, _ in used])
-        if grids := tuple(grid for grid in levels if grid):
-            tables.append(AblationTable(f"{method.name}_{ablation.name}", grids, notes))
-    return tables
+    found: dict[str, list[Entry]] = defaultdict(list)
+    for entry in ablation_entries(sorted(records, key=lambda record: record.id)):
+        found[entry.table].append(entry)
+    return [table for stem in sorted(found) if (table := _table(stem, found[stem])).grids]
 
 
-def known_ablations(records: Sequence[Record]) -> tuple[list[AblationTable], set[str]]:
-    """Return the tables of the ablations that registered methods declare, and the ids of the records of variants.
-
-    Raises:
-        TableError: the records are not comparable.
-    """
-    tables: list[AblationTable] = []
-    ids: set[str] = set()
-    for method in all_methods().values():
-        if method.ablations:
-            variants = variants_of(method.Options(), method.ablations)
-            tables += make_ablations(method, variants, records)
-            rows = {_key(asdict(options)) for options in variants.distinct if options != variants.base}
-            ids |= {r.id for r in records if r.cell.method == method.name and _key(r.cell.options) in rows}
-    return tables, ids
+def _table(stem: str, entries: Sequence[Entry]) -> AblationTable:
+    check_entries(entries)
+    placed = [
+        (row, entry.record)
+        for entry in entries
+        for row in entry.record.placement.ablations
+        if (table_stem(entry.record.cell.method, row), row.row) == (stem, entry.column)
+    ]
+    rows = sorted({row.row: row for row, _ in placed}.values(), key=lambda row: (row.place, row.row))
+    found: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for row, record in placed:
+        if record.status == "done":
+            found[row.row, record.dataset_title].append(record)
+    grids = [_grid(f"{rows[0].method}: {rows[0].title}", level, rows, found) for level in LEVELS]
+    # Each row says its options, so the notes speak of the method alone; what failed keeps its own name.
+    renamed = {"title": rows[0].method}
+    notes = notes_of([r if r.status == "failed" else r.model_copy(update=renamed) for _, r in placed])
+    return AblationTable(stem, tuple(grid for grid in grids if grid), notes)
 
 
 def ablation_files(tables: Sequence[AblationTable]) -> dict[str, str]:
@@ -135,7 +72,8 @@ def ablation_files(tables: Sequence[AblationTable]) -> dict[str, str]:
     files = {}
     for table in tables:
         for style, mark in (("md", "- "), ("tex", "% ")):
-            text = "\n".join(_render(grid, STYLES[style]) for grid in table.grids)
+            banner = [note for note in table.notes if is_banner(note)]
+            text = "\n".join(_render(grid, STYLES[style], banner) for grid in table.grids)
             listed = "".join(f"{mark}{STYLES[style].escape(note)}\n" for note in table.notes)
             files[f"{table.stem}.{style}"] = f"{text}\n{listed}"
         files[f"{table.stem}.csv"] = _to_csv(table.grids)
@@ -148,42 +86,30 @@ def ablation_summary(tables: Sequence[AblationTable]) -> str:
     return "\n".join([*notes, "", *(_render(grid, STYLES["txt"]) for table in tables for grid in table.grids)])
 
 
-def _place(record: Record) -> tuple[str, int]:
-    return record.cell.dataset.name, record.cell.seed
-
-
 def _grid(
-    title: str, level: Level, variants: Variants, ablation: str, found: Mapping[tuple[str, str], Sequence[Record]]
+    title: str, level: Level, rows: Sequence[AblationRow], found: Mapping[tuple[str, str], Sequence[Record]]
 ) -> Grid | None:
     """Return the table of an ablation at a level, or None if nothing of it is defined.
 
     Args:
         title: of the ablation.
         level: of the metrics.
-        variants: among others those of the ablation.
-        ablation: its name.
-        found: finished records by options, as a key, and dataset.
+        rows: of the table, in order.
+        found: finished records by row and dataset.
     """
-    metrics = main_metrics(level)
+    metrics = tuple(metric.key for metric in metrics_of(level) if metric.main)
     datasets = sorted({dataset for _, dataset in found})
     values: dict[str, tuple[Values, ...]] = {}
-    for row, options in variants.rows[ablation].items():
-        key = _key(asdict(options))
-        cells = [mean_values([r.mean for r in found.get((key, name), ())], metrics) for name in datasets]
-        values[row] = tuple([*cells, _mean(cells)] if len(datasets) > 1 else cells)
+    for row in rows:
+        cells = [mean_values([r.mean for r in found.get((row.row, name), ())], metrics) for name in datasets]
+        values[row.row] = tuple([*cells, _mean(cells)] if len(datasets) > 1 else cells)
     if all(value is None for cells in values.values() for cell in cells for value in cell):
         return None
-    default = next((row for row, options in variants.rows[ablation].items() if options == variants.base), None)
-    changes = {
-        row: None if row == default else tuple(map(_change, cells, values[default] if default else cells))
-        for row, cells in values.items()
-    }
     columns = (*datasets, MEAN) if len(datasets) > 1 else tuple(datasets)
+    undefined: Values = (None,) * len(metrics)
+    default = next((values[row.row] for row in rows if row.default), (undefined,) * len(columns))
+    changes = {row.row: None if row.default else tuple(map(_change, values[row.row], default)) for row in rows}
     return Grid(f"{title}, {LEVELS[level].lower()}", metrics, columns, values, changes)
-
-
-def _key(options: dict[str, Any]) -> str:
-    return json.dumps(options, sort_keys=True)
 
 
 def _mean(cells: Sequence[Values]) -> Values:
@@ -196,11 +122,11 @@ def _change(cell: Values, default: Values) -> Values:
     return tuple(None if v is None or d is None else v - d for v, d in zip(cell, default, strict=True))
 
 
-def _render(grid: Grid, how: Style) -> str:
-    header = ["", *(each for name in grid.datasets for each in (how.escape(name), "change"))]
+def _render(of: Grid, how: Style, banner: Sequence[str] = ()) -> str:
+    header = ["", *(each for name in of.datasets for each in (how.escape(name), "change"))]
     body = []
-    for row, cells in grid.values.items():
-        changes = grid.changes[row]
+    for row, cells in of.values.items():
+        changes = of.changes[row]
         line = [how.escape(row)]
         for index, cell in enumerate(cells):
             line += [
@@ -208,10 +134,8 @@ def _render(grid: Grid, how: Style) -> str:
                 "default" if changes is None else _pair(changes[index], "{:+.1f}", how),
             ]
         body.append(line)
-    table: str = tabulate(body, headers=header, tablefmt=how.tablefmt, disable_numparse=True)
-    title = f"{how.escape(grid.title)} {headings(grid.metrics)}, %"
-    before = {"pipe": "## ", "latex_raw": "% "}.get(how.tablefmt, "")
-    return f"{before}{title}\n\n{table}\n"
+    title = f"{how.heading}{how.escape(of.title)} {headings(of.metrics)}, %"
+    return f"{title}\n\n{grid(header, body, how, banner=[how.escape(note) for note in banner])}\n"
 
 
 def _pair(values: Values, form: str, how: Style) -> str:
@@ -224,11 +148,11 @@ def _pair(values: Values, form: str, how: Style) -> str:
 def _to_csv(grids: Sequence[Grid]) -> str:
     """Return percentages with two decimals, a row per variant, dataset and metric; empty where undefined."""
     rows: list[Sequence[str | float | None]] = [("variant", "dataset", "metric", "value", "change")]
-    for grid in grids:
-        for row, cells in grid.values.items():
-            changes = grid.changes[row]
-            for index, (name, cell) in enumerate(zip(grid.datasets, cells, strict=True)):
-                for position, metric in enumerate(grid.metrics):
+    for of in grids:
+        for row, cells in of.values.items():
+            changes = of.changes[row]
+            for index, (name, cell) in enumerate(zip(of.datasets, cells, strict=True)):
+                for position, metric in enumerate(of.metrics):
                     change = changes[index][position] if changes else None
                     rows.append((row, name, metric, cell[position], change))
     return to_csv_text(rows, decimals=2)

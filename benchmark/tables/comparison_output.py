@@ -10,8 +10,9 @@ from benchmark.common import to_csv_text
 from benchmark.metrics import CONFIDENCE, LEVELS, METRICS
 from benchmark.tables.comparison import Comparison, Verdict
 from benchmark.tables.marks import WIDE_MARK, WIDE_NOTE, is_wide
+from benchmark.tables.notes import SYNTHETIC
 from benchmark.tables.published import Number, printed_metrics
-from benchmark.tables.tables import STYLES, SYNTHETIC, Style
+from benchmark.tables.style import STYLES, Style
 
 NONE = "–"
 ALONE = "Published numbers alone, as their sources print them; none was measured here."

@@ -1,14 +1,13 @@
-"""Everything below `tables/` as a function of records: which records count, the files, and whether they are current."""
+"""Everything below `tables/` as a function of records: the files, and whether they are current."""
 
 import difflib
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +23,10 @@ from benchmark.metrics import (
 )
 from benchmark.records import Record, per_image_path
 from benchmark.tables import ranks, uncertainty
-from benchmark.tables.tables import Table, make_tables, table_files
-
-if TYPE_CHECKING:
-    from benchmark.tables.ablations import AblationTable
+from benchmark.tables.ablations import ablation_files, make_ablations
+from benchmark.tables.comparable import main_records
+from benchmark.tables.render import render, to_csv, to_long_csv
+from benchmark.tables.tables import Table, make_tables
 
 GENERATED = (".md", ".tex", ".csv")
 DRAWS_LIMIT = 2 * 10**9
@@ -44,33 +43,6 @@ class Outputs:
     tables: list[Table]
     files: dict[str, str]
     """Contents by path below `tables/`."""
-
-
-def select_records(
-    records: Sequence[Record], *, methods: Sequence[str] = (), datasets: Sequence[str] = (), backbone: str = ""
-) -> list[Record]:
-    """Return the records of the named methods and datasets (none for all) and of a backbone (empty for all)."""
-    return [
-        record
-        for record in records
-        if (not methods or record.cell.method in methods)
-        and (not datasets or record.cell.dataset.name in datasets)
-        and (not backbone or record.cell.backbone.name == backbone)
-    ]
-
-
-def choose_records(
-    records: Sequence[Record], *, methods: Sequence[str] = (), datasets: Sequence[str] = (), backbone: str = ""
-) -> tuple[list[Record], list[str]]:
-    """Return the selected records, without synthetic ones where there are real ones, and what to say of it."""
-    kept = select_records(records, methods=methods, datasets=datasets, backbone=backbone)
-    real = [record for record in kept if not record.synthetic]
-    if not real or len(real) == len(kept):
-        return kept, []
-    names = ", ".join(sorted({record.cell.backbone.name for record in kept if record.synthetic}))
-    return real, [
-        f"left out: {len(kept) - len(real)} synthetic results beside real ones (--backbone shows those of {names})"
-    ]
 
 
 def per_image_reader(results: Path, say: Callable[[str], None]) -> Callable[[Record], Mapping[str, ClassImages] | None]:
@@ -125,27 +97,13 @@ def _has_images(results: Path, record: Record) -> bool:
         return False
 
 
-def set_variants_apart(records: Sequence[Record]) -> "tuple[list[Record], list[AblationTable]]":
-    """Return the records of the main tables, and the tables of ablations.
-
-    Rows of an ablation are in its tables alone; other variants of a method have columns of their own. Where there is
-    nothing but rows of ablations, they are the main tables too.
-
-    Raises:
-        TableError: the records are not comparable.
-    """
-    if not any(record.cell.changed for record in records):
-        return list(records), []
-    from benchmark.tables.ablations import known_ablations  # the registry imports torch
-
-    tables, variants = known_ablations(records)
-    return [record for record in records if record.id not in variants] or list(records), tables
-
-
 def make_outputs(
     records: Sequence[Record],
     read: Callable[[Record], Mapping[str, ClassImages] | None],
     keep: uncertainty.Keep = uncertainty.made_now,
+    *,
+    metrics: Sequence[str] = MAIN_METRICS,
+    methods: Sequence[str] = (),
 ) -> Outputs:
     """Return the main tables, those per class, with intervals, of ranks and of ablations, and `results.csv`.
 
@@ -153,26 +111,36 @@ def make_outputs(
         records: that count.
         read: gives the results per image of a record, as `per_image_reader`.
         keep: keeps the replicates of the bootstrap, as `draws_keeper`.
+        metrics: keys of the metrics of the main tables, those per class and of ranks.
+        methods: names of methods in the order of the columns of these tables.
 
     Raises:
         TableError: the records are not comparable.
     """
-    main, ablations = set_variants_apart(records)
-    files: dict[str, str] = {}
-    if ablations:
-        from benchmark.tables.ablations import ablation_files
-
-        files |= {f"ablations/{name}": text for name, text in ablation_files(ablations).items()}
-    tables_of_main = make_tables(main)
+    main = main_records(records)
+    files = {f"ablations/{name}": text for name, text in ablation_files(make_ablations(records)).items()}
+    tables_of_main = make_tables(main, metrics=metrics, methods=methods)
     files |= table_files(tables_of_main, records)
     done = [record for record in main if record.status == "done"]
     estimates = uncertainty.estimates(done, read, keep)
     files |= {
-        "uncertainty.md": uncertainty.render(estimates, main),
+        "uncertainty.md": uncertainty.render(estimates, main, methods),
         "uncertainty.csv": uncertainty.to_csv(estimates),
-        "ranks.md": ranks.render(ranks.rankings(done), main),
+        "ranks.md": ranks.render(ranks.rankings(done, metrics), main, methods),
     }
     return Outputs(tables_of_main, {name: text for name, text in files.items() if text})
+
+
+def table_files(tables: Iterable[Table], records: Iterable[Record]) -> dict[str, str]:
+    """Return by file name every table as Markdown, CSV and LaTeX, and `results.csv` with all numbers of the records."""
+    files = {"results.csv": to_long_csv(records)}
+    for table in tables:
+        files |= {
+            f"{table.name}.md": render(table, "md"),
+            f"{table.name}.tex": render(table, "tex"),
+            f"{table.name}.csv": to_csv(table),
+        }
+    return files
 
 
 def write_files(directory: Path, files: Mapping[str, str]) -> None:

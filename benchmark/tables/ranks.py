@@ -1,36 +1,47 @@
-"""Ranks of methods over datasets, and whether they tell methods apart (Demšar, JMLR 2006)."""
+"""Average ranks of methods over datasets, and whether they tell methods apart (Demšar, JMLR 2006)."""
 
+import math
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
+from benchmark.common import listed
 from benchmark.metrics import MAIN_METRICS, METRICS
 from benchmark.records import Record
-from benchmark.tables.tables import STYLES, check_comparable, column_order, mean_values, notes_of, row_order
+from benchmark.tables.comparable import check_comparable
+from benchmark.tables.coverage import compared_rows
+from benchmark.tables.notes import notes_of
+from benchmark.tables.style import STYLES
+from benchmark.tables.tables import MOST_LACKING, column_order, mean_values, row_order
 
 SIGNIFICANCE = 0.05
-FEWEST_DATASETS, FEWEST_METHODS = 2, 3
+FEWEST_DATASETS = 6
+"""With fewer there are no ranks: they would say next to nothing."""
+FEWEST_METHODS = 3
 """With fewer there is no Friedman test."""
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """How the methods rank by a metric, over the datasets on which all of them have it."""
+    """How the compared methods rank by a metric, over the datasets on which all of them have it."""
 
     metric: str
     datasets: tuple[str, ...]
     ranks: dict[str, float]
     """Average rank by method, 1 the best; ties share the mean of their ranks."""
     friedman_p: float | None
-    """Of the hypothesis that all methods rank alike; None where there are too few datasets or methods, or all tie."""
+    """Of the hypothesis that all methods rank alike (Friedman's test in the form of Iman and Davenport); None where
+    there are too few methods, or all tie."""
     critical_difference: float | None
     """Average ranks that differ by less do not tell two methods apart at the level 0.05 (Nemenyi)."""
     values: pd.DataFrame
     """In percent, datasets by methods."""
+    lacking: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Which of the datasets a method lacks that is not ranked."""
 
     @property
     def p_values(self) -> pd.DataFrame | None:
@@ -44,7 +55,7 @@ class Ranking:
 
 
 def rankings(records: Sequence[Record], metrics: Sequence[str] = MAIN_METRICS) -> list[Ranking]:
-    """Return the ranking by each metric that all methods have on two datasets or more, by default of the main tables.
+    """Return the ranking by each metric that enough methods have on enough datasets, by default of the main tables.
 
     Raises:
         TableError: the records are not comparable.
@@ -56,34 +67,59 @@ def rankings(records: Sequence[Record], metrics: Sequence[str] = MAIN_METRICS) -
     made = []
     for metric in metrics:
         values = {place: mean_values([r.mean for r in same], (metric,))[0] for place, same in cells.items()}
-        frame = pd.Series(values, dtype="float64").unstack(sort=False).dropna(axis=1, how="all").dropna()
+        frame = pd.Series(values, dtype="float64").unstack(sort=False).dropna(axis=1, how="all").dropna(how="all")
+        compared = compared_rows(
+            {str(title): [str(row) for row in column.dropna().index] for title, column in frame.items()}
+        )
+        frame = frame.loc[[row for row in frame.index if row in compared.rows], list(compared.methods)]
         if len(frame) >= FEWEST_DATASETS and len(frame.columns) > 1:
-            made.append(_ranking(metric, frame))
+            made.append(_ranking(metric, frame, compared.lacking))
     return made
 
 
-def _ranking(metric: str, frame: pd.DataFrame) -> Ranking:
+def _ranking(metric: str, frame: pd.DataFrame, lacking: Mapping[str, tuple[str, ...]]) -> Ranking:
     """Return the ranking of methods (columns) over datasets (rows)."""
     frame = frame.round(9)  # what differs by rounding alone is a tie on every machine
     ranks = frame.rank(axis=1, ascending=not METRICS[metric].higher_is_better).mean().sort_values(kind="stable")
     p_value = difference = None
     datasets, methods = frame.shape
     if methods >= FEWEST_METHODS and (frame.nunique(axis=1) > 1).any():
-        from scipy.stats import friedmanchisquare, studentized_range  # takes a second to import
+        from scipy.stats import studentized_range  # takes a second to import
 
-        p_value = float(friedmanchisquare(*(frame[title] for title in frame)).pvalue)
+        p_value = friedman_p(frame)
         quantile = studentized_range.ppf(1 - SIGNIFICANCE, methods, np.inf) / np.sqrt(2)
         difference = float(quantile * np.sqrt(methods * (methods + 1) / (6 * datasets)))
     by_title = {str(title): float(rank) for title, rank in ranks.items()}
-    return Ranking(metric, tuple(map(str, frame.index)), by_title, p_value, difference, frame)
+    return Ranking(metric, tuple(map(str, frame.index)), by_title, p_value, difference, frame, lacking)
 
 
-def render(found: Sequence[Ranking], records: Sequence[Record]) -> str:
-    """Return the average ranks as a Markdown table, methods by metrics; empty without any ranking."""
+def friedman_p(frame: pd.DataFrame) -> float:
+    """Return the p-value that the methods (k columns) rank alike over the datasets (N rows).
+
+    The statistic of Iman and Davenport (1980), `(N − 1) χ² / (N (k − 1) − χ²)`, follows an F distribution with k − 1
+    and (k − 1)(N − 1) degrees of freedom; Friedman's χ² alone is too cautious for few datasets (Demšar, section 3.2.2).
+    Where all datasets rank the methods alike, the statistic is infinite, and the value is exact: `k!^(1 − N)`.
+    """
+    from scipy.stats import f, friedmanchisquare
+
+    datasets, methods = frame.shape
+    chi2 = float(friedmanchisquare(*(frame[title] for title in frame)).statistic)
+    rest = datasets * (methods - 1) - chi2
+    if rest < 1e-9 * datasets:
+        return float(math.factorial(methods)) ** (1 - datasets)
+    degrees = methods - 1
+    return float(f.sf((datasets - 1) * chi2 / rest, degrees, degrees * (datasets - 1)))
+
+
+def render(found: Sequence[Ranking], records: Sequence[Record], methods: Sequence[str] = ()) -> str:
+    """Return the average ranks as a Markdown table, methods by metrics; empty without any ranking.
+
+    `methods` is the order of the methods, as in `make_tables`.
+    """
     if not found:
         return ""
     how = STYLES["md"]
-    titles = dict.fromkeys(record.title for record in sorted(records, key=column_order))
+    titles = dict.fromkeys(r.title for r in sorted(records, key=lambda record: column_order(record, methods)))
     body = [[how.escape(title), *(_rank(each.ranks.get(title)) for each in found)] for title in titles]
     body += [
         ["datasets", *(str(len(each.datasets)) for each in found)],
@@ -92,8 +128,17 @@ def render(found: Sequence[Ranking], records: Sequence[Record]) -> str:
     ]
     header = ["", *(METRICS[each.metric].full_heading for each in found)]
     grid: str = tabulate(body, headers=header, tablefmt=how.tablefmt, disable_numparse=True)
+    lacking: dict[tuple[str, tuple[str, ...]], list[str]] = defaultdict(list)
+    for each in found:
+        for title, names in each.lacking.items():
+            lacking[title, names].append(METRICS[each.metric].full_heading)
     notes = (
-        "Average rank over the datasets on which every method has the metric, 1 the best.",
+        "Average rank over the datasets that the compared methods share, 1 the best.",
+        *(
+            f"No rank of {title} ({'; '.join(metrics)}): undefined or not run on {listed(names, MOST_LACKING)}."
+            for (title, names), metrics in lacking.items()
+        ),
+        "Friedman p: that all methods rank alike (form of Iman and Davenport).",
         f"Critical difference: two methods whose average ranks differ by less are not told apart at {SIGNIFICANCE} "
         "(Nemenyi; Demšar, 2006).",
         *notes_of(records),

@@ -23,7 +23,10 @@ from benchmark.metrics import (
     seed_draws,
 )
 from benchmark.records import Record
-from benchmark.tables.tables import MEAN, STYLES, check_comparable, column_order, notes_of, row_order
+from benchmark.tables.comparable import check_comparable
+from benchmark.tables.notes import notes_of
+from benchmark.tables.style import STYLES
+from benchmark.tables.tables import MEAN, column_order, row_order
 
 NOT_APART = "≈"
 ONE_TRAINING = "‡"
@@ -188,11 +191,15 @@ def _compared(rivals: Sequence[tuple[Estimate, FloatArray | None]]) -> list[Esti
     return made
 
 
-def render(found: Sequence[Estimate], records: Sequence[Record]) -> str:
-    """Return a Markdown table per metric of the main tables, datasets by methods; empty without any estimate."""
+def render(found: Sequence[Estimate], records: Sequence[Record], methods: Sequence[str] = ()) -> str:
+    """Return a Markdown table per metric of the main tables, datasets by methods; empty without any estimate.
+
+    `methods` is the order of the columns, as in `make_tables`.
+    """
     how = STYLES["md"]
     parts = []
-    columns = list(dict.fromkeys(record.title for record in sorted(records, key=column_order)))
+    ordered = sorted(records, key=lambda record: column_order(record, methods))
+    columns = list(dict.fromkeys(record.title for record in ordered))
     means = [each for each in found if each.class_name is None]
     for metric in MAIN_METRICS:
         rows: dict[str, dict[str, Estimate]] = defaultdict(dict)

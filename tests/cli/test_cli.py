@@ -1,6 +1,7 @@
 """The command line: what it says, its exit codes, and that it starts without heavy imports."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -323,7 +324,7 @@ def test_train_alone_makes_what_a_run_then_uses(bench: Bench, two_datasets: Path
     assert "1 cells, 1 to do, 0 to train first" in err
     code, out, err = bench("run", "--methods", "anomalyclip", "--datasets", "btad", *common)
     assert code == 0
-    assert "Auxiliary dataset of AnomalyCLIP (epochs=1): mvtec (for BTAD)" in out
+    assert "Auxiliary dataset of AnomalyCLIP (epochs=1), trained here: mvtec (for BTAD)" in out
     assert "\ntrained" not in err
 
 
@@ -378,15 +379,73 @@ def test_ablate_runs_each_variant_once_and_prints_the_change(bench: Bench, two_d
     code, out, err = bench(*arguments)
     assert code == 0
     assert "7 cells, 7 to do, 7 to train first" in err  # 3 + 5 rows share their default
-    assert "AnomalyCLIP: Global and local optimisation, pixel level (AUROC, AUPRO), %" in out
+    assert "AnomalyCLIP (epochs=1): Global and local optimisation, pixel level (AUROC, AUPRO), %" in out
     assert out.count("default") == 4  # two ablations at two levels
     code, again, err = bench(*arguments)
     assert (code, again) == (0, out)
     assert "7 cells, 0 to do" in err
     written = {path.name for path in (tmp_path / "r/tables/ablations").iterdir()}
-    assert written == {
-        f"anomalyclip_{name}.{kind}" for name in ("losses", "attention") for kind in ("md", "tex", "csv")
-    }
+    stems = {name.rpartition(".")[0] for name in written}
+    assert sorted(stem.partition("--epochs")[0] for stem in stems) == ["anomalyclip_attention", "anomalyclip_losses"]
+    assert written == {f"{stem}.{kind}" for stem in stems for kind in ("md", "tex", "csv")}
+
+
+def test_a_cell_of_an_ablation_is_in_the_main_tables_only_if_a_run_asks_for_it(
+    bench: Bench, two_datasets: Path, tmp_path: Path
+) -> None:
+    common = ["--datasets", "btad", "--data", two_datasets, "--results", tmp_path / "r", *TINY]
+    common += ["--set", "anomalyclip.epochs=1"]
+    ablate = ["ablate", "anomalyclip", "--only", "losses", *common]
+    titles = ["AnomalyCLIP (global_loss=False, epochs=1)", "AnomalyCLIP (epochs=1)"]
+    assert bench("run", "--methods", "clip,anomalyclip", *common)[0] == 0
+    assert bench(*ablate)[0] == 0
+    assert bench("tables", "--results", tmp_path / "r")[0] == 0
+    main = tmp_path / "r/tables/main_image.md"
+    assert titles[0] not in main.read_text()
+    assert titles[1] in main.read_text()
+    assert bench("tables", "--results", tmp_path / "r", "--check")[0] == 0
+    variant = [*common, "--set", "anomalyclip.global_loss=false"]
+    code, _, err = bench("run", "--methods", "anomalyclip", *variant)
+    assert code == 0
+    assert "1 cells, 0 to do" in err
+    assert bench("tables", "--results", tmp_path / "r")[0] == 0
+    assert titles[0] in main.read_text()
+    table = next((tmp_path / "r/tables/ablations").glob("anomalyclip_losses*.csv"))
+    before = table.read_bytes()
+    assert bench("run", "--methods", "anomalyclip", *variant, "--force")[0] == 0
+    assert bench("tables", "--results", tmp_path / "r")[0] == 0
+    assert len(before.splitlines()) == len(table.read_bytes().splitlines())
+
+
+def test_a_run_beside_results_of_another_training_ends_well_and_says_how_to_choose(
+    bench: Bench, two_datasets: Path, parts: Path, tmp_path: Path
+) -> None:
+    """As after a merge of the results of two machines: the new result is written, and no table mixes the two."""
+    common = ["--data", two_datasets, "--results", tmp_path / "r", *TINY, "--methods", "coop", "--set", "coop.epochs=1"]
+    assert bench("run", *common, "--datasets", "btad")[0] == 0
+    (path,) = (tmp_path / "r/records").glob("coop--btad*.json")
+    record = json.loads(path.read_text())
+    record["training"]["sha256"] = "0" * 64
+    path.write_text(json.dumps(record))
+    code, out, err = bench("run", *common, "--datasets", "btad", "--folder", parts, "--allow-overlap")
+    assert (code, out) == (0, "")
+    (advice,) = re.findall(
+        r"no tables: .*different trainings on mvtec with seed 0.* with (--record \S+)$", err, re.MULTILINE
+    )
+    code, out, _ = bench("tables", "--results", tmp_path / "r", *advice.split())
+    assert code == 0
+    assert "parts" in out
+    assert "BTAD" not in out
+
+
+def test_one_evaluation_size_for_all_methods(bench: Bench, parts: Path, tmp_path: Path) -> None:
+    arguments = ["run", "--methods", "clip_ac,clip", "--folder", parts, "--results", tmp_path, *TINY]
+    code, out, _ = bench(*arguments, "--evaluation-size", "64")
+    assert code == 0
+    assert "Maps and masks are compared at 64 px." in out
+    assert "Protocol quirks: evaluation_size = 64." in out
+    assert re.search(r"^ +CLIP-AC +CLIP$", out, flags=re.MULTILINE)
+    assert bench(*arguments, "--evaluation-size", "8")[0] == 2
 
 
 def test_import_checkpoint_prints_where_it_lies(bench: Bench, tmp_path: Path) -> None:

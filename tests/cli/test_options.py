@@ -96,7 +96,7 @@ def options_of(name: str) -> dict[str, str | list[str] | None]:
 
 def test_the_commands_that_compute_share_their_options() -> None:
     assert set(options_of("train")) == {*COMPUTING, "--methods"}
-    cells = {*COMPUTING, "--datasets", "--force", "--dry-run", "--allow-overlap"}
+    cells = {*COMPUTING, "--datasets", "--force", "--dry-run", "--allow-overlap", "--evaluation-size"}
     assert set(options_of("ablate")) == {*cells, "--only"}
     assert set(options_of("run")) == {*cells, "--methods", "--all", "--folder", "--folder-class", "--checkpoint"}
     predict = {"--method", "--plugin", "--class", "--output", "--backbone", "--checkpoint", "--set", "--device"}

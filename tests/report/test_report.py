@@ -141,23 +141,31 @@ def test_undefined_is_a_dash_and_never_zero(study: Study, documents: dict[str, D
     assert not re.search(r"\b0\.0\b", cells)
 
 
-def test_the_mean_is_over_the_datasets_that_all_methods_have(study: Study) -> None:
-    records = [r for r in study.records if (r.title, r.dataset_title) != ("CLIP", "Scans")]
-    report = collect_report_data(records, lambda record: None)
-    board = leaderboard(report, "all", "image_auroc", {"CLIP": 1.0})
+def test_the_mean_is_over_the_datasets_of_a_domain_that_the_compared_methods_share(study: Study) -> None:
+    """A method that lacks one of them has no mean, and changes no other's."""
+    report = collect_report_data([r for r in study.records if r.title != "CLIP"], lambda record: None)
+    domain = report.datasets[0].domain
+    whole = leaderboard(report, domain, "image_auroc", {})
+    assert whole is not None
+    assert (whole.complete, whole.known, whole.lacking) == (1, 1, ())
+    values = dataset_values(report.datasets[0], "image_auroc", report.titles)
+    assert {each.title: each.mean.text for each in whole.rows} == {
+        title: f"{value:.1f}" for title, value in zip(report.titles, values, strict=True) if value is not None
+    }
+    few = [r for r in study.records if (r.title, r.dataset_title) != ("CLIP", report.datasets[0].title)]
+    board = leaderboard(collect_report_data(few, lambda record: None), domain, "image_auroc", {"CLIP": 1.0})
     assert board is not None
-    assert (board.complete, board.known) == (1, 2)
-    parts = next(d for d in report.datasets if d.title != "Scans")
     means = {each.title: each.mean.text for each in board.rows}
-    assert means == dict(
-        zip(
-            report.titles,
-            [f"{value:.1f}" for value in dataset_values(parts, "image_auroc", report.titles) if value],
-            strict=True,
-        )
-    )
+    assert means.pop("CLIP") == UNDEFINED
+    assert means == {each.title: each.mean.text for each in whole.rows}
     assert [each.rank.text for each in board.rows if each.title == "CLIP"] == ["1.00"]
     assert [each.rank.text for each in board.rows if each.title != "CLIP"] == [UNDEFINED] * 2
+
+
+def test_there_is_no_mean_over_several_domains(study: Study) -> None:
+    board = leaderboard(collect_report_data(study.records, study.read), "all", "image_auroc", {})
+    assert board is not None
+    assert {each.mean.text for each in board.rows} == {UNDEFINED}
 
 
 def test_variants_of_an_ablation_stand_on_its_page_alone(documents: dict[str, Document]) -> None:
@@ -346,7 +354,7 @@ def test_the_command_writes_the_report(study: Study, bench: Callable[..., tuple[
     assert "MB" in err
     code, out, err = bench("report", "--results", study.results, "--backbone", "none")
     assert (code, out) == (2, "")
-    assert "fit the selection" in err
+    assert "unknown backbone with results 'none'; known: mini:v2" in err
     code, out, err = bench("report", "--results", study.results / "nothing")
     assert code == 2
     assert "`bench run` makes them" in err

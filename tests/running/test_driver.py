@@ -38,7 +38,8 @@ from benchmark.running.executors import InThisProcess
 from benchmark.running.planning import Job, Plan, Setting, missing, plan
 from benchmark.running.tasks import Ended, Lost, Task
 from benchmark.running.worker import perform
-from benchmark.tables.tables import make_tables, render
+from benchmark.tables.render import render
+from benchmark.tables.tables import make_tables
 from methods.clip import Clip, ClipAC, ClipOptions
 
 

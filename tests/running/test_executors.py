@@ -30,7 +30,8 @@ from benchmark.running.executors.slurm import SlurmJobs
 from benchmark.running.planning import Auxiliaries, Job, Setting, plan
 from benchmark.running.tasks import Task, class_places, make_tasks
 from benchmark.running.worker import job_of, perform, training_of
-from benchmark.tables.tables import make_tables, table_files
+from benchmark.tables.outputs import table_files
+from benchmark.tables.tables import Table, make_tables
 from methods.anomalyclip import AnomalyClip, AnomalyClipOptions
 from methods.clip import Clip, ClipOptions
 from methods.coop import CoOp, CoOpOptions
@@ -75,13 +76,17 @@ def expected(jobs: list[Job], tmp_path_factory: pytest.TempPathFactory) -> list[
     return go(jobs, settings)
 
 
+def titles(table: Table) -> list[str]:
+    return [row.title for row in table.rows]
+
+
 def assert_same(found: Sequence[Record], expected: Sequence[Record], *, within: float = 1e-6) -> None:
     assert [record.error for record in found] == [None] * len(expected)
     for one, other in zip(found, expected, strict=True):
         assert disagreements(one, other, tolerance=within) == []
         assert one.cell == other.cell
     assert table_files(make_tables(found), found).keys() == table_files(make_tables(expected), expected).keys()
-    assert [table.rows.keys() for table in make_tables(found)] == [table.rows.keys() for table in make_tables(expected)]
+    assert [titles(table) for table in make_tables(found)] == [titles(table) for table in make_tables(expected)]
 
 
 @pytest.mark.parametrize(("batch_size", "task_images"), [(3, 1000), (8, 1)])

@@ -15,6 +15,7 @@ from benchmark.metrics.image import ImageMetrics
 from benchmark.metrics.per_image import ClassImages, PerImageAccumulator, read_per_image, to_bytes
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
+from benchmark.records.placement import Placement
 from benchmark.records.records import (
     ClassResult,
     Record,
@@ -24,7 +25,8 @@ from benchmark.records.records import (
     read_records,
     write_record,
 )
-from methods.genclip import GenClipOptions
+from benchmark.running.variants import variants_of
+from methods.genclip import GenClip, GenClipOptions
 
 SCRIPT = "<script>alert(1)</script>"
 FAILURE = 'RuntimeError: <img src="https://example.org/x.png" onerror="alert(1)">'
@@ -32,6 +34,8 @@ PARTS, SCANS = "Parts <b>2</b>", "Scans"
 CLASSES = {PARTS: (SCRIPT, "A", "a"), SCANS: ("brain",)}
 LABELS = (0, 0, 0, 0, 0, 1, 1, 1, 1, 1)
 GENCLIP = asdict(GenClipOptions())
+ROWS = variants_of(GenClip, GenClipOptions(), GenClip.ablations)
+"""Of the ablations: the default is also in the main tables."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ def _record(
         options=(GENCLIP | dict(changed or {})) if learns else {},
         changed=dict(changed or {}),
         dataset=dataset,
-        auxiliary=dataset.model_copy(update={"name": "mvtec"}) if learns else None,
+        auxiliary=dataset.model_copy(update={"name": "mvtec", "fingerprint": "m"}) if learns else None,
         seed=0,
         backbone=BackboneId(name="mini:v2", architecture="mini", sha256="a" * 64, dtype="float32", synthetic=synthetic),
         protocol=Protocol(),
@@ -147,7 +151,13 @@ def _record(
         mean=mean_over_classes(results.values()),
         training=training if learns else None,
         run=made_run(packages={"torch": "2"}),
+        placement=_placement(dict(changed or {})) if learns else Placement(),
     )
+
+
+def _placement(changed: dict[str, Any]) -> Placement:
+    rows = ROWS[GenClipOptions(**changed)]
+    return rows if changed else Placement().joined(rows)
 
 
 def _result(images: ClassImages) -> ClassResult:

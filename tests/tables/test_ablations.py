@@ -12,19 +12,12 @@ from benchmark.contract import Ablation
 from benchmark.errors import BenchError
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
+from benchmark.records.placement import Placement
 from benchmark.records.records import Record
 from benchmark.registry import all_methods
-from benchmark.tables.ablations import (
-    AblationTable,
-    Grid,
-    Variants,
-    ablation_files,
-    ablation_summary,
-    make_ablations,
-    select_ablations,
-    variants_of,
-)
-from benchmark.tables.tables import TableError
+from benchmark.running.variants import select_ablations, variants_of
+from benchmark.tables.ablations import AblationTable, Grid, ablation_files, ablation_summary, make_ablations
+from benchmark.tables.comparable import TableError
 from methods.clip import Clip
 
 
@@ -44,6 +37,9 @@ class Toy(Clip):
     )
 
 
+PLACEMENTS = variants_of(Toy, ToyOptions(), Toy.ablations)
+
+
 def record(
     options: ToyOptions,
     dataset: str,
@@ -51,6 +47,7 @@ def record(
     *,
     seed: int = 0,
     method: str = "toy",
+    placements: dict[Any, Placement] | None = None,
     **changes: Any,
 ) -> Record:
     backbone = BackboneId(name="mini:v", architecture="mini", sha256="a" * 64, dtype="float32", synthetic=True)
@@ -73,17 +70,13 @@ def record(
         synthetic=("weights",),
         mean=mean,
         run=made_run(),
+        placement=(placements or PLACEMENTS)[options] if method == "toy" else Placement(),
     )
     return Record.model_validate_json(written.model_dump_json())  # as it is read back: tuples are lists
 
 
 def pixel(auroc: float, aupro: float | None) -> dict[str, float | None]:
     return {"image_auroc": None, "image_ap": None, "pixel_auroc": auroc, "pixel_aupro": aupro}
-
-
-@pytest.fixture
-def variants() -> Variants:
-    return variants_of(ToyOptions(), Toy.ablations)
 
 
 @pytest.fixture
@@ -100,13 +93,31 @@ def records() -> list[Record]:
     ]
 
 
-def test_ablations_share_their_default(variants: Variants) -> None:
-    assert variants.distinct == [ToyOptions(size=2), ToyOptions(), ToyOptions(layers=(1,))]
+def test_ablations_share_their_default() -> None:
+    assert list(PLACEMENTS) == [ToyOptions(size=2), ToyOptions(), ToyOptions(layers=(1,))]
+    assert [(row.ablation, row.row, row.default) for row in PLACEMENTS[ToyOptions()].ablations] == [
+        ("size", "3", True),
+        ("layers", "both", True),
+    ]
 
 
 def test_what_is_set_for_all_becomes_the_default() -> None:
-    variants = variants_of(ToyOptions(size=5), Toy.ablations)
-    assert variants.rows["layers"] == {"one": ToyOptions(5, (1,)), "both": ToyOptions(5)}
+    variants = variants_of(Toy, ToyOptions(size=5), Toy.ablations[1:])
+    assert {row.row: options for options, each in variants.items() for row in each.ablations} == {
+        "one": ToyOptions(5, (1,)),
+        "both": ToyOptions(5),
+    }
+
+
+def test_what_is_set_for_all_has_a_table_of_its_own(records: list[Record]) -> None:
+    """The rows have the same titles, and other numbers."""
+    placements = variants_of(Toy, ToyOptions(layers=(3,)), Toy.ablations[:1])
+    other = [record(each, "btad", pixel(0.2, 0.1), placements=placements) for each in placements]
+    tables = {table.stem: table for table in make_ablations([*records, *other])}
+    (apart,) = set(tables) - {"toy_size", "toy_layers"}
+    assert apart.startswith("toy_size--layers")
+    assert tables[apart].grids[0].title == "Toy (layers=(3,)): Size of it, pixel level"
+    assert tables["toy_size"] == make_ablations(records)[1]
 
 
 def test_ablations_are_chosen_by_name() -> None:
@@ -118,8 +129,8 @@ def test_ablations_are_chosen_by_name() -> None:
         select_ablations(Clip, [])
 
 
-def test_tables_have_the_change_against_the_default(variants: Variants, records: list[Record]) -> None:
-    text = ablation_summary(make_ablations(Toy, variants, records))
+def test_tables_have_the_change_against_the_default(records: list[Record]) -> None:
+    text = ablation_summary(make_ablations(records))
     assert "SYNTHETIC WEIGHTS" in text
     rows = {line.split()[0]: line for line in text.splitlines() if line.startswith(("2 ", "3 ", "one", "both"))}
     assert "(85.0, 81.0)" in rows["2"]
@@ -132,10 +143,13 @@ def test_tables_have_the_change_against_the_default(variants: Variants, records:
     assert "image level" not in text  # nothing of it is defined
 
 
-def test_files_are_written_per_ablation(variants: Variants, records: list[Record]) -> None:
-    files = ablation_files(make_ablations(Toy, variants, records))
+def test_files_are_written_per_ablation(records: list[Record]) -> None:
+    files = ablation_files(make_ablations(records))
     assert files.keys() == {f"toy_{name}.{kind}" for name in ("size", "layers") for kind in ("md", "tex", "csv")}
     assert "## Toy: Size of it, pixel level (AUROC, AUPRO), %" in files["toy_size.md"]
+    banner = [line for line in files["toy_size.tex"].splitlines() if "SYNTHETIC" in line and not line.startswith("%")]
+    assert banner
+    assert all(line.startswith(r"\multicolumn{7}{l}{") for line in banner)
     read = csv.DictReader(io.StringIO(files["toy_size.csv"]))
     rows = {(r["variant"], r["dataset"], r["metric"]): (r["value"], r["change"]) for r in read}
     assert rows["2", "BTAD", "pixel_auroc"] == ("85.00", "-5.00")
@@ -143,42 +157,49 @@ def test_files_are_written_per_ablation(variants: Variants, records: list[Record
     assert rows["3", "Mean", "pixel_auroc"] == ("80.00", "")
 
 
-def test_the_order_of_records_changes_nothing(variants: Variants, records: list[Record]) -> None:
-    assert make_ablations(Toy, variants, records[::-1]) == make_ablations(Toy, variants, records)
+def test_the_order_of_records_changes_nothing(records: list[Record]) -> None:
+    assert make_ablations(records[::-1]) == make_ablations(records)
 
 
-def test_the_default_is_shown_where_variants_are(variants: Variants, records: list[Record]) -> None:
-    """The default is also run on other datasets and under other seeds, and other methods are."""
-    elsewhere = record(ToyOptions(), "visa", pixel(0.1, 0.1))
-    seeded = record(ToyOptions(), "btad", pixel(0.1, 0.1), seed=1)
+def test_other_records_change_nothing(records: list[Record]) -> None:
+    """Also the default under another seed, where no ablation asked for it."""
+    elsewhere = record(ToyOptions(), "btad", pixel(0.1, 0.1), seed=1).model_copy(update={"placement": Placement()})
     other = record(ToyOptions(), "btad", pixel(0.1, 0.1), method="other")
-    more = [*records, elsewhere, seeded, other]
-    assert make_ablations(Toy, variants, more) == make_ablations(Toy, variants, records)
-    of_sizes = [each for each in records if each.cell.options["layers"] == [1, 2]]
-    assert [table.stem for table in make_ablations(Toy, variants, of_sizes)] == ["toy_size"]
-    assert make_ablations(Toy, variants, [elsewhere, other]) == []
+    assert make_ablations([*records, elsewhere, other]) == make_ablations(records)
+    assert make_ablations([elsewhere, other]) == []
 
 
-def test_a_failed_variant_is_missing_with_a_note(variants: Variants, records: list[Record]) -> None:
+def test_a_record_may_stand_in_the_main_tables_and_in_ablations() -> None:
+    run, ablated = Placement(), PLACEMENTS[ToyOptions()]
+    both = run.joined(ablated)
+    assert both.main
+    assert both == ablated.joined(run)
+    assert both.joined(ablated) == both
+    moved = ablated.ablations[0].model_copy(update={"place": 7})
+    (row, other) = both.joined(Placement(main=False, ablations=(moved,))).ablations
+    assert {(row.ablation, row.place), (other.ablation, other.place)} == {("size", 7), ("layers", 1)}
+
+
+def test_a_failed_variant_is_missing_with_a_note(records: list[Record]) -> None:
     failed = records[2].model_copy(update={"status": "failed", "error": "out of luck", "mean": {}})
-    text = ablation_summary(make_ablations(Toy, variants, [*records[:2], failed, *records[3:]]))
+    text = ablation_summary(make_ablations([*records[:2], failed, *records[3:]]))
     assert "out of luck" in text
     assert next(line for line in text.splitlines() if line.startswith("2 ")).split()[1] == "–"
 
 
-def test_what_is_not_comparable_shares_no_table(variants: Variants, records: list[Record]) -> None:
+def test_what_is_not_comparable_shares_no_table(records: list[Record]) -> None:
     other = record(ToyOptions(size=2), "btad", pixel(0.5, 0.5), mask_gt0=True)
     with pytest.raises(TableError, match="protocols"):
-        make_ablations(Toy, variants, [*records, other])
+        make_ablations([*records, other])
 
 
 @pytest.mark.parametrize("method", [m for m in all_methods().values() if m.ablations])
 def test_declared_grids_have_known_options_and_a_default_row(method: Any) -> None:
     base = method.Options()
-    variants = variants_of(base, method.ablations)
-    for name, rows in variants.rows.items():
-        assert base in rows.values(), f"{method.name} {name} has no default row"
-        assert len(set(rows.values())) == len(rows), f"{method.name} {name} says a row twice"
+    for ablation in method.ablations:
+        found = variants_of(method, base, [ablation])
+        assert base in found, f"{method.name} {ablation.name} has no default row"
+        assert len(found) == len(ablation.variants), f"{method.name} {ablation.name} says a row twice"
 
 
 def test_no_row_of_the_csv_is_a_formula() -> None:

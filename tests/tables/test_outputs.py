@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.clip.backbone import Backbone
 from benchmark.common.cache import GB, Cache, Entry
 from benchmark.metrics.per_image import ClassImages
+from benchmark.records.placement import AblationRow, Placement
 from benchmark.records.records import Record, per_image_path, read_records
 from benchmark.tables.outputs import (
-    choose_records,
     differences,
     draws_keeper,
     make_outputs,
     per_image_reader,
     write_files,
 )
+from benchmark.tables.selection import choose_records
 
 Bench = Callable[..., tuple[int, str, str]]
 
@@ -97,39 +97,41 @@ def test_results_per_image_that_are_lost_cost_the_intervals_only(results: Path, 
 
 def test_real_results_are_not_mixed_with_synthetic_ones(results: Path) -> None:
     synthetic = records_of(results)
-    real = [record.model_copy(update={"synthetic": ()}) for record in synthetic[:1]]
+    cell = synthetic[0].cell.model_copy(update={"seed": 7})
+    real = [synthetic[0].model_copy(update={"synthetic": (), "cell": cell, "id": cell.id})]
     kept, said = choose_records([*synthetic, *real])
     assert kept == real
     assert "3 synthetic results" in said[0]
+    assert "--record ID" in said[0]
+    assert choose_records([*synthetic, *real], chosen=[synthetic[0].id])[0] == synthetic
     assert choose_records(synthetic) == (synthetic, [])
     assert choose_records(synthetic, methods=["clip_ac"])[0] == [r for r in synthetic if r.cell.method == "clip_ac"]
     assert choose_records(synthetic, backbone="other") == ([], [])
 
 
-def test_variants_of_an_ablation_have_no_column_of_their_own(tiny: Backbone, results: Path) -> None:
-    """`clip (temperature=0.01)` is a row of no ablation, so it has one; options of an ablation's row have none."""
+def test_rows_of_ablations_have_no_column_whatever_code_is_installed(results: Path) -> None:
+    """The record alone says what is a row of an ablation; other variants of a method have columns of their own."""
     records = records_of(results)
     columns = make_outputs(records, lambda record: None).tables[0].columns
     assert columns == ("CLIP", "CLIP (temperature=0.01)", "CLIP-AC (temperature=0.01)")
-    from dataclasses import asdict
-
-    from methods.genclip import GenClipOptions
-
-    clip = next(record for record in records if record.title == "CLIP")
     made = []
-    for branch in ("both", "query"):
-        options = GenClipOptions(branch=branch)
-        changed = {} if branch == "both" else {"branch": branch}
-        known = {"method": "genclip", "options": asdict(options), "changed": changed}
-        cell = clip.cell.model_copy(update=known)
-        title = "GenCLIP" if branch == "both" else "GenCLIP (branch=query)"
-        fields = {"id": cell.id, "cell": cell, "title": title}
+    for place, name in enumerate(("both", "half")):
+        clip = next(record for record in records if record.title == "CLIP")
+        cell = clip.cell.model_copy(update={"method": "not_installed", "options": {"part": name}})
+        row = AblationRow(
+            ablation="part", method="Unheard", title="Parts", base={}, row=name, place=place, default=not place
+        )
+        title = "Unheard" if name == "both" else "Unheard (part=half)"
+        placement = Placement(main=name == "both", ablations=(row,))
+        fields = {"id": cell.id, "cell": cell, "title": title, "placement": placement}
         made.append(Record.model_validate_json(clip.model_copy(update=fields).model_dump_json()))
     files = make_outputs([*records, *made], lambda record: None)
-    assert "GenCLIP" in files.tables[0].columns
-    assert "GenCLIP (branch=query)" not in files.tables[0].columns
-    assert "query-only" in files.files["ablations/genclip_branches.md"]
-    assert "GenCLIP (branch=query)" in files.files["results.csv"]
+    assert "Unheard" in files.tables[0].columns
+    assert "Unheard (part=half)" not in files.tables[0].columns
+    assert "## Unheard: Parts, image level" in files.files["ablations/not_installed_part.md"]
+    assert "Unheard (part=half)" in files.files["results.csv"]
+    alone = make_outputs(made[1:], lambda record: None)
+    assert alone.tables[0].columns == ("Unheard (part=half)",)
 
 
 def test_the_record_speaks_of_its_results_per_image(results: Path) -> None:

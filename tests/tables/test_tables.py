@@ -6,6 +6,7 @@ import random
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -15,19 +16,12 @@ from support.records import made_run
 from benchmark.metrics.names import METRICS, Metric
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
-from benchmark.records.records import ClassResult, Record, Skipped, mean_over_classes
+from benchmark.records.records import ClassResult, Record, Skipped, TrainingReport, mean_over_classes
+from benchmark.tables.comparable import TableError, check_comparable
 from benchmark.tables.marks import best_and_second
-from benchmark.tables.tables import (
-    Table,
-    TableError,
-    check_comparable,
-    make_tables,
-    render,
-    summary,
-    table_files,
-    to_csv,
-    to_long_csv,
-)
+from benchmark.tables.outputs import table_files
+from benchmark.tables.render import render, summary, to_csv, to_long_csv
+from benchmark.tables.tables import Table, make_tables
 
 KEY = "pixel_aupro_200"
 Metrics = tuple[float | None, float | None, float | None, float | None]
@@ -93,7 +87,6 @@ def test_the_main_tables_have_datasets_in_rows_and_methods_in_columns(three: lis
     assert rows_of(render(image, "md"))[2:] == [
         ["Parts", "(<u>70.0</u>, 70.0)", "(**75.0**, 70.0)"],
         ["Scans", "(**60.0**, <u>70.0</u>)", "(<u>50.0</u>, **90.0**)"],
-        ["Mean", "(**65.0**, <u>70.0</u>)", "(<u>62.5</u>, **80.0**)"],
     ]
     assert rows_of(render(pixel, "md"))[2:] == [["Parts", "(70.0, **70.0**)", "(70.0, <u>60.0</u>)"]]
     assert [table.name for table in per_class] == ["parts_image", "parts_pixel"]
@@ -121,10 +114,47 @@ def test_undefined_is_a_dash_and_never_zero() -> None:
     assert to_csv(table).splitlines()[1:] == ["D,,50.00,,", "E,,,0.00,50.00"]
 
 
-def test_the_mean_is_over_complete_rows_and_says_so(three: list[Record]) -> None:
-    table = make_tables(three[:3])[0]
-    assert list(table.rows) == ["Parts", "Scans", "Mean of the 1 complete rows"]
-    assert table.rows["Mean of the 1 complete rows"] == table.rows["Parts"]
+def values_of(table: Table) -> dict[str, tuple[tuple[float | None, ...], ...]]:
+    return {row.title: row.values for row in table.rows}
+
+
+def full(title: str, datasets: int, value: float = 0.5, **changes: Any) -> list[Record]:
+    return [record(title, f"D{n}", {"c": (value + n / 100, 0.5, None, None)}, **changes) for n in range(datasets)]
+
+
+def test_each_domain_has_a_mean_and_both_together_have_none() -> None:
+    """As AnomalyCLIP prints them, in a table of industrial and a table of medical datasets."""
+    scans = [record("A", f"S{n}", {"c": (0.9, 0.9, None, None)}, domain="medical") for n in range(2)]
+    table = make_tables([*full("A", 2), *scans])[0]
+    assert [row.title for row in table.rows] == ["D0", "D1", "Mean, industrial", "S0", "S1", "Mean, medical"]
+    assert values_of(table)["Mean, industrial"] == ((pytest.approx(50.5), pytest.approx(50)),)
+    assert values_of(table)["Mean, medical"] == ((pytest.approx(90), pytest.approx(90)),)
+    assert [row.title for row in make_tables(full("A", 2))[0].rows] == ["D0", "D1", "Mean"]
+
+
+def test_a_method_tried_on_one_dataset_changes_no_mean_of_others_and_has_none() -> None:
+    six = [made for index in range(6) for made in full(f"M{index}", 7, 0.4 + index / 100)]
+    before, after = make_tables(six)[0], make_tables([*six, *full("Tried", 1)])[0]
+    assert values_of(after)["Mean"][:6] == values_of(before)["Mean"]
+    assert values_of(after)["Mean"][6] == (None, None)
+    assert values_of(after)["D0"][6] == (pytest.approx(50), pytest.approx(50))
+    assert "No mean of Tried: undefined or not run on D1, D2, D3 and 3 more." in after.notes
+    assert not [note for note in before.notes if note.startswith("No mean")]
+
+
+def test_a_failed_cell_costs_its_method_the_mean_and_no_other() -> None:
+    records = [made for title in "ABC" for made in full(title, 4)]
+    failed = records[-1].model_copy(update={"status": "failed", "error": "out of luck", "mean": {}, "classes": {}})
+    table = make_tables([*records[:-1], failed])[0]
+    assert [cell[0] is None for cell in values_of(table)["Mean"]] == [False, False, True]
+    assert "No mean of C: undefined or not run on D3." in table.notes
+
+
+def test_a_row_in_which_a_metric_is_undefined_for_all_is_in_no_mean() -> None:
+    records = [*full("A", 3), record("A", "E", {"c": (None, 0.9, None, None)})]
+    table = make_tables(records)[0]
+    assert [row.title for row in table.rows] == ["D0", "D1", "D2", "E", "Mean (3 of 4 rows)"]
+    assert not [note for note in table.notes if note.startswith("No mean")]
 
 
 def test_seeds_are_averaged() -> None:
@@ -132,7 +162,12 @@ def test_seeds_are_averaged() -> None:
         record("A", "D", {"c": (0.4, 0.5, None, None)}),
         record("A", "D", {"c": (0.6, 0.7, None, None)}, cell={"seed": 1}),
     ]
-    assert make_tables(records)[0].rows["D"] == ((pytest.approx(50.0), pytest.approx(60.0)),)
+    table = make_tables(records)[0]
+    assert table.rows[0].values == ((pytest.approx(50.0), pytest.approx(60.0)),)
+    assert table.rows[0].spreads[0][0] == pytest.approx(100 * np.std([0.4, 0.6], ddof=1))
+    assert "(50.0 ± 14.1, 60.0 ± 14.1)" in render(table, "md")
+    assert r"(50.0 $\pm$ 14.1, 60.0 $\pm$ 14.1)" in render(table, "tex")
+    assert "±" not in render(make_tables(records[:1])[0], "md").partition("\n- ")[0]
 
 
 def test_a_class_without_a_value_leaves_the_mean_undefined() -> None:
@@ -154,7 +189,8 @@ def test_synthetic_results_carry_a_banner_and_never_mix(three: list[Record]) -> 
     synthetic = [each.model_copy(update={"synthetic": ("weights",)}) for each in three]
     banner = "SYNTHETIC WEIGHTS: not comparable with published numbers (generated: weights)."
     for style in ("md", "tex"):
-        assert banner in render(make_tables(synthetic)[0], style)
+        text = render(make_tables(synthetic)[0], style)
+        assert banner in (text if style == "md" else re.sub(r"^%.*", "", text, flags=re.MULTILINE))
         assert "SYNTHETIC" not in render(make_tables(three)[0], style)
     assert summary(make_tables(synthetic)).startswith(banner)
     assert "SYNTHETIC" not in summary(make_tables(three))
@@ -167,15 +203,15 @@ def test_synthetic_results_carry_a_banner_and_never_mix(three: list[Record]) -> 
     [
         (
             {"backbone": BackboneId(name="x", architecture="b", sha256="b" * 64, dtype="float32", synthetic=False)},
-            "backbone",
+            "backbones",
         ),
-        ({"method_version": 2}, "method_version"),
-        ({"metrics_version": 77}, "metrics_version"),
+        ({"method_version": 2}, "versions of the method"),
+        ({"metrics_version": 77}, "versions of the metrics"),
     ],
 )
 def test_one_place_of_the_table_taken_twice_is_refused(three: list[Record], changes: dict[str, Any], said: str) -> None:
     twin = record("CLIP", "Parts", {"a": (0.1, 0.1, 0.1, 0.1)}, cell=changes)
-    with pytest.raises(TableError, match=f"differ in {said}") as caught:
+    with pytest.raises(TableError, match=f"different {said}") as caught:
         check_comparable([*three, twin])
     assert three[0].id in str(caught.value)
     assert twin.id in str(caught.value)
@@ -257,14 +293,14 @@ def test_names_from_outside_stay_text_in_markdown(title: str, dataset: str, firs
         kinds = [token.type for token in tokens]
         assert (kinds.count("tr_open"), kinds.count("th_open")) == (1 + len(table.rows), 2)
         assert kinds.count("td_open") == 2 * len(table.rows)
-        assert kinds.count("list_item_open") == len(table.notes)
+        assert kinds.count("list_item_open") == len(table.notes) + 1  # and the legend
         lines = [token for token in tokens if token.type == "inline"]
         inline = [part for line in lines for part in line.children or ()]
         assert not {"link_open", "image", "em_open", "code_block", "fence"} & {*kinds, *(part.type for part in inline)}
         assert {part.content for part in inline if part.type == "html_inline"} <= {"<u>", "</u>"}
         assert "html_block" not in kinds
         shown = ["".join(part.content for part in line.children or ()).strip() for line in lines]
-        for name in (title, *table.rows):
+        for name in (title, *(row.title for row in table.rows)):
             assert " ".join(re.split(r"[\x00-\x1f\u2028]+", name)).strip() in shown
 
 
@@ -285,12 +321,14 @@ def test_names_from_outside_stay_text_in_csv(title: str, dataset: str, first: st
         assert [len(row) for row in rows] == [3] * len(table.rows)
         assert len(header) == 3
         assert all(map(is_plain, [*header, *(row[0] for row in rows)]))
-        assert [row[0] if row[0] in table.rows else row[0].removeprefix("'") for row in rows] == list(table.rows)
+        titles = [row.title for row in table.rows]
+        assert [row[0] if row[0] in titles else row[0].removeprefix("'") for row in rows] == titles
     made = record(title, dataset, {first: (0.5, None, 0.25, 1e-9)})
     rows = rows_of_csv(to_long_csv([made]))
-    assert [len(row) for row in rows] == [10] * 9
-    assert all(is_plain(cell) for row in rows for index, cell in enumerate(row) if index != 5)
-    assert {row[5] for row in rows} == {"value", "0.5", "", "0.25", "1e-09"}
+    column = rows[0].index("value")
+    assert [len(row) for row in rows] == [len(rows[0])] * 9
+    assert all(is_plain(cell) for row in rows for index, cell in enumerate(row) if index != column)
+    assert {row[column] for row in rows} == {"value", "0.5", "", "0.25", "1e-09"}
 
 
 @settings(deadline=None)
@@ -301,12 +339,15 @@ def test_names_from_outside_stay_text_in_csv(title: str, dataset: str, first: st
 def test_names_from_outside_stay_text_in_latex(title: str, dataset: str, first: str, second: str) -> None:
     for table in hostile_tables(title, dataset, first, second):
         lines = render(table, "tex").split("\n")
-        notes, grid = lines[: 1 + len(table.notes)], lines[1 + len(table.notes) :]
+        start = 2 + len(table.notes)  # after the title, the notes and the legend
+        notes, grid = lines[:start], lines[start:]
         assert all(note.startswith("% ") for note in notes)
         assert grid[0] == r"\begin{tabular}{ll}"
         body = [line for line in grid if line.endswith(r"\\")]
-        assert len(body) == 1 + len(table.rows)
-        assert len(grid) == len(body) + 6  # begin, three rules, end, the end of the file
+        assert len(body) == 1 + len(table.facts) + len(table.rows)
+        rules = [line for line in grid if re.fullmatch(r"\\(top|mid|bottom)rule", line)]
+        assert len(grid) == len(body) + len(rules) + 3  # begin, end, the end of the file
+        assert len(rules) == 3 + any(row.is_mean for row in table.rows)
         for line in body:
             bare = re.sub(r"\\[&%_#${}]", "", line)  # without what is escaped
             assert bare.count("&") == 1
@@ -332,6 +373,8 @@ def test_latex_has_bold_and_underline(three: list[Record]) -> None:
     text = render(make_tables(three)[0], "tex")
     assert r"(\textbf{60.0}, \underline{70.0})" in text
     assert text.count(r"\begin{tabular}") == 1
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
+    assert r"\hline" not in text
 
 
 def test_every_number_is_in_the_long_csv(three: list[Record]) -> None:
@@ -364,3 +407,97 @@ def test_marks_go_by_the_direction_of_the_metric() -> None:
     assert best_and_second(values, error) == ["best", "", "second", "", ""]
     assert best_and_second(values, METRICS["image_ap"]) == ["", "", "second", "best", "best"]
     assert best_and_second([5.0, None, 5.01], error) == ["", "", ""]
+
+
+def test_columns_stand_in_the_order_in_which_methods_are_given() -> None:
+    records = [made for title in ("A", "B", "C") for made in full(title, 1)]
+    assert make_tables(records)[0].columns == ("A", "B", "C")
+    assert make_tables(records, methods=["c", "a", "b"])[0].columns == ("C", "A", "B")
+
+
+def test_the_metrics_are_those_that_are_named() -> None:
+    made = record("A", "D", {"c": (0.5, 0.6, 0.7, 0.8)})
+    made = made.model_copy(update={"mean": {**made.mean, KEY: 0.25}})
+    (table,) = make_tables([made], metrics=[KEY, "pixel_auroc"])
+    assert table.name == "main_pixel"
+    assert table.rows[0].values == ((25.0, 70.0),)
+    assert "(AUPRO-200, AUROC)" in render(table, "md")
+    assert [note for note in table.notes if note.startswith("AUPRO-200: the last digits of the scores")]
+    assert "last digits" not in render(make_tables([made])[0], "md")
+
+
+def test_notes_tell_the_columns_apart() -> None:
+    """Backbone, evaluation size, seeds and where a training was done."""
+    small = BackboneId(name="s:x", architecture="s", sha256="b" * 64, dtype="float32", synthetic=False)
+    auxiliary = DataId(name="visa", card_version=1, layout="o", fingerprint="f")
+    training = TrainingReport(
+        checkpoint="c", sha256="e" * 64, synthetic=False, origin="imported", source="epoch_5.pth", images=None,
+        skipped=(), curve=(), seconds=None,
+    )  # fmt: skip
+    metrics: dict[str, Metrics] = {"c": (0.5, 0.5, 0.5, 0.5)}
+    records = [
+        record("CLIP", "D", metrics, image_size=518),
+        record("WinCLIP", "D", metrics, image_size=240, cell={"backbone": small}),
+        *(
+            record("Learner", "D", metrics, image_size=518, training=training, cell={"auxiliary": auxiliary, "seed": n})
+            for n in range(3)
+        ),
+    ]
+    notes = make_tables(records)[0].notes
+    assert "Backbone b:openai (sha256 aaaaaaaaaaaa…), float32: CLIP, Learner." in notes
+    assert "Backbone s:x (sha256 bbbbbbbbbbbb…), float32: WinCLIP." in notes
+    assert "Maps and masks are compared at 518 px (CLIP, Learner), 240 px (WinCLIP)." in notes
+    assert "Seeds: 3 (Learner), 1 (CLIP, WinCLIP); ± is the standard deviation over seeds." in notes
+    assert "Auxiliary dataset of Learner, imported from epoch_5.pth: visa (for D)." in notes
+    lines = render(make_tables(records)[0], "tex").splitlines()
+    header = lines.index(r"\toprule") + 1
+    assert lines[header : header + 5] == [
+        r" & CLIP & WinCLIP & Learner \\",
+        r"evaluated at & 518 px & 240 px & 518 px \\",
+        r"seeds & 1 & 1 & 3 \\",
+        r"trained on & -- & -- & visa (imported) \\",
+        r"\midrule",
+    ]
+    one_size = [each.model_copy(update={"cell": cell_at(each, 256)}) for each in records]
+    assert "Maps and masks are compared at 256 px." in make_tables(one_size)[0].notes
+
+
+def test_a_warning_of_some_methods_names_them(three: list[Record]) -> None:
+    overlapping = three[1].model_copy(update={"warnings": ("trained on the same",)})
+    notes = make_tables([three[0], overlapping])[0].notes
+    assert "Parts: trained on the same (Other)" in notes
+
+
+def cell_at(made: Record, size: int) -> Cell:
+    return made.cell.model_copy(update={"protocol": Protocol(evaluation_size=size)})
+
+
+@pytest.mark.parametrize("style", ["md", "tex", "txt"])
+def test_every_table_says_what_its_marks_mean(three: list[Record], style: str) -> None:
+    tables = make_tables(three)
+    text = summary(tables) if style == "txt" else render(tables[0], style)
+    assert "by the numbers as printed" in text
+    assert text.count("best of a row") == 1
+
+
+def test_rows_of_two_folders_are_told_apart_in_the_long_csv() -> None:
+    """Whatever identifies a number is in its row, without a look at the id of the record."""
+    one = record("CLIP", "nuts", {"part": (0.5, 0.5, 0.5, 0.5)})
+    folder = one.cell.dataset.model_copy(update={"name": "folder"})
+    changes: tuple[dict[str, Any], ...] = (
+        {},
+        {"dataset_title": "bolts"},
+        {"cell": one.cell.model_copy(update={"seed": 1})},
+        {"cell": one.cell.model_copy(update={"method_version": 2})},
+        {"cell": one.cell.model_copy(update={"auxiliary": folder})},
+        {"cell": one.cell.model_copy(update={"protocol": Protocol(mask_gt0=True)})},
+        {"cell": one.cell.model_copy(update={"dataset": folder.model_copy(update={"fingerprint": "other"})})},
+        *(
+            {"cell": one.cell.model_copy(update={"backbone": one.cell.backbone.model_copy(update=change)})}
+            for change in ({"sha256": "b" * 64}, {"dtype": "bfloat16"})
+        ),
+    )
+    records = [one.model_copy(update=change) for change in changes]
+    rows = list(csv.DictReader(io.StringIO(to_long_csv(records))))
+    places = {tuple(value for key, value in row.items() if key not in ("value", "record")) for row in rows}
+    assert len(places) == len(rows) == len(records) * 8

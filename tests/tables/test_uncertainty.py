@@ -7,7 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
 from support.records import made_run
 
 from benchmark.metrics.image import ImageMetrics
@@ -15,9 +19,9 @@ from benchmark.metrics.per_image import ClassImages, PerImageAccumulator
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
 from benchmark.records.records import ClassResult, Record, TrainingReport, mean_over_classes
-from benchmark.tables.ranks import rankings
+from benchmark.tables.comparable import TableError
+from benchmark.tables.ranks import friedman_p, rankings
 from benchmark.tables.ranks import render as render_ranks
-from benchmark.tables.tables import TableError
 from benchmark.tables.uncertainty import Estimate, estimates, render, to_csv
 
 LABELS = [0] * 20 + [1] * 20
@@ -273,25 +277,71 @@ def test_ranks_and_the_critical_difference_are_demsars() -> None:
         "C4.5+m+cf": 1.964,
     }
     assert ranking.critical_difference == pytest.approx(1.25, abs=0.005)
-    assert ranking.friedman_p == pytest.approx(0.02, abs=0.01)
+    assert ranking.friedman_p is not None
+    assert 0.005 < ranking.friedman_p < 0.05  # the paper's F of 3.69 is without the correction for ties
     p_values = ranking.p_values
     assert p_values is not None
     assert p_values.loc["C4.5", "C4.5+m"] > 0.05  # 1.143 is below the critical difference
 
 
-def test_only_datasets_that_all_methods_have_count() -> None:
-    [ranking] = rankings(grid({"A": [0.9, 0.8, None], "B": [0.8, 0.7, 0.9], "C": [0.7, 0.9, 0.9]}))
-    assert ranking.datasets == ("D0", "D1")
-    assert ranking.ranks == {"A": 1.5, "C": 2.0, "B": 2.5}
+def test_a_method_tried_on_few_datasets_is_not_ranked_and_changes_no_rank() -> None:
+    values = {"A": [0.9] * 4 + [0.7] * 3, "B": [0.8] * 7, "C": [0.7] * 4 + [0.9] * 3}
+    [before] = rankings(grid(values))
+    tried = grid({**values, "Tried": [0.99, 0.99]})
+    [after] = rankings(tried)
+    assert (after.ranks, after.friedman_p, after.datasets) == (before.ranks, before.friedman_p, before.datasets)
+    assert after.lacking == {"Tried": ("D2", "D3", "D4", "D5", "D6")}
+    text = render_ranks([after], tried)
+    assert "No rank of Tried (Image level, AUROC): undefined or not run on D2, D3, D4 and 2 more." in text
+
+
+def test_only_datasets_that_all_compared_methods_have_count() -> None:
+    values = {"A": [0.9, 0.8, *[0.5] * 5], "B": [0.8, 0.7, *[0.5] * 5], "C": [0.7, 0.9, *[0.5] * 5]}
+    [ranking] = rankings(grid({title: [*row, None] for title, row in values.items()}))
+    assert ranking.datasets == tuple(f"D{index}" for index in range(7))
+    [one_more] = rankings(grid({title: [*row, 0.1 if title == "A" else None] for title, row in values.items()}))
+    assert one_more.ranks == ranking.ranks
 
 
 def test_too_little_for_a_test_is_no_test() -> None:
-    assert rankings(grid({"A": [0.9], "B": [0.8], "C": [0.7]})) == []
-    assert rankings(grid({"A": [0.9, 0.8]})) == []
-    [two] = rankings(grid({"A": [0.9, 0.8], "B": [0.8, 0.9]}))
+    """Demšar: the statistic says something from about six datasets on; ranks over fewer are not printed."""
+    assert rankings(grid({title: [0.9, 0.8, 0.7, 0.6, 0.5] for title in "ABC"})) == []
+    assert rankings(grid({"A": [0.9] * 6})) == []
+    halves = {"A": [0.9] * 3 + [0.8] * 3, "B": [0.8] * 3 + [0.9] * 3}
+    [two] = rankings(grid(halves))
     assert (two.friedman_p, two.critical_difference, two.p_values) == (None, None, None)
-    [tied] = rankings(grid({"A": [0.9, 0.8], "B": [0.9, 0.8], "C": [0.9, 0.8]}))
+    [tied] = rankings(grid(dict.fromkeys("ABC", [0.9, 0.8] * 3)))
     assert tied.friedman_p is None
-    text = render_ranks([two], grid({"A": [0.9, 0.8], "B": [0.8, 0.9]}))
+    text = render_ranks([two], grid(halves))
     assert "| A                   | 1.50" in text
     assert "Friedman p          | – " in text
+
+
+def test_the_p_value_is_exact_where_all_datasets_agree() -> None:
+    """Three methods have 6 orders, so five further datasets follow the first by chance with (1 / 6)⁵."""
+    frame = pd.DataFrame([[0.9, 0.8, 0.7]] * 6, columns=list("ABC"))
+    assert friedman_p(frame) == pytest.approx(6**-5)
+
+
+@given(st.integers(6, 20), st.integers(3, 6), st.integers(0, 1000), st.booleans())
+def test_the_p_value_is_that_of_an_analysis_of_variance_of_the_ranks(
+    datasets: int, methods: int, seed: int, tied: bool
+) -> None:
+    """Conover, Practical Nonparametric Statistics, section 5.8: the same statistic in another way, with ties too."""
+    values = np.random.default_rng(seed).random((datasets, methods))
+    values = (values * 4).round() if tied else values
+    ranks = scipy.stats.rankdata(values, axis=1)
+    means, centre = ranks.mean(axis=0), (methods + 1) / 2
+    between = datasets * ((means - centre) ** 2).sum() / (methods - 1)
+    within = ((ranks - means) ** 2).sum() / ((datasets - 1) * (methods - 1))
+    expected = scipy.stats.f.sf(between / within, methods - 1, (datasets - 1) * (methods - 1))
+    assert friedman_p(pd.DataFrame(values)) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_the_p_value_without_ties_is_demsars_formula() -> None:
+    """Section 3.2.2, on ranks without ties: `12 N / (k (k + 1)) (Σ R² − k (k + 1)² / 4)`, then Iman and Davenport's."""
+    values = np.random.default_rng(3).random((14, 4)) + np.array([0, 0.2, 0, 0.3])
+    means = scipy.stats.rankdata(values, axis=1).mean(axis=0)
+    chi2 = 12 * 14 / (4 * 5) * ((means**2).sum() - 4 * 5**2 / 4)
+    expected = scipy.stats.f.sf(13 * chi2 / (14 * 3 - chi2), 3, 39)
+    assert friedman_p(pd.DataFrame(values)) == pytest.approx(float(expected), rel=1e-9)

@@ -28,7 +28,8 @@ from benchmark.records.checkpoints import CheckpointError, checkpoint_path, read
 from benchmark.records.records import ClassResult, Record, RecordError, path_of, read_record
 from benchmark.registry import source_sha256
 from benchmark.running.planning import Auxiliaries, Plan, Setting, plan
-from benchmark.tables.tables import make_tables, summary
+from benchmark.tables.render import summary
+from benchmark.tables.tables import make_tables
 from benchmark.training.published import import_checkpoint
 from benchmark.training.runner import build_method
 from methods.anomalyclip import AnomalyClip, AnomalyClipOptions

@@ -29,7 +29,7 @@ class Starter(Method):
     name = "starter"
     title = "Starter"
     paper = "fill in: authors, venue, year"
-    smoothing = 4.0  # sigma of the Gaussian filter for the maps, in pixels of the evaluation size
+    smoothing = 4.0  # sigma of the Gaussian filter for the maps, in pixels of the image size
     Options = StarterOptions
     options: StarterOptions
 

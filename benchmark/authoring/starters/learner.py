@@ -44,7 +44,7 @@ class Starter(Learner):
     name = "starter"
     title = "Starter"
     paper = "fill in: authors, venue, year"
-    smoothing = 4.0  # sigma of the Gaussian filter for the maps, in pixels of the evaluation size
+    smoothing = 4.0  # sigma of the Gaussian filter for the maps, in pixels of the image size
     divisible = True  # each loss is a mean over the images, so a batch may be divided where memory is short
     Options = StarterOptions
     options: StarterOptions

@@ -85,6 +85,7 @@ function startLeaderboard() {
   if (!form) return;
   const metric = form.elements.metric;
   const options = [...metric.options];
+  const home = form.elements.domain.value;
 
   const read = () => {
     const wanted = new URLSearchParams(location.hash.slice(1));
@@ -108,7 +109,7 @@ function startLeaderboard() {
 
   const write = () => {
     const state = new URLSearchParams();
-    if (form.elements.domain.value !== "all") state.set("domain", form.elements.domain.value);
+    if (form.elements.domain.value !== home) state.set("domain", form.elements.domain.value);
     if (metric.value !== options[0].value) { state.set("level", form.elements.level.value); state.set("metric", metric.value); }
     if (form.elements.search.value.trim()) state.set("search", form.elements.search.value.trim());
     const text = state.toString();

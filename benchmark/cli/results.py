@@ -1,0 +1,44 @@
+"""The commands `bench results …`."""
+
+from typing import Annotated
+
+import typer
+
+from benchmark.cli.messages import fail, say, writing
+from benchmark.cli.options import RESULTS, Results, add_command
+
+app = typer.Typer(no_args_is_help=True, help="Records of results: remove those that are out of date.")
+
+
+def prune_command(
+    *,
+    results: Results = RESULTS,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be removed; remove nothing.")] = False,
+) -> None:
+    """Remove the records that `bench tables` leaves out because they are out of date.
+
+    They were made by an older version of a method or of the metrics, from older test images or labels, or after a
+    training on older ones, where there are newer results of the same kind. The ids of the removed records are printed.
+    """
+    from benchmark.records import path_of, per_image_path, read_records
+    from benchmark.tables import newest
+
+    records, problems = read_records(results)
+    for problem in problems:
+        say(f"left as it is: {problem}")
+    if not records:
+        fail(f"no records in {results / 'records'}")
+    _, outdated = newest(records)
+    for each in outdated:
+        say(f"of {each.reason}:")
+        for record in each.records:
+            if not dry_run:
+                with writing(results):
+                    path_of(results, record.id).unlink(missing_ok=True)
+                    per_image_path(results, record.id).unlink(missing_ok=True)
+            print(record.id)
+    count = sum(len(each.records) for each in outdated)
+    say(f"{count} of {len(records)} records {'would be' if dry_run else 'were'} removed")
+
+
+add_command(app, "prune", prune_command)

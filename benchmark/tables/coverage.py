@@ -1,0 +1,41 @@
+"""Coverage: which methods are compared in means and ranks, and over which rows."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """The methods that are compared, and the rows that all of them have."""
+
+    methods: tuple[str, ...]
+    rows: frozenset[str]
+    lacking: Mapping[str, tuple[str, ...]]
+    """Which of the rows a method lacks that is not compared."""
+
+
+def compared_rows(having: Mapping[str, Collection[str]]) -> Coverage:
+    """Return which methods are compared over which rows.
+
+    Compared are the methods that have all rows which at least half of the methods have, or more than half where no
+    method has all of the former. A method with fewer than half as many rows as the method with most was only tried: it
+    has no say in which rows these are. So a method that is tried on a few rows moves no mean and no rank of others.
+
+    Args:
+        having: The rows that each method has.
+    """
+    most = max((len(rows) for rows in having.values()), default=0)
+    regular = [frozenset(rows) for rows in having.values() if rows and 2 * len(rows) >= most]
+    counts = Counter(row for rows in regular for row in rows)
+    for least in (len(regular) / 2, len(regular) / 2 + 0.5):
+        common = frozenset(row for row, count in counts.items() if count >= least)
+        methods = tuple(method for method, rows in having.items() if common and common <= frozenset(rows))
+        if methods:
+            lacking = {
+                method: tuple(sorted(common - frozenset(rows)))
+                for method, rows in having.items()
+                if method not in methods
+            }
+            return Coverage(methods, common, lacking)
+    return Coverage((), frozenset(), {})

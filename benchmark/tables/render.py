@@ -1,0 +1,134 @@
+"""Tables as files: Markdown, LaTeX, plain text and CSV, and every number of the records as one CSV file."""
+
+from collections.abc import Iterable, Sequence
+
+from benchmark.common import to_csv_text
+from benchmark.metrics import METRICS
+from benchmark.protocol import Protocol
+from benchmark.records import Record, range_over_classes
+from benchmark.tables.comparable import table_stem
+from benchmark.tables.marks import Mark, best_and_second
+from benchmark.tables.notes import is_banner
+from benchmark.tables.style import STYLES, Style, grid, headings, one_line
+from benchmark.tables.tables import MEAN, Row, Table
+
+
+def render(table: Table, style: str) -> str:
+    """Return a table as Markdown (`md`) or LaTeX (`tex`) with its notes, or as plain text (`txt`) without.
+
+    Numbers are percentages with one decimal; marks go by the numbers as printed, so what looks equal is marked alike.
+    In LaTeX the notes are comments. The banner of synthetic results and what tells the columns apart are part of the
+    table there.
+    """
+    how = STYLES[style]
+    header = ["", *(how.escape(column) for column in table.columns)]
+    body = [[how.escape(row.title), *_cells(row, table.metrics, how)] for row in table.rows]
+    ends = {index + 1 for index, row in enumerate(table.rows) if row.is_mean and index + 1 < len(table.rows)}
+    means = {index for index, row in enumerate(table.rows) if row.is_mean}
+    banner = [how.escape(note) for note in table.notes if is_banner(note)]
+    facts = [[how.escape(name), *map(how.escape, values)] for name, values in table.facts.items()]
+    drawn = grid(header, body, how, facts=facts, ruled=means | ends, banner=banner)
+    notes = [how.escape(note) for note in (*table.notes, how.legend)]
+    title = f"{how.heading}{how.escape(table.title)} {headings(table.metrics)}, %"
+    if style == "md":
+        return f"{title}\n\n{drawn}\n\n" + "".join(f"- {note}\n" for note in notes)
+    if style == "tex":
+        return f"{title}\n" + "".join(f"% {note}\n" for note in notes) + drawn + "\n"
+    return f"{title}\n\n{drawn}\n"
+
+
+def summary(tables: Iterable[Table]) -> str:
+    """Return the main tables as plain text for a terminal, their notes once, the banner of synthetic results first."""
+    main = [table for table in tables if table.name.startswith("main_")]
+    how = STYLES["txt"]
+    notes = dict.fromkeys(one_line(note) for table in main for note in table.notes)
+    banner = [note for note in notes if is_banner(note)]
+    rest = [note for note in notes if note not in banner]
+    return "\n".join([*banner, "", *(render(table, "txt") for table in main), *([how.legend] if main else []), *rest])
+
+
+def _cells(row: Row, metrics: tuple[str, ...], how: Style) -> list[str]:
+    """Return the cells `(AUROC, AP)` of a row, each number marked against the same metric of the other columns."""
+    columns = [
+        [
+            _number(value, spread, mark, how)
+            for value, spread, mark in zip(column, spreads, best_and_second(column, METRICS[metric]), strict=True)
+        ]
+        for metric, column, spreads in zip(
+            metrics, zip(*row.values, strict=True), zip(*row.spreads, strict=True), strict=True
+        )
+    ]
+    undefined = how.escape("–")
+    return [
+        undefined if all(v is None for v in cell) else f"({', '.join(numbers)})"
+        for cell, numbers in zip(row.values, zip(*columns, strict=True), strict=True)
+    ]
+
+
+def _number(value: float | None, spread: float | None, mark: Mark, how: Style) -> str:
+    """Return a number as printed, with its mark and its standard deviation over seeds."""
+    if value is None:
+        return how.escape("–")
+    text = {"best": how.best, "second": how.second, "": "{}"}[mark].format(f"{value:.1f}")
+    return text if spread is None else f"{text} {how.escape(f'± {spread:.1f}')}"
+
+
+def to_csv(table: Table) -> str:
+    """Return a table as CSV: a column per method and metric, percentages with two decimals, empty where undefined."""
+    header = ["name", *(f"{column} {metric}" for column in table.columns for metric in table.metrics)]
+    rows = ([row.title, *(value for cell in row.values for value in cell)] for row in table.rows)
+    return to_csv_text([header, *rows], decimals=2)
+
+
+PLACE_COLUMNS = ("method", "method_version", "dataset", "dataset_title", "images", "class", "seed")
+MADE_COLUMNS = ("auxiliary", "training", "backbone", "weights", "dtype", "protocol", "metrics_version")
+NUMBER_COLUMNS = ("metric", "value", "low", "high", "synthetic", "tables", "record")
+
+
+def to_long_csv(records: Iterable[Record]) -> str:
+    """Return every number of the records as CSV, a row each: fractions in full precision, empty where undefined.
+
+    A row says all that identifies its number. `low` and `high` are the range of a fragile metric: the least and the
+    greatest value it takes when scores move by one part in a million. They are empty for all other metrics and for
+    records that were made before there were ranges.
+    """
+    rows: list[Sequence[str | float | None]] = [(*PLACE_COLUMNS, *MADE_COLUMNS, *NUMBER_COLUMNS)]
+    for record in sorted(records, key=lambda record: record.id):
+        cell, data = record.cell, record.cell.dataset
+        quirks = [f"{name}={value}" for name, value in cell.protocol if value != Protocol.model_fields[name].default]
+        made = (
+            cell.auxiliary.name if cell.auxiliary else None,
+            record.training.sha256[:12] if record.training else None,
+            cell.backbone.name,
+            cell.backbone.sha256[:12],
+            cell.backbone.dtype,
+            " ".join(quirks),
+            cell.metrics_version,
+        )
+        stems = [f"ablations/{table_stem(cell.method, row)}" for row in record.placement.ablations]
+        tables = " ".join(["main"] * record.placement.main + stems)
+        for class_name, (metrics, ranges) in _all_numbers(record).items():
+            place = (record.title, cell.method_version, data.name, record.dataset_title, data.fingerprint[:12])
+            for metric, value in metrics.items():
+                span = ranges.get(metric, (None, None))
+                number = (metric, value, *span, " ".join(record.synthetic), tables, record.id)
+                rows.append((*place, class_name, cell.seed, *made, *number))
+    return to_csv_text(rows)
+
+
+def _all_numbers(record: Record) -> dict[str, tuple[dict[str, float | None], dict[str, tuple[float, float]]]]:
+    """Return the metrics and the ranges of each class, and those of the mean over them."""
+    by_class = {name: (result.metrics, result.ranges) for name, result in record.classes.items()}
+    return {**by_class, MEAN.lower(): (record.mean, range_over_classes(record.classes.values()))}
+
+
+def table_files(tables: Iterable[Table], records: Iterable[Record]) -> dict[str, str]:
+    """Return by file name every table as Markdown, CSV and LaTeX, and `results.csv` with all numbers of the records."""
+    files = {"results.csv": to_long_csv(records)}
+    for table in tables:
+        files |= {
+            f"{table.name}.md": render(table, "md"),
+            f"{table.name}.tex": render(table, "tex"),
+            f"{table.name}.csv": to_csv(table),
+        }
+    return files
