@@ -26,7 +26,7 @@ The paper leaves open, and this implementation chooses:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -107,9 +107,9 @@ class GenClipOptions:
     projection_rate: float | None = None
     """Learning rate of the projections; None for `learning_rate / D`, where D is the length of their inputs.
 
-    Adam moves every weight by about the learning rate, whatever the size of its gradient, so a projected token, a sum of
-    D products, moves the further in a step the larger D is. With the learning rate of the tokens the training becomes
-    chaotic: differences of 1e-7 between features grow to 10 % of the parameters. Division by the number of inputs is
+    Adam moves every weight by about the learning rate, whatever the size of its gradient. A projected token is a sum of
+    D products, so it moves the further in a step the larger D is. With the learning rate of the tokens, training is
+    chaotic: differences of 1e-7 between features grow to 10 % of the parameters. To divide by the number of inputs is
     the rule of μP for Adam (Yang et al., Tensor Programs V, 2022).
     """
     weight_decay: float = 0.0
@@ -168,12 +168,10 @@ class GenClip(Learner):
     def optimiser(self) -> torch.optim.Optimizer:
         chosen, learned = self.options, self.learned
         rate = chosen.learning_rate / self.backbone.width if chosen.projection_rate is None else chosen.projection_rate
-        tokens = {"params": [learned.normal, learned.abnormal, learned.query]}
-        projections = {"params": list(learned.project), "lr": rate}
+        tokens = [learned.normal, learned.abnormal, learned.query]
+        groups: list[dict[str, Any]] = [{"params": tokens}, {"params": list(learned.project), "lr": rate}]
         # Without weight decay AdamW is Adam.
-        return torch.optim.AdamW(
-            [tokens, projections], lr=chosen.learning_rate, betas=(0.5, 0.999), weight_decay=chosen.weight_decay
-        )
+        return torch.optim.AdamW(groups, lr=chosen.learning_rate, betas=(0.5, 0.999), weight_decay=chosen.weight_decay)
 
     def losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
         text = self.vision_text(batch.features, batch.class_names)
