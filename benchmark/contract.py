@@ -38,7 +38,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Scores and maps of a batch of B images. Higher values are more anomalous."""
+    """Scores and maps of a batch of B images, on the device of the features. Higher values are more anomalous."""
 
     scores: torch.Tensor
     """Image scores of shape `(B,)`."""

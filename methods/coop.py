@@ -27,8 +27,9 @@ class CoOpOptions:
     """Learning rate of the first epoch."""
     momentum: float = 0.9
     weight_decay: float = 5e-4
-    temperature: float = 0.07
-    """Temperature τ of the softmax over the two cosine similarities."""
+    temperature: float | None = None
+    """Temperature τ of the softmax over the two cosine similarities. None for that of the backbone, 1 / logit scale, as
+    in CoOp's code (0.01 for OpenAI's weights); 0.07 is that of AnomalyCLIP and WinCLIP."""
 
 
 class _Context(nn.Module):
@@ -45,6 +46,7 @@ class CoOp(Learner):
     name = "coop"
     title = "CoOp"
     paper = "Zhou et al., IJCV 2022; as a baseline of Zhou et al., ICLR 2024"
+    version = 2
     needs_masks = False
     divisible = True
     Options = CoOpOptions
@@ -52,6 +54,7 @@ class CoOp(Learner):
 
     def __init__(self, backbone: FrozenClip, options: CoOpOptions, *, seed: int = 0) -> None:
         super().__init__(backbone, options, seed=seed)
+        self.temperature: float = 1 / backbone.logit_scale if options.temperature is None else options.temperature
         generator = torch.Generator().manual_seed(seed)
         self.learned: _Context = _Context(options, backbone.text_width, generator).to(backbone.device)
 
@@ -74,13 +77,13 @@ class CoOp(Learner):
         return self.options.learning_rate * 0.5 * (1 + math.cos(math.pi * (epoch - 1) / self.options.epochs))
 
     def losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
-        text, temperature = self.text(batch.class_names), self.options.temperature
-        return {"image": image_cross_entropy(batch.features.image, text, batch.labels, temperature=temperature)}
+        image, text = batch.features.image, self.text(batch.class_names)
+        return {"image": image_cross_entropy(image, text, batch.labels, temperature=self.temperature)}
 
     def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
         patches = features.patches[Layer(self.backbone.blocks)]
         text = self.text(class_names)
-        return predict_by_text(features.image, patches, text, temperature=self.options.temperature)
+        return predict_by_text(features.image, patches, text, temperature=self.temperature)
 
     def text_features(self, features: Features, class_names: Sequence[str]) -> dict[str, Tensor]:
         return {"text": self.text(class_names)}

@@ -1,6 +1,8 @@
 """GenCLIP (Kim et al., 2025): general query prompts enriched with vision features of several layers, in two branches.
 
-This implementation is based on the abstract of the paper and the captions of its figures; no code was available.
+It was published in three forms: arXiv 2504.14919 v1 (2025), an article in Pattern Recognition 178 (2026), and a
+repository (eastbrother87/GenCLIP) whose code was not released. This implementation reads the first, by its abstract and
+the captions of its figures: it filters class names; the article gives uninformative terms less weight instead.
 
 The paper states: the normal and the abnormal prompt have tokens of their own (N_P, A_P) and shared tokens (Q_P);
 features of several layers are added as tokens (MVP); the losses are focal and Dice losses on the maps of the layers;
@@ -13,7 +15,9 @@ The paper leaves open, and this implementation chooses:
 - order of the tokens: `[N_P][Q_P][V_i][c].` and `[A_P][Q_P][V_i][damaged][c].`;
 - V_i: a linear projection (one per layer) of the unit CLS embedding of block i in CLIP's joint space;
 - patch embeddings: the V-V path of AnomalyCLIP, blocks 6, 12, 18, 24 of 24;
-- optimiser, epochs, batch size and σ of the Gaussian filter: those of AnomalyCLIP;
+- optimiser, epochs, batch size and σ of the Gaussian filter: those of AnomalyCLIP; the ablation "recipe" has the
+  optimiser, epochs and batch size of AdaCLIP, on whose code, too, the authors built;
+- learning rate of the projections: that of the tokens divided by D, see `GenClipOptions.projection_rate`;
 - CNF: the class name is replaced by "object" if the image is closer to "a photo of an object." than to
   "a photo of a {c}.";
 - maps: the mean over the layers in each branch, then the mean of the branches;
@@ -22,7 +26,7 @@ The paper leaves open, and this implementation chooses:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -45,6 +49,8 @@ from methods.losses import map_losses
 from methods.prompts import encode_pairs
 
 OBJECT = "object"
+
+ADACLIP_RECIPE = {"epochs": 5, "batch_size": 1, "learning_rate": 0.01, "projection_rate": 0.01, "weight_decay": 0.01}
 
 ABLATIONS = (
     Ablation(
@@ -71,6 +77,7 @@ ABLATIONS = (
         "query_tokens", "Number of general query tokens", {f"{n}": {"query_tokens": n} for n in (2, 4, 8, 12, 16)}
     ),
     Ablation("vision_tokens", "Number of vision tokens a layer", {f"{n}": {"vision_tokens": n} for n in (1, 2, 4)}),
+    Ablation("recipe", "Optimiser, epochs and batch size", {"AnomalyCLIP's": {}, "AdaCLIP's": ADACLIP_RECIPE}),
 )
 
 
@@ -97,6 +104,15 @@ class GenClipOptions:
     epochs: int = 15
     batch_size: int = 8
     learning_rate: float = 1e-3
+    projection_rate: float | None = None
+    """Learning rate of the projections; None for `learning_rate / D`, where D is the length of their inputs.
+
+    Adam moves every weight by about the learning rate, whatever the size of its gradient. A projected token is a sum of
+    D products, so it moves the further in a step the larger D is. With the learning rate of the tokens, training is
+    chaotic: differences of 1e-7 between features grow to 10 % of the parameters. To divide by the number of inputs is
+    the rule of μP for Adam (Yang et al., Tensor Programs V, 2022).
+    """
+    weight_decay: float = 0.0
     temperature: float = 0.07
     """Temperature τ of the softmax over the two cosine similarities."""
 
@@ -129,6 +145,7 @@ class GenClip(Learner):
     name = "genclip"
     title = "GenCLIP"
     paper = "Kim et al., GenCLIP, 2025"
+    version = 2
     smoothing = 4.0
     divisible = True
     ablations = ABLATIONS
@@ -149,7 +166,12 @@ class GenClip(Learner):
         return VisionSpec(image_size=self.backbone.image_size, layers=self.layers, cls=blocks)
 
     def optimiser(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.learned.parameters(), lr=self.options.learning_rate, betas=(0.5, 0.999))
+        chosen, learned = self.options, self.learned
+        rate = chosen.learning_rate / self.backbone.width if chosen.projection_rate is None else chosen.projection_rate
+        tokens = [learned.normal, learned.abnormal, learned.query]
+        groups: list[dict[str, Any]] = [{"params": tokens}, {"params": list(learned.project), "lr": rate}]
+        # Without weight decay AdamW is Adam.
+        return torch.optim.AdamW(groups, lr=chosen.learning_rate, betas=(0.5, 0.999), weight_decay=chosen.weight_decay)
 
     def losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
         text = self.vision_text(batch.features, batch.class_names)
@@ -160,8 +182,11 @@ class GenClip(Learner):
         chosen, temperature = self.options, self.options.temperature
         texts = []
         if chosen.branch != "query":
-            names = self.filter_names(features.image, class_names) if chosen.cnf else class_names
-            texts.append(self.vision_text(features, names))
+            text = self.vision_text(features, class_names)
+            if chosen.cnf:
+                general = self.vision_text(features, [OBJECT] * len(class_names))
+                text = torch.where(self.filtered(features.image, class_names)[:, None, None], general, text)
+            texts.append(text)
         if chosen.branch != "vision":
             texts.append(self.query_text().expand(len(self.layers), len(class_names), -1, -1))
         patches = torch.stack([features.patches[layer] for layer in self.layers]).flatten(0, 1)
@@ -201,14 +226,17 @@ class GenClip(Learner):
         normal = (learned.normal, learned.query, f"{OBJECT}.")
         return encode_pairs(self.backbone, [(normal, (learned.abnormal, learned.query, f"damaged {OBJECT}."))])[0]
 
-    def filter_names(self, image: Tensor, class_names: Sequence[str]) -> list[str]:
-        """Return the class names after class name filtering (CNF).
+    def filtered(self, image: Tensor, class_names: Sequence[str]) -> Tensor:
+        """Return whether class name filtering (CNF) replaces the class name of each image by "object".
 
-        A name is replaced by "object" if the image is closer to the prompt with that word than to its own prompt.
+        A name is replaced if the image is closer to the prompt with that word than to its own prompt.
 
         Args:
             image: Image embeddings of shape `(B, D)`.
             class_names: Class name of each image.
+
+        Returns:
+            Booleans of shape `(B,)`.
         """
         prompts = {name: f"a photo of a {name}." for name in class_names} | {OBJECT: f"a photo of an {OBJECT}."}
         if new := [name for name in prompts if name not in self._name_embeddings]:
@@ -216,5 +244,4 @@ class GenClip(Learner):
             self._name_embeddings |= dict(zip(new, embedded, strict=True))
         unit = F.normalize(image, dim=-1)
         to_name = (unit * torch.stack([self._name_embeddings[name] for name in class_names])).sum(dim=-1)
-        closer = (unit @ self._name_embeddings[OBJECT] > to_name).tolist()
-        return [OBJECT if general else name for general, name in zip(closer, class_names, strict=True)]
+        return unit @ self._name_embeddings[OBJECT] > to_name

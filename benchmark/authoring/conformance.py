@@ -7,10 +7,7 @@ The checks cannot find out whether a higher score means a more anomalous image.
 import inspect
 import json
 import re
-import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, fields, is_dataclass, replace
 from typing import Any
 
 import safetensors.torch
@@ -18,6 +15,8 @@ import torch
 from torch import Tensor
 
 from benchmark.authoring.check_images import ImageSource
+from benchmark.authoring.fake_gpu import run_on_fake_gpu
+from benchmark.authoring.findings import Check, Finding, run_check
 from benchmark.authoring.method_under_test import (
     ContractError,
     MethodUnderTest,
@@ -34,19 +33,6 @@ from benchmark.registry import make_options
 ODD_NAMES = ("metal nut", "Zahnrad Größe 5", "歯車", "gear {a} 100%", "an object that no dataset has")
 RESERVED = ("protocol",)
 """Names that have another meaning in `--set NAME.OPTION=VALUE`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Result of a check."""
-
-    check: str
-    """Name of the check."""
-    passed: bool
-    seen: str
-    """What the check observed."""
-    fix: str = ""
-    """How to make the check pass; empty if it passed."""
 
 
 def check_method(method: type[Method], options: Any, backbone: Backbone, source: ImageSource) -> list[Finding]:
@@ -68,49 +54,16 @@ def check_method(method: type[Method], options: Any, backbone: Backbone, source:
         tested = MethodUnderTest(method, options, backbone, source)
         for check in _FIRST:
             if check.run is not _references or tested.shots:
-                findings.append(_run(check, tested, method))
+                findings.append(run_check(check, tested, method))
                 if not findings[-1].passed:
                     return findings
         learner = _LEARNERS if issubclass(method, Learner) else ()
-        return findings + [_run(check, tested, method) for check in (*_EVERY_METHOD, *learner, _BACKBONE)]
+        return findings + [run_check(check, tested, method) for check in (*_EVERY_METHOD, *learner, _BACKBONE)]
 
 
 def check_declaration(method: type[Method]) -> Finding:
     """Check the attributes that a method declares. This check needs no backbone."""
-    return _run(_METADATA, method, method)
-
-
-def render(findings: Sequence[Finding]) -> str:
-    """Return a line per finding, and below each failed one a line that says how to fix it."""
-    lines = []
-    for each in findings:
-        lines.append(f"{'ok' if each.passed else 'FAILED':<8}{each.check:<13}{each.seen}")
-        lines += [f"{'':<8}{'fix:':<13}{each.fix}"] if each.fix else []
-    return "\n".join(lines)
-
-
-# ---- how checks run
-
-
-@dataclass(frozen=True, slots=True)
-class _Check:
-    name: str
-    run: Callable[[Any], str]
-    """Returns what was observed; raises `ContractError` if the method breaks the contract."""
-    fix: str
-
-
-def _run(check: _Check, tested: Any, method: type[Method]) -> Finding:
-    try:
-        return Finding(check.name, True, check.run(tested))
-    except ContractError as error:
-        seen = str(error)
-    except Exception as error:  # a method's own code may raise anything
-        frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if frame.filename == inspect.getsourcefile(method)] or frames
-        place = f"{Path(own[-1].filename).name}, line {own[-1].lineno}"
-        seen = f"{type(error).__name__}: {' '.join(str(error).split())} ({place})"
-    return Finding(check.name, False, seen, check.fix)
+    return run_check(_METADATA, method, method)
 
 
 # ---- the checks
@@ -368,29 +321,34 @@ def _backbone(tested: MethodUnderTest) -> str:
     return "is as it was before: weights, features, no gradients"
 
 
-_METADATA = _Check("metadata", _metadata, "the fields and their meaning are in benchmark/contract.py, class Method")
+_METADATA = Check("metadata", _metadata, "the fields and their meaning are in benchmark/contract.py, class Method")
 _FIRST = (
-    _Check("vision", _vision, "vision() depends on the backbone: use its blocks, image_size, …"),
-    _Check("references", _references, "see_references replaces what it kept before by the references that it is given"),
-    _Check("shapes", _shapes, "predict returns Prediction(scores (B,), maps (B, h, w)), one of each per image"),
+    Check("vision", _vision, "vision() depends on the backbone: use its blocks, image_size, …"),
+    Check("references", _references, "see_references replaces what it kept before by the references that it is given"),
+    Check("shapes", _shapes, "predict returns Prediction(scores (B,), maps (B, h, w)), one of each per image"),
 )
 _EVERY_METHOD = (
-    _Check(
+    Check(
         "determinism",
         _determinism,
         "draw in the constructor, from torch.Generator().manual_seed(seed), and declare stochastic = True",
     ),
-    _Check("batches", _batches, "score each image by itself: no mean or softmax over the batch, nothing remembered"),
-    _Check("order", _order, "score each image by itself, whatever its place in the batch"),
-    _Check("class names", _class_names, "class_names[i] is that of image i, and any text: build the prompt of each"),
-    _Check("shared pass", _shared_pass, "take features.patches[layer] of your own layers; the features may hold more"),
-    _Check("inputs", _inputs, "use no in-place operation (add_, *=, normalize with out=) on the arguments"),
-    _Check("gradients", _gradients, "detach the scores and maps; do not return a parameter itself"),
+    Check("batches", _batches, "score each image by itself: no mean or softmax over the batch, nothing remembered"),
+    Check("order", _order, "score each image by itself, whatever its place in the batch"),
+    Check("class names", _class_names, "class_names[i] is that of image i, and any text: build the prompt of each"),
+    Check("shared pass", _shared_pass, "take features.patches[layer] of your own layers; the features may hold more"),
+    Check("inputs", _inputs, "use no in-place operation (add_, *=, normalize with out=) on the arguments"),
+    Check("gradients", _gradients, "detach the scores and maps; do not return a parameter itself"),
+    Check(
+        "GPU",
+        run_on_fake_gpu,
+        "make new tensors on the device of the features: features.image.new_zeros(…), device=self.backbone.device",
+    ),
 )
 _LEARNERS = (
-    _Check("losses", _losses, "learned holds exactly what trains; each parameter enters a loss, each loss is finite"),
-    _Check("state dict", _state_dict, "whatever is learned or drawn by seed is a parameter or buffer of self.learned"),
+    Check("losses", _losses, "learned holds exactly what trains; each parameter enters a loss, each loss is finite"),
+    Check("state dict", _state_dict, "whatever is learned or drawn by seed is a parameter or buffer of self.learned"),
 )
-_BACKBONE = _Check(
+_BACKBONE = Check(
     "backbone", _backbone, "all methods share the backbone: leave its modules and their requires_grad alone"
 )

@@ -73,6 +73,7 @@ class Backbone:
         width: Length D of an embedding in the joint space.
         text_width: Length W of a token embedding of the text tower.
         text_blocks: Number of transformer blocks of the text tower.
+        logit_scale: Factor of the cosine similarities in CLIP's own softmax, as trained (100 for OpenAI's weights).
         dtype: Name of the dtype of the towers.
         device: Device of the towers.
         mean: Mean of red, green and blue by which images are normalised.
@@ -111,6 +112,7 @@ class Backbone:
         self.width: int = visual.proj.shape[1]
         self.text_width: int = model.token_embedding.embedding_dim
         self.text_blocks = len(model.transformer.resblocks)
+        self.logit_scale = model.logit_scale.exp().item()  # before the cast: bfloat16 would round it by 1 %
         self.model = model.eval().requires_grad_(False).to(device=device, dtype=DTYPES[dtype])
         self._pos_interp, self._chunk, self._cache = pos_interp, window_chunk, cache
         self._positions: dict[int, Tensor] = {}

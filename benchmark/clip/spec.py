@@ -121,6 +121,8 @@ class FrozenClip(Protocol):
     """Length W of a token embedding of the text tower."""
     text_blocks: int
     """Number of transformer blocks of the text tower."""
+    logit_scale: float
+    """Factor of the cosine similarities in CLIP's own softmax, as trained (100 for OpenAI's weights)."""
     device: str
     """Device of the towers, such as "cpu" or "cuda"."""
 

@@ -24,6 +24,10 @@ from benchmark.data import ImageError, Loaded, Reading, Sample, SampleSet, load,
 from benchmark.protocol import Protocol
 
 TRANSFORM_VERSION = 1  # increased when preprocessing or the content of the files changes
+# Images per forward pass, whatever --batch-size says: another number changes the last digits of the features, and
+# training may magnify them.
+ENCODING_BATCH = 8
+FEWER = "the last digits of the features may differ"
 IMAGE, IMAGE_RAW, MASKS = "image", "image_raw", "masks"
 
 
@@ -144,7 +148,6 @@ def auxiliary_features(
     protocol: Protocol,
     cache: Cache,
     *,
-    batch_size: int,
     workers: int,
     skip_broken: bool,
     progress: Callable[[int], None] = lambda images: None,
@@ -158,7 +161,6 @@ def auxiliary_features(
         spec: The features to return. All missing ones are computed in one pass over the images.
         protocol: Mask threshold, positional embeddings and class names.
         cache: Cache of the features.
-        batch_size: Images per forward pass. It changes no number. If memory is insufficient, smaller batches are used.
         workers: Number of loader processes; 0 loads images in this process.
         skip_broken: Leave out samples that cannot be read instead of raising an error.
         progress: Called with the number of images encoded since the last call.
@@ -171,7 +173,7 @@ def auxiliary_features(
     threshold = protocol.mask_threshold(data.layout.mask_threshold) if data.has_masks else None
     entry = Entry(cache, _entry_name(data, backbone, spec.image_size, protocol, threshold))
     arrays = _arrays(backbone, spec, with_masks=threshold is not None)
-    reading = Reading(spec.image_size, mask_threshold=threshold, batch_size=batch_size, workers=workers)
+    reading = Reading(spec.image_size, mask_threshold=threshold, batch_size=ENCODING_BATCH, workers=workers)
     try:
         with entry.lock():
             missing = _missing_arrays(entry, arrays, data.test, reading)
@@ -187,7 +189,7 @@ def auxiliary_features(
                     reading=reading,
                     skip_broken=skip_broken,
                     progress=progress,
-                    adaptive=AdaptiveBatch(batch_size, say),
+                    adaptive=AdaptiveBatch(ENCODING_BATCH, say, FEWER),
                 )
             entry.touch()
             files = {name: (array, Rows(entry.path(name), array.row_bytes)) for name, array in arrays.items()}

@@ -38,7 +38,7 @@ def encode_auxiliary(
         data: The auxiliary dataset.
         trainings: Trainings on it, alone or with others.
         backbone: Backbone that encodes the images.
-        settings: Batch size, workers, cache and handling of broken images.
+        settings: Workers, cache and handling of broken images.
         say: Called with messages for the user.
 
     Returns:
@@ -70,7 +70,7 @@ def train_method(training: Training, backbone: Backbone, settings: Settings, *, 
     Args:
         training: The training to run.
         backbone: Backbone that the method runs on.
-        settings: Results folder, cache and batch size. Missing features are encoded now.
+        settings: Results folder and cache. Missing features are encoded now.
         say: Called with messages for the user.
 
     Raises:
@@ -138,7 +138,6 @@ def _encode(
             spec,
             training.id.protocol,
             settings.cache,
-            batch_size=settings.batch_size,
             workers=settings.workers,
             skip_broken=settings.on_error == "skip",
             progress=progress,

@@ -1,7 +1,7 @@
 """Each check of the contract catches a method that breaks it, names what it saw, and lets a sound method pass."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from benchmark.authoring.check_images import dataset_images, random_images
-from benchmark.authoring.conformance import check_declaration, check_method, render
+from benchmark.authoring.conformance import check_declaration, check_method
+from benchmark.authoring.findings import render
+from benchmark.authoring.method_under_test import map_features
 from benchmark.authoring.starters import frozen, learner
 from benchmark.cli import selection
 from benchmark.clip.backbone import Backbone, load_backbone
@@ -346,7 +348,7 @@ class NaNOfNormalImages(SoundLearner):
 class UnusedParameter(SoundLearner):
     def __init__(self, backbone: Backbone, options: Any, *, seed: int = 0) -> None:
         super().__init__(backbone, options, seed=seed)
-        self.learned.unused = nn.Parameter(torch.zeros(3))
+        self.learned.unused = nn.Parameter(torch.zeros(3, device=backbone.device))
 
 
 @breaks("losses")
@@ -365,7 +367,7 @@ class StandsStill(SoundLearner):
 class HoldsFrozenParts(SoundLearner):
     def __init__(self, backbone: Backbone, options: Any, *, seed: int = 0) -> None:
         super().__init__(backbone, options, seed=seed)
-        self.learned.table = nn.Parameter(torch.zeros(3), requires_grad=False)
+        self.learned.table = nn.Parameter(torch.zeros(3, device=backbone.device), requires_grad=False)
 
 
 @breaks("losses")
@@ -403,7 +405,7 @@ class KeepsTexts(SoundLearner):
 class DrawnOutside(SoundLearner):
     def __init__(self, backbone: Backbone, options: Any, *, seed: int = 0) -> None:
         super().__init__(backbone, options, seed=seed)
-        self.bias = torch.rand(1, generator=torch.Generator().manual_seed(seed))
+        self.bias = torch.rand(1, generator=torch.Generator().manual_seed(seed)).to(backbone.device)
 
     def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
         found = super().predict(features, class_names)
@@ -420,6 +422,47 @@ class SharesMemory(SoundLearner):
 
 
 # --- backbone
+
+
+WEIGHTS = torch.linspace(0.5, 1.0, 64)
+
+
+@breaks("GPU")
+class MakesATensorOnTheCpu(Sound):
+    def change(self, found: Prediction, features: Features, class_names: Sequence[str]) -> Prediction:
+        return Prediction(found.scores + torch.zeros(len(class_names)), found.maps)
+
+
+@breaks("GPU")
+class HoldsAConstantOfItsModule(Sound):
+    def change(self, found: Prediction, features: Features, class_names: Sequence[str]) -> Prediction:
+        return Prediction(found.scores, found.maps * WEIGHTS.reshape(8, 8))
+
+
+@breaks("GPU")
+class ScoresOnTheCpu(Sound):
+    def change(self, found: Prediction, features: Features, class_names: Sequence[str]) -> Prediction:
+        return Prediction(torch.stack([each.amax() for each in found.maps]).to("cpu"), found.maps)
+
+
+@breaks("GPU")
+class LearnsOnTheCpu(SoundLearner):
+    def __init__(self, backbone: Backbone, options: Any, *, seed: int = 0) -> None:
+        super().__init__(backbone, options, seed=seed)
+        self.learned = self.learned.cpu()
+
+
+@breaks("GPU")
+class WeighsTheLossOnTheCpu(SoundLearner):
+    def losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        weights = torch.ones(len(batch.class_names), 1, 1)
+        return super().losses(replace(batch, masks=batch.masks * weights))
+
+
+@breaks("GPU")
+class KeepsReferencesOnTheCpu(SoundShots):
+    def see_references(self, references: Features) -> None:
+        super().see_references(map_features(references, Tensor.cpu))
 
 
 @breaks("backbone")
@@ -465,7 +508,7 @@ def test_a_broken_method_is_caught_by_its_check_alone(check: str, method: type[M
 
 class Noisy(Sound):
     def change(self, found: Prediction, features: Features, class_names: Sequence[str]) -> Prediction:
-        return Prediction(found.scores + torch.rand(1), found.maps)
+        return Prediction(found.scores + torch.rand_like(found.scores), found.maps)
 
 
 class DrawnInTheConstructor(Sound):
@@ -473,7 +516,7 @@ class DrawnInTheConstructor(Sound):
 
     def __init__(self, backbone: Backbone, options: Any, *, seed: int = 0) -> None:
         super().__init__(backbone, options, seed=seed)
-        self.noise = torch.rand(1)
+        self.noise = torch.rand(1).to(backbone.device)
 
     def change(self, found: Prediction, features: Features, class_names: Sequence[str]) -> Prediction:
         return Prediction(found.scores + self.noise, found.maps)
@@ -493,7 +536,7 @@ class NormalisesOverTheBatch(Sound):
 
 class CountsImages(Sound):
     def change(self, found: Prediction, features: Features, class_names: Sequence[str]) -> Prediction:
-        return Prediction(found.scores + torch.arange(len(class_names)), found.maps)
+        return Prediction(found.scores + torch.arange(len(class_names)).to(found.scores), found.maps)
 
 
 class Adapts(SoundLearner):
@@ -515,6 +558,23 @@ class Adapts(SoundLearner):
 )
 def test_a_method_with_memory_or_chance_is_caught(method: type[Method], seen_by: list[str], tiny: Backbone) -> None:
     assert list(failures(method, tiny)) == seen_by
+
+
+class ReadsValues(Sound):
+    def change(self, found: Prediction, features: Features, class_names: Sequence[str]) -> Prediction:
+        return Prediction(found.scores.new_tensor(found.scores.tolist()), found.maps)
+
+
+class ReadsArrays(Sound):
+    def change(self, found: Prediction, features: Features, class_names: Sequence[str]) -> Prediction:
+        return Prediction(torch.from_numpy(found.scores.cpu().numpy() * 1.0).to(found.scores), found.maps)
+
+
+@pytest.mark.parametrize("method", [ReadsValues, ReadsArrays])
+def test_a_method_that_reads_values_is_followed_on_the_gpu_up_to_there(method: type[Method], tiny: Backbone) -> None:
+    (gpu,) = (each for each in check_method(method, method.Options(), tiny, random_images) if each.check == "GPU")
+    assert gpu.passed
+    assert gpu.seen.startswith("not checked to the end")
 
 
 @pytest.mark.parametrize("method", [Sound, SoundLearner, SoundShots])
@@ -602,7 +662,7 @@ def test_a_few_shot_method_passes_on_real_files(two_classes: SampleSet, tiny: Ba
 def test_check_method_prints_a_line_per_check_and_fails_with_the_method(bench: Bench, tmp_path: Path) -> None:
     code, out, _ = bench("check-method", "clip", "--set", "clip.temperature=0.02")
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == ["ok"] * 11
+    assert [line.split()[0] for line in out.splitlines()] == ["ok"] * 12
     plugin = tmp_path / "first.py"
     source = Path(frozen.__file__).read_text(encoding="utf-8").replace('"starter"', '"first"')
     plugin.write_text(source.replace("[self._texts[name] for", "[self._texts[class_names[0]] for"))

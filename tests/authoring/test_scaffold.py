@@ -11,7 +11,8 @@ import pytest
 
 import methods
 from benchmark.authoring.check_images import random_images
-from benchmark.authoring.conformance import check_method, render
+from benchmark.authoring.conformance import check_method
+from benchmark.authoring.findings import render
 from benchmark.authoring.scaffold import MAX_LENGTH, ScaffoldError, class_name, next_steps, write_method
 from benchmark.authoring.starters import frozen, learner
 from benchmark.clip.backbone import Backbone

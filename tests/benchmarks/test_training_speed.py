@@ -85,9 +85,7 @@ def test_time_beside_encoding_in_every_epoch(benchmark, capsys, tmp_path):
         method = AnomalyClip(backbone, options)
         cache = Cache(tmp_path / f"cache{next(rounds)}", GB)
         start = time.perf_counter()
-        features = auxiliary_features(
-            data, backbone, method.vision(), Protocol(), cache, batch_size=8, workers=0, skip_broken=False
-        )
+        features = auxiliary_features(data, backbone, method.vision(), Protocol(), cache, workers=0, skip_broken=False)
         ours["read, encode, write"] = time.perf_counter() - start
         train(method, features)
         made.append(method)

@@ -5,7 +5,10 @@ from typing import Any
 import pytest
 
 from benchmark.authoring.check_images import random_images
-from benchmark.authoring.conformance import check_method, render
+from benchmark.authoring.conformance import check_method
+from benchmark.authoring.fake_gpu import run_on_fake_gpu
+from benchmark.authoring.findings import render
+from benchmark.authoring.method_under_test import MethodUnderTest
 from benchmark.clip.backbone import Backbone
 from benchmark.contract import Method
 from benchmark.registry import all_methods
@@ -19,3 +22,11 @@ SUBJECTS.append(pytest.param(WinClip, WinClipOptions(shots=2), id="winclip-2-sho
 def test_it_keeps_the_contract(method: type[Method], options: Any, tiny: Backbone) -> None:
     findings = check_method(method, options, tiny, random_images)
     assert all(finding.passed for finding in findings), render(findings)
+
+
+@pytest.mark.parametrize(("method", "options"), SUBJECTS)
+def test_it_leaves_no_tensor_on_the_cpu_when_the_backbone_is_on_a_gpu(
+    method: type[Method], options: Any, tiny: Backbone
+) -> None:
+    tested = MethodUnderTest(method, options, tiny, random_images)
+    assert run_on_fake_gpu(tested, dtypes=("float32", "float16")) == "leaves no tensor on the CPU"

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import pytest
@@ -70,7 +71,7 @@ def test_the_method_scores_and_trains_on_the_normal_and_the_anomalous_prompt(
 ) -> None:
     arrays = golden("coop")
     context = arrays[f"{case}.ctx"]
-    method = CoOp(golden_backbone, CoOpOptions(context=len(context)))
+    method = CoOp(golden_backbone, CoOpOptions(context=len(context), temperature=0.07))  # the reference's
     method.learned.load_state_dict({"context": context})
     features = golden_backbone.encode_images(golden("anomalyclip_inputs")["images_70"], method.vision())
     pair = arrays[f"{case}.logits"][:, :2]
@@ -80,6 +81,26 @@ def test_the_method_scores_and_trains_on_the_normal_and_the_anomalous_prompt(
     terms = method.losses(TrainingBatch(features, ("metal nut",) * 3, LABELS, torch.zeros(3, 70, 70)))
     assert list(terms) == ["image"]
     assert terms["image"].item() == pytest.approx(F.cross_entropy(pair, LABELS).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(("temperature", "expected"), [(None, 0.01), (0.07, 0.07)])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_temperature_is_that_of_the_backbone_unless_one_is_given(
+    golden: Golden, golden_config: dict[str, Any], temperature: float | None, expected: float, dtype: str
+) -> None:
+    model = open_clip.CLIP(**golden_config["open_clip"])
+    model.load_state_dict(golden("clip_weights") | {"logit_scale": torch.tensor(100.0).log()})
+    backbone = Backbone(model, name="hot", architecture="hot", sha256="0" * 64, synthetic=True, dtype=dtype)
+    method = CoOp(backbone, CoOpOptions(temperature=temperature))
+    features = backbone.encode_images(golden("anomalyclip_inputs")["images_70"], method.vision())
+    names = ["metal nut"] * 3
+    with torch.no_grad():
+        found = method.predict(features, names)
+        loss = method.losses(TrainingBatch(features, tuple(names), LABELS, torch.zeros(3, 70, 70)))["image"]
+        text = method.text(names)[0]
+    logits = F.normalize(features.image, dim=-1) @ text.T / expected
+    torch.testing.assert_close(found.scores, logits.softmax(dim=1)[:, 1], atol=1e-5, rtol=0)
+    torch.testing.assert_close(loss, F.cross_entropy(logits, LABELS), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 50])

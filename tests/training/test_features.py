@@ -22,6 +22,7 @@ from benchmark.data.images import ImageError, read_image, read_mask, resize_mask
 from benchmark.data.preprocess import Preprocess
 from benchmark.data.samples import SampleSet
 from benchmark.protocol import Protocol
+from benchmark.training import features as features_module
 from benchmark.training.features import AuxiliaryFeatures, JoinedFeatures, auxiliary_features
 
 SIZE = 70
@@ -38,9 +39,11 @@ def data_of(parts: Path) -> SampleSet:
 
 
 def features_of(data: SampleSet, backbone: Backbone, cache: Path, **changes: Any) -> AuxiliaryFeatures:
-    given = {"spec": SMALL, "protocol": Protocol(), "batch_size": 16, "workers": 0, "skip_broken": False, **changes}
+    given = {"spec": SMALL, "protocol": Protocol(), "workers": 0, "skip_broken": False, **changes}
     limit = given.pop("limit", GB)
-    return auxiliary_features(data, backbone, cache=Cache(cache, limit), **given)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features_module, "ENCODING_BATCH", given.pop("batch_size", 16))
+        return auxiliary_features(data, backbone, cache=Cache(cache, limit), **given)
 
 
 def read(data: SampleSet, backbone: Backbone, cache: Path, **changes: Any) -> TrainingBatch:

@@ -134,6 +134,20 @@ def test_five_methods_encode_each_test_image_and_each_auxiliary_image_once(
     assert sum(encoded) == len(mvtec.test) + len(target.test)
 
 
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_the_batch_size_of_a_run_changes_no_digit_of_what_is_learned(
+    mvtec: SampleSet, target: SampleSet, tiny: Backbone, settings: Settings, tmp_path: Path, batch_size: int
+) -> None:
+    auxiliaries = Auxiliaries({"mvtec": mvtec})
+    other = replace(settings, batch_size=batch_size, results=tmp_path / "b", cache=Cache(tmp_path / "b/cache", GB))
+    hashes = set()
+    for each in (settings, other):
+        (record,), _ = go(make([(GenClip, GenClipOptions(epochs=1, batch_size=4))], [target], tiny, auxiliaries), each)
+        assert record.training is not None
+        hashes.add(record.training.sha256)
+    assert len(hashes) == 1
+
+
 def test_one_training_serves_all_targets_and_later_runs(
     mvtec: SampleSet, target: SampleSet, tmp_path: Path, tiny: Backbone, settings: Settings
 ) -> None:
