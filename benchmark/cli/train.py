@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,7 @@ from benchmark.cli.computing import Computation, by_backbone, find_targets, iden
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import (
     RESULTS,
+    CellOptions,
     ComputeOptions,
     DataOptions,
     Dtype,
@@ -25,6 +26,11 @@ from benchmark.cli.options import (
 )
 from benchmark.clip import DEFAULT_BACKBONE
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmark.data import SampleSet
+
 
 @with_options
 def train_command(
@@ -33,17 +39,24 @@ def train_command(
     method: MethodOptions,
     places: DataOptions,
     training: TrainingOptions,
+    held_out: Annotated[
+        str,
+        typer.Option(help="Dataset on which results are printed after each epoch; trains anew."),
+    ] = "",
     compute: ComputeOptions,
     executor: ExecutorOptions,
 ) -> None:
-    """Train methods on one auxiliary dataset (mvtec unless said otherwise), and print their checkpoints.
+    """Train methods on the protocol's auxiliary dataset (mvtec unless said otherwise), and print their checkpoints.
 
     `bench run` trains by itself, and uses what was trained here with the same method, options, auxiliary dataset, seed,
-    backbone and protocol. An interrupted training continues after its last epoch.
+    backbone and protocol. An interrupted training continues after its last epoch. The parameters after the last epoch
+    count, whatever --held-out shows.
 
     Examples:
 
     bench train --methods anomalyclip --auxiliary visa --data /datasets --device cuda
+
+    bench train --methods anomalyclip --held-out btad --data /datasets
     """
     from benchmark.cli import selection
     from benchmark.contract import Learner
@@ -59,7 +72,8 @@ def train_command(
     [rule] = choose("protocol", [training.protocol], AUXILIARIES)
     names = split(training.auxiliary) or AUXILIARIES[rule][0]
     targets = find_targets(",".join(names), places)
-    computation = Computation(compute, executor)
+    computation = Computation(compute, executor, CellOptions(force=bool(held_out)))
+    watched = _held_out(held_out, names, targets.places)
     found = {samples.card.name: samples for samples in targets.found}
     trainings: list[Training] = []
     loading = {}
@@ -73,12 +87,24 @@ def train_command(
         ]
         trainings += [each for each in planned if each]
     with computation.opened(loading) as opened:
-        failed = run([], computation.settings, opened, loading=loading, trainings=trainings, say=say)
+        failed = run([], computation.settings, opened, loading=loading, trainings=trainings, say=say, held_out=watched)
     for each in trainings:
         if each.id.id not in failed:
             print(each.checkpoint(compute.results))
     if failed:
         sys.exit(1)
+
+
+def _held_out(name: str, auxiliaries: "Sequence[str]", places: DataOptions) -> "SampleSet | None":
+    """Return the dataset on which trainings are watched."""
+    if not name:
+        return None
+    if name in auxiliaries:
+        fail(f"--held-out {name}: it is what is trained on; name another dataset")
+    targets = find_targets(name, places)
+    if len(targets.found) != 1:
+        fail(f"--held-out {name}: name one dataset")
+    return targets.found[0]
 
 
 @with_options

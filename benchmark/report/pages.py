@@ -246,7 +246,7 @@ def published(
         read: Returns the results per image of a record.
         keep: Stores the bootstrap replicates between calls.
     """
-    rows = compare(found, report.main, tolerance=TOLERANCE, read=read, keep=keep)
+    rows = compare(found, report.records, tolerance=TOLERANCE, read=read, keep=keep)
     real = [row for row in rows if row.verdict not in ("synthetic", "not run")]
     tables = []
     for file in dict.fromkeys(number.file for number in found):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from filelock import Timeout
 
 from benchmark.common import Settings
+from benchmark.data import SampleSet
 from benchmark.records import BackboneId, RecordError, is_done, path_of, remove_classes, write_record
 from benchmark.running.executors import Executor
 from benchmark.running.planning import Job, missing
@@ -36,6 +37,7 @@ def run(
     loading: Mapping[BackboneId, Loading],
     say: Callable[[str], None],
     trainings: Sequence[Training] = (),
+    held_out: SampleSet | None = None,
 ) -> dict[str, str]:
     """Run the missing jobs, after the trainings that they need; each leaves a record.
 
@@ -50,6 +52,7 @@ def run(
         loading: how each backbone is loaded.
         say: called with a line for each cell and training that ends.
         trainings: further trainings that are wanted for their own sake.
+        held_out: images on which the results are told after each epoch of a training.
 
     Returns:
         The errors of the cells and trainings that failed, by id.
@@ -64,7 +67,7 @@ def run(
     if not todo and not wanted:
         return {}
     settings.check_writable()
-    tasks = make_tasks(todo, wanted, settings, loading)
+    tasks = make_tasks(todo, wanted, settings, loading, held_out=held_out)
     if settings.force:
         _forget_classes(tasks, settings)
     driver = _Driver(settings, executor, say, {job.cell.id: job for job in todo}, {each.id.id: each for each in wanted})

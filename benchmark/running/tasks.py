@@ -78,6 +78,8 @@ class Task:
     """The classes to be scored."""
     trainings: tuple[TrainingRef, ...] = ()
     """The trainings to be done, or to be encoded for."""
+    held_out: SampleSet | None = None
+    """Images on which the results are told after each epoch of a training."""
     after: frozenset[str] = frozenset()
     """Keys of the tasks that must have ended before."""
     plugins: tuple[Path, ...] = ()
@@ -141,7 +143,12 @@ def class_places(samples: SampleSet) -> dict[str, int]:
 
 
 def make_tasks(
-    jobs: Sequence[Job], trainings: Sequence[Training], settings: Settings, loading: Mapping[BackboneId, Loading]
+    jobs: Sequence[Job],
+    trainings: Sequence[Training],
+    settings: Settings,
+    loading: Mapping[BackboneId, Loading],
+    *,
+    held_out: SampleSet | None = None,
 ) -> list[Task]:
     """Return the tasks that do these cells and trainings, in an order in which each can be done.
 
@@ -150,6 +157,7 @@ def make_tasks(
         trainings: the trainings to be done before them.
         settings: how to work; classes are bundled into tasks of about `settings.task_images` images.
         loading: how each backbone is loaded.
+        held_out: images on which the results of trainings are told.
     """
     common: dict[str, Any] = {"settings": settings, "plugins": plugin_files(), "folder": Path.cwd()}
     tasks: list[Task] = []
@@ -166,7 +174,7 @@ def make_tasks(
         refs = tuple(TrainingRef(training.id) for _, training in same)
         tasks.append(Task(key, "encode", f"encoding {data.card.name}", trainings=refs, **known))
     for training in trainings:
-        known = {"loading": loading[training.id.backbone], "data": training.samples, **common}
+        known = {"loading": loading[training.id.backbone], "data": training.samples, "held_out": held_out, **common}
         ref, after = TrainingRef(training.id), frozenset(encoded[training.id.id])
         tasks.append(Task(ref.id.id, "train", f"training {training.title}", trainings=(ref,), after=after, **known))
     by_dataset: dict[str, list[Job]] = defaultdict(list)

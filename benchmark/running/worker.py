@@ -14,11 +14,12 @@ from filelock import Timeout
 from benchmark.clip import Backbone, load_backbone, pick_device
 from benchmark.common import Cache, image_progress
 from benchmark.contract import Learner, Method, VisionSpec, merge_specs
-from benchmark.data import ImageError
+from benchmark.data import ImageError, SampleSet
 from benchmark.errors import BenchError
 from benchmark.records import RecordError, is_done, is_scored, is_trained, write_class
 from benchmark.registry import find_method, load_plugin, options_from
 from benchmark.running.evaluate import ClassOutcomes, Participant, as_failure, evaluate
+from benchmark.running.held_out import after_epoch
 from benchmark.running.planning import Job
 from benchmark.running.recording import (
     class_paths,
@@ -30,7 +31,7 @@ from benchmark.running.recording import (
 )
 from benchmark.running.tasks import CellRef, Loading, Reply, Task, TrainingRef
 from benchmark.running.timeout import watched
-from benchmark.training import Training, build_method, encode_auxiliary, train_method
+from benchmark.training import Training, Watch, build_method, encode_auxiliary, train_method
 
 
 def perform(task: Task, *, say: Callable[[str], None] | None = None, device: str = "") -> Reply:
@@ -145,9 +146,18 @@ class _Worker:
         for ref in self.task.trainings:
             if ref.id.id in mine and (settings.force or not is_trained(settings.results, ref.id)):
                 try:
-                    train_method(training_of(ref, self.task), backbone, settings, say=self.say)
+                    train_method(
+                        training_of(ref, self.task), backbone, settings, say=self.say, held_out=self.held_out()
+                    )
                 except (Exception, SystemExit) as error:  # a method's own code may raise anything
                     self.fail(ref.id.id, as_failure(error))
+
+    def held_out(self) -> tuple[SampleSet, Watch] | None:
+        """Return the images on which a training is watched, and what watches it."""
+        data = self.task.held_out
+        if data is None:
+            return None
+        return data, lambda features: after_epoch(features, data.card.title, self.say)
 
     def score(self, mine: set[str], backbone: Backbone) -> None:
         """Score the classes in as few passes as the methods' image sizes allow, and put together what is whole."""

@@ -116,7 +116,10 @@ def _variant(number: Number, group: Sequence[Record]) -> Variant | None:
         return None
     if number.class_name is not None and all(number.class_name not in record.classes for record in group):
         return None
-    return number.variant_of(cell.changed)
+    variant = number.variant_of(cell.changed)
+    if variant is not None and variant.options is None and not any(record.placement.main for record in group):
+        return None  # a row of an ablation that nobody has printed
+    return variant
 
 
 def group_seeds(records: Iterable[Record]) -> list[Titled]:

@@ -33,6 +33,7 @@ def train(
     partial: Path | None = None,
     progress: Callable[[int], None] = lambda images: None,
     say: Callable[[str], None] = lambda line: None,
+    after_epoch: Callable[[int, Learner], None] | None = None,
 ) -> Curve:
     """Train the parameters of `method.learned` in place.
 
@@ -46,6 +47,7 @@ def train(
             it. It is deleted at the end.
         progress: Called with the number of images done since the last call.
         say: Called with a message if memory runs out and batches are divided.
+        after_epoch: Called with the number of each epoch, from 1, and the method as it is then.
 
     Returns:
         The loss curve.
@@ -71,6 +73,8 @@ def train(
         curve.append({name: total / len(data) for name, total in sums.items()})
         if partial is not None:
             write_whole(partial, _state_to_bytes(method, optimiser, curve))
+        if after_epoch is not None:
+            after_epoch(epoch + 1, method)
     if not all(bool(parameter.isfinite().all()) for parameter in method.learned.parameters()):
         raise TrainingError(f"{method.title}: a parameter is NaN or infinite after training; lower the learning rate")
     if partial is not None:

@@ -64,7 +64,18 @@ def encode_auxiliary(
     return failed
 
 
-def train_method(training: Training, backbone: Backbone, settings: Settings, *, say: Callable[[str], None]) -> None:
+Watch = Callable[[AuxiliaryFeatures], Callable[[int, Learner], None]]
+"""Makes of the features of held-out images what is called after each epoch."""
+
+
+def train_method(
+    training: Training,
+    backbone: Backbone,
+    settings: Settings,
+    *,
+    say: Callable[[str], None],
+    held_out: tuple[SampleSet, Watch] | None = None,
+) -> None:
     """Train a method on cached features and write its checkpoint.
 
     Args:
@@ -72,6 +83,7 @@ def train_method(training: Training, backbone: Backbone, settings: Settings, *, 
         backbone: Backbone that the method runs on.
         settings: Results folder and cache. Missing features are encoded now.
         say: Called with messages for the user.
+        held_out: Images that the method is not trained on, and what watches it on them.
 
     Raises:
         TrainingError: If the loss or a parameter becomes NaN or infinite.
@@ -84,11 +96,15 @@ def train_method(training: Training, backbone: Backbone, settings: Settings, *, 
     features = JoinedFeatures(
         tuple(_encode(data, spec, training, backbone, settings, say=say) for data in training.samples)
     )
+    watch = None
+    if held_out is not None:
+        watch = held_out[1](_encode(held_out[0], spec, training, backbone, settings, say=say))
     path = checkpoint_path(settings.results, training.id)
     path.parent.mkdir(parents=True, exist_ok=True)
     start = now(backbone.device)
     with image_progress(f"training {training.title}", len(features) * training.options.epochs) as progress:
-        curve = train(method, features, partial=path.with_suffix(PARTIAL), progress=progress, say=say)
+        partial = path.with_suffix(PARTIAL)
+        curve = train(method, features, partial=partial, progress=progress, say=say, after_epoch=watch)
     seconds = now(backbone.device) - start
     write_checkpoint(
         path,

@@ -328,6 +328,25 @@ def test_train_alone_makes_what_a_run_then_uses(bench: Bench, two_datasets: Path
     assert "\ntrained" not in err
 
 
+def test_a_training_is_watched_on_held_out_images(bench: Bench, two_datasets: Path, tmp_path: Path) -> None:
+    """The last line is what a run with the last epoch's parameters gives."""
+    common = ["--data", two_datasets, "--results", tmp_path / "r", *TINY, "--set", "anomalyclip.epochs=2"]
+    train = ["train", "--methods", "anomalyclip", *common, "--held-out", "btad"]
+    for _ in range(2):  # also where it is trained already
+        code, _, err = bench(*train)
+        assert code == 0
+        told = [line for line in err.splitlines() if ", epoch " in line]
+        assert [line.split(": ")[0] for line in told] == [f"AnomalyCLIP, epoch {n} of 2, on BTAD" for n in (1, 2)]
+    code, _, err = bench("run", "--methods", "anomalyclip", "--datasets", "btad", *common)
+    ((record,), _) = read_records(tmp_path / "r")
+    expected = {key: record.mean[key] for key in ("image_auroc", "image_ap", "pixel_auroc", "pixel_aupro")}
+    assert re.findall(r"[\d.]+(?=,|$)", told[-1].split(": ")[1]) == [
+        f"{100 * float(value or 0):.1f}" for value in expected.values()
+    ]
+    code, _, err = bench("train", "--methods", "anomalyclip", *common, "--held-out", "mvtec")
+    assert (code, "it is what is trained on" in err) == (2, True)
+
+
 def test_an_edited_learner_is_marked_until_it_is_trained_again(
     bench: Bench, two_datasets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

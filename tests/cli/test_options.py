@@ -95,7 +95,7 @@ def options_of(name: str) -> dict[str, str | list[str] | None]:
 
 
 def test_the_commands_that_compute_share_their_options() -> None:
-    assert set(options_of("train")) == {*COMPUTING, "--methods"}
+    assert set(options_of("train")) == {*COMPUTING, "--methods", "--held-out"}
     cells = {*COMPUTING, "--datasets", "--force", "--dry-run", "--allow-overlap", "--evaluation-size"}
     assert set(options_of("ablate")) == {*cells, "--only"}
     assert set(options_of("run")) == {*cells, "--methods", "--all", "--folder", "--folder-class", "--checkpoint"}

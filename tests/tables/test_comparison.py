@@ -22,6 +22,7 @@ from benchmark.metrics.image import ImageMetrics
 from benchmark.metrics.per_image import ClassImages, PerImageAccumulator, to_bytes
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
+from benchmark.records.placement import Placement
 from benchmark.records.records import ClassResult, Record, Skipped, mean_over_classes, write_record
 from benchmark.registry import all_methods, changed_options
 from benchmark.tables.comparison import Comparison, compare, group_seeds
@@ -703,6 +704,15 @@ def test_options_of_a_users_own_are_held_against_the_method_itself() -> None:
     assert against(published, variant(context=8)).reasons == ("options context=8",)
     layers = replace(published, others=({"feature_layers": [6, 24]},))
     assert against(layers, variant(feature_layers=(6, 24))).verdict == "not run"
+
+
+def test_a_row_of_an_ablation_that_nobody_printed_is_held_against_nothing() -> None:
+    published = number("AnomalyCLIP", "mvtec", "image auroc")
+    made = variant(context=8).model_copy(update={"placement": Placement(main=False)})
+    assert against(published, made).verdict == "not run"
+    of_table4 = number("AnomalyCLIP, modules: +T2", "mvtec", "image auroc")
+    row = variant(deep_depth=1).model_copy(update={"placement": Placement(main=False)})
+    assert against(of_table4, row).records == (row.id,)
 
 
 def test_a_row_trained_on_another_set_says_so() -> None:

@@ -1,0 +1,63 @@
+"""Results on held-out images after each epoch of a training."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+import torch
+
+from benchmark.contract import Learner, TrainingBatch
+from benchmark.metrics import METRICS, ImageMetrics, PixelMetrics
+from benchmark.running.evaluate import at_evaluation_size
+from benchmark.training import AuxiliaryFeatures
+
+BATCH = 8
+
+
+def after_epoch(features: AuxiliaryFeatures, title: str, say: Callable[[str], None]) -> Callable[[int, Learner], None]:
+    """Return what tells the results of a method on some images.
+
+    Args:
+        features: Of the images, for the method.
+        title: Of the dataset.
+        say: Called with a line for each epoch: the mean of each metric over the classes, in percent.
+    """
+
+    def tell(epoch: int, method: Learner) -> None:
+        values = results(method, features)
+        known = {key: value for key, value in values.items() if value is not None}
+        numbers = (f"{METRICS[key].full_heading} {100 * value:.1f}" for key, value in known.items())
+        say(f"{method.title}, epoch {epoch} of {method.options.epochs}, on {title}: {', '.join(numbers)}")
+
+    return tell
+
+
+def results(method: Learner, features: AuxiliaryFeatures) -> dict[str, float | None]:
+    """Return the unweighted mean over classes of each metric of the main tables; None where it is undefined for one."""
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, sample in enumerate(features.samples):
+        places[sample.class_name].append(place)
+    classes = [_class_results(method, features, indices) for indices in places.values()]
+    means: dict[str, float | None] = {}
+    for key in (metric.key for metric in METRICS.values() if metric.main):
+        known = [value for each in classes if (value := each[key]) is not None]
+        means[key] = sum(known) / len(known) if len(known) == len(classes) else None
+    return means
+
+
+def _class_results(method: Learner, features: AuxiliaryFeatures, places: Sequence[int]) -> dict[str, float | None]:
+    image, pixel = ImageMetrics(), PixelMetrics()
+    for start in range(0, len(places), BATCH):
+        batch = features.batch(places[start : start + BATCH])
+        _add(method, batch, image, pixel, image_size=features.spec.image_size)
+    return {**image.compute(), **pixel.compute()}
+
+
+@torch.no_grad()
+def _add(method: Learner, batch: TrainingBatch, image: ImageMetrics, pixel: PixelMetrics, *, image_size: int) -> None:
+    prediction = method.predict(batch.features, batch.class_names)
+    scores, maps = at_evaluation_size(prediction, image_size=image_size, smoothing=method.smoothing)
+    assert maps is not None  # they are wanted
+    masks = batch.masks.bool().cpu().numpy()
+    for score, label, anomaly_map, mask in zip(scores, batch.labels.tolist(), maps, masks, strict=True):
+        image.update(score, label)
+        pixel.update(anomaly_map, mask)
