@@ -18,6 +18,7 @@ from benchmark.authoring.check_images import ImageSource
 from benchmark.authoring.fake_gpu import run_on_fake_gpu
 from benchmark.authoring.findings import Check, Finding, run_check
 from benchmark.authoring.method_under_test import (
+    TOLERANCE,
     ContractError,
     MethodUnderTest,
     compare,
@@ -278,6 +279,8 @@ def _losses(tested: MethodUnderTest) -> str:
         take(features, [normal]), given.class_names[normal : normal + 1], given.labels[[normal]], given.masks[:1] * 0
     )
     _terms(learner, clean, "one normal image")
+    if learner.divisible:
+        _require_means(learner, TrainingBatch(features, given.class_names, given.labels, given.masks))
     for _ in range(2):  # a method that keeps the graph of the first step fails in the second
         terms = _terms(learner, TrainingBatch(features, given.class_names, given.labels, given.masks), "a batch")
         optimiser.zero_grad()
@@ -292,6 +295,19 @@ def _losses(tested: MethodUnderTest) -> str:
         raise ContractError("a step of the optimiser changes nothing")
     listed = ", ".join(f"{name} {float(value.detach()):.3g}" for name, value in terms.items())
     return f"{listed}; {len(parameters)} parameters train"
+
+
+def _require_means(learner: Learner, batch: TrainingBatch) -> None:
+    """Compare the losses of a batch with the means of those of two parts, of two images and of the others."""
+    places, sums = range(len(batch.class_names)), dict[str, float]()
+    for rows in (list(places[:2]), list(places[2:])):
+        names = tuple(batch.class_names[row] for row in rows)
+        part = TrainingBatch(take(batch.features, rows), names, batch.labels[rows], batch.masks[rows])
+        for name, term in _terms(learner, part, f"{len(rows)} images").items():
+            sums[name] = sums.get(name, 0.0) + term.item() * len(rows) / len(places)
+    for name, term in _terms(learner, batch, "a batch").items():
+        if not abs(term.item() - sums.get(name, 0.0)) <= TOLERANCE * max(1.0, abs(term.item())):
+            raise ContractError(f"the loss {name} is not a mean over the images, as `divisible = True` says that it is")
 
 
 def _terms(learner: Learner, batch: TrainingBatch, what: str) -> dict[str, Tensor]:

@@ -339,6 +339,14 @@ class KeepsTheGraph(SoundLearner):
 
 
 @breaks("losses")
+class SumOverTheImages(SoundLearner):
+    divisible = True
+
+    def losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        return {name: term * len(batch.labels) for name, term in super().losses(batch).items()}
+
+
+@breaks("losses")
 class NaNOfNormalImages(SoundLearner):
     def losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
         return {"share": super().losses(batch)["focal"] / batch.masks.mean()}
