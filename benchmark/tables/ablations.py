@@ -10,7 +10,7 @@ from benchmark.records import AblationRow, Record
 from benchmark.tables.comparable import Entry, ablation_entries, check_entries, table_stem
 from benchmark.tables.notes import is_banner, notes_of
 from benchmark.tables.style import STYLES, Style, grid, headings
-from benchmark.tables.tables import MEAN, Values, mean_values
+from benchmark.tables.tables import MEAN, Values, mean_values, row_order
 
 
 @dataclass(frozen=True)
@@ -98,14 +98,18 @@ def _grid(
         found: finished records by row and dataset.
     """
     metrics = tuple(metric.key for metric in metrics_of(level) if metric.main)
-    datasets = sorted({dataset for _, dataset in found})
+    first = {dataset: same[0] for (_, dataset), same in found.items()}
+    datasets = sorted(first, key=lambda dataset: row_order(first[dataset]))
+    domains = dict.fromkeys(first[dataset].domain for dataset in datasets)
+    of_domain = {each: [i for i, name in enumerate(datasets) if first[name].domain == each] for each in domains}
+    means = {each: places for each, places in of_domain.items() if len(places) > 1}
     values: dict[str, tuple[Values, ...]] = {}
     for row in rows:
         cells = [mean_values([r.mean for r in found.get((row.row, name), ())], metrics) for name in datasets]
-        values[row.row] = tuple([*cells, _mean(cells)] if len(datasets) > 1 else cells)
+        values[row.row] = (*cells, *(_mean([cells[place] for place in places]) for places in means.values()))
     if all(value is None for cells in values.values() for cell in cells for value in cell):
         return None
-    columns = (*datasets, MEAN) if len(datasets) > 1 else tuple(datasets)
+    columns = (*datasets, *(f"{MEAN}, {each}" if len(domains) > 1 else MEAN for each in means))
     undefined: Values = (None,) * len(metrics)
     default = next((values[row.row] for row in rows if row.default), (undefined,) * len(columns))
     changes = {row.row: None if row.default else tuple(map(_change, values[row.row], default)) for row in rows}

@@ -161,6 +161,23 @@ def test_the_order_of_records_changes_nothing(records: list[Record]) -> None:
     assert make_ablations(records[::-1]) == make_ablations(records)
 
 
+def test_each_domain_has_a_mean_of_its_own(records: list[Record]) -> None:
+    medical = [
+        record(ToyOptions(size=size), name, pixel(0.2, 0.1)).model_copy(update={"domain": "medical"})
+        for size in (2, 3)
+        for name in ("brain", "colon")
+    ]
+    of_sizes = [each for each in records if each.cell.options["layers"] == [1, 2]]
+    (table,) = (each for each in make_ablations([*of_sizes, *medical]) if each.stem == "toy_size")
+    assert table.grids[0].datasets == ("BTAD", "MPDD", "BRAIN", "COLON", "Mean, industrial", "Mean, medical")
+    assert table.grids[0].values["3"][4:] == (
+        (pytest.approx(80), pytest.approx(70)),
+        (pytest.approx(20), pytest.approx(10)),
+    )
+    (alone,) = (each for each in make_ablations([*of_sizes, medical[0], medical[2]]) if each.stem == "toy_size")
+    assert alone.grids[0].datasets == ("BTAD", "MPDD", "BRAIN", "Mean, industrial")
+
+
 def test_other_records_change_nothing(records: list[Record]) -> None:
     """Also the default under another seed, where no ablation asked for it."""
     elsewhere = record(ToyOptions(), "btad", pixel(0.1, 0.1), seed=1).model_copy(update={"placement": Placement()})
