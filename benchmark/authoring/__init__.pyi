@@ -5,3 +5,4 @@ from .conformance import check_method as check_method
 from .findings import render as render
 from .scaffold import next_steps as next_steps
 from .scaffold import write_method as write_method
+from .stability import check_stability as check_stability

@@ -50,26 +50,27 @@ def random_images(image_size: int, shots: int) -> CheckImages:
     )
 
 
-def dataset_images(data: SampleSet, image_size: int, shots: int) -> CheckImages:
-    """Return two normal and two anomalous test images of each of the first two classes of a dataset.
+def dataset_images(data: SampleSet, image_size: int, shots: int, *, each: int = 2) -> CheckImages:
+    """Return two or more normal and anomalous test images of each of the first two classes of a dataset.
 
     Args:
         data: A dataset with masks.
         image_size: Side S of the images in pixels.
         shots: Number k of reference images per class.
+        each: Largest number of normal, and of anomalous, images of a class.
 
     Raises:
         BenchError: If the dataset has too few images, or if an image cannot be read.
     """
     classes = list(dict.fromkeys(sample.class_name for sample in data.test))[:2]
-    chosen = [
-        sample
+    groups = [
+        [sample for sample in data.test if (sample.class_name, sample.label) == (name, label)][:each]
         for name in classes
         for label in (0, 1)
-        for sample in [s for s in data.test if (s.class_name, s.label) == (name, label)][:2]
     ]
+    chosen = [sample for group in groups for sample in group]
     drawn = [references(data, shots, seed=0)[name] for name in classes]
-    if len(chosen) != 8 or any(len(each) < shots for each in drawn):
+    if len(groups) != 4 or min(map(len, groups)) < 2 or any(len(shown) < shots for shown in drawn):
         raise BenchError(f"{data.directory}: too few images for a check of two classes and {shots} shots")
     images, masks = _read(chosen, data, image_size)
     return CheckImages(
@@ -77,7 +78,7 @@ def dataset_images(data: SampleSet, image_size: int, shots: int) -> CheckImages:
         class_names=tuple(sample.prompt_name for sample in chosen),
         labels=torch.tensor([sample.label for sample in chosen]),
         masks=masks,
-        references=tuple(_read(each, data, image_size)[0] for each in drawn) if shots else (),
+        references=tuple(_read(shown, data, image_size)[0] for shown in drawn) if shots else (),
     )
 
 

@@ -9,6 +9,8 @@ import typer
 from benchmark.cli.messages import say
 from benchmark.cli.options import MethodOptions, PluginOptions, with_options
 
+STABILITY_IMAGES = 8  # of a class, normal and anomalous each; fewer are soon learned by heart, and that is unstable
+
 
 @with_options
 def methods_command(*, plugins: PluginOptions) -> None:
@@ -64,8 +66,9 @@ def check_method_command(
     """Check that a method works with the benchmark, on eight images of the mini suite and a small CLIP.
 
     Prints a line for each check: metadata, requested features, shapes, determinism, scores that depend on their own
-    image only, class names, gradients, losses, and what is saved. Exit code 0: all checks passed; 1: a check failed,
-    and a hint says where to look; 2: the check could not start.
+    image only, class names, gradients, tensors left on the CPU, losses, and what is saved. Of a method that learns it
+    also says how much its training magnifies tiny differences; that never fails. Exit code 0: all checks passed; 1: a
+    check failed, and a hint says where to look; 2: the check could not start.
 
     Examples:
 
@@ -73,7 +76,8 @@ def check_method_command(
 
     bench check-method winclip --set winclip.shots=2
     """
-    from benchmark.authoring import check_declaration, check_method, render
+    from benchmark.authoring import check_declaration, check_method, check_stability, render
+    from benchmark.contract import Learner
     from benchmark.registry import all_methods, choose
 
     known = all_methods()
@@ -89,5 +93,8 @@ def check_method_command(
         [data], _ = selection.select_datasets(["mvtec"], data=selection.mini_suite(say=say))
         backbone = load_backbone(parse_backbone(MINI_BACKBONE))
         findings = check_method(chosen, options, backbone, partial(dataset_images, data))
+        if issubclass(chosen, Learner) and all(finding.passed for finding in findings):
+            more = partial(dataset_images, data, each=STABILITY_IMAGES)
+            findings.append(check_stability(chosen, options, backbone, more))
     print(render(findings))
     sys.exit(0 if all(finding.passed for finding in findings) else 1)

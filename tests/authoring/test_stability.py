@@ -1,0 +1,125 @@
+"""Trainings magnify no tiny differences of features, and a training that does is told apart."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from support.suites import draw_classes
+from torch import Tensor
+
+from benchmark.authoring.check_images import dataset_images, random_images
+from benchmark.authoring.method_under_test import MethodUnderTest, map_features, take
+from benchmark.authoring.stability import MAGNIFIED, NOISE, check_stability, sensitivity
+from benchmark.authoring.starters import learner
+from benchmark.cli import selection
+from benchmark.clip.backbone import Backbone, load_backbone
+from benchmark.clip.weights import MINI_BACKBONE, parse_backbone
+from benchmark.common.cache import GB, Cache
+from benchmark.common.settings import Settings
+from benchmark.contract import Learner, TrainingBatch
+from benchmark.data.samples import Sample
+from benchmark.mini.plan import shots
+from benchmark.protocol import Protocol
+from benchmark.registry import all_methods
+from benchmark.running.evaluate import ClassScores, Participant, evaluate
+from benchmark.training.features import AuxiliaryFeatures, auxiliary_features
+from benchmark.training.loop import train
+
+LEARNERS = {name: method for name, method in all_methods().items() if issubclass(method, Learner)}
+TARGETS = ("btad", "brainmri", "isic")
+
+
+@pytest.fixture(scope="module")
+def mini() -> Backbone:
+    return load_backbone(parse_backbone(MINI_BACKBONE))
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_differences_of_features_stay_as_small_in_what_a_method_predicts(
+    name: str, mini: Backbone, small_suite: Path
+) -> None:
+    ([data], _) = selection.select_datasets(["mvtec"], data=small_suite)
+    method = LEARNERS[name]
+    gap = sensitivity(MethodUnderTest(method, method.Options(), mini, partial(dataset_images, data, each=8)))
+    assert 0 < gap < MAGNIFIED * NOISE
+
+
+class Chaotic(learner.Starter):
+    """The sign of its gradients changes with the fifth digit of its loss."""
+
+    def losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        return {name: torch.sin(1e5 * term) for name, term in super().losses(batch).items()}
+
+
+@pytest.mark.parametrize(("method", "grows"), [(learner.Starter, False), (Chaotic, True)])
+def test_a_training_that_magnifies_differences_passes_and_is_said_to(
+    method: type[Learner], grows: bool, tiny: Backbone
+) -> None:
+    found = check_stability(method, learner.StarterOptions(epochs=32), tiny, random_images)
+    assert found.passed
+    assert found.seen.startswith("features that differ by 1e-06 change predictions by ")
+    assert ("magnifies" in found.seen) == grows
+
+
+@dataclass(frozen=True)
+class Held:
+    """A third of some auxiliary features, in memory."""
+
+    samples: tuple[Sample, ...]
+    all: TrainingBatch
+
+    @classmethod
+    def of(cls, read: AuxiliaryFeatures) -> "Held":
+        rows = range(0, len(read), 3)
+        return cls(read.samples[::3], read.batch(rows))
+
+    def with_noise(self) -> "Held":
+        generator = torch.Generator().manual_seed(0)
+        features = map_features(
+            self.all.features, lambda values: values * (1 + NOISE * torch.randn(values.shape, generator=generator))
+        )
+        return replace(self, all=replace(self.all, features=features))
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def batch(self, indices: Sequence[int]) -> TrainingBatch:
+        rows, given = list(indices), self.all
+        names = tuple(given.class_names[row] for row in rows)
+        return TrainingBatch(take(given.features, rows), names, given.labels[rows], given.masks[rows])
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The miniatures of MVTec AD and of some targets."""
+    wanted = {(shot.dataset, shot.class_name) for shot in shots() if shot.dataset in ("mvtec", *TARGETS)}
+    return draw_classes(tmp_path_factory.mktemp("suite"), wanted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LEARNERS)
+def test_no_metric_moves_after_all_epochs(name: str, mini: Backbone, drawn: Path, tmp_path: Path) -> None:
+    method = LEARNERS[name]
+    ([data], _) = selection.select_datasets(["mvtec"], data=drawn)
+    cache = Cache(tmp_path / "cache", GB)
+    built = [method(mini, method.Options()) for _ in range(2)]
+    spec = built[0].vision()
+    held = Held.of(auxiliary_features(data, mini, spec, Protocol(), cache, workers=0, skip_broken=False))
+    assert len(held) == 73
+    for each, features in zip(built, (held, held.with_noise()), strict=True):
+        train(each, features)  # type: ignore[arg-type]
+    settings, worst = Settings(tmp_path, workers=0, cache=cache), {}
+    for target in TARGETS:
+        ([data], _) = selection.select_datasets([target], data=drawn)
+        taking_part = [Participant(each, frozenset(sample.class_name for sample in data.test)) for each in built]
+        for scored in evaluate(taking_part, mini, data, spec, protocol=Protocol(), settings=settings):
+            one, other = (scored.outcomes[index] for index in (0, 1))
+            assert isinstance(one, ClassScores)
+            assert isinstance(other, ClassScores)
+            for metric, value in one.result.metrics.items():
+                moved = 0.0 if value is None else abs(100 * (value - (other.result.metrics[metric] or 0)))
+                worst[target, scored.class_name, metric] = moved
+    assert max(worst.values()) < 0.1, max(worst.items(), key=lambda item: item[1])
