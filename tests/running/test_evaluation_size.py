@@ -90,7 +90,8 @@ def test_another_size_needs_no_other_training(parts: Path) -> None:
     found = Auxiliaries({"visa": replace(data, card=data.card.model_copy(update={"name": "visa"}))})
     backbone = backbone_id(parse_backbone("tiny:random"), dtype="float32")
     trainings = [
-        plan_training(CoOp, CoOp.Options(), "visa", Setting(backbone, Protocol(evaluation_size=size), found), seed=0)
+        plan_training(CoOp, CoOp.Options(), ["visa"], Setting(backbone, Protocol(evaluation_size=size), found), seed=0)
         for size in (None, 256)
     ]
+    assert [training is None for training in trainings] == [False, False]
     assert len({training.id.id for training in trainings if training}) == 1
