@@ -76,7 +76,7 @@ def test_a_run_with_nothing_to_do_loads_no_clip(parts: Path, tmp_path: Path, ben
         (["ablate"], "METHOD"),
         (["ablate", "nope"], "unknown method 'nope'"),
         (["ablate", "anomalyclip", "genclip"], "genclip"),
-        (["ablate", "anomalyclip", "--only", "nope"], "known: modules, losses"),
+        (["ablate", "anomalyclip", "--only", "nope"], "known: modules, modules_code, losses"),
         (["ablate", "anomalyclip", "--datasets", "mvtek"], "did you mean mvtec"),
         (["ablate", "anomalyclip", "--set", "anomalyclip.nope=1"], "unknown option of anomalyclip 'nope'"),
         (["ablate", "anomalyclip", "--set", "anomalyclip.epochs=many"], "option anomalyclip.epochs: "),
@@ -397,12 +397,12 @@ def test_ablate_runs_each_variant_once_and_prints_the_change(bench: Bench, two_d
     arguments += ["--results", tmp_path / "r", *TINY, "--set", "anomalyclip.epochs=1"]
     code, out, err = bench(*arguments)
     assert code == 0
-    assert "7 cells, 7 to do, 7 to train first" in err  # 3 + 5 rows share their default
+    assert "10 cells, 10 to do, 10 to train first" in err  # 6 + 5 rows share their default
     assert "AnomalyCLIP (epochs=1): Global and local optimisation, pixel level (AUROC, AUPRO), %" in out
     assert out.count("default") == 4  # two ablations at two levels
     code, again, err = bench(*arguments)
     assert (code, again) == (0, out)
-    assert "7 cells, 0 to do" in err
+    assert "10 cells, 0 to do" in err
     written = {path.name for path in (tmp_path / "r/tables/ablations").iterdir()}
     stems = {name.rpartition(".")[0] for name in written}
     assert sorted(stem.partition("--epochs")[0] for stem in stems) == ["anomalyclip_attention", "anomalyclip_losses"]
