@@ -141,7 +141,7 @@ def test_the_command_says_what_comes_next_and_that_works(
     assert "left alone" in err
     code, out, err = bench(*check.split()[1:])
     assert code == 0, out + err
-    assert out.count("ok ") == 11
+    assert out.count("ok ") == 12
     code, out, err = bench(*run.split()[1:], "--results", tmp_path / "r", "--dry-run")
     assert code == 1  # there is no VisA in the small suite
     assert "to do  patch_best--mvtec" in out

@@ -82,7 +82,6 @@ def data(tiny: Backbone, tmp_path_factory: pytest.TempPathFactory) -> AuxiliaryF
         spec,
         Protocol(),
         Cache(root / "cache", GB),
-        batch_size=8,
         workers=0,
         skip_broken=False,
     )
