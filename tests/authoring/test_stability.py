@@ -99,7 +99,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw_classes(tmp_path_factory.mktemp("suite"), wanted)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", LEARNERS)
 def test_no_metric_moves_after_all_epochs(name: str, mini: Backbone, drawn: Path, tmp_path: Path) -> None:
     method = LEARNERS[name]

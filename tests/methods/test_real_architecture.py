@@ -89,7 +89,7 @@ def test_each_method_asks_and_gets_what_the_papers_say(backbone: Backbone) -> No
         assert {each.device.type for each in run(there, methods, features, spec.image_size)} == {DEVICE}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_method_scores_two_images(backbone: Backbone) -> None:
     methods, spec = made(backbone)
     images = torch.randn(2, 3, spec.image_size, spec.image_size, generator=torch.Generator().manual_seed(0))
