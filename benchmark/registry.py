@@ -219,38 +219,52 @@ def _source_files(method: type[Method]) -> set[Path]:
         SyntaxError, ValueError: A file has changed since it was imported, and is no Python.
     """
     bases = [base for base in method.__mro__ if issubclass(base, Method) and base.__module__ != Method.__module__]
-    waiting = [sys.modules[base.__module__] for base in bases]
+    waiting = {_file_of(sys.modules[base.__module__]): base.__module__ for base in bases}
+    folders = _folders(waiting)
     found: set[Path] = set()
     while waiting:
-        module = waiting.pop()
-        file = _file_of(module)
-        if file not in found:
-            found.add(file)
-            waiting += [each for each in _imported(module) if _is_beside(each, module)]
+        file, module = waiting.popitem()
+        found.add(file)
+        for name in _imported(file, module):
+            imported = _find(name, folders)
+            if imported is not None and imported not in found:
+                waiting[imported] = name
     return found
 
 
-def _imported(module: ModuleType) -> Iterator[ModuleType]:
-    """Yield the modules that are named by the import statements of a module and were imported from files."""
-    for node in ast.walk(ast.parse(unix_content(_file_of(module)))):
-        names: list[str] = []
+def _folders(modules: Mapping[Path, str]) -> dict[str, Path]:
+    """Return where modules of the methods' own are searched for: a folder by the first part of a name, "" for any."""
+    folders = {methods.__name__: Path(methods.__path__[0]).parent}
+    for file, module in modules.items():
+        if module.startswith(_PLUGIN):
+            folders[""] = file.parent
+        else:
+            folders[module.partition(".")[0]] = file.parents[module.count(".") + (file.name == "__init__.py")]
+    return folders
+
+
+def _find(name: str, folders: Mapping[str, Path]) -> Path | None:
+    """Return the file of a module of the methods' own, None for any other."""
+    parts = name.split(".")
+    for folder in (folders.get(parts[0]), folders.get("")):
+        if folder is not None and parts[0] != "benchmark":
+            path = folder.joinpath(*parts)
+            for file in (path.with_name(f"{path.name}.py"), path / "__init__.py"):
+                if file.is_file():
+                    return file.resolve()
+    return None
+
+
+def _imported(file: Path, module: str) -> Iterator[str]:
+    """Yield the names of all modules that a module may import, wherever in it; some are names of what they hold."""
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(unix_content(file))):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            package = importlib.util.resolve_name("." * node.level, module.__package__ or "") if node.level else ""
-            start = ".".join(part for part in (package, node.module or "") if part)
-            names = [start, *(f"{start}.{alias.name}" for alias in node.names)]
-        for name in names:
-            if (each := sys.modules.get(name)) is not None and getattr(each, "__file__", None):
-                yield each
-
-
-def _is_beside(imported: ModuleType, module: ModuleType) -> bool:
-    """Say whether a module belongs to the methods: to `methods`, to the same package, or to the folder of a plug-in."""
-    tops = {methods.__name__, module.__name__.partition(".")[0]}
-    return imported.__name__.partition(".")[0] in tops or (
-        module.__name__.startswith(_PLUGIN) and _file_of(imported).is_relative_to(_file_of(module).parent)
-    )
+            start = importlib.util.resolve_name("." * node.level, package) if node.level else ""
+            start = ".".join(part for part in (start, node.module or "") if part)
+            yield from (start, *(f"{start}.{alias.name}" for alias in node.names))
 
 
 def _file_of(module: ModuleType) -> Path:

@@ -198,8 +198,38 @@ def test_the_source_of_a_method_is_all_that_it_imports_of_the_methods(
         assert (after[0] != before[0], after[1:]) == (seen, before[1:]), name
         (package / name).write_bytes(files[name].replace("\n", "\r\n").encode())
         assert hashes() == before, name
-    (package / "deep.py").unlink()
+    (package / "mine.py").unlink()
     assert hashes()[0] is None
+
+
+def test_the_source_of_a_plugin_has_what_lies_beside_it_however_it_is_imported(tmp_path: Path) -> None:
+    files = {
+        "mine.py": "from methods.clip import Clip\nimport near\n\nclass Mine(Clip):\n    name = 'mine'\n\n"
+        "    def predict(self, features, class_names):\n        from late import deep\n",
+        "near.py": "import far\n",
+        "far.py": "x = 1\n",
+        "late/__init__.py": "",
+        "late/deep.py": "from . import deeper\n",
+        "late/deeper.py": "",
+        "apart.py": "y = 1\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        (mine,) = load_plugin(tmp_path / "mine.py")
+
+    def now() -> str | None:
+        registry.source_sha256.cache_clear()
+        return registry.source_sha256(mine)
+
+    before = now()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text + "# edited\n")
+        assert (now() != before) == (name != "apart.py"), name
+        (tmp_path / name).write_text(text)
+    assert now() == before
 
 
 def test_two_plugins_must_not_share_a_name(file: Callable[..., Path]) -> None:

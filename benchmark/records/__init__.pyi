@@ -28,6 +28,7 @@ from .placement import Placement as Placement
 from .provenance import Provenance as Provenance
 from .provenance import code_key as code_key
 from .provenance import environment as environment
+from .provenance import features_key as features_key
 from .records import ClassResult as ClassResult
 from .records import Record as Record
 from .records import RecordError as RecordError

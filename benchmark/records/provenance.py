@@ -15,6 +15,9 @@ from benchmark.common import Model, float32_precision, processor, unix_content
 PACKAGES = ("zsad-bench", "torch", "torchvision", "open_clip_torch", "numpy", "scipy", "pillow")
 _CODE = ("benchmark", "methods", "datasets")
 """Folders of the checkout that can change a number."""
+_FEATURES = ("clip", "data", "training/features.py")
+_NUMBERS = ("clip", "common", "contract.py", "data", "metrics", "protocol.py", "registry.py", "running", "training")
+"""Parts of the package `benchmark` that can change a feature, and a number."""
 
 
 class Provenance(Model):
@@ -28,7 +31,7 @@ class Provenance(Model):
     git_commit: str | None
     """Of the checkout, with `+changes` where the code differs from it."""
     code_sha256: str | None = None
-    """Of the Python files of the package `benchmark`."""
+    """Of the Python files of the package `benchmark` that can change a number."""
     processor: str | None = None
     """Model of the processor and number of threads."""
     float32_precision: str | None = None
@@ -47,13 +50,30 @@ def environment() -> dict[str, Any]:
     }
 
 
-def code_key(source_sha256: str | None) -> str:
-    """Return a short name for all code that can change a number of a method whose files have this sha256.
+def code_key(source_sha256: str | None, learned_sha256: str | None = None) -> str:
+    """Return a short name for all that can change a number of a method, besides what its cell says.
 
-    What was begun by other code, or with other packages, is not gone on with.
+    What was begun by other code, with other packages or with another checkpoint, is not gone on with.
+
+    Args:
+        source_sha256: Of the files of the method.
+        learned_sha256: Of the checkpoint that the method runs with.
     """
     here = _machine_and_code()
-    known = (source_sha256, here["code_sha256"], sorted(here["packages"].items()))
+    return _short(source_sha256, learned_sha256, here["code_sha256"], sorted(here["packages"].items()))
+
+
+def features_key(device: str) -> str:
+    """Return a short name for the code, the packages and the kind of device that can change a feature of an image.
+
+    Args:
+        device: Name of the device, as `benchmark.common.device_name` gives it.
+    """
+    packages = sorted(_machine_and_code()["packages"].items())
+    return _short(_code_sha256(*_FEATURES), packages, device, float32_precision())
+
+
+def _short(*known: object) -> str:
     return hashlib.sha256(repr(known).encode()).hexdigest()[:12]
 
 
@@ -64,7 +84,7 @@ def _machine_and_code() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "git_commit": git_commit(Path(__file__).parents[2]),
-        "code_sha256": _code_sha256(),
+        "code_sha256": _code_sha256(*_NUMBERS),
     }
 
 
@@ -75,10 +95,12 @@ def _version(package: str) -> str:
         return "unknown"
 
 
-def _code_sha256() -> str:
+@functools.cache
+def _code_sha256(*parts: str) -> str:
     package = Path(__file__).parents[1]
     digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
+    roots = [package / part for part in parts]
+    for path in sorted(path for root in roots for path in ([root] if root.suffix else root.rglob("*.py"))):
         digest.update(path.relative_to(package).as_posix().encode() + b"\0" + unix_content(path))
     return digest.hexdigest()
 

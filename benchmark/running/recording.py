@@ -48,7 +48,8 @@ def class_run(job: Job, settings: Settings, device: str, seconds: Mapping[str, f
 
 def class_paths(job: Job, settings: Settings) -> dict[str, Path]:
     """Return where each class of a cell lies, in the order of the samples."""
-    code, places = code_key(source_sha256(job.method)), class_places(job.samples)
+    learned = read_checkpoint(job.training.checkpoint(settings.results)).sha256 if job.training else None
+    code, places = code_key(source_sha256(job.method), learned), class_places(job.samples)
     return {name: class_path(settings.results, job.cell.id, place, code) for name, place in places.items()}
 
 

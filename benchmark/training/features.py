@@ -1,8 +1,8 @@
 """Features of the auxiliary images, cached on disk so that each image is encoded once and not once per epoch.
 
-The key of a cache entry covers everything that can change a feature: weights, dtype, positional embeddings, image size,
-transform, sample list and mask threshold. An entry holds one array per layer, with a row per sample. A method that
-asks for another layer adds an array to the entry.
+The key of a cache entry covers everything that can change a feature: code, packages, device, weights, dtype, positional
+embeddings, image size, sample list and mask threshold. An entry holds one array per layer, with a row per sample. A
+method that asks for another layer adds an array to the entry.
 """
 
 import hashlib
@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from benchmark.clip import DTYPES, Backbone
-from benchmark.common import AdaptiveBatch, Cache, CacheError, Entry, Rows, Writer
+from benchmark.common import AdaptiveBatch, Cache, CacheError, Entry, Rows, Writer, device_name
 from benchmark.contract import Features, Layer, TrainingBatch, VisionSpec
 from benchmark.data import ImageError, Loaded, Reading, Sample, SampleSet, load, stack
 from benchmark.protocol import Protocol
+from benchmark.records import features_key
 
-TRANSFORM_VERSION = 1  # increased when preprocessing or the content of the files changes
 # Images per forward pass, whatever --batch-size says: another number changes the last digits of the features, and
 # training may magnify them.
 ENCODING_BATCH = 8
@@ -226,7 +226,8 @@ def _raise_image_error(reason: str) -> None:
 
 def _entry_name(data: SampleSet, backbone: Backbone, image_size: int, protocol: Protocol, threshold: int | None) -> str:
     weights = (backbone.sha256, backbone.architecture, backbone.dtype, backbone.mean, backbone.std)
-    text = json.dumps([TRANSFORM_VERSION, *weights, protocol.pos_interp, image_size, threshold, data.fingerprint])
+    made_by = features_key(device_name(backbone.device))
+    text = json.dumps([made_by, *weights, protocol.pos_interp, image_size, threshold, data.fingerprint])
     return f"{data.card.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
