@@ -207,7 +207,7 @@ def carry_out(
     plans: "dict[WeightsSource, Plan]", targets: Targets, computation: Computation, protocol: "Protocol"
 ) -> "list[Record]":
     """Run the missing cells of some plans and return the records of all cells; a dry run returns none."""
-    from benchmark.records import path_of, place_record, read_record
+    from benchmark.records import is_done, path_of, place_record, read_record
     from benchmark.running import aged, finished
     from benchmark.training import untrained
 
@@ -236,7 +236,9 @@ def carry_out(
         from benchmark.running import run
 
         with computation.opened(loading) as executor:
-            run(todo, settings, executor, loading=loading, say=say)
+            failed = run(todo, settings, executor, loading=loading, say=say)
+        kept = [job for job in todo if job.cell.id in failed and is_done(settings.results, job.cell.id)]
+        targets.problems.extend(f"{job.title} on {job.samples.card.title}: {failed[job.cell.id]}" for job in kept)
     known = ((job, done.get(job.cell.id) or read_record(path_of(settings.results, job.cell.id))) for job in jobs)
     records = [aged(job, record, settings.results) for job, record in known]
     for index, (job, record) in enumerate(zip(jobs, records, strict=True)):

@@ -35,7 +35,7 @@ def contents(paths: Iterable[Path], title: str) -> dict[Path, str | None]:
         paths: Files; each is looked at once.
         title: What is read, for the progress that is shown where it takes long.
     """
-    stamps = {path: _stamp(path) for path in dict.fromkeys(paths)}
+    stamps = {path: stamp(path) for path in dict.fromkeys(paths)}
     present = {path: stamp for path, stamp in stamps.items() if stamp is not None}
     known = _recall(present)
     unknown = [path for path in present if path not in known]
@@ -82,7 +82,8 @@ def _each(do: Callable[[Path], T], paths: Sequence[Path], title: str) -> dict[Pa
     return found
 
 
-def _stamp(path: Path) -> Stamp | None:
+def stamp(path: Path) -> Stamp | None:
+    """Return what changes with a file; None for a file that is missing."""
     try:
         stat = path.stat()
     except OSError:

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from benchmark.common import TABLE_LIMIT, listed, read_limited
 from benchmark.data.cards import Card, Layout
-from benchmark.data.contents import contents
+from benchmark.data.contents import contents, stamp
 from benchmark.data.layouts import BadTableError, Sample, read_layout
 from benchmark.data.tree import Problem, Tree, plain, relative, subfolders, walk
 from benchmark.errors import BenchError
@@ -86,6 +86,7 @@ class SampleSet:
         image that is as it was drawn the content is left out: its pixels are fixed, its bytes depend on the library
         that wrote them.
         """
+        _ = self.stamps  # before the files are read
         start = self.root or "."
         lines: list[object] = [self.layout.mask_threshold]
         ordered = sorted(self.test, key=lambda s: s.key)
@@ -95,6 +96,27 @@ class SampleSet:
             key, names = posixpath.relpath(s.key, start), (s.class_name, s.prompt_name)
             lines.append((key, names, s.label, mask, s.piece, known[s.path], s.mask and known[s.mask]))
         return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
+
+    @cached_property
+    def stamps(self) -> dict[Path, tuple[int, int, int] | None]:
+        """Size, time of change and inode of the test images and masks when the fingerprint was first asked for."""
+        return self._stamps_now()
+
+    def check_unchanged(self) -> None:
+        """Check that the test images and masks are still the files of which the fingerprint was made.
+
+        Raises:
+            DatasetError: A file was changed since. The message names it.
+        """
+        if changed := [path for path, now in self._stamps_now().items() if now != self.stamps[path]]:
+            more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
+            raise DatasetError(
+                f"{changed[0]}{more}: the file was changed while the run was at it; run again when nobody writes there"
+            )
+
+    def _stamps_now(self) -> dict[Path, tuple[int, int, int] | None]:
+        found = {path: stamp(path) for s in self.test for path in (s.path, s.mask) if path is not None}
+        return {path: (now[0], now[1], now[3]) if now else None for path, now in found.items()}
 
     def contents(self, samples: Sequence[Sample]) -> dict[Path, str | None]:
         """Return the sha256 of the images and masks of samples; `DRAWN` for one that is as the mini suite drew it.

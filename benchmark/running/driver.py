@@ -218,7 +218,11 @@ class _Driver:
         self.failed[identity] = error
         if identity in self.trainings:
             self.say(f"FAILED training {self.trainings[identity].title}: {error}")
-        elif self.settings.force or not is_done(self.settings.results, identity):
-            job = self.jobs[identity]
-            write_record(self.settings.results, failure(job, error, self.settings))
-            self.say(f"FAILED {job.title} on {job.samples.card.title}: {error}")
+        elif not self.is_done(identity):
+            job, kept = self.jobs[identity], is_done(self.settings.results, identity)
+            if not kept:
+                write_record(self.settings.results, failure(job, error, self.settings))
+            self.say(
+                f"FAILED {job.title} on {job.samples.card.title}: {error}"
+                + ("; its results of before are kept" if kept else "")
+            )

@@ -9,7 +9,7 @@ import torch
 
 from benchmark.clip import assumptions
 from benchmark.common import Settings, device_name
-from benchmark.data import ImageError, SampleSet
+from benchmark.data import DatasetError, ImageError, SampleSet
 from benchmark.metrics import ClassImages, to_bytes
 from benchmark.records import (
     Checkpoint,
@@ -58,6 +58,7 @@ def write_if_whole(job: Job, settings: Settings) -> Record | None:
 
     Raises:
         ClassResultError: a class is damaged.
+        DatasetError: an image or a mask was changed meanwhile.
         ImageError: no image could be read.
         RecordError: the record cannot be written.
     """
@@ -71,6 +72,11 @@ def write_if_whole(job: Job, settings: Settings) -> Record | None:
             remove_classes(settings.results, job.cell.id)  # so that the next run tries again
             skipped = [each for result in results for each in result.skipped]
             raise ImageError(f"none of {len(skipped)} images could be read; the first: {skipped[0].reason}")
+        try:
+            job.samples.check_unchanged()
+        except DatasetError:
+            remove_classes(settings.results, job.cell.id)
+            raise
         record = _record(job, [known for known, _ in found], settings.results)
         images: dict[str, ClassImages] = {}
         for _, each in found:

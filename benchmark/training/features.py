@@ -20,7 +20,7 @@ from torch import Tensor
 from benchmark.clip import DTYPES, Backbone
 from benchmark.common import AdaptiveBatch, Cache, CacheError, Entry, Rows, Writer, device_name
 from benchmark.contract import Features, Layer, TrainingBatch, VisionSpec
-from benchmark.data import ImageError, Loaded, Reading, Sample, SampleSet, load, stack
+from benchmark.data import DatasetError, ImageError, Loaded, Reading, Sample, SampleSet, load, stack
 from benchmark.protocol import Protocol
 from benchmark.records import features_key
 
@@ -167,6 +167,7 @@ def auxiliary_features(
         say: Called with messages for the user.
 
     Raises:
+        DatasetError: If an image or a mask is changed meanwhile.
         CacheError: If the features do not fit into the cache limit or on the disk.
         ImageError: If a sample cannot be read and `skip_broken` is False, or if no sample can be read.
     """
@@ -191,6 +192,11 @@ def auxiliary_features(
                     progress=progress,
                     adaptive=AdaptiveBatch(ENCODING_BATCH, say, FEWER),
                 )
+                try:
+                    data.check_unchanged()
+                except DatasetError:
+                    entry.clear(missing)
+                    raise
             entry.touch()
             files = {name: (array, Rows(entry.path(name), array.row_bytes)) for name, array in arrays.items()}
             skipped = _skipped(entry, arrays)

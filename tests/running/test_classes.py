@@ -227,10 +227,10 @@ def test_force_scores_every_class_anew(parts: Path, tmp_path: Path, encoded: lis
 
 
 def test_a_class_with_skipped_images_counts_only_where_images_may_be_skipped(parts: Path, tmp_path: Path) -> None:
-    jobs = jobs_of(several_classes(parts))[:1]
     settings = Settings(tmp_path, batch_size=2, workers=0, on_error="skip")
     content = (parts / "abnormal/009.png").read_bytes()
     (parts / "abnormal/009.png").write_bytes(b"")
+    jobs = jobs_of(several_classes(parts))[:1]
 
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -243,7 +243,7 @@ def test_a_class_with_skipped_images_counts_only_where_images_may_be_skipped(par
     assert failed.status == "failed"
     assert "009.png" in str(failed.error)
     (parts / "abnormal/009.png").write_bytes(content)
-    (whole,), _ = go(jobs, replace(settings, on_error="fail"))
+    (whole,), _ = go(jobs_of(several_classes(parts))[:1], replace(settings, on_error="fail"))
     assert whole.status == "done"
     assert not any(result.skipped for result in whole.classes.values())
 
@@ -396,18 +396,49 @@ def test_methods_that_misbehave_fail_alone(parts: Path, tmp_path: Path) -> None:
 
 
 def test_a_dataset_of_which_no_image_can_be_read_is_no_result(parts: Path, tmp_path: Path) -> None:
-    jobs = jobs_of(select_folder(parts, "metal nut"))[:1]
     kept = {path: path.read_bytes() for path in parts.rglob("*.png") if "masks" not in path.parts}
     for path in kept:
         path.write_bytes(b"no image")
+    jobs = jobs_of(select_folder(parts, "metal nut"))[:1]
     settings = Settings(tmp_path, workers=0, on_error="skip")
     (record,), _ = go(jobs, settings)
     assert record.status == "failed"
     assert f"none of {len(kept)} images could be read; the first: {parts}" in str(record.error)
+    assert not (tmp_path / ".classes" / jobs[0].cell.id).exists()  # they are read again by the next run
     for path, content in kept.items():
         path.write_bytes(content)
-    (record,), _ = go(jobs, settings)
+    (record,), _ = go(jobs_of(select_folder(parts, "metal nut"))[:1], settings)
     assert (record.status, record.classes["object"].skipped) == ("done", ())
+
+
+def test_images_that_change_while_they_are_scored_are_no_result(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = parts / "normal/000.png"
+    content = path.read_bytes()
+
+    def swap_and_put_back() -> None:
+        path.write_bytes((parts / "normal/001.png").read_bytes())
+        path.write_bytes(content)
+
+    jobs = jobs_of(select_folder(parts, "metal nut"))[:1]
+    with monkeypatch.context() as patch:
+        hooked(patch, 8, swap_and_put_back)
+        (record,), _ = go(jobs, Settings(tmp_path, batch_size=2, workers=0))
+    assert record.status == "failed"
+    assert f"{path}: the file was changed while the run was at it" in str(record.error)
+    (record,), _ = go(jobs_of(select_folder(parts, "metal nut"))[:1], Settings(tmp_path, batch_size=2, workers=0))
+    assert record.status == "done"
+
+
+def test_a_forced_run_that_fails_keeps_the_results(parts: Path, tmp_path: Path) -> None:
+    jobs = jobs_of(select_folder(parts, "metal nut"))[:1]
+    (before,), _ = go(jobs, Settings(tmp_path, workers=0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Clip, "predict", lambda self, features, names: 1 / 0)
+        (after,), said = go(jobs, Settings(tmp_path, workers=0, force=True))
+    assert after == before
+    assert any("ZeroDivisionError" in line and line.endswith("its results of before are kept") for line in said)
 
 
 # --- provenance ---

@@ -20,7 +20,7 @@ from benchmark.common.cache import GB, Cache, CacheError
 from benchmark.contract import Dpam, Features, Layer, TrainingBatch, VisionSpec
 from benchmark.data.images import ImageError, read_image, read_mask, resize_mask
 from benchmark.data.preprocess import Preprocess
-from benchmark.data.samples import SampleSet
+from benchmark.data.samples import DatasetError, SampleSet
 from benchmark.protocol import Protocol
 from benchmark.training import features as features_module
 from benchmark.training.features import AuxiliaryFeatures, JoinedFeatures, auxiliary_features
@@ -324,6 +324,34 @@ def test_two_datasets_are_read_as_one_in_any_order(parts: Path, tiny: Backbone, 
         found, expected = both.batch(order), whole.batch(order)
         assert_same(found, expected, atol=0)
         assert found.class_names == expected.class_names
+
+
+def test_images_that_change_while_they_are_encoded_are_not_kept(
+    parts: Path, tiny: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, original = data_of(parts), Backbone.encode_images
+
+    def changing(self: Backbone, images: Any, spec: VisionSpec) -> Features:
+        path = data.test[0].path
+        path.write_bytes(path.read_bytes())
+        return original(self, images, spec)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Backbone, "encode_images", changing)
+        with pytest.raises(DatasetError, match="changed while the run was at it"):
+            features_of(data, tiny, tmp_path / "cache")
+    assert not [path for path in files_of(tmp_path / "cache") if path.suffix != ".lock"]
+    features_of(data_of(parts), tiny, tmp_path / "cache")
+
+
+def test_features_of_other_code_are_not_used(
+    parts: Path, tiny: Backbone, tmp_path: Path, encoded: Passes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features_of(data_of(parts), tiny, tmp_path / "cache")
+    encoded.clear()
+    monkeypatch.setattr("benchmark.records.provenance._code_sha256", lambda *parts: "of another commit")
+    features_of(data_of(parts), tiny, tmp_path / "cache")
+    assert sum(images for images, _ in encoded) == len(data_of(parts).test)
 
 
 def test_a_replaced_image_of_equal_size_is_encoded_again(
