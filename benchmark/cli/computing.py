@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from benchmark.data import SampleSet
     from benchmark.protocol import Protocol
     from benchmark.records import BackboneId, Record
-    from benchmark.running import Chosen, Executor, Loading, Plan
+    from benchmark.running import Auxiliaries, Chosen, Executor, Loading, Plan
 
 M = TypeVar("M", bound="Method")
 
@@ -177,7 +177,7 @@ def plan_cells(
         data=targets.places.data,
         paths=targets.places.data_path,
         rule=training.protocol,
-        override=split(training.auxiliary),
+        override=training.auxiliaries(),
         checkpoints=checkpoints,
         allow_overlap=computation.cells.allow_overlap,
     )
@@ -198,9 +198,25 @@ def plan_cells(
         for line in plans[source].problems:
             targets.problems.append(line)
             say(f"FAILED {line}")
+    _check_checkpoints(checkpoints, auxiliaries, plans)
     if not any(each.jobs for each in plans.values()):
         fail("nothing to run", code=1 if targets.problems else 2)
     return plans
+
+
+def _check_checkpoints(
+    paths: Sequence[Path], auxiliaries: "Auxiliaries", plans: "Mapping[WeightsSource, Plan]"
+) -> None:
+    """Refuse a checkpoint that was given and that no cell takes, but for one whose targets are all refused."""
+    used = {job.training.given for each in plans.values() for job in each.jobs if job.training}
+    refused = any(each.refused for each in plans.values())
+    for path in paths:
+        if path not in used and not refused:
+            known = auxiliaries.checkpoints[path].training
+            fail(
+                f"--checkpoint {path}: it is of {known.method}, trained on {known.auxiliary.name}, and nothing here "
+                "runs that; see --methods, --auxiliary and --protocol"
+            )
 
 
 def carry_out(

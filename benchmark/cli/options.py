@@ -188,6 +188,12 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         self.seed_numbers()
+        if self.auxiliary and self.protocol != "anomalyclip":
+            raise BenchError(f"--auxiliary and --protocol {self.protocol} both say what to train on; leave one out")
+
+    def auxiliaries(self) -> list[str]:
+        """Return the datasets of --auxiliary, each once; none for those of the protocol."""
+        return list(dict.fromkeys(split(self.auxiliary)))
 
     def seed_numbers(self) -> list[int]:
         """Return the seeds, each once.

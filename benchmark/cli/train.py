@@ -1,6 +1,5 @@
 """The commands that make checkpoints: `bench train` and `bench import-checkpoint`."""
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -70,7 +69,7 @@ def train_command(
     if not learners:
         fail(f"nothing to train: {', '.join(each.name for each, _ in chosen)} train on nothing")
     [rule] = choose("protocol", [training.protocol], AUXILIARIES)
-    names = split(training.auxiliary) or AUXILIARIES[rule][0]
+    names = training.auxiliaries() or AUXILIARIES[rule][0]
     targets = find_targets(",".join(names), places)
     computation = Computation(compute, executor, CellOptions(force=bool(held_out)))
     watched = _held_out(held_out, names, targets.places)
@@ -113,7 +112,7 @@ def import_command(
     *,
     method: MethodName = "anomalyclip",
     options: MethodOptions,
-    auxiliary: Annotated[str, typer.Option(help="The dataset it was trained on.")],
+    auxiliary: Annotated[str, typer.Option(help="The dataset it was trained on, or several with commas.")],
     backbone: Annotated[str, typer.Option(help="The backbone it was trained with.")] = DEFAULT_BACKBONE,
     dtype: Dtype = "float32",
     results: Results = RESULTS,
@@ -135,15 +134,16 @@ def import_command(
     """
     from benchmark.cli import selection
     from benchmark.clip import parse_backbone
+    from benchmark.records import as_settings
     from benchmark.training import import_checkpoint
 
     [(chosen, values)], protocol = selection.select_methods([method], options.settings)
     stated = {name: getattr(values, name) for name in selection.options_set(method, options.settings)}
-    [card] = selection.select_cards([auxiliary])
+    cards = selection.select_cards(split(auxiliary))
     identity = identify(parse_backbone(backbone), dtype=dtype)
     path, told = import_checkpoint(
-        file, chosen, auxiliary=card, backbone=identity, protocol=protocol, results=results, stated=stated
+        file, chosen, auxiliaries=cards, backbone=identity, protocol=protocol, results=results, stated=stated
     )
     if told:
-        say(f"made with {' '.join(f'--set {method}.{key}={json.dumps(value)}' for key, value in told.items())}")
+        say(f"made with {as_settings(method, told)}")
     print(path)

@@ -9,6 +9,7 @@ from .cells import misnamed as misnamed
 from .checkpoints import PARTIAL as PARTIAL
 from .checkpoints import Checkpoint as Checkpoint
 from .checkpoints import CheckpointError as CheckpointError
+from .checkpoints import as_settings as as_settings
 from .checkpoints import checkpoint_path as checkpoint_path
 from .checkpoints import is_trained as is_trained
 from .checkpoints import misfit as misfit

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -123,12 +124,22 @@ def misfit(known: TrainingId, method: type[Learner], options: Any, backbone: Bac
     """Return why a checkpoint does not fit a method with these options and this backbone; "" where it fits."""
     if known.method != method.name:
         return f"a checkpoint of {known.method}, not of {method.name}"
+    if known.method_version != method.version:
+        return (
+            f"made by version {known.method_version} of {method.title}, which is now {method.version}; train it again, "
+            "or import it again"
+        )
     if known.backbone.sha256 != backbone.sha256:
         return f"made with the backbone {known.backbone.name}, not {backbone.name}"
     ours = json.loads(json.dumps(training_options(options)))  # as they were written: tuples are lists
     different = {key: value for key, value in known.options.items() if ours.get(key) != value}
-    settings = " ".join(f"--set {known.method}.{key}={json.dumps(value)}" for key, value in different.items())
-    return f"made with other options; to use it say {settings}" if different else ""
+    return f"made with other options; to use it say {as_settings(known.method, different)}" if different else ""
+
+
+def as_settings(method: str, options: Mapping[str, Any]) -> str:
+    """Return options of a method as they are typed to a shell."""
+    texts = (f"{method}.{key}={json.dumps(value, separators=(',', ':'))}" for key, value in options.items())
+    return " ".join(f"--set {shlex.quote(text)}" for text in texts)
 
 
 def read_tensors(path: Path) -> "dict[str, Tensor]":

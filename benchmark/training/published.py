@@ -1,6 +1,6 @@
 """Import of checkpoints that the methods' published code has written."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ def import_checkpoint(
     file: Path,
     method: type[Method],
     *,
-    auxiliary: Card,
+    auxiliaries: Sequence[Card],
     backbone: BackboneId,
     protocol: Protocol,
     results: Path,
@@ -32,7 +32,7 @@ def import_checkpoint(
     Args:
         file: A .pth file of the published code. Only tensors are read from it.
         method: Method that the checkpoint belongs to.
-        auxiliary: Card of the dataset that it was trained on, according to its authors.
+        auxiliaries: Cards of the datasets that it was trained on, according to its authors.
         backbone: Backbone that it was trained with.
         protocol: Protocol under which it will be used.
         results: The results directory.
@@ -70,7 +70,10 @@ def import_checkpoint(
         options=known,
         changed=known,
         auxiliary=DataId(
-            name=auxiliary.name, card_version=auxiliary.version, layout="published", fingerprint=file_sha256(file)
+            name="+".join(card.name for card in auxiliaries),
+            card_version=max(card.version for card in auxiliaries),
+            layout="published",
+            fingerprint=file_sha256(file),
         ),
         seed=0,
         backbone=backbone,

@@ -1,6 +1,7 @@
 """What AnomalyCLIP's own code learned on a miniature gives, once imported, the results of its own test code."""
 
 import csv
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from benchmark.mini.plan import shots
 from benchmark.mini.suite import make_suite
 from benchmark.records.agreement import range_over_classes
 from benchmark.records.records import Record, read_records
+from methods.anomalyclip import AnomalyClip
 
 OFFICIAL = Path(__file__).parents[1] / "golden/official_run"
 MASKS = ["--set", "protocol.mask_gt0=true"]
@@ -80,7 +82,49 @@ def test_it_also_runs_with_four_layers(bench: Bench, data: Path, tmp_path: Path)
     arguments = ["run", "--methods", "anomalyclip", "--checkpoint", stated, "--data", data, "--datasets", "btad"]
     code, _, err = bench(*arguments, "--set", "anomalyclip.deep_depth=4", "--results", tmp_path / "stated")
     assert code == 2
-    assert '--set anomalyclip.feature_layers="four"' in err
+    assert """--set 'anomalyclip.feature_layers="four"'""" in err
+
+
+def test_options_that_are_advised_can_be_typed(bench: Bench, data: Path, tmp_path: Path) -> None:
+    stated = imported(bench, tmp_path, "--set", "anomalyclip.feature_layers=[2, 4]")
+    arguments = ["run", "--methods", "anomalyclip", "--checkpoint", stated, "--data", data, "--datasets", "btad"]
+    _, _, err = bench(*arguments, "--results", tmp_path)
+    advised = shlex.split(err.partition("to use it say ")[2])
+    code, _, err = bench(*arguments, "--results", tmp_path, "--dry-run", *advised)
+    assert code == 0, err
+
+
+def test_a_checkpoint_that_nothing_uses_is_refused(bench: Bench, data: Path, tmp_path: Path) -> None:
+    checkpoint = imported(bench, tmp_path)
+    arguments = ["run", "--data", data, "--results", tmp_path, "--datasets", "btad", "--checkpoint", checkpoint]
+    for more in (["--methods", "clip"], ["--methods", "coop"], ["--methods", "anomalyclip", "--protocol", "visa"]):
+        code, _, err = bench(*arguments, *more)
+        assert code in (1, 2)
+        assert "it is of anomalyclip, trained on mvtec, and nothing here runs that" in err, more
+
+
+def test_a_checkpoint_of_another_version_is_refused_before_the_run(
+    bench: Bench, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = imported(bench, tmp_path)
+    monkeypatch.setattr(AnomalyClip, "version", AnomalyClip.version + 1)
+    arguments = ["run", "--methods", "anomalyclip", "--data", data, "--results", tmp_path, "--datasets", "btad"]
+    code, _, err = bench(*arguments, "--set", "anomalyclip.deep_depth=4", "--checkpoint", checkpoint)
+    assert code == 2
+    assert "train it again, or import it again" in err
+
+
+def test_a_checkpoint_of_two_auxiliary_datasets_serves_the_protocol_that_trains_on_them(
+    bench: Bench, data: Path, tmp_path: Path
+) -> None:
+    arguments = ["import-checkpoint", OFFICIAL / "epoch_5.pth", "--auxiliary", "mvtec,cvc_colondb"]
+    code, out, _ = bench(*arguments, "--backbone", "mini:v2", "--results", tmp_path)
+    assert code == 0
+    run_it = ["run", "--methods", "anomalyclip", "--data", data, "--results", tmp_path, "--datasets", "btad"]
+    run_it += ["--set", "anomalyclip.deep_depth=4", "--checkpoint", out.strip(), "--protocol", "adaclip", "--dry-run"]
+    code, out, err = bench(*run_it)
+    assert code == 0, err
+    assert "1 cells, 1 to do, 0 to train first" in err
 
 
 @pytest.mark.parametrize(
