@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -106,14 +107,25 @@ class LocalProcesses:
 
 
 def _cause(process: BaseProcess | None) -> str:
-    if process is not None:
-        process.join(GRACE)
-    code = process.exitcode if process is not None else None
+    code = _exit_code(process) if process is not None else None
     if code is None or code >= 0:
         return f"WorkerDied: its process ended with exit code {code}"
     name = signal.Signals(-code).name
     hint = "; the system does that when memory runs out" if name == "SIGKILL" else ""
     return f"WorkerDied: its process was ended by signal {-code} ({name}){hint}"
+
+
+def _exit_code(process: BaseProcess) -> int | None:
+    """Wait for the end of a process and return its exit code.
+
+    The pool waits for the process too, in a thread of its own. Only one of the two is told the code, and notes it in
+    the process object for the other.
+    """
+    until = time.monotonic() + GRACE
+    while process.exitcode is None and time.monotonic() < until:
+        process.join(0.05)
+        time.sleep(0.01)
+    return process.exitcode
 
 
 def _set_up(threads: int) -> None:
