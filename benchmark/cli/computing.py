@@ -261,6 +261,7 @@ def carry_out(
         if record.placement.joined(job.placement) != record.placement:  # made before, for other tables
             with settings.lock(job.cell.id):
                 records[index] = place_record(settings.results, job.cell.id, job.placement)
+    records = _met_again(records, done, settings)
     if edited := {record.cell.method for record in records if record.newer_source_sha256}:
         say(
             f"kept: results of {', '.join(sorted(edited))} from before its files were edited; if that can change a "
@@ -273,6 +274,19 @@ def carry_out(
             "mend the images and run again"
         )
     return records
+
+
+def _met_again(records: "list[Record]", done: "Mapping[str, Record]", settings: "Settings") -> "list[Record]":
+    """Return the records, of which those that were `done`, and whose images were put back, now say so."""
+    from benchmark.records import keep_record, read_records
+    from benchmark.tables import put_back
+
+    again = {record.id for record in put_back(done.values(), read_records(settings.results)[0])} if done else ()
+    kept = {}
+    for cell_id in again:
+        with settings.lock(cell_id):
+            kept[cell_id] = keep_record(settings.results, cell_id)
+    return [kept.get(record.id, record) for record in records]
 
 
 def _left_out(record: "Record") -> bool:

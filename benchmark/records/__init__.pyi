@@ -39,7 +39,9 @@ from .records import TrainingReport as TrainingReport
 from .records import combined as combined
 from .records import done_record as done_record
 from .records import is_done as is_done
+from .records import keep_record as keep_record
 from .records import mean_over_classes as mean_over_classes
+from .records import path_key as path_key
 from .records import path_of as path_of
 from .records import per_image_path as per_image_path
 from .records import place_record as place_record

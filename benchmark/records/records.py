@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -112,6 +114,10 @@ class Record(Model):
     """Of the file beside the record that holds the results per image."""
     newer_source_sha256: str | None = None
     """Of the method's files as the last run met them, where those that trained or scored were others."""
+    location: str | None = None
+    """Of a plain folder: the beginning of the sha256 of its path, which tells folders of one name apart."""
+    kept: str | None = None
+    """When a run last met these images again and kept the record, where results on other images had been made since."""
     run: Run
     placement: Placement = Placement()
     """The tables that show the record."""
@@ -156,6 +162,11 @@ def combined(runs: Sequence[Run]) -> Run:
             **{field: each(getattr(run, field) for run in runs) for field in TEXTS},
         }
     )
+
+
+def path_key(directory: Path) -> str:
+    """Return the beginning of the sha256 of a directory's path, as records say where a plain folder lies."""
+    return hashlib.sha256(os.fsencode(directory.resolve())).hexdigest()[:12]
 
 
 def path_of(directory: Path, cell_id: str) -> Path:
@@ -243,6 +254,18 @@ def place_record(directory: Path, cell_id: str, placement: Placement) -> Record:
     """
     record = read_record(path_of(directory, cell_id))
     record = record.model_copy(update={"placement": record.placement.joined(placement)})
+    write_record(directory, record)
+    return record
+
+
+def keep_record(directory: Path, cell_id: str) -> Record:
+    """Write into the record of a cell that a run met its images now and kept it, and return the record.
+
+    Raises:
+        RecordError: there is no readable record, or the directory cannot be written.
+    """
+    record = read_record(path_of(directory, cell_id))
+    record = record.model_copy(update={"kept": datetime.now(UTC).isoformat(timespec="seconds")})
     write_record(directory, record)
     return record
 

@@ -22,6 +22,7 @@ from benchmark.records import (
     combined,
     environment,
     mean_over_classes,
+    path_key,
     placed,
     read_checkpoint,
     read_class,
@@ -134,6 +135,7 @@ def _common(job: Job, training: TrainingReport | None, results: Path) -> dict[st
             *job.warnings,
             *assumptions(backbone.name, backbone.architecture, backbone.sha256),
         ),
+        "location": path_key(job.samples.directory) if card.name == "folder" else None,  # the card of `--folder`
         "placement": placed(results, job.cell.id, job.placement),
     }
 

@@ -33,6 +33,7 @@ from .ranks import rankings as rankings
 from .render import summary as summary
 from .selection import choose_records as choose_records
 from .selection import newest as newest
+from .selection import put_back as put_back
 from .selection import select_records as select_records
 from .tables import column_order as column_order
 from .tables import make_tables as make_tables

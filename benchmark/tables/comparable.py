@@ -145,9 +145,10 @@ class Conflict:
         return f"{self.problem}: {'; '.join(sides)}"
 
 
-def made(record: Record) -> tuple[str, str]:
-    """Return what puts records into the order in which they were made."""
-    return record.run.created, record.id
+def made(record: Record) -> tuple[str, bool, str]:
+    """Return what puts records into the order in which they were made, or kept by a run that met their images again."""
+    kept = record.kept or ""
+    return max(record.run.created, kept), kept >= record.run.created, record.id
 
 
 def find_conflict(entries: Sequence[Entry]) -> Conflict | None:

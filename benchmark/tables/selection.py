@@ -78,7 +78,7 @@ class _Generation:
     """A way in which results go out of date."""
 
     scope: Callable[[Record], Hashable | None]
-    """Records of one scope are of one generation; None: it does not concern the record."""
+    """The newest of a scope counts; None: it does not concern the record."""
     value: Callable[[Record], Hashable]
     order: Callable[[Record], Any]
     reason: Callable[[Record], str]
@@ -112,7 +112,7 @@ GENERATIONS = (
         lambda record: f"version {record.cell.method_version} of {record.cell.method}, which is not the newest",
     ),
     _Generation(
-        lambda record: (*_comparison(record), record.cell.dataset.name, record.dataset_title),
+        lambda record: (*_comparison(record), record.cell.dataset.name, record.dataset_title, record.location),
         lambda record: record.cell.dataset,
         made,
         lambda record: f"older images or labels of {record.dataset_title}",
@@ -158,6 +158,33 @@ def newest(records: Iterable[Record], chosen: Sequence[Record] = ()) -> tuple[li
         ids = {record.id for of_reason in gone.values() for record in of_reason}
         kept = [record for record in kept if record.id not in ids]
     return kept, outdated
+
+
+def put_back(met: Iterable[Record], records: Sequence[Record]) -> list[Record]:
+    """Return the records that would count as out of date although a run has just met the images they were made from.
+
+    Later results are on other images of the same dataset, or come after a training on others: the images were put back.
+
+    Args:
+        met: finished records that a run met and kept.
+        records: all that there are.
+    """
+    done = [record for record in records if record.status == "done"]
+    return [
+        record
+        for record in met
+        if any(
+            generation.order is made
+            and (scope := generation.scope(record)) is not None
+            and any(
+                generation.scope(other) == scope
+                and generation.value(other) != generation.value(record)
+                and made(other) > made(record)
+                for other in done
+            )
+            for generation in GENERATIONS
+        )
+    ]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 
 from benchmark.clip import weights
 from benchmark.mini import suite
-from benchmark.records.records import read_records
+from benchmark.records.records import path_key, path_of, read_records
 
 Bench = Callable[..., tuple[int, str, str]]
 TINY = ["--backbone", "tiny:random", "--workers", "0", "--device", "cpu"]
@@ -231,6 +231,28 @@ def test_a_folder_run_from_images_to_tables(bench: Bench, parts: Path, tmp_path:
     assert code == 0
     assert "CLIP-AC" not in only
     assert bench("tables", "--results", results, "--backbone", "other")[0] == 2
+
+
+def test_images_that_are_put_back_are_the_current_ones(bench: Bench, parts: Path, tmp_path: Path) -> None:
+    results = tmp_path / "r"
+    arguments = ["run", "--methods", "clip", "--folder", parts, "--results", results, *TINY]
+    assert bench(*arguments)[0] == 0
+    [first] = read_records(results)[0]
+    assert first.location == path_key(parts)
+    moved = next((parts / "normal").iterdir())
+    moved.rename(tmp_path / moved.name)
+    assert bench(*arguments)[0] == 0
+    (tmp_path / moved.name).rename(moved)
+    files = {path: path.read_bytes() for path in (results / "records").glob("*.json")}
+    assert len(files) == 2
+    assert bench(*arguments)[0] == 0
+    changed = [path.stem for path, content in files.items() if path.read_bytes() != content]
+    assert changed in ([first.id], [])  # nothing is to be said where the first came last by the clock of records
+    assert bench("results", "prune", "--results", results)[0] == 0
+    assert [each.id for each in read_records(results)[0]] == [first.id]
+    settled = path_of(results, first.id).read_bytes()
+    assert bench(*arguments)[0] == 0
+    assert path_of(results, first.id).read_bytes() == settled
 
 
 def test_options_and_quirks_are_recorded_and_shown(bench: Bench, parts: Path, tmp_path: Path) -> None:

@@ -15,10 +15,18 @@ from support.records import made_run
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
 from benchmark.records.placement import AblationRow, Placement
-from benchmark.records.records import ClassResult, Record, TrainingReport, read_records, write_record
+from benchmark.records.records import (
+    ClassResult,
+    Record,
+    TrainingReport,
+    keep_record,
+    path_key,
+    read_records,
+    write_record,
+)
 from benchmark.tables.ablations import make_ablations
 from benchmark.tables.comparable import TableError, check_comparable, main_records
-from benchmark.tables.selection import choose_records, newest
+from benchmark.tables.selection import choose_records, newest, put_back
 from benchmark.tables.tables import make_tables
 
 Bench = Callable[..., tuple[int, str, str]]
@@ -260,6 +268,52 @@ def test_the_newest_counts_and_the_older_are_named(changes: dict[str, Any]) -> N
     assert choose_records([old, new], chosen=[old.id])[0] == [old]
     failed = new.model_copy(update={"status": "failed"})
     assert newest([old, failed]) == (sorted([old, failed], key=lambda each: each.id), [])
+
+
+@pytest.mark.parametrize("changes", [{"images": 1}, {"auxiliary_images": 1, "training": "e"}])
+def test_images_that_are_put_back_count_again(changes: dict[str, Any]) -> None:
+    old, new = record(), record(created=1, **changes)
+    assert put_back([old], [old, new]) == [old]
+    assert put_back([new], [old, new]) == put_back([old], [old]) == []
+    failed = new.model_copy(update={"status": "failed"})
+    assert put_back([old], [old, failed, record("plain", created=1)]) == []
+    for second in (1, 2):  # the clock of records is coarse
+        kept = old.model_copy(update={"kept": f"2026-01-01T00:00:0{second}+00:00"})
+        assert put_back([kept], [kept, new]) == []
+        current, outdated = newest([kept, new])
+        assert (current, [each.records for each in outdated]) == ([kept], [(new,)])
+        assert put_back([new], [kept, new]) == [new]
+
+
+def test_other_methods_follow_the_images_that_were_put_back() -> None:
+    methods = ("learner", "plain")
+    old, new = ([record(method, images=n, created=n) for method in methods] for n in (0, 1))
+    kept = old[0].model_copy(update={"kept": "2026-01-01T00:00:02+00:00"})
+    assert {each.id for each in newest([kept, old[1], *new])[0]} == {each.id for each in old}
+
+
+def test_the_run_that_meets_a_record_again_writes_it_down(tmp_path: Path) -> None:
+    old = record()
+    write_record(tmp_path, old)
+    kept = keep_record(tmp_path, old.id)
+    assert read_records(tmp_path)[0] == [kept]
+    assert kept.kept is not None
+    assert kept.kept > old.run.created
+    assert kept.model_copy(update={"kept": None}) == old
+
+
+def test_two_folders_of_one_name_are_a_conflict_and_none_is_out_of_date() -> None:
+    first, second = (
+        record("plain", images=n, created=n).model_copy(update={"location": path_key(Path(f"{n}/parts"))})
+        for n in range(2)
+    )
+    assert {each.id for each in newest([first, second])[0]} == {first.id, second.id}
+    with pytest.raises(TableError, match="different images or labels") as caught:
+        choose_records([first, second])
+    kept, _ = choose_records([first, second], **options_of(str(caught.value)))
+    assert len(kept) == 1
+    same_place = second.model_copy(update={"location": first.location})
+    assert newest([first, same_place])[0] == [same_place]
 
 
 def test_a_version_counts_for_all_results_of_a_method_under_the_same_conditions() -> None:
