@@ -49,6 +49,7 @@ def tables_command(
         choose_records,
         differences,
         draws_keeper,
+        left_over,
         make_outputs,
         per_image_reader,
         summary,
@@ -77,14 +78,22 @@ def tables_command(
     directory = output or results / "tables"
     made = make_outputs(kept, per_image_reader(results, say), draws_keeper(results), metrics=shown, methods=wanted)
     if check:
-        found = differences(directory, made.files)
-        print("\n".join(found) or f"{directory}: {len(made.files)} files, all as the records give them")
-        if found:
-            fail(f"{len(found)} files in {directory} are not what the records give; `bench tables` writes them", code=1)
+        found, extra = differences(directory, made.files), left_over(directory, made.files)
+        lines = [*found, *(f"{path}: no record gives it; delete it" for path in extra)]
+        print("\n".join(lines) or f"{directory}: {len(made.files)} files, all as the records give them")
+        ways = [f"{len(found)} files are not what the records give (`bench tables` writes them)"] if found else []
+        ways += [f"no record gives {len(extra)} files (delete them)"] if extra else []
+        if ways:
+            fail(f"{directory}: {', and '.join(ways)}", code=1)
         return
     with writing(directory):
         write_files(directory, made.files)
-    print(summary(made.tables))
+    if made.tables:
+        print(summary(made.tables))
+    else:
+        failed = [each for each in kept if each.status == "failed"]
+        why = f", the first on {failed[0].dataset_title}: {failed[0].error}" if failed else "; none has these metrics"
+        say(f"no main tables: {len(failed)} of {len(kept)} results failed{why}")
     say(f"written to {directory}")
 
 

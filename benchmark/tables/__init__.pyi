@@ -22,6 +22,7 @@ from .notes import SYNTHETIC as SYNTHETIC
 from .notes import notes_of as notes_of
 from .outputs import differences as differences
 from .outputs import draws_keeper as draws_keeper
+from .outputs import left_over as left_over
 from .outputs import make_outputs as make_outputs
 from .outputs import per_image_reader as per_image_reader
 from .outputs import write_files as write_files

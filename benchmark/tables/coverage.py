@@ -18,9 +18,11 @@ class Coverage:
 def compared_rows(having: Mapping[str, Collection[str]]) -> Coverage:
     """Return which methods are compared over which rows.
 
-    Compared are the methods that have all rows which at least half of the methods have, or more than half where no
-    method has all of the former. A method with fewer than half as many rows as the method with most was only tried: it
-    has no say in which rows these are. So a method that is tried on a few rows moves no mean and no rank of others.
+    Compared are the methods that have all rows which more than half of the methods have. Where no method has all of
+    these, the rows are those that still more methods have, one more at a time; where there are none, those of half of
+    the methods. A method with fewer than half as many rows as the method with most was only tried: it has no say in
+    which rows these are. So a method that is tried on a few rows moves no mean and no rank of others, nor does one of
+    two methods that is run on a further row.
 
     Args:
         having: The rows that each method has.
@@ -28,7 +30,7 @@ def compared_rows(having: Mapping[str, Collection[str]]) -> Coverage:
     most = max((len(rows) for rows in having.values()), default=0)
     regular = [frozenset(rows) for rows in having.values() if rows and 2 * len(rows) >= most]
     counts = Counter(row for rows in regular for row in rows)
-    for least in (len(regular) / 2, len(regular) / 2 + 0.5):
+    for least in (*range(len(regular) // 2 + 1, len(regular) + 1), len(regular) / 2):
         common = frozenset(row for row, count in counts.items() if count >= least)
         methods = tuple(method for method, rows in having.items() if common and common <= frozenset(rows))
         if methods:

@@ -3,21 +3,27 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from benchmark.metrics import MAIN_METRICS
 from benchmark.records import Record
 
 SYNTHETIC = "SYNTHETIC"
 
 
-def notes_of(records: Sequence[Record]) -> tuple[str, ...]:
-    """Return what a reader of the table must know, the banner of synthetic results first."""
+def notes_of(records: Sequence[Record], metrics: Sequence[str] = MAIN_METRICS) -> tuple[str, ...]:
+    """Return what a reader of the tables must know, the banner of synthetic results first.
+
+    Args:
+        records: of the table.
+        metrics: keys of the metrics that the tables show.
+    """
     done = [record for record in records if record.status == "done"]
     notes = [*_banner(done), *_backbones(done), *_sizes(done), *_seeds(done), *_trainings(done)]
-    notes.append("AUPRO is exact (all thresholds, 8-connected regions, FPR ≤ 0.3); `aupro_200` is in results.csv.")
+    notes += _aupro(metrics)
     if done:
         default = type(done[0].cell.protocol)()
         quirks = [f"{k} = {v}" for k, v in done[0].cell.protocol if v != getattr(default, k)]
         notes += [f"Protocol quirks: {', '.join(quirks)}."] if quirks else []
-    notes += _stale(done)
+    notes += [*_stale(done), *_states(done), *_code(done), *_left_out_of_trainings(done)]
     for record in records:
         if record.status == "failed":
             notes.append(f"Failed: {record.title} on {record.dataset_title}: {record.error}")
@@ -165,6 +171,81 @@ def _stale(done: Sequence[Record]) -> list[str]:
     return [
         f"{title} on {', '.join(sorted(datasets))}: made before the method's files were edited (--force makes it anew)."
         for title, datasets in sorted(stale.items())
+    ]
+
+
+def _aupro(metrics: Sequence[str]) -> list[str]:
+    """Return what the AUPROs that are shown are, and where the other one is."""
+    shown = [name for name in ("pixel_aupro", "pixel_aupro_200") if name in metrics]
+    exact = "AUPRO is exact (all thresholds, 8-connected regions, FPR ≤ 0.3)"
+    steps = (
+        "AUPRO-200 is that of 200 thresholds between the lowest and the highest score, with the rates below 0.3 "
+        "rescaled to [0, 1]"
+    )
+    if shown == ["pixel_aupro"]:
+        return [f"{exact}; `aupro_200` is in results.csv."]
+    if shown == ["pixel_aupro_200"]:
+        return [f"{steps}; `aupro`, which is exact, is in results.csv."]
+    return [f"{exact}.", f"{steps}."] if shown else []
+
+
+def _states(done: Sequence[Record]) -> list[str]:
+    """Return a line for each method that several states of its files scored or trained; `_stale` names older ones."""
+    notes = []
+    by_title: dict[str, list[Record]] = defaultdict(list)
+    for record in done:
+        if not record.newer_source_sha256:
+            by_title[record.title].append(record)
+    for title, same in sorted(by_title.items()):
+        scored = [(record, record.run.source_sha256) for record in same]
+        trained = [
+            (record, record.training.made.source_sha256) for record in same if record.training and record.training.made
+        ]
+        for what, pairs in (("scored", scored), ("trained", trained)):
+            found: dict[str, set[str]] = defaultdict(set)
+            for record, sha256 in pairs:
+                if sha256:
+                    found[", ".join(f"{each[:8]}…" for each in sha256.split(", "))].add(record.dataset_title)
+            if len(found) > 1:
+                each = [f"{state} ({_listed(datasets)})" for state, datasets in sorted(found.items())]
+                notes.append(f"{title} was {what} by {len(found)} states of the method's files: {', '.join(each)}.")
+    return notes
+
+
+def _code(done: Sequence[Record]) -> list[str]:
+    """Return lines that say where several states of the benchmark's code, or versions of a package, were at work."""
+    states = {each for record in done for each in (record.run.code_sha256 or "").split(", ") if each}
+    notes = [f"Made by {len(states)} states of the benchmark's code."] if len(states) > 1 else []
+    for package in sorted({name for record in done for name in record.run.packages}):
+        found: dict[str, list[Record]] = defaultdict(list)
+        for record in done:
+            if version := record.run.packages.get(package):
+                found[version].append(record)
+        if len(found) > 1:
+            each = [f"{version} ({_who(of_version, done)})" for version, of_version in sorted(found.items())]
+            notes.append(f"Made with {package} {' and '.join(each)}.")
+    return notes
+
+
+def _who(some: Sequence[Record], done: Sequence[Record]) -> str:
+    """Return the methods of some records, with their datasets where not all records of a method are among them."""
+    names = []
+    for title in sorted({record.title for record in some}):
+        mine = [record.dataset_title for record in some if record.title == title]
+        whole = len(mine) == sum(record.title == title for record in done)
+        names.append(title if whole else f"{title} on {_listed(set(mine))}")
+    return "; ".join(names)
+
+
+def _left_out_of_trainings(done: Sequence[Record]) -> list[str]:
+    found: dict[tuple[str, str], int] = {}
+    for record in done:
+        if record.training is not None and record.cell.auxiliary is not None and record.training.skipped:
+            key = record.title, record.cell.auxiliary.name
+            found[key] = max(found.get(key, 0), len(record.training.skipped))
+    return [
+        f"{title}: {count} unreadable images were left out of the training on {auxiliary}."
+        for (title, auxiliary), count in sorted(found.items())
     ]
 
 

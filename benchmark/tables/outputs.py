@@ -126,7 +126,7 @@ def make_outputs(
     files |= {
         "uncertainty.md": uncertainty.render(estimates, main, methods),
         "uncertainty.csv": uncertainty.to_csv(estimates),
-        "ranks.md": ranks.render(ranks.rankings(done, metrics), main, methods),
+        "ranks.md": ranks.render(ranks.rankings(done, metrics), main, methods, metrics),
     }
     return Outputs(tables_of_main, {name: text for name, text in files.items() if text})
 
@@ -157,7 +157,7 @@ def write_files(directory: Path, files: Mapping[str, str]) -> None:
 
 
 def differences(directory: Path, files: Mapping[str, str]) -> list[str]:
-    """Return in which way a directory is not what it would be if the files were written anew: a diff for each file."""
+    """Return in which way files of a directory are not as they would be if they were written anew: a diff for each."""
     found = []
     for name, text in sorted(files.items()):
         path = directory / name
@@ -169,7 +169,10 @@ def differences(directory: Path, files: Mapping[str, str]) -> list[str]:
                 before.splitlines(), text.splitlines(), str(path), "made from the records", lineterm="", n=1
             )
             found.append("\n".join(itertools.islice(lines, DIFF_LINES)) or f"{path}: differs in its line ends")
-    for path in sorted(directory.rglob("*")):
-        if path.suffix in GENERATED and path.relative_to(directory).as_posix() not in files:
-            found.append(f"{path}: no record gives it; delete it")
     return found
+
+
+def left_over(directory: Path, files: Mapping[str, str]) -> list[Path]:
+    """Return the tables in a directory that are none of the files: earlier records gave them."""
+    paths = sorted(path for path in directory.rglob("*") if path.suffix in GENERATED)
+    return [path for path in paths if path.relative_to(directory).as_posix() not in files]

@@ -64,6 +64,8 @@ def rankings(records: Sequence[Record], metrics: Sequence[str] = MAIN_METRICS) -
     cells: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in sorted(records, key=lambda record: (*row_order(record), *column_order(record))):
         cells[record.dataset_title, record.title].append(record)
+    if not cells:
+        return []
     made = []
     for metric in metrics:
         values = {place: mean_values([r.mean for r in same], (metric,))[0] for place, same in cells.items()}
@@ -111,10 +113,19 @@ def friedman_p(frame: pd.DataFrame) -> float:
     return float(f.sf((datasets - 1) * chi2 / rest, degrees, degrees * (datasets - 1)))
 
 
-def render(found: Sequence[Ranking], records: Sequence[Record], methods: Sequence[str] = ()) -> str:
+def render(
+    found: Sequence[Ranking],
+    records: Sequence[Record],
+    methods: Sequence[str] = (),
+    metrics: Sequence[str] = MAIN_METRICS,
+) -> str:
     """Return the average ranks as a Markdown table, methods by metrics; empty without any ranking.
 
-    `methods` is the order of the methods, as in `make_tables`.
+    Args:
+        found: the rankings.
+        records: of the methods.
+        methods: the order of the methods, as in `make_tables`.
+        metrics: those for which rankings were asked.
     """
     if not found:
         return ""
@@ -135,13 +146,13 @@ def render(found: Sequence[Ranking], records: Sequence[Record], methods: Sequenc
     notes = (
         "Average rank over the datasets that the compared methods share, 1 the best.",
         *(
-            f"No rank of {title} ({'; '.join(metrics)}): undefined or not run on {listed(names, MOST_LACKING)}."
-            for (title, names), metrics in lacking.items()
+            f"No rank of {title} ({'; '.join(headings)}): undefined or not run on {listed(names, MOST_LACKING)}."
+            for (title, names), headings in lacking.items()
         ),
         "Friedman p: that all methods rank alike (form of Iman and Davenport).",
         f"Critical difference: two methods whose average ranks differ by less are not told apart at {SIGNIFICANCE} "
         "(Nemenyi; Demšar, 2006).",
-        *notes_of(records),
+        *notes_of(records, metrics),
     )
     return f"## Average ranks\n\n{grid}\n\n" + "".join(f"- {how.escape(note)}\n" for note in notes)
 

@@ -78,7 +78,7 @@ def make_tables(
     for record in sorted(done, key=row_order):
         by_dataset[record.dataset_title].append(record)
     by_level = {level: tuple(key for key in metrics if METRICS[key].level == level) for level in LEVELS}
-    tables, notes, facts = [], notes_of(ordered), column_facts(ordered, columns)
+    tables, notes, facts = [], notes_of(ordered, metrics), column_facts(ordered, columns)
     for level, shown in by_level.items():
         groups: dict[str, list[Row]] = defaultdict(list)
         for dataset, same in by_dataset.items():
@@ -88,7 +88,7 @@ def make_tables(
     for dataset, same in by_dataset.items():
         classes = list(dict.fromkeys(name for record in same for name in record.classes))
         if len(classes) > 1:
-            notes, facts, by_title = notes_of(same), column_facts(same, columns), _by_title(same)
+            notes, facts, by_title = notes_of(same, metrics), column_facts(same, columns), _by_title(same)
             for level, shown in by_level.items():
                 rows = [
                     _row(name, columns, {title: _of_class(of, name) for title, of in by_title.items()}, shown)

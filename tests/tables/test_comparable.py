@@ -373,6 +373,30 @@ def test_the_selection_of_the_command(bench: Bench, tmp_path: Path) -> None:
     assert "## Image level (AUROC), %" in (tmp_path / "tables/main_image.md").read_text(encoding="utf-8")
 
 
+def test_files_to_write_and_files_to_delete_are_told_apart(bench: Bench, tmp_path: Path) -> None:
+    write_record(tmp_path, record("plain"))
+    assert bench("tables", "--results", tmp_path)[0] == 0
+    assert bench("tables", "--results", tmp_path, "--check")[0] == 0
+    (tmp_path / "tables/old.md").write_text("old")
+    code, out, err = bench("tables", "--results", tmp_path, "--check")
+    assert (code, "old.md: no record gives it; delete it" in out) == (1, True)
+    assert "no record gives 1 files (delete them)" in err
+    assert "bench tables" not in err
+    (tmp_path / "tables/results.csv").unlink()
+    code, out, err = bench("tables", "--results", tmp_path, "--check")
+    assert "1 files are not what the records give (`bench tables` writes them), and no record gives 1 files" in err
+
+
+def test_results_that_all_failed_give_no_tables_and_say_so(bench: Bench, tmp_path: Path) -> None:
+    for each in (record("plain", status="failed"), record("plain", "d1")):
+        write_record(tmp_path, each.model_copy(update={"error": "out of luck"}))
+    code, _, err = bench("tables", "--results", tmp_path, "--datasets", "d0")
+    assert (code, "no main tables: 1 of 1 results failed, the first on D0: out of luck" in err) == (0, True)
+    assert {path.name for path in (tmp_path / "tables").iterdir()} == {"results.csv", "uncertainty.csv"}
+    assert bench("tables", "--results", tmp_path)[0] == 0
+    assert (tmp_path / "tables/main_image.md").is_file()
+
+
 def test_the_report_takes_the_options_that_it_advises(bench: Bench, tmp_path: Path) -> None:
     both = [record("plain"), record("plain", "d1", dtype="bfloat16")]
     for each in both:

@@ -39,6 +39,22 @@ def test_what_most_methods_have_decides() -> None:
     assert (most.methods, most.rows) == (("a", "b", "c"), one_less)
 
 
+def test_one_of_two_methods_on_a_further_row_costs_the_other_nothing() -> None:
+    compared = compared_rows({"a": frozenset(ROWS), "b": frozenset(ROWS[:-1])})
+    assert (compared.methods, compared.rows) == (("a", "b"), frozenset(ROWS[:-1]))
+
+
+def test_methods_that_each_lack_another_row_are_compared_over_the_rest() -> None:
+    compared = compared_rows({name: frozenset(ROWS) - {ROWS[index]} for index, name in enumerate("abc")})
+    assert (compared.methods, compared.rows) == (("a", "b", "c"), frozenset(ROWS[3:]))
+
+
+def test_where_no_row_has_more_than_half_of_the_methods_half_is_enough() -> None:
+    one = frozenset(ROWS[:4])
+    compared = compared_rows({"a": one, "b": one, "c": frozenset(ROWS[4:6]), "d": frozenset(ROWS[6:])})
+    assert (compared.methods, compared.rows) == (("a", "b"), one)
+
+
 def test_two_methods_that_overlap_are_compared_over_what_they_share() -> None:
     compared = compared_rows({"a": frozenset(ROWS[:6]), "b": frozenset(ROWS[2:])})
     assert (compared.methods, compared.rows) == (("a", "b"), frozenset(ROWS[2:6]))

@@ -15,6 +15,7 @@ from benchmark.records.records import Record, per_image_path, read_records
 from benchmark.tables.outputs import (
     differences,
     draws_keeper,
+    left_over,
     make_outputs,
     per_image_reader,
     write_files,
@@ -69,19 +70,19 @@ def test_what_was_written_is_up_to_date_and_what_is_not_is_shown(results: Path, 
     assert "[" in made.files["uncertainty.md"]
     assert len(differences(tmp_path, made.files)) == len(made.files)
     write_files(tmp_path, made.files)
-    assert differences(tmp_path, made.files) == []
+    assert differences(tmp_path, made.files) == left_over(tmp_path, made.files) == []
     table = tmp_path / "main_image.csv"
     table.write_text(table.read_text().replace("CLIP-AC", "CLIP-AD"))
     (tmp_path / "ablations").mkdir()
     (tmp_path / "ablations/old.md").write_text("old")
     (tmp_path / "results.csv").unlink()
     (tmp_path / "uncertainty.csv").write_bytes(made.files["uncertainty.csv"].replace("\n", "\r\n").encode())
-    changed, missing, ends, extra = differences(tmp_path, made.files)
+    changed, missing, ends = differences(tmp_path, made.files)
     assert "-name,CLIP image_auroc" in changed
     assert "CLIP-AD" in changed
     assert "results.csv: missing" in missing
     assert "line ends" in ends
-    assert "old.md: no record gives it" in extra
+    assert left_over(tmp_path, made.files) == [tmp_path / "ablations/old.md"]
 
 
 def test_results_per_image_that_are_lost_cost_the_intervals_only(results: Path, tmp_path: Path) -> None:

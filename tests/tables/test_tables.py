@@ -16,6 +16,7 @@ from support.records import made_run
 from benchmark.metrics.names import METRICS, Metric
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
+from benchmark.records.provenance import Provenance
 from benchmark.records.records import ClassResult, Record, Skipped, TrainingReport, mean_over_classes
 from benchmark.tables.comparable import TableError, check_comparable
 from benchmark.tables.marks import best_and_second
@@ -424,6 +425,64 @@ def test_the_metrics_are_those_that_are_named() -> None:
     assert "(AUPRO-200, AUROC)" in render(table, "md")
     assert [note for note in table.notes if note.startswith("AUPRO-200: the last digits of the scores")]
     assert "last digits" not in render(make_tables([made])[0], "md")
+
+
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        (["pixel_aupro"], ["AUPRO is exact"]),
+        ([KEY], ["AUPRO-200 is that of 200 thresholds"]),
+        (["pixel_aupro", KEY], ["AUPRO is exact", "AUPRO-200 is that of 200 thresholds"]),
+        (["pixel_auroc"], []),
+    ],
+)
+def test_the_notes_speak_of_the_aupro_that_is_shown(metrics: list[str], said: list[str]) -> None:
+    made = record("A", "D", {"c": (0.5, 0.6, 0.7, 0.8)})
+    made = made.model_copy(update={"mean": {**made.mean, KEY: 0.25}})
+    (table,) = make_tables([made], metrics=metrics)
+    notes = [note for note in table.notes if note.startswith(("AUPRO is", "AUPRO-200 is"))]
+    assert len(notes) == len(said)
+    assert all(note.startswith(start) for note, start in zip(notes, said, strict=True))
+    assert sum("in results.csv" in note for note in notes) == (len(said) == 1)
+
+
+def test_notes_say_which_results_are_from_which_state_of_the_code() -> None:
+    whole: dict[str, Metrics] = {"c": (0.5, 0.5, 0.5, 0.5)}
+    old = {"source_sha256": "a" * 64, "code_sha256": "c" * 64, "packages": {"torch": "2.5.1", "numpy": "2"}}
+    new = {"source_sha256": "b" * 64, "code_sha256": "d" * 64, "packages": {"torch": "2.6.0", "numpy": "2"}}
+    records = [
+        record("A", "D0", whole, run=made_run(**old)),
+        record("A", "D1", whole, run=made_run(**new)),
+        record("B", "D0", whole, run=made_run(**old)),
+        record("C", "D1", whole),
+    ]
+    notes = make_tables(records)[0].notes
+    assert "A was scored by 2 states of the method's files: aaaaaaaa… (D0), bbbbbbbb… (D1)." in notes
+    assert "Made by 2 states of the benchmark's code." in notes
+    assert "Made with torch 2.5.1 (A on D0; B) and 2.6.0 (A on D1)." in notes
+    assert not [note for note in notes if "numpy" in note or note.startswith(("B was", "C was"))]
+    noted = [records[0].model_copy(update={"newer_source_sha256": "b" * 64}), *records[1:]]
+    assert not [note for note in make_tables(noted)[0].notes if "states of the method's files" in note]
+    one_state = make_tables([records[0], *records[2:]])[0].notes
+    assert not [note for note in one_state if "states of" in note or note.startswith("Made with")]
+
+
+def test_notes_say_how_a_training_was_done() -> None:
+    """By which state of the method's files, and without which images."""
+    auxiliary = DataId(name="visa", card_version=1, layout="o", fingerprint="f")
+    made = {key: getattr(made_run(), key) for key in Provenance.model_fields}
+    records = []
+    for n, state in enumerate("ab"):
+        training = TrainingReport(
+            checkpoint="c", sha256=str(n) * 64, synthetic=False, origin="trained", source="VisA", images=7,
+            skipped=("a.png",) * n, curve=(), seconds=1.0, made=Provenance(**made | {"source_sha256": state * 64}),
+        )  # fmt: skip
+        cell = {"auxiliary": auxiliary, "seed": n}
+        records.append(record("L", f"D{n}", {"c": (0.5, 0.5, 0.5, 0.5)}, training=training, cell=cell))
+    notes = make_tables(records)[0].notes
+    assert "L was trained by 2 states of the method's files: aaaaaaaa… (D0), bbbbbbbb… (D1)." in notes
+    assert "L: 1 unreadable images were left out of the training on visa." in notes
+    assert not [note for note in make_tables(records[:1])[0].notes if "left out" in note or "states" in note]
 
 
 def test_notes_tell_the_columns_apart() -> None:
