@@ -41,7 +41,8 @@ def ablate_command(
 
     An ablation is a list of variants of a method: each changes some options. `bench methods` names the ablations of
     each method; a method of your own declares them as `ablations`. Finished variants are not run again. The tables are
-    also written as Markdown, LaTeX and CSV to RESULTS/tables/ablations. --set changes an option in all variants.
+    also written as Markdown, LaTeX and CSV to RESULTS/tables/ablations, with earlier results of the same ablations on
+    other datasets. --set changes an option in all variants.
 
     Examples:
 
@@ -52,8 +53,9 @@ def ablate_command(
     bench ablate my_method --plugin my_method.py
     """
     from benchmark.cli import selection
+    from benchmark.records import read_records
     from benchmark.running import select_ablations, variants_of
-    from benchmark.tables import ablation_files, ablation_summary, make_ablations, table_stem, write_files
+    from benchmark.tables import ablation_files, ablation_summary, alongside, make_ablations, table_stem, write_files
 
     [(chosen, base)], protocol = selection.select_methods([name], [*method.settings, *evaluation.settings()])
     variants = variants_of(chosen, base, select_ablations(chosen, split(only)))
@@ -66,7 +68,9 @@ def ablate_command(
     records = carry_out(plans, targets, computation, protocol)
     if records:
         stems = {table_stem(chosen.name, row) for placement in variants.values() for row in placement.ablations}
-        tables = [table for table in make_ablations(records) if table.stem in stems]
+        make_ablations(records)  # those of this run fit together
+        known = [each for each in read_records(computation.settings.results)[0] if each.cell.method == chosen.name]
+        tables = [table for table in make_ablations(alongside(known, records)) if table.stem in stems]
         directory = compute.results / "tables" / "ablations"
         print(ablation_summary(tables))
         with writing(directory):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from benchmark.contract import Method
     from benchmark.data import SampleSet
     from benchmark.protocol import Protocol
-    from benchmark.records import BackboneId, Record
+    from benchmark.records import BackboneId, Placement, Record
     from benchmark.running import Auxiliaries, Chosen, Executor, Loading, Plan
 
 M = TypeVar("M", bound="Method")
@@ -261,7 +261,8 @@ def carry_out(
         if record.placement.joined(job.placement) != record.placement:  # made before, for other tables
             with settings.lock(job.cell.id):
                 records[index] = place_record(settings.results, job.cell.id, job.placement)
-    records = _met_again(records, done, settings)
+    asked = {job.cell.id: job.placement for job in jobs if job.cell.id in done}
+    records = _met_again(records, asked, settings)
     if edited := {record.cell.method for record in records if record.newer_source_sha256}:
         say(
             f"kept: results of {', '.join(sorted(edited))} from before its files were edited; if that can change a "
@@ -276,12 +277,19 @@ def carry_out(
     return records
 
 
-def _met_again(records: "list[Record]", done: "Mapping[str, Record]", settings: "Settings") -> "list[Record]":
-    """Return the records, of which those that were `done`, and whose images were put back, now say so."""
+def _met_again(records: "list[Record]", asked: "Mapping[str, Placement]", settings: "Settings") -> "list[Record]":
+    """Return the records, of which those whose images, or whose row of an ablation, were put back now say so.
+
+    Args:
+        records: of the run.
+        asked: for which tables the run asked, by the ids of the cells that were done before.
+        settings: of the run.
+    """
     from benchmark.records import keep_record, read_records
     from benchmark.tables import put_back
 
-    again = {record.id for record in put_back(done.values(), read_records(settings.results)[0])} if done else ()
+    met = [each.model_copy(update={"placement": asked[each.id]}) for each in records if each.id in asked]
+    again = {record.id for record in put_back(met, read_records(settings.results)[0])} if met else ()
     kept = {}
     for cell_id in again:
         with settings.lock(cell_id):

@@ -18,9 +18,10 @@ def prune_command(
     """Remove the records that `bench tables` leaves out because they are out of date.
 
     They were made by an older version of a method or of the metrics, from older test images or labels, or after a
-    training on older ones, where there are newer results of the same kind. The ids of the removed records are printed.
+    training on older ones, where there are newer results of the same kind, or they give rows of ablations that were
+    redefined. The ids of the removed records are printed. A record that stands in other tables only loses the row.
     """
-    from benchmark.records import path_of, per_image_path, read_records
+    from benchmark.records import path_of, per_image_path, read_records, write_record
     from benchmark.tables import newest
 
     records, problems = read_records(results)
@@ -28,17 +29,25 @@ def prune_command(
         say(f"left as it is: {problem}")
     if not records:
         fail(f"no records in {results / 'records'}")
-    _, outdated = newest(records)
+    kept, outdated = newest(records)
+    elsewhere = {record.id: record for record in kept}
+    removed = set()
     for each in outdated:
         say(f"of {each.reason}:")
         for record in each.records:
-            if not dry_run:
-                with writing(results):
-                    path_of(results, record.id).unlink(missing_ok=True)
-                    per_image_path(results, record.id).unlink(missing_ok=True)
-            print(record.id)
-    count = sum(len(each.records) for each in outdated)
-    say(f"{count} of {len(records)} records {'would be' if dry_run else 'were'} removed")
+            if record.id in elsewhere:
+                say(f"{record.id} leaves the ablation, and stays in other tables")
+                if not dry_run:
+                    with writing(results):
+                        write_record(results, elsewhere[record.id])
+            elif record.id not in removed:
+                removed.add(record.id)
+                print(record.id)
+                if not dry_run:
+                    with writing(results):
+                        path_of(results, record.id).unlink(missing_ok=True)
+                        per_image_path(results, record.id).unlink(missing_ok=True)
+    say(f"{len(removed)} of {len(records)} records {'would be' if dry_run else 'were'} removed")
 
 
 add_command(app, "prune", prune_command)

@@ -117,7 +117,8 @@ class Record(Model):
     location: str | None = None
     """Of a plain folder: the beginning of the sha256 of its path, which tells folders of one name apart."""
     kept: str | None = None
-    """When a run last met these images again and kept the record, where results on other images had been made since."""
+    """When a run last met these images, or this row of an ablation, again and kept the record, where results on other
+    images, or of another definition of the ablation, had been made since."""
     run: Run
     placement: Placement = Placement()
     """The tables that show the record."""

@@ -32,6 +32,7 @@ from .published import printed_metrics as printed_metrics
 from .ranks import Ranking as Ranking
 from .ranks import rankings as rankings
 from .render import summary as summary
+from .selection import alongside as alongside
 from .selection import choose_records as choose_records
 from .selection import newest as newest
 from .selection import put_back as put_back

@@ -2,12 +2,12 @@
 beside real ones."""
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from benchmark.common import listed
-from benchmark.records import Record
+from benchmark.records import AblationRow, Record
 from benchmark.tables.comparable import (
     Conflict,
     Entry,
@@ -130,7 +130,8 @@ GENERATIONS = (
 def newest(records: Iterable[Record], chosen: Sequence[Record] = ()) -> tuple[list[Record], list[Outdated]]:
     """Return the records that count, and those that are out of date with the reason.
 
-    A failed record makes no other record out of date.
+    A failed record makes no other record out of date. Rows of ablations that were redefined are taken out of the
+    placement of their records; a record that then stands in no table does not count.
 
     Args:
         records: in any order.
@@ -157,34 +158,91 @@ def newest(records: Iterable[Record], chosen: Sequence[Record] = ()) -> tuple[li
         outdated += [Outdated(reason, tuple(of_reason)) for reason, of_reason in gone.items()]
         ids = {record.id for of_reason in gone.values() for record in of_reason}
         kept = [record for record in kept if record.id not in ids]
-    return kept, outdated
+    kept, redefined = _without_older_rows(kept, preferred)
+    return kept, outdated + redefined
+
+
+_Placed = tuple[Record, AblationRow]
+
+
+def _by_ablation(records: Iterable[Record]) -> dict[Hashable, list[_Placed]]:
+    """Return the rows that records give, by the table in which they stand."""
+    found: dict[Hashable, list[_Placed]] = defaultdict(list)
+    for record in records:
+        for row in record.placement.ablations:
+            found[_column(record), row.table].append((record, row))
+    return found
+
+
+def _redefines(one: _Placed, other: _Placed) -> bool:
+    """Say whether two rows of a table are of different definitions of the ablation: other options, or another row."""
+    if one[1].row != other[1].row:
+        return one[1].place == other[1].place
+    options, others = one[0].cell.options, other[0].cell.options  # older records lack options that are new
+    return any(options[name] != others[name] for name in options.keys() & others.keys())
+
+
+def _without_older_rows(records: Sequence[Record], preferred: Collection[str]) -> tuple[list[Record], list[Outdated]]:
+    """Return the records without rows that newer ones redefine, and these records with the reason."""
+    older: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    found: dict[str, list[Record]] = defaultdict(list)
+    for placed in _by_ablation(records).values():
+        done = [each for each in placed if each[0].status == "done"]
+        done.sort(key=lambda each: (each[0].id in preferred, made(each[0])))
+        by_row = {row.row: (record, row) for record, row in done}  # the last one counts
+        by_place = {row.place: (record, row) for record, row in done}
+        for record, row in placed:
+            newest_of_row = by_row.get(row.row, (record, row))
+            rivals = (newest_of_row, by_place.get(newest_of_row[1].place, newest_of_row))
+            later = record.status == "failed" and all(made(record) > made(rival) for rival, _ in rivals)
+            if not later and (_redefines((record, row), rivals[0]) or _redefines(*rivals)):
+                older[record.id].add(row.table)
+                found[f"an older definition of the ablation {row.ablation} ({row.row}) of {row.method}"].append(record)
+    kept = []
+    for record in records:
+        rows = tuple(row for row in record.placement.ablations if row.table not in older[record.id])
+        if rows == record.placement.ablations:
+            kept.append(record)
+        elif rows or record.placement.main:
+            placement = record.placement.model_copy(update={"ablations": rows})
+            kept.append(record.model_copy(update={"placement": placement}))
+    return kept, [Outdated(reason, tuple(of_reason)) for reason, of_reason in found.items()]
 
 
 def put_back(met: Iterable[Record], records: Sequence[Record]) -> list[Record]:
-    """Return the records that would count as out of date although a run has just met the images they were made from.
+    """Return the records that would count as out of date although a run has just met what they were made from.
 
-    Later results are on other images of the same dataset, or come after a training on others: the images were put back.
+    Later results are on other images of the same dataset, come after a training on others, or are of another definition
+    of an ablation: images or definition were put back.
 
     Args:
-        met: finished records that a run met and kept.
+        met: finished records that a run met and kept, each with the placement that the run asked for.
         records: all that there are.
     """
     done = [record for record in records if record.status == "done"]
+    rows = _by_ablation(done)
     return [
         record
         for record in met
-        if any(
-            generation.order is made
-            and (scope := generation.scope(record)) is not None
-            and any(
-                generation.scope(other) == scope
-                and generation.value(other) != generation.value(record)
-                and made(other) > made(record)
-                for other in done
-            )
-            for generation in GENERATIONS
+        if any(_is_later_and_other(generation, record, done) for generation in GENERATIONS if generation.order is made)
+        or any(
+            made(other[0]) > made(record) and _redefines(other, placed)
+            for table, mine in _by_ablation([record]).items()
+            for placed in mine
+            for other in rows.get(table, ())
         )
     ]
+
+
+def _is_later_and_other(generation: _Generation, record: Record, done: Iterable[Record]) -> bool:
+    """Say whether records that were made later make one out of date."""
+    scope = generation.scope(record)
+    return scope is not None and any(
+        generation.scope(other) == scope
+        and generation.value(other) != generation.value(record)
+        and made(other) > made(record)
+        for other in done
+    )
 
 
 @dataclass(frozen=True)
@@ -205,8 +263,7 @@ def _settle(records: Sequence[Record], chosen: Sequence[Record]) -> _Settled:
     real = any(record.status == "done" and not record.synthetic for record in kept)
     synthetic = [record for record in kept if record.synthetic and real]
     kept, outdated = newest([record for record in kept if not (record.synthetic and real)], chosen)
-    ids = {record.id for record in kept}
-    return _Settled([entry for entry in entries if entry.record.id in ids], kept, synthetic, outdated)
+    return _Settled([*main_entries(main_records(kept)), *ablation_entries(kept)], kept, synthetic, outdated)
 
 
 def choose_records(
@@ -237,7 +294,8 @@ def choose_records(
     selected = select_records(records, methods=methods, datasets=datasets, domain=domain, backbone=backbone)
     wanted = [_find(selected, text) for text in chosen]
     settled = _settle(selected, wanted)
-    if lost := [record.id for record in wanted if record not in settled.kept]:
+    kept = {record.id: record for record in settled.kept}
+    if lost := [record.id for record in wanted if record.id not in kept]:
         raise TableError(f"--record {lost[0]} cannot share a table with another record that was chosen")
     if (conflict := find_conflict(settled.entries)) is not None:
         raise not_comparable(conflict, _options(selected, wanted, conflict))
@@ -248,8 +306,19 @@ def choose_records(
             f"left out: {len(settled.synthetic)} synthetic results beside real ones (--record ID of one of them shows "
             f"them instead; their backbone is {names})"
         )
-    kept = {id(record) for record in settled.kept}
-    return [record for record in selected if id(record) in kept], lines
+    return [kept[record.id] for record in selected if record.id in kept], lines
+
+
+def alongside(records: Sequence[Record], met: Sequence[Record]) -> list[Record]:
+    """Return the records of a run with all others that may share tables with them; of others in conflict, the newest.
+
+    Args:
+        records: all that there are.
+        met: those of the run.
+    """
+    done = [record for record in records if record.status == "done" and record.id in {each.id for each in met}]
+    chosen = choice_without_conflict(lambda wanted: _settle(records, wanted).entries, done)
+    return _settle(records, chosen).kept
 
 
 def _find(records: Sequence[Record], text: str) -> Record:

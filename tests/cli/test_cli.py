@@ -13,7 +13,7 @@ import torch
 
 from benchmark.clip import weights
 from benchmark.mini import suite
-from benchmark.records.records import path_key, path_of, read_records
+from benchmark.records.records import path_key, path_of, read_records, write_record
 
 Bench = Callable[..., tuple[int, str, str]]
 TINY = ["--backbone", "tiny:random", "--workers", "0", "--device", "cpu"]
@@ -429,6 +429,15 @@ def test_ablate_runs_each_variant_once_and_prints_the_change(bench: Bench, two_d
     stems = {name.rpartition(".")[0] for name in written}
     assert sorted(stem.partition("--epochs")[0] for stem in stems) == ["anomalyclip_attention", "anomalyclip_losses"]
     assert written == {f"{stem}.{kind}" for stem in stems for kind in ("md", "tex", "csv")}
+    for earlier in read_records(tmp_path / "r")[0]:  # as an earlier run on another dataset left them
+        data = earlier.cell.dataset.model_copy(update={"name": "mpdd"})
+        cell = earlier.cell.model_copy(update={"dataset": data})
+        fields = {"id": cell.id, "cell": cell, "dataset_title": "MPDD", "images_sha256": None}
+        write_record(tmp_path / "r", earlier.model_copy(update=fields))
+    code, both, _ = bench(*arguments)
+    assert (code, "MPDD" in both, "MPDD" in again) == (0, True, False)
+    text = (tmp_path / f"r/tables/ablations/{min(stems)}.md").read_text(encoding="utf-8")
+    assert re.search(r"\| +BTAD +\| change +\| MPDD +\| change", text)
 
 
 def test_a_cell_of_an_ablation_is_in_the_main_tables_only_if_a_run_asks_for_it(

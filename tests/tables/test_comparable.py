@@ -26,7 +26,7 @@ from benchmark.records.records import (
 )
 from benchmark.tables.ablations import make_ablations
 from benchmark.tables.comparable import TableError, check_comparable, main_records
-from benchmark.tables.selection import choose_records, newest, put_back
+from benchmark.tables.selection import alongside, choose_records, newest, put_back
 from benchmark.tables.tables import make_tables
 
 Bench = Callable[..., tuple[int, str, str]]
@@ -50,6 +50,7 @@ def record(method: str = "learner", dataset: str = "d0", **given: Any) -> Record
         method=method,
         method_version=given.get("version", 1),
         options=options,
+        changed={name: value for name, value in options.items() if value != 3},
         dataset=data,
         auxiliary=auxiliary if learns else None,
         checkpoint=given.get("checkpoint"),
@@ -73,7 +74,13 @@ def record(method: str = "learner", dataset: str = "d0", **given: Any) -> Record
     )
     option = given.get("option", 3)
     row = AblationRow(
-        ablation="size", method="Learner", title="Size", base={}, row=str(option), place=option, default=option == 3
+        ablation="size",
+        method="Learner",
+        title="Size",
+        base={},
+        row=given.get("row", str(option)),
+        place=option,
+        default=option == 3,
     )
     main = given.get("main", True)
     result = ClassResult(normal=1, anomalous=1, metrics=dict(NUMBERS))
@@ -95,6 +102,7 @@ def record(method: str = "learner", dataset: str = "d0", **given: Any) -> Record
 
 UNUSUAL: dict[str, Any] = {
     "option": 4,
+    "row": "4",
     "images": 1,
     "auxiliary": "other",
     "auxiliary_images": 1,
@@ -322,6 +330,73 @@ def test_a_version_counts_for_all_results_of_a_method_under_the_same_conditions(
     kept, outdated = newest([*old, new, elsewhere, record("plain")])
     assert {each.id for each in kept} == {new.id, elsewhere.id, record("plain").id}
     assert [each.records for each in outdated] == [tuple(sorted(old, key=lambda each: each.id))]
+
+
+def variant(row: str, place: int, option: int, *, main: bool = False, **given: Any) -> Record:
+    """A row of the ablation of sizes."""
+    made = record(option=option, main=False, **given)
+    placed = made.placement.ablations[0].model_copy(update={"row": row, "place": place, "default": not place})
+    return made.model_copy(update={"placement": Placement(main=main, ablations=(placed,))})
+
+
+def test_a_row_that_was_redefined_counts_as_it_is_now() -> None:
+    default, old = variant("default", 0, 3, main=True), [variant("big", 1, 4, dataset=name) for name in ("d0", "d1")]
+    new = variant("big", 1, 5, created=1)
+    kept, said = choose_records([default, *old, new])
+    assert {each.id for each in kept} == {default.id, new.id}
+    assert "2 results of an older definition of the ablation size (big) of Learner" in said[0]
+    assert all(each.id in said[0] for each in old)
+    assert [list(table.grids[0].values) for table in make_ablations(kept)] == [["default", "big"]]
+    chosen, _ = choose_records([default, *old, new], chosen=[old[0].id])
+    assert {each.id for each in chosen} == {each.id for each in (default, *old)}
+    failed = new.model_copy(update={"status": "failed"})
+    assert newest([old[0], failed])[1] == []
+    assert newest([default, *old, variant("small", 2, 2, created=1), variant("big", 1, 4, dataset="d2")])[1] == []
+
+
+def test_a_row_whose_place_another_row_has_taken_is_gone() -> None:
+    first = [variant("default", 0, 3), variant("big", 1, 4, created=1), variant("small", 2, 2)]
+    kept, outdated = newest([*first, variant("huge", 1, 9, created=2)])
+    assert [each.records for each in outdated] == [(first[1],)]
+    assert len(kept) == 3
+    moved = [variant("small", 1, 2, dataset="d1", created=2), variant("big", 2, 4, dataset="d1", created=2)]
+    assert newest([*first, *moved])[1] == []  # on the other dataset the rows are in the former order
+    shorter = variant("small", 1, 2)
+    assert put_back([first[0], shorter], [*first[:2], shorter]) == [shorter]
+    kept_again = shorter.model_copy(update={"kept": "2026-01-01T00:00:01+00:00"})
+    assert [each.records for each in newest([*first[:2], kept_again])[1]] == [(first[1],)]
+
+
+def test_a_definition_that_is_put_back_counts_again() -> None:
+    old, new = variant("big", 1, 4), variant("big", 1, 5, created=1)
+    assert put_back([old], [old, new]) == [old]
+    assert put_back([new], [old, new]) == []
+    for_main = old.model_copy(update={"placement": Placement()})  # a run that asks for no row
+    assert put_back([for_main], [old, new]) == []
+
+
+def test_prune_takes_an_older_definition_out_of_the_ablation(bench: Bench, tmp_path: Path) -> None:
+    both, alone, new = variant("big", 1, 4, main=True), variant("big", 1, 4, seed=1), variant("big", 1, 5, created=1)
+    for each in (both, alone, new):
+        write_record(tmp_path, each)
+    code, out, err = bench("results", "prune", "--results", tmp_path)
+    assert (code, out.split()) == (0, [alone.id])
+    assert f"{both.id} leaves the ablation, and stays in other tables" in err
+    left = {each.id: each for each in read_records(tmp_path)[0]}
+    assert left == {new.id: new, both.id: both.model_copy(update={"placement": Placement()})}
+    assert bench("results", "prune", "--results", tmp_path)[1] == ""
+
+
+def test_a_run_stands_beside_all_that_may_share_its_tables() -> None:
+    mine = [variant("default", 0, 3, dataset="d1"), variant("big", 1, 4, dataset="d1")]
+    earlier = [variant("default", 0, 3), variant("big", 1, 4)]
+    others = [variant("big", 1, 4, dtype="bfloat16", created=2), variant("big", 1, 4, dataset="d2", mask_gt0=True)]
+    twice = [variant("big", 1, 4, dataset=f"e{n}", training=which, auxiliary="o") for n, which in enumerate("ef")]
+    found = alongside([*mine, *earlier, *others, *twice], mine)
+    assert {each.id for each in found} >= {each.id for each in (*mine, *earlier)}
+    assert not {each.id for each in found} & {each.id for each in others}
+    assert make_ablations(found)[0].grids[0].datasets[:2] == ("D0", "D1")
+    assert len([each for each in twice if each in found]) == 1
 
 
 def test_prune_removes_what_tables_leave_out(bench: Bench, tmp_path: Path) -> None:
