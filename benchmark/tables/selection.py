@@ -184,7 +184,7 @@ def _redefines(one: _Placed, other: _Placed) -> bool:
 
 def _without_older_rows(records: Sequence[Record], preferred: Collection[str]) -> tuple[list[Record], list[Outdated]]:
     """Return the records without rows that newer ones redefine, and these records with the reason."""
-    older: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    older: dict[str, list[AblationRow]] = defaultdict(list)
     found: dict[str, list[Record]] = defaultdict(list)
     for placed in _by_ablation(records).values():
         done = [each for each in placed if each[0].status == "done"]
@@ -196,11 +196,11 @@ def _without_older_rows(records: Sequence[Record], preferred: Collection[str]) -
             rivals = (newest_of_row, by_place.get(newest_of_row[1].place, newest_of_row))
             later = record.status == "failed" and all(made(record) > made(rival) for rival, _ in rivals)
             if not later and (_redefines((record, row), rivals[0]) or _redefines(*rivals)):
-                older[record.id].add(row.table)
+                older[record.id].append(row)
                 found[f"an older definition of the ablation {row.ablation} ({row.row}) of {row.method}"].append(record)
     kept = []
     for record in records:
-        rows = tuple(row for row in record.placement.ablations if row.table not in older[record.id])
+        rows = tuple(row for row in record.placement.ablations if row not in older[record.id])
         if rows == record.placement.ablations:
             kept.append(record)
         elif rows or record.placement.main:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -429,6 +430,13 @@ def test_ablate_runs_each_variant_once_and_prints_the_change(bench: Bench, two_d
     stems = {name.rpartition(".")[0] for name in written}
     assert sorted(stem.partition("--epochs")[0] for stem in stems) == ["anomalyclip_attention", "anomalyclip_losses"]
     assert written == {f"{stem}.{kind}" for stem in stems for kind in ("md", "tex", "csv")}
+    row = next(each for each in read_records(tmp_path / "r")[0] if not each.placement.ablations[0].default)
+    cell = row.cell.model_copy(update={"options": {**row.cell.options, "epochs": 7}, "changed": {"epochs": 7}})
+    run = row.run.model_copy(update={"created": datetime.now(UTC).isoformat(timespec="seconds")})
+    redefined = row.model_copy(update={"id": cell.id, "cell": cell, "run": run, "images_sha256": None})
+    write_record(tmp_path / "r", redefined)  # as a run with another definition of the row left it
+    assert bench(*arguments)[:2] == (0, again)
+    assert bench("results", "prune", "--results", tmp_path / "r")[1].split() == [redefined.id]
     for earlier in read_records(tmp_path / "r")[0]:  # as an earlier run on another dataset left them
         data = earlier.cell.dataset.model_copy(update={"name": "mpdd"})
         cell = earlier.cell.model_copy(update={"dataset": data})

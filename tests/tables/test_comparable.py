@@ -367,6 +367,19 @@ def test_a_row_whose_place_another_row_has_taken_is_gone() -> None:
     assert [each.records for each in newest([*first[:2], kept_again])[1]] == [(first[1],)]
 
 
+def test_a_record_that_gives_two_rows_loses_the_one_that_was_redefined() -> None:
+    two = variant("default", 0, 3)
+    same = two.placement.ablations[0].model_copy(update={"row": "big", "place": 1, "default": False})
+    two = two.model_copy(update={"placement": Placement(main=False, ablations=(*two.placement.ablations, same))})
+    new = variant("big", 1, 4, dataset="d1", created=1)
+    kept, outdated = newest([two, new])
+    assert [each.records for each in outdated] == [(two,)]
+    assert {each.id: [row.row for row in each.placement.ablations] for each in kept} == {
+        two.id: ["default"],
+        new.id: ["big"],
+    }
+
+
 def test_a_definition_that_is_put_back_counts_again() -> None:
     old, new = variant("big", 1, 4), variant("big", 1, 5, created=1)
     assert put_back([old], [old, new]) == [old]
