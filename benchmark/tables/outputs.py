@@ -4,7 +4,7 @@ import difflib
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from benchmark.records import Record, per_image_path
 from benchmark.tables import ranks, uncertainty
 from benchmark.tables.ablations import ablation_files, make_ablations
 from benchmark.tables.comparable import main_records
-from benchmark.tables.render import render, to_csv, to_long_csv
+from benchmark.tables.render import table_files
 from benchmark.tables.tables import Table, make_tables
 
 GENERATED = (".md", ".tex", ".csv")
@@ -129,18 +129,6 @@ def make_outputs(
         "ranks.md": ranks.render(ranks.rankings(done, metrics), main, methods, metrics),
     }
     return Outputs(tables_of_main, {name: text for name, text in files.items() if text})
-
-
-def table_files(tables: Iterable[Table], records: Iterable[Record]) -> dict[str, str]:
-    """Return by file name every table as Markdown, CSV and LaTeX, and `results.csv` with all numbers of the records."""
-    files = {"results.csv": to_long_csv(records)}
-    for table in tables:
-        files |= {
-            f"{table.name}.md": render(table, "md"),
-            f"{table.name}.tex": render(table, "tex"),
-            f"{table.name}.csv": to_csv(table),
-        }
-    return files
 
 
 def write_files(directory: Path, files: Mapping[str, str]) -> None:

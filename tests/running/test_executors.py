@@ -30,7 +30,7 @@ from benchmark.running.executors.slurm import SlurmJobs
 from benchmark.running.planning import Auxiliaries, Job, Setting, plan
 from benchmark.running.tasks import Task, class_places, make_tasks
 from benchmark.running.worker import job_of, perform, training_of
-from benchmark.tables.outputs import table_files
+from benchmark.tables.render import table_files
 from benchmark.tables.tables import Table, make_tables
 from methods.anomalyclip import AnomalyClip, AnomalyClipOptions
 from methods.clip import Clip, ClipOptions

@@ -19,7 +19,7 @@ from benchmark.records.cells import backbone_id
 from benchmark.records.records import Record
 from benchmark.running.executors import Executor
 from benchmark.running.planning import Job, Setting, plan
-from benchmark.tables.outputs import table_files
+from benchmark.tables.render import table_files
 from benchmark.tables.tables import make_tables
 from methods.clip import ClipOptions
 

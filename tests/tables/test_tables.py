@@ -20,8 +20,7 @@ from benchmark.records.provenance import Provenance
 from benchmark.records.records import ClassResult, Record, Skipped, TrainingReport, mean_over_classes
 from benchmark.tables.comparable import TableError, check_comparable
 from benchmark.tables.marks import best_and_second
-from benchmark.tables.outputs import table_files
-from benchmark.tables.render import render, summary, to_csv, to_long_csv
+from benchmark.tables.render import render, summary, table_files, to_csv, to_long_csv
 from benchmark.tables.tables import Table, make_tables
 
 KEY = "pixel_aupro_200"
