@@ -157,13 +157,29 @@ def plan(methods: Chosen, datasets: Sequence[SampleSet], setting: Setting, *, se
                 # Where a checkpoint is given, it stands for all seeds.
                 for training in {each.id.id: each for each in trainings if each}.values():
                     job = _job(method, options, samples, training, setting, seed=training.id.seed)
-                    made.jobs.append(replace(job, warnings=(warning,) if warning else ()))
+                    notes = [warning] if warning else []
+                    notes += _other_conditions(training, setting)
+                    made.jobs.append(replace(job, warnings=tuple(notes)))
                 if None in trainings:
                     absent = [name for name in names if name not in setting.auxiliaries.found]
                     lacking[" and ".join(absent)].append((method.title, target))
     made.refused = [f"{_listed(titles)} on {target}" for target, titles in refused.items()]
     made.problems = [_not_found(name, pairs) for name, pairs in lacking.items()]
     return made
+
+
+def _other_conditions(training: Training, setting: Setting) -> list[str]:
+    """Return what a record must say of a checkpoint that was given and was trained under other conditions."""
+    if training.given is None:
+        return []
+    known = training.id
+    ours = {"dtype": setting.backbone.dtype}
+    theirs = {"dtype": known.backbone.dtype}
+    if setting.auxiliaries.checkpoints[training.given].origin == "trained":  # of an imported one the quirks are unknown
+        ours |= {f"protocol.{name}": value for name, value in setting.protocol if name != "evaluation_size"}
+        theirs |= {f"protocol.{name}": value for name, value in known.protocol}
+    different = [f"{name}={theirs[name]}" for name, value in ours.items() if theirs[name] != value]
+    return [f"the checkpoint was trained with {', '.join(different)}"] if different else []
 
 
 def _overlap(target: SampleSet, auxiliaries: Auxiliaries) -> tuple[str | None, str | None]:

@@ -558,6 +558,19 @@ def test_a_checkpoint_that_does_not_fit_the_run_says_what_would(
         plan([(AnomalyClip, FAST)], [target], Setting(other, Protocol(), Auxiliaries(given=[path])), seeds=[0])
 
 
+def test_a_checkpoint_of_other_conditions_is_used_and_said(
+    mvtec: SampleSet, target: SampleSet, tiny: Backbone, settings: Settings
+) -> None:
+    _, path = trained(mvtec, target, tiny, settings)
+    given = Auxiliaries(given=[path])
+    setting = Setting(identity(tiny).model_copy(update={"dtype": "bfloat16"}), Protocol(raw_class_names=True), given)
+    (job,) = plan([(AnomalyClip, FAST)], [target], setting, seeds=[0]).jobs
+    assert job.warnings == ("the checkpoint was trained with dtype=float32, protocol.raw_class_names=False",)
+    same = Protocol(evaluation_size=64)  # nothing is evaluated in a training
+    (job,) = plan([(AnomalyClip, FAST)], [target], Setting(identity(tiny), same, given), seeds=[0]).jobs
+    assert job.warnings == ()
+
+
 def official(path: Path, *, width: int, depth: int = 9) -> dict[str, Tensor]:
     """Write a checkpoint as AnomalyCLIP's code does: `prompt_learner` with token buffers and unused projections."""
     torch.manual_seed(0)
