@@ -127,6 +127,8 @@ class SampleSet:
         paths = [path for s in samples for path in (s.path, s.mask) if path is not None]
         known = contents(paths, self.card.title)
         drawn = self._drawn()
+        if not drawn:  # then no path needs to be resolved, which on a network file system takes time for each
+            return known
         return {
             path: DRAWN if digest and drawn.get(path.resolve()) == digest else digest for path, digest in known.items()
         }
