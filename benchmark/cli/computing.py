@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark.cli.messages import fail, say
-from benchmark.cli.options import CellOptions, ComputeOptions, DataOptions, ExecutorOptions, TrainingOptions, split
+from benchmark.cli.options import (
+    CellOptions,
+    ComputeOptions,
+    DataOptions,
+    ExecutorOptions,
+    FolderOptions,
+    TrainingOptions,
+    split,
+)
 from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
 from benchmark.common import listed
 
@@ -113,27 +121,27 @@ class Computation:
 
 
 def find_targets(
-    datasets: str, places: DataOptions, *, folder: Path | None = None, folder_class: str = "", every: bool = False
+    datasets: str, places: DataOptions, *, folders: FolderOptions | None = None, every: bool = False
 ) -> Targets:
     """Find the named datasets, or all; they are those of the mini suite where no folder is given."""
     from benchmark.cli import selection
+    from benchmark.data import read_folder
 
-    names = split(datasets)
+    names, own = split(datasets), [read_folder(each) for each in folders.folders()] if folders else []
     selection.select_cards(names)  # a wrong name is reported before the mini suite is made
     data, paths = places.data, places.data_path
-    if data is None and not paths and folder is None:
+    if data is None and not paths and not own:
         data = selection.mini_suite(say=say)
         say(f"no data given: running on the mini suite, generated miniatures of 17 datasets, in {data}")
-    folders = [] if folder is None else [selection.select_folder(folder, folder_class)]
     found: list[SampleSet] = []
     problems: list[str] = []
-    if every or datasets or folder is None:
+    if every or datasets or not own:
         found, problems = selection.select_datasets(names, data=data, paths=paths)
     for problem in problems:
         say(f"FAILED {problem}")
-    if not found + folders:
+    if not found + own:
         fail("nothing to run on" if problems else selection.no_data(data), code=1 if problems else 2)
-    return Targets(replace(places, data=data), found + folders, problems)
+    return Targets(replace(places, data=data), found + own, problems)
 
 
 def identify(source: "WeightsSource", *, dtype: str) -> "BackboneId":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.messages import fail, say, writing
-from benchmark.cli.options import DataOptions, FolderPath, add_command, with_options
+from benchmark.cli.options import DataOptions, FolderOptions, add_command, with_options
 
 if TYPE_CHECKING:
     from benchmark.data import SampleSet
@@ -40,7 +40,7 @@ def check_command(
     names: Annotated[list[str] | None, typer.Argument(help="Names of datasets.", show_default="all found")] = None,
     *,
     places: DataOptions,
-    folder: FolderPath = None,
+    folders: FolderOptions,
     workers: Annotated[int, typer.Option(min=1, help="Threads that read images.")] = 2,
 ) -> None:
     """Read every image and mask, and compare them with what the dataset should have.
@@ -50,14 +50,14 @@ def check_command(
     """
     from benchmark.cli import selection
     from benchmark.common import image_progress
-    from benchmark.data import check_dataset, render
+    from benchmark.data import check_dataset, read_folder, render
 
-    folders = [] if folder is None else [selection.select_folder(folder, "object")]
+    own = [read_folder(each) for each in folders.folders()]
     found: list[SampleSet] = []
     problems: list[str] = []
-    if names or folder is None:
+    if names or not own:
         found, problems = selection.select_datasets(names or [], data=places.data, paths=places.data_path)
-    found += folders
+    found += own
     broken = bool(problems)
     for problem in problems:
         say(f"FAILED {problem}")

@@ -14,7 +14,7 @@ from benchmark.cli.options import (
     Datasets,
     EvaluationOptions,
     ExecutorOptions,
-    FolderPath,
+    FolderOptions,
     MethodOptions,
     Methods,
     TrainingOptions,
@@ -31,11 +31,7 @@ def run_command(
     method: MethodOptions,
     datasets: Datasets = "",
     places: DataOptions,
-    folder: FolderPath = None,
-    folder_class: Annotated[
-        str,
-        typer.Option(help="What the images of --folder show, in plain English.", rich_help_panel="Data"),
-    ] = "object",
+    folders: FolderOptions,
     training: TrainingOptions,
     checkpoint: Annotated[
         list[Path] | None,
@@ -72,13 +68,13 @@ def run_command(
     """
     if every and (methods or datasets):
         fail("--all means every method on every dataset found; leave it out, or --methods and --datasets")
-    if not (every or methods or datasets or folder):
+    if not (every or methods or datasets or folders.folder):
         fail("say what to run: --all, or --methods and --datasets (see `bench methods` and `bench data list`)")
     from benchmark.cli import selection
     from benchmark.tables import TableError, make_tables, summary
 
     chosen, protocol = selection.select_methods(split(methods), [*method.settings, *evaluation.settings()])
-    targets = find_targets(datasets, places, folder=folder, folder_class=folder_class, every=every)
+    targets = find_targets(datasets, places, folders=folders, every=every)
     computation = Computation(compute, executor, cells)
     plans = plan_cells(chosen, targets, computation, protocol, training, checkpoints=checkpoint or [])
     records = carry_out(plans, targets, computation, protocol)

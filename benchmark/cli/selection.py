@@ -10,14 +10,12 @@ from pydantic import ValidationError
 
 from benchmark.common import image_progress, user_cache, validation_problems
 from benchmark.contract import Learner
-from benchmark.data import Card, DatasetError, SampleSet, load_cards, locate, read_samples
+from benchmark.data import Card, DatasetError, SampleSet, load_cards, locate
 from benchmark.errors import BenchError
 from benchmark.mini import SUITE_VERSION, image_count, is_suite, make_suite
 from benchmark.protocol import AUXILIARIES, DEFAULT, PROTOCOL, Protocol
 from benchmark.registry import all_methods, choose, literal, make_options
 from benchmark.running import Auxiliaries, Chosen
-
-FOLDER = "folder"  # the card of a plain folder given on the command line
 
 
 def select_methods(names: Sequence[str], settings: Iterable[str]) -> tuple[Chosen, Protocol]:
@@ -56,12 +54,12 @@ def options_set(method: str, settings: Iterable[str]) -> list[str]:
 
 
 def select_cards(names: Sequence[str]) -> list[Card]:
-    """Return the cards of the named datasets; without names, of all but the plain folder.
+    """Return the cards of the named datasets; without names, of all.
 
     Raises:
         BenchError: a name or a card is wrong.
     """
-    cards = {name: card for name, card in load_cards().items() if name != FOLDER}
+    cards = {name: card for name, card in load_cards().items() if name != "folder"}
     return [cards[name] for name in choose("dataset", names or cards, cards)]
 
 
@@ -189,25 +187,3 @@ def no_data(data: Path | None) -> str:
         f"{where}.\n`bench data list` shows the 17 datasets, the folder names searched for and their home pages; "
         "images of your own go by --folder DIR"
     )
-
-
-def select_folder(directory: Path, class_name: str) -> SampleSet:
-    """Read a plain folder of normal and abnormal images, all of one class.
-
-    Raises:
-        DatasetError: there is no such folder, or it has no such images.
-    """
-    if not directory.is_dir():
-        raise DatasetError(f"--folder {directory}: is not a folder")
-    if not class_name.strip():
-        raise DatasetError('--folder-class: say what the images show, as in --folder-class "metal nut"')
-    card = load_cards()[FOLDER]
-    named = card.classes[0].model_copy(update={"prompt": class_name})
-    card = card.model_copy(update={"classes": (named,), "title": directory.resolve().name})
-    try:
-        return read_samples(card, directory)
-    except DatasetError as error:
-        raise DatasetError(
-            f"--folder {directory}: no images were found; put normal ones into a folder normal below it, and anomalous "
-            f"ones into a folder abnormal. {card.notes}"
-        ) from error

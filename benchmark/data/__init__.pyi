@@ -3,6 +3,9 @@ from .cards import Domain as Domain
 from .cards import load_cards as load_cards
 from .check import check_dataset as check_dataset
 from .check import render as render
+from .folders import PLAIN as PLAIN
+from .folders import PlainFolder as PlainFolder
+from .folders import read_folder as read_folder
 from .images import ImageError as ImageError
 from .images import read_image as read_image
 from .images import read_mask as read_mask

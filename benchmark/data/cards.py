@@ -179,7 +179,7 @@ class Layout(Model):
 class Card(Model):
     """What a dataset is."""
 
-    name: str = Field(pattern=r"^[a-z0-9_]+$")
+    name: str = Field(pattern=r"^[a-z0-9_-]+$")
     title: str
     version: int = Field(ge=1)
     """Raised by every change of the card that can change a number."""

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import posixpath
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -55,6 +56,11 @@ class SampleSet:
     def synthetic(self) -> bool:
         """Whether the images are generated, which those of a mini suite are."""
         return self._suite is not None
+
+    @property
+    def argument(self) -> str:
+        """What names the dataset on the command line of `bench data check`."""
+        return f"--folder {shlex.quote(str(self.directory))}" if self.card.domain == "custom" else self.card.name
 
     @property
     def expected(self) -> dict[str, Counts]:

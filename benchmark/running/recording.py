@@ -135,7 +135,7 @@ def _common(job: Job, training: TrainingReport | None, results: Path) -> dict[st
             *job.warnings,
             *assumptions(backbone.name, backbone.architecture, backbone.sha256),
         ),
-        "location": path_key(job.samples.directory) if card.name == "folder" else None,  # the card of `--folder`
+        "location": path_key(job.samples.directory) if card.domain == "custom" else None,
         "placement": placed(results, job.cell.id, job.placement),
     }
 
@@ -155,7 +155,7 @@ def refuse_broken_data(data: SampleSet, settings: Settings) -> None:
     if fatal and settings.on_error == "fail":
         more = f" (and {len(fatal) - 1} more)" if len(fatal) > 1 else ""
         raise ValueError(
-            f"{fatal[0].path}: {fatal[0].message}{more}; `bench data check {data.card.name}` lists them, "
+            f"{fatal[0].path}: {fatal[0].message}{more}; `bench data check {data.argument}` lists them, "
             "--on-error skip leaves them out"
         )
 

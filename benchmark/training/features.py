@@ -206,7 +206,7 @@ def auxiliary_features(
         _raise_image_error(next(iter(skipped.values())))
     kept = [row for row, sample in enumerate(data.test) if sample.key not in skipped]
     if not kept:
-        raise ImageError(f"{data.directory}: no image can be read; `bench data check {data.card.name}` says why")
+        raise ImageError(f"{data.directory}: no image can be read; `bench data check {data.argument}` says why")
     samples, rows = tuple(data.test[row] for row in kept), np.array(kept, dtype=np.int64)
     return AuxiliaryFeatures(samples, skipped, spec, backbone, protocol, rows, files)
 

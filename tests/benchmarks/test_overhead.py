@@ -19,6 +19,7 @@ from benchmark.cli import selection
 from benchmark.clip.weights import parse_backbone
 from benchmark.common.cache import GB, Cache
 from benchmark.common.settings import Settings
+from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.protocol import Protocol
 from benchmark.records.cells import backbone_id
 from benchmark.records.records import read_records
@@ -52,7 +53,7 @@ def test_overhead_per_cell(benchmark, capsys, tmp_path, no_plugins, processes):
     for index, folder in enumerate(("normal", "abnormal")):
         (tmp_path / "parts" / folder).mkdir(parents=True)
         Image.new("RGB", (28, 28), (index * 200,) * 3).save(tmp_path / "parts" / folder / f"{index}.png")
-    data = selection.select_folder(tmp_path / "parts", "part")
+    data = read_folder(PlainFolder(directory=tmp_path / "parts", class_name="part"))
     sets = [replace(data, card=data.card.model_copy(update={"name": f"d{i}", "title": f"d{i}"})) for i in range(CELLS)]
     settings = Settings(tmp_path / "results", workers=0, cache=Cache(tmp_path / "cache", GB))
     identity = backbone_id(SOURCE, dtype="float32")

@@ -13,11 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmark.cli.selection import select_folder
 from benchmark.clip.backbone import load_backbone
 from benchmark.clip.weights import parse_backbone
 from benchmark.common.cache import GB, Cache
 from benchmark.contract import TrainingBatch
+from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.loading import Reading, load, stack
 from benchmark.protocol import Protocol
 from benchmark.training.features import auxiliary_features
@@ -70,7 +70,7 @@ def encode_each_epoch(method, backbone, data, options, seconds):
 
 def test_time_beside_encoding_in_every_epoch(benchmark, capsys, tmp_path):
     backbone = load_backbone(parse_backbone("ViT-B-16:random"))
-    data = select_folder(draw(tmp_path / "data", IMAGES), "part")
+    data = read_folder(PlainFolder(directory=draw(tmp_path / "data", IMAGES), class_name="part"))
     options = AnomalyClipOptions(epochs=EPOCHS)
     usual = AnomalyClip(backbone, options)
     backbone.encode_images(torch.zeros(8, 3, 224, 224), usual.vision())  # warm
@@ -119,7 +119,6 @@ from benchmark.running.planning import Auxiliaries, Setting, plan
 from benchmark.protocol import Protocol
 from benchmark.records.records import path_of, read_record
 from benchmark.running.driver import run
-from benchmark.cli.selection import select_folder
 from benchmark.common.settings import Settings
 from benchmark.clip.weights import parse_backbone
 from benchmark.running.tasks import Loading
@@ -130,7 +129,7 @@ root = Path(sys.argv[1])
 source = parse_backbone("ViT-B-16:random")
 named = {}
 for name in ("mvtec", "btad"):
-    samples = select_folder(root / name, "part")
+    samples = read_folder(PlainFolder(directory=root / name, class_name="part"))
     named[name] = replace(samples, card=samples.card.model_copy(update={"name": name, "title": name}))
 made = plan(
     [(AnomalyClip, AnomalyClipOptions(epochs=1)), (GenClip, GenClipOptions(epochs=1))], [named["btad"]],

@@ -88,6 +88,9 @@ def test_two_fields_of_one_name_are_refused() -> None:
         with_options(clash)
 
 
+FOLDERS = {"--folder", "--folder-class", "--normal", "--abnormal", "--masks", "--mask-suffix", "--follow-links"}
+
+
 def options_of(name: str) -> dict[str, str | list[str] | None]:
     group = typer.main.get_command(app)
     found = group.commands[name].params  # type: ignore[attr-defined]
@@ -98,7 +101,7 @@ def test_the_commands_that_compute_share_their_options() -> None:
     assert set(options_of("train")) == {*COMPUTING, "--methods", "--held-out"}
     cells = {*COMPUTING, "--datasets", "--force", "--dry-run", "--allow-overlap", "--evaluation-size"}
     assert set(options_of("ablate")) == {*cells, "--only"}
-    assert set(options_of("run")) == {*cells, "--methods", "--all", "--folder", "--folder-class", "--checkpoint"}
+    assert set(options_of("run")) == {*cells, *FOLDERS, "--methods", "--all", "--checkpoint"}
     predict = {"--method", "--plugin", "--class", "--output", "--backbone", "--checkpoint", "--set", "--device"}
     assert set(options_of("predict")) == predict | {"--dtype", "--batch-size", "--results"}
     assert options_of("run")["--data"] == "BENCH_DATA"

@@ -12,8 +12,8 @@ from PIL import Image
 from torch.utils.data import get_worker_info
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from benchmark.cli.selection import select_folder
 from benchmark.data import loading
+from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.images import read_image
 from benchmark.data.layouts import Sample
 from benchmark.data.loading import Loaded, Reading, load, stack
@@ -24,7 +24,7 @@ READING = Reading(48, mask_threshold=0, batch_size=3, workers=1)
 @pytest.fixture
 def samples(parts: Path) -> tuple[Sample, ...]:
     """Thirteen samples, five batches."""
-    return tuple(select_folder(parts, "metal nut").test)
+    return tuple(read_folder(PlainFolder(directory=parts, class_name="metal nut")).test)
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.cli.selection import select_folder
 from benchmark.data import overlap
+from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.overlap import shared_image
 from benchmark.data.samples import SampleSet
 
@@ -27,7 +27,7 @@ def dataset(folder: Path, *images: tuple[str, Image.Image]) -> SampleSet:
         path = folder / ("abnormal" if name == "bad.png" else "normal") / name
         path.parent.mkdir(parents=True, exist_ok=True)
         (picture(sum(folder.name.encode())) if name == "bad.png" else image).save(path)
-    return select_folder(folder, "nut")
+    return read_folder(PlainFolder(directory=folder, class_name="nut"))
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +72,7 @@ def test_a_file_that_cannot_be_read_is_like_nothing(tmp_path: Path) -> None:
     one = dataset(tmp_path / "one", ("a.png", picture(1)))
     other = dataset(tmp_path / "other", ("a.png", picture(2)))
     next(iter((tmp_path / "other/normal").iterdir())).write_bytes(b"no image")
-    assert shared_image(one, select_folder(tmp_path / "other", "nut")) is None
+    assert shared_image(one, read_folder(PlainFolder(directory=tmp_path / "other", class_name="nut"))) is None
     gone = replace(other, samples=tuple(replace(s, path=s.path.with_name("gone.png")) for s in other.samples))
     assert shared_image(one, gone) is None
 
@@ -94,6 +94,6 @@ def test_real_scans_are_found_in_other_compression_and_not_taken_for_others(tmp_
     other = dataset(tmp_path / "brains", *((f"{i}.png", images[path]) for i, path in enumerate(brains)))
     assert shared_image(one, other) is None
     images[heads[7]].save(tmp_path / "brains/normal/copy.jpg", quality=60)
-    found = shared_image(one, select_folder(tmp_path / "brains", "brain"))
+    found = shared_image(one, read_folder(PlainFolder(directory=tmp_path / "brains", class_name="brain")))
     assert found is not None
     assert (found[0].name, found[1].name) == ("7.png", "copy.jpg")

@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from support.faults import file_size_limit
 
-from benchmark.cli.selection import select_folder
 from benchmark.clip.backbone import Backbone, load_backbone
 from benchmark.clip.weights import MINI_BACKBONE, parse_backbone
 from benchmark.contract import Features, Learner, Method, Prediction, VisionSpec, training_options
+from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.loading import Reading, load, stack
 from benchmark.predict.heatmaps import overlay
 from benchmark.predict.own_images import PredictError, find_images, natural_key, overlay_names
@@ -89,7 +89,7 @@ def test_scores_and_maps_are_those_of_the_harness(bench: Bench, parts: Path, tin
     assert code == 0
     found = {Path(each.path): each for each in written(Path("o")).images}
     method = Clip(tiny, ClipOptions())
-    samples = select_folder(parts, "metal nut").test
+    samples = read_folder(PlainFolder(directory=parts, class_name="metal nut")).test
     reading = Reading(tiny.image_size, mask_threshold=None, batch_size=1, workers=0)
     for (item,) in load(samples, reading):
         assert item.image is not None

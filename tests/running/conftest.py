@@ -9,8 +9,8 @@ import torch
 from support.faulty_runs import FAULTY
 
 from benchmark import registry
-from benchmark.cli.selection import select_folder
 from benchmark.contract import Method
+from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.samples import SampleSet
 
 
@@ -41,5 +41,5 @@ def faulty(tmp_path: Path, gate: Path, no_plugins: None) -> dict[str, type[Metho
 
 @pytest.fixture
 def datasets(parts: Path) -> list[SampleSet]:
-    data = select_folder(parts, "metal nut")
+    data = read_folder(PlainFolder(directory=parts, class_name="metal nut"))
     return [replace(data, card=data.card.model_copy(update={"name": n, "title": n})) for n in ("one", "two")]

@@ -14,11 +14,11 @@ import torch
 from support.faulty_runs import until
 from support.running import loadings, run_jobs
 
-from benchmark.cli.selection import select_folder
 from benchmark.clip.backbone import Backbone
 from benchmark.clip.weights import parse_backbone
 from benchmark.common.settings import Settings
 from benchmark.contract import Features, Prediction, VisionSpec
+from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.loading import Loaded
 from benchmark.data.samples import SampleSet
 from benchmark.metrics.per_image import ClassImages, read_per_image
@@ -37,7 +37,7 @@ from methods.clip import Clip, ClipAC, ClipOptions
 
 def several_classes(parts: Path) -> SampleSet:
     """The plain folder as three classes: of 5, of 7 images and of one normal image alone."""
-    data = select_folder(parts, "metal nut")
+    data = read_folder(PlainFolder(directory=parts, class_name="metal nut"))
     names = ["a" if index % 2 else "b" for index in range(len(data.samples))]
     names[0] = "c"
     card = data.card.model_copy(
@@ -77,7 +77,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_results_per_image_know_the_pieces_of_a_photograph(parts: Path) -> None:
-    sample = select_folder(parts, "metal nut").test[0]
+    sample = read_folder(PlainFolder(directory=parts, class_name="metal nut")).test[0]
     accumulator = ClassAccumulator()
     for index in range(2):
         piece = replace(sample, key=f"{sample.key}#{index}", piece=(index, 2))
@@ -168,7 +168,7 @@ def test_a_record_is_put_together_where_a_run_was_killed_before_that(
 
 
 def test_a_damaged_class_is_scored_again(parts: Path, tmp_path: Path) -> None:
-    jobs = jobs_of(select_folder(parts, "metal nut"))[:1]
+    jobs = jobs_of(read_folder(PlainFolder(directory=parts, class_name="metal nut")))[:1]
     path = class_path(tmp_path, jobs[0].cell.id, 0, code_key(source_sha256(Clip)))
     path.parent.mkdir(parents=True)
     path.write_bytes(b'{"class_name": "half of')
@@ -179,7 +179,7 @@ def test_a_damaged_class_is_scored_again(parts: Path, tmp_path: Path) -> None:
 
 
 def test_a_class_of_an_edited_method_is_scored_again(parts: Path, tmp_path: Path, encoded: list[int]) -> None:
-    jobs = jobs_of(select_folder(parts, "metal nut"))[:1]
+    jobs = jobs_of(read_folder(PlainFolder(directory=parts, class_name="metal nut")))[:1]
     settings = Settings(tmp_path, workers=0)
     path = class_path(tmp_path, jobs[0].cell.id, 0, code_key("0" * 64))
     assert path != class_path(tmp_path, jobs[0].cell.id, 0, code_key(source_sha256(Clip)))
@@ -399,7 +399,7 @@ def test_a_dataset_of_which_no_image_can_be_read_is_no_result(parts: Path, tmp_p
     kept = {path: path.read_bytes() for path in parts.rglob("*.png") if "masks" not in path.parts}
     for path in kept:
         path.write_bytes(b"no image")
-    jobs = jobs_of(select_folder(parts, "metal nut"))[:1]
+    jobs = jobs_of(read_folder(PlainFolder(directory=parts, class_name="metal nut")))[:1]
     settings = Settings(tmp_path, workers=0, on_error="skip")
     (record,), _ = go(jobs, settings)
     assert record.status == "failed"
@@ -407,7 +407,7 @@ def test_a_dataset_of_which_no_image_can_be_read_is_no_result(parts: Path, tmp_p
     assert not (tmp_path / ".classes" / jobs[0].cell.id).exists()  # they are read again by the next run
     for path, content in kept.items():
         path.write_bytes(content)
-    (record,), _ = go(jobs_of(select_folder(parts, "metal nut"))[:1], settings)
+    (record,), _ = go(jobs_of(read_folder(PlainFolder(directory=parts, class_name="metal nut")))[:1], settings)
     assert (record.status, record.classes["object"].skipped) == ("done", ())
 
 
@@ -421,18 +421,21 @@ def test_images_that_change_while_they_are_scored_are_no_result(
         path.write_bytes((parts / "normal/001.png").read_bytes())
         path.write_bytes(content)
 
-    jobs = jobs_of(select_folder(parts, "metal nut"))[:1]
+    jobs = jobs_of(read_folder(PlainFolder(directory=parts, class_name="metal nut")))[:1]
     with monkeypatch.context() as patch:
         hooked(patch, 8, swap_and_put_back)
         (record,), _ = go(jobs, Settings(tmp_path, batch_size=2, workers=0))
     assert record.status == "failed"
     assert f"{path}: the file was changed while the run was at it" in str(record.error)
-    (record,), _ = go(jobs_of(select_folder(parts, "metal nut"))[:1], Settings(tmp_path, batch_size=2, workers=0))
+    (record,), _ = go(
+        jobs_of(read_folder(PlainFolder(directory=parts, class_name="metal nut")))[:1],
+        Settings(tmp_path, batch_size=2, workers=0),
+    )
     assert record.status == "done"
 
 
 def test_a_forced_run_that_fails_keeps_the_results(parts: Path, tmp_path: Path) -> None:
-    jobs = jobs_of(select_folder(parts, "metal nut"))[:1]
+    jobs = jobs_of(read_folder(PlainFolder(directory=parts, class_name="metal nut")))[:1]
     (before,), _ = go(jobs, Settings(tmp_path, workers=0))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Clip, "predict", lambda self, features, names: 1 / 0)

@@ -20,12 +20,12 @@ import torch
 from PIL import Image
 from support.running import run_jobs
 
-from benchmark.cli.selection import select_folder
 from benchmark.clip.backbone import Backbone, load_backbone
 from benchmark.clip.weights import parse_backbone
 from benchmark.common.cache import GB, Cache
 from benchmark.common.settings import Settings
 from benchmark.contract import Features, Method, NoOptions, Prediction, VisionSpec
+from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.images import read_image
 from benchmark.data.preprocess import Preprocess
 from benchmark.data.samples import SampleSet
@@ -47,7 +47,7 @@ def jobs_of(
     parts: Path, backbone: Backbone, methods: dict[type[Method], Any] | None = None, **protocol: Any
 ) -> list[Job]:
     chosen = list((methods or {Clip: ClipOptions(), ClipAC: ClipOptions()}).items())
-    data = [select_folder(parts, "metal nut")]
+    data = [read_folder(PlainFolder(directory=parts, class_name="metal nut"))]
     return plan(chosen, data, Setting(identity(backbone), Protocol(**protocol)), seeds=[0]).jobs
 
 
@@ -236,7 +236,12 @@ def test_the_cell_id_changes_with_what_changes_numbers_and_with_nothing_else(par
 
 def test_the_class_name_changes_the_cell(parts: Path, tiny: Backbone) -> None:
     cells = [
-        plan([(Clip, ClipOptions())], [select_folder(parts, name)], Setting(identity(tiny), Protocol()), seeds=[0])
+        plan(
+            [(Clip, ClipOptions())],
+            [read_folder(PlainFolder(directory=parts, class_name=name))],
+            Setting(identity(tiny), Protocol()),
+            seeds=[0],
+        )
         .jobs[0]
         .cell
         for name in ("metal nut", "bottle")
@@ -248,7 +253,7 @@ def test_methods_without_chance_run_once_whatever_the_seeds(parts: Path, tiny: B
     class Chance(Clip):
         name, stochastic = "chance", True
 
-    data = [select_folder(parts, "x")]
+    data = [read_folder(PlainFolder(directory=parts, class_name="x"))]
     methods: list[tuple[type[Method], Any]] = [(Clip, ClipOptions()), (Chance, ClipOptions())]
     jobs = plan(methods, data, Setting(identity(tiny), Protocol()), seeds=[3, 4]).jobs
     assert [(job.method.name, job.cell.seed) for job in jobs] == [("clip", 0), ("chance", 3), ("chance", 4)]
@@ -293,7 +298,7 @@ class KShot(Clip):
 
 def with_training_images(parts: Path) -> SampleSet:
     """The plain folder, three of whose normal images are for training."""
-    data = select_folder(parts, "metal nut")
+    data = read_folder(PlainFolder(directory=parts, class_name="metal nut"))
     train = {"normal/000.png", "normal/003.png", "normal/005.png"}
     return replace(data, samples=tuple(replace(s, split="train") if s.key in train else s for s in data.samples))
 
@@ -332,7 +337,7 @@ def test_references_follow_the_seed_and_grow_with_the_shots(parts: Path, tiny: B
 
 
 def test_without_enough_training_images_a_k_shot_method_is_left_out(parts: Path, tiny: Backbone) -> None:
-    made = kshot(select_folder(parts, "x"), tiny, [0])
+    made = kshot(read_folder(PlainFolder(directory=parts, class_name="x")), tiny, [0])
     assert made.jobs == []
     assert made.refused == ["KShot on parts: 2 normal training images are needed, and object has fewer"]
 

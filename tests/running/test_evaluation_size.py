@@ -10,10 +10,10 @@ import torch
 from sklearn.metrics import roc_auc_score
 from support.running import run_jobs
 
-from benchmark.cli.selection import select_folder
 from benchmark.clip.weights import parse_backbone
 from benchmark.common.settings import Settings
 from benchmark.contract import Features, Method, NoOptions, Prediction, VisionSpec
+from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.loading import Reading, load
 from benchmark.protocol import Protocol
 from benchmark.records.cells import backbone_id
@@ -52,7 +52,10 @@ class Large(Small):
 def scored(parts: Path, results: Path, protocol: Protocol) -> list[Record]:
     setting = Setting(backbone_id(parse_backbone("tiny:random"), dtype="float32"), protocol)
     chosen = [(method, NoOptions()) for method in (Small, Large)]
-    return run_jobs(plan(chosen, [select_folder(parts, "part")], setting, seeds=[0]).jobs, Settings(results, workers=0))
+    return run_jobs(
+        plan(chosen, [read_folder(PlainFolder(directory=parts, class_name="part"))], setting, seeds=[0]).jobs,
+        Settings(results, workers=0),
+    )
 
 
 def test_all_methods_are_compared_at_the_size_of_the_protocol(parts: Path, tmp_path: Path) -> None:
@@ -61,7 +64,7 @@ def test_all_methods_are_compared_at_the_size_of_the_protocol(parts: Path, tmp_p
     small, large = scored(parts, tmp_path, Protocol(evaluation_size=SIZE))
     assert small.mean == large.mean
     assert (small.image_size, large.image_size) == (56, 112)
-    samples = select_folder(parts, "part").test
+    samples = read_folder(PlainFolder(directory=parts, class_name="part")).test
     reading = Reading(SIZE, mask_threshold=127, batch_size=8, workers=0)
     masks = [item.mask for batch in load(samples, reading) for item in batch]
     evaluated = torch.nn.functional.interpolate(PATTERN[None, None], size=(SIZE, SIZE), mode="bilinear")[0, 0].numpy()
@@ -72,7 +75,7 @@ def test_all_methods_are_compared_at_the_size_of_the_protocol(parts: Path, tmp_p
 
 def test_masks_have_a_size_of_their_own(parts: Path) -> None:
     reading = Reading(32, mask_threshold=127, batch_size=4, workers=0, mask_size=SIZE)
-    batch = next(load(select_folder(parts, "part").test, reading))
+    batch = next(load(read_folder(PlainFolder(directory=parts, class_name="part")).test, reading))
     assert {item.mask.shape for item in batch if item.mask is not None} == {(SIZE, SIZE)}
 
 
@@ -86,7 +89,7 @@ def test_the_filter_covers_the_same_part_of_the_image_at_every_size() -> None:
 
 
 def test_another_size_needs_no_other_training(parts: Path) -> None:
-    data = select_folder(parts, "part")
+    data = read_folder(PlainFolder(directory=parts, class_name="part"))
     found = Auxiliaries({"visa": replace(data, card=data.card.model_copy(update={"name": "visa"}))})
     backbone = backbone_id(parse_backbone("tiny:random"), dtype="float32")
     trainings = [

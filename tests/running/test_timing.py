@@ -8,12 +8,12 @@ import pytest
 import torch
 from support.running import run_jobs
 
-from benchmark.cli.selection import select_folder
 from benchmark.clip.backbone import Backbone
 from benchmark.clip.weights import parse_backbone
 from benchmark.common.machine import float32_precision
 from benchmark.common.settings import Settings
 from benchmark.contract import Features, Method, Prediction, VisionSpec
+from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.protocol import Protocol
 from benchmark.records.cells import backbone_id
 from benchmark.records.provenance import environment
@@ -92,7 +92,7 @@ def lasting(key: str, seconds: float, image_size: int = 112) -> type[Method]:
 
 def runs(methods: Sequence[type[Method]], parts: Path, results: Path) -> dict[str, Run]:
     setting = Setting(backbone_id(parse_backbone("tiny:random"), dtype="float32"), Protocol())
-    data = select_folder(parts, "metal nut")
+    data = read_folder(PlainFolder(directory=parts, class_name="metal nut"))
     jobs = plan([(method, ClipOptions()) for method in methods], [data], setting, seeds=[0]).jobs
     records = run_jobs(jobs, Settings(results, batch_size=EVERY_BATCH, workers=0))
     assert [record.status for record in records] == ["done"] * len(methods)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmark.common.cache import GB, Cache, Entry
+from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.metrics.per_image import ClassImages
 from benchmark.records.placement import AblationRow, Placement
 from benchmark.records.records import Record, per_image_path, read_records
@@ -31,7 +32,6 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from PIL import Image
     from support.running import run_jobs
 
-    from benchmark.cli import selection
     from benchmark.clip.weights import parse_backbone
     from benchmark.common.settings import Settings
     from benchmark.protocol import Protocol
@@ -49,7 +49,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     known = all_methods()
     chosen = [(known["clip"], ClipOptions()), (known["clip_ac"], ClipOptions(0.01)), (known["clip"], ClipOptions(0.01))]
     setting = Setting(backbone_id(source, dtype="float32"), Protocol())
-    jobs = plan(chosen, [selection.select_folder(root / "parts", "part")], setting, seeds=[0]).jobs
+    jobs = plan(
+        chosen, [read_folder(PlainFolder(directory=root / "parts", class_name="part"))], setting, seeds=[0]
+    ).jobs
     run_jobs(jobs, Settings(root, workers=0))
     return root
 

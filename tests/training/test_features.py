@@ -13,11 +13,11 @@ from PIL import Image
 from support.faults import file_size_limit
 from torch import Tensor
 
-from benchmark.cli.selection import select_folder
 from benchmark.clip.backbone import Backbone, load_backbone
 from benchmark.clip.weights import parse_backbone
 from benchmark.common.cache import GB, Cache, CacheError
 from benchmark.contract import Dpam, Features, Layer, TrainingBatch, VisionSpec
+from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.images import ImageError, read_image, read_mask, resize_mask
 from benchmark.data.preprocess import Preprocess
 from benchmark.data.samples import DatasetError, SampleSet
@@ -34,7 +34,7 @@ Passes = list[tuple[int, VisionSpec]]
 
 def data_of(parts: Path) -> SampleSet:
     """The plain folder, as a layout whose masks have soft edges."""
-    data = select_folder(parts, "metal nut")
+    data = read_folder(PlainFolder(directory=parts, class_name="metal nut"))
     return replace(data, layout=data.layout.model_copy(update={"mask_threshold": 127}))
 
 
@@ -138,7 +138,7 @@ def test_masks_follow_the_protocol(parts: Path, tiny: Backbone, cache: Path, siz
 def test_a_dataset_without_masks_gives_masks_of_zeros(parts: Path, tiny: Backbone, cache: Path) -> None:
     for mask in (parts / "masks/abnormal").iterdir():
         mask.unlink()
-    batch = read(select_folder(parts, "x"), tiny, cache)
+    batch = read(read_folder(PlainFolder(directory=parts, class_name="x")), tiny, cache)
     assert torch.equal(batch.masks, torch.zeros(13, SIZE, SIZE))
     assert batch.labels.sum() == 6
 
@@ -256,7 +256,7 @@ def test_an_anomalous_image_that_alone_lacks_its_mask_is_an_error(data: SampleSe
 def test_a_dataset_of_unreadable_images_is_an_error(data: SampleSet, tiny: Backbone, cache: Path) -> None:
     for sample in data.test:
         sample.path.write_bytes(b"none")
-    with pytest.raises(ImageError, match=r"parts: no image can be read; `bench data check folder`"):
+    with pytest.raises(ImageError, match=r"parts: no image can be read; `bench data check --folder .*parts`"):
         read(data, tiny, cache, skip_broken=True)
 
 

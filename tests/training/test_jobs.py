@@ -15,12 +15,13 @@ from support.faults import file_size_limit, save_malicious
 from support.running import run_jobs
 from torch import Tensor
 
-from benchmark.cli.selection import select_cards, select_folder
+from benchmark.cli.selection import select_cards
 from benchmark.clip.backbone import Backbone
 from benchmark.clip.weights import BackboneError, parse_backbone
 from benchmark.common.cache import GB, Cache
 from benchmark.common.settings import Settings
 from benchmark.contract import Features, Method, TrainingBatch, VisionSpec
+from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.samples import MINI_MARKER, SampleSet
 from benchmark.protocol import Protocol, auxiliaries_for
 from benchmark.records.cells import BackboneId, backbone_id
@@ -68,7 +69,7 @@ def draw(root: Path, *, seed: int, images: int = 8) -> Path:
 
 def named(directory: Path, name: str) -> SampleSet:
     """Read a plain folder as if it were the dataset of that name."""
-    samples = select_folder(directory, "metal nut")
+    samples = read_folder(PlainFolder(directory=directory, class_name="metal nut"))
     return replace(samples, card=samples.card.model_copy(update={"name": name, "title": name.upper()}))
 
 

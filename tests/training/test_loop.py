@@ -11,10 +11,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmark.cli.selection import select_folder
 from benchmark.clip.backbone import Backbone
 from benchmark.common.cache import GB, Cache
 from benchmark.contract import Learner, TrainingBatch
+from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.protocol import Protocol
 from benchmark.registry import all_methods
 from benchmark.training.features import AuxiliaryFeatures, auxiliary_features
@@ -77,7 +77,7 @@ def data(tiny: Backbone, tmp_path_factory: pytest.TempPathFactory) -> AuxiliaryF
     for index in range(2):
         Image.fromarray(np.eye(60, 70, index, dtype=np.uint8) * 255).save(root / f"masks/abnormal/{index}.png")
     return auxiliary_features(
-        select_folder(root, "metal nut"),
+        read_folder(PlainFolder(directory=root, class_name="metal nut")),
         tiny,
         spec,
         Protocol(),
