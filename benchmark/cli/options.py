@@ -237,6 +237,24 @@ class FolderOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PartOptions:
+    """Which part of the datasets is tested."""
+
+    classes: Annotated[
+        str, _data("--classes", help="Only these classes, separated by commas. Tables call it a subset.")
+    ] = ""
+    limit: Annotated[
+        int | None,
+        _data(
+            "--limit",
+            min=1,
+            help="At most so many images of each class, normal and anomalous in turn. Tables call it a subset.",
+            show_default="all",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
     """On what methods train, and by which random numbers."""
 

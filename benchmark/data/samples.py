@@ -51,6 +51,18 @@ class SampleSet:
     problems: tuple[Problem, ...]
     root: str = ""
     """The folder below `directory` from which the layout's paths count."""
+    part: str = ""
+    """Which part of the dataset it is, in words; empty for the whole."""
+
+    @property
+    def name(self) -> str:
+        """The name in ids and in names of files; a part of a dataset has another than the whole."""
+        return f"{self.card.name}-subset" if self.part else self.card.name
+
+    @property
+    def title(self) -> str:
+        """The name in tables."""
+        return f"{self.card.title} (subset: {self.part})" if self.part else self.card.title
 
     @cached_property
     def synthetic(self) -> bool:
@@ -64,8 +76,8 @@ class SampleSet:
 
     @property
     def expected(self) -> dict[str, Counts]:
-        """The expected numbers of (normal, anomalous) test images by class; empty for generated images."""
-        return {} if self.synthetic else self.card.expected(self.layout)
+        """The expected numbers of (normal, anomalous) test images by class; empty for generated images and parts."""
+        return {} if self.synthetic or self.part else self.card.expected(self.layout)
 
     @property
     def test(self) -> tuple[Sample, ...]:
@@ -131,7 +143,7 @@ class SampleSet:
         None stands for a file that is missing or cannot be read.
         """
         paths = [path for s in samples for path in (s.path, s.mask) if path is not None]
-        known = contents(paths, self.card.title)
+        known = contents(paths, self.title)
         drawn = self._drawn()
         if not drawn:  # then no path needs to be resolved, which on a network file system takes time for each
             return known

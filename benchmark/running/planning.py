@@ -103,9 +103,10 @@ class Auxiliaries:
     def overlap(self, target: SampleSet) -> str | None:
         """Say how an auxiliary dataset of a target overlaps with it, or None where none does."""
         for name in self.names_for(target):
-            if name in target.card.overlaps or target.card.name in load_cards()[name].overlaps:
-                return f"{name}, which by its card holds images of the same source"
             auxiliary = self.found.get(name)
+            card = auxiliary.card if auxiliary else load_cards()[name]
+            if name in target.card.overlaps or target.card.name in card.overlaps:
+                return f"{name}, which by its card holds images of the same source"
             if shared := shared_image(auxiliary, target) if auxiliary else None:
                 return f"{name}, which holds the same image ({shared[0]} is {shared[1]})"
         return None
@@ -137,7 +138,7 @@ def plan(methods: Chosen, datasets: Sequence[SampleSet], setting: Setting, *, se
     lacking: dict[str, list[tuple[str, str]]] = defaultdict(list)
     planned: dict[tuple[int, tuple[str, ...]], list[Training | None]] = {}  # the same for all targets of an auxiliary
     for samples in datasets:
-        names, target = setting.auxiliaries.names_for(samples), samples.card.title
+        names, target = setting.auxiliaries.names_for(samples), samples.title
         learns = any(issubclass(method, Learner) for method, _ in methods)
         refusal, warning = _overlap(samples, setting.auxiliaries) if learns else (None, None)
         for index, (method, options) in enumerate(methods):
@@ -282,7 +283,7 @@ def data_id(*samples: SampleSet) -> DataId:
     """Return what identifies the test samples of a dataset, or of several that are used as one."""
     prints = [each.fingerprint for each in samples]
     return DataId(
-        name="+".join(each.card.name for each in samples),
+        name="+".join(each.name for each in samples),
         card_version=max(each.card.version for each in samples),
         layout="+".join(each.layout.name for each in samples),
         fingerprint=prints[0] if len(prints) == 1 else hashlib.sha256(" ".join(prints).encode()).hexdigest(),
