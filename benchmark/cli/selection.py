@@ -159,11 +159,12 @@ def select_auxiliaries(
         select_cards(override)
     choose("protocol", [rule], AUXILIARIES)
     wanted = Auxiliaries(rule=rule, override=tuple(override), given=tuple(checkpoints), allow_overlap=allow_overlap)
-    if not any(issubclass(method, Learner) for method, _ in methods):
-        return wanted
+    learners = [method for method, _ in methods if issubclass(method, Learner)]
     found = {samples.card.name: samples for samples in targets}
-    names = dict.fromkeys(name for target in targets for name in wanted.names_for(target))
-    if lacking := [name for name in names if name not in found]:
+    names = dict.fromkeys(
+        name for target in targets for learner in learners for name in wanted.names_for(target, learner)
+    )
+    if lacking := [name for name in names if name not in found and name in load_cards()]:
         elsewhere, _ = select_datasets(lacking, data=data, paths=paths)
         found |= {samples.card.name: samples for samples in elsewhere}
     return replace(wanted, found={name: found[name] for name in names if name in found})
