@@ -39,7 +39,8 @@ def run_command(
         list[Path] | None,
         typer.Option(
             metavar="FILE.json",
-            help="Use this checkpoint instead of training, for its method and auxiliary dataset; may be repeated.",
+            help="Use this checkpoint of a method instead of training; it brings its own auxiliary dataset; may be "
+            "repeated.",
             rich_help_panel="Training",
         ),
     ] = None,

@@ -160,11 +160,12 @@ def select_auxiliaries(
     choose("protocol", [rule], AUXILIARIES)
     names_of = [own[name].card.name if name in own else name for name in override]
     wanted = Auxiliaries(rule=rule, override=tuple(names_of), given=tuple(checkpoints), allow_overlap=allow_overlap)
-    if not any(issubclass(method, Learner) for method, _ in methods):
-        return wanted
+    learners = [method for method, _ in methods if issubclass(method, Learner)]
     found = {samples.card.name: samples for samples in (*targets, *folders) if not samples.part}
-    names = dict.fromkeys(name for target in targets for name in wanted.names_for(target))
-    if lacking := [name for name in names if name not in found]:
+    names = dict.fromkeys(
+        name for target in targets for learner in learners for name in wanted.names_for(target, learner)
+    )
+    if lacking := [name for name in names if name not in found and name in load_cards()]:
         elsewhere, _ = select_datasets(lacking, data=data, paths=paths)
         found |= {samples.card.name: samples for samples in elsewhere}
     return replace(wanted, found={name: found[name] for name in names if name in found})
