@@ -199,8 +199,14 @@ def plan_cells(
     """Plan the cells of each backbone, and print what is left out."""
     from benchmark.cli import selection
     from benchmark.clip import BackboneError
+    from benchmark.data import hold_out
     from benchmark.running import Setting, plan
 
+    shots = max(method.shots(options) for method, options in chosen)
+    datasets = [hold_out(samples, shots) for samples in targets.found]
+    for samples in datasets:
+        for note in samples.notes:
+            say(f"{samples.title}: {note}")
     auxiliaries = selection.select_auxiliaries(
         chosen,
         targets.found,
@@ -216,14 +222,16 @@ def plan_cells(
     plans: dict[WeightsSource, Plan] = {}
     for source, methods in by_source.items():
         try:
-            setting = Setting(identify(source, dtype=computation.compute.dtype), protocol, auxiliaries)
+            identity = identify(source, dtype=computation.compute.dtype)
+            usable = _with_kept(auxiliaries, methods, targets, identity, computation.settings.results)
+            setting = Setting(identity, protocol, usable)
         except BackboneError as error:
             if len(by_source) == 1:
                 raise
             targets.problems.append(str(error))
             say(f"FAILED {', '.join(method.title for method, _ in methods)}: {error}")
             continue
-        plans[source] = plan(methods, targets.found, setting, seeds=training.seed_numbers())
+        plans[source] = plan(methods, datasets, setting, seeds=training.seed_numbers())
         for line in plans[source].refused:
             say(f"left out: {line}")
         for line in plans[source].problems:
@@ -233,6 +241,38 @@ def plan_cells(
     if not any(each.jobs for each in plans.values()):
         fail("nothing to run", code=1 if targets.problems else 2)
     return plans
+
+
+def _with_kept(
+    auxiliaries: "Auxiliaries", methods: "Chosen", targets: Targets, backbone: "BackboneId", results: Path
+) -> "Auxiliaries":
+    """Return the auxiliary datasets with the checkpoints that `bench predict` would take, where nothing can be trained.
+
+    That is so of plain folders, where the protocol's auxiliary dataset is not at hand.
+    """
+    from benchmark.contract import Learner
+    from benchmark.protocol import DEFAULT
+    from benchmark.records import CheckpointError
+    from benchmark.training import choose_checkpoint
+
+    told = auxiliaries.override or auxiliaries.rule != DEFAULT
+    if told or any(samples.card.domain != "custom" for samples in targets.found):
+        return auxiliaries
+    given = list(auxiliaries.given)
+    for method, options in methods:
+        names = {name for samples in targets.found for name in auxiliaries.names_for(samples, method)}
+        known = {each.training.method for each in auxiliaries.checkpoints.values()}
+        if not issubclass(method, Learner) or method.name in known or names <= auxiliaries.found.keys():
+            continue
+        try:
+            path, checkpoint = choose_checkpoint(method, options, backbone, given=None, results=results)
+        except CheckpointError as error:
+            say(f"note: {error}")
+            continue
+        learned = checkpoint.training
+        say(f"{method.title}: {path}, trained on {learned.auxiliary.name} with seed {learned.seed}")
+        given.append(path)
+    return replace(auxiliaries, given=tuple(given))
 
 
 def _check_checkpoints(

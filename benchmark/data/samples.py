@@ -53,6 +53,8 @@ class SampleSet:
     """The folder below `directory` from which the layout's paths count."""
     part: str = ""
     """Which part of the dataset it is, in words; empty for the whole."""
+    notes: tuple[str, ...] = ()
+    """What a reader of results must know of how the samples were chosen, in sentences."""
 
     @property
     def name(self) -> str:
@@ -182,7 +184,7 @@ class SampleSet:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader of results on these samples must know, in sentences."""
-        warnings = []
+        warnings = [*self.notes]
         if off := [f"{name} {f[0]}/{f[1]} instead of {e[0]}/{e[1]}" for name, (f, e) in self.differences.items()]:
             warnings.append(f"normal/anomalous test images differ from the expected: {listed(off, 3, 'more classes')}")
         kinds = Counter(p.kind for p in self.problems if p.fatal)

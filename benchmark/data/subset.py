@@ -1,4 +1,4 @@
-"""A part of a dataset: some of its classes, or a few images of each."""
+"""A part of a dataset: some of its classes, a few images of each, or all images but those that a method is shown."""
 
 import hashlib
 import posixpath
@@ -47,11 +47,38 @@ def _part(data: SampleSet, classes: Sequence[str], limit: int | None) -> SampleS
     return replace(data, samples=tuple(chosen), problems=problems, part="; ".join(words))
 
 
+def hold_out(data: SampleSet, shots: int) -> SampleSet:
+    """Return a plain folder of which every class has `shots` normal training images, if need be from its test images.
+
+    They are the first normal test images of the class in the order of a hash of their names. A class that would be left
+    without normal test images keeps them.
+    """
+    if data.card.domain != "custom":
+        return data
+    moved: set[str] = set()
+    for name in sorted(_classes(data)):
+        lacking = shots - sum(sample.label == 0 and sample.class_name == name for sample in data.train)
+        normal, _ = _in_order(data, name)
+        if 0 < lacking < len(normal):
+            moved |= {sample.key for sample in normal[:lacking]}
+    if not moved:
+        return data
+    samples = tuple(replace(each, split="train") if each.key in moved else each for each in data.samples)
+    note = f"{len(moved)} normal images are not tested: methods that are shown normal images see them"
+    return replace(data, samples=samples, notes=(*data.notes, note))
+
+
 def _drawn(data: SampleSet, class_name: str, limit: int) -> list[Sample]:
+    normal, anomalous = _in_order(data, class_name)
+    half = max(limit - len(anomalous), (limit + 1) // 2)
+    return [*normal[:half], *anomalous[: limit - min(half, len(normal))]]
+
+
+def _in_order(data: SampleSet, class_name: str) -> tuple[list[Sample], list[Sample]]:
+    """Return the normal and the anomalous test images of a class, in the order of a hash of their names."""
+
     def place(sample: Sample) -> str:
         return hashlib.sha256(posixpath.relpath(sample.key, data.root or ".").encode()).hexdigest()
 
     of_class = sorted((sample for sample in data.test if sample.class_name == class_name), key=place)
-    normal, anomalous = ([sample for sample in of_class if sample.label == label] for label in (0, 1))
-    half = max(limit - len(anomalous), (limit + 1) // 2)
-    return [*normal[:half], *anomalous[: limit - min(half, len(normal))]]
+    return [each for each in of_class if each.label == 0], [each for each in of_class if each.label == 1]
