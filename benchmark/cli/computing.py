@@ -145,7 +145,13 @@ def find_targets(
     from benchmark.cli import selection
     from benchmark.data import read_folder, subsets
 
-    known = {each.title: each for each in map(read_folder, folders.folders() if folders else [])}
+    known = {each.title: read_folder(each) for each in (folders.folders() if folders else [])}
+    for card in selection.select_cards([]):
+        for name in known.keys() & {card.name, card.title}:
+            fail(
+                f"--folder: {name} is the name of a dataset; give the folder another, as in --folder "
+                f"my-{card.name}={known[name].directory}"
+            )
     names = [name for name in split(datasets) if name not in known]
     own = [known[name] for name in split(datasets) if name in known]
     own = own or [each for name, each in known.items() if name not in aside]

@@ -194,13 +194,13 @@ class FolderOptions:
         str, _data("--mask-suffix", help="What follows an image's name in that of its mask, as in _mask.")
     ] = ""
     follow_links: Annotated[
-        bool, _data("--follow-links", help="Follow links that lead out of --folder, to data kept elsewhere.")
+        bool, _data("--follow-links", help="Follow links that lead out of a dataset's folder, to data kept elsewhere.")
     ] = False
 
     def __post_init__(self) -> None:
         if not self.folder:
             for each in dataclasses.fields(self):
-                if getattr(self, each.name):
+                if getattr(self, each.name) and each.name != "follow_links":  # which is for all datasets
                     option = each.name.replace("_", "-")
                     raise BenchError(f"--{option} says how --folder is read, and there is none; add --folder DIR")
         self.folders()
