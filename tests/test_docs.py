@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from benchmark.records.cells import BackboneId, Cell, DataId
 from benchmark.records.placement import AblationRow, Placement
 from benchmark.records.provenance import Provenance
-from benchmark.records.records import ClassResult, Record, Run, TrainingReport
+from benchmark.records.records import ClassResult, DefectResult, Record, Run, TrainingReport
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -45,7 +45,19 @@ def test_the_citation_is_of_this_version_and_licence() -> None:
     assert f"## [{PROJECT['version']}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
-MODELS = (Record, ClassResult, Cell, DataId, BackboneId, TrainingReport, Run, Provenance, Placement, AblationRow)
+MODELS = (
+    Record,
+    ClassResult,
+    DefectResult,
+    Cell,
+    DataId,
+    BackboneId,
+    TrainingReport,
+    Run,
+    Provenance,
+    Placement,
+    AblationRow,
+)
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -46,7 +46,7 @@ from benchmark.data.tree import inside, walk
 from benchmark.errors import BenchError
 from benchmark.metrics.image import ImageMetrics
 from benchmark.metrics.per_image import PerImageAccumulator, PerImageError, read_per_image, to_bytes
-from benchmark.metrics.pixel import MIN_BINS, PixelMetrics
+from benchmark.metrics.pixel import MIN_BINS, PixelMetrics, image_pixels
 from benchmark.records.checkpoints import CheckpointError, read_checkpoint
 from benchmark.records.records import Record, RecordError, read_record, write_record
 from benchmark.registry import all_methods, make_options
@@ -498,7 +498,7 @@ def _per_image() -> dict[str, Any]:
     for index in range(3):
         scores = rng.random((8, 8)).astype(np.float32)
         gathering.add(f"{index}.png", index % 2, float(scores.max()), scores[::4, ::4])
-        gathering.add_pixels(scores, (scores > 0.7) & bool(index % 2))
+        gathering.add_pixels(image_pixels(scores, (scores > 0.7) & bool(index % 2)))
     gathering.add_texts({"text": rng.normal(size=(2, 2, 4))})
     with np.load(io.BytesIO(to_bytes({"a": gathering.finish()}))) as arrays:
         return dict(arrays)

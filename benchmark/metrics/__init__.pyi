@@ -23,4 +23,7 @@ from .per_image import check_archive as check_archive
 from .per_image import from_bytes as from_bytes
 from .per_image import read_per_image as read_per_image
 from .per_image import to_bytes as to_bytes
+from .pixel import DEFECT_BINS as DEFECT_BINS
+from .pixel import ImagePixels as ImagePixels
 from .pixel import PixelMetrics as PixelMetrics
+from .pixel import image_pixels as image_pixels

@@ -28,6 +28,7 @@ from benchmark.metrics.fragile import Range, moved
 from benchmark.metrics.names import METRICS, PIXEL_METRICS
 
 MAX_BINS = 2**19  # at most 17 MB of histograms
+DEFECT_BINS = 2**16  # at most 2 MB for each kind of defect, of which a class may have many
 MIN_BINS = 2**9  # with fewer, a bin could span more than one sign and exponent
 BUFFER_PIXELS = 2**22  # 16 MB
 _BLOCK = 2**16  # fits the processor's cache
@@ -147,6 +148,42 @@ def map_limits(scores: npt.NDArray[Any]) -> tuple[float, float]:
     return low, high
 
 
+class ImagePixels(NamedTuple):
+    """The pixels of one image as they are counted: worked out once, whatever number of states counts them."""
+
+    keys: KeyArray
+    """Of all pixels (H * W,)."""
+    positive_keys: KeyArray
+    """Of the positive pixels (P,)."""
+    weights: FloatArray
+    """1 / (size of its region) of each positive pixel (P,)."""
+    regions: int
+    """Number of connected positive regions."""
+    limits: tuple[float, float]
+    """The lowest and the highest score."""
+
+
+def image_pixels(anomaly_map: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> ImagePixels:
+    """Return the pixels of an image: its map (H, W), any float type, compared as float32, and its mask (H, W), bool.
+
+    True stands for a defect. Where a mask of grey values becomes a defect is for its dataset to say.
+
+    Raises:
+        ValueError: a score is NaN, infinite or beyond ±1.2e30, or a shape or a type is another.
+    """
+    scores, mask = np.asarray(anomaly_map), np.asarray(mask)
+    if scores.ndim != 2 or scores.shape != mask.shape or not scores.size:
+        raise ValueError(f"map has shape {scores.shape} and mask {mask.shape}; both must be the same (H, W)")
+    if scores.dtype.kind != "f" or mask.dtype != np.bool_:
+        raise ValueError(f"map is {scores.dtype} and mask {mask.dtype}; they must be float and bool")
+    with np.errstate(over="ignore"):
+        scores = np.add(scores, 0.0, dtype=np.float32, order="C")  # turns -0.0 into 0.0: they are one score
+    limits = map_limits(scores)
+    keys = order_keys(scores)
+    weights, regions = region_weights(mask)
+    return ImagePixels(keys.ravel(), keys[mask] if regions else _NO_KEYS, weights, regions, limits)
+
+
 class PixelHistogram(NamedTuple):
     """Pixels by bins of ascending score, of all K bins that occur and of the P bins that hold positive pixels."""
 
@@ -194,30 +231,21 @@ class PixelMetrics:
         self._pending: list[tuple[KeyArray, FloatArray]] = []
 
     def update(self, anomaly_map: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> None:
-        """Add one image: its map (H, W), any float type, compared as float32, and its mask (H, W), bool, True = defect.
-
-        Where a mask of grey values becomes a defect is for its dataset to say.
+        """Add one image with its map and its mask, as `image_pixels` reads them.
 
         Raises:
-            ValueError: a score is NaN, infinite or beyond ±1.2e30, or a shape or a type is another. Nothing is added.
+            ValueError: as in `image_pixels`. Nothing is added.
         """
-        scores, mask = np.asarray(anomaly_map), np.asarray(mask)
-        if scores.ndim != 2 or scores.shape != mask.shape or not scores.size:
-            raise ValueError(f"map has shape {scores.shape} and mask {mask.shape}; both must be the same (H, W)")
-        if scores.dtype.kind != "f" or mask.dtype != np.bool_:
-            raise ValueError(f"map is {scores.dtype} and mask {mask.dtype}; they must be float and bool")
-        with np.errstate(over="ignore"):
-            scores = np.add(scores, 0.0, dtype=np.float32, order="C")  # turns -0.0 into 0.0: they are one score
-        low, high = map_limits(scores)
-        self._low, self._high = min(self._low, low), max(self._high, high)
-        keys = order_keys(scores)
-        weights, regions = region_weights(mask)
-        if regions:
-            self._regions += regions
-            self._pending.append((keys[mask], weights))
-        flat = keys.ravel()
-        for start in range(0, flat.size, len(self._buffer)):
-            part = flat[start : start + len(self._buffer)]
+        self.add(image_pixels(anomaly_map, mask))
+
+    def add(self, image: ImagePixels) -> None:
+        """Add the pixels of one image."""
+        self._low, self._high = min(self._low, image.limits[0]), max(self._high, image.limits[1])
+        if image.regions:
+            self._regions += image.regions
+            self._pending.append((image.positive_keys, image.weights))
+        for start in range(0, image.keys.size, len(self._buffer)):
+            part = image.keys[start : start + len(self._buffer)]
             if self._filled + len(part) > len(self._buffer):
                 self._compact()
             self._buffer[self._filled : self._filled + len(part)] = part

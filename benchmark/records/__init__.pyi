@@ -31,6 +31,7 @@ from .provenance import code_key as code_key
 from .provenance import environment as environment
 from .provenance import features_key as features_key
 from .records import ClassResult as ClassResult
+from .records import DefectResult as DefectResult
 from .records import Record as Record
 from .records import RecordError as RecordError
 from .records import Run as Run

@@ -24,21 +24,23 @@ def disagreements(one: Record, other: Record, *, tolerance: float) -> list[str]:
     the two is undefined: then last digits of the scores can make the difference.
     """
     found = []
-    for place in dict.fromkeys((*one.classes, *other.classes, None)):
-        (values, ranges), (others, other_ranges) = _numbers(one, place), _numbers(other, place)
-        for name in dict.fromkeys((*values, *others)):
-            spans = _span(values.get(name), ranges.get(name)), _span(others.get(name), other_ranges.get(name))
-            if not _overlap(*spans, tolerance):
-                found.append(f"{place or 'mean'}, {name}: {values.get(name)} and {others.get(name)}")
+    numbers, others = _numbers(one), _numbers(other)
+    for place in dict.fromkeys((*numbers, *others)):
+        (values, ranges), (other_values, other_ranges) = numbers.get(place, ({}, {})), others.get(place, ({}, {}))
+        for name in dict.fromkeys((*values, *other_values)):
+            value, other_value = values.get(name), other_values.get(name)
+            if not _overlap(_span(value, ranges.get(name)), _span(other_value, other_ranges.get(name)), tolerance):
+                found.append(f"{place}, {name}: {value} and {other_value}")
     return found
 
 
-def _numbers(record: Record, class_name: str | None) -> tuple[dict[str, float | None], dict[str, tuple[float, float]]]:
-    """Return the metrics and ranges of a class, of the mean for None; both are empty without such a class."""
-    if class_name is None:
-        return record.mean, range_over_classes(record.classes.values())
-    result = record.classes.get(class_name)
-    return (result.metrics, result.ranges) if result else ({}, {})
+def _numbers(record: Record) -> dict[str, tuple[dict[str, float | None], dict[str, tuple[float, float]]]]:
+    """Return the metrics and ranges of each class, of each of its kinds of defect, and of the mean over the classes."""
+    numbers = {}
+    for name, result in record.classes.items():
+        numbers[name] = result.metrics, result.ranges
+        numbers |= {f"{name}, {kind}": (each.metrics, each.ranges) for kind, each in result.defects.items()}
+    return {**numbers, "mean": (record.mean, range_over_classes(record.classes.values()))}
 
 
 def _span(value: float | None, found: Span) -> Span:

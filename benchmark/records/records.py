@@ -55,6 +55,20 @@ class Run(Provenance):
     """Bytes: of the accelerator during the pass where there is one, else of the process so far."""
 
 
+class DefectResult(Model):
+    """The numbers of one kind of defect of a class; metrics in [0, 1], null where undefined.
+
+    Image metrics hold the images of the kind against all normal images of the class. Pixel metrics are over the images
+    of the kind alone.
+    """
+
+    images: int
+    """Number of images of the kind."""
+    metrics: dict[str, FiniteFloat | None]
+    ranges: dict[str, tuple[FiniteFloat, FiniteFloat]] = Field(default_factory=dict)
+    """As in `ClassResult`."""
+
+
 class ClassResult(Model):
     """The numbers of one class; metrics in [0, 1], null where undefined."""
 
@@ -65,6 +79,9 @@ class ClassResult(Model):
     ranges: dict[str, tuple[FiniteFloat, FiniteFloat]] = Field(default_factory=dict)
     """Of a fragile metric: the least and the greatest value it takes when scores move by one part in a million. None is
     kept where every such move leaves it undefined, nor in records of earlier versions."""
+    defects: dict[str, DefectResult] = Field(default_factory=dict)
+    """By kind of defect, in alphabetical order; empty where the dataset names no kinds, and in records of earlier
+    versions."""
     run: Run | None = None
     """How and where the class was scored; null in records that were made before this was kept."""
 

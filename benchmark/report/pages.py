@@ -19,6 +19,7 @@ from benchmark.report.values import (
     class_rows,
     class_values,
     dataset_rows,
+    defect_rows,
     mean_row,
     shown_value,
     table_row,
@@ -130,9 +131,11 @@ def dataset(report: ReportData, of: DatasetResults) -> Context:
         if rows:
             mean = mean_row(report, of, metric) if len(rows) > 1 else None
             tables.append(NumberTable(f"{named.level} {named.heading}", tuple(rows), mean))
+    of_kinds: list[NumberTable] = []
     if len(of.classes) == 1:  # one table with a row per metric is shorter than a table per metric with one row
         rows = class_page(report, of, of.classes[0])
         tables = [NumberTable("Results", tuple(rows), None)]
+        of_kinds = kinds(report, of, of.classes[0])
     published = [(each.normal, each.anomalous) for each in of.card.classes] if of.card else []
     known = [(normal, anomalous) for normal, anomalous in published if normal is not None and anomalous is not None]
     whole = bool(known) and len(known) == len(published)
@@ -148,6 +151,7 @@ def dataset(report: ReportData, of: DatasetResults) -> Context:
         "dataset": of,
         "first": of.records[0],
         "tables": tables,
+        "kinds": of_kinds,
         "images": images,
         "warnings": warnings,
         "titles": report.titles,
@@ -163,6 +167,16 @@ def class_page(report: ReportData, of: DatasetResults, shown: ClassPage) -> list
             name = f"{LEVELS[named.level]}: {named.heading}"
             rows.append(table_row(name, values, report, dataset=of, class_name=shown.name, metric=metric))
     return rows
+
+
+def kinds(report: ReportData, of: DatasetResults, shown: ClassPage) -> list[NumberTable]:
+    """Return a table per metric that is defined for a kind of defect of a class, with a row per kind."""
+    found = {metric: defect_rows(report, of, shown.name, metric) for metric in METRICS}
+    return [
+        NumberTable(f"{METRICS[metric].level} {METRICS[metric].heading}", tuple(rows), None)
+        for metric, rows in found.items()
+        if rows
+    ]
 
 
 def ablations(tables: Sequence[AblationTable]) -> Context:

@@ -65,9 +65,13 @@ class DatasetResults:
         """Fingerprint of the list of test samples."""
         return self.records[0].cell.dataset.fingerprint
 
+    def of_method(self, title: str) -> list[Record]:
+        """Return the records of a method, the lowest seed first."""
+        return [record for record in self.records if record.title == title]
+
     def first_seed(self, title: str) -> Record | None:
         """Return the record of a method with its lowest seed, or None if the method has no record."""
-        return next((record for record in self.records if record.title == title), None)
+        return next(iter(self.of_method(title)), None)
 
 
 @dataclass(frozen=True)

@@ -239,6 +239,7 @@ def _dataset_pages(
             after=dataset.classes[index + 1] if index + 1 < len(dataset.classes) else None,
             synthetic="data" in dataset.records[0].synthetic,
             rows=pages.class_page(report, dataset, each),
+            kinds=pages.kinds(report, dataset, each),
             titles=report.titles,
             gallery=galleries.get(each.name, nothing),
             total=each.normal + each.anomalous,

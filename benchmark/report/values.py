@@ -14,6 +14,7 @@ from benchmark.tables import (
     is_wide,
     mean_range,
     mean_values,
+    results_of,
 )
 
 UNDEFINED = "–"
@@ -88,18 +89,15 @@ def shown_value(
 
 def dataset_values(dataset: DatasetResults, metric: str, titles: Sequence[str]) -> list[float | None]:
     """Return the mean of a metric over classes and seeds for each method, in percent."""
-    return [
-        mean_values([record.mean for record in dataset.records if record.title == title], (metric,))[0]
-        for title in titles
-    ]
+    return [mean_values([record.mean for record in dataset.of_method(title)], (metric,))[0] for title in titles]
 
 
-def class_values(dataset: DatasetResults, name: str, metric: str, titles: Sequence[str]) -> list[float | None]:
-    """Return the mean of a metric over seeds on one class for each method, in percent."""
+def class_values(
+    dataset: DatasetResults, name: str, metric: str, titles: Sequence[str], *, defect: str | None = None
+) -> list[float | None]:
+    """Return the mean of a metric over seeds on a class, or on one of its kinds of defect, per method, in percent."""
     return [
-        mean_values(
-            [r.classes[name].metrics for r in dataset.records if r.title == title and name in r.classes], (metric,)
-        )[0]
+        mean_values([each.metrics for each in results_of(dataset.of_method(title), name, defect)], (metric,))[0]
         for title in titles
     ]
 
@@ -129,7 +127,7 @@ def table_row(
     """
     titles = report.titles
     found = [report.estimates.get((method, dataset.title, class_name, metric)) for method in titles]
-    spans = [mean_range([r for r in dataset.records if r.title == method], class_name, metric) for method in titles]
+    spans = [mean_range(dataset.of_method(method), class_name, metric) for method in titles]
     marks = best_and_second(values, METRICS[metric])
     shown = [shown_value(*each) for each in zip(values, found, marks, spans, strict=True)]
     highest = max((round(value, 1) for value in values if value is not None), default=None)
@@ -173,6 +171,22 @@ def class_rows(report: ReportData, dataset: DatasetResults, metric: str) -> list
     if all(shown.text == UNDEFINED for each in rows for shown in each.numbers):
         return []
     return rows
+
+
+def defect_rows(report: ReportData, dataset: DatasetResults, class_name: str, metric: str) -> list[TableRow]:
+    """Return a row per kind of defect of a class, or no rows if the metric is undefined for every kind and method."""
+    of_class = [record.classes[class_name] for record in dataset.records if class_name in record.classes]
+    kinds = {name: kind.images for result in of_class for name, kind in result.defects.items()}
+    rows = []
+    for defect, images in sorted(kinds.items()):
+        values = class_values(dataset, class_name, metric, report.titles, defect=defect)
+        marks = best_and_second(values, METRICS[metric])
+        spans = [mean_range(dataset.of_method(title), class_name, metric, defect=defect) for title in report.titles]
+        shown = [
+            shown_value(value, mark=mark, span=span) for value, mark, span in zip(values, marks, spans, strict=True)
+        ]
+        rows.append(TableRow(f"{defect} ({images})", None, "", tuple(shown)))
+    return [] if all(number.text == UNDEFINED for row in rows for number in row.numbers) else rows
 
 
 def mean_row(report: ReportData, dataset: DatasetResults, metric: str) -> TableRow:

@@ -5,11 +5,42 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from benchmark.common import printable
 from benchmark.data import Loaded
-from benchmark.metrics import PIXEL_METRICS, ClassImages, ImageMetrics, PerImageAccumulator, PixelMetrics
-from benchmark.records import ClassResult, Skipped
+from benchmark.metrics import (
+    DEFECT_BINS,
+    PIXEL_METRICS,
+    ClassImages,
+    ImageMetrics,
+    PerImageAccumulator,
+    PixelMetrics,
+    image_pixels,
+)
+from benchmark.records import ClassResult, DefectResult, Skipped
 
 FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass
+class DefectAccumulator:
+    """Collects the images of one kind of defect, in at most 4 MB."""
+
+    image: ImageMetrics = field(default_factory=ImageMetrics)
+    # The buffer holds a map of 518 px, and not many: kinds are many.
+    pixel: PixelMetrics = field(default_factory=lambda: PixelMetrics(max_bins=DEFECT_BINS, buffer_pixels=2**19))
+    images: int = 0
+
+    def result(self, normal: ImageMetrics, *, with_masks: bool) -> DefectResult:
+        """Return the metrics of the kind, given the normal images of its class."""
+        against = ImageMetrics()
+        against.merge(normal)
+        against.merge(self.image)
+        pixel = self.pixel.compute() if with_masks else dict.fromkeys(PIXEL_METRICS)
+        return DefectResult(
+            images=self.images,
+            metrics={**against.compute(), **pixel},
+            ranges=self.pixel.compute_ranges() if with_masks else {},
+        )
 
 
 @dataclass
@@ -17,7 +48,10 @@ class ClassAccumulator:
     """Collects scores and maps image by image; memory grows by a few kB per image."""
 
     image: ImageMetrics = field(default_factory=ImageMetrics)
+    normal: ImageMetrics = field(default_factory=ImageMetrics)
+    """Of the normal images, which every kind of defect is held against."""
     pixel: PixelMetrics = field(default_factory=PixelMetrics)
+    defects: dict[str, DefectAccumulator] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
     images: PerImageAccumulator = field(default_factory=PerImageAccumulator)
 
@@ -31,14 +65,23 @@ class ClassAccumulator:
             sample = item.sample
             self.image.update(score, sample.label)
             self.images.add(sample.key, sample.label, score, raw, photograph=sample.photograph)
-            if evaluated is not None and item.mask is not None:
-                self.pixel.update(evaluated, item.mask)
-                self.images.add_pixels(evaluated, item.mask)
+            pixels = None if evaluated is None or item.mask is None else image_pixels(evaluated, item.mask)
         except ValueError as error:
             raise ValueError(f"{item.sample.path}: {error}") from error
+        if pixels is not None:
+            self.pixel.add(pixels)
+            self.images.add_pixels(pixels)
+        if not sample.label:
+            self.normal.update(score, sample.label)
+        elif sample.defect:
+            kind = self.defects.setdefault(printable(sample.defect), DefectAccumulator())
+            kind.images += 1
+            kind.image.update(score, sample.label)
+            if pixels is not None:
+                kind.pixel.add(pixels)
 
     def result(self, *, with_masks: bool) -> ClassResult:
-        """Return the metrics of the class; those at pixel level are null without masks."""
+        """Return the metrics of the class and of its kinds of defect; those at pixel level are null without masks."""
         pixel = self.pixel.compute() if with_masks else dict.fromkeys(PIXEL_METRICS)
         anomalous = sum(self.images.labels)
         return ClassResult(
@@ -47,6 +90,9 @@ class ClassAccumulator:
             skipped=tuple(self.skipped),
             metrics={**self.image.compute(), **pixel},
             ranges=self.pixel.compute_ranges() if with_masks else {},
+            defects={
+                name: kind.result(self.normal, with_masks=with_masks) for name, kind in sorted(self.defects.items())
+            },
         )
 
     def per_image(self) -> ClassImages | None:

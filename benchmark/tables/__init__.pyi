@@ -42,6 +42,7 @@ from .tables import dataset_stems as dataset_stems
 from .tables import make_tables as make_tables
 from .tables import mean_range as mean_range
 from .tables import mean_values as mean_values
+from .tables import results_of as results_of
 from .tables import row_order as row_order
 from .uncertainty import ONE_TRAINING as ONE_TRAINING
 from .uncertainty import Estimate as Estimate

@@ -1,6 +1,6 @@
 """Tables as files: Markdown, LaTeX, plain text and CSV, and every number of the records as one CSV file."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from benchmark.common import to_csv_text
 from benchmark.metrics import METRICS
@@ -80,7 +80,7 @@ def to_csv(table: Table) -> str:
     return to_csv_text([header, *rows], decimals=2)
 
 
-PLACE_COLUMNS = ("method", "method_version", "dataset", "dataset_title", "images", "class", "seed")
+PLACE_COLUMNS = ("method", "method_version", "dataset", "dataset_title", "images", "class", "defect", "seed")
 MADE_COLUMNS = ("auxiliary", "training", "backbone", "weights", "dtype", "protocol", "metrics_version")
 NUMBER_COLUMNS = ("metric", "value", "low", "high", "synthetic", "tables", "record")
 
@@ -90,7 +90,7 @@ def to_long_csv(records: Iterable[Record]) -> str:
 
     A row says all that identifies its number. `low` and `high` are the range of a fragile metric: the least and the
     greatest value it takes when scores move by one part in a million. They are empty for all other metrics and for
-    records that were made before there were ranges.
+    records that were made before there were ranges. Rows of a kind of defect follow those of its class.
     """
     rows: list[Sequence[str | float | None]] = [(*PLACE_COLUMNS, *MADE_COLUMNS, *NUMBER_COLUMNS)]
     for record in sorted(records, key=lambda record: record.id):
@@ -107,19 +107,24 @@ def to_long_csv(records: Iterable[Record]) -> str:
         )
         stems = [f"ablations/{table_stem(cell.method, row)}" for row in record.placement.ablations]
         tables = " ".join(["main"] * record.placement.main + stems)
-        for class_name, (metrics, ranges) in _all_numbers(record).items():
+        for class_name, defect, metrics, ranges in _all_numbers(record):
             place = (record.title, cell.method_version, data.name, record.dataset_title, data.fingerprint[:12])
             for metric, value in metrics.items():
                 span = ranges.get(metric, (None, None))
                 number = (metric, value, *span, " ".join(record.synthetic), tables, record.id)
-                rows.append((*place, class_name, cell.seed, *made, *number))
+                rows.append((*place, class_name, defect, cell.seed, *made, *number))
     return to_csv_text(rows)
 
 
-def _all_numbers(record: Record) -> dict[str, tuple[dict[str, float | None], dict[str, tuple[float, float]]]]:
-    """Return the metrics and the ranges of each class, and those of the mean over them."""
-    by_class = {name: (result.metrics, result.ranges) for name, result in record.classes.items()}
-    return {**by_class, MEAN.lower(): (record.mean, range_over_classes(record.classes.values()))}
+def _all_numbers(
+    record: Record,
+) -> Iterator[tuple[str, str | None, dict[str, float | None], dict[str, tuple[float, float]]]]:
+    """Yield class, kind of defect (None for the class itself), metrics and ranges; the mean over the classes last."""
+    for name, result in record.classes.items():
+        yield name, None, result.metrics, result.ranges
+        for defect, of_kind in result.defects.items():
+            yield name, defect, of_kind.metrics, of_kind.ranges
+    yield MEAN.lower(), None, record.mean, range_over_classes(record.classes.values())
 
 
 def table_files(tables: Iterable[Table], records: Iterable[Record]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import get_args
 from benchmark.common import listed, unique_slugs
 from benchmark.data import Domain
 from benchmark.metrics import LEVELS, MAIN_METRICS, METRICS
-from benchmark.records import Record, range_over_classes
+from benchmark.records import ClassResult, DefectResult, Record, range_over_classes
 from benchmark.tables.comparable import check_comparable
 from benchmark.tables.coverage import compared_rows
 from benchmark.tables.notes import column_facts, notes_of
@@ -90,10 +90,10 @@ def make_tables(
         if len(classes) > 1:
             notes, facts, by_title = notes_of(same, metrics), column_facts(same, columns), _by_title(same)
             for level, shown in by_level.items():
-                rows = [
-                    _row(name, columns, {title: _of_class(of, name) for title, of in by_title.items()}, shown)
-                    for name in classes
-                ]
+                rows = []
+                for each in classes:
+                    found = {t: [result.metrics for result in results_of(of, each)] for t, of in by_title.items()}
+                    rows.append(_row(each, columns, found, shown))
                 title = f"{dataset}, {LEVELS[level].lower()}"
                 tables += _with_means(Table(f"{stem}_{level}", title, shown, columns, (), notes, facts), {"": rows})
     return tables
@@ -116,10 +116,6 @@ def _by_title(records: Iterable[Record]) -> dict[str, list[Record]]:
     for record in records:
         found[record.title].append(record)
     return dict(found)
-
-
-def _of_class(records: Iterable[Record], class_name: str) -> list[dict[str, float | None]]:
-    return [record.classes[class_name].metrics for record in records if class_name in record.classes]
 
 
 def column_order(record: Record, methods: Sequence[str] = ()) -> tuple[int, str]:
@@ -165,23 +161,33 @@ def _spreads(found: Sequence[dict[str, float | None]], metrics: tuple[str, ...])
     return tuple(spreads)
 
 
-def mean_range(records: Sequence[Record], class_name: str | None, metric: str) -> tuple[float, float] | None:
+def mean_range(
+    records: Sequence[Record], class_name: str | None, metric: str, *, defect: str | None = None
+) -> tuple[float, float] | None:
     """Return the mean over seeds of the range of a metric in percent, None where a record has none.
 
     Args:
         records: that differ in the seed alone.
         class_name: of the class; None for the mean over the classes.
         metric: its key.
+        defect: a kind of defect of the class; None for the class itself.
     """
-    found = [
-        range_over_classes(record.classes.values()) if class_name is None else record.classes[class_name].ranges
-        for record in records
-        if class_name is None or class_name in record.classes
-    ]
+    if class_name is None:
+        found = [range_over_classes(record.classes.values()) for record in records]
+    else:
+        found = [each.ranges for each in results_of(records, class_name, defect)]
     if not found or not all(metric in ranges for ranges in found):
         return None
     low, high = (100 * sum(ranges[metric][end] for ranges in found) / len(found) for end in (0, 1))
     return low, high
+
+
+def results_of(
+    records: Iterable[Record], class_name: str, defect: str | None = None
+) -> list[ClassResult | DefectResult]:
+    """Return the results of a class, or of one of its kinds of defect, of the records that have them."""
+    of_class = [record.classes[class_name] for record in records if class_name in record.classes]
+    return [*of_class] if defect is None else [each.defects[defect] for each in of_class if defect in each.defects]
 
 
 def _with_means(table: Table, groups: Mapping[str, Sequence[Row]]) -> list[Table]:

@@ -22,14 +22,14 @@ from benchmark.metrics.per_image import (
     read_per_image,
     to_bytes,
 )
-from benchmark.metrics.pixel import PixelMetrics
+from benchmark.metrics.pixel import PixelMetrics, image_pixels
 
 
 def gather(maps: list[Any], masks: list[Any], texts: dict[str, Any] | None = None) -> ClassImages:
     gathering = PerImageAccumulator()
     for index, (scores, mask) in enumerate(zip(maps, masks, strict=True)):
         gathering.add(f"good/ä {index}.png", int(mask.any()), float(scores.max()), scores[::8, ::8])
-        gathering.add_pixels(scores, mask)
+        gathering.add_pixels(image_pixels(scores, mask))
     gathering.add_texts(texts or {})
     return gathering.finish()
 

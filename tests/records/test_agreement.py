@@ -7,6 +7,7 @@ from benchmark.records.agreement import disagreements, range_over_classes
 from benchmark.records.cells import BackboneId, Cell, DataId
 from benchmark.records.records import (
     ClassResult,
+    DefectResult,
     Record,
     Run,
     mean_over_classes,
@@ -71,6 +72,15 @@ def test_a_record_of_before_there_were_ranges_is_read_and_one_with_them_comes_ba
     assert Record.model_validate(old).classes["a"].ranges == {}
 
 
+def test_a_record_of_before_there_were_kinds_of_defect_is_read() -> None:
+    kind = DefectResult(images=1, metrics={"pixel_auroc": 0.5}, ranges={KEY: (0.1, 0.2)})
+    made = record(a=result(0.5, None).model_copy(update={"defects": {"crack": kind}}))
+    assert Record.model_validate_json(made.model_dump_json()) == made
+    old = made.model_dump(mode="json")
+    del old["classes"]["a"]["defects"]
+    assert Record.model_validate(old).classes["a"].defects == {}
+
+
 @pytest.mark.parametrize(
     ("one", "other", "agrees"),
     [
@@ -97,3 +107,11 @@ def test_what_disagrees_is_named_with_both_values() -> None:
         "b, pixel_aupro_200: 0.5 and None",
         "mean, pixel_auroc: 0.5 and 0.75",
     ]
+
+
+def test_numbers_of_a_kind_of_defect_are_compared_too() -> None:
+    one, other = (
+        record(a=result(0.5, None).model_copy(update={"defects": {"crack": DefectResult(images=1, metrics=metrics)}}))
+        for metrics in ({"image_auroc": 0.5, "image_ap": 0.5}, {"image_auroc": 0.75, "image_ap": 0.5})
+    )
+    assert disagreements(one, other, tolerance=1e-6) == ["a, crack, image_auroc: 0.5 and 0.75"]

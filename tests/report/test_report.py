@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
-from support.study import Study, make_study
+from support.study import KIND, Study, make_study
 
 from benchmark.metrics.per_image import ClassImages
 from benchmark.protocol import Protocol
@@ -26,7 +26,7 @@ from benchmark.report import ReportError, figures, gallery, write_site
 from benchmark.report.leaderboard import leaderboard
 from benchmark.report.report_data import collect_report_data
 from benchmark.report.site import MARKER, make_site
-from benchmark.report.values import UNDEFINED, ShownValue, dataset_rows, dataset_values, shown_value
+from benchmark.report.values import UNDEFINED, ShownValue, dataset_rows, dataset_values, defect_rows, shown_value
 from benchmark.tables.ranks import Ranking
 
 PAGES = {"index.html", "ablations.html", "training.html", "published.html", "figures.html", "about.html"}
@@ -94,6 +94,19 @@ def test_names_never_become_markup(documents: dict[str, Document]) -> None:
     assert "<script>alert(1)</script>" in documents["datasets/parts.html"].text
     assert "Parts <b>2</b>" in documents["index.html"].text
     assert "onerror" in documents["about.html"].text
+
+
+def test_the_page_of_a_class_shows_its_kinds_of_defect(study: Study, documents: dict[str, Document]) -> None:
+    report = collect_report_data(study.records, study.read)
+    parts, scans = report.datasets
+    pixels = [row.numbers[0].text for row in defect_rows(report, parts, "A", "pixel_auroc")]
+    assert [row.title for row in defect_rows(report, parts, "A", "image_auroc")] == [f"{KIND} (5)"]
+    assert pixels == ["50.0"]
+    assert defect_rows(report, scans, "brain", "image_auroc") == [], "its kinds have no names"
+    for path in ("datasets/parts--a.html", "datasets/parts--a-1.html"):
+        if path in documents:
+            assert f"{KIND} (5)" in documents[path].text
+    assert "Kinds of defect" not in documents["datasets/scans.html"].text
 
 
 def test_charts_show_names_as_they_are(documents: dict[str, Document]) -> None:

@@ -36,14 +36,18 @@ from methods.clip import Clip, ClipAC, ClipOptions
 
 
 def several_classes(parts: Path) -> SampleSet:
-    """The plain folder as three classes: of 5, of 7 images and of one normal image alone."""
+    """The plain folder as three classes, of 6, of 6 images and of one image alone, with kinds of defect."""
     data = read_folder(PlainFolder(directory=parts, class_name="metal nut"))
     names = ["a" if index % 2 else "b" for index in range(len(data.samples))]
     names[0] = "c"
     card = data.card.model_copy(
         update={"classes": tuple(data.card.classes[0].model_copy(update={"name": n}) for n in "abc")}
     )
-    samples = [replace(s, class_name=name) for s, name in zip(data.samples, names, strict=True)]
+    kinds = ["crack" if index % 3 else "hole" for index in range(len(data.samples))]
+    samples = [
+        replace(s, class_name=name, defect=kind if s.label else "")
+        for s, name, kind in zip(data.samples, names, kinds, strict=True)
+    ]
     return replace(data, card=card, samples=tuple(sorted(samples, key=lambda s: (s.class_name, s.key))))
 
 
@@ -105,6 +109,7 @@ def test_how_classes_are_bundled_changes_no_number(
     assert sum(line.startswith("done") for line in said) == len(jobs)
     for one, other in zip(whole, divided, strict=True):
         assert list(one.classes) == list(other.classes)
+        assert [list(result.defects) for result in one.classes.values()] == [["crack", "hole"], ["crack"], ["hole"]]
         for name, result in one.classes.items():
             where = {"run": None}
             assert result.model_copy(update=where) == other.classes[name].model_copy(update=where)

@@ -95,7 +95,8 @@ def test_a_run_writes_a_record_per_cell_with_all_that_made_it(parts: Path, tiny:
     assert record["synthetic"] == ["weights"]
     assert record["cell"]["backbone"]["sha256"] == tiny.sha256
     assert record["cell"]["dataset"]["fingerprint"] == jobs[0].samples.fingerprint
-    known = {"normal": 7, "anomalous": 6, "skipped": [], "metrics": {}, "ranges": {}, "run": record["run"]}
+    counts = {"normal": 7, "anomalous": 6, "skipped": []}
+    known = counts | {"metrics": {}, "ranges": {}, "defects": {}, "run": record["run"]}
     assert record["classes"]["object"] | {"metrics": {}, "ranges": {}} == known
     assert set(record["mean"]) == {
         f"{level}_{metric}" for level in ("image", "pixel") for metric in ("auroc", "ap", "f1max")

@@ -13,11 +13,13 @@ from benchmark.data.cards import Card, ClassCard, Layout, Rule
 from benchmark.data.samples import Sample, SampleSet
 from benchmark.metrics.image import ImageMetrics
 from benchmark.metrics.per_image import ClassImages, PerImageAccumulator, read_per_image, to_bytes
+from benchmark.metrics.pixel import image_pixels
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
 from benchmark.records.placement import Placement
 from benchmark.records.records import (
     ClassResult,
+    DefectResult,
     Record,
     TrainingReport,
     mean_over_classes,
@@ -29,6 +31,7 @@ from benchmark.running.variants import variants_of
 from methods.genclip import GenClip, GenClipOptions
 
 SCRIPT = "<script>alert(1)</script>"
+KIND = "scratch <i>1</i>"
 FAILURE = 'RuntimeError: <img src="https://example.org/x.png" onerror="alert(1)">'
 PARTS, SCANS = "Parts <b>2</b>", "Scans"
 CLASSES = {PARTS: (SCRIPT, "A", "a"), SCANS: ("brain",)}
@@ -97,7 +100,7 @@ def class_images(samples: SampleSet, class_name: str, *, strength: float, texts:
             if samples.has_masks:
                 truth = np.zeros((16, 16), bool)
                 truth[4:9, 4:9] = bool(sample.label)
-                gathering.add_pixels(np.kron(raw, np.ones((4, 4), np.float32)), truth)
+                gathering.add_pixels(image_pixels(np.kron(raw, np.ones((4, 4), np.float32)), truth))
     if texts:
         embeddings = rng.normal(size=(4, 2, 8))
         gathering.add_texts({"F_T, block 2": embeddings, "F_Q <i>": embeddings[:1] + 1})
@@ -167,7 +170,9 @@ def _result(images: ClassImages) -> ClassResult:
     known = images.pixels is not None
     pixel = dict.fromkeys(("pixel_auroc", "pixel_ap", "pixel_f1max", "pixel_aupro", "pixel_aupro_200"), 0.5)
     shown = {name: value if known else None for name, value in pixel.items()}
-    return ClassResult(normal=5, anomalous=5, metrics={**metrics.compute(), **shown})
+    found = {**metrics.compute(), **shown}
+    kinds = {KIND: DefectResult(images=5, metrics=found)}
+    return ClassResult(normal=5, anomalous=5, metrics=found, defects=kinds if known else {})
 
 
 def _samples(folder: Path, title: str) -> SampleSet:
@@ -198,6 +203,6 @@ def _samples(folder: Path, title: str) -> SampleSet:
             Image.fromarray(rng.integers(0, 255, (24, 32, 3), dtype=np.uint8)).save(path)
             mask = directory / "mask.png" if label and masks else None
             key = f"{each.name}/{number}.png"
-            kind = "scratch" if label else ""
+            kind = KIND if label else ""
             samples.append(Sample(key, path, each.name, each.name, label, kind, "test", mask, None))
     return SampleSet(card, directory, card.layouts[0], "made", tuple(samples), ())

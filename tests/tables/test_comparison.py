@@ -20,6 +20,7 @@ from support.records import made_run
 from benchmark.data.cards import load_cards
 from benchmark.metrics.image import ImageMetrics
 from benchmark.metrics.per_image import ClassImages, PerImageAccumulator, to_bytes
+from benchmark.metrics.pixel import image_pixels
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
 from benchmark.records.placement import Placement
@@ -561,7 +562,7 @@ def test_a_papers_aupro_has_the_margin_of_the_exact_one() -> None:
         mask[4:9, 4:9] = index % 2 > 0
         scores = (rng.random((16, 16)) + mask).astype(np.float32)
         images.add(str(index), index % 2, float(scores.max()), scores)
-        images.add_pixels(scores, mask)
+        images.add_pixels(image_pixels(scores, mask))
     kvasir = load_cards()["kvasir"].classes[0].name
     one = ClassResult(normal=10, anomalous=10, metrics={"pixel_aupro": 0.9, "pixel_aupro_200": 0.8})
     made = record({}, dataset="kvasir", classes={kvasir: one})

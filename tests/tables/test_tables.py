@@ -17,7 +17,7 @@ from benchmark.metrics.names import METRICS, Metric
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
 from benchmark.records.provenance import Provenance
-from benchmark.records.records import ClassResult, Record, Skipped, TrainingReport, mean_over_classes
+from benchmark.records.records import ClassResult, DefectResult, Record, Skipped, TrainingReport, mean_over_classes
 from benchmark.tables.comparable import TableError, check_comparable
 from benchmark.tables.marks import best_and_second
 from benchmark.tables.render import render, summary, table_files, to_csv, to_long_csv
@@ -383,6 +383,20 @@ def test_every_number_is_in_the_long_csv(three: list[Record]) -> None:
     assert found["Other", "parts", "a", "image_auroc"] == "0.95"
     assert found["CLIP", "scans", "mean", "pixel_aupro"] == ""
     assert len(rows) == 2 * 3 * 4 + 2 * 2 * 4
+
+
+def test_the_long_csv_holds_the_kinds_of_defect_after_their_class() -> None:
+    made = record("A", "D", {"a": (0.5, 0.5, 0.5, 0.5)})
+    kind = DefectResult(images=2, metrics={"image_auroc": 0.25, KEY: None}, ranges={KEY: (0.1, 0.2)})
+    classes = {"a": made.classes["a"].model_copy(update={"metrics": {"image_auroc": 0.5}, "defects": {"=crack": kind}})}
+    made = made.model_copy(update={"classes": classes, "mean": {"image_auroc": 0.5}})
+    rows = list(csv.DictReader(io.StringIO(to_long_csv([made]))))
+    assert [(r["class"], r["defect"], r["metric"], r["value"], r["low"]) for r in rows] == [
+        ("a", "", "image_auroc", "0.5", ""),
+        ("a", "'=crack", "image_auroc", "0.25", ""),
+        ("a", "'=crack", KEY, "", "0.1"),
+        ("mean", "", "image_auroc", "0.5", ""),
+    ]
 
 
 def test_the_long_csv_holds_the_range_of_a_fragile_metric_by_class_and_of_the_mean() -> None:
