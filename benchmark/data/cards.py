@@ -116,7 +116,7 @@ class LabelTable(Model):
     key: str
     column: str
     anomalous: tuple[str, ...]
-    """Values of `column` that mean anomalous; every other value means normal."""
+    """Values of `column` that mean anomalous, besides the usual words for it; all others must be words for normal."""
     key_width: int = Field(default=0, ge=0, le=255)
     """Keys are padded with zeros to this length and compared with the pattern's group `stem`."""
 
@@ -131,7 +131,7 @@ class CsvIndex(Model):
     image_column: str
     mask_column: str
     normal: str = "normal"
-    """The value of `label_column` that means normal."""
+    """The value of `label_column` that means normal, besides the usual words for it."""
 
 
 class HoldOut(Model):
