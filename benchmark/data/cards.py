@@ -158,8 +158,9 @@ class Layout(Model):
     pieces: int = Field(default=1, ge=1, le=1000)
     """Each image is cut into this many bands of rows, [i·h//n, (i+1)·h//n)."""
     hold_out: HoldOut | None = None
-    mask_threshold: int = Field(default=0, ge=0, le=254)
-    """A mask pixel is anomalous if its grey value is above this: 0 for lossless masks, 127 for JPEG masks."""
+    mask_threshold: int | None = Field(default=0, ge=0, le=254)
+    """A mask pixel is anomalous if its grey value is above this: 0 for lossless masks, 127 for JPEG masks. None, which
+    plain folders have: each file is read by what it is."""
     counts: dict[str, tuple[int, int]] | None = None
     """Numbers of (normal, anomalous) test images per class, where this layout differs from the published numbers."""
     note: str = ""

@@ -18,7 +18,8 @@ import numpy as np
 
 from benchmark.common import TABLE_LIMIT, read_limited
 from benchmark.data.cards import Card, ClassCard, CsvIndex, HoldOut, LabelTable, Layout, Rule, Split
-from benchmark.data.images import ImageError, read_mask
+from benchmark.data.images import ImageError
+from benchmark.data.masks import MaskRule, read_mask
 from benchmark.data.tree import Problem, Tree, is_image, stem
 from benchmark.data.words import label_of, split_of
 
@@ -327,7 +328,7 @@ def _cut(layout: Layout, image: _Image, found: _Found) -> list[Sample]:
     labels = [image.label] * n
     if image.label is None and image.mask:
         try:
-            pixels = read_mask(files[image.mask], threshold=layout.mask_threshold)
+            pixels = read_mask(files[image.mask], MaskRule(layout.mask_threshold))
         except ImageError as error:
             message = f"says whether {image.file} is anomalous, but cannot be read: {error}"
             found.report(image.mask, "unreadable-mask", message)
