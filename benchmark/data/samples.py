@@ -123,7 +123,12 @@ class SampleSet:
         """
         _ = self.stamps  # before the files are read
         start = self.root or "."
-        lines: list[object] = [self.layout.mask_threshold, *([str(self.ranges)] if self.ranges else [])]
+        lines: list[object] = [self.layout.mask_threshold]
+        if self.ranges:
+            lines.append(str(self.ranges))
+        jpegs = any(s.mask.suffix.lower() in {".jpg", ".jpeg"} for s in self.test if s.mask)
+        if jpegs and self.layout.mask_threshold == 0:
+            lines.append("masks in JPEG at half")
         ordered = sorted(self.test, key=lambda s: s.key)
         known = self.contents(ordered)
         for s in ordered:
