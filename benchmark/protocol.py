@@ -7,7 +7,7 @@ from pydantic import Field
 from benchmark.common import Model
 
 if TYPE_CHECKING:
-    from benchmark.data import Sample
+    from benchmark.data import MaskRule, Sample
 
 PROTOCOL = "protocol"  # in `--set protocol.QUIRK=VALUE`; no method may have this name
 AUXILIARIES = {
@@ -52,6 +52,8 @@ class Protocol(Model):
         """Return the class name of a sample as it stands in prompts."""
         return sample.class_name if self.raw_class_names else sample.prompt_name
 
-    def mask_threshold(self, card_threshold: int) -> int:
-        """Return the grey value (of 0 … 255) above which a mask pixel is anomalous."""
-        return 0 if self.mask_gt0 else card_threshold
+    def mask_rule(self, card_threshold: int | None) -> "MaskRule":
+        """Return which pixels of masks are anomalous, for a layout with this threshold."""
+        from benchmark.data import MaskRule
+
+        return MaskRule(card_threshold, gt0=self.mask_gt0)

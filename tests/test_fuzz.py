@@ -39,8 +39,9 @@ from benchmark.clip.weight_files import read_state_dict
 from benchmark.contract import Method
 from benchmark.data.cards import Card, CardError, cards_directory, load_card, load_cards
 from benchmark.data.check import check_dataset, render
-from benchmark.data.images import ImageError, read_image, read_mask
+from benchmark.data.images import ImageError, read_image
 from benchmark.data.layouts import BadTableError, read_layout
+from benchmark.data.masks import MaskRule, read_mask
 from benchmark.data.samples import DatasetError, read_samples
 from benchmark.data.tree import inside, walk
 from benchmark.errors import BenchError
@@ -433,7 +434,7 @@ PICTURES = _pictures()
 @fuzz(mutated(PICTURES), st.sampled_from(("a.png", "a.tif")), few=100)
 def test_an_image_is_read_or_named(content: bytes, name: str) -> None:
     path = file_of(content, name)
-    for read in (read_image, lambda path: read_mask(path, threshold=127)):
+    for read in (read_image, lambda path: read_mask(path, MaskRule(127))):
         try:
             found = read(path)
         except ImageError as error:

@@ -36,7 +36,8 @@ from benchmark.common.cache import Cache, Entry
 from benchmark.common.reading import JSON_LIMIT, TABLE_LIMIT, read_limited
 from benchmark.data.cards import Card, CardError, load_card, load_cards
 from benchmark.data.check import check_dataset
-from benchmark.data.images import MAX_PIXELS, MAX_SIDE, ImageError, read_image, read_mask
+from benchmark.data.images import MAX_PIXELS, MAX_SIDE, ImageError, read_image
+from benchmark.data.masks import MaskRule, read_mask
 from benchmark.data.samples import DatasetError, read_samples
 from benchmark.errors import BenchError
 from benchmark.metrics.per_image import PerImageError, from_bytes, read_per_image
@@ -204,7 +205,7 @@ PLACES: dict[str, tuple[Callable[[Path], Any], type[Exception]]] = {
     "card.toml": (load_card, CardError),
     "image.png": (read_image, ImageError),
     "image.tif": (read_image, ImageError),
-    "mask.png": (lambda path: read_mask(path, threshold=0), ImageError),
+    "mask.png": (lambda path: read_mask(path, MaskRule(0)), ImageError),
 }
 
 
@@ -447,7 +448,7 @@ def test_an_image_of_absurd_size_is_refused_unopened(
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     path = tmp_path / name
     path.write_bytes(BOMBS[name]())
-    for read in (read_image, lambda path: read_mask(path, threshold=0)):
+    for read in (read_image, lambda path: read_mask(path, MaskRule(0))):
         with pytest.raises(ImageError, match=rf"{name}: .*\d.*(limit|above) .*"):
             read(path)
 

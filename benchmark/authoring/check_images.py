@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmark.data import Reading, Sample, SampleSet, load, references, stack
+from benchmark.data import MaskRule, Reading, Sample, SampleSet, load, references, stack
 from benchmark.errors import BenchError
 
 
@@ -83,7 +83,9 @@ def dataset_images(data: SampleSet, image_size: int, shots: int, *, each: int = 
 
 
 def _read(samples: Sequence[Sample], data: SampleSet, image_size: int) -> tuple[Tensor, Tensor]:
-    reading = Reading(image_size, mask_threshold=data.layout.mask_threshold, batch_size=len(samples), workers=0)
+    reading = Reading(
+        image_size, masks=MaskRule(data.layout.mask_threshold), batch_size=len(samples), workers=0, ranges=data.ranges
+    )
     items = next(load(samples, reading))
     if broken := [item.error for item in items if item.image is None]:
         raise BenchError(broken[0])

@@ -116,7 +116,7 @@ class LabelTable(Model):
     key: str
     column: str
     anomalous: tuple[str, ...]
-    """Values of `column` that mean anomalous; every other value means normal."""
+    """Values of `column` that mean anomalous, besides the usual words for it; all others must be words for normal."""
     key_width: int = Field(default=0, ge=0, le=255)
     """Keys are padded with zeros to this length and compared with the pattern's group `stem`."""
 
@@ -131,7 +131,7 @@ class CsvIndex(Model):
     image_column: str
     mask_column: str
     normal: str = "normal"
-    """The value of `label_column` that means normal."""
+    """The value of `label_column` that means normal, besides the usual words for it."""
 
 
 class HoldOut(Model):
@@ -158,8 +158,9 @@ class Layout(Model):
     pieces: int = Field(default=1, ge=1, le=1000)
     """Each image is cut into this many bands of rows, [i·h//n, (i+1)·h//n)."""
     hold_out: HoldOut | None = None
-    mask_threshold: int = Field(default=0, ge=0, le=254)
-    """A mask pixel is anomalous if its grey value is above this: 0 for lossless masks, 127 for JPEG masks."""
+    mask_threshold: int | None = Field(default=0, ge=0, le=254)
+    """A mask pixel is anomalous if its grey value is above this: 0 for lossless masks, 127 for JPEG masks. None, which
+    plain folders have: each file is read by what it is."""
     counts: dict[str, tuple[int, int]] | None = None
     """Numbers of (normal, anomalous) test images per class, where this layout differs from the published numbers."""
     note: str = ""

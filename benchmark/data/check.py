@@ -14,8 +14,9 @@ from typing import Any
 from tabulate import tabulate
 
 from benchmark.common import file_sha256
-from benchmark.data.images import ImageError, MaskSizeError, read_image, read_mask
+from benchmark.data.images import ImageError, read_image
 from benchmark.data.layouts import Sample
+from benchmark.data.masks import MaskRule, MaskSizeError, read_mask
 from benchmark.data.samples import SampleSet
 from benchmark.data.tree import Problem, inside, relative
 
@@ -173,7 +174,7 @@ def _read(data: SampleSet, samples: Sequence[Sample]) -> list[Problem]:
     if mask is None:
         return problems
     try:
-        pixels = read_mask(mask, threshold=data.layout.mask_threshold, size=size)
+        pixels = read_mask(mask, MaskRule(data.layout.mask_threshold), size=size, photo=first.path)
     except MaskSizeError as error:
         problems.append(_unreadable(data, mask, "mask-size", error))
     except ImageError as error:

@@ -1,4 +1,4 @@
-"""The content of files by its sha256, and thumbnails of images, remembered so that a second look reads nothing.
+"""The content of files by its sha256, and what is known of images, remembered so that a second look reads nothing.
 
 What is known of a file counts while its path, size, times and inode are what they were; a thumbnail belongs to a
 content. The memory is a file in the user's cache; without it everything is read again.
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from benchmark.common import image_progress, user_cache
 
@@ -35,17 +35,31 @@ def contents(paths: Iterable[Path], title: str) -> dict[Path, str | None]:
         paths: Files; each is looked at once.
         title: What is read, for the progress that is shown where it takes long.
     """
+    return remembered("files", paths, _sha256, f"reading {title}")
+
+
+def remembered(
+    table: Literal["files", "extremes"], paths: Iterable[Path], look: Callable[[Path], str | None], title: str
+) -> dict[Path, str | None]:
+    """Return what `look` says of files, from memory where they are unchanged; None for a file that is missing.
+
+    Args:
+        table: Where it is kept.
+        paths: Files; each is looked at once.
+        look: Returns a text about a file, or None if it cannot be read; then it is asked again the next time.
+        title: What is done, for the progress that is shown where it takes long.
+    """
     stamps = {path: stamp(path) for path in dict.fromkeys(paths)}
     present = {path: stamp for path, stamp in stamps.items() if stamp is not None}
-    known = _recall(present)
+    known = _recall(table, present)
     unknown = [path for path in present if path not in known]
-    read: Mapping[Path, str | None] = {}
+    said: Mapping[Path, str | None] = {}
     if unknown:
-        read = _each(_sha256, unknown, f"reading {title}")
+        said = _each(look, unknown, title)
         latest = time.time_ns() - int(FRESH * 1e9)
-        settled = {path: digest for path, digest in read.items() if digest and max(present[path][1:3]) < latest}
-        _remember({path: (present[path], digest) for path, digest in settled.items()})
-    return {path: known.get(path) or read.get(path) for path in stamps}
+        settled = {path: text for path, text in said.items() if text and max(present[path][1:3]) < latest}
+        _remember(table, {path: (present[path], text) for path, text in settled.items()})
+    return {path: known.get(path) or said.get(path) for path in stamps}
 
 
 def thumbnails(digests: Mapping[Path, str], make: Callable[[Path], bytes | None], title: str) -> dict[Path, bytes]:
@@ -104,25 +118,26 @@ def _open() -> sqlite3.Connection:
     folder.mkdir(parents=True, exist_ok=True)
     database = sqlite3.connect(folder / MEMORY, timeout=30)
     database.execute("CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, stamp TEXT, sha256 TEXT)")
+    database.execute("CREATE TABLE IF NOT EXISTS extremes (path TEXT PRIMARY KEY, stamp TEXT, found TEXT)")
     database.execute("CREATE TABLE IF NOT EXISTS thumbnails (sha256 TEXT PRIMARY KEY, pixels BLOB)")
     return database
 
 
-def _recall(stamps: Mapping[Path, Stamp]) -> dict[Path, str]:
+def _recall(table: str, stamps: Mapping[Path, Stamp]) -> dict[Path, str]:
     """Return what is remembered of files; nothing where the memory cannot be read: then the files are."""
     found: dict[Path, str] = {}
     with suppress(OSError, sqlite3.Error), closing(_open()) as database:
         for path, stamp in stamps.items():
-            row = database.execute("SELECT stamp, sha256 FROM files WHERE path = ?", (_key(path),)).fetchone()
-            if row and row[0] == str(stamp):
-                found[path] = row[1]
+            row = database.execute(f"SELECT * FROM {table} WHERE path = ?", (_key(path),)).fetchone()
+            if row and row[1] == str(stamp):
+                found[path] = row[2]
     return found
 
 
-def _remember(files: Mapping[Path, tuple[Stamp, str]]) -> None:
-    rows = [(_key(path), str(stamp), digest) for path, (stamp, digest) in files.items()]
+def _remember(table: str, files: Mapping[Path, tuple[Stamp, str]]) -> None:
+    rows = [(_key(path), str(stamp), text) for path, (stamp, text) in files.items()]
     with suppress(OSError, sqlite3.Error), closing(_open()) as database, database:
-        database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", rows)
+        database.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", rows)
 
 
 def _key(path: Path) -> str:

@@ -1,23 +1,27 @@
-"""Reading images and masks: every mode and format on disk gives the same kind of array.
+"""Reading images: every mode and format on disk gives the same kind of array.
 
 Images become 8-bit RGB before they are resized, because Pillow resizes palette images by nearest neighbour. EXIF
-orientation is not applied, as in the published evaluations. Nothing is repaired: a file that cannot be read completely
-raises an error that names it.
+orientation is not applied, as in the published evaluations; the pixels as they are stored are the frame of images,
+masks and maps. Nothing is repaired: a file that cannot be read completely raises an error that names it.
 """
 
+import json
 import lzma
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
-Mask = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
+from benchmark.data.contents import remembered
+from benchmark.data.ranges import Extremes, Ranges, Values
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "JPEG2000", "TGA", "PCX", "DIB")
 """The formats that are decoded. Pillow knows more, but starts other programs for some (Ghostscript for EPS)."""
@@ -29,80 +33,109 @@ _SLACK = 2**24
 """Bytes by which a strip or tile of a TIFF may exceed its page, since tiles are padded."""
 _DEEP_MODES = ("I", "F")
 """First letters of Pillow's modes of more than 8 bits (I, I;16, …, F), whose values Pillow's conversion clips."""
+_DEEP_PNG = {"LA;16B": ("RGBA", "RGBA"), "RGB;16B": ("RGB", "RGB;16L"), "RGBA;16B": ("RGBA", "RGBA;16L")}
+"""Pillow keeps the high bytes of 16-bit colours only. The mode and raw mode by which it gives the low ones."""
+_SHALLOW = "8 bits"
+_ORIENTATION = 0x0112
+"""The EXIF tag that says how a picture is turned for display."""
 
 
 class ImageError(RuntimeError):
     """An image or mask cannot be used. The message names the path and the cause, and says what to do."""
 
 
-class MaskSizeError(ImageError):
-    """A mask and its image have different sizes."""
-
-
-def read_image(path: Path, piece: tuple[int, int] | None = None) -> Image.Image:
+def read_image(path: Path, piece: tuple[int, int] | None = None, ranges: Ranges | None = None) -> Image.Image:
     """Read an image, or one band of its rows, as 8-bit RGB.
 
     Args:
         path: a file in one of `FORMATS`, whatever its name; TIFFs that Pillow cannot read go through tifffile.
         piece: (i, n) for the rows [i·h//n, (i+1)·h//n) only.
+        ranges: black and white of images of more than 8 bits, which are those of the whole dataset; None: of the image.
 
     Returns:
-        An image of mode RGB. Deeper pixels are scaled to 8 bits, not clipped: 16-bit ones by 255/65535; 32-bit integers
-        and floats by the smallest full scale that holds them (1 for floats, 255, 65535, 2**32 - 1). Alpha is dropped.
+        An image of mode RGB. Deeper pixels are scaled to 8 bits by `ranges`. Alpha is dropped.
 
     Raises:
         ImageError: missing, empty, truncated, no image, or larger than `MAX_PIXELS` or `MAX_SIDE`.
     """
-    image = _open(path)
-    if image.mode.startswith(_DEEP_MODES):
-        values = _finite(path, np.asarray(image))
-        image = Image.fromarray(_to_8_bits(values, _full_scale(image, values)))
-    image = image if image.mode == "RGB" else image.convert("RGB")
-    top, bottom = _rows(path, image.height, piece)
+    values = decode(path)
+    if not isinstance(values, Image.Image):
+        values = Image.fromarray((ranges or Ranges()).to_8_bits(values))
+    image = values if values.mode == "RGB" else values.convert("RGB")
+    top, bottom = rows(path, image.height, piece)
     return image if piece is None else image.crop((0, top, image.width, bottom))
 
 
-def read_mask(
-    path: Path, *, threshold: int, piece: tuple[int, int] | None = None, size: tuple[int, int] | None = None
-) -> Mask:
-    """Read a mask, or one band of its rows, as booleans (H, W): grey value above `threshold`.
+def find_ranges(paths: Iterable[Path], title: str) -> Ranges:
+    """Return black and white of the images of more than 8 bits among these, for `read_image`.
 
     Args:
-        path: an image file; colours become grey first, as Pillow's conversion to L does.
-        threshold: on a scale of 0 to 255; of deeper masks it is scaled up, so that with 0 every nonzero value counts.
-        piece: as in `read_image`.
-        size: (width, height) of what `read_image` returned for the mask's image, with the same `piece`.
+        paths: The images of a whole dataset. Files that cannot be read have no say.
+        title: What is read, for the progress that is shown where it takes long.
+    """
+    found = remembered("extremes", paths, _extremes, title)
+    return Ranges.holding(Extremes(**json.loads(text)) for text in found.values() if text and text != _SHALLOW)
+
+
+def _extremes(path: Path) -> str | None:
+    """Return the extremes of a deep image as JSON, or `_SHALLOW`."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(32)
+        if not _can_be_deep(start):
+            return _SHALLOW
+        values = decode(path)
+    except (ImageError, OSError):
+        return None
+    return _SHALLOW if isinstance(values, Image.Image) else json.dumps(asdict(Extremes.of(values)))
+
+
+def _can_be_deep(start: bytes) -> bool:
+    """Return whether a file that starts like this can hold more than 8 bits a value, which no JPEG, BMP or GIF does."""
+    if start.startswith(b"\x89PNG"):
+        return start[24:25] == b"\x10"  # bits of a value
+    return start.startswith((b"II", b"MM", b"P", b"\x00\x00\x00\x0cjP", b"\xff\x4f\xff\x51"))  # TIFF, PPM, JPEG 2000
+
+
+def orientation(path: Path) -> int:
+    """Return how an image is turned for display by its EXIF tag, 1 (not at all) to 8.
+
+    A TIFF counts as not turned, because Pillow turns its pixels when it reads them.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            turned = 1 if image.format == "TIFF" else image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # decoders raise anything; reading the pixels says what is wrong
+        return 1
+    return turned if turned in range(1, 9) else 1
+
+
+def turn(pixels: npt.NDArray[Any], turned: int) -> npt.NDArray[Any]:
+    """Return pixels (H, W, …) as they are displayed, by the EXIF orientation 1 to 8."""
+    if turned >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if turned in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels[::-1] if turned in (3, 4, 7, 8) else pixels
+
+
+def decode(path: Path, *, alpha: bool = False) -> Image.Image | Values:
+    """Decode a file completely.
+
+    Args:
+        path: an image file.
+        alpha: whether transparency that stands beside the pixels (of a palette, or one transparent colour) is kept.
+
+    Returns:
+        The image as Pillow has it, or its values (H, W) or (H, W, 3) where they have more than 8 bits.
 
     Raises:
-        MaskSizeError: the mask has another size than `size`; it is never resized silently.
-        ImageError: as in `read_image`.
+        ImageError: As in `read_image`.
     """
-    image = _open(path)
-    top, bottom = _rows(path, image.height, piece)
-    found = (image.width, bottom - top)
-    if size is not None and found != size:
-        raise MaskSizeError(
-            f"{path}: the mask is {found[0]}x{found[1]} px, its image {size[0]}x{size[1]} px; a mask is never resized "
-            "to fit: get the mask that belongs to this image"
-        )
-    if image.mode.startswith(_DEEP_MODES):
-        values = _finite(path, np.asarray(image))
-        return (values > threshold * (_full_scale(image, values) / 255))[top:bottom]
-    return (np.asarray(image.convert("L")) > threshold)[top:bottom]
-
-
-def resize_mask(mask: Mask, size: int) -> Mask:
-    """Resize a mask (H, W) to (size, size) as published evaluations do: Pillow's bilinear, cut at one half."""
-    grey = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
-    return np.asarray(grey.resize((size, size), Image.Resampling.BILINEAR)) > 127.5
-
-
-def _open(path: Path) -> Image.Image:
-    """Decode a file completely."""
     if not path.is_file():  # also keeps pipes and devices from being opened
         raise ImageError(f"{path}: there is no such file; complete the dataset, or correct the link")
     try:
-        return _decode(path)
+        return _decode(path, alpha=alpha)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{path}: {error}; scale it down") from None
     except ImageError:
@@ -112,23 +145,52 @@ def _open(path: Path) -> Image.Image:
         raise ImageError(f"{path}: broken or truncated ({cause}); download or extract it again") from error
 
 
-def _decode(path: Path) -> Image.Image:
+def _decode(path: Path, *, alpha: bool) -> Image.Image | Values:
     if path.stat().st_size == 0:
         raise ImageError(f"{path}: the file is empty (zero bytes); download or extract it again")
     try:
         with Image.open(path, formats=FORMATS) as image:
             _refuse_bomb(path, image.width, image.height)
-            image.info.pop("transparency", None)  # alpha is dropped anyway; keeping it only makes Pillow warn
-            image.load()
-            return image
+            if not _has_deep_colours(image):
+                return _decode_by_pillow(path, image, alpha=alpha)
     except UnidentifiedImageError:
         if path.suffix.lower() not in {".tif", ".tiff"}:
             raise ImageError(f"{path}: not an image in a known format; replace it or move it away") from None
-    return _decode_odd_tiff(path)
+    return _decode_odd_tiff(path, alpha=alpha)
 
 
-def _decode_odd_tiff(path: Path) -> Image.Image:
-    """Decode the first page of a TIFF that Pillow cannot read (64-bit floats, BigTIFF, rare compressions)."""
+def _has_deep_colours(image: ImageFile) -> bool:
+    """Return whether an image is a TIFF of deep colours, of which Pillow keeps the high bytes only."""
+    return isinstance(image, TiffImageFile) and image.mode.startswith("RGB") and image.tag_v2.get(258, (8,))[0] > 8
+
+
+def _decode_by_pillow(path: Path, image: ImageFile, *, alpha: bool) -> Image.Image | Values:
+    raw = str(image.tile[0][3]) if image.format == "PNG" and image.tile else ""
+    if not alpha:
+        image.info.pop("transparency", None)  # alpha is dropped anyway; keeping it only makes Pillow warn
+    image.load()
+    if raw in _DEEP_PNG:
+        values = _deep_colours(path, np.asarray(image), raw)
+        return values if alpha else values[..., :3]
+    return _finite(path, np.asarray(image)) if image.mode.startswith(_DEEP_MODES) else image
+
+
+def _deep_colours(path: Path, high: npt.NDArray[np.uint8], raw: str) -> Values:
+    """Return the colours of a 16-bit PNG, of which Pillow gave the high bytes, by reading it once more."""
+    mode, raw_low = _DEEP_PNG[raw]
+    with Image.open(path, formats=["PNG"]) as image:
+        assert isinstance(image, ImageFile)
+        image._mode = mode
+        image.tile = [image.tile[0]._replace(args=raw_low)]
+        low = np.asarray(image)
+    if raw == "LA;16B":  # the four bytes of a pixel: of grey, high and low, and of alpha
+        low = low[..., [1, 1, 1, 3]]
+    values: Values = (high.astype(np.uint16) << 8) | low
+    return values
+
+
+def _decode_odd_tiff(path: Path, *, alpha: bool) -> Image.Image | Values:
+    """Decode the first page of a TIFF that Pillow cannot read whole (deep colours, 64-bit floats, BigTIFF, …)."""
     import tifffile
 
     with tifffile.TiffFile(path) as tiff:
@@ -136,17 +198,20 @@ def _decode_odd_tiff(path: Path) -> Image.Image:
         _refuse_bomb(path, page.imagewidth, page.imagelength, page.size)
         _refuse_packed_bomb(path, tiff)
         values = np.asarray(page.asarray())
+        tag = page.tags.get(_ORIENTATION)
+        planes = values.ndim == 3 and page.planarconfig == 2
+    values = np.moveaxis(values, 0, -1) if planes else values
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[:, :, 0]
+    if values.dtype.kind not in "buif" or (values.ndim != 2 and (values.ndim != 3 or values.shape[2] not in (3, 4))):
+        raise ImageError(f"{path}: pixels of {values.dtype} {values.shape} are neither grey nor RGB; save it as RGB")
+    values = turn(values, int(tag.value) if tag else 1)  # as Pillow does
     if values.dtype == np.bool_:
         values = values.astype(np.uint8) * np.uint8(255)
-    if values.dtype == np.uint8 or (values.dtype == np.uint16 and values.ndim == 2):
-        return Image.fromarray(values)
-    if values.ndim == 2:
-        return Image.fromarray(values.astype(np.float32))
-    numbers = _finite(path, values)
-    white = 65535.0 if values.dtype == np.uint16 else _white(numbers, floats=values.dtype.kind == "f")
-    return Image.fromarray(_to_8_bits(numbers, white))
+    if values.dtype == np.uint8:
+        return Image.fromarray(np.ascontiguousarray(values))
+    values = _finite(path, values)
+    return values if alpha or values.ndim == 2 else values[..., :3]
 
 
 def _refuse_bomb(path: Path, width: int, height: int, values: int = 0) -> None:
@@ -178,7 +243,8 @@ def _refuse_packed_bomb(path: Path, tiff: Any) -> None:
             raise ImageError(f"{path}: unpacks to more than {limit:,} bytes, the limit for its size; save it anew")
 
 
-def _rows(path: Path, height: int, piece: tuple[int, int] | None) -> tuple[int, int]:
+def rows(path: Path, height: int, piece: tuple[int, int] | None) -> tuple[int, int]:
+    """Return the first row of a piece (i, n) of an image, and the row after its last."""
     i, n = piece or (0, 1)
     top, bottom = i * height // n, (i + 1) * height // n
     if top == bottom:
@@ -186,26 +252,7 @@ def _rows(path: Path, height: int, piece: tuple[int, int] | None) -> tuple[int, 
     return top, bottom
 
 
-def _finite(path: Path, values: npt.NDArray[Any]) -> Floats:
-    numbers = values.astype(np.float64)
-    if not np.isfinite(numbers).all():
+def _finite(path: Path, values: npt.NDArray[Any]) -> Values:
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ImageError(f"{path}: holds values that are no finite numbers; replace it or move it away")
-    return numbers
-
-
-def _full_scale(image: Image.Image, values: Floats) -> float:
-    """Return the value of white in an image with more than 8 bits."""
-    # Older Pillow opens a 16-bit PNG in mode I; a PNG cannot be deeper than that.
-    if image.mode.startswith("I;16") or image.format == "PNG":
-        return 65535.0
-    return _white(values, floats=image.mode == "F")
-
-
-def _white(values: Floats, *, floats: bool) -> float:
-    peak = float(values.max(initial=0.0))
-    scales = (*((1.0,) if floats else ()), 255.0, 65535.0, 4294967295.0)
-    return next((scale for scale in scales if peak <= scale), peak)
-
-
-def _to_8_bits(values: Floats, full_scale: float) -> npt.NDArray[np.uint8]:
-    return np.clip(np.rint(values * (255 / full_scale)), 0, 255).astype(np.uint8)
+    return values

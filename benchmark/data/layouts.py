@@ -10,6 +10,7 @@ import posixpath
 import re
 import string
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -17,8 +18,10 @@ import numpy as np
 
 from benchmark.common import TABLE_LIMIT, read_limited
 from benchmark.data.cards import Card, ClassCard, CsvIndex, HoldOut, LabelTable, Layout, Rule, Split
-from benchmark.data.images import ImageError, read_mask
+from benchmark.data.images import ImageError
+from benchmark.data.masks import MaskRule, read_mask
 from benchmark.data.tree import Problem, Tree, is_image, stem
+from benchmark.data.words import label_of, split_of
 
 Row = dict[str, str]
 
@@ -185,9 +188,11 @@ def _read_labels(table: LabelTable, prefix: str, found: _Found) -> dict[str, int
     if file is None:
         return None
     labels: dict[str, int] = {}
-    for row in _read_csv(found.tree, file, (table.key, table.column)):
-        key = row[table.key].zfill(table.key_width)
-        label = int(row[table.column] in table.anomalous)
+    for line, row in _read_csv(found.tree, file, (table.key, table.column)):
+        key = row[table.key]
+        if table.key_width:  # a number, which pandas may have written as 7.0
+            key = key.removesuffix(".0").zfill(table.key_width)
+        label = _label(row[table.column], dict.fromkeys(table.anomalous, 1), f"line {line}: {table.column}", file)
         if key in labels:
             message = f"{key} is listed twice" + ("" if labels[key] == label else " with different labels")
             found.report(file, "listed-twice", message, fatal=labels[key] != label)
@@ -204,8 +209,8 @@ def _by_index(card: Card, index: CsvIndex, prefix: str, found: _Found) -> None:
     columns = (index.class_column, index.split_column, index.label_column, index.image_column, index.mask_column)
     seen: dict[str, Row] = {}
     unknown: set[str] = set()
-    for row in _read_csv(found.tree, prefix + index.file, columns):
-        name, split, label, image, mask = (row[column] for column in columns)
+    for line, row in _read_csv(found.tree, prefix + index.file, columns):
+        name, said_split, said_label, image, mask = (row[column] for column in columns)
         owner = card.class_of(name)
         if owner is None:
             unknown.add(name)
@@ -222,16 +227,19 @@ def _by_index(card: Card, index: CsvIndex, prefix: str, found: _Found) -> None:
             found.report(file, "listed-twice", message, fatal=seen[file] != row)
             continue
         seen[file] = row
-        anomalous = label != index.normal
+        label = _label(said_label, {index.normal: 0}, f"line {line}: {index.label_column}", prefix + index.file)
+        anomalous = label == 1
         mask_file = _listed_file(mask, prefix, found) if anomalous and mask else None
         if mask_file:
             found.mask_folders.add(posixpath.dirname(mask_file))
         elif anomalous and "pixel" in card.levels:
             found.report(file, "missing-mask", f"an anomalous image without mask; {index.file} says {mask!r}")
-        if split not in {"train", "test"}:
-            found.report(file, "bad-split", f"{index.split_column} is {split!r} in {index.file}, not train or test")
+        split = split_of(said_split)
+        if split is None:
+            message = f"{index.split_column} is {said_split!r} in line {line} of {index.file}, not train or test"
+            found.report(file, "bad-split", message)
             continue
-        found.images.append(_Image(file, owner, int(anomalous), "", "test" if split == "test" else "train", mask_file))
+        found.images.append(_Image(file, owner, label, "", split, mask_file))
     for name in sorted(unknown):
         found.report(prefix + index.file, "unknown-class", f"{name!r} is no class of the card; ignored", fatal=False)
 
@@ -248,19 +256,40 @@ def _listed_file(path: str, prefix: str, found: _Found) -> str | None:
     return file
 
 
-def _read_csv(tree: Tree, file: str, columns: tuple[str, ...]) -> list[Row]:
-    """Read some columns of a table. Blanks around headers and cells are removed; missing cells are empty."""
+def _label(text: str, own: Mapping[str, int], cell: str, file: str) -> int:
+    """Return the label that a cell of a table says, by the card's own words or the usual ones.
+
+    Raises:
+        BadTableError: The cell says neither normal nor anomalous.
+    """
+    label = own.get(text, label_of(text))
+    if label is None:
+        raise BadTableError(file, f"{cell} is {text!r}, neither normal nor anomalous; write 0 or 1")
+    return label
+
+
+def _read_csv(tree: Tree, file: str, columns: tuple[str, ...]) -> list[tuple[int, Row]]:
+    """Read some columns of a table. Blanks around headers and cells are removed; missing cells are empty.
+
+    Returns:
+        The rows with the number of the line in which each ends, from 1.
+    """
     try:
         stream = io.StringIO(read_limited(tree.files[file], TABLE_LIMIT).decode("utf-8-sig"), newline="")
-        rows = [[cell.strip() for cell in row] for row in csv.reader(stream) if any(cell.strip() for cell in row)]
+        reader = csv.reader(stream)
+        lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+        rows = [(line, row) for line, row in lines if any(row)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadTableError(file, f"cannot be read as CSV: {error}") from None
-    header = rows[0] if rows else []
+    header = rows[0][1] if rows else []
     if missing := [c for c in columns if c not in header]:
         there = str(header[:20])[:500]
         raise BadTableError(file, f"has the columns {there}, but not {missing}; get the dataset's own file")
     places = {name: place for place, name in enumerate(header) if name in columns}  # the last of equal names counts
-    return [{name: row[place] if place < len(row) else "" for name, place in places.items()} for row in rows[1:]]
+    return [
+        (line, {name: row[place] if place < len(row) else "" for name, place in places.items()})
+        for line, row in rows[1:]
+    ]
 
 
 # ---- after both
@@ -299,7 +328,7 @@ def _cut(layout: Layout, image: _Image, found: _Found) -> list[Sample]:
     labels = [image.label] * n
     if image.label is None and image.mask:
         try:
-            pixels = read_mask(files[image.mask], threshold=layout.mask_threshold)
+            pixels = read_mask(files[image.mask], MaskRule(layout.mask_threshold))
         except ImageError as error:
             message = f"says whether {image.file} is anomalous, but cannot be read: {error}"
             found.report(image.mask, "unreadable-mask", message)

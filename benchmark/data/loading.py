@@ -11,16 +11,15 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from benchmark.data.images import ImageError, read_image, read_mask, resize_mask
+from benchmark.data.images import ImageError, read_image
 from benchmark.data.layouts import Sample
+from benchmark.data.masks import Mask, MaskRule, read_mask, resize_mask
 from benchmark.data.preprocess import Pixels, Preprocess
-
-Mask = npt.NDArray[np.bool_]
+from benchmark.data.ranges import Ranges
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +40,15 @@ class Reading:
 
     image_size: int
     """Side S of images in pixels."""
-    mask_threshold: int | None
-    """Grey value above which a mask pixel is anomalous; with None no masks are read."""
+    masks: MaskRule | None
+    """Which pixels of masks are anomalous; with None no masks are read."""
     batch_size: int
     workers: int
     """Number of processes that read; with 0 this process reads."""
     mask_size: int | None = None
     """Side of masks in pixels; None: that of images."""
+    ranges: Ranges | None = None
+    """Black and white of images of more than 8 bits; None: of each image itself."""
 
 
 def stack(items: Sequence[Loaded]) -> Tensor:
@@ -119,19 +120,19 @@ class _Images(Dataset[Loaded]):
     def __getitem__(self, index: int) -> Loaded:
         sample = self._samples[index]
         try:
-            image = read_image(sample.path, piece=sample.piece)
+            image = read_image(sample.path, sample.piece, self._reading.ranges)
             mask = self._mask(sample, image.size)
         except (ImageError, OSError) as error:  # OSError: no permission, a network drive that is gone, …
             return Loaded(sample, error=str(error))
         return Loaded(sample, image=self._preprocess(image), mask=mask)
 
     def _mask(self, sample: Sample, size: tuple[int, int]) -> Mask | None:
-        side, threshold = self._reading.mask_size or self._reading.image_size, self._reading.mask_threshold
-        if threshold is None:
+        side, rule = self._reading.mask_size or self._reading.image_size, self._reading.masks
+        if rule is None:
             return None
         if sample.label == 0:
             return np.zeros((side, side), dtype=bool)
         if sample.mask is None:
             raise ImageError(f"{sample.path}: anomalous, but it has no mask; `bench data check` lists all such images")
-        mask = read_mask(sample.mask, threshold=threshold, piece=sample.piece, size=size)
+        mask = read_mask(sample.mask, rule, piece=sample.piece, size=size, photo=sample.path)
         return resize_mask(mask, side)

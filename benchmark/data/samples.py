@@ -19,7 +19,9 @@ from pathlib import Path, PurePosixPath
 from benchmark.common import TABLE_LIMIT, listed, read_limited
 from benchmark.data.cards import Card, Layout
 from benchmark.data.contents import contents, stamp
+from benchmark.data.images import find_ranges
 from benchmark.data.layouts import BadTableError, Sample, read_layout
+from benchmark.data.ranges import Ranges
 from benchmark.data.tree import Problem, Tree, plain, relative, subfolders, walk
 from benchmark.errors import BenchError
 
@@ -55,6 +57,17 @@ class SampleSet:
     """Which part of the dataset it is, in words; empty for the whole."""
     notes: tuple[str, ...] = ()
     """What a reader of results must know of how the samples were chosen, in sentences."""
+    whole: tuple[Sample, ...] = ()
+    """All samples of the dataset, where `samples` are some of them; by default `samples`."""
+
+    def __post_init__(self) -> None:
+        if not self.whole:  # is kept by `dataclasses.replace`
+            object.__setattr__(self, "whole", self.samples)
+
+    @cached_property
+    def ranges(self) -> Ranges:
+        """Black and white of images of more than 8 bits, found over all images of the dataset."""
+        return find_ranges((s.path for s in self.whole), f"looking for the range of {self.card.title}")
 
     @property
     def name(self) -> str:
@@ -102,6 +115,8 @@ class SampleSet:
     def fingerprint(self) -> str:
         """The sha256 of the test samples: names, classes, labels, mask threshold, pieces, content of images and masks.
 
+        The range of images is part of it where they have more than 8 bits.
+
         Paths count from the layout's root, so the fingerprint does not depend on where the dataset is. Of a generated
         image that is as it was drawn the content is left out: its pixels are fixed, its bytes depend on the library
         that wrote them.
@@ -109,6 +124,11 @@ class SampleSet:
         _ = self.stamps  # before the files are read
         start = self.root or "."
         lines: list[object] = [self.layout.mask_threshold]
+        if self.ranges:
+            lines.append(str(self.ranges))
+        jpegs = any(s.mask.suffix.lower() in {".jpg", ".jpeg"} for s in self.test if s.mask)
+        if jpegs and self.layout.mask_threshold == 0:
+            lines.append("masks in JPEG at half")
         ordered = sorted(self.test, key=lambda s: s.key)
         known = self.contents(ordered)
         for s in ordered:
@@ -185,6 +205,8 @@ class SampleSet:
     def warnings(self) -> tuple[str, ...]:
         """What a reader of results on these samples must know, in sentences."""
         warnings = [*self.notes]
+        if self.ranges:
+            warnings.append(f"images of more than 8 bits are read by one range for all: {self.ranges}")
         if off := [f"{name} {f[0]}/{f[1]} instead of {e[0]}/{e[1]}" for name, (f, e) in self.differences.items()]:
             warnings.append(f"normal/anomalous test images differ from the expected: {listed(off, 3, 'more classes')}")
         kinds = Counter(p.kind for p in self.problems if p.fatal)

@@ -162,7 +162,7 @@ def class_gallery(images: Mapping[str, ClassImages], samples: SampleSet, protoco
             problems.append(f"{keys[index]}: not in {samples.directory.name}")
             continue
         try:
-            photo = read_image(sample.path, sample.piece)
+            photo = read_image(sample.path, sample.piece, samples.ranges)
             mask = mask_of(sample, samples, protocol, photo.size)
         except ImageError as error:
             problems.append(str(error))
@@ -224,8 +224,8 @@ def mask_of(
     """
     if sample.mask is None or not samples.has_masks or not sample.label:
         return None
-    threshold = protocol.mask_threshold(samples.layout.mask_threshold)
-    return read_mask(sample.mask, threshold=threshold, piece=sample.piece, size=size)
+    rule = protocol.mask_rule(samples.layout.mask_threshold)
+    return read_mask(sample.mask, rule, piece=sample.piece, size=size, photo=sample.path)
 
 
 def shrink(image: Image.Image, longer: int) -> Image.Image:

@@ -55,7 +55,7 @@ class QualitativeFigure:
             return
         class_name, image = chosen
         sample = next(each for each in samples.test if each.key == image.key)
-        photo = read_image(sample.path, sample.piece)
+        photo = read_image(sample.path, sample.piece, samples.ranges)
         mask = mask_of(sample, samples, dataset.records[0].cell.protocol, photo.size)
         assert mask is not None
         size = (TILE_SIZE, TILE_SIZE)

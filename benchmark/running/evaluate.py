@@ -104,13 +104,13 @@ def evaluate(
     Yields:
         The classes in the order of the samples. A method that raises fails alone and scores no further class.
     """
-    threshold = protocol.mask_threshold(data.layout.mask_threshold) if data.has_masks else None
     reading = Reading(
         spec.image_size,
-        mask_threshold=threshold,
+        masks=protocol.mask_rule(data.layout.mask_threshold) if data.has_masks else None,
         batch_size=settings.batch_size,
         workers=settings.workers,
         mask_size=protocol.evaluation_size,
+        ranges=data.ranges,
     )
     wanted = frozenset[str]().union(*(participant.classes for participant in participants))
     samples = [sample for sample in data.test if sample.class_name in wanted]
@@ -164,7 +164,7 @@ def _show_references(run: _ClassRun, backbone: Backbone, class_name: str, readin
     if class_name not in run.participant.references:
         return
     samples = run.participant.references[class_name]
-    loaded = [item for batch in load(samples, replace(reading, mask_threshold=None, workers=0)) for item in batch]
+    loaded = [item for batch in load(samples, replace(reading, masks=None, workers=0)) for item in batch]
     if broken := [item.error for item in loaded if item.image is None]:
         run.error = ImageError(f"{broken[0]} (a reference image cannot be left out)")
         return

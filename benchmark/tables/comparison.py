@@ -265,7 +265,7 @@ def _quirks(number: Number, record: Record) -> list[str]:
     spelled = [c.prompt_name != c.name for c in card.classes if number.class_name in (None, c.name)]
     moves = {
         # Only a mask with a threshold of its own is read differently, and only pixel metrics look at masks.
-        "mask_gt0": number.row.level == "pixel" and (layout is None or layout.mask_threshold > 0),
+        "mask_gt0": number.row.level == "pixel" and (layout is None or layout.mask_threshold != 0),
         "raw_class_names": any(spelled),
     }
     for name, ours in record.cell.protocol:

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,7 +20,7 @@ from torch import Tensor
 from benchmark.clip import DTYPES, Backbone
 from benchmark.common import AdaptiveBatch, Cache, CacheError, Entry, Rows, Writer, device_name
 from benchmark.contract import Features, Layer, TrainingBatch, VisionSpec
-from benchmark.data import DatasetError, ImageError, Loaded, Reading, Sample, SampleSet, load, stack
+from benchmark.data import DatasetError, ImageError, Loaded, MaskRule, Reading, Sample, SampleSet, load, stack
 from benchmark.protocol import Protocol
 from benchmark.records import features_key
 
@@ -171,10 +171,10 @@ def auxiliary_features(
         CacheError: If the features do not fit into the cache limit or on the disk.
         ImageError: If a sample cannot be read and `skip_broken` is False, or if no sample can be read.
     """
-    threshold = protocol.mask_threshold(data.layout.mask_threshold) if data.has_masks else None
-    entry = Entry(cache, _entry_name(data, backbone, spec.image_size, protocol, threshold))
-    arrays = _arrays(backbone, spec, with_masks=threshold is not None)
-    reading = Reading(spec.image_size, mask_threshold=threshold, batch_size=ENCODING_BATCH, workers=workers)
+    masks = protocol.mask_rule(data.layout.mask_threshold) if data.has_masks else None
+    entry = Entry(cache, _entry_name(data, backbone, spec.image_size, protocol, masks))
+    arrays = _arrays(backbone, spec, with_masks=masks is not None)
+    reading = Reading(spec.image_size, masks=masks, batch_size=ENCODING_BATCH, workers=workers, ranges=data.ranges)
     try:
         with entry.lock():
             missing = _missing_arrays(entry, arrays, data.test, reading)
@@ -230,10 +230,12 @@ def _raise_image_error(reason: str) -> None:
     raise ImageError(f"{reason} (--on-error skip leaves such images out)")
 
 
-def _entry_name(data: SampleSet, backbone: Backbone, image_size: int, protocol: Protocol, threshold: int | None) -> str:
+def _entry_name(
+    data: SampleSet, backbone: Backbone, image_size: int, protocol: Protocol, masks: MaskRule | None
+) -> str:
     weights = (backbone.sha256, backbone.architecture, backbone.dtype, backbone.mean, backbone.std)
     made_by = features_key(device_name(backbone.device))
-    text = json.dumps([made_by, *weights, protocol.pos_interp, image_size, threshold, data.fingerprint])
+    text = json.dumps([made_by, *weights, protocol.pos_interp, image_size, masks and asdict(masks), data.fingerprint])
     return f"{data.card.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 

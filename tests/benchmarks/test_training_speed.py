@@ -19,6 +19,7 @@ from benchmark.common.cache import GB, Cache
 from benchmark.contract import TrainingBatch
 from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.loading import Reading, load, stack
+from benchmark.data.masks import MaskRule
 from benchmark.protocol import Protocol
 from benchmark.training.features import auxiliary_features
 from benchmark.training.loop import batches, train
@@ -49,7 +50,7 @@ def draw(root, images, *, seed=0):
 def encode_each_epoch(method, backbone, data, options, seconds):
     """The usual loop: read, encode, step, for every batch of every epoch."""
     optimiser, spec = method.optimiser(), method.vision()
-    reading = Reading(spec.image_size, mask_threshold=0, batch_size=options.batch_size, workers=0)
+    reading = Reading(spec.image_size, masks=MaskRule(0), batch_size=options.batch_size, workers=0)
     for epoch in range(options.epochs):
         for indices in batches(len(data.test), options.batch_size, seed=0, epoch=epoch):
             start = time.perf_counter()

@@ -9,7 +9,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from benchmark.data.images import ImageError, MaskSizeError, read_image, read_mask, resize_mask
+from benchmark.data.images import ImageError, read_image
+from benchmark.data.masks import MaskRule, MaskSizeError, read_mask, resize_mask
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 
@@ -109,7 +110,7 @@ def noise(height: int = 64) -> Image.Image:
 def test_truncated_images_are_refused(tmp_path: Path, extension: str) -> None:
     path = write(tmp_path / f"a.{extension}", noise())
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    for read in (read_image, lambda p: read_mask(p, threshold=0)):
+    for read in (read_image, lambda p: read_mask(p, MaskRule(0))):
         with pytest.raises(ImageError, match=rf"a\.{extension}: .*again"):
             read(path)
 
@@ -163,7 +164,7 @@ def test_pieces_are_the_thirds_and_cover_every_row_once(tmp_path: Path, height: 
     pieces = [grey(path, piece=(i, 3)) for i in range(3)]
     assert [len(p) for p in pieces] == [height // 3, 2 * height // 3 - height // 3, height - 2 * height // 3]
     assert (np.concatenate(pieces) == values).all()
-    masks = [read_mask(path, threshold=3, piece=(i, 3), size=(4, len(pieces[i]))) for i in range(3)]
+    masks = [read_mask(path, MaskRule(3), piece=(i, 3), size=(4, len(pieces[i]))) for i in range(3)]
     assert (np.concatenate(masks) == (values > 3)).all()
 
 
@@ -179,22 +180,22 @@ def test_masks_are_thresholded_on_an_8_bit_scale(tmp_path: Path, mode: str, thre
     image = Image.fromarray(RAMP.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(RAMP).convert(mode)
     if mode == "RGBA":
         image.putalpha(0)
-    mask = read_mask(write(tmp_path / "a.png", image), threshold=threshold)
+    mask = read_mask(write(tmp_path / "a.png", image), MaskRule(threshold))
     assert mask.dtype == bool
     assert (mask == (threshold < RAMP)).all()
 
 
 def test_of_a_16_bit_mask_every_nonzero_value_is_above_zero(tmp_path: Path) -> None:
     path = write(tmp_path / "a.png", Image.fromarray(np.array([[0, 1, 9, 65535]], np.uint16)))
-    assert read_mask(path, threshold=0).tolist() == [[False, True, True, True]]
-    assert read_mask(path, threshold=127).tolist() == [[False, False, False, True]]
+    assert read_mask(path, MaskRule(0)).tolist() == [[False, True, True, True]]
+    assert read_mask(path, MaskRule(127)).tolist() == [[False, False, False, True]]
 
 
 def test_a_mask_of_another_size_is_refused_naming_both(tmp_path: Path) -> None:
     path = write(tmp_path / "a.png", Image.fromarray(RAMP))
-    assert read_mask(path, threshold=0, size=(16, 16)).shape == (16, 16)
+    assert read_mask(path, MaskRule(0), size=(16, 16)).shape == (16, 16)
     with pytest.raises(MaskSizeError, match=r"a\.png: .*16x16 px.*16x17 px"):
-        read_mask(path, threshold=0, size=(16, 17))
+        read_mask(path, MaskRule(0), size=(16, 17))
 
 
 def test_masks_are_resized_like_the_reference() -> None:

@@ -17,8 +17,9 @@ from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.images import read_image
 from benchmark.data.layouts import Sample
 from benchmark.data.loading import Loaded, Reading, load, stack
+from benchmark.data.masks import MaskRule
 
-READING = Reading(48, mask_threshold=0, batch_size=3, workers=1)
+READING = Reading(48, masks=MaskRule(0), batch_size=3, workers=1)
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def same(found: list[list[Loaded]], expected: list[list[Loaded]]) -> bool:
 
 
 def here(samples: tuple[Sample, ...]) -> list[list[Loaded]]:
-    return list(load(samples, Reading(48, mask_threshold=0, batch_size=3, workers=0)))
+    return list(load(samples, Reading(48, masks=MaskRule(0), batch_size=3, workers=0)))
 
 
 def test_nothing_goes_through_shared_memory(samples: tuple[Sample, ...], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,10 +66,10 @@ def test_nothing_goes_through_shared_memory(samples: tuple[Sample, ...], monkeyp
 def fatal(action: Callable[[], None]) -> Callable[..., Image.Image]:
     """Return a reader that does something on the eighth image in a process that reads, and works in this one."""
 
-    def read(path: Path, *, piece: tuple[int, int] | None = None) -> Image.Image:
+    def read(path: Path, *how: object) -> Image.Image:
         if get_worker_info() is not None and path.name == "007.png":
             action()
-        return read_image(path, piece=piece)
+        return read_image(path, *how)
 
     return read
 

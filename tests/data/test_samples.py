@@ -280,6 +280,33 @@ def test_a_table_that_contradicts_itself_is_fatal(tmp_path: Path) -> None:
     assert problem.fatal
 
 
+def test_labels_are_understood_as_people_write_them(tmp_path: Path) -> None:
+    said = ["1.0", "0.0", "yes", "No", "NG", "ok", "TRUE", "Normal", "Defect"]
+    draw(tmp_path, *(f"scans/00{i}.png" for i in range(9)))
+    rows = [f"{i}.0,{word}" for i, word in enumerate(said)]
+    (tmp_path / "labels.csv").write_text("\n".join(("id,bleeding", *rows)))
+    found = read_samples(make_card(TABLE, **ONE_CLASS), tmp_path)
+    assert [s.label for s in found.samples] == [1, 0, 1, 0, 1, 0, 1, 0, 1]
+    assert not found.problems
+
+
+@pytest.mark.parametrize("word", ["maybe", "", "2", "-1", "nan"])
+def test_a_label_that_says_nothing_is_an_error_with_its_line(tmp_path: Path, word: str) -> None:
+    draw(tmp_path, "scans/001.png", "scans/002.png", "nut/0.png")
+    (tmp_path / "labels.csv").write_text(f"id,bleeding\n1,0\n\n2,{word}\n")
+    with pytest.raises(DatasetError, match=rf"labels\.csv: .*line 4: bleeding is '{word}', neither normal nor"):
+        read_samples(make_card(TABLE, **ONE_CLASS), tmp_path)
+    with pytest.raises(DatasetError, match=rf"1\.csv: .*line 2: label is '{word}', neither normal nor"):
+        listed(tmp_path, f"nut,test,{word},nut/0.png,")
+
+
+def test_a_card_may_have_words_of_its_own(tmp_path: Path) -> None:
+    draw(tmp_path, "scans/001.png", "scans/002.png", "nut/0.png", "nut/1.png")
+    (tmp_path / "labels.csv").write_text("id,bleeding\n1,COVID\n2,normal\n")
+    table = {**TABLE, "labels": {**TABLE["labels"], "anomalous": ["COVID"]}}
+    assert [s.label for s in read_samples(make_card(table, **ONE_CLASS), tmp_path).samples] == [1, 0]
+
+
 @pytest.mark.parametrize("content", [b"id;bleeding\n1;0\n", b"", b"\xff\xfe\x00", b"id,bleeding\n1," + b"1" * 200_000])
 def test_a_bad_table_is_named_with_its_columns(tmp_path: Path, content: bytes) -> None:
     draw(tmp_path, "scans/001.png")
@@ -306,7 +333,7 @@ def test_a_list_says_split_label_and_mask(tmp_path: Path) -> None:
         tmp_path,
         "nut,train,normal,nut/a/0.JPG,",
         "nut,test,normal,nut/a/1.JPG,",
-        "nut,test,anomaly,nut/a/2.JPG,nut/m/2.png",  # the extension's case differs
+        "nut,Test,Anomaly,nut/a/2.JPG,nut/m/2.png",  # the extension's case differs, as those of the words
     )
     assert [(s.key, s.split, s.label, s.mask and s.mask.name) for s in found.samples] == [
         ("nut/a/0.JPG", "train", 0, None),

@@ -13,7 +13,8 @@ from scipy import ndimage
 
 from benchmark.data.cards import load_cards
 from benchmark.data.check import check_dataset
-from benchmark.data.images import read_image, read_mask
+from benchmark.data.images import read_image
+from benchmark.data.masks import MaskRule, read_mask
 from benchmark.data.samples import MINI_MARKER, SampleSet, count, locate
 from benchmark.mini import suite as suite_module
 from benchmark.mini.catalogue import CATALOGUE
@@ -189,7 +190,7 @@ def test_masks_on_disk_are_the_exact_ones(name: str, root: Path) -> None:
         pixels, exact = drawn(shot)
         assert shot.mask
         assert exact.any() == bool(shot.kinds)
-        mask = read_mask(root / shot.mask, threshold=threshold, size=read_image(root / shot.file).size)
+        mask = read_mask(root / shot.mask, MaskRule(threshold), size=read_image(root / shot.file).size)
         if is_lossy(shot.mask):
             inner, outer = (
                 ndimage.binary_erosion(exact, np.ones((3, 3))),

@@ -89,7 +89,7 @@ def test_scores_and_maps_are_those_of_the_harness(bench: Bench, parts: Path, tin
     found = {Path(each.path): each for each in written(Path("o")).images}
     method = Clip(tiny, ClipOptions())
     samples = read_folder(PlainFolder(directory=parts, class_name="metal nut")).test
-    reading = Reading(tiny.image_size, mask_threshold=None, batch_size=1, workers=0)
+    reading = Reading(tiny.image_size, masks=None, batch_size=1, workers=0)
     for (item,) in load(samples, reading):
         assert item.image is not None
         features = tiny.encode_images(stack([item]), method.vision())

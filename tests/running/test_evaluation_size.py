@@ -15,6 +15,7 @@ from benchmark.common.settings import Settings
 from benchmark.contract import Features, Method, NoOptions, Prediction, VisionSpec
 from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.loading import Reading, load
+from benchmark.data.masks import MaskRule
 from benchmark.protocol import Protocol
 from benchmark.records.cells import backbone_id
 from benchmark.records.records import Record
@@ -65,7 +66,7 @@ def test_all_methods_are_compared_at_the_size_of_the_protocol(parts: Path, tmp_p
     assert small.mean == large.mean
     assert (small.image_size, large.image_size) == (56, 112)
     samples = read_folder(PlainFolder(directory=parts, class_name="part")).test
-    reading = Reading(SIZE, mask_threshold=127, batch_size=8, workers=0)
+    reading = Reading(SIZE, masks=MaskRule(127), batch_size=8, workers=0)
     masks = [item.mask for batch in load(samples, reading) for item in batch]
     evaluated = torch.nn.functional.interpolate(PATTERN[None, None], size=(SIZE, SIZE), mode="bilinear")[0, 0].numpy()
     truth = np.stack([mask for mask in masks if mask is not None])
@@ -74,7 +75,7 @@ def test_all_methods_are_compared_at_the_size_of_the_protocol(parts: Path, tmp_p
 
 
 def test_masks_have_a_size_of_their_own(parts: Path) -> None:
-    reading = Reading(32, mask_threshold=127, batch_size=4, workers=0, mask_size=SIZE)
+    reading = Reading(32, masks=MaskRule(127), batch_size=4, workers=0, mask_size=SIZE)
     batch = next(load(read_folder(PlainFolder(directory=parts, class_name="part")).test, reading))
     assert {item.mask.shape for item in batch if item.mask is not None} == {(SIZE, SIZE)}
 

@@ -18,7 +18,8 @@ from benchmark.clip.weights import parse_backbone
 from benchmark.common.cache import GB, Cache, CacheError
 from benchmark.contract import Dpam, Features, Layer, TrainingBatch, VisionSpec
 from benchmark.data.folders import PlainFolder, read_folder
-from benchmark.data.images import ImageError, read_image, read_mask, resize_mask
+from benchmark.data.images import ImageError, read_image
+from benchmark.data.masks import MaskRule, read_mask, resize_mask
 from benchmark.data.preprocess import Preprocess
 from benchmark.data.samples import DatasetError, SampleSet
 from benchmark.protocol import Protocol
@@ -130,7 +131,7 @@ def test_masks_follow_the_protocol(parts: Path, tiny: Backbone, cache: Path, siz
     for sample, mask in zip(data.test, batch.masks, strict=True):
         expected = np.zeros((size, size), dtype=bool)
         if sample.mask is not None:
-            expected = resize_mask(read_mask(sample.mask, threshold=0 if gt0 else 127), size)
+            expected = resize_mask(read_mask(sample.mask, MaskRule(0 if gt0 else 127)), size)
         np.testing.assert_array_equal(mask.numpy(), expected)
         assert expected.any() == (sample.label == 1)
 

@@ -1,0 +1,94 @@
+"""Black and white of images of more than 8 bits: found over a whole dataset, so that its pictures compare.
+
+Files say how many bits a value takes, not which values stand for black and white: cameras put 10 or 12 bits into 16,
+floats run from 0 to 1, from -1 to 1, or to 255. A scale of each file's own would make dark pictures bright.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+Values = npt.NDArray[Any]
+"""Pixels (H, W) or (H, W, 3) of integers or floats, all finite."""
+
+_BITS = (255.0, 1023.0, 4095.0, 16383.0, 65535.0, 4294967295.0)
+"""Whites of integers: those of 8, 10, 12, 14, 16 and 32 bits."""
+_OVER = 1.1
+"""Values may exceed the white of 8 bits, or 1 in floats, by so much, as resizing leaves them; they are clipped."""
+_OWN = 32.0
+"""Floats above 1 whose peak is below this have no usual white; the peak is white."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The values of black and white."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def holding(cls, low: float, high: float, *, floats: bool) -> Self:
+        """Return the usual range that holds values from `low` to `high`."""
+        peak = max(high, 0.0)
+        if floats and peak <= _OVER:
+            white = 1.0
+        elif floats and peak < _OWN:
+            white = peak
+        else:
+            white = next((each for each in _BITS if peak <= each * (_OVER if each == _BITS[0] else 1.0)), peak)
+        # A slightly negative value is left by resizing, as one slightly above white is.
+        return cls(low if low < (1 - _OVER) * white else 0.0, white)
+
+
+@dataclass(frozen=True, slots=True)
+class Extremes:
+    """The smallest and the largest value of images of more than 8 bits."""
+
+    low: float
+    high: float
+    floats: bool
+
+    @classmethod
+    def of(cls, values: Values) -> Self:
+        """Return the extremes of one image."""
+        return cls(float(values.min(initial=0)), float(values.max(initial=0)), values.dtype.kind == "f")
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """The ranges of a dataset's deep images, of integers and of floats; None where it has none of these."""
+
+    integers: Range | None = None
+    floats: Range | None = None
+
+    @classmethod
+    def holding(cls, extremes: Iterable[Extremes]) -> Self:
+        """Return the ranges that hold all these images."""
+        each = list(extremes)
+        return cls(*(_holding([e for e in each if e.floats == floats], floats=floats) for floats in (False, True)))
+
+    def __bool__(self) -> bool:
+        return self.integers is not None or self.floats is not None
+
+    def to_8_bits(self, values: Values) -> npt.NDArray[np.uint8]:
+        """Return values (H, W) or (H, W, 3) on a scale of 0 to 255; what lies outside the range is clipped.
+
+        An image of a kind that the ranges do not know, as one that was added since, has a range of its own.
+        """
+        own = Extremes.of(values)
+        span = (self.floats if own.floats else self.integers) or Range.holding(own.low, own.high, floats=own.floats)
+        scaled = (values.astype(np.float64) - span.low) * (255 / (span.high - span.low))
+        return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+    def __str__(self) -> str:
+        said = [(what, span) for what, span in (("integers", self.integers), ("floats", self.floats)) if span]
+        return ", ".join(f"{what} from {span.low:.15g} (black) to {span.high:.15g} (white)" for what, span in said)
+
+
+def _holding(extremes: list[Extremes], *, floats: bool) -> Range | None:
+    if not extremes:
+        return None
+    return Range.holding(min(e.low for e in extremes), max(e.high for e in extremes), floats=floats)
