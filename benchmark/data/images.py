@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from benchmark.common import what_is_it
+
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
@@ -122,8 +124,10 @@ def _decode(path: Path) -> Image.Image:
             image.load()
             return image
     except UnidentifiedImageError:
-        if path.suffix.lower() not in {".tif", ".tiff"}:
-            raise ImageError(f"{path}: not an image in a known format; replace it or move it away") from None
+        what = what_is_it(path)
+        if what or path.suffix.lower() not in {".tif", ".tiff"}:
+            known = f", but {what}" if what else "; replace it or move it away"
+            raise ImageError(f"{path}: not an image in a known format{known}") from None
     return _decode_odd_tiff(path)
 
 
