@@ -315,7 +315,8 @@ class ComputeOptions(EncodingOptions):
         str,
         _computing(
             "--backbone",
-            help="CLIP and its weights: NAME:TAG of open_clip, NAME=FILE, or NAME:random[-SEED] as in tiny:random.",
+            help="CLIP and its weights: NAME:TAG of open_clip, NAME=FILE or NAME=FOLDER (of open_clip, OpenAI or "
+            "transformers), hf-hub:ORGANISATION/NAME, or NAME:random[-SEED] as in tiny:random.",
             show_default=f"{DEFAULT_BACKBONE}; for the mini suite {MINI_BACKBONE}",
         ),
     ] = ""

@@ -32,7 +32,7 @@ def predict_command(
     backbone: Annotated[
         str,
         typer.Option(
-            help="CLIP and its weights: NAME:TAG of open_clip, NAME=FILE, or NAME:random[-SEED]. The default is part "
+            help="CLIP and its weights, as of `bench run`: NAME:TAG, NAME=FILE, hf-hub:… The default is part "
             f"of the package and was trained on generated images, for a first try. Real weights: {DEFAULT_BACKBONE}."
         ),
     ] = MINI_BACKBONE,

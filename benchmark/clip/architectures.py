@@ -65,7 +65,7 @@ def is_usable(name: str, *, tag: str | None = None) -> bool:
     import open_clip
 
     config = open_clip.get_model_config(name)
-    if _not_plain(config):
+    if config is None or _not_plain(config):
         return False
     if tag is None:
         return True

@@ -28,7 +28,7 @@ from benchmark.clip.weights import (
     weights_sha256,
 )
 from benchmark.clip.windows import run_windows
-from benchmark.common import WINDOW_CHUNK, Cache, CacheError, Entry, Rows, Writer, require_exact_float32
+from benchmark.common import WINDOW_CHUNK, Cache, CacheError, Entry, Rows, Writer, listed, require_exact_float32
 from benchmark.errors import first_misfit
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -308,13 +308,16 @@ def load_backbone(
 
 
 def _load_file(source: WeightsSource, config: dict[str, Any], quick_gelu: bool | None) -> open_clip.CLIP:
-    path = find_file(source)
-    state = read_state_dict(path)
+    path, model = find_file(source), open_clip.CLIP(**config)
+    wanted = model.state_dict().keys()
+    state = read_state_dict(path, score=lambda found: len(wanted & found.keys()))
     if quick_gelu is None and all(key in state for key in OPENAI_KEYS):
         refuse_other_gelu(source, trained_with_quick_gelu=True)
-    model = open_clip.CLIP(**config)
+    refused = f"{path}: the weights do not fit {source.architecture}"
+    if missing := [key for key in wanted if key not in state]:
+        raise BackboneError(f"{refused}: they lack {listed(missing, 5)}; the file has {listed(list(state), 5)}")
     try:
         model.load_state_dict({k: v.float() for k, v in state.items() if k not in OPENAI_KEYS})
     except RuntimeError as error:
-        raise BackboneError(f"{path}: the weights do not fit {source.architecture}: {first_misfit(error)}") from error
+        raise BackboneError(f"{refused}: {first_misfit(error)}") from error
     return model

@@ -1,67 +1,83 @@
 """Reading weight files. No file is ever unpickled."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmark.clip.architectures import BackboneError
+from benchmark.clip.state_dicts import from_transformers, is_transformers, state_dicts
+from benchmark.clip.weight_folders import weight_files
 from benchmark.clip.weights import published_files
-from benchmark.common import file_sha256
+from benchmark.common import file_sha256, is_safetensors, listed, what_is_it
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def read_state_dict(path: Path, *, keys: Sequence[str] = ("state_dict",)) -> "dict[str, Tensor]":
+def read_state_dict(path: Path, *, score: "Callable[[dict[str, Tensor]], int]" = len) -> "dict[str, Tensor]":
     """Read the tensors of a weight file without unpickling.
 
     The file is a safetensors file, a TorchScript archive as published by OpenAI, or a state dict that
-    `torch.load(weights_only=True)` reads.
+    `torch.load(weights_only=True)` reads. It may also be a folder as those of Hugging Face's hub, with the weights in
+    one file or in several.
 
     Args:
-        path: The file.
-        keys: Entries of a checkpoint that may hold the state dict. The first one that exists is used.
+        path: The file or folder.
+        score: How well a state dict suits. Of those that the file may hold (see `state_dicts`), the first that suits
+            best is taken; one in the layout of transformers is in that of open_clip by then.
 
     Returns:
-        The tensors by name, without the prefix `module.`.
+        The tensors by name.
 
     Raises:
         BackboneError: If the file has another format or would need unpickling of arbitrary objects.
     """
+    if path.is_dir():
+        parts = [_read_file(file) for file in weight_files(path)]
+        loaded = dict(item for part in parts if isinstance(part, dict) for item in part.items())
+    else:
+        loaded = _read_file(path)
+    found = [from_transformers(each) if is_transformers(each) else each for each in state_dicts(loaded)]
+    if not found:
+        there = f"; it holds {listed([str(key) for key in loaded], 5)}" if isinstance(loaded, dict) and loaded else ""
+        raise BackboneError(f"{path}: holds no state dict of tensors{there}")
+    return max(found, key=score)
+
+
+def _read_file(path: Path) -> Any:
+    """Return what a weight file holds."""
     import torch
     from safetensors.torch import load_file
 
     if path.exists() and not path.is_file():  # reading from a pipe would block
         raise BackboneError(f"{path}: not a file; name the weight file itself")
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except Exception as error:  # safetensors raises a type of its own
-            raise BackboneError(f"{path}: not a readable safetensors file: {error}") from error
     try:
+        with path.open("rb") as file:
+            start = file.read(9)
+        named = path.suffix == ".safetensors" and not start.startswith(b"PK")  # a file of torch under another name
+        if named or is_safetensors(start, size=path.stat().st_size):
+            return load_file(path)
         if _is_torchscript(path):
             # TorchScript's C++ reader creates only tensors and modules. A published file is known to be no trap.
             if file_sha256(path) not in published_files():
                 _refuse_code(path)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)
-                loaded = torch.jit.load(str(path), map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
-        else:
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+                return torch.jit.load(str(path), map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
+        with path.open("rb") as file:  # of a path, torch would look at the extension
+            return torch.load(file, map_location="cpu", weights_only=True)
     except BackboneError:
         raise
     except Exception as error:  # a refused pickle, a truncated archive, …
+        if what := what_is_it(path):
+            raise BackboneError(f"{path}: no weights, but {what}") from error
+        if path.suffix == ".safetensors":
+            raise BackboneError(f"{path}: not a readable safetensors file: {error}; download it again") from error
         raise BackboneError(
             f"{path}: neither a TorchScript archive nor a state dict that loads without unpickling "
             f"({type(error).__name__}); convert it to safetensors where you trust it"
         ) from error
-    state = loaded
-    if isinstance(loaded, dict):
-        state = next((loaded[key] for key in keys if key in loaded), loaded)
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise BackboneError(f"{path}: holds no state dict of tensors")
-    return {key.removeprefix("module."): value for key, value in state.items()}
 
 
 def _is_torchscript(path: Path) -> bool:
@@ -76,7 +92,10 @@ def _is_torchscript(path: Path) -> bool:
 
     if not zipfile.is_zipfile(path):
         if tarfile.is_tarfile(path):
-            raise BackboneError(f"{path}: in torch's oldest format (tar); convert it to safetensors where you trust it")
+            raise BackboneError(
+                f"{path}: a tar archive, as those of torch's oldest format; unpack it, or convert it to safetensors "
+                "where you trust it"
+            )
         return False
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()

@@ -7,6 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.clip.architectures import OWN, BackboneError, architecture_config, is_usable
+from benchmark.clip.weight_folders import (
+    HUB,
+    INDEX,
+    FolderConfig,
+    architecture_of,
+    check_architecture,
+    folder_config,
+    hub_folder,
+    weight_files,
+)
 from benchmark.common import file_sha256, user_cache
 
 DEFAULT_BACKBONE = "ViT-L-14-336-quickgelu:openai"
@@ -61,7 +71,9 @@ class WeightsSource:
     tag: str | None = None
     """Tag of the pretrained weights in open_clip."""
     file: Path | None = None
-    """Local weight file."""
+    """Local weight file, or a folder as those of Hugging Face's hub."""
+    hub: str | None = None
+    """Repository of Hugging Face's hub, as `ORGANISATION/NAME`."""
     seed: int | None = None
     """Seed of random weights."""
 
@@ -72,26 +84,41 @@ class WeightsSource:
 
     @property
     def name(self) -> str:
-        """Name of the backbone in records and tables: architecture and weights, without the folder of a local file."""
+        """Name of the backbone in records and tables: architecture and weights, without the folder of a local file.
+
+        The name of a folder of weights ends with a slash.
+        """
+        if self.hub is not None:
+            return f"{self.architecture}={HUB}{self.hub}"
         if self.file is not None:
-            return f"{self.architecture}={self.file.name}"
+            return f"{self.architecture}=" + (f"{self.file.resolve().name}/" if self.file.is_dir() else self.file.name)
         return f"{self.architecture}:{self.tag if self.seed is None else f'random-{self.seed}'}"
 
 
 def parse_backbone(text: str) -> WeightsSource:
-    """Parse `NAME:TAG`, `NAME=FILE` or `NAME:random[-SEED]`.
+    """Parse `NAME:TAG`, `NAME=FILE`, `NAME=FOLDER`, `NAME=hf-hub:ORGANISATION/NAME` or `NAME:random[-SEED]`.
+
+    `NAME=` may be left out before a folder and before `hf-hub:`; the architecture is then that of their configuration,
+    which is downloaded where it has to be.
 
     Raises:
-        BackboneError: If the text has none of these forms.
+        BackboneError: If the text has none of these forms, or no architecture is that of the configuration.
     """
+    if text.startswith(HUB):
+        hub = text.removeprefix(HUB)
+        return WeightsSource(architecture_of(folder_config(hub_folder(hub, weights=False))), hub=hub)
+    if (folder := Path(text).expanduser()).is_dir() and text:
+        return WeightsSource(architecture_of(folder_config(folder)), file=folder)
     architecture, equals, file = text.partition("=")
+    if equals and architecture and file.startswith(HUB):
+        return WeightsSource(architecture, hub=file.removeprefix(HUB))
     if equals and architecture and file:
-        return WeightsSource(architecture, file=Path(file))
+        return WeightsSource(architecture, file=_whole(Path(file).expanduser()))
     architecture, colon, tag = text.partition(":")
     if not (colon and architecture and tag):
         raise BackboneError(
             f"--backbone {text!r}: say NAME:TAG (open_clip's names, as in {DEFAULT_BACKBONE}), NAME=FILE for a weight "
-            "file of yours, or NAME:random[-SEED], as in tiny:random"
+            f"file or folder of yours, {HUB}ORGANISATION/NAME, or NAME:random[-SEED], as in tiny:random"
         )
     kind, _, seed = tag.partition("-")
     if kind == "random":
@@ -99,6 +126,17 @@ def parse_backbone(text: str) -> WeightsSource:
             raise BackboneError(f"--backbone {text!r}: the seed after random- must be a whole number")
         return WeightsSource(architecture, seed=int(seed or 0))
     return WeightsSource(architecture, tag=tag)
+
+
+def _whole(file: Path) -> Path:
+    """Return the folder of a file that is one of a folder of weights, since the folder says how they were trained."""
+    folder = file.parent
+    try:
+        files = weight_files(folder) if file.is_file() else ()
+        folder_config(folder)
+    except BackboneError:
+        return file
+    return folder if file in files or file.name.endswith(INDEX) else file
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,18 +152,23 @@ class Pretraining:
 
 
 def pretraining(source: WeightsSource) -> Pretraining:
-    """Return how the weights of a source were trained. Nothing is downloaded.
+    """Return how the weights of a source were trained. No weights are downloaded.
 
-    For a tag it is what open_clip says of the tag. A local file is recognised by its sha256 if open_clip gives it; for
-    any other file the normalisation of OpenAI's CLIP is assumed.
+    For a tag it is what open_clip says of the tag, for a folder or a repository of Hugging Face's hub what its
+    configuration says. A local file is recognised by its sha256 if open_clip gives it; for any other file the
+    normalisation of OpenAI's CLIP is assumed.
 
     Raises:
         BackboneError: If the architecture is not supported, the tag or the file does not exist, or the weights were
-            trained with another GELU than that of the architecture.
+            trained with another GELU, or for other sizes, than those of the architecture.
     """
     if source.name in KNOWN_FILES:  # all there is to know, without the seconds that the import of open_clip takes
         return Pretraining(quick_gelu=source.architecture.endswith("-quickgelu"))
     config = architecture_config(source.architecture, tag=source.tag)
+    if said := _said(source):
+        check_architecture(source.architecture, said)
+        refuse_other_gelu(source, trained_with_quick_gelu=said.quick_gelu)
+        return Pretraining(said.mean or OPENAI_MEAN, said.std or OPENAI_STD, said.quick_gelu)
     if source.architecture in OWN:
         if source.tag is not None and source.name != MINI_BACKBONE:
             raise _no_such_tag(source)
@@ -143,6 +186,13 @@ def pretraining(source: WeightsSource) -> Pretraining:
     quick_gelu = bool(known.get("quick_gelu"))
     refuse_other_gelu(source, trained_with_quick_gelu=quick_gelu)
     return Pretraining(tuple(known["mean"]), tuple(known["std"]), quick_gelu)
+
+
+def _said(source: WeightsSource) -> FolderConfig | None:
+    """Return the configuration that comes with the weights of a source, or None where there is none."""
+    if source.hub is not None:
+        return folder_config(hub_folder(source.hub, weights=False))
+    return folder_config(source.file) if source.file is not None and source.file.is_dir() else None
 
 
 def refuse_other_gelu(source: WeightsSource, *, trained_with_quick_gelu: bool) -> None:
@@ -172,7 +222,10 @@ def assumptions(name: str, architecture: str, sha256: str) -> tuple[str, ...]:
         architecture: Name of the architecture.
         sha256: Hash of the weight file.
     """
-    if architecture in OWN or not name.startswith(f"{architecture}=") or published(sha256):
+    start = f"{architecture}="
+    if architecture in OWN or not name.startswith(start) or published(sha256):
+        return ()
+    if name.endswith("/") or name.removeprefix(start).startswith(HUB):  # its configuration says it
         return ()
     activation = "QuickGELU" if architecture_config(architecture).get("quick_gelu") else "plain GELU"
     return (
@@ -225,7 +278,7 @@ def cache_directory() -> Path:
 
 
 def find_file(source: WeightsSource) -> Path:
-    """Return the weight file of a source with a tag or a local file. The file of a tag is downloaded if necessary.
+    """Return the weight file, or the folder of weights, of a source without a seed. It is downloaded if necessary.
 
     Raises:
         BackboneError: If the file does not exist and cannot be downloaded, or if its sha256 is wrong. The message says
@@ -233,9 +286,11 @@ def find_file(source: WeightsSource) -> Path:
             architecture; then nothing is downloaded.
     """
     if source.file is not None:
-        if not source.file.is_file():
+        if not (source.file.is_file() or source.file.is_dir()):  # not a pipe, which would block
             raise BackboneError(f"--backbone {source.architecture}={source.file}: no such file")
         return source.file
+    if source.hub is not None:
+        return hub_folder(source.hub, weights=True)
     pretraining(source)
     if source.name == MINI_BACKBONE:
         return MINI_FILE
@@ -294,10 +349,16 @@ def _reason(error: Exception) -> str:
 def weights_sha256(source: WeightsSource) -> str:
     """Return the sha256 of the weight file, or of architecture and seed if the weights are random.
 
+    Of weights in several files it is that of the list of their sha256.
+
     Raises:
         BackboneError: See `find_file`.
     """
     if source.seed is not None:
         architecture_config(source.architecture)
         return hashlib.sha256(f"random {source.architecture} {source.seed}".encode()).hexdigest()
-    return file_sha256(find_file(source))
+    path = find_file(source)
+    if not path.is_dir():
+        return file_sha256(path)
+    each = [file_sha256(file) for file in weight_files(path)]
+    return each[0] if len(each) == 1 else hashlib.sha256(" ".join(each).encode()).hexdigest()

@@ -15,6 +15,8 @@ from .files import shipped_folder as shipped_folder
 from .files import unix_content as unix_content
 from .files import user_cache as user_cache
 from .files import write_whole as write_whole
+from .first_bytes import is_safetensors as is_safetensors
+from .first_bytes import what_is_it as what_is_it
 from .machine import device_name as device_name
 from .machine import float32_precision as float32_precision
 from .machine import now as now

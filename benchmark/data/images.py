@@ -20,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from benchmark.common import what_is_it
 from benchmark.data.contents import remembered
 from benchmark.data.ranges import Extremes, Ranges, Values
 
@@ -154,8 +155,10 @@ def _decode(path: Path, *, alpha: bool) -> Image.Image | Values:
             if not _has_deep_colours(image):
                 return _decode_by_pillow(path, image, alpha=alpha)
     except UnidentifiedImageError:
-        if path.suffix.lower() not in {".tif", ".tiff"}:
-            raise ImageError(f"{path}: not an image in a known format; replace it or move it away") from None
+        what = what_is_it(path)
+        if what or path.suffix.lower() not in {".tif", ".tiff"}:
+            known = f", but {what}" if what else "; replace it or move it away"
+            raise ImageError(f"{path}: not an image in a known format{known}") from None
     return _decode_odd_tiff(path, alpha=alpha)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from benchmark.common import TABLE_LIMIT, read_limited
+from benchmark.common import TABLE_LIMIT, read_limited, what_is_it
 from benchmark.data.cards import Card, ClassCard, CsvIndex, HoldOut, LabelTable, Layout, Rule, Split
 from benchmark.data.images import ImageError
 from benchmark.data.masks import MaskRule, read_mask
@@ -282,6 +282,8 @@ def _read_csv(tree: Tree, file: str, columns: tuple[str, ...]) -> list[tuple[int
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadTableError(file, f"cannot be read as CSV: {error}") from None
     header = rows[0][1] if rows else []
+    if not set(columns) & set(header) and (what := what_is_it(tree.files[file])) and "text that begins" not in what:
+        raise BadTableError(file, f"cannot be read as CSV: {what}")
     if missing := [c for c in columns if c not in header]:
         there = str(header[:20])[:500]
         raise BadTableError(file, f"has the columns {there}, but not {missing}; get the dataset's own file")

@@ -16,6 +16,7 @@ from benchmark.common import (
     read_limited,
     require_regular,
     validation_problems,
+    what_is_it,
     write_whole,
 )
 from benchmark.contract import Learner, training_options
@@ -111,13 +112,30 @@ def read_checkpoint(path: Path) -> Checkpoint:
         require_regular(path.with_suffix(TENSORS))
         found = file_sha256(path.with_suffix(TENSORS))
     except (OSError, ValidationError) as error:
-        reason = validation_problems(error)[0] if isinstance(error, ValidationError) else error
-        raise CheckpointError(f"{path}: not a readable checkpoint ({reason}); delete it to train again") from None
+        raise CheckpointError(f"{path}: {_unreadable(path, error)}") from None
     if found != checkpoint.sha256:
         raise CheckpointError(
             f"{path.with_suffix(TENSORS)}: not the tensors that {path.name} describes; delete both to train again"
         )
     return checkpoint
+
+
+def _unreadable(path: Path, error: OSError | ValidationError) -> str:
+    """Return why a file is not the JSON file of a checkpoint, and what to do."""
+    what, beside = what_is_it(path) if isinstance(error, ValidationError) else None, path.with_suffix(".json")
+    if path.suffix != ".json" and beside.is_file():
+        return f"not the JSON file of a checkpoint; name {beside.name}, which lies beside it"
+    if path.suffix != ".json" and isinstance(error, ValidationError) and (what is None or "safetensors" in what):
+        return (
+            "not the JSON file of a checkpoint; import what published code has written by "
+            f"`bench import-checkpoint {shlex.quote(str(path))} --auxiliary NAME`, which prints the file to name"
+        )
+    if what and "JSON" not in what:
+        return f"not the JSON file of a checkpoint, but {what}"
+    if not path.exists():
+        return "no such file; `bench train` and `bench import-checkpoint` print the files of checkpoints"
+    reason = validation_problems(error)[0] if isinstance(error, ValidationError) else error
+    return f"not a readable checkpoint ({reason}); delete it to train again"
 
 
 def misfit(known: TrainingId, method: type[Learner], options: Any, backbone: BackboneId) -> str:

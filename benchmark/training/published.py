@@ -1,18 +1,20 @@
 """Import of checkpoints that the methods' published code has written."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark.clip import read_state_dict
-from benchmark.common import file_sha256
+from benchmark.common import file_sha256, listed
 from benchmark.contract import Learner, Method, training_options
 from benchmark.data import Card
 from benchmark.protocol import Protocol
 from benchmark.records import BackboneId, CheckpointError, DataId, TrainingId, checkpoint_path, write_checkpoint
 from benchmark.registry import changed_options
 
-PUBLISHED_KEYS = ("prompt_learner", "state_dict")  # entries of the parameters in files of AnomalyCLIP and CoOp
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def import_checkpoint(
@@ -48,13 +50,17 @@ def import_checkpoint(
     """
     if not issubclass(method, Learner):
         raise CheckpointError(f"{method.name} learns nothing, so it has no checkpoints")
-    state = read_state_dict(file, keys=PUBLISHED_KEYS)
+    if file.suffix == ".json" and file.is_file():
+        raise CheckpointError(f"{file}: imported already; use it by `bench run --checkpoint {shlex.quote(str(file))}`")
+    state = read_state_dict(file, score=lambda found: _is_read(method, found))
     try:
         values, learned = method.import_state(state)
     except NotImplementedError:
         raise CheckpointError(f"{method.name} does not say how to read its published checkpoints") from None
     except KeyError as error:
-        raise CheckpointError(f"{file}: no checkpoint of {method.title}: it has no entry {error}") from None
+        raise CheckpointError(
+            f"{file}: no checkpoint of {method.title}: it has no entry {error}, but {listed(list(state), 5)}"
+        ) from None
     except (ValueError, TypeError, IndexError, RuntimeError, AttributeError) as error:  # tensors of other shapes
         raise CheckpointError(f"{file}: no checkpoint of {method.title}: {error}") from error
     learning = training_options(method.Options(**values))
@@ -82,3 +88,14 @@ def import_checkpoint(
     path = checkpoint_path(results, identity)
     write_checkpoint(path, learned, training=identity, origin="imported", source=file.name)
     return path, changed_options(method.Options(**known))
+
+
+def _is_read(method: type[Learner], state: Mapping[str, "Tensor"]) -> bool:
+    """Return whether a state dict has the entries that a method reads of its published checkpoints."""
+    try:
+        method.import_state(state)
+    except KeyError:
+        return False
+    except Exception:  # it has them, but of other shapes, which is said when it is read
+        return True
+    return True

@@ -119,13 +119,15 @@ def test_what_is_no_image_is_refused_with_its_cause(tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("no image")
     (tmp_path / "text.tif").write_text("no image")
+    (tmp_path / "pointer.png").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     (tmp_path / "folder.png").mkdir()
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "dangling.png").symlink_to(tmp_path / "gone.png")
     causes = {
         "empty.png": "zero bytes",
         "text.png": "not an image",
-        "text.tif": "TIFF",
+        "text.tif": 'not an image in a known format, but a text that begins "no image"',
+        "pointer.png": "git lfs pull",
         "folder.png": "no such file",
         "pipe.png": "no such file",
         "dangling.png": "no such file",

@@ -598,6 +598,28 @@ def test_a_checkpoint_that_does_not_fit_the_run_says_what_would(
         plan([(AnomalyClip, FAST)], [target], Setting(other, Protocol(), Auxiliaries(given=[path])), seeds=[0])
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("c.json", b"<!DOCTYPE html>", "web page.*browser"),
+        ("c.json", b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
+        ("c.json", b"", "empty; download it again"),
+        ("c.json", b"{}", "not a readable checkpoint.*delete it to train again"),
+        ("missing.json", None, "no such file; `bench train` and"),
+        ("epoch_15.pth", b"\x80\x02}q\0.", "`bench import-checkpoint .*epoch_15.pth --auxiliary NAME`"),
+        ("beside.safetensors", b"\x80\x02}q\0.", "name beside.json, which lies beside it"),
+    ],
+)
+def test_what_is_given_in_place_of_a_checkpoint_is_named(
+    tmp_path: Path, name: str, content: bytes | None, said: str
+) -> None:
+    (tmp_path / "beside.json").touch()
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match=f"{name}: .*{said}"):
+        read_checkpoint(tmp_path / name)
+
+
 def test_a_checkpoint_of_other_conditions_is_used_and_said(
     mvtec: SampleSet, target: SampleSet, tiny: Backbone, settings: Settings
 ) -> None:
@@ -672,6 +694,29 @@ def test_an_imported_checkpoint_predicts_with_the_published_prompts(
     torch.testing.assert_close(method.text(["object"])[0], torch.nn.functional.normalize(expected, dim=-1))
 
 
+@pytest.mark.parametrize("how", ["ctx", "module.prompt_learner.", "model.prompt_learner."])
+def test_prefixes_of_published_checkpoints_are_taken_off(tmp_path: Path, tiny: Backbone, how: str) -> None:
+    state = official(tmp_path / "plain.pth", width=tiny.text_width, depth=3)
+    learner = {key: value for key, value in state.items() if key.startswith(("ctx_", "compound"))}
+    if how == "ctx":
+        torch.save({"epoch": 15, "model_state_dict": learner, "optimizer": {"a": torch.zeros(1)}}, tmp_path / "c.pth")
+    else:
+        torch.save({"state_dict": {f"{how}{key}": value for key, value in learner.items()}}, tmp_path / "c.pth")
+    imported = []
+    for name in ("plain", "c"):
+        importing(tmp_path / f"{name}.pth", AnomalyClip, tiny, tmp_path / name)
+        [path] = (tmp_path / name / "checkpoints").glob("*.json")
+        imported.append(load_file(path.with_suffix(".safetensors")))
+    assert imported[0].keys() == imported[1].keys()
+    assert all(torch.equal(imported[0][key], imported[1][key]) for key in imported[0])
+
+
+def test_what_was_imported_is_not_imported_again(tmp_path: Path, tiny: Backbone) -> None:
+    (tmp_path / "c.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"c.json: imported already; use it by `bench run --checkpoint"):
+        importing(tmp_path / "c.json", AnomalyClip, tiny, tmp_path)
+
+
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("zipped", [True, False])
 def test_importing_unpickles_nothing(tmp_path: Path, tiny: Backbone, *, zipped: bool) -> None:
@@ -694,7 +739,7 @@ def importing(file: Path, method: type[Method], backbone: Backbone, results: Pat
     [
         (Clip, "clip learns nothing"),
         (GenClip, "genclip does not say how"),
-        (AnomalyClip, r"no checkpoint of AnomalyCLIP: it has no entry 'ctx_pos'"),
+        (AnomalyClip, r"no checkpoint of AnomalyCLIP: it has no entry 'ctx_pos', but other"),
     ],
 )
 def test_what_cannot_be_imported_is_said(tmp_path: Path, tiny: Backbone, method: type[Method], message: str) -> None:
