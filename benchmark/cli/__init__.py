@@ -2,7 +2,7 @@
 
 import typer
 
-from benchmark.cli import ablate, compare, data, methods, predict, report, results, run, tables, train
+from benchmark.cli import ablate, calibrate, compare, data, methods, predict, report, results, run, tables, train
 from benchmark.cli.messages import fail
 from benchmark.cli.options import add_command
 from benchmark.errors import BenchError
@@ -22,6 +22,7 @@ add_command(app, "train", train.train_command)
 add_command(app, "ablate", ablate.ablate_command)
 add_command(app, "import-checkpoint", train.import_command)
 add_command(app, "predict", predict.predict_command)
+add_command(app, "calibrate", calibrate.calibrate_command)
 add_command(app, "tables", tables.tables_command)
 add_command(app, "compare", compare.compare_command)
 add_command(app, "report", report.report_command)

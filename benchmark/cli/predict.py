@@ -1,22 +1,19 @@
 """The command `bench predict`."""
 
-import dataclasses
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from benchmark.cli.computing import identify
 from benchmark.cli.messages import fail, say
-from benchmark.cli.options import RESULTS, EncodingOptions, MethodName, MethodOptions, Results, with_options
-from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
+from benchmark.cli.options import MethodOptions, split, with_options
+from benchmark.cli.scorers import ScorerOptions, find_scorers
 
 if TYPE_CHECKING:
-    from benchmark.contract import Method
-    from benchmark.predict.scoring import Predictions
-    from benchmark.records import BackboneId, Checkpoint
+    from benchmark.predict import Predictions, Scorer, ThresholdUsed
 
 
 @with_options
@@ -25,37 +22,51 @@ def predict_command(
         list[Path], typer.Argument(metavar="IMAGE", help="Image files, and folders that are searched for images.")
     ],
     *,
-    method: MethodName = "anomalyclip",
-    method_options: MethodOptions,
-    class_name: Annotated[str, typer.Option("--class", help="What the images show, in plain English.")] = "object",
-    output: Annotated[Path, typer.Option(help="Folder for the drawings and predictions.json.")] = Path("predictions"),
-    backbone: Annotated[
+    method: Annotated[
         str,
         typer.Option(
-            help="CLIP and its weights, as of `bench run`: NAME:TAG, NAME=FILE, hf-hub:… The default is part "
-            f"of the package and was trained on generated images, for a first try. Real weights: {DEFAULT_BACKBONE}."
+            help="Name from `bench methods`, or several with commas, which are drawn side by side too.",
+            rich_help_panel="Methods",
         ),
-    ] = MINI_BACKBONE,
-    checkpoint: Annotated[
-        Path | None,
+    ] = "anomalyclip",
+    method_options: MethodOptions,
+    class_name: Annotated[str, typer.Option("--class", help="What the images show, in plain English.")] = "object",
+    output: Annotated[
+        Path, typer.Option(help="Folder for scores and drawings; those of a method go into a folder of its name.")
+    ] = Path("predictions"),
+    threshold: Annotated[
+        list[str] | None,
         typer.Option(
-            metavar="FILE.json",
-            help="Checkpoint of a method that learns.",
-            show_default="one in RESULTS/checkpoints that fits, else the package's own for the default backbone",
+            metavar="FILE.json|NUMBER",
+            help="From which score on an image is anomalous: a file of `bench calibrate` (may be repeated, one for "
+            "each method), or a number.",
+            show_default="no decision",
         ),
     ] = None,
-    encoding: EncodingOptions,
-    results: Results = RESULTS,
+    save_masks: Annotated[
+        bool,
+        typer.Option(
+            "--save-masks",
+            help="Write masks of the anomalous pixels, and the photo with their outlines; needs a file as --threshold.",
+        ),
+    ] = False,
+    save_maps: Annotated[
+        Literal["npy", "tiff"] | None,
+        typer.Option("--save-maps", help="Write the anomaly maps as float32.", show_default="none"),
+    ] = None,
+    options: ScorerOptions,
 ) -> None:
-    """Score images with one method, and draw its anomaly maps over them as heatmaps.
+    """Score images with one method or several, and draw the anomaly maps over them as heatmaps.
 
-    Prints scores and paths, highest score first. A higher score means a more anomalous image. Scores can be compared
-    between images of one call, but not between methods, classes or backbones, and no value alone means "defective".
+    Prints scores and paths, highest score first; with --threshold also whether an image is normal or anomalous. A
+    higher score means a more anomalous image. Scores can be compared between images of one call, but not between
+    methods, classes or backbones, and no value alone means "defective": `bench calibrate` chooses a threshold on images
+    of which it is known what they are.
 
-    Writes to OUTPUT a PNG per image and predictions.json with scores, the range and the highest point of each map, and
-    how they were computed. All drawings of a call share one colour scale from the lowest value (the photo unchanged) to
-    the highest value (red) of all maps. Therefore include images of good parts: an image that is drawn alone has red on
-    it even if nothing is wrong.
+    Writes to OUTPUT/METHOD a heatmap per image, and predictions.json and predictions.csv with scores, decisions, the
+    range and the highest point of each map, and how they were computed. All heatmaps of a method share one colour scale
+    from the lowest value (the photo unchanged) to the highest value (red) of all maps. Therefore include images of good
+    parts: an image that is drawn alone has red on it even if nothing is wrong.
 
     Exit code 0: every image was scored and drawn; 1: some could not be; 2: the command could not start.
 
@@ -63,96 +74,120 @@ def predict_command(
 
     bench predict ./parts --method anomalyclip --class "metal nut" --output ./heatmaps
 
+    bench predict ./parts --class "metal nut" --threshold calibration-anomalyclip.json --save-masks
+
     bench predict 1.png 2.png --method winclip --class screw --backbone ViT-B-16-plus-240:laion400m_e32
     """
     if not class_name.strip():
         fail('--class: say what the images show, as in --class "metal nut"')
-    from benchmark.predict import find_images, prepare_output
+    if not (names := split(method)):
+        fail("--method: say a name from `bench methods`")
+    from benchmark.predict import find_images, note_on_earlier, prepare_output
 
     found, problems = find_images(images, output=output)
 
-    from benchmark.cli import selection
-    from benchmark.clip import load_backbone, parse_backbone, pick_device
-    from benchmark.common import feature_cache, image_progress
-    from benchmark.predict import scoring
+    from benchmark.common import image_progress
+    from benchmark.predict import Wanted, draw, note_on_references, score_found, write_predictions
     from benchmark.records import environment
-    from benchmark.registry import title_of
-    from benchmark.training import build_method
 
-    [(kind, options)], protocol = selection.select_methods([method], method_options.settings)
-    source = parse_backbone(backbone)
-    identity = identify(source, dtype=encoding.dtype)
-    learned = _find_learned(kind, options, identity, checkpoint, results)
-    prepare_output(output, found)
-    loaded = load_backbone(
-        source,
-        dtype=encoding.dtype,
-        device=pick_device(encoding.device),
-        pos_interp=protocol.pos_interp,
-        cache=feature_cache(),
-    )
-    path, seed, origin = None, 0, ""
-    if learned:
-        path, training = learned[0], learned[1].training
-        seed, origin = training.seed, f", checkpoint {path} (of {training.auxiliary.name}, seed {training.seed})"
-    ready = build_method(kind, loaded, options, seed=seed, checkpoint=path)
-    say(f"{len(found)} images, {title_of(kind, options)}, backbone {source.name}{origin}")
+    known = find_scorers(names, method_options.settings, class_name, options)
+    thresholds = _thresholds(threshold or [], known.scorers, save_masks=save_masks)
+    folders = [output / scorer.id.method for scorer in known.scorers]
+    together = output / "+".join(folder.name for folder in folders)
+    notes = [note_on_earlier(folder) for folder in folders]
+    prepare_output(output, folders)
+    for note in [*notes, note_on_references([each.path for each in found], known.scorers)]:
+        if note:
+            say(f"note: {note}")
+    backbone = known.load()
+    say(f"{len(found)} images, {'; '.join(each.told for each in known.scorers)}, backbone {known.source.name}")
     try:
         with image_progress("scoring", len(found)) as progress:
-            scored, raws = scoring.score_found(
-                found, ready, loaded, class_name=class_name, batch_size=encoding.batch_size, progress=progress
+            parts = score_found(
+                found,
+                known.scorers,
+                backbone,
+                thresholds=thresholds,
+                batch_size=options.batch_size,
+                progress=progress,
             )
     except KeyboardInterrupt:
         fail("stopped while scoring; nothing is kept", code=130)
-    used = scoring.CheckpointUsed.of(*learned) if learned else None
-    written = scoring.Predictions(
-        method=kind.name,
-        method_version=kind.version,
-        title=title_of(kind, options),
-        options=dataclasses.asdict(options),
-        class_name=class_name,
-        protocol=protocol,
-        backbone=identity,
-        checkpoint=used,
-        synthetic=scoring.synthetic_parts(identity, used),
-        image_size=ready.vision().image_size,
-        scale=scoring.common_scale(scored),
-        images=tuple(scored),
-        run={**environment(), "device": loaded.device},
-    )
-    scoring.write_predictions(output, written)  # a kill while drawing leaves the scores
+    run = {**environment(), "device": backbone.device}
+    for folder, part in zip(folders, parts, strict=True):
+        write_predictions(folder, part.predictions(part.images, run))  # a kill while drawing leaves the scores
     with image_progress("drawing", len(found)) as progress:
-        drawn = scoring.draw_found(found, scored, raws, ready, output, progress=progress)
-    _finish(written.model_copy(update={"images": tuple(drawn)}), output, problems)
+        drawn = draw(
+            found,
+            parts,
+            folders,
+            wanted=Wanted(masks=save_masks, maps=save_maps),
+            together=together if len(parts) > 1 else None,
+            progress=progress,
+        )
+    written = [part.predictions(images, run) for part, images in zip(parts, drawn, strict=True)]
+    for folder, predictions in zip(folders, written, strict=True):
+        write_predictions(folder, predictions)
+    _finish(written, output, problems)
 
 
-def _find_learned(
-    method: "type[Method]", options: Any, backbone: "BackboneId", given: Path | None, results: Path
-) -> "tuple[Path, Checkpoint] | None":
-    """Return the checkpoint that the method predicts with; None where it learns nothing."""
-    from benchmark.contract import Learner
-    from benchmark.training import choose_checkpoint
+def _thresholds(given: Sequence[str], scorers: "Sequence[Scorer]", *, save_masks: bool) -> "dict[str, ThresholdUsed]":
+    """Return the thresholds by name of the method."""
+    from benchmark.predict import ThresholdUsed, read_calibration, threshold_of
 
-    if method.shots(options):
-        fail(f"{method.title} has to see normal images first, which predict cannot show it; leave the shots at 0")
-    if issubclass(method, Learner):
-        return choose_checkpoint(method, options, backbone, given=given, results=results)
-    if given:
-        fail(f"{method.title} learns nothing; leave out --checkpoint")
-    return None
+    by_method = {scorer.id.method: scorer.id for scorer in scorers}
+    found: dict[str, ThresholdUsed] = {}
+    for text in given:
+        if (number := _number(text)) is None:
+            calibration = read_calibration(Path(text))
+            if (method := calibration.method) not in by_method:
+                fail(f"--threshold {text}: it is of {method}, and this command runs {', '.join(by_method)}")
+            threshold = threshold_of(calibration, Path(text), by_method[method])
+        else:
+            if not math.isfinite(number):
+                fail(f"--threshold {text}: say a finite number, or a file of `bench calibrate`")
+            if len(scorers) > 1:
+                fail(f"--threshold {text}: several methods do not share a number; give files of `bench calibrate`")
+            method, threshold = scorers[0].id.method, ThresholdUsed(image=number, rule="given")
+        if method in found:
+            fail(f"--threshold {text}: there is another threshold for {method}; leave one out")
+        found[method] = threshold
+    if save_masks:
+        for method in by_method:
+            if method not in found or found[method].pixel is None:
+                fail(
+                    f"--save-masks needs to know from which value on a pixel of {method} is anomalous; "
+                    "`bench calibrate` finds it: give its file as --threshold"
+                )
+    return found
 
 
-def _finish(predictions: "Predictions", output: Path, problems: Sequence[str]) -> NoReturn:
-    """Write and print the predictions, and end the command."""
-    from benchmark.predict import scoring
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
-    path, drawn = scoring.write_predictions(output, predictions), predictions.images
-    if banner := scoring.banner(predictions.synthetic):
-        say(banner)
-    for line in scoring.table(drawn):
+
+def _finish(written: "Sequence[Predictions]", output: Path, problems: Sequence[str]) -> NoReturn:
+    """Print the predictions, and end the command."""
+    from benchmark.predict import banner, table
+
+    if line := banner(sorted({kind for each in written for kind in each.synthetic})):
+        say(line)
+    for line in table(written):
         print(line)
-    errors = [each.error for each in drawn if each.error]
+    errors = list(dict.fromkeys(image.error for each in written for image in each.images if image.error))
     for line in [*problems, *errors]:
         say(f"FAILED {line}")
-    say(f"{path.name} and {sum(each.overlay is not None for each in drawn)} of {len(drawn)} drawings are in {output}")
+    for each in written:
+        if each.threshold is not None:
+            decisions = [image.decision for image in each.images if image.decision]
+            where = f", {each.threshold.rule} on {each.threshold.data}" if each.threshold.data else ""
+            say(
+                f"{each.title}: {decisions.count('anomalous')} of {len(decisions)} images are anomalous (score of at "
+                f"least {each.threshold.image:.6g}{where})"
+            )
+        count = sum(image.overlay is not None for image in each.images)
+        say(f"predictions.json and {count} of {len(each.images)} drawings are in {output / each.method}")
     sys.exit(1 if errors or problems else 0)

@@ -6,6 +6,7 @@ from .bootstrap import interval as interval
 from .bootstrap import percentiles as percentiles
 from .bootstrap import replicates as replicates
 from .bootstrap import seed_draws as seed_draws
+from .curve import Curve as Curve
 from .image import ImageMetrics as ImageMetrics
 from .names import LEVELS as LEVELS
 from .names import MAIN_METRICS as MAIN_METRICS

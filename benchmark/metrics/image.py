@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from benchmark.metrics.curve import descending_curve
+from benchmark.metrics.curve import Curve, descending_curve
 from benchmark.metrics.names import IMAGE_METRICS, METRICS
 
 
@@ -33,12 +33,16 @@ class ImageMetrics:
         self._scores.extend(other._scores)
         self._labels.extend(other._labels)
 
+    def curve(self) -> Curve:
+        """Return the curve of the distinct scores."""
+        scores, index = np.unique(np.asarray(self._scores, dtype=np.float64), return_inverse=True)
+        labels = np.asarray(self._labels, dtype=bool)
+        negatives, positives = (np.bincount(index[labels == side], minlength=len(scores)) for side in (False, True))
+        return descending_curve(scores, negatives, positives)
+
     def compute(self) -> dict[str, float | None]:
         """Return the values of `IMAGE_METRICS`, as fractions; all None with one label only: AP would say nothing."""
         if len(set(self._labels)) < 2:
             return dict.fromkeys(IMAGE_METRICS)
-        scores, index = np.unique(np.asarray(self._scores, dtype=np.float64), return_inverse=True)
-        labels = np.asarray(self._labels, dtype=bool)
-        negatives, positives = (np.bincount(index[labels == side], minlength=len(scores)) for side in (False, True))
-        curve = descending_curve(scores, negatives, positives)
+        curve = self.curve()
         return {key: METRICS[key].value(curve) for key in IMAGE_METRICS}

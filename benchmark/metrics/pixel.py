@@ -267,7 +267,7 @@ class PixelMetrics:
 
     def compute(self) -> dict[str, float | None]:
         """Return the values of `PIXEL_METRICS`, as fractions; None where undefined."""
-        curve = self._curve()
+        curve = self.curve()
         return {key: METRICS[key].value(curve) for key in PIXEL_METRICS}
 
     def compute_ranges(self) -> dict[str, Range]:
@@ -275,7 +275,7 @@ class PixelMetrics:
 
         The value that `compute` gives lies between the two. A metric that every such move leaves undefined is missing.
         """
-        curve, (least, greatest) = self._curve(), self._moved()
+        curve, (least, greatest) = self.curve(), self._moved()
         ranges = {}
         for metric in map(METRICS.__getitem__, PIXEL_METRICS):
             if metric.value_range and (found := metric.value_range(curve, least[::-1], greatest[::-1])):
@@ -283,7 +283,8 @@ class PixelMetrics:
                 ranges[metric.key] = found if value is None else (min(found[0], value), max(found[1], value))
         return ranges
 
-    def _curve(self) -> Curve:
+    def curve(self) -> Curve:
+        """Return the curve of the bins, each with its lowest score."""
         self._compact()
         positives, weights = np.zeros((2, len(self._pixels.keys)))
         rows = np.searchsorted(self._pixels.keys, self._positives.keys)

@@ -33,9 +33,7 @@ def colours(values: Floats) -> npt.NDArray[np.uint8]:
     return _table()[np.rint(values * 255).astype(np.uint8)]
 
 
-def overlay(
-    image: Image.Image, anomaly_map: Floats, *, low: float, high: float, size: int | None = None
-) -> Image.Image:
+def overlay(image: Image.Image, anomaly_map: Floats, *, low: float, high: float) -> Image.Image:
     """Return the image with an anomaly map drawn over it. Higher values have a stronger colour.
 
     Args:
@@ -43,17 +41,23 @@ def overlay(
         anomaly_map: Map of shape `(h, w)`. It is resized bilinearly to the image.
         low: Values up to `low` leave the image unchanged.
         high: Values from `high` on get the strongest colour. If `high` equals `low`, all values above `low` get it.
-        size: Longer side of the result in pixels; None for the size of the image. The proportions are kept.
 
     Raises:
         ValueError: If a value, `low` or `high` is not finite, or if `low` is above `high`.
     """
     levels = Image.fromarray(np.rint(255 * _rescale(anomaly_map, low, high)).astype(np.uint8))
-    image = image if size is None else image.resize(_fit(image.size, size), Image.Resampling.LANCZOS)
     levels = levels.resize(image.size, Image.Resampling.BILINEAR)
     alpha = levels.point([round(level * OPACITY) for level in range(256)])
     levels.putpalette(_table().tobytes())  # a palette needs less memory than an array of colours
     return Image.composite(levels.convert("RGB"), image, alpha)
+
+
+def reduced(image: Image.Image, longer: int) -> Image.Image:
+    """Return an image whose longer side has at most `longer` pixels. The proportions are kept."""
+    if max(image.size) <= longer:
+        return image
+    width, height = (max(1, round(side * longer / max(image.size))) for side in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
 
 
 @functools.cache
@@ -70,9 +74,3 @@ def _rescale(values: Floats, low: float, high: float) -> npt.NDArray[np.float64]
         raise ValueError(f"the lowest value of the colours, {low}, is above the highest, {high}")
     above = values.astype(np.float64) - low
     return np.clip(above / (high - low), 0, 1) if high > low else (above > 0).astype(np.float64)
-
-
-def _fit(size: tuple[int, int], longer: int) -> tuple[int, int]:
-    """Return width and height scaled so that the longer side is `longer` pixels."""
-    width, height = (max(1, round(side * longer / max(size))) for side in size)
-    return width, height

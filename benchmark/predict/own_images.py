@@ -1,4 +1,4 @@
-"""A user's own images, given as files and folders: finding them, and naming the files of their heatmaps."""
+"""A user's own images, given as files and folders: finding them, and naming the files of their drawings."""
 
 import itertools
 import os
@@ -14,7 +14,7 @@ from benchmark.data import IMAGE_EXTENSIONS, inside, is_image, walk
 from benchmark.errors import BenchError
 
 PREDICTIONS = "predictions.json"
-"""File in the output folder. It shows that the heatmaps in that folder were written by this program."""
+"""File in the folder of a method in the output. It shows that the other files there were written by this program."""
 
 
 class PredictError(BenchError):
@@ -27,14 +27,15 @@ class InputImage:
 
     path: Path
     """Path as given, or below a given folder."""
-    overlay: str
-    """Path of its heatmap below the output folder, with forward slashes. The paths differ even if case is ignored."""
+    drawing: str
+    """Path of its drawings, PNG files, below the folder of their kind, with forward slashes. The paths differ even if
+    case is ignored."""
 
 
 def find_images(given: Sequence[Path], *, output: Path) -> tuple[list[InputImage], list[str]]:
     """Return the given images and the images in the given folders, in natural order (2 before 10), each once.
 
-    A given file is used whatever its suffix. Heatmaps of an earlier call, which are in `output`, are left out.
+    A given file is used whatever its suffix. Drawings of an earlier call, which are in `output`, are left out.
 
     Args:
         given: Files and folders.
@@ -48,7 +49,7 @@ def find_images(given: Sequence[Path], *, output: Path) -> tuple[list[InputImage
     """
     paths: dict[str, Path] = {}
     problems: list[str] = []
-    target, again = os.path.realpath(output), (output / PREDICTIONS).is_file()
+    target, again = os.path.realpath(output), _is_output(output)
     for path in given:
         if not os.access(path, os.F_OK):
             raise PredictError(f"{printable(path)}: there is no such file or folder, or it cannot be reached")
@@ -68,34 +69,33 @@ def find_images(given: Sequence[Path], *, output: Path) -> tuple[list[InputImage
         suffixes = ", ".join(sorted(IMAGE_EXTENSIONS))
         raise PredictError(f"no images ({suffixes}) in {', '.join(map(printable, given))}")
     roots = [_absolute(path if path.is_dir() else path.parent) for path in given]
-    names = overlay_names([_below(path, roots) for path in paths])
+    names = drawing_names([_below(path, roots) for path in paths])
     return [InputImage(path, name) for path, name in zip(paths.values(), names, strict=True)], problems
 
 
-def prepare_output(output: Path, found: Sequence[InputImage]) -> None:
+def prepare_output(output: Path, folders: Sequence[Path]) -> None:
     """Create the output folder and check that it can be written without overwriting other files.
 
     Args:
         output: The output folder.
-        found: The images whose heatmaps will be written.
+        folders: The folders below it in which the results of methods go.
 
     Raises:
-        PredictError: If the folder cannot be written, or if it has no `predictions.json` but a file with the name of a
-            heatmap.
+        PredictError: A folder cannot be written, or one of `folders` holds files and no `predictions.json`.
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output):
-            pass
+        for folder in folders:
+            folder.mkdir(exist_ok=True)
+            if any(folder.iterdir()) and not (folder / PREDICTIONS).exists():
+                raise PredictError(
+                    f"{printable(folder)} holds files that are not from an earlier call (there is no {PREDICTIONS} "
+                    "among them); choose another --output"
+                )
+            with tempfile.TemporaryFile(dir=folder):
+                pass
     except OSError as error:
         raise PredictError(f"--output {printable(output)}: {error.strerror or error}; choose another folder") from error
-    if not (output / PREDICTIONS).exists():
-        for each in found:
-            if (output / each.overlay).exists():
-                raise PredictError(
-                    f"{printable(output / each.overlay)} is there and not from an earlier call (there is no "
-                    f"{PREDICTIONS} beside it); choose another --output"
-                )
 
 
 def natural_key(path: str) -> list[list[str | int]]:
@@ -106,7 +106,7 @@ def natural_key(path: str) -> list[list[str | int]]:
     ]
 
 
-def overlay_names(paths: Sequence[PurePath]) -> list[str]:
+def drawing_names(paths: Sequence[PurePath]) -> list[str]:
     """Return the path of a PNG file for each relative path, with forward slashes and valid on Windows too.
 
     The suffix is replaced by .png. If that makes two paths equal (1.png, 1.jpg), the later one keeps its suffix before
@@ -123,6 +123,11 @@ def overlay_names(paths: Sequence[PurePath]) -> list[str]:
         taken.add(_folded(name))
         names.append(name)
     return names
+
+
+def _is_output(output: Path) -> bool:
+    """Return whether a folder holds results of an earlier call."""
+    return any(output.glob(f"*/{PREDICTIONS}"))
 
 
 def _below(path: str, roots: Sequence[str]) -> PurePath:

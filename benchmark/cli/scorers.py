@@ -1,0 +1,144 @@
+"""Methods that score images of no dataset: their options on the command line, and what is found for them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmark.cli.computing import identify
+from benchmark.cli.messages import fail
+from benchmark.cli.options import RESULTS, EncodingOptions, Results
+from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
+
+if TYPE_CHECKING:
+    from benchmark.clip import Backbone, WeightsSource
+    from benchmark.contract import Method
+    from benchmark.predict import Scorer
+    from benchmark.protocol import Protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScorerOptions(EncodingOptions):
+    """With what weights and reference images methods score images."""
+
+    backbone: Annotated[
+        str,
+        typer.Option(
+            help="CLIP and its weights, as of `bench run`: NAME:TAG, NAME=FILE, hf-hub:… The default is part "
+            f"of the package and was trained on generated images, for a first try. Real weights: {DEFAULT_BACKBONE}."
+        ),
+    ] = MINI_BACKBONE
+    checkpoint: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE.json",
+            help="Checkpoint of a method that learns; may be repeated, one for each method.",
+            show_default="one in RESULTS/checkpoints that fits, else the package's own for the default backbone",
+        ),
+    ] = None
+    shots: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of normal images that k-shot methods (WinCLIP) are shown first: all of them, or as many as "
+            "--set winclip.shots=K says.",
+        ),
+    ] = None
+    results: Results = RESULTS
+
+
+@dataclass(frozen=True)
+class Found:
+    """Methods that are found with all that they need, before the backbone is loaded."""
+
+    scorers: "tuple[Scorer, ...]"
+    source: "WeightsSource"
+    options: ScorerOptions
+    protocol: "Protocol"
+
+    def load(self) -> "Backbone":
+        """Return the backbone of the methods."""
+        from benchmark.clip import load_backbone, pick_device
+        from benchmark.common import feature_cache
+
+        return load_backbone(
+            self.source,
+            dtype=self.options.dtype,
+            device=pick_device(self.options.device),
+            pos_interp=self.protocol.pos_interp,
+            cache=feature_cache(),
+        )
+
+
+def find_scorers(methods: Sequence[str], settings: Sequence[str], class_name: str, options: ScorerOptions) -> Found:
+    """Find what the named methods need to score images of a class.
+
+    Args:
+        methods: Names of methods.
+        settings: `NAME.OPTION=VALUE`, as in `selection.select_methods`.
+        class_name: What the images show.
+        options: Weights and reference images.
+    """
+    from benchmark.cli import selection
+    from benchmark.clip import parse_backbone
+    from benchmark.contract import Learner
+    from benchmark.predict import draw_references, normal_images, scorer_of, with_shots
+    from benchmark.training import choose_checkpoint
+
+    chosen, protocol = selection.select_methods(methods, settings)
+    for name in ("mask_gt0", "raw_class_names"):
+        if getattr(protocol, name):
+            fail(f"--set protocol.{name}: has no effect on images of no dataset; leave it out")
+    images = {} if options.shots is None else normal_images(options.shots)
+    shown = False
+    source = parse_backbone(options.backbone)
+    identity = identify(source, dtype=options.dtype)
+    given = _by_method(options.checkpoint or [], [kind for kind, _ in chosen])
+    scorers = []
+    for kind, asked in chosen:
+        values, references = asked, None
+        if options.shots is not None:
+            values = with_shots(kind, asked, len(images), options.shots)
+        if count := kind.shots(values):
+            if options.shots is None:
+                fail(f"{kind.title} is to be shown {count} normal images; name their folder by --shots DIR")
+            references, shown = draw_references(images, count, options.shots), True
+        learned = None
+        if issubclass(kind, Learner):
+            path = given.get(kind.name)
+            learned = choose_checkpoint(kind, values, identity, given=path, results=options.results)
+        scorers.append(
+            scorer_of(
+                kind,
+                values,
+                class_name=class_name,
+                protocol=protocol,
+                backbone=identity,
+                learned=learned,
+                references=references,
+            )
+        )
+    if options.shots is not None and not shown:
+        fail(f"--shots: {', '.join(kind.title for kind, _ in chosen)} looks at no normal images; leave it out")
+    return Found(tuple(scorers), source, options, protocol)
+
+
+def _by_method(checkpoints: Sequence[Path], methods: "Sequence[type[Method]]") -> dict[str, Path]:
+    """Return the checkpoints that are given by the method that each is of."""
+    from benchmark.contract import Learner
+    from benchmark.records import read_checkpoint
+
+    learners = [method.name for method in methods if issubclass(method, Learner)]
+    if checkpoints and not learners:
+        fail(f"{', '.join(method.title for method in methods)} learns nothing; leave out --checkpoint")
+    found: dict[str, Path] = {}
+    for path in checkpoints:
+        method = read_checkpoint(path).training.method
+        if method not in learners:
+            fail(f"--checkpoint {path}: it is of {method}, and this command runs {', '.join(learners)}")
+        if method in found:
+            fail(f"--checkpoint {path}: it is of {method}, as is {found[method]}; leave one out")
+        found[method] = path
+    return found
