@@ -98,8 +98,8 @@ def _count_pixels(
 ) -> None:
     if sample.label and not found.anomalous_pixels:
         return
-    threshold = scorer.protocol.mask_threshold(samples.layout.mask_threshold)
-    reading = Reading(size, mask_threshold=threshold, batch_size=1, workers=0)
+    rule = scorer.protocol.mask_rule(samples.layout.mask_threshold)
+    reading = Reading(size, masks=rule, batch_size=1, workers=0)
     ((loaded,),) = load([sample], reading)  # by which masks are read for a run
     if loaded.mask is None:
         found.problems.append(f"{loaded.error}; it counts for the threshold of images alone")

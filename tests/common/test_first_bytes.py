@@ -90,7 +90,7 @@ def test_a_file_is_known_by_its_first_bytes(tmp_path: Path, content: bytes, said
     assert re.search(said, what)
 
 
-@pytest.mark.parametrize("content", [_torch(), b"\x80\x02}q\0.", os.urandom(64) + b"\xff\0\1"])
+@pytest.mark.parametrize("content", [_torch(), b"\x80\x02}q\0.", bytes(range(255, 190, -1))])
 def test_what_is_unknown_is_not_guessed(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "w.pt"
     path.write_bytes(content)
