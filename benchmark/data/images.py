@@ -16,11 +16,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from benchmark.data.formats import DECODED
+
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "JPEG2000", "TGA", "PCX", "DIB")
-"""The formats that are decoded. Pillow knows more, but starts other programs for some (Ghostscript for EPS)."""
+FORMATS = tuple(DECODED)
+"""The formats that are decoded, by Pillow's names."""
 MAX_PIXELS = 89_478_485
 """Most pixels of an image. It equals Pillow's default limit but does not change with Pillow's setting."""
 MAX_SIDE = 2**17

@@ -17,8 +17,9 @@ import numpy as np
 
 from benchmark.common import TABLE_LIMIT, read_limited
 from benchmark.data.cards import Card, ClassCard, CsvIndex, HoldOut, LabelTable, Layout, Rule, Split
+from benchmark.data.formats import is_image
 from benchmark.data.images import ImageError, read_mask
-from benchmark.data.tree import Problem, Tree, is_image, stem
+from benchmark.data.tree import Problem, Tree, stem
 
 Row = dict[str, str]
 
