@@ -11,10 +11,11 @@ from benchmark.cli.options import (
     CellOptions,
     ComputeOptions,
     DataOptions,
-    Datasets,
     EvaluationOptions,
     ExecutorOptions,
+    FolderOptions,
     MethodOptions,
+    PartOptions,
     TrainingOptions,
     split,
     with_options,
@@ -29,8 +30,17 @@ def ablate_command(
         str, typer.Option(help="Names of ablations of the method, separated by commas; none means all.")
     ] = "",
     method: MethodOptions,
-    datasets: Datasets = "mvtec,visa",
+    datasets: Annotated[
+        str,
+        typer.Option(
+            help="Names from `bench data list`, separated by commas.",
+            show_default="mvtec,visa; with --folder the folders",
+            rich_help_panel="Data",
+        ),
+    ] = "",
     places: DataOptions,
+    folders: FolderOptions,
+    part: PartOptions,
     training: TrainingOptions,
     compute: ComputeOptions,
     executor: ExecutorOptions,
@@ -59,7 +69,8 @@ def ablate_command(
 
     [(chosen, base)], protocol = selection.select_methods([name], [*method.settings, *evaluation.settings()])
     variants = variants_of(chosen, base, select_ablations(chosen, split(only)))
-    targets = find_targets(datasets, places)
+    datasets = datasets or ("" if folders.folder else "mvtec,visa")
+    targets = find_targets(datasets, places, folders=folders, part=part, aside=training.auxiliaries())
     computation = Computation(compute, executor, cells)
     rows = [(chosen, options) for options in variants]
     plans = plan_cells(rows, targets, computation, protocol, training)

@@ -16,6 +16,7 @@ from benchmark.cli.options import (
     DataOptions,
     ExecutorOptions,
     FolderOptions,
+    PartOptions,
     TrainingOptions,
     split,
 )
@@ -42,6 +43,8 @@ class Targets:
     found: "list[SampleSet]"
     problems: list[str]
     """What was asked for and is not there; the command goes on without it and ends with exit code 1."""
+    folders: "list[SampleSet]" = field(default_factory=list)
+    """The plain folders, also those that methods are only trained on."""
 
 
 @dataclass(frozen=True)
@@ -121,27 +124,52 @@ class Computation:
 
 
 def find_targets(
-    datasets: str, places: DataOptions, *, folders: FolderOptions | None = None, every: bool = False
+    datasets: str,
+    places: DataOptions,
+    *,
+    folders: FolderOptions | None = None,
+    part: PartOptions | None = None,
+    every: bool = False,
+    aside: Sequence[str] = (),
 ) -> Targets:
-    """Find the named datasets, or all; they are those of the mini suite where no folder is given."""
-    from benchmark.cli import selection
-    from benchmark.data import read_folder
+    """Find the named datasets, or all; they are those of the mini suite where no folder is given.
 
-    names, own = split(datasets), [read_folder(each) for each in folders.folders()] if folders else []
+    Args:
+        datasets: Names of datasets and of plain folders, with commas.
+        places: Where the datasets are.
+        folders: The plain folders. They are targets where none of them is named.
+        part: Which part of the datasets is tested.
+        every: All datasets that are found, though folders are given.
+        aside: Names of plain folders that are no targets.
+    """
+    from benchmark.cli import selection
+    from benchmark.data import read_folder, subsets
+
+    known = {each.title: read_folder(each) for each in (folders.folders() if folders else [])}
+    for card in selection.select_cards([]):
+        for name in known.keys() & {card.name, card.title}:
+            fail(
+                f"--folder: {name} is the name of a dataset; give the folder another, as in --folder "
+                f"my-{card.name}={known[name].directory}"
+            )
+    names = [name for name in split(datasets) if name not in known]
+    own = [known[name] for name in split(datasets) if name in known]
+    own = own or [each for name, each in known.items() if name not in aside]
     selection.select_cards(names)  # a wrong name is reported before the mini suite is made
     data, paths = places.data, places.data_path
-    if data is None and not paths and not own:
+    if data is None and not paths and not known:
         data = selection.mini_suite(say=say)
         say(f"no data given: running on the mini suite, generated miniatures of 17 datasets, in {data}")
     found: list[SampleSet] = []
     problems: list[str] = []
-    if every or datasets or not own:
+    if every or names or not own:
         found, problems = selection.select_datasets(names, data=data, paths=paths)
     for problem in problems:
         say(f"FAILED {problem}")
     if not found + own:
         fail("nothing to run on" if problems else selection.no_data(data), code=1 if problems else 2)
-    return Targets(replace(places, data=data), found + own, problems)
+    targets = subsets(found + own, classes=split(part.classes), limit=part.limit) if part else found + own
+    return Targets(replace(places, data=data), targets, problems, list(known.values()))
 
 
 def identify(source: "WeightsSource", *, dtype: str) -> "BackboneId":
@@ -177,8 +205,14 @@ def plan_cells(
     """Plan the cells of each backbone, and print what is left out."""
     from benchmark.cli import selection
     from benchmark.clip import BackboneError
+    from benchmark.data import hold_out
     from benchmark.running import Setting, plan
 
+    shots = max(method.shots(options) for method, options in chosen)
+    datasets = [hold_out(samples, shots) for samples in targets.found]
+    for samples in datasets:
+        for note in samples.notes:
+            say(f"{samples.title}: {note}")
     auxiliaries = selection.select_auxiliaries(
         chosen,
         targets.found,
@@ -188,19 +222,22 @@ def plan_cells(
         override=training.auxiliaries(),
         checkpoints=checkpoints,
         allow_overlap=computation.cells.allow_overlap,
+        folders=targets.folders,
     )
     by_source = by_backbone(chosen, targets, computation)
     plans: dict[WeightsSource, Plan] = {}
     for source, methods in by_source.items():
         try:
-            setting = Setting(identify(source, dtype=computation.compute.dtype), protocol, auxiliaries)
+            identity = identify(source, dtype=computation.compute.dtype)
+            usable = _with_kept(auxiliaries, methods, targets, identity, computation.settings.results)
+            setting = Setting(identity, protocol, usable)
         except BackboneError as error:
             if len(by_source) == 1:
                 raise
             targets.problems.append(str(error))
             say(f"FAILED {', '.join(method.title for method, _ in methods)}: {error}")
             continue
-        plans[source] = plan(methods, targets.found, setting, seeds=training.seed_numbers())
+        plans[source] = plan(methods, datasets, setting, seeds=training.seed_numbers())
         for line in plans[source].refused:
             say(f"left out: {line}")
         for line in plans[source].problems:
@@ -210,6 +247,38 @@ def plan_cells(
     if not any(each.jobs for each in plans.values()):
         fail("nothing to run", code=1 if targets.problems else 2)
     return plans
+
+
+def _with_kept(
+    auxiliaries: "Auxiliaries", methods: "Chosen", targets: Targets, backbone: "BackboneId", results: Path
+) -> "Auxiliaries":
+    """Return the auxiliary datasets with the checkpoints that `bench predict` would take, where nothing can be trained.
+
+    That is so of plain folders, where the protocol's auxiliary dataset is not at hand.
+    """
+    from benchmark.contract import Learner
+    from benchmark.protocol import DEFAULT
+    from benchmark.records import CheckpointError
+    from benchmark.training import choose_checkpoint
+
+    told = auxiliaries.override or auxiliaries.rule != DEFAULT
+    if told or any(samples.card.domain != "custom" for samples in targets.found):
+        return auxiliaries
+    given = list(auxiliaries.given)
+    for method, options in methods:
+        names = {name for samples in targets.found for name in auxiliaries.names_for(samples, method)}
+        known = {each.training.method for each in auxiliaries.checkpoints.values()}
+        if not issubclass(method, Learner) or method.name in known or names <= auxiliaries.found.keys():
+            continue
+        try:
+            path, checkpoint = choose_checkpoint(method, options, backbone, given=None, results=results)
+        except CheckpointError as error:
+            say(f"note: {error}")
+            continue
+        learned = checkpoint.training
+        say(f"{method.title}: {path}, trained on {learned.auxiliary.name} with seed {learned.seed}")
+        given.append(path)
+    return replace(auxiliaries, given=tuple(given))
 
 
 def _check_checkpoints(
@@ -237,7 +306,7 @@ def carry_out(
 
     settings, dry_run = computation.settings, computation.cells.dry_run
     for samples in targets.found:
-        say(f"{samples.card.title}: {len(samples.test)} test images in {samples.directory}; {samples.reason}")
+        say(f"{samples.title}: {len(samples.test)} test images in {samples.directory}; {samples.reason}")
     jobs = [job for each in plans.values() for job in each.jobs]
     done = {} if settings.force else finished(jobs, settings.results)
     todo = [job for job in jobs if job.cell.id not in done]
@@ -262,7 +331,7 @@ def carry_out(
         with computation.opened(loading) as executor:
             failed = run(todo, settings, executor, loading=loading, say=say)
         kept = [job for job in todo if job.cell.id in failed and is_done(settings.results, job.cell.id)]
-        targets.problems.extend(f"{job.title} on {job.samples.card.title}: {failed[job.cell.id]}" for job in kept)
+        targets.problems.extend(f"{job.title} on {job.samples.title}: {failed[job.cell.id]}" for job in kept)
     known = ((job, done.get(job.cell.id) or read_record(path_of(settings.results, job.cell.id))) for job in jobs)
     records = [aged(job, record, settings.results) for job, record in known]
     for index, (job, record) in enumerate(zip(jobs, records, strict=True)):

@@ -64,7 +64,7 @@ def check_command(
     if not found and not problems:
         fail(selection.no_data(places.data))
     for samples in found:
-        with image_progress(samples.card.title, len(samples.samples)) as progress:
+        with image_progress(samples.title, len(samples.samples)) as progress:
             report = check_dataset(samples, workers=workers, progress=progress)
         print(render(report))
         broken = broken or report.broken

@@ -194,13 +194,13 @@ class FolderOptions:
         str, _data("--mask-suffix", help="What follows an image's name in that of its mask, as in _mask.")
     ] = ""
     follow_links: Annotated[
-        bool, _data("--follow-links", help="Follow links that lead out of --folder, to data kept elsewhere.")
+        bool, _data("--follow-links", help="Follow links that lead out of a dataset's folder, to data kept elsewhere.")
     ] = False
 
     def __post_init__(self) -> None:
         if not self.folder:
             for each in dataclasses.fields(self):
-                if getattr(self, each.name):
+                if getattr(self, each.name) and each.name != "follow_links":  # which is for all datasets
                     option = each.name.replace("_", "-")
                     raise BenchError(f"--{option} says how --folder is read, and there is none; add --folder DIR")
         self.folders()
@@ -234,6 +234,24 @@ class FolderOptions:
                 )
             found[each.title] = each
         return list(found.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartOptions:
+    """Which part of the datasets is tested."""
+
+    classes: Annotated[
+        str, _data("--classes", help="Only these classes, separated by commas. Tables call it a subset.")
+    ] = ""
+    limit: Annotated[
+        int | None,
+        _data(
+            "--limit",
+            min=1,
+            help="At most so many images of each class, normal and anomalous in turn. Tables call it a subset.",
+            show_default="all",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -131,12 +131,12 @@ def _find_learned(
 ) -> "tuple[Path, Checkpoint] | None":
     """Return the checkpoint that the method predicts with; None where it learns nothing."""
     from benchmark.contract import Learner
-    from benchmark.predict import scoring
+    from benchmark.training import choose_checkpoint
 
     if method.shots(options):
         fail(f"{method.title} has to see normal images first, which predict cannot show it; leave the shots at 0")
     if issubclass(method, Learner):
-        return scoring.choose_checkpoint(method, options, backbone, given=given, results=results)
+        return choose_checkpoint(method, options, backbone, given=given, results=results)
     if given:
         fail(f"{method.title} learns nothing; leave out --checkpoint")
     return None

@@ -17,6 +17,7 @@ from benchmark.cli.options import (
     FolderOptions,
     MethodOptions,
     Methods,
+    PartOptions,
     TrainingOptions,
     split,
     with_options,
@@ -32,12 +33,14 @@ def run_command(
     datasets: Datasets = "",
     places: DataOptions,
     folders: FolderOptions,
+    part: PartOptions,
     training: TrainingOptions,
     checkpoint: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="FILE.json",
-            help="Use this checkpoint instead of training, for its method and auxiliary dataset; may be repeated.",
+            help="Use this checkpoint of a method instead of training; it brings its own auxiliary dataset; may be "
+            "repeated.",
             rich_help_panel="Training",
         ),
     ] = None,
@@ -64,6 +67,8 @@ def run_command(
 
     bench run --methods clip --folder ./parts --folder-class "metal nut"
 
+    bench run --all --folder nuts=./nuts --folder bolts=./bolts --backbone mini:v2
+
     bench run --all --data /datasets --executor slurm --slurm partition=gpu --slurm gpus_per_node=1
     """
     if every and (methods or datasets):
@@ -74,7 +79,7 @@ def run_command(
     from benchmark.tables import TableError, make_tables, summary
 
     chosen, protocol = selection.select_methods(split(methods), [*method.settings, *evaluation.settings()])
-    targets = find_targets(datasets, places, folders=folders, every=every)
+    targets = find_targets(datasets, places, folders=folders, part=part, every=every, aside=training.auxiliaries())
     computation = Computation(compute, executor, cells)
     plans = plan_cells(chosen, targets, computation, protocol, training, checkpoints=checkpoint or [])
     records = carry_out(plans, targets, computation, protocol)

@@ -147,21 +147,25 @@ def select_auxiliaries(
     override: Sequence[str] = (),
     checkpoints: Sequence[Path] = (),
     allow_overlap: bool = False,
+    folders: Sequence[SampleSet] = (),
 ) -> Auxiliaries:
     """Return the auxiliary datasets of the methods for these targets; what is not found is left out.
 
     Raises:
         BenchError: a name or a path option is wrong.
     """
-    if override:
-        select_cards(override)
+    own = {samples.title: samples for samples in folders}
+    if cards := [name for name in override if name not in own]:
+        select_cards(cards)
     choose("protocol", [rule], AUXILIARIES)
-    wanted = Auxiliaries(rule=rule, override=tuple(override), given=tuple(checkpoints), allow_overlap=allow_overlap)
-    if not any(issubclass(method, Learner) for method, _ in methods):
-        return wanted
-    found = {samples.card.name: samples for samples in targets}
-    names = dict.fromkeys(name for target in targets for name in wanted.names_for(target))
-    if lacking := [name for name in names if name not in found]:
+    names_of = [own[name].card.name if name in own else name for name in override]
+    wanted = Auxiliaries(rule=rule, override=tuple(names_of), given=tuple(checkpoints), allow_overlap=allow_overlap)
+    learners = [method for method, _ in methods if issubclass(method, Learner)]
+    found = {samples.card.name: samples for samples in (*targets, *folders) if not samples.part}
+    names = dict.fromkeys(
+        name for target in targets for learner in learners for name in wanted.names_for(target, learner)
+    )
+    if lacking := [name for name in names if name not in found and name in load_cards()]:
         elsewhere, _ = select_datasets(lacking, data=data, paths=paths)
         found |= {samples.card.name: samples for samples in elsewhere}
     return replace(wanted, found={name: found[name] for name in names if name in found})

@@ -1,5 +1,6 @@
 """The commands that make checkpoints: `bench train` and `bench import-checkpoint`."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,7 @@ from benchmark.cli.options import (
     DataOptions,
     Dtype,
     ExecutorOptions,
+    FolderOptions,
     MethodName,
     MethodOptions,
     Methods,
@@ -37,6 +39,7 @@ def train_command(
     methods: Methods = "",
     method: MethodOptions,
     places: DataOptions,
+    folders: FolderOptions,
     training: TrainingOptions,
     held_out: Annotated[
         str,
@@ -56,6 +59,8 @@ def train_command(
     bench train --methods anomalyclip --auxiliary visa --data /datasets --device cuda
 
     bench train --methods anomalyclip --held-out btad --data /datasets
+
+    bench train --methods coop --folder nuts=./nuts --auxiliary nuts
     """
     from benchmark.cli import selection
     from benchmark.contract import Learner
@@ -70,10 +75,14 @@ def train_command(
         fail(f"nothing to train: {', '.join(each.name for each, _ in chosen)} train on nothing")
     [rule] = choose("protocol", [training.protocol], AUXILIARIES)
     names = training.auxiliaries() or AUXILIARIES[rule][0]
-    targets = find_targets(",".join(names), places)
+    targets = find_targets(",".join(names), places, folders=folders, aside=[held_out])
+    if idle := [each.title for each in targets.folders if each.title not in (*names, held_out)]:
+        fail(f"--folder {idle[0]}: nothing is trained on it; add --auxiliary {shlex.quote(idle[0])}")
     computation = Computation(compute, executor, CellOptions(force=bool(held_out)))
-    watched = _held_out(held_out, names, targets.places)
+    watched = _held_out(held_out, names, targets.places, folders)
     found = {samples.card.name: samples for samples in targets.found}
+    names_of = {samples.title: samples.card.name for samples in targets.folders}
+    names = [names_of.get(name, name) for name in names]
     trainings: list[Training] = []
     loading = {}
     for source, group in by_backbone(learners, targets, computation).items():
@@ -94,13 +103,15 @@ def train_command(
         sys.exit(1)
 
 
-def _held_out(name: str, auxiliaries: "Sequence[str]", places: DataOptions) -> "SampleSet | None":
+def _held_out(
+    name: str, auxiliaries: "Sequence[str]", places: DataOptions, folders: FolderOptions
+) -> "SampleSet | None":
     """Return the dataset on which trainings are watched."""
     if not name:
         return None
     if name in auxiliaries:
         fail(f"--held-out {name}: it is what is trained on; name another dataset")
-    targets = find_targets(name, places)
+    targets = find_targets(name, places, folders=folders)
     if len(targets.found) != 1:
         fail(f"--held-out {name}: name one dataset")
     return targets.found[0]

@@ -266,7 +266,8 @@ def _known_file(name: str, known: KnownFile) -> Path:
             f"the weights of {name} are not on this machine and could not be downloaded "
             f"({_reason(error)}).\n  get:    {known.url}\n  size:   {known.size:,} bytes\n"
             f"  sha256: {known.sha256}\n  put it: {cache_directory() / known.filename}\n"
-            f"or name a file of yours: --backbone {name.partition(':')[0]}=FILE"
+            f"or name a file of yours: --backbone {name.partition(':')[0]}=FILE; for a first try, whose numbers mean "
+            f"little: --backbone {MINI_BACKBONE}"
         ) from error
     return Path(fetched)
 

@@ -27,5 +27,7 @@ from .samples import find_directories as find_directories
 from .samples import locate as locate
 from .samples import read_samples as read_samples
 from .samples import references as references
+from .subset import hold_out as hold_out
+from .subset import subsets as subsets
 from .tree import inside as inside
 from .tree import walk as walk

@@ -96,7 +96,7 @@ def check_dataset(sample_set: SampleSet, *, workers: int = 2, progress: Progress
         pool.shutdown(cancel_futures=True)  # Ctrl-C must not wait for thousands of images
     problems += _check_meta(sample_set)
     return CheckReport(
-        title=f"{sample_set.card.title} ({sample_set.card.name})",
+        title=f"{sample_set.title} ({sample_set.card.name})",
         directory=sample_set.directory,
         reason=sample_set.reason,
         note=sample_set.layout.note,

@@ -30,14 +30,14 @@ def shared_image(one: SampleSet, other: SampleSet) -> tuple[Path, Path] | None:
         if digest in by_content:
             return by_content[digest], path
     ours, theirs = (
-        thumbnails(dict(zip(*each, strict=True)), _thumbnail, data.card.title)
+        thumbnails(dict(zip(*each, strict=True)), _thumbnail, data.title)
         for each, data in (((paths, known), one), ((others, other_known), other))
     )
     return _alike(list(ours), _rows(list(ours.values())), list(theirs), _rows(list(theirs.values())))
 
 
 def _contents(data: SampleSet) -> tuple[list[Path], list[str]]:
-    found = contents((sample.path for sample in data.test), data.card.title)
+    found = contents((sample.path for sample in data.test), data.title)
     readable = {path: digest for path, digest in found.items() if digest}
     return list(readable), list(readable.values())
 

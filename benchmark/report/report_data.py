@@ -13,6 +13,7 @@ from benchmark.tables import (
     AblationTable,
     check_comparable,
     column_order,
+    dataset_stems,
     main_records,
     make_ablations,
     notes_of,
@@ -128,11 +129,8 @@ def _datasets(main: Sequence[Record]) -> list[DatasetResults]:
     groups: dict[str, list[Record]] = defaultdict(list)
     for record in main:
         groups[record.dataset_title].append(record)
-    names = [same[0].cell.dataset.name for same in groups.values()]
-    # Two of a user's own folders have the same name and different titles.
-    keys = [name if names.count(name) == 1 else f"{name} {title}" for name, title in zip(names, groups, strict=True)]
     datasets = []
-    for slug, (title, same) in zip(unique_slugs(keys), groups.items(), strict=True):
+    for slug, (title, same) in zip(dataset_stems(groups), groups.items(), strict=True):
         name = same[0].cell.dataset.name
         card = load_cards().get(name)
         classes = {key: result for record in same for key, result in record.classes.items()}

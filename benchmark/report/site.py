@@ -124,7 +124,7 @@ def make_site(
         TableError: If the records are not comparable.
     """
     report = collect_report_data(records, read, keep)
-    samples = {each.card.title: each for each in found}
+    samples = {each.title: each for each in found}
     record_files = {
         record.id: f"{stem}.json"
         for record, stem in zip(report.records, unique_slugs([r.id for r in report.records]), strict=True)

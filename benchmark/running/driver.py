@@ -223,6 +223,6 @@ class _Driver:
             if not kept:
                 write_record(self.settings.results, failure(job, error, self.settings))
             self.say(
-                f"FAILED {job.title} on {job.samples.card.title}: {error}"
+                f"FAILED {job.title} on {job.samples.title}: {error}"
                 + ("; its results of before are kept" if kept else "")
             )

@@ -83,9 +83,18 @@ class Auxiliaries:
     allow_overlap: bool = False
     """Whether a target is tested though its auxiliary dataset shares images with it; its records say so."""
 
-    def names_for(self, target: SampleSet) -> tuple[str, ...]:
-        """Return the auxiliary datasets of a target."""
-        return self.override or auxiliaries_for(target.card.name, self.rule)
+    def names_for(self, target: SampleSet, method: type[Method]) -> tuple[str, ...]:
+        """Return the auxiliary datasets of a method for a target: those told, of a checkpoint given, or of the rule.
+
+        Of several checkpoints of the method it is the one that the rule names, else the first that was not trained on
+        the target.
+        """
+        names = self.override or auxiliaries_for(target.card.name, self.rule)
+        given = [each.training for each in self.checkpoints.values()]
+        own = [tuple(each.auxiliary.name.split("+")) for each in given if each.method == method.name]
+        if not own or names in own or self.override or self.rule != DEFAULT:
+            return names
+        return next((each for each in own if target.card.name not in each), own[0])
 
     @cached_property
     def checkpoints(self) -> dict[Path, Checkpoint]:
@@ -96,14 +105,11 @@ class Auxiliaries:
         """
         return {path: read_checkpoint(path) for path in self.given}
 
-    def is_itself(self, target: SampleSet) -> bool:
-        """Say whether a target is its own auxiliary dataset, so that it must not be tested."""
-        return target.card.name in self.names_for(target)
-
-    def overlap(self, target: SampleSet) -> str | None:
-        """Say how an auxiliary dataset of a target overlaps with it, or None where none does."""
-        for name in self.names_for(target):
-            if name in target.card.overlaps or target.card.name in load_cards()[name].overlaps:
+    def overlap(self, target: SampleSet, names: Sequence[str]) -> str | None:
+        """Say how one of some auxiliary datasets overlaps with a target, or None where none does."""
+        cards = load_cards()
+        for name in names:
+            if name in target.card.overlaps or (name in cards and target.card.name in cards[name].overlaps):
                 return f"{name}, which by its card holds images of the same source"
             auxiliary = self.found.get(name)
             if shared := shared_image(auxiliary, target) if auxiliary else None:
@@ -137,9 +143,8 @@ def plan(methods: Chosen, datasets: Sequence[SampleSet], setting: Setting, *, se
     lacking: dict[str, list[tuple[str, str]]] = defaultdict(list)
     planned: dict[tuple[int, tuple[str, ...]], list[Training | None]] = {}  # the same for all targets of an auxiliary
     for samples in datasets:
-        names, target = setting.auxiliaries.names_for(samples), samples.card.title
-        learns = any(issubclass(method, Learner) for method, _ in methods)
-        refusal, warning = _overlap(samples, setting.auxiliaries) if learns else (None, None)
+        target = samples.title
+        overlaps: dict[tuple[str, ...], tuple[str | None, str | None]] = {}
         for index, (method, options) in enumerate(methods):
             title, shots = title_of(method, options), method.shots(options)
             if shots and (short := _too_few(samples, shots)):
@@ -147,9 +152,14 @@ def plan(methods: Chosen, datasets: Sequence[SampleSet], setting: Setting, *, se
             elif not issubclass(method, Learner):
                 for seed in seeds if method.stochastic or shots else (0,):
                     made.jobs.append(_job(method, options, samples, None, setting, seed=seed))
-            elif refusal:
-                refused[f"{target}: {refusal}"].append(method.title)
             else:
+                names = setting.auxiliaries.names_for(samples, method)
+                if names not in overlaps:
+                    overlaps[names] = _overlap(samples, names, setting.auxiliaries)
+                refusal, warning = overlaps[names]
+                if refusal:
+                    refused[f"{target}: {refusal}"].append(method.title)
+                    continue
                 if (index, names) not in planned:
                     made_for = [plan_training(method, options, names, setting, seed=seed) for seed in seeds]
                     planned[index, names] = made_for
@@ -182,11 +192,11 @@ def _other_conditions(training: Training, setting: Setting) -> list[str]:
     return [f"the checkpoint was trained with {', '.join(different)}"] if different else []
 
 
-def _overlap(target: SampleSet, auxiliaries: Auxiliaries) -> tuple[str | None, str | None]:
-    """Return why a learner must not be tested on a target, and else what its record must say."""
-    if auxiliaries.is_itself(target):
+def _overlap(target: SampleSet, names: Sequence[str], auxiliaries: Auxiliaries) -> tuple[str | None, str | None]:
+    """Return why a learner of some auxiliary datasets must not be tested on a target, and else what its record says."""
+    if target.card.name in names:
         return "to be trained on that dataset itself", None
-    if (overlap := auxiliaries.overlap(target)) is None:
+    if (overlap := auxiliaries.overlap(target, names)) is None:
         return None, None
     if auxiliaries.allow_overlap:
         return None, f"trained on {overlap}"
@@ -282,7 +292,7 @@ def data_id(*samples: SampleSet) -> DataId:
     """Return what identifies the test samples of a dataset, or of several that are used as one."""
     prints = [each.fingerprint for each in samples]
     return DataId(
-        name="+".join(each.card.name for each in samples),
+        name="+".join(each.name for each in samples),
         card_version=max(each.card.version for each in samples),
         layout="+".join(each.layout.name for each in samples),
         fingerprint=prints[0] if len(prints) == 1 else hashlib.sha256(" ".join(prints).encode()).hexdigest(),

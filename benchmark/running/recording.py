@@ -126,7 +126,7 @@ def _common(job: Job, training: TrainingReport | None, results: Path) -> dict[st
     return {
         "id": job.cell.id,
         "title": job.title,
-        "dataset_title": card.title,
+        "dataset_title": job.samples.title,
         "domain": card.domain,
         "cell": job.cell,
         "synthetic": tuple(what for what, is_so in generated.items() if is_so),

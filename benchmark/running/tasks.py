@@ -190,7 +190,7 @@ def make_tasks(
         common["after"] = frozenset(job.training.id.id for job in group if job.training) & trained
         bundles = list(_bundles(data, settings.task_images))
         for classes in bundles:
-            title = f"{data.card.title}: {', '.join(job.title for job in group)}"
+            title = f"{data.title}: {', '.join(job.title for job in group)}"
             key = f"score--{digest}"
             if len(bundles) > 1:
                 title += f", classes {classes[0]}" + (f" to {classes[-1]}" if len(classes) > 1 else "")
@@ -200,7 +200,7 @@ def make_tasks(
 
 
 def _title(job: Job) -> str:
-    return f"{job.title} on {job.samples.card.title}"
+    return f"{job.title} on {job.samples.title}"
 
 
 def _training_ref(job: Job) -> TrainingRef | None:

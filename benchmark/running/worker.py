@@ -157,7 +157,7 @@ class _Worker:
         data = self.task.held_out
         if data is None:
             return None
-        return data, lambda features: after_epoch(features, data.card.title, self.say)
+        return data, lambda features: after_epoch(features, data.title, self.say)
 
     def score(self, mine: set[str], backbone: Backbone) -> None:
         """Score the classes in as few passes as the methods' image sizes allow, and put together what is whole."""
@@ -234,7 +234,7 @@ class _Worker:
             return
         if record is not None:
             self.written.add(record.id)
-            self.say(f"done   {job.title} on {job.samples.card.title}: {describe(record)}")
+            self.say(f"done   {job.title} on {job.samples.title}: {describe(record)}")
 
 
 def _build(job: Job, backbone: Backbone, task: Task) -> Method:

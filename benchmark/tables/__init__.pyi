@@ -38,6 +38,7 @@ from .selection import newest as newest
 from .selection import put_back as put_back
 from .selection import select_records as select_records
 from .tables import column_order as column_order
+from .tables import dataset_stems as dataset_stems
 from .tables import make_tables as make_tables
 from .tables import mean_range as mean_range
 from .tables import mean_values as mean_values

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from benchmark.common import listed
+from benchmark.common import listed, unique_slugs
 from benchmark.data import Domain
 from benchmark.metrics import LEVELS, MAIN_METRICS, METRICS
 from benchmark.records import Record, range_over_classes
@@ -85,7 +85,7 @@ def make_tables(
             found = {title: [r.mean for r in of_title] for title, of_title in _by_title(same).items()}
             groups[same[0].domain].append(_row(dataset, columns, found, shown))
         tables += _with_means(Table(f"main_{level}", LEVELS[level], shown, columns, (), notes, facts), groups)
-    for dataset, same in by_dataset.items():
+    for stem, (dataset, same) in zip(dataset_stems(by_dataset), by_dataset.items(), strict=True):
         classes = list(dict.fromkeys(name for record in same for name in record.classes))
         if len(classes) > 1:
             notes, facts, by_title = notes_of(same, metrics), column_facts(same, columns), _by_title(same)
@@ -94,10 +94,21 @@ def make_tables(
                     _row(name, columns, {title: _of_class(of, name) for title, of in by_title.items()}, shown)
                     for name in classes
                 ]
-                name = f"{same[0].cell.dataset.name}_{level}"
                 title = f"{dataset}, {LEVELS[level].lower()}"
-                tables += _with_means(Table(name, title, shown, columns, (), notes, facts), {"": rows})
+                tables += _with_means(Table(f"{stem}_{level}", title, shown, columns, (), notes, facts), {"": rows})
     return tables
+
+
+def dataset_stems(by_dataset: Mapping[str, Sequence[Record]]) -> list[str]:
+    """Return the stem of the files of each dataset, given the records by the dataset's title.
+
+    It is the dataset's name; two parts of a dataset have one name and different titles.
+    """
+    names = [same[0].cell.dataset.name for same in by_dataset.values()]
+    keys = [
+        each if names.count(each) == 1 else f"{each} {title}" for each, title in zip(names, by_dataset, strict=True)
+    ]
+    return unique_slugs(keys)
 
 
 def _by_title(records: Iterable[Record]) -> dict[str, list[Record]]:

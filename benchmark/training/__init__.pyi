@@ -1,3 +1,5 @@
+from .chosen import SHIPPED as SHIPPED
+from .chosen import choose_checkpoint as choose_checkpoint
 from .features import AuxiliaryFeatures as AuxiliaryFeatures
 from .jobs import Training as Training
 from .jobs import untrained as untrained

@@ -111,7 +111,7 @@ def train_method(
         method.learned.state_dict(),
         training=training.id,
         origin="trained",
-        source=" and ".join(data.card.title for data in training.samples),
+        source=" and ".join(data.title for data in training.samples),
         synthetic=any(data.synthetic for data in training.samples),
         images=len(features),
         skipped=features.skipped,
@@ -134,7 +134,7 @@ def _require_masks(training: Training) -> None:
         if data.has_masks or not training.method.needs_masks:
             continue
         raise CheckpointError(
-            f"{training.method.title} needs masks to train, and {data.card.title} has none; choose another --auxiliary"
+            f"{training.method.title} needs masks to train, and {data.title} has none; choose another --auxiliary"
         )
 
 
@@ -147,7 +147,7 @@ def _encode(
     *,
     say: Callable[[str], None],
 ) -> AuxiliaryFeatures:
-    with image_progress(f"encoding {data.card.title}", len(data.test)) as progress:
+    with image_progress(f"encoding {data.title}", len(data.test)) as progress:
         return auxiliary_features(
             data,
             backbone,

@@ -98,10 +98,11 @@ def options_of(name: str) -> dict[str, str | list[str] | None]:
 
 
 def test_the_commands_that_compute_share_their_options() -> None:
-    assert set(options_of("train")) == {*COMPUTING, "--methods", "--held-out"}
-    cells = {*COMPUTING, "--datasets", "--force", "--dry-run", "--allow-overlap", "--evaluation-size"}
+    own = {*COMPUTING, *FOLDERS}
+    assert set(options_of("train")) == {*own, "--methods", "--held-out"}
+    cells = {*own, "--datasets", "--classes", "--limit", "--force", "--dry-run", "--allow-overlap", "--evaluation-size"}
     assert set(options_of("ablate")) == {*cells, "--only"}
-    assert set(options_of("run")) == {*cells, *FOLDERS, "--methods", "--all", "--checkpoint"}
+    assert set(options_of("run")) == {*cells, "--methods", "--all", "--checkpoint"}
     predict = {"--method", "--plugin", "--class", "--output", "--backbone", "--checkpoint", "--set", "--device"}
     assert set(options_of("predict")) == predict | {"--dtype", "--batch-size", "--results"}
     assert options_of("run")["--data"] == "BENCH_DATA"

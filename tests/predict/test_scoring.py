@@ -20,12 +20,10 @@ from benchmark.data.loading import Reading, load, stack
 from benchmark.predict.heatmaps import overlay
 from benchmark.predict.own_images import PredictError, find_images, natural_key, overlay_names
 from benchmark.predict.scoring import (
-    SHIPPED,
     Predictions,
     Scored,
     Unscored,
     banner,
-    choose_checkpoint,
     score_images,
 )
 from benchmark.protocol import Protocol
@@ -39,6 +37,7 @@ from benchmark.records.checkpoints import (
 )
 from benchmark.registry import all_methods, load_plugin
 from benchmark.running.evaluate import at_evaluation_size
+from benchmark.training.chosen import SHIPPED, choose_checkpoint
 from methods.anomalyclip import AnomalyClip, AnomalyClipOptions
 from methods.clip import Clip, ClipOptions
 from methods.genclip import GenClip, GenClipOptions

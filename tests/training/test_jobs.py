@@ -25,10 +25,10 @@ from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.samples import MINI_MARKER, SampleSet
 from benchmark.protocol import Protocol, auxiliaries_for
 from benchmark.records.cells import BackboneId, backbone_id
-from benchmark.records.checkpoints import CheckpointError, checkpoint_path, read_checkpoint
+from benchmark.records.checkpoints import CheckpointError, checkpoint_path, read_checkpoint, write_checkpoint
 from benchmark.records.records import ClassResult, Record, RecordError, path_of, read_record
 from benchmark.registry import source_sha256
-from benchmark.running.planning import Auxiliaries, Plan, Setting, plan
+from benchmark.running.planning import Auxiliaries, Plan, Setting, plan, plan_training
 from benchmark.tables.render import summary
 from benchmark.tables.tables import make_tables
 from benchmark.training.published import import_checkpoint
@@ -546,6 +546,45 @@ def test_a_checkpoint_that_is_given_stands_in_for_training(
     assert values_of(record) == values_of(expected)
     assert record.id != expected.id  # what was given cannot be traced as what was trained can
     assert record.cell.checkpoint == read_checkpoint(path).sha256
+
+
+def test_a_checkpoint_brings_its_own_auxiliary_dataset(
+    mvtec: SampleSet, target: SampleSet, tiny: Backbone, settings: Settings, tmp_path: Path
+) -> None:
+    visa = named(mvtec.directory, "visa")
+    made = make([(AnomalyClip, FAST)], [target], tiny, Auxiliaries({"visa": visa}, rule="visa"))
+    go(made, settings)
+    assert made.jobs[0].training is not None
+    path = checkpoint_path(settings.results, made.jobs[0].training.id)
+    itself = named(draw(tmp_path / "data/itself", seed=5), "visa")
+    without = make([(AnomalyClip, FAST), (CoOp, CoOpOptions())], [target, itself], tiny, Auxiliaries(given=[path]))
+    [job] = without.jobs  # the rule names mvtec, of which there is neither a checkpoint nor a file
+    assert (job.training and job.training.given, job.samples.card.name) == (path, "btad")
+    assert without.refused == ["AnomalyCLIP on VISA: to be trained on that dataset itself"]
+    assert [line.partition(": to be trained on ")[2][:5] for line in without.problems] == ["mvtec"]  # of CoOp
+    told = make([(AnomalyClip, FAST)], [target], tiny, Auxiliaries({"mvtec": mvtec}, override=("mvtec",), given=[path]))
+    assert [job.training and job.training.given for job in told.jobs] == [None]
+
+
+def test_of_several_checkpoints_the_rule_chooses(
+    mvtec: SampleSet, target: SampleSet, tiny: Backbone, settings: Settings
+) -> None:
+    paths = []
+    for name in ("visa", "mvtec", "btad"):
+        auxiliaries = Auxiliaries({name: named(mvtec.directory, name)}, override=(name,))
+        training = plan_training(AnomalyClip, FAST, [name], Setting(identity(tiny), Protocol(), auxiliaries), seed=0)
+        assert training is not None
+        paths.append(checkpoint_path(settings.results, training.id))
+        write_checkpoint(paths[-1], {}, training=training.id, origin="trained", source=name)
+    names = ("btad", "mvtec", "visa", "mpdd")
+    sets = [replace(target, card=target.card.model_copy(update={"name": name})) for name in names]
+    for given, expected in [
+        (paths, ["mvtec", "visa", "mvtec", "mvtec"]),
+        (paths[::2], ["visa", "visa", "btad", "visa"]),
+        (paths[2:], ["btad"] * 4),
+    ]:
+        auxiliaries = Auxiliaries(given=given)
+        assert ["+".join(auxiliaries.names_for(each, AnomalyClip)) for each in sets] == expected
 
 
 def test_a_checkpoint_that_does_not_fit_the_run_says_what_would(

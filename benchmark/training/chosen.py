@@ -1,0 +1,72 @@
+"""Which checkpoint a method that learns uses for data that no training was made for."""
+
+from pathlib import Path
+from typing import Any
+
+from benchmark.contract import Learner
+from benchmark.protocol import AUXILIARIES, DEFAULT
+from benchmark.records import BackboneId, Checkpoint, CheckpointError, misfit, read_checkpoint
+
+SHIPPED = Path(__file__).parents[1] / "mini" / "checkpoints"
+"""Checkpoints that ship with the package: methods trained with default options on the mini suite and mini CLIP."""
+
+
+def choose_checkpoint(
+    method: type[Learner], options: Any, backbone: BackboneId, *, given: Path | None, results: Path
+) -> tuple[Path, Checkpoint]:
+    """Return the checkpoint to predict with: the given one, else one in `results`, else the one that ships along.
+
+    A checkpoint fits if it was made with the same version of the method, the same training options and the same
+    backbone. Among several in `results`, the protocol's auxiliary dataset is preferred, then the lowest seed.
+
+    Args:
+        method: The method's class.
+        options: Instance of its `Options`.
+        backbone: The backbone of the prediction.
+        given: JSON file of the checkpoint that the user names, or None.
+        results: The results folder.
+
+    Returns:
+        The JSON file of the checkpoint and its content.
+
+    Raises:
+        CheckpointError: If the given checkpoint cannot be read or does not fit, or if there is none that fits.
+    """
+    if given is not None:
+        checkpoint = read_checkpoint(given)
+        if reason := misfit(checkpoint.training, method, options, backbone):
+            raise CheckpointError(f"{given}: {reason}")
+        return given, checkpoint
+    usable: list[tuple[Path, Checkpoint]] = []
+    reasons: list[str] = []
+    kept = sorted((results / "checkpoints").glob(f"{method.name}--*.json"))
+    for path in [*kept, SHIPPED / f"{method.name}.json"]:
+        if path.parent == SHIPPED and (usable or not path.exists()):
+            continue
+        try:
+            checkpoint = read_checkpoint(path)
+        except CheckpointError as error:
+            reasons.append(str(error))
+            continue
+        known = checkpoint.training
+        reason = misfit(known, method, options, backbone)
+        if not reason and known.method_version != method.version:
+            reason = f"made by version {known.method_version} of {method.title}, which is now {method.version}"
+        if reason:
+            reasons.append(f"{path}: {reason}")
+        else:
+            usable.append((path, checkpoint))
+    if not usable:
+        last = "".join(f"\n  does not fit: {reason}" for reason in reasons[-3:])
+        raise CheckpointError(
+            f"{method.title} learns, and there is no checkpoint for these options and the backbone {backbone.name}, "
+            f"neither in {results / 'checkpoints'} nor along with the benchmark; make one by `bench train --methods "
+            f"{method.name} --backbone {backbone.name} --data DIR`, or by `bench import-checkpoint FILE.pth "
+            f"--auxiliary NAME`, or name yours by --checkpoint FILE.json{last}"
+        )
+    return min(usable, key=_preference)
+
+
+def _preference(found: tuple[Path, Checkpoint]) -> tuple[bool, int, str]:
+    known = found[1].training
+    return known.auxiliary.name not in AUXILIARIES[DEFAULT][0], known.seed, found[0].name

@@ -1,0 +1,113 @@
+"""Runs on plain folders: several with names, parts of them, as auxiliary dataset, with shipped checkpoints."""
+
+import csv
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmark.records.records import Record, read_records
+
+Bench = Callable[..., tuple[int, str, str]]
+TINY = ["--backbone", "tiny:random", "--workers", "0", "--device", "cpu"]
+MINI = ["--backbone", "mini:v2", "--workers", "0", "--device", "cpu"]
+
+
+@pytest.fixture
+def bolts(parts: Path) -> Path:
+    """A second folder, without some of the images of the first."""
+    folder = parts.with_name("bolts")
+    shutil.copytree(parts, folder)
+    for name in ("abnormal/010.png", "masks/abnormal/010.png", "normal/000.png"):
+        (folder / name).unlink()
+    return folder
+
+
+def records_of(results: Path) -> dict[tuple[str, str], Record]:
+    return {(record.cell.method, record.dataset_title): record for record in read_records(results)[0]}
+
+
+def test_each_folder_keeps_its_name_in_every_table(bench: Bench, parts: Path, bolts: Path, tmp_path: Path) -> None:
+    folders = ["--folder", f"Nuts M4={parts}", "--folder", bolts]
+    code, out, err = bench("run", "--methods", "clip", *folders, *TINY, "--limit", "4", "--results", tmp_path / "r")
+    assert code == 0, err
+    titles = {"Nuts M4 (subset: 4 images)", "bolts (subset: 4 images)"}
+    assert all(title in out for title in titles)
+    bench("tables", "--results", tmp_path / "r")
+    with (tmp_path / "r/tables/results.csv").open(encoding="utf-8") as file:
+        assert {row["dataset_title"] for row in csv.DictReader(file)} == titles
+
+
+def test_learners_run_on_a_folder_from_the_checkpoints_that_ship(bench: Bench, parts: Path, tmp_path: Path) -> None:
+    code, out, err = bench(
+        "run", "--methods", "coop,clip", "--folder", parts, *MINI, "--limit", "2", "--results", tmp_path
+    )
+    assert code == 0, err
+    assert "checkpoints/coop.json, trained on mvtec with seed 0" in err
+    assert "CoOp" in out
+    training = records_of(tmp_path)["coop", "parts (subset: 2 images)"].training
+    assert training is not None
+    assert training.synthetic
+
+
+def test_a_folder_without_a_checkpoint_that_fits_says_how_to_get_one(bench: Bench, parts: Path, tmp_path: Path) -> None:
+    code, _, err = bench("run", "--methods", "coop", "--folder", parts, *TINY, "--results", tmp_path)
+    assert code == 1
+    assert "make one by `bench train --methods coop" in err
+
+
+def test_methods_train_on_a_folder_and_are_not_tested_on_it(
+    bench: Bench, parts: Path, bolts: Path, tmp_path: Path
+) -> None:
+    """The folders share images here, so only --allow-overlap tests the one after training on the other."""
+    options = ["--methods", "coop,clip", "--set", "coop.epochs=1", *TINY, "--results", tmp_path]
+    folders = ["--folder", f"nuts={parts}", "--folder", bolts]
+    code, _, err = bench("run", *options, *folders, "--auxiliary", "nuts")
+    assert code == 0, err
+    assert "folder-nuts, which holds the same image" in err
+    assert set(records_of(tmp_path)) == {("clip", "bolts")}
+    code, out, err = bench("run", *options, *folders, "--auxiliary", "nuts", "--allow-overlap")
+    assert code == 0, err
+    assert set(records_of(tmp_path)) == {("clip", "bolts"), ("coop", "bolts")}
+    assert "folder-nuts (for bolts)" in out
+    code, out, err = bench("train", *options[2:], *folders[:2], "--methods", "coop", "--auxiliary", "nuts")
+    assert (code, len(list((tmp_path / "checkpoints").glob("coop--folder-nuts--*.json")))) == (0, 1), err
+
+
+def test_a_k_shot_method_sees_normal_images_of_the_folder_that_no_method_is_tested_on(
+    bench: Bench, parts: Path, tmp_path: Path
+) -> None:
+    options = ["--methods", "winclip,clip", "--set", "winclip.shots=2", *MINI, "--results", tmp_path]
+    code, out, err = bench("run", *options, "--folder", parts)
+    assert code == 0, err
+    records = records_of(tmp_path)
+    (shown,) = (records["winclip", "parts"].cell.references or {}).values()
+    assert [name.partition("/")[0] for name in shown] == ["normal", "normal"]
+    assert {sum(result.normal for result in record.classes.values()) for record in records.values()} == {5}
+    assert "parts: 2 normal images are not tested" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--folder", "PARTS", "--folder", "PARTS"], "two folders are named 'parts'; give them names, as in --folder"),
+        (["--folder", "visa=PARTS"], "visa is the name of a dataset; give the folder another, as in --folder my-visa="),
+        (["--folder", "PARTS", "--classes", "nut"], "--classes nut: no dataset of this run has that class; there are"),
+        (["--folder-class", "nut"], "--folder-class says how --folder is read, and there is none; add --folder DIR"),
+        (["--datasets", "mvtec", "--masks", "gt"], "--masks says how --folder is read"),
+    ],
+)
+def test_what_folders_cannot_mean_is_refused_with_the_way_out(
+    bench: Bench, parts: Path, arguments: list[str], said: str, tmp_path: Path
+) -> None:
+    given = [text.replace("PARTS", str(parts)) for text in arguments]
+    code, _, err = bench("run", "--methods", "clip", *given, *TINY, "--results", tmp_path / "r")
+    assert code == 2
+    assert said in err
+
+
+def test_a_folder_that_nothing_is_trained_on_is_refused(bench: Bench, parts: Path, tmp_path: Path) -> None:
+    code, _, err = bench("train", "--methods", "coop", "--folder", parts, *TINY, "--results", tmp_path / "r")
+    assert code == 2
+    assert "nothing is trained on it; add --auxiliary parts" in err
