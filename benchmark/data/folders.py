@@ -1,6 +1,5 @@
 """Plain folders: a user's own images, without a card, read by the names of their folders."""
 
-import os
 import posixpath
 import shlex
 from collections.abc import Iterator, Sequence
@@ -8,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.common import listed, printable, slug
-from benchmark.data.arrangement import Arrangement, Found, Owner, UnclearError, arrange
 from benchmark.data.cards import Card, ClassCard, Layout, Level
 from benchmark.data.formats import kind_of
 from benchmark.data.images import ImageError, read_mask
 from benchmark.data.layouts import Sample
 from benchmark.data.leftovers import unread
-from benchmark.data.places import NONE, Meaning, match
+from benchmark.data.plain.arranged import Arrangement, Found, Owner, UnclearError
+from benchmark.data.plain.arrangement import arrange
+from benchmark.data.plain.asking import folders_of
+from benchmark.data.plain.places import NONE, Meaning, match
 from benchmark.data.samples import DatasetError, SampleSet, count
 from benchmark.data.tree import Problem, Tree, inside, plain, relative, walk
 
@@ -70,8 +71,8 @@ def read_folder(folder: PlainFolder) -> SampleSet:
     except UnclearError as error:
         raise DatasetError(_refusal(folder, tree, str(error))) from error
     problems = [*tree.problems, *found.problems]
-    samples = [_sample(tree, each, owners[each.owner], problems) for each in found.images]
-    samples = [each for each in samples if each is not None]
+    made = (_sample(tree, each, owners[each.owner], problems) for each in found.images)
+    samples = [each for each in made if each is not None]
     order = {each.name: n for n, each in enumerate(owners.values())}
     samples.sort(key=lambda s: (order[s.class_name], s.key))
     return SampleSet(
@@ -83,7 +84,9 @@ def read_folder(folder: PlainFolder) -> SampleSet:
         problems=tuple(problems),
         notes=tuple(_one_sided(samples)),
         left_out=(*found.left_out, *unread(tree)),
-        normal_masks=tuple((each.file, tree.files[each.mask]) for each in found.images if each.mask and each.label == 0),
+        normal_masks=tuple(
+            (each.file, tree.files[each.mask]) for each in found.images if each.mask and each.label == 0
+        ),
     )
 
 
@@ -123,9 +126,9 @@ def _meaning(folder: PlainFolder, tree: Tree) -> Meaning:
 
 def _below(name: str, directory: Path) -> str:
     """Return a folder's name as below the directory, where it is a path that begins before it."""
-    path, real = os.path.realpath(name), os.path.realpath(directory)
-    if os.path.isdir(path) and inside(path, real) and path != real and not (directory / name).is_dir():
-        return relative(Path(path), Path(real))
+    path, real = Path(name).resolve(), directory.resolve()
+    if Path(name).is_absolute() or not (directory / name).is_dir():
+        return relative(path, real) if path != real and inside(str(path), str(real)) and path.is_dir() else name
     return name
 
 
@@ -139,13 +142,12 @@ def _owners(folder: PlainFolder, found: Arrangement) -> dict[Owner, ClassCard]:
     if len(owners) == 1:
         return {owners[0]: ClassCard(name=DEFAULT_CLASS, prompt=folder.class_name)}
     if folder.class_name != DEFAULT_CLASS:
-        names = listed(["/".join(owner) + "/" for owner in owners], 8)
         raise UnclearError(
-            f"--folder-class says what one class shows, and here are several, which are called by their folders: {names}; "
-            "leave it out"
+            "--folder-class says what one class shows, and here are several, called by their folders: "
+            f"{folders_of(['/'.join(owner) for owner in owners])}; leave it out"
         )
-    shared = os.path.commonprefix(owners)  # of tuples, element by element
-    names_of = {owner: owner[len(shared) :] for owner in owners}
+    shared = next(n for n, level in enumerate(zip(*owners, strict=False)) if len(set(level)) > 1)
+    names_of = {owner: owner[shared:] for owner in owners}
     return {
         owner: ClassCard(name="/".join(names), prompt=names[-1].replace("_", " ")) for owner, names in names_of.items()
     }
@@ -184,6 +186,7 @@ def _card(folder: PlainFolder, classes: tuple[ClassCard, ...], samples: Sequence
         domain="custom",
         levels=(*levels, "pixel") if masks else levels,
         licence="your own",
+        reference="a directory of your own",
         folders=(),
         classes=classes,
         layouts=(_LAYOUT,),

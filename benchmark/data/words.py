@@ -20,10 +20,9 @@ NORMAL: Final = _words(
 )
 """Names of normal images, in folders as in tables, in the form of `spelled`."""
 ANOMALOUS: Final = _words(
-    "abnormal abnormals abnormality abnormalities anomalous anomaly anomalies anomal outlier outliers bad ng nok nio ko "
-    "nogood notgood notok notpass fail "
-    "failed fails failure defect defects defective defected faulty fault faults damaged damage broken reject rejected "
-    "rejects nonconforming"
+    "abnormal abnormals abnormality abnormalities anomalous anomaly anomalies anomal outlier outliers bad ng nok nio "
+    "ko nogood notgood notok notpass fail failed fails failure defect defects defective defected faulty fault faults "
+    "damaged damage broken reject rejected rejects nonconforming"
 )
 """Names of anomalous images, in folders as in tables, in the form of `spelled`."""
 NO: Final = _words("no n 0 false neg negative healthy uninfected")

@@ -9,7 +9,7 @@ from functools import cache
 
 from benchmark.data import words
 from benchmark.data.formats import is_image
-from benchmark.data.places import Place
+from benchmark.data.plain.places import Place
 from benchmark.data.tree import plain, stem
 
 _BETWEEN = r"[ _.\-]*"
@@ -23,7 +23,7 @@ def _spellings(names: Collection[str]) -> str:
 def _beside(names: Collection[str]) -> tuple[re.Pattern[str], re.Pattern[str]]:
     """Return the patterns of a name with one of these words after it, and before it."""
     spellings = _spellings(names)
-    after = rf"(?P<name>.*(?:[^ _.\-](?=[ _.\-])|\d)){_BETWEEN}(?:{spellings})"
+    after = rf"(?P<name>.*?(?:[^ _.\-](?=[ _.\-])|\d)){_BETWEEN}(?:{spellings})"
     before = rf"(?:{spellings})(?:[ _.\-]{_BETWEEN}|(?=\d))(?P<name>.+)"
     return re.compile(after, re.IGNORECASE), re.compile(before, re.IGNORECASE)
 
@@ -66,11 +66,21 @@ def bare(name: str, suffix: str) -> str | None:
         suffix: what the user says follows an image's name; it may hold the extension. "" for the usual words.
     """
     if suffix:
-        text = name if is_image(suffix) else stem(name)
+        text = name if is_extension(suffix) else stem(name)
         found = text[: -len(suffix)] if text.casefold().endswith(suffix.casefold()) else ""
     else:
         found = _strip(stem(name), _MASK)
-    return (stem(found) if is_image(found) else found) or None  # a.jpg_mask.png
+    return _without_extension(found) or None
+
+
+def _without_extension(name: str) -> str:
+    """Return `a` of `a.jpg`, for masks that are called after the whole name of their image, as a.jpg.png."""
+    return stem(name) if is_image(name) else name
+
+
+def is_extension(suffix: str) -> bool:
+    """Return whether a suffix of masks holds the extension, as `.png` and `_mask.png` do."""
+    return is_image(f"a{suffix}")
 
 
 def _strip(text: str, patterns: tuple[re.Pattern[str], re.Pattern[str]]) -> str:
@@ -123,40 +133,44 @@ def pair(pictures: Sequence[Picture], masks: Mapping[str, Place], near: Mapping[
         near: the masks beside their images, with their images.
         suffix: as in `bare`.
     """
-    result = Pairs(masks={image: mask for mask, image in near.items()})
+    result = Pairs()
     for mask, image in near.items():
-        if result.masks[image] != mask:
+        if result.masks.setdefault(image, mask) != mask:
             result.several.setdefault(image, [result.masks[image]]).append(mask)
+    fits = _fitting(pictures, masks, suffix)
+    owners: dict[str, str] = {}
+    # Anomalous test images first: a normal image of the same name, or one to train on, needs no mask.
+    for picture in sorted(pictures, key=lambda p: (not _needs(p), p.label is None)):
+        ranks = {} if picture.file in result.masks else fits.get(picture.file, {})
+        best = sorted(mask for mask, rank in ranks.items() if rank == max(ranks.values()))
+        if not _needs(picture):
+            best = [mask for mask in best if mask not in owners]
+        if best:
+            result.masks[picture.file] = best[0]
+        if len(best) > 1:
+            result.several[picture.file] = best
+        for mask in best:
+            if (first := owners.setdefault(mask, picture.file)) != picture.file:
+                result.shared[mask] = (first, picture.file)
+    result.orphans = sorted(set(masks) - {*result.masks.values(), *owners})
+    return result
+
+
+def _fitting(
+    pictures: Sequence[Picture], masks: Mapping[str, Place], suffix: str
+) -> dict[str, dict[str, tuple[int, ...]]]:
+    """Return for each image the masks that fit it, with how well they do."""
     by_key: dict[str, list[Picture]] = defaultdict(list)
     known: set[str] = set()
     for each in pictures:
         known.update(each.names)
         for key in _keys(each.file):
             by_key[key].append(each)
-    fits: dict[str, dict[str, tuple[int, ...]]] = defaultdict(dict)  # by image: masks with how well they fit
+    fits: dict[str, dict[str, tuple[int, ...]]] = defaultdict(dict)
     for mask, place in masks.items():
         for picture, rank in _candidates(mask, place, by_key, known, suffix):
-            fits[picture.file][mask] = rank
-    owners: dict[str, str] = {}
-    # Anomalous test images first: a normal image of the same name, or one to train on, needs no mask.
-    for picture in sorted(pictures, key=lambda p: (not _needs(p), p.label is None)):
-        file, found = picture.file, fits.get(picture.file, {})
-        best = sorted((mask for mask, rank in found.items() if rank == max(found.values())))
-        if not best or file in result.masks:
-            continue
-        if not _needs(picture) and not (best := [mask for mask in best if mask not in owners]):
-            continue
-        if len({stem(mask) for mask in best}) > 1:
-            result.several[file] = best
-        for mask in best:
-            if (first := owners.setdefault(mask, file)) != file:
-                result.shared[mask] = (first, file)
-        result.masks[file] = best[0]
-        if len(best) > 1 and file not in result.several:
-            result.several[file] = best
-    claimed = {*result.masks.values(), *owners, *(mask for each in result.several.values() for mask in each)}
-    result.orphans = sorted(set(masks) - claimed)
-    return result
+            fits[picture.file][mask] = max(rank, fits[picture.file].get(mask, ()))
+    return fits
 
 
 def _needs(picture: Picture) -> bool:
@@ -167,7 +181,7 @@ def _candidates(
     mask: str, place: Place, by_key: Mapping[str, list[Picture]], known: Collection[str], suffix: str
 ) -> Iterable[tuple[Picture, tuple[int, ...]]]:
     names = [plain(name) for name in place.names]
-    own = stem(posixpath.basename(mask))
+    own = _without_extension(stem(posixpath.basename(mask)))
     if names and names[-1] not in known:
         folder = posixpath.basename(posixpath.dirname(mask)).casefold()
         inside = [each for each in by_key.get(folder, ()) if _fits(place, names[:-1], each)]

@@ -3,6 +3,7 @@
 A name of several words is understood where each of them is: `test_good`, `GoodImages`, `defect-masks`, `no crack`.
 """
 
+import itertools
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -44,15 +45,17 @@ def role_of(name: str, others: Collection[str]) -> Role | None:
         return None
     if len(tokens) == 1 and tokens[0] in {"no", "yes"}:
         return Role(label=int(tokens[0] == "yes"))
-    if (known := _read(tokens)) is not None:
-        return known
+    return _read(tokens) or _masks_of_others(tokens, others)
+
+
+def _masks_of_others(tokens: tuple[str, ...], others: Collection[str]) -> Role | None:
+    if tokens[0] in {"with", *words.NEGATIONS}:
+        return None  # people with masks and without, labels that are not there
     for n in range(1, min(3, len(tokens))):
-        first, last = "".join(tokens[:n]), "".join(tokens[-n:])
-        if tokens[0] in {"with", *words.NEGATIONS}:
-            return None  # people with masks and without, labels that are not there
-        if last in words.SURE_MASKS or (last in words.MASKS and "".join(tokens[:-n]) in others):
+        ahead, last = "".join(tokens[:-n]), "".join(tokens[-n:])
+        if last in words.SURE_MASKS or (last in words.MASKS and ahead in others):
             return Role(mask=True, rest=" ".join(tokens[:-n]))
-        if first in words.MASKS and "".join(tokens[n:]) in others:
+        if "".join(tokens[:n]) in words.MASKS and "".join(tokens[n:]) in others:
             return Role(mask=True, rest=" ".join(tokens[n:]))
     return None
 
@@ -60,7 +63,7 @@ def role_of(name: str, others: Collection[str]) -> Role | None:
 def sounds_like_masks(name: str) -> bool:
     """Return whether a word for masks is among those of a name."""
     tokens = _tokens(name)
-    pairs = [first + second for first, second in zip(tokens, tokens[1:], strict=False)]
+    pairs = [first + second for first, second in itertools.pairwise(tokens)]
     return not words.MASKS.isdisjoint([*tokens, *pairs])
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from benchmark.data.roles import Role, Share, role_of
+from benchmark.data.formats import is_image
+from benchmark.data.plain.roles import Role, Share, role_of
 from benchmark.data.tree import plain
 
 PREDICTIONS = "predictions.json"
@@ -76,6 +77,8 @@ class Meaning:
 
     def _is_collection(self, folder: str) -> bool:
         """Return whether a folder holds normal and anomalous images although its name says one, as `defect_data`."""
+        if any(posixpath.dirname(file) == folder and is_image(file) for file in self.files):
+            return False
         labels = {self._label(each) for each in self._below.get(folder, ())} - {None}
         beside = (each for each in self._below[posixpath.dirname(folder)] if each != folder)
         return bool(labels - {self._label(folder)}) and all(self._label(each) is None for each in beside)
@@ -149,4 +152,3 @@ def match(given: Iterable[str], folders: Iterable[str]) -> dict[str, list[str]]:
             folder for folder in known if wanted and [*map(plain, folder.split("/")[-len(wanted) :])] == loose
         ]
     return found
-
