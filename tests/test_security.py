@@ -36,6 +36,7 @@ from benchmark.common.cache import Cache, Entry
 from benchmark.common.reading import JSON_LIMIT, TABLE_LIMIT, read_limited
 from benchmark.data.cards import Card, CardError, load_card, load_cards
 from benchmark.data.check import check_dataset
+from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.images import MAX_PIXELS, MAX_SIDE, ImageError, read_image
 from benchmark.data.masks import MaskRule, read_mask
 from benchmark.data.samples import DatasetError, read_samples
@@ -648,7 +649,7 @@ def test_a_meta_json_opens_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     Image.fromarray(PIXEL).save(tmp_path / "secret.png")
     listed = [{"img_path": path, "mask_path": path, "anomaly": 1} for path in OUTSIDE]
     (data / "meta.json").write_text(json.dumps({"test": {"nut": listed}}))
-    found = read_samples(load_cards()["folder"], data)
+    found = read_folder(PlainFolder(directory=data))
     assert {sample.key for sample in found.samples} == {"good/0.png", "bad/0.png"}
     opened: list[str] = []
     original = Image.open

@@ -59,7 +59,7 @@ def select_cards(names: Sequence[str]) -> list[Card]:
     Raises:
         BenchError: a name or a card is wrong.
     """
-    cards = {name: card for name, card in load_cards().items() if name != "folder"}
+    cards = load_cards()
     return [cards[name] for name in choose("dataset", names or cards, cards)]
 
 

@@ -6,6 +6,8 @@ from .check import render as render
 from .folders import PLAIN as PLAIN
 from .folders import PlainFolder as PlainFolder
 from .folders import read_folder as read_folder
+from .formats import IMAGE_EXTENSIONS as IMAGE_EXTENSIONS
+from .formats import is_image as is_image
 from .images import ImageError as ImageError
 from .images import find_ranges as find_ranges
 from .images import read_image as read_image
@@ -30,7 +32,5 @@ from .samples import read_samples as read_samples
 from .samples import references as references
 from .subset import hold_out as hold_out
 from .subset import subsets as subsets
-from .tree import IMAGE_EXTENSIONS as IMAGE_EXTENSIONS
 from .tree import inside as inside
-from .tree import is_image as is_image
 from .tree import walk as walk

@@ -142,7 +142,10 @@ class HoldOut(Model):
 
 
 class Layout(Model):
-    """One way in which the files of the dataset are arranged on disk."""
+    """One way in which the files of the dataset are arranged on disk.
+
+    It has either rules or an index; that of a plain folder has neither, since code reads it.
+    """
 
     name: str
     """original, anomalyclip, adaclip, …; of distributions with the same files, the first one."""
@@ -167,7 +170,7 @@ class Layout(Model):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if (self.index is None) == (not self.rules):
+        if self.index is not None and self.rules:
             raise ValueError("a layout has either rules or an index")
         if any(rule.label == "table" for rule in self.rules) != (self.labels is not None):
             raise ValueError("labels and a rule with label = 'table' go together")
@@ -207,6 +210,8 @@ class Card(Model):
         _unique("layout", (layout.name for layout in self.layouts))
         names = {c.name for c in self.classes}
         for layout in self.layouts:
+            if not layout.rules and layout.index is None and self.domain != "custom":
+                raise ValueError(f"layout {layout.name!r} has neither rules nor an index")
             for class_name in layout.counts or {}:
                 if class_name not in names:
                     raise ValueError(f"layout {layout.name!r} counts an unknown class {class_name!r}")

@@ -18,7 +18,7 @@ from benchmark.data.images import ImageError, read_image
 from benchmark.data.layouts import Sample
 from benchmark.data.masks import MaskRule, MaskSizeError, read_mask
 from benchmark.data.samples import SampleSet
-from benchmark.data.tree import Problem, inside, relative
+from benchmark.data.tree import Leftover, Problem, inside, relative
 
 _META_LIMIT = 64 * 2**20
 """A larger meta.json is not read; that of VisA, the longest list, has about 3 MB."""
@@ -66,6 +66,8 @@ class CheckReport:
     identical: tuple[Identical, ...]
     files: int
     """Number of image files that were read."""
+    notes: tuple[str, ...] = ()
+    left_out: tuple[Leftover, ...] = ()
 
     @property
     def broken(self) -> bool:
@@ -105,6 +107,8 @@ def check_dataset(sample_set: SampleSet, *, workers: int = 2, progress: Progress
         problems=tuple(sorted(set(problems), key=lambda p: (not p.fatal, p.kind, p.path, p.message))),
         identical=identical,
         files=len(by_file),
+        notes=sample_set.notes,
+        left_out=sample_set.left_out,
     )
 
 
@@ -323,7 +327,7 @@ def _meta(path: str, message: str) -> Problem:
 
 def render(report: CheckReport) -> str:
     """Return the report as text for a terminal."""
-    head = (f"{report.title}: {report.directory}", report.reason, report.note)
+    head = (f"{report.title}: {report.directory}", report.reason, report.note, *report.notes)
     parts = [*(printable(line) for line in head if line), "", _table(report.rows), ""]
     for kind in dict.fromkeys(p.kind for p in report.problems):
         problems = [p for p in report.problems if p.kind == kind]
@@ -337,9 +341,16 @@ def render(report: CheckReport) -> str:
         order = sorted(report.identical, key=lambda g: (not g.crosses_labels, not g.crosses_classes, g.paths))
         parts += [f"  {_group(group)}" for group in order[:_SHOWN]]
         parts += [f"  … and {len(order) - _SHOWN} more"] if len(order) > _SHOWN else []
+    # What may be images of the dataset comes first.
+    for loud, title in ((True, "warning left out"), (False, "note: not used")):
+        if lines := [each.text for each in report.left_out if each.loud == loud]:
+            parts.append(f"{title} ({len(lines)})")
+            parts += [f"  {printable(line)}" for line in lines[:_SHOWN]]
+            parts += [f"  … and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
     errors = sum(p.fatal for p in report.problems)
     verdict = f"BROKEN: {errors} errors" if report.broken else "OK"
-    parts.append(f"{verdict}, {len(report.problems) - errors} warnings, {report.files} image files read")
+    warnings = len(report.problems) - errors + sum(each.loud for each in report.left_out) + len(report.notes)
+    parts.append(f"{verdict}, {warnings} warnings, {report.files} image files read")
     return "\n".join(parts)
 
 

@@ -1,14 +1,30 @@
 """Plain folders: a user's own images, without a card, read by the names of their folders."""
 
+import posixpath
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.common import slug
-from benchmark.data.cards import load_cards
-from benchmark.data.samples import DatasetError, SampleSet, read_samples
+from benchmark.common import listed, printable, slug
+from benchmark.data.cards import Card, ClassCard, Layout, Level
+from benchmark.data.formats import kind_of
+from benchmark.data.images import ImageError
+from benchmark.data.layouts import Sample
+from benchmark.data.leftovers import unread
+from benchmark.data.masks import MaskRule, read_mask
+from benchmark.data.plain.arranged import Arrangement, Found, Owner, UnclearError
+from benchmark.data.plain.arrangement import arrange
+from benchmark.data.plain.asking import folders_of
+from benchmark.data.plain.places import NONE, Meaning, match
+from benchmark.data.samples import DatasetError, SampleSet, count
+from benchmark.data.tree import Problem, Tree, inside, plain, relative, walk
 
 PLAIN = "folder-"
 """Start of the names of plain folders in ids and file names; no card's name has a hyphen."""
+DEFAULT_CLASS = "object"
+_LAYOUT = Layout(name="plain", mask_threshold=None)
+_SHOWN = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +34,7 @@ class PlainFolder:
     directory: Path
     name: str = ""
     """Name in tables; by default that of the directory."""
-    class_name: str = "object"
+    class_name: str = DEFAULT_CLASS
     """What the images show, in prompts, where the folder holds one class."""
     normal: tuple[str, ...] = ()
     """Folders of normal images, where their names are none of the usual."""
@@ -41,21 +57,155 @@ def read_folder(folder: PlainFolder) -> SampleSet:
     """Read a plain folder of normal and anomalous images.
 
     Raises:
-        DatasetError: There is no such folder, or it has no such images.
+        DatasetError: There is no such folder, or its names do not say what is normal, anomalous or a mask. The message
+            says what to type.
     """
     directory = folder.directory
     if not directory.is_dir():
         raise DatasetError(f"--folder {directory}: is not a folder")
     if not folder.class_name.strip():
         raise DatasetError('--folder-class: say what the images show, as in --folder-class "metal nut"')
-    card = load_cards()["folder"]
-    named = card.classes[0].model_copy(update={"prompt": folder.class_name})
-    name = PLAIN + slug(folder.title)
-    card = card.model_copy(update={"classes": (named,), "title": folder.title, "name": name})
+    tree = walk(directory, follow_links=folder.follow_links)
     try:
-        return read_samples(card, directory)
-    except DatasetError as error:
-        raise DatasetError(
-            f"--folder {directory}: no images were found; put normal ones into a folder normal below it, and anomalous "
-            f"ones into a folder abnormal. {card.notes}"
-        ) from error
+        found = arrange(list(tree.files), _meaning(folder, tree), mask_suffix=folder.mask_suffix)
+        owners = _owners(folder, found)
+    except UnclearError as error:
+        raise DatasetError(_refusal(folder, tree, str(error))) from error
+    problems = [*tree.problems, *found.problems]
+    made = (_sample(tree, each, owners[each.owner], problems) for each in found.images)
+    samples = [each for each in made if each is not None]
+    order = {each.name: n for n, each in enumerate(owners.values())}
+    samples.sort(key=lambda s: (order[s.class_name], s.key))
+    return SampleSet(
+        card=_card(folder, tuple(owners.values()), samples),
+        directory=directory,
+        layout=_LAYOUT,
+        reason=found.taken,
+        samples=tuple(samples),
+        problems=tuple(problems),
+        notes=tuple(_one_sided(samples)),
+        left_out=(*found.left_out, *unread(tree)),
+        normal_masks=tuple(
+            (each.file, tree.files[each.mask]) for each in found.images if each.mask and each.label == 0
+        ),
+    )
+
+
+def _meaning(folder: PlainFolder, tree: Tree) -> Meaning:
+    """Return what the names of the folders of a tree mean.
+
+    Raises:
+        UnclearError: No folder has a name that the user gives.
+    """
+    folders = {""}
+    for file in tree.files:
+        parts = posixpath.dirname(file).split("/")
+        folders |= {"/".join(parts[: n + 1]) for n in range(len(parts))}
+    folders.discard("")
+
+    def called(option: str, names: Sequence[str]) -> frozenset[str]:
+        found = match([_below(name, folder.directory) for name in names], sorted(folders))
+        if names and not any(found.values()):
+            tops = sorted({each.split("/")[0] for each in folders})
+            there = f"there are {listed([f'{each}/' for each in tops], 8)}" if tops else "there are none"
+            raise UnclearError(f"{option} {shlex.quote(names[0])}: no folder below it has that name; {there}")
+        return frozenset(each for several in found.values() for each in several)
+
+    no_masks = plain(folder.masks) == NONE
+    normal, abnormal = called("--normal", folder.normal), called("--abnormal", folder.abnormal)
+    if both := sorted(normal & abnormal):
+        raise UnclearError(f"{both[0]}/ is named by --normal and by --abnormal; leave one out")
+    return Meaning(
+        folders=frozenset(folders),
+        files=frozenset(tree.files),
+        normal=normal,
+        abnormal=abnormal,
+        masks=called("--masks", () if no_masks or not folder.masks else (folder.masks,)),
+        no_masks=no_masks,
+    )
+
+
+def _below(name: str, directory: Path) -> str:
+    """Return a folder's name as below the directory, where it is a path that begins before it."""
+    path, real = Path(name).resolve(), directory.resolve()
+    if Path(name).is_absolute() or not (directory / name).is_dir():
+        return relative(path, real) if path != real and inside(str(path), str(real)) and path.is_dir() else name
+    return name
+
+
+def _owners(folder: PlainFolder, found: Arrangement) -> dict[Owner, ClassCard]:
+    """Return the class of each group of images, in alphabetical order.
+
+    Raises:
+        UnclearError: One class name is given for several classes.
+    """
+    owners = sorted({each.owner for each in found.images})
+    if len(owners) == 1:
+        return {owners[0]: ClassCard(name=DEFAULT_CLASS, prompt=folder.class_name)}
+    if folder.class_name != DEFAULT_CLASS:
+        raise UnclearError(
+            "--folder-class says what one class shows, and here are several, called by their folders: "
+            f"{folders_of(['/'.join(owner) for owner in owners])}; leave it out"
+        )
+    shared = next(n for n, level in enumerate(zip(*owners, strict=False)) if len(set(level)) > 1)
+    names_of = {owner: owner[shared:] for owner in owners}
+    return {
+        owner: ClassCard(name="/".join(names), prompt=names[-1].replace("_", " ")) for owner, names in names_of.items()
+    }
+
+
+def _sample(tree: Tree, found: Found, owner: ClassCard, problems: list[Problem]) -> Sample | None:
+    label, mask = found.label, tree.files[found.mask] if found.mask else None
+    if label is None and mask is not None:
+        try:
+            label = int(read_mask(mask, MaskRule(_LAYOUT.mask_threshold)).any())
+        except ImageError as error:
+            message = f"says whether {found.file} is anomalous, but cannot be read: {error}"
+            problems.append(Problem(found.mask or "", "unreadable-mask", message, fatal=True))
+            return None
+    return Sample(
+        key=found.file,
+        path=tree.files[found.file],
+        class_name=owner.name,
+        prompt_name=owner.prompt_name,
+        label=label or 0,
+        defect=found.kind if label else "",
+        split=found.split,
+        mask=mask if label else None,
+        piece=None,
+    )
+
+
+def _card(folder: PlainFolder, classes: tuple[ClassCard, ...], samples: Sequence[Sample]) -> Card:
+    masks = any(each.mask for each in samples)
+    both = len({each.label for each in samples if each.split == "test"}) > 1
+    levels: tuple[Level, ...] = ("image",) if both or not masks else ()
+    return Card(
+        name=PLAIN + slug(folder.title),
+        title=folder.title,
+        version=2,
+        domain="custom",
+        levels=(*levels, "pixel") if masks else levels,
+        licence="your own",
+        reference="a directory of your own",
+        folders=(),
+        classes=classes,
+        layouts=(_LAYOUT,),
+    )
+
+
+def _one_sided(samples: Sequence[Sample]) -> Iterator[str]:
+    counts = count(each for each in samples if each.split == "test")
+    for label, word in enumerate(("normal", "anomalous")):
+        if lacking := [name for name, found in counts.items() if not found[label]]:
+            of = "" if len(counts) == 1 else f" of {listed(lacking, 3, 'more classes')}"
+            yield f"there are no {word} test images{of}, so that metrics which compare both are undefined"
+
+
+def _refusal(folder: PlainFolder, tree: Tree, why: str) -> str:
+    """Return why a folder is not understood, with what is there besides images."""
+    others = [each for each in unread(tree) if each.loud or any(kind_of(file) == "table" for file in each.files)]
+    lines = [f"--folder {printable(folder.directory)}: {why}"]
+    lines += [f"  {problem.path}: {problem.message}" for problem in tree.problems[:_SHOWN]]
+    lines += [f"  {each.text}" for each in others[:_SHOWN]]
+    return "\n".join(lines)

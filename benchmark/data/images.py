@@ -22,10 +22,11 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from benchmark.common import what_is_it
 from benchmark.data.contents import remembered
+from benchmark.data.formats import DECODED
 from benchmark.data.ranges import Extremes, Ranges, Values
 
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "JPEG2000", "TGA", "PCX", "DIB")
-"""The formats that are decoded. Pillow knows more, but starts other programs for some (Ghostscript for EPS)."""
+FORMATS = tuple(DECODED)
+"""The formats that are decoded, by Pillow's names."""
 MAX_PIXELS = 89_478_485
 """Most pixels of an image. It equals Pillow's default limit but does not change with Pillow's setting."""
 MAX_SIDE = 2**17

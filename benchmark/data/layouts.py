@@ -18,9 +18,10 @@ import numpy as np
 
 from benchmark.common import TABLE_LIMIT, read_limited, what_is_it
 from benchmark.data.cards import Card, ClassCard, CsvIndex, HoldOut, LabelTable, Layout, Rule, Split
+from benchmark.data.formats import is_image
 from benchmark.data.images import ImageError
 from benchmark.data.masks import MaskRule, read_mask
-from benchmark.data.tree import Problem, Tree, is_image, stem
+from benchmark.data.tree import Problem, Tree, stem
 from benchmark.data.words import label_of, split_of
 
 Row = dict[str, str]

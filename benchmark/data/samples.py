@@ -21,8 +21,9 @@ from benchmark.data.cards import Card, Layout
 from benchmark.data.contents import contents, stamp
 from benchmark.data.images import find_ranges
 from benchmark.data.layouts import BadTableError, Sample, read_layout
+from benchmark.data.leftovers import not_of_the_layout, unread
 from benchmark.data.ranges import Ranges
-from benchmark.data.tree import Problem, Tree, plain, relative, subfolders, walk
+from benchmark.data.tree import Leftover, Problem, Tree, plain, relative, subfolders, walk
 from benchmark.errors import BenchError
 
 Counts = tuple[int, int]
@@ -57,6 +58,10 @@ class SampleSet:
     """Which part of the dataset it is, in words; empty for the whole."""
     notes: tuple[str, ...] = ()
     """What a reader of results must know of how the samples were chosen, in sentences."""
+    left_out: tuple[Leftover, ...] = ()
+    """The files of the directory that are no samples and no masks."""
+    normal_masks: tuple[tuple[str, Path], ...] = ()
+    """The masks of normal images, which should be black, by the key of their sample."""
     whole: tuple[Sample, ...] = ()
     """All samples of the dataset, where `samples` are some of them; by default `samples`."""
 
@@ -107,9 +112,8 @@ class SampleSet:
     @property
     def has_masks(self) -> bool:
         """Whether the layout has masks, so that pixel metrics can be computed."""
-        return "pixel" in self.card.levels and (
-            self.layout.index is not None or any(rule.mask for rule in self.layout.rules)
-        )
+        rules = self.layout.rules
+        return "pixel" in self.card.levels and (not rules or any(rule.mask for rule in rules))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -204,7 +208,7 @@ class SampleSet:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader of results on these samples must know, in sentences."""
-        warnings = [*self.notes]
+        warnings = [*self.notes, *(f"left out: {each.text}" for each in self.left_out if each.loud)]
         if self.ranges:
             warnings.append(f"images of more than 8 bits are read by one range for all: {self.ranges}")
         if off := [f"{name} {f[0]}/{f[1]} instead of {e[0]}/{e[1]}" for name, (f, e) in self.differences.items()]:
@@ -268,10 +272,16 @@ def find_directories(card: Card, data: Path | None, path: Path | None) -> list[P
     return sorted(found.values())
 
 
-def locate(card: Card, data: Path | None, path: Path | None) -> SampleSet | None:
+def locate(card: Card, data: Path | None, path: Path | None, *, follow_links: bool = False) -> SampleSet | None:
     """Find and read a dataset; return None if no directory has its name.
 
     Of several directories, the one whose numbers of images are nearest to the expected ones is used.
+
+    Args:
+        card: of the dataset.
+        data: as in `find_directories`.
+        path: as in `find_directories`.
+        follow_links: whether links that lead out of the directory are followed.
 
     Raises:
         DatasetError: As in `find_directories`, or there are directories but no layout fits any of them.
@@ -280,7 +290,7 @@ def locate(card: Card, data: Path | None, path: Path | None) -> SampleSet | None
     sets, errors = [], []
     for directory in directories:
         try:
-            sets.append(read_samples(card, directory))
+            sets.append(read_samples(card, directory, follow_links=follow_links))
         except DatasetError as error:
             errors.append(str(error))
     if not sets:
@@ -295,7 +305,7 @@ def locate(card: Card, data: Path | None, path: Path | None) -> SampleSet | None
     return replace(best, reason=f"{best.reason}; {best.directory.name} was taken, not {others}, since {why}")
 
 
-def read_samples(card: Card, directory: Path) -> SampleSet:
+def read_samples(card: Card, directory: Path, *, follow_links: bool = False) -> SampleSet:
     """Read a directory by the layout of the card that fits best.
 
     A layout fits if it has at least one test sample. The layout whose numbers of images are nearest to the expected
@@ -304,7 +314,7 @@ def read_samples(card: Card, directory: Path) -> SampleSet:
     Raises:
         DatasetError: No layout fits. The message lists what was searched for and what is there.
     """
-    tree = walk(directory)
+    tree = walk(directory, follow_links=follow_links)
     fits: list[SampleSet] = []
     misfits: list[Problem] = []
     for layout in card.layouts:
@@ -320,7 +330,14 @@ def read_samples(card: Card, directory: Path) -> SampleSet:
     if not fits:
         raise DatasetError(_nothing_fits(card, tree, misfits))
     best = min(fits, key=lambda s: s.distance)
-    return replace(best, reason=_reason(best, fits), problems=(*tree.problems, *misfits, *best.problems))
+    problems = (*tree.problems, *misfits, *best.problems)
+    return replace(best, reason=_reason(best, fits), problems=problems, left_out=_left_out(best, tree))
+
+
+def _left_out(data: SampleSet, tree: Tree) -> tuple[Leftover, ...]:
+    used = {s.photograph for s in data.samples} | {problem.path for problem in data.problems}
+    used |= {relative(s.mask, data.directory) for s in data.samples if s.mask}
+    return (*not_of_the_layout(tree, used), *unread(tree))
 
 
 def _reason(best: SampleSet, fits: Sequence[SampleSet]) -> str:

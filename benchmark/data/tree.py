@@ -3,14 +3,14 @@
 import os
 import posixpath
 import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
 
-IMAGE_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp"})
-"""In lower case; the case of a file's extension does not matter."""
-_LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
-"""Files that operating systems leave behind. They are skipped, as hidden files are (.DS_Store, ._x)."""
+from benchmark.common import printable
+from benchmark.data.formats import extension, is_image, is_litter
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,23 @@ class Problem:
     fatal: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """Files that are no samples and no masks, and why."""
+
+    place: str
+    """Their folder, with a slash at the end, or the one file."""
+    files: tuple[str, ...]
+    why: str
+    loud: bool
+    """Whether someone who runs methods must know, since the files may be images of the dataset."""
+
+    @property
+    def text(self) -> str:
+        """The files and why they are left out, in a line."""
+        return f"{self.place} ({_counted(self.files)}): {self.why}"
+
+
 @dataclass(frozen=True)
 class Tree:
     """The files below a directory, by relative path (forward slashes, Unicode's NFC), sorted."""
@@ -30,6 +47,8 @@ class Tree:
     directory: Path
     files: dict[str, Path]
     problems: tuple[Problem, ...]
+    hidden: tuple[str, ...] = ()
+    """Images whose names begin with a dot, which are in no other list."""
 
     @cached_property
     def images(self) -> dict[str, list[str]]:
@@ -50,29 +69,42 @@ class Tree:
         return next(twins, None)
 
 
-def walk(directory: Path) -> Tree:
-    """List the files below a directory. Hidden files are skipped; links that lead out of the directory are problems."""
+def walk(directory: Path, *, follow_links: bool = False) -> Tree:
+    """List the files below a directory, without hidden ones and leavings of systems.
+
+    Args:
+        directory: is listed, with the folders below it.
+        follow_links: whether links that lead out of the directory are followed; else they are problems.
+    """
     real = os.path.realpath(directory)
     files: dict[str, Path] = {}
     problems: list[Problem] = []
+    hidden: list[str] = []
     linked: set[str] = set()  # folders that were reached through a link
+    entered: set[str] = set()  # real folders outside of the directory
+    left: dict[tuple[str, bool], list[Path]] = defaultdict(list)  # links that are not followed, by folder
 
     def unreadable(error: OSError) -> None:
         path = relative(Path(error.filename), directory)
         problems.append(Problem(path, "unreadable-folder", f"cannot be listed: {error.strerror}", fatal=True))
 
     def stays(path: Path, *, fatal: bool) -> bool:
-        if not path.is_symlink() or inside(os.path.realpath(path), real):
+        if follow_links or not path.is_symlink() or inside(os.path.realpath(path), real):
             return True
-        message = "a link that leads out of the dataset is not followed; copy its target, or give the real directory"
-        problems.append(Problem(relative(path, directory), "outside-root", message, fatal=fatal))
+        left[relative(path.parent, directory), fatal].append(path)
         return False
 
     def enter(path: Path, folder: str) -> bool:
-        if _hidden(path.name) or not stays(path, fatal=True):
+        if is_litter(path.name) or not stays(path, fatal=True):
             return False
+        target = os.path.realpath(path)
+        if not inside(target, real):
+            if target in entered or inside(real, target):
+                return False  # it was listed already, or lies above: following might never end
+            entered.add(target)
+            return True
         link = path.is_symlink()
-        if link and (folder in linked or inside(os.path.realpath(folder), os.path.realpath(path))):
+        if link and (folder in linked or inside(os.path.realpath(folder), target)):
             return False  # a link below a link, or to a folder above it: following might never end
         if link or folder in linked:
             linked.add(str(path))
@@ -80,13 +112,26 @@ def walk(directory: Path) -> Tree:
 
     for folder, subfolders, names in os.walk(directory, followlinks=True, onerror=unreadable):
         subfolders[:] = [name for name in sorted(subfolders) if enter(Path(folder, name), folder)]
-        for path in (Path(folder, name) for name in sorted(names) if not _hidden(name)):
-            if stays(path, fatal=is_image(path.name)):
+        for path in (Path(folder, name) for name in sorted(names)):
+            if is_litter(path.name):
+                if is_image(path.name) and not path.name.startswith("._"):  # macOS's shadows of files
+                    hidden.append(relative(path, directory))
+            elif stays(path, fatal=is_image(path.name)):
                 key = relative(path, directory)
                 if files.setdefault(key, path) != path:
                     message = "two files whose names differ only in Unicode's normal form; delete one"
                     problems.append(Problem(key, "same-name", message, fatal=True))
-    return Tree(directory, dict(sorted(files.items())), tuple(problems))
+    problems += [_not_followed(links, directory, fatal=fatal) for (_, fatal), links in left.items()]
+    return Tree(directory, dict(sorted(files.items())), tuple(problems), tuple(sorted(hidden)))
+
+
+def _not_followed(links: Sequence[Path], directory: Path, *, fatal: bool) -> Problem:
+    """Return the problem of the links in a folder that lead out of the directory."""
+    first = links[0]
+    target = printable(os.path.realpath(first)) + ("" if first.exists() else ", which is not there")
+    many = "a link that leads" if len(links) == 1 else f"{len(links)} links that lead"
+    message = f"{many} out of the dataset, to {target}; not followed: say --follow-links, or copy what is there"
+    return Problem(relative(first, directory), "outside-root", message, fatal)
 
 
 def relative(path: Path, directory: Path) -> str:
@@ -103,20 +148,21 @@ def inside(path: str, directory: str) -> bool:
     return path == directory or path.startswith(directory.rstrip(os.sep) + os.sep)
 
 
+def _counted(files: Sequence[str]) -> str:
+    """Return the number of files by extension, as in `2 .heic, 1 .psd`."""
+    counts = Counter(extension(file) or "without extension" for file in files)
+    return ", ".join(f"{n} {each}" for each, n in sorted(counts.items()))
+
+
 def stem(path: str) -> str:
     """Return the path without its extension."""
     return posixpath.splitext(path)[0]
 
 
-def is_image(path: str) -> bool:
-    """Return whether a file has the extension of an image."""
-    return posixpath.splitext(path)[1].lower() in IMAGE_EXTENSIONS
-
-
 def subfolders(directory: Path) -> list[Path]:
     """Return the folders of a directory that are not hidden, sorted; none if it cannot be listed."""
     try:
-        return sorted(p for p in directory.iterdir() if not _hidden(p.name) and p.is_dir())
+        return sorted(p for p in directory.iterdir() if not is_litter(p.name) and p.is_dir())
     except OSError:
         return []
 
@@ -124,7 +170,3 @@ def subfolders(directory: Path) -> list[Path]:
 def plain(name: str) -> str:
     """Return a folder's name for comparison: in lower case, without blanks, `-` and `_`."""
     return unicodedata.normalize("NFC", name).casefold().translate(str.maketrans("", "", " -_"))
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".") or name.casefold() in _LITTER

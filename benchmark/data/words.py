@@ -14,30 +14,48 @@ def _words(text: str) -> frozenset[str]:
 
 
 NORMAL: Final = _words(
-    "normal normals good ok okay pass passed healthy intact regular conforming undamaged uninfected clean flawless "
+    "normal normals good goods ok okay io pass passed accepted intact regular conforming undamaged clean flawless "
     "defectfree faultless nodefect nodefects nondefective notdefective nonanomalous nofault noerror noanomaly nocrack "
     "nodamage nontumor notumor"
 )
 """Names of normal images, in folders as in tables, in the form of `spelled`."""
 ANOMALOUS: Final = _words(
-    "abnormal abnormals anomalous anomaly anomalies anomal outlier bad ng nok ko nogood notgood notok notpass fail "
-    "failed fails failure defect defects defective defected faulty fault faults damaged damage broken reject rejected "
-    "rejects unhealthy diseased nonconforming"
+    "abnormal abnormals abnormality abnormalities anomalous anomaly anomalies anomal outlier outliers bad ng nok nio "
+    "ko nogood notgood notok notpass fail failed fails failure defect defects defective defected faulty fault faults "
+    "damaged damage broken reject rejected rejects nonconforming"
 )
 """Names of anomalous images, in folders as in tables, in the form of `spelled`."""
-NO: Final = _words("no n 0 false neg negative")
-"""Answers that mean normal where the question is whether an image is anomalous."""
-YES: Final = _words("yes y 1 true pos positive")
-"""Answers that mean anomalous where the question is whether an image is anomalous."""
+NO: Final = _words("no n 0 false neg negative healthy uninfected")
+"""Words that mean normal where the question is whether an image is anomalous; as the name of a folder they may not."""
+YES: Final = _words("yes y 1 true pos positive unhealthy diseased")
+"""Words that mean anomalous where the question is whether an image is anomalous, as `NO`."""
 MASKS: Final = _words(
     "mask masks groundtruth groundtruths gt gts label labels annotation annotations segmentation segmentations seg "
     "anomalymask anomalymasks defectmask defectmasks truth"
 )
 """Names of folders of masks, in the form of `spelled`."""
-MASK_SUFFIXES: Final = ("_mask", "_masks", "_gt", "_label", "_labels", "_seg", "_segmentation", "_groundtruth")
-"""What follows an image's name in that of its mask; the case and `-` or a blank in place of `_` do not count."""
+SURE_MASKS: Final = _words("mask masks gt gts groundtruth groundtruths segmentation segmentations")
+"""Words for masks that end no name of a kind of defect, as `label` does in `wrong_label`."""
 TRAIN: Final = _words("train training")
-TEST: Final = _words("test testing")
+TEST: Final = _words("test tests testing")
+VALIDATION: Final = _words("val valid validation dev eval evaluation")
+"""Names of folders of images for choosing settings; they are tested where there are no others."""
+IMAGES: Final = _words(
+    "image images img imgs photo photos picture pictures pic pics rgb original originals input inputs data dataset"
+)
+"""Names of folders that say no more than that images are in them; they may also stand beside an image's own name."""
+FILLERS: Final = _words(
+    "sample samples set part parts piece pieces product products item items object objects all binary pixel map maps "
+    "file files"
+)
+"""Words that change nothing in a name of several words."""
+NEGATIONS: Final = _words("no non not without")
+NO_KIND: Final = _words(
+    "unlabeled unlabelled unsorted unknown undefined ignore ignored exclude excluded heatmap heatmaps overlay overlays "
+    "result results prediction predictions pred preds output outputs visualization visualizations vis backup backups "
+    "thumbnail thumbnails thumb thumbs preview previews doc docs tmp temp trash cache logs augmented"
+)
+"""Names of folders whose images are no kind of defect."""
 
 
 def spelled(text: str) -> str:

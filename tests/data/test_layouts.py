@@ -502,82 +502,6 @@ TREES = [
         for at in ("Thyroid Dataset/tn3k", "TN3K")
     ),
     adaclip_masked("tn3k", "TN3K", "tn3k", "thyroid", ("0000", "0001"), (".jpg", ".jpg")),
-    *(
-        Tree(
-            "folder",
-            "masked",
-            "folder",
-            good("object", "good/0.png", "good/1.png") + bad("object", ("bad/0.png", mask), ("bad/1.png", other)),
-            stray=("readme.png", "notes/bad.png"),
-            variant=mask,
-        )
-        for mask, other in (
-            ("masks/0.png", "masks/1.png"),
-            ("masks/0_mask.png", "masks/1_mask.png"),
-            ("masks/bad/0.png", "masks/bad/1.png"),
-            ("ground_truth/bad/0_mask.png", "ground_truth/bad/1_mask.png"),
-        )
-    ),
-    *(
-        Tree(
-            "folder",
-            "masked",
-            "folder",
-            good("object", "Normal/0.jpg", "Normal/a/b/0.jpg")
-            + bad("object", ("Abnormal/crack/0.jpg", f"masks/{side}crack/0{end}.png"), defect="crack")
-            + bad("object", ("Abnormal/dent/0.jpg", f"masks/{side}dent/0{end}.png"), defect="dent"),
-            variant=f"kinds {side}{end}",
-        )
-        for side, end in (("Abnormal/", ""), ("", "_mask"))
-    ),
-    Tree(
-        "folder",
-        "masked",
-        "folder",
-        good("object", "ok/0.jpg") + bad("object", ("ko/dent/7.jpg", "masks/7.png"), defect="dent"),
-        variant="flat masks",
-    ),
-    *(
-        Tree(
-            "folder",
-            "unmasked",
-            "folder",
-            good("object", f"{normal}/0.png", f"{normal}/1.JPG")
-            + unmasked("object", f"{anomalous}/0.png")
-            + bad("object", (f"{anomalous}/dent/0.png", None), defect="dent"),
-            stray=("other/0.png",),
-            variant=anomalous,
-        )
-        for normal, anomalous in (
-            ("normal", "abnormal"),
-            ("normal", "anomalous"),
-            ("normal", "anomaly"),
-            ("good", "bad"),
-            ("ok", "ko"),
-            ("OK", "defect"),
-            ("Good", "Defective"),
-            ("good", "damaged"),
-            ("no", "yes"),
-        )
-    ),
-    *(
-        Tree(
-            "folder",
-            layout,
-            "folder",
-            good("object", "test/good/000.png")
-            + bad("object", ("test/crack/000.png", masks and masks.format("crack")), defect="crack")
-            + bad("object", ("test/dent/000.png", masks and masks.format("dent")), defect="dent"),
-            train=("train/good/000.png",),
-            stray=("readme.png",),
-            variant=masks or "",
-        )
-        for layout, masks in (
-            ("mvtec_masked", "ground_truth/{}/000_mask.png"),
-            ("mvtec_masked", "ground_truth/{}/000.png"),
-            ("mvtec_unmasked", None),
-        )
-    ),
 ]
 
 
@@ -749,7 +673,7 @@ def totals(counts: Iterable[tuple[int, int]]) -> tuple[int, int]:
 
 
 def test_all_cards_are_there() -> None:
-    assert {*CARDS} == {*OVERVIEW, "folder"}
+    assert {*CARDS} == {*OVERVIEW}
     assert {tree.card for tree in TREES} | {"sdd"} == {*CARDS}
 
 

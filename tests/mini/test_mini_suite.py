@@ -32,7 +32,7 @@ from benchmark.mini.families import FAMILIES, SUITE_ONLY, TRAINING_ONLY
 from benchmark.mini.plan import shots
 from benchmark.mini.suite import SUITE_VERSION, SuiteError, image_count, is_suite, make_suite, render, write_shots
 
-CARDS = {name: card for name, card in load_cards().items() if name != "folder"}
+CARDS = load_cards()
 SHOTS = shots()
 LAYOUTS = {name: "repackaged" if name == "cvc_colondb" else "original" for name in CARDS}
 LOSSY = {".jpg", ".jpeg"}

@@ -1,0 +1,1 @@
+"""Understanding a plain folder by the names of its files and folders."""

@@ -1,0 +1,208 @@
+"""Which mask belongs to which image of a plain folder: by name, never by position."""
+
+import posixpath
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+
+from benchmark.data import words
+from benchmark.data.formats import is_image
+from benchmark.data.plain.places import Place
+from benchmark.data.tree import plain, stem
+
+_BETWEEN = r"[ _.\-]*"
+
+
+def _spellings(names: Collection[str]) -> str:
+    """Return a regular expression of words, in which `groundtruth` may be two."""
+    return "|".join(sorted(names, key=len, reverse=True)).replace("groundtruth", f"ground{_BETWEEN}truth")
+
+
+def _beside(names: Collection[str]) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Return the patterns of a name with one of these words after it, and before it."""
+    spellings = _spellings(names)
+    after = rf"(?P<name>.*?(?:[^ _.\-](?=[ _.\-])|\d)){_BETWEEN}(?:{spellings})"
+    before = rf"(?:{spellings})(?:[ _.\-]{_BETWEEN}|(?=\d))(?P<name>.+)"
+    return re.compile(after, re.IGNORECASE), re.compile(before, re.IGNORECASE)
+
+
+_MASK = _beside(words.MASKS | {"anno"})
+_IMAGE = _beside(words.IMAGES)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image file, and what the folders above it say."""
+
+    file: str
+    place: Place
+    label: int | None
+    """0 normal, 1 anomalous, None where it is not known or not used."""
+    names: tuple[str, ...]
+    """The names that a mask's folders may repeat, in the form of `plain`."""
+
+
+@dataclass
+class Pairs:
+    """The masks of images, and what could not be paired."""
+
+    masks: dict[str, str] = field(default_factory=dict)
+    """The mask of each image that has one."""
+    shared: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Masks with two images that could both be theirs."""
+    several: dict[str, list[str]] = field(default_factory=dict)
+    """Images with several masks that could all be theirs."""
+    orphans: list[str] = field(default_factory=list)
+    """Masks that belong to no image."""
+
+
+def bare(name: str, suffix: str) -> str | None:
+    """Return the name of the image that a file's name says it is the mask of, as `a` for `a_mask`; None if it says no.
+
+    Args:
+        name: of the file, with its extension.
+        suffix: what the user says follows an image's name; it may hold the extension. "" for the usual words.
+    """
+    if suffix:
+        text = name if is_extension(suffix) else stem(name)
+        found = text[: -len(suffix)] if text.casefold().endswith(suffix.casefold()) else ""
+    else:
+        found = _strip(stem(name), _MASK)
+    return _without_extension(found) or None
+
+
+def _without_extension(name: str) -> str:
+    """Return `a` of `a.jpg`, for masks that are called after the whole name of their image, as a.jpg.png."""
+    return stem(name) if is_image(name) else name
+
+
+def is_extension(suffix: str) -> bool:
+    """Return whether a suffix of masks holds the extension, as `.png` and `_mask.png` do."""
+    return is_image(f"a{suffix}")
+
+
+def _strip(text: str, patterns: tuple[re.Pattern[str], re.Pattern[str]]) -> str:
+    for pattern in patterns:
+        if match := pattern.fullmatch(text):
+            return match["name"]
+    return ""
+
+
+@cache
+def _keys(file: str) -> frozenset[str]:
+    """Return the names under which an image may have a mask: `7` and `image_7` for image_7.png."""
+    name = stem(posixpath.basename(file))
+    return frozenset(filter(None, (name.casefold(), _strip(name, _IMAGE).casefold())))
+
+
+def beside(files: Iterable[str], suffix: str) -> dict[str, str]:
+    """Return the masks that lie beside their images, with their images.
+
+    A file is one if its name is that of another file in its folder with a word for masks after it or before it.
+    """
+    folders: dict[str, list[str]] = defaultdict(list)
+    for file in files:
+        folders[posixpath.dirname(file)].append(file)
+    found: dict[str, str] = {}
+    for there in folders.values():
+        images: dict[str, list[str]] = defaultdict(list)
+        for file in there:
+            for key in _keys(file):
+                images[key].append(file)
+        for file in there:
+            name = bare(posixpath.basename(file), suffix)
+            twins = [each for each in images.get((name or "").casefold(), ()) if each != file]
+            if twins:
+                found[file] = twins[0]
+    # An image that is taken for a mask has no mask: a_mask_mask.png belongs to nothing.
+    return {mask: image for mask, image in found.items() if image not in found}
+
+
+def pair(pictures: Sequence[Picture], masks: Mapping[str, Place], near: Mapping[str, str], suffix: str) -> Pairs:
+    """Return which mask is whose.
+
+    A mask fits an image if its name is that of the image, or says so (`7_mask`, `gt 7`), and if its folders repeat
+    names of the image's folders and no others. Of several, that which repeats most is taken. Where a folder is named
+    like an image (`7/1.png`), the masks in it are that image's.
+
+    Args:
+        pictures: the images.
+        masks: the masks in folders of masks.
+        near: the masks beside their images, with their images.
+        suffix: as in `bare`.
+    """
+    result = Pairs()
+    for mask, image in near.items():
+        if result.masks.setdefault(image, mask) != mask:
+            result.several.setdefault(image, [result.masks[image]]).append(mask)
+    fits = _fitting(pictures, masks, suffix)
+    owners: dict[str, str] = {}
+    # Anomalous test images first: a normal image of the same name, or one to train on, needs no mask.
+    for picture in sorted(pictures, key=lambda p: (not _needs(p), p.label is None)):
+        ranks = {} if picture.file in result.masks else fits.get(picture.file, {})
+        best = sorted(mask for mask, rank in ranks.items() if rank == max(ranks.values()))
+        if not _needs(picture):
+            best = [mask for mask in best if mask not in owners]
+        if best:
+            result.masks[picture.file] = best[0]
+        if len(best) > 1:
+            result.several[picture.file] = best
+        for mask in best:
+            if (first := owners.setdefault(mask, picture.file)) != picture.file:
+                result.shared[mask] = (first, picture.file)
+    result.orphans = sorted(set(masks) - {*result.masks.values(), *owners})
+    return result
+
+
+def _fitting(
+    pictures: Sequence[Picture], masks: Mapping[str, Place], suffix: str
+) -> dict[str, dict[str, tuple[int, ...]]]:
+    """Return for each image the masks that fit it, with how well they do."""
+    by_key: dict[str, list[Picture]] = defaultdict(list)
+    known: set[str] = set()
+    for each in pictures:
+        known.update(each.names)
+        for key in _keys(each.file):
+            by_key[key].append(each)
+    fits: dict[str, dict[str, tuple[int, ...]]] = defaultdict(dict)
+    for mask, place in masks.items():
+        for picture, rank in _candidates(mask, place, by_key, known, suffix):
+            fits[picture.file][mask] = max(rank, fits[picture.file].get(mask, ()))
+    return fits
+
+
+def _needs(picture: Picture) -> bool:
+    return picture.label == 1 and picture.place.split != "train"
+
+
+def _candidates(
+    mask: str, place: Place, by_key: Mapping[str, list[Picture]], known: Collection[str], suffix: str
+) -> Iterable[tuple[Picture, tuple[int, ...]]]:
+    names = [plain(name) for name in place.names]
+    own = _without_extension(stem(posixpath.basename(mask)))
+    if names and names[-1] not in known:
+        folder = posixpath.basename(posixpath.dirname(mask)).casefold()
+        inside = [each for each in by_key.get(folder, ()) if _fits(place, names[:-1], each)]
+        if inside:
+            for picture in inside:
+                yield picture, (len(names), 0, 0)
+            return
+    names = [name for name in names if name in known]
+    said = bare(posixpath.basename(mask), suffix)
+    for key, exact in ((said, 1), (None if suffix else own, 2)):
+        for picture in by_key.get((key or "").casefold(), ()):
+            if _fits(place, names, picture):
+                same = key == stem(posixpath.basename(picture.file))
+                yield picture, (len(names) + (place.label is not None), exact, int(same))
+
+
+def _fits(place: Place, names: Sequence[str], picture: Picture) -> bool:
+    rest = iter(picture.names)
+    split = picture.place.split
+    return (
+        (place.label is None or picture.label is None or place.label == picture.label)
+        and (not place.split or not split or place.split == split)
+        and all(name in rest for name in names)  # in the same order
+    )

@@ -1,0 +1,523 @@
+"""Plain folders: how people arrange images of their own, and what is read of it, asked about it, or left out."""
+
+import itertools
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from benchmark.data import words
+from benchmark.data.check import check_dataset, render
+from benchmark.data.folders import PlainFolder, read_folder
+from benchmark.data.formats import is_image
+from benchmark.data.plain.arranged import Arrangement, UnclearError
+from benchmark.data.plain.arrangement import arrange
+from benchmark.data.plain.places import Meaning, match
+from benchmark.data.plain.roles import role_of
+from benchmark.data.samples import DatasetError, SampleSet
+
+REAL = Path(__file__).parents[2].parent / "shared" / "data"
+
+
+def expand(spec: str) -> list[str]:
+    """Return the paths of a list with braces, as a shell does: `{good,bad}/{1,2}.png`; `~` is a blank."""
+    found: list[str] = []
+    for path in spec.split():
+        parts = [part.split(",") for part in re.split(r"[{}]", path)]
+        choices = [part if n % 2 else [",".join(part)] for n, part in enumerate(parts)]
+        found += ["".join(each).replace("~", " ") for each in itertools.product(*choices)]
+    return found
+
+
+def make(root: Path, spec: str) -> Path:
+    """Write a tree of small different images; those whose path speaks of masks are black with a white corner."""
+    for n, name in enumerate(expand(spec)):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not is_image(name):
+            path.write_bytes(b"no image")
+            continue
+        pixels = np.full((8, 8), n % 200 + 20, np.uint8)
+        if re.search(r"mask|gt|label|ground|anno|seg|black", name, re.IGNORECASE):
+            pixels = np.zeros((8, 8), np.uint8)
+            pixels[:2, :2] = 0 if "black" in name else 255
+        Image.fromarray(pixels).save(path, "PNG")  # read by content, whatever the name says
+    return root
+
+
+def understood(spec: str, *, suffix: str = "", **said: Any) -> Arrangement:
+    files = expand(spec)
+    every = sorted({str(up) for file in files for up in PurePosixPath(file).parents} - {"."})
+    named = {
+        key: frozenset(each for found in match(names, every).values() for each in found)
+        for key, names in said.items()
+        if key != "no_masks"
+    }
+    meaning = Meaning(frozenset(every), frozenset(files), no_masks=bool(said.get("no_masks")), **named)
+    return arrange(files, meaning, mask_suffix=suffix)
+
+
+def counts(found: Arrangement) -> tuple[int, int, int, int]:
+    """Return the numbers of normal and anomalous test images, of training images, and of masks of anomalous ones."""
+    test = [each for each in found.images if each.split == "test"]
+    labels = Counter(each.label for each in test)
+    masks = sum(each.mask is not None and each.label == 1 for each in test)
+    return labels[0], labels[1], len(found.images) - len(test), masks
+
+
+NORMAL = "normal Normal NORMAL good Good OK ok pass no_defect non-defective not~defective defect_free GoodParts ok_2"
+ABNORMAL = "abnormal Anomaly anomalous bad NG ng ko defect Defects defective damaged fail not_ok NotOK no~good broken"
+MASKS = "mask masks Masks MASK gt GT ground_truth GroundTruth groundtruth label labels Annotation segmentations seg"
+
+
+@pytest.mark.parametrize("name", NORMAL.split())
+def test_names_of_normal_images(name: str) -> None:
+    assert counts(understood(f"{name}/{{1,2}}.png crack/{{1,2,3}}.png")) == (2, 3, 0, 0)
+
+
+@pytest.mark.parametrize("name", ABNORMAL.split())
+def test_names_of_anomalous_images(name: str) -> None:
+    found = understood(f"good/{{1,2}}.png {name}/{{1,2,3}}.png")
+    assert counts(found) == (2, 3, 0, 0)
+    assert {each.kind for each in found.images} == {""}
+
+
+@pytest.mark.parametrize("name", MASKS.split())
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "good/{1,2}.png bad/{1,2}.png MASK/{1,2}.png",
+        "good/{1,2}.png bad/{1,2}.png MASK/bad/{1,2}.png",
+        "good/{1,2}.png NG/{1,2}.png MASK/defect/{1,2}.png",
+        "good/{1,2}.png crack/{1,2}.png MASK/crack/{1,2}.png",
+        "good/{1,2}.png crack/{1,2}.png MASK/{1,2}_mask.png",
+        "good/{1,2}.png crack/{1,2}.png crack/MASK/{1,2}.png",
+        "good/{1,2}.png bad/crack/{1,2}.png MASK/crack/{1,2}.png",
+        "good/{1,2}.png bad/crack/{1,2}.png MASK/bad/crack/{1,2}.bmp",
+        "good/{1,2}.png bad/crack/{1,2}.png bad/MASK/{1,2}.png",
+        "train/good/{1,2}.png test/good/{1,2}.png test/crack/{1,2}.png MASK/crack/{1,2}_mask.png",
+        "test/good/{1,2}.png test/crack/{1,2}.png test/MASK/crack/{1,2}.png",
+        "images/good/{1,2}.png images/crack/{1,2}.png MASK/crack/{1,2}.png",
+        "data/images/good/{1,2}.JPG data/images/bad/{1,2}.JPG data/MASK/bad/{1,2}.png",
+        "good/images/{1,2}.png bad/images/{1,2}.png bad/MASK/{1,2}.png",
+        "good/images/{1,2}.png crack/images/{1,2}.png crack/MASK/{1,2}.png good/MASK/{1,2}.png",
+        "good/{n1,n2}.png bad/{1,2}.png MASK/{n1,n2,1,2}.png",
+        "good/{1,2}.png bad/{1,2}.png MASK/good/{1,2}.png MASK/bad/{1,2}.png",
+        "parts/good/{1,2}.png parts/bad/{1,2}.png MASK/{1,2}.png",
+        "good/{1,2}.png bad/{1,2}.png MASK/crack/1.png MASK/dent/2.png",
+        "good/{1,2}.png bad/{1,2}.png MASK/{1.png,2.png}.png",
+        "good/{1,2}.png bad/image_{1,2}.png MASK/mask_{1,2}.png",
+        "good/{1,2}.png bad/{1,2}.png MASK/1/a.png MASK/2/a.png",
+    ],
+)
+def test_arrangements_of_masks(spec: str, name: str) -> None:
+    found = understood(spec.replace("MASK", name))
+    normal, anomalous, _, masks = counts(found)
+    assert (normal, anomalous, masks) == (2, 2, 2)
+    assert not found.problems
+    assert not found.left_out
+    for each in found.images:
+        if each.label and each.mask:
+            assert Path(each.file).stem[-1] in each.mask  # its own
+
+
+@pytest.mark.parametrize(
+    "name", ["crack_mask", "crack-masks", "mask_crack", "GT crack", "crackMask", "label_crack", "crack_gt"]
+)
+def test_folders_that_name_masks_and_a_kind(name: str) -> None:
+    found = understood(f"good/{{1,2}}.png crack/{{1,2}}.png {name.replace(' ', '~')}/{{1,2}}.png")
+    assert counts(found) == (2, 2, 0, 2)
+
+
+@pytest.mark.parametrize(
+    "end", ["_mask", "-mask", "~mask", ".mask", "_MASK", "_gt", "_label", "_labels", "_seg", "mask", "_ground_truth"]
+)
+def test_masks_beside_their_images(end: str) -> None:
+    found = understood(f"good/{{1,2}}.png bad/{{1,2}}.png bad/{{1,2}}{end}.png")
+    assert counts(found) == (2, 2, 0, 2)
+    assert not found.problems
+    black = understood(f"good/{{1,2}}.png good/{{1,2}}{end}.png bad/{{1,2}}.jpg bad/{{1,2}}{end}.png")
+    assert counts(black) == (2, 2, 0, 2)
+
+
+@pytest.mark.parametrize("start", ["mask_", "gt-", "label ", "Mask"])
+def test_masks_beside_their_images_with_the_word_ahead(start: str) -> None:
+    found = understood(f"good/{{1,2}}.png bad/{{1,2}}.png bad/{start.replace(' ', '~')}{{1,2}}.png")
+    assert counts(found) == (2, 2, 0, 2)
+
+
+def test_a_lone_name_like_that_of_a_mask_is_an_image() -> None:
+    assert counts(understood("good/{1,2}_label.png bad/{1,2}_label.png")) == (2, 2, 0, 0)
+    found = understood("good/{1,2}.png bad/{1,2}.png bad/{1,2,3}_mask.png")
+    assert [(each.kind, each.path, each.fatal) for each in found.problems] == [("orphan-mask", "bad/3_mask.png", True)]
+
+
+SHAPES = [
+    ("good/{1,2}.png crack/{1,2,3}.png", (2, 3, 0, 0), {"crack"}),
+    ("normal/{1,2}.png abnormal/crack/{1,2}.png abnormal/dent/3.png", (2, 3, 0, 0), {"crack", "dent"}),
+    ("normal/a/{1,2}.png normal/b/c/3.png abnormal/1.png", (3, 1, 0, 0), {""}),
+    ("good/1.png ok/2.png bad/1.png NG/2.png", (2, 2, 0, 0), {""}),
+    ("good/1.png bad/1.png bad/crack/2.png", (1, 2, 0, 0), {"bad", "crack"}),
+    ("train/good/{1,2}.png test/good/1.png test/{crack,dent}/{1,2}.png", (1, 4, 2, 0), {"crack", "dent"}),
+    ("Train/Good/{1,2}.png Test/Good/1.png Test/Crack/{1,2}.png", (1, 2, 2, 0), {"Crack"}),
+    ("good/train/{1,2}.png good/test/1.png bad/test/1.png", (1, 1, 2, 0), {""}),
+    ("train_good/{1,2}.png test_good/1.png test_bad/1.png", (1, 1, 2, 0), {""}),
+    ("val/{good,bad}/1.png train/{good,bad}/{1,2}.png", (1, 1, 4, 0), {""}),
+    ("valid/{good,bad}/1.png train/good/1.png test/{good,bad}/{1,2}.png", (2, 2, 3, 0), {""}),
+    ("brain_tumor_dataset/{yes,no}/{1,2}.jpg", (2, 2, 0, 0), {""}),
+    ("defect_data/{good,crack}/{1,2}.png", (2, 2, 0, 0), {"crack"}),
+    ("a/b/{good,bad}/{1,2}.png", (2, 2, 0, 0), {""}),
+    ("{no_tumor,tumor}/{1,2}.png", (2, 2, 0, 0), {"tumor"}),
+    ("{good,missing_label,mask_shift}/{1,2}.png", (2, 4, 0, 0), {"missing_label", "mask_shift"}),
+    ("good/{1,2}.png", (2, 0, 0, 0), set()),
+    ("NG/{1,2}.png", (0, 2, 0, 0), {""}),
+    ("images/{1,2}.png images/{1,2}_mask.png", (0, 0, 0, 0), set()),
+]
+
+
+@pytest.mark.parametrize(("spec", "expected", "kinds"), SHAPES)
+def test_shapes(spec: str, expected: tuple[int, int, int, int], kinds: set[str]) -> None:
+    found = understood(spec)
+    assert counts(found) == expected
+    assert {each.kind for each in found.images if each.label and each.split == "test"} == kinds
+    assert not found.left_out
+
+
+CLASSES = [
+    "{bolt,nut}/{good,bad}/{1,2}.png",
+    "{bolt,nut}/test/{good,crack}/{1,2}.png {bolt,nut}/train/good/1.png {bolt,nut}/ground_truth/crack/{1,2}_mask.png",
+    "test/{bolt,nut}/{good,crack}/{1,2}.png train/{bolt,nut}/good/1.png ground_truth/{bolt,nut}/crack/{1,2}.png",
+    "metal/{bolt,nut}/{good,crack}/{1,2}.png",
+    "{bolt,nut}/Data/Images/{Normal,Anomaly}/{1,2}.JPG {bolt,nut}/Data/Masks/Anomaly/{1,2}.png",
+]
+
+
+@pytest.mark.parametrize("spec", CLASSES)
+def test_a_folder_for_each_class(spec: str, tmp_path: Path) -> None:
+    data = read_folder(PlainFolder(directory=make(tmp_path / "d", spec.replace("nut", "metal_nut"))))
+    assert [each.name for each in data.card.classes] == ["bolt", "metal_nut"]
+    assert [each.prompt_name for each in data.card.classes] == ["bolt", "metal nut"]
+    tests = Counter((sample.class_name, sample.label) for sample in data.test)
+    assert tests == {(name, label): 2 for name in ("bolt", "metal_nut") for label in (0, 1)}
+    assert not [each for each in data.problems if each.fatal]
+    with pytest.raises(DatasetError, match=r"--folder-class .* several, .*bolt/.*leave it out"):
+        read_folder(PlainFolder(directory=tmp_path / "d", class_name="part"))
+
+
+QUESTIONS = [
+    ("{healthy,tumor}/{1,2}.png", "found healthy/ (2 images), tumor/ (2 images)", (2, 2)),
+    ("{lesion,no_lesion}/{1,2}.png", "--normal no_lesion --abnormal lesion", (2, 2)),
+    ("{negative,positive}/{1,2}.png", "--normal negative --abnormal positive", (2, 2)),
+    ("{0,1}/{1,2}.png", "--normal 0 --abnormal 1", (2, 2)),
+    ("{with_mask,without_mask}/{1,2}.png", "found with_mask/ (2 images), without_mask/", (2, 2)),
+    ("{bolt,nut}/{healthy,tumor}/{1,2}.png", "--normal healthy --abnormal tumor", (4, 4)),
+    ("train/healthy/3.png test/{healthy,tumor}/{1,2}.png", "--normal healthy --abnormal tumor", (2, 2)),
+    ("{a~b,c'd}/{1,2}.png", "--normal 'a b'", (2, 2)),
+    ("{a,b,c}/{1,2}.png", "--normal a --abnormal b --abnormal c", (2, 4)),
+    ("pictures/{1,2}.png", "--normal pictures or --abnormal pictures", (2, 0)),
+    ("parts/{1,2}.png", "--normal parts or --abnormal parts", (2, 0)),
+    ("bad/{1,2}.png healthy/{1,2,3}.png", "--normal healthy if healthy/ holds them, or --abnormal bad", (3, 2)),
+    ("{1,2}.png", "2 images lie in no folder", None),
+    ("{good_1,bad_1}.png", "2 images lie in no folder", None),
+    ("", "there are no images", None),
+    ("good/{1,2}.heic", "convert to PNG", None),
+    ("labels.csv {1,2}.png", "labels.csv", None),
+    ("valid/{1,2}.png invalid/{1,2}.png", "--normal", (2, 2)),
+]
+
+
+@pytest.mark.parametrize(("spec", "sentence", "then"), QUESTIONS)
+def test_what_is_asked_is_then_accepted(spec: str, sentence: str, then: tuple[int, int] | None, tmp_path: Path) -> None:
+    directory = make(tmp_path / "d", spec)
+    directory.mkdir(exist_ok=True)
+    with pytest.raises(DatasetError) as refused:
+        read_folder(PlainFolder(directory=directory))
+    said = str(refused.value)
+    assert sentence in said
+    assert "(?" not in said
+    options = list(follow(said, directory))
+    assert bool(options) == (then is not None)
+    for n, folder in enumerate(options):
+        data = read_folder(folder)
+        assert data.test
+        if n == 0 and then:
+            labels = Counter(sample.label for sample in data.test)
+            assert (labels[0], labels[1]) in (then, then[::-1])
+
+
+def follow(said: str, directory: Path) -> Iterable[PlainFolder]:
+    """Yield the folder with the options that a message says, those between two words together."""
+    for run in re.findall(r"(?:--(?:ab)?normal (?:'(?:[^']|'\"'\"')*'|[^\s;,]+)\s?)+", said):
+        named: dict[str, list[str]] = {"--normal": [], "--abnormal": []}
+        parts = shlex.split(run)
+        for key, value in zip(parts[::2], parts[1::2], strict=True):
+            named[key].append(value)
+        yield PlainFolder(directory=directory, normal=tuple(named["--normal"]), abnormal=tuple(named["--abnormal"]))
+
+
+def test_advice_about_masks_is_accepted(tmp_path: Path) -> None:
+    plain = PlainFolder(directory=make(tmp_path / "d", "good/{1,2}.png bad/{1,2}.png masks/{x,y}.png"))
+    with pytest.raises(DatasetError, match=r"like bad/1\.png, masks like masks/x\.png.*--masks none"):
+        read_folder(plain)
+    data = read_folder(replace(plain, masks="none"))
+    assert not data.has_masks
+    assert [each.files for each in data.left_out] == [("masks/x.png", "masks/y.png")]
+    some = PlainFolder(directory=make(tmp_path / "e", "good/{1,2}.png bad/{1,2}.png masks/1.png"))
+    assert [each.kind for each in read_folder(some).problems if each.fatal] == ["missing-mask"]
+    assert not read_folder(replace(some, masks="none")).problems
+    twins = PlainFolder(directory=make(tmp_path / "f", "good/{1,2}.jpg bad/{1,2}.jpg bad/{1,2}.png"))
+    with pytest.raises(DatasetError, match=r"if those in \.png are masks, say --mask-suffix \.png"):
+        read_folder(twins)
+    assert counts_of(read_folder(replace(twins, mask_suffix=".png"))) == (2, 2, 2)
+    beside = PlainFolder(directory=make(tmp_path / "g", "good/{1,2}.png bad/{1,2}.png bad/{1,2}_spot.png"))
+    assert counts_of(read_folder(beside)) == (2, 4, 0)
+    assert counts_of(read_folder(replace(beside, mask_suffix="_spot"))) == (2, 2, 2)
+    with pytest.raises(DatasetError, match=r"--mask-suffix _blob: .* as 1_blob\.png would be"):
+        read_folder(replace(beside, mask_suffix="_blob"))
+    named = PlainFolder(directory=make(tmp_path / "h", "good/{1,2}.png bad/{1,2}.png spots/{1,2}.png"))
+    assert counts_of(read_folder(replace(named, masks="spots"))) == (2, 2, 2)
+    with pytest.raises(DatasetError, match=r"--masks spot: no folder .*there are bad/, good/, spots/"):
+        read_folder(replace(named, masks="spot"))
+
+
+def counts_of(data: SampleSet) -> tuple[int, int, int]:
+    labels = Counter(sample.label for sample in data.test)
+    return labels[0], labels[1], sum(sample.mask is not None for sample in data.test)
+
+
+@pytest.mark.parametrize("name", ["healthy", "HEALTHY", "test/healthy", "./test/healthy/", "ABSOLUTE"])
+def test_folders_are_named_by_name_or_path(name: str, tmp_path: Path) -> None:
+    top = make(tmp_path / "d", "test/{healthy,tumor,notes}/{1,2}.png")
+    name = name.replace("ABSOLUTE", str(top / "test/healthy"))
+    data = read_folder(PlainFolder(directory=top, normal=(name,)))
+    assert counts_of(data) == (2, 4, 0)
+    both = read_folder(PlainFolder(directory=top, normal=(name,), abnormal=("tumor",)))
+    assert counts_of(both) == (2, 2, 0)
+    assert [each.place for each in both.left_out] == ["test/notes/"]
+    assert any("test/notes/" in warning for warning in both.warnings)
+
+
+def test_names_that_are_given_replace_the_usual_words() -> None:
+    found = understood("{good,healthy,bad,crack}/{1,2}.png", normal=["healthy"])
+    assert [(each.place, "--normal names others" in each.why) for each in found.left_out] == [("good/", True)]
+    assert counts(found) == (2, 4, 0, 0)
+    found = understood("{good,healthy,bad,crack}/{1,2}.png", abnormal=["crack"])
+    assert {each.place for each in found.left_out} == {"bad/", "healthy/"}
+    found = understood("good/{1,2}.png bad/{1,2}.png {mask,spots}/{1,2}.png", masks=["spots"])
+    assert [each.place for each in found.left_out] == ["mask/"]
+    found = understood("good/{1,2}.png {crack,dent}/{1,2}.png mask/{crack,dent}/{1,2}.png", abnormal=["crack"])
+    assert {each.place for each in found.left_out} == {"dent/", "mask/dent/"}
+    assert counts(found) == (2, 2, 0, 2)
+    assert not found.problems
+
+
+def test_names_are_refused_where_they_are_wrong(tmp_path: Path) -> None:
+    top = make(tmp_path / "d", "{good,bad}/{1,2}.png")
+    with pytest.raises(DatasetError, match=r"--normal goof: no folder .* there are bad/, good/"):
+        read_folder(PlainFolder(directory=top, normal=("goof",)))
+    with pytest.raises(DatasetError, match=r"bad/ is named by --normal and by --abnormal"):
+        read_folder(PlainFolder(directory=top, normal=("bad",), abnormal=("bad",)))
+    # Of several names, those that this folder lacks may be of another one.
+    assert counts_of(read_folder(PlainFolder(directory=top, normal=("goof", "good")))) == (2, 2, 0)
+
+
+AMBIGUOUS = [
+    ("good/{1,2}.png good/bad/1.png", r"good/ and good/bad/: one says normal, the other anomalous"),
+    ("{good,bad}/{1,2}.png set/{good,bad}/{1,2}.png", r"set/ has folders .* and so has the directory above"),
+    ("train/{good,bad}/{1,2}.png", r"only images to train on, in train/; .*--folder DIR/train"),
+]
+
+
+@pytest.mark.parametrize(("spec", "sentence"), AMBIGUOUS)
+def test_what_could_mean_two_things_is_refused(spec: str, sentence: str) -> None:
+    with pytest.raises(UnclearError, match=sentence):
+        understood(spec)
+
+
+LEFT = [
+    ("7.png", "7.png", "it lies in no folder that says normal or anomalous"),
+    ("train/{8,9}.png", "train/", "it lies in no folder that says normal or anomalous"),
+    ("heatmaps/{1,2}.png", "heatmaps/", "its name says that it holds no images to test"),
+    ("unsorted/{1,2}.png", "unsorted/", "its name says that it holds no images to test"),
+    ("out/{1,2}.png out/predictions.json", "out/", "drawings of bench predict"),
+    ("bad/x.heic", "bad/x.heic", "convert to PNG"),
+    ("bad/{x,y}.HEIC", "bad/", "convert to PNG"),
+    ("bad/x.nii.gz", "bad/x.nii.gz", "convert to PNG"),
+    ("bad/x.dcm", "bad/x.dcm", "convert to PNG"),
+    ("more.zip", "more.zip", "unpack"),
+    ("bad/x.mp4", "bad/x.mp4", "frames"),
+    ("bad/.x.png", "bad/.x.png", "hidden"),
+    ("labels.csv", "labels.csv", "not used"),
+    ("bad/1.xml", "bad/1.xml", "not used"),
+    ("bad/x.foo", "bad/x.foo", "not used"),
+]
+
+
+@pytest.mark.parametrize(("spec", "place", "why"), LEFT)
+def test_what_is_left_out_is_named(spec: str, place: str, why: str, tmp_path: Path) -> None:
+    data = read_folder(PlainFolder(directory=make(tmp_path / "d", f"{{good,bad}}/{{1,2}}.png {spec}")))
+    assert counts_of(data) == (2, 2, 0)
+    found = next(each for each in data.left_out if each.place == place)
+    assert why in found.why
+    assert found.text in render(check_dataset(data))
+    loud = why != "not used"
+    assert any(found.text in warning for warning in data.warnings) == loud
+
+
+def test_an_image_without_an_extension_is_named(tmp_path: Path) -> None:
+    top = make(tmp_path / "d", "{good,bad}/{1,2}.png")
+    (top / "bad/1.png").rename(top / "bad/1")
+    data = read_folder(PlainFolder(directory=top))
+    assert any(each.place == "bad/1" and "the content is an image" in each.why and each.loud for each in data.left_out)
+
+
+@pytest.mark.parametrize(
+    "litter",
+    ["@eaDir", "__MACOSX", ".thumbnails", ".@__thumb", "$RECYCLE.BIN", "System~Volume~Information", "lost+found"],
+)
+def test_leavings_of_systems_are_no_images(litter: str, tmp_path: Path) -> None:
+    top = make(tmp_path / "d", f"{{good,bad}}/{{1,2}}.png {litter}/good/1.png bad/{litter}/1.png bad/._1.png Thumbs.db")
+    data = read_folder(PlainFolder(directory=top))
+    assert counts_of(data) == (2, 2, 0)
+    assert not data.left_out
+
+
+def test_doubtful_kinds_are_said() -> None:
+    found = understood("{good,bad,notes}/{1,2}.png")
+    assert counts(found) == (2, 4, 0, 0)
+    assert [each.message for each in found.problems] == [
+        "taken for a kind of defect; if it is none, say --abnormal bad"
+    ]
+    assert counts(understood("{good,bad,notes}/{1,2}.png", abnormal=["bad"])) == (2, 2, 0, 0)
+    found = understood("{good,mask_shift}/{1,2}.png")
+    assert [each.message for each in found.problems] == [
+        "taken for a kind of defect; if it holds masks, say --masks mask_shift"
+    ]
+
+
+def test_masks_that_are_doubtful() -> None:
+    def kinds(spec: str) -> dict[str, tuple[str, bool]]:
+        return {each.path: (each.kind, each.fatal) for each in understood(spec).problems}
+
+    assert kinds("good/1.png {crack,dent}/1.png mask/1.png") == {"dent/1.png": ("shared-mask", True)}
+    assert kinds("good/1.png bad/{1,2}.png mask/{1,2,3}.png") == {"mask/3.png": ("orphan-mask", True)}
+    assert kinds("good/1.png bad/{1,2}.png mask/1.png") == {"bad/2.png": ("missing-mask", True)}
+    assert kinds("good/1.png bad/1.png mask/1.png mask/1.bmp") == {"bad/1.png": ("ambiguous-mask", False)}
+    assert kinds("good/1.png bad/1.png mask/1/{a,b}.png") == {"bad/1.png": ("ambiguous-mask", True)}
+    assert kinds("good/1.png {crack,dent}/{1,2}.png mask/crack/{1,2}.png mask/dent/1.png") == {
+        "dent/2.png": ("missing-mask", True)
+    }
+    # A mask of another kind is not taken because its name is the same.
+    assert kinds("good/1.png {crack,dent}/1.png mask/crack/1.png") == {"dent/1.png": ("missing-mask", True)}
+
+
+def test_masks_decide_where_no_folder_does(tmp_path: Path) -> None:
+    top = make(tmp_path / "d", "images/{1,2,3}.png masks/{1,2}.png")
+    make(top / "masks", "3_black.png")
+    (top / "masks/3_black.png").rename(top / "masks/3.png")
+    data = read_folder(PlainFolder(directory=top))
+    assert counts_of(data) == (1, 2, 2)
+    assert "anomalous if its mask is not black: images/ (3)" in data.reason
+
+
+def test_one_label_alone_is_read_and_said(tmp_path: Path) -> None:
+    normal = read_folder(PlainFolder(directory=make(tmp_path / "d", "good/{1,2}.png")))
+    assert "no anomalous test images" in " ".join(normal.warnings)
+    assert normal.card.levels == ("image",)
+    anomalous = read_folder(PlainFolder(directory=make(tmp_path / "e", "bad/{1,2}.png masks/{1,2}.png")))
+    assert "no normal test images" in " ".join(anomalous.warnings)
+    assert anomalous.card.levels == ("pixel",)
+    assert anomalous.has_masks
+
+
+def test_the_reason_says_what_was_taken_for_what(tmp_path: Path) -> None:
+    spec = (
+        "good/{1,2}.png crack/{1,2}.png scratch/{3,4,5}.png gt/crack/{1,2}.png gt/scratch/{3,4,5}.png train/good/9.png"
+    )
+    data = read_folder(PlainFolder(directory=make(tmp_path / "d", spec)))
+    assert data.reason == (
+        "normal: good/ (2); anomalous: crack/ (2), scratch/ (3); not tested: train/good/ (1); "
+        "masks: gt/crack/ (2), gt/scratch/ (3)"
+    )
+    assert (data.card.domain, data.card.levels, data.card.version) == ("custom", ("image", "pixel"), 2)
+
+
+# ---- links
+
+
+def test_links_are_followed_where_the_user_says_so(tmp_path: Path) -> None:
+    blobs = make(tmp_path / "blobs", "{a,b}.png more/bad/{1,2}.png")
+    top = tmp_path / "parts"
+    (top / "good").mkdir(parents=True)
+    for name in ("a", "b"):
+        (top / f"good/{name}.png").symlink_to(blobs / f"{name}.png")
+    (top / "bad").symlink_to(blobs / "more/bad")
+    (top / "more").symlink_to(blobs / "more")
+    (blobs / "more/up").symlink_to(blobs / "more")
+    with pytest.raises(DatasetError, match=r"2 links that lead out .*blobs.*--follow-links"):
+        read_folder(PlainFolder(directory=top))
+    data = read_folder(PlainFolder(directory=top, follow_links=True))
+    assert counts_of(data) == (2, 2, 0)  # the folder that two links lead to counts once
+    assert not data.problems
+
+
+def test_a_link_that_leads_nowhere_is_said(tmp_path: Path) -> None:
+    top = make(tmp_path / "parts", "{good,bad}/{1,2}.png")
+    (top / "good/3.png").symlink_to(tmp_path / "gone.png")
+    (problem,) = read_folder(PlainFolder(directory=top)).problems
+    assert "gone.png, which is not there" in problem.message
+
+
+# ---- every file is something
+
+
+OTHERS = ["images", "crack", "Dent", "crack_mask", "parts", "healthy", "NG", "GoodParts", "@eaDir", "mask_crack", "1"]
+WORDS = (words.NORMAL, words.ANOMALOUS, words.MASKS, words.NO_KIND, words.TRAIN, words.TEST, words.VALIDATION)
+FOLDERS = st.sampled_from(OTHERS) | st.sampled_from(sorted(itertools.chain(*WORDS)))
+NAMES = st.sampled_from([f"{n}{end}" for n in ("1", "a b", "img_2") for end in ("", "_mask", "-gt", "_label", " (1)")])
+ENDS = st.sampled_from(
+    [".png", ".JPG", ".jpeg", ".jfif", ".pgm", ".jp2", ".tif", ".heic", ".csv", ".dcm", ".zip", "", ".x"]
+)
+PATHS = st.builds(
+    lambda folders, name, end: "/".join([*folders, name + end]), st.lists(FOLDERS, max_size=4), NAMES, ENDS
+)
+
+
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(st.sets(PATHS, min_size=1, max_size=14), st.sampled_from(["", "_mask", ".png"]), st.booleans())
+@example({"good/1.png", "bad/1.png", "bad/1_mask.png", "bad/2_mask.png", "7.png", "x/y/1.png"}, "", False)
+def test_each_image_is_a_sample_a_mask_or_named(files: set[str], suffix: str, no_masks: bool) -> None:
+    """Nothing is passed over in silence: each image file is in one of these places, or the folder is refused."""
+    try:
+        found = understood(" ".join(file.replace(" ", "~") for file in sorted(files)), suffix=suffix, no_masks=no_masks)
+    except UnclearError:
+        return
+    images = {each.file for each in found.images}
+    masks = {each.mask for each in found.images if each.mask}
+    named = {file for each in found.left_out for file in each.files}
+    # Of several masks of an image those that are not taken are in its problem.
+    told = {file for file in files for each in found.problems if file == each.path or file in each.message}
+    pictures = {file for file in files if is_image(file)}
+    assert pictures <= images | masks | named | told
+    assert not images & masks
+    assert not images & named
+    assert not masks & named
+    assert all(each.label is not None or each.mask for each in found.images)
+
+
+@settings(max_examples=300)
+@given(st.text(max_size=12) | FOLDERS)
+def test_no_name_says_two_things(name: str) -> None:
+    role = role_of(name, {"crack"})
+    if role is not None and role.label is not None and not role.mask:
+        negated = role_of(f"not {name}", {"crack"})
+        assert negated is None or negated.label in (None, 1 - role.label)
