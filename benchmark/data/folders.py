@@ -51,7 +51,8 @@ def read_folder(folder: PlainFolder) -> SampleSet:
     card = load_cards()["folder"]
     named = card.classes[0].model_copy(update={"prompt": folder.class_name})
     name = PLAIN + slug(folder.title)
-    card = card.model_copy(update={"classes": (named,), "title": folder.title, "name": name})
+    layouts = tuple(each.model_copy(update={"mask_threshold": None}) for each in card.layouts)  # by what each mask is
+    card = card.model_copy(update={"classes": (named,), "title": folder.title, "name": name, "layouts": layouts})
     try:
         return read_samples(card, directory)
     except DatasetError as error:
