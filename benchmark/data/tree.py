@@ -126,5 +126,10 @@ def plain(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold().translate(str.maketrans("", "", " -_"))
 
 
+def printable(text: str) -> str:
+    """Return text without control characters and undecodable bytes, which file names may hold."""
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
 def _hidden(name: str) -> bool:
     return name.startswith(".") or name.casefold() in _LITTER
