@@ -86,7 +86,8 @@ def check_dataset(sample_set: SampleSet, *, workers: int = 2, progress: Progress
     pool = ThreadPoolExecutor(workers)
     try:
         looks = []
-        found = pool.map(lambda samples: look(sample_set, samples), by_file.values())
+        normal_masks = dict(sample_set.normal_masks)
+        found = pool.map(lambda each: look(sample_set, each, normal_masks.get(each[0].key)), by_file.values())
         for samples, seen in zip(by_file.values(), found, strict=True):
             looks.append(seen)
             if progress:
@@ -139,7 +140,7 @@ def _row(class_name: str, defect: str | None, samples: Sequence[Sample]) -> Row:
         train=len(samples) - len(test),
         normal=sum(s.label == 0 for s in test),
         anomalous=sum(s.label == 1 for s in test),
-        masks=sum(s.label == 1 and s.mask is not None for s in test),
+        masks=sum(s.mask is not None for s in test),
     )
 
 

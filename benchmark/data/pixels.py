@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -35,10 +36,16 @@ class Look:
     """Whether it is anomalous in most of the image and along most of its rim, as masks drawn black on white are."""
 
 
-def look(data: SampleSet, samples: Sequence[Sample]) -> Look:
-    """Read one image file and its mask, which the samples (its pieces) share."""
+def look(data: SampleSet, samples: Sequence[Sample], normal_mask: Path | None = None) -> Look:
+    """Read one image file and its mask.
+
+    Args:
+        data: the dataset.
+        samples: those of the image: it, or its pieces.
+        normal_mask: the mask of a normal image, which should be black.
+    """
     seen = Look()
-    image, mask = samples[0], next((s.mask for s in samples if s.mask), None)
+    image, mask = samples[0], next((s.mask for s in samples if s.mask), normal_mask)
     size = None
     try:
         photo = read_image(image.path, ranges=data.ranges)

@@ -57,6 +57,8 @@ class SampleSet:
     """Which part of the dataset it is, in words; empty for the whole."""
     notes: tuple[str, ...] = ()
     """What a reader of results must know of how the samples were chosen, in sentences."""
+    normal_masks: tuple[tuple[str, Path], ...] = ()
+    """The masks of normal images, which should be black, by the key of their sample."""
     whole: tuple[Sample, ...] = ()
     """All samples of the dataset, where `samples` are some of them; by default `samples`."""
 

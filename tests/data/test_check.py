@@ -220,13 +220,12 @@ def test_dozens_of_specks_are_one_warning_with_their_numbers(root: Path) -> None
 
 def test_the_mask_of_a_normal_image_is_black_or_an_error(root: Path) -> None:
     data = read_samples(make_card(), root)
-    masks = {}
+    masks = []
     for name, mask in (("0", Image.new("L", (24, 24))), ("1", BOX)):
         (root / "nut/ground_truth/good").mkdir(exist_ok=True)
         save_mask(root, f"good/{name}", mask)
-        masks[f"nut/test/good/{name}.png"] = root / f"nut/ground_truth/good/{name}_mask.png"
-    samples = tuple(replace(s, mask=masks.get(s.key, s.mask)) for s in data.samples)
-    report = check_dataset(replace(data, samples=samples))
+        masks.append((f"nut/test/good/{name}.png", root / f"nut/ground_truth/good/{name}_mask.png"))
+    report = check_dataset(replace(data, normal_masks=tuple(masks)))
     (problem,) = report.problems
     assert (problem.kind, problem.path, problem.fatal) == ("mask-of-normal", "nut/ground_truth/good/1_mask.png", True)
     assert "44.4% of it is anomalous, but its image nut/test/good/1.png counts as normal" in problem.message
