@@ -42,15 +42,24 @@ def check_command(
     places: DataOptions,
     folders: FolderOptions,
     workers: Annotated[int, typer.Option(min=1, help="Threads that read images.")] = 2,
+    show: Annotated[
+        Path | None,
+        typer.Option(
+            "--show",
+            metavar="FILE.png",
+            help="Draw five images of each class and kind, what they were taken for and the outlines of their masks.",
+        ),
+    ] = None,
 ) -> None:
     """Read every image and mask, and compare them with what the dataset should have.
 
     Shows the numbers of images and masks of each class and defect type beside the published numbers, images that cannot
-    be read, masks that are missing or have the wrong size, and identical images. Exit code 1 if a dataset is broken.
+    be read, masks that are missing, have the wrong size or look wrong, and identical images; of a plain folder, also
+    what was taken for what. Exit code 1 if a dataset is broken.
     """
     from benchmark.cli import selection
     from benchmark.common import image_progress
-    from benchmark.data import check_dataset, read_folder, render
+    from benchmark.data import check_dataset, contact_sheet, read_folder, render
 
     own = [read_folder(each) for each in folders.folders()]
     found: list[SampleSet] = []
@@ -68,6 +77,11 @@ def check_command(
             report = check_dataset(samples, workers=workers, progress=progress)
         print(render(report))
         broken = broken or report.broken
+    if show is not None and found:
+        with writing(show):
+            show.parent.mkdir(parents=True, exist_ok=True)
+            contact_sheet(found).save(show, "PNG")
+        say(f"drawn to {show}")
     sys.exit(1 if broken else 0)
 
 

@@ -30,6 +30,7 @@ from .samples import find_directories as find_directories
 from .samples import locate as locate
 from .samples import read_samples as read_samples
 from .samples import references as references
+from .sheet import contact_sheet as contact_sheet
 from .subset import hold_out as hold_out
 from .subset import subsets as subsets
 from .tree import inside as inside

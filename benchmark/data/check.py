@@ -1,27 +1,21 @@
 """The check of a dataset on disk: numbers of images found and expected, and everything that is wrong with its files."""
 
-import json
-import os
-import posixpath
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from pathlib import Path
 
 from tabulate import tabulate
 
-from benchmark.common import file_sha256
-from benchmark.data.images import ImageError, read_image
+from benchmark.common import file_sha256, printable
 from benchmark.data.layouts import Sample
-from benchmark.data.masks import MaskRule, MaskSizeError, read_mask
+from benchmark.data.meta import check_meta
+from benchmark.data.pixels import look, over_all
 from benchmark.data.samples import SampleSet
-from benchmark.data.tree import Leftover, Problem, inside, relative
+from benchmark.data.sheet import in_words
+from benchmark.data.tree import Leftover, Problem, relative
 
-_META_LIMIT = 64 * 2**20
-"""A larger meta.json is not read; that of VisA, the longest list, has about 3 MB."""
 _SHOWN = 20
 
 Progress = Callable[[int], None]
@@ -68,6 +62,10 @@ class CheckReport:
     """Number of image files that were read."""
     notes: tuple[str, ...] = ()
     left_out: tuple[Leftover, ...] = ()
+    ranges: str = ""
+    """Black and white of images of more than 8 bits; empty where there are none."""
+    examples: tuple[str, ...] = ()
+    """What was taken for what, of a plain folder, whose files no card describes."""
 
     @property
     def broken(self) -> bool:
@@ -89,15 +87,18 @@ def check_dataset(sample_set: SampleSet, *, workers: int = 2, progress: Progress
     problems = [*sample_set.problems, *_count_problems(sample_set)]
     pool = ThreadPoolExecutor(workers)
     try:
-        reading = pool.map(lambda samples: _read(sample_set, samples), by_file.values())
-        for samples, found in zip(by_file.values(), reading, strict=True):
-            problems += found
+        looks = []
+        normal_masks = dict(sample_set.normal_masks)
+        found = pool.map(lambda each: look(sample_set, each, normal_masks.get(each[0].key)), by_file.values())
+        for samples, seen in zip(by_file.values(), found, strict=True):
+            looks.append(seen)
             if progress:
                 progress(len(samples))
         identical = _identical(sample_set, by_file, pool)
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C must not wait for thousands of images
-    problems += _check_meta(sample_set)
+    problems += [problem for seen in looks for problem in seen.problems]
+    problems += [*over_all(looks), *check_meta(sample_set)]
     return CheckReport(
         title=f"{sample_set.title} ({sample_set.card.name})",
         directory=sample_set.directory,
@@ -109,6 +110,8 @@ def check_dataset(sample_set: SampleSet, *, workers: int = 2, progress: Progress
         files=len(by_file),
         notes=sample_set.notes,
         left_out=sample_set.left_out,
+        ranges=str(sample_set.ranges),
+        examples=tuple(in_words(sample_set)) if sample_set.card.domain == "custom" else (),
     )
 
 
@@ -166,34 +169,6 @@ def _count_problems(data: SampleSet) -> Iterator[Problem]:
 # ---- files
 
 
-def _read(data: SampleSet, samples: Sequence[Sample]) -> list[Problem]:
-    """Read one image file and its mask, which the samples (its pieces) share."""
-    first = samples[0]
-    problems, size = [], None
-    try:
-        size = read_image(first.path).size
-    except ImageError as error:
-        problems.append(_unreadable(data, first.path, "unreadable-image", error))
-    mask = next((s.mask for s in samples if s.mask), None)
-    if mask is None:
-        return problems
-    try:
-        pixels = read_mask(mask, MaskRule(data.layout.mask_threshold), size=size, photo=first.path)
-    except MaskSizeError as error:
-        problems.append(_unreadable(data, mask, "mask-size", error))
-    except ImageError as error:
-        problems.append(_unreadable(data, mask, "unreadable-mask", error))
-    else:
-        if not pixels.any():
-            message = f"no pixel is above {data.layout.mask_threshold}, but its image {first.key} counts as anomalous"
-            problems.append(Problem(relative(mask, data.directory), "empty-mask", message, fatal=False))
-    return problems
-
-
-def _unreadable(data: SampleSet, path: Path, kind: str, error: ImageError) -> Problem:
-    return Problem(relative(path, data.directory), kind, str(error).removeprefix(f"{path}: "), fatal=True)
-
-
 def _identical(data: SampleSet, by_file: dict[Path, list[Sample]], pool: ThreadPoolExecutor) -> tuple[Identical, ...]:
     """Find groups of identical images; only files of equal size need to be read."""
     by_size: dict[int, list[Path]] = defaultdict(list)
@@ -228,107 +203,16 @@ def _sha256(path: Path) -> str:
         return ""
 
 
-# ---- meta.json
-
-
-def _check_meta(data: SampleSet) -> Iterator[Problem]:
-    """Compare the meta.json files of repackaged datasets with the files; differences are warnings."""
-    real = os.path.realpath(data.directory)
-    for root in sorted({"", data.root}):
-        name = posixpath.join(root, "meta.json")
-        path = data.directory / name
-        if not path.is_file():
-            continue
-        if not inside(os.path.realpath(path), real):
-            yield _meta(name, "is a link that leads out of the dataset; not read")
-        elif path.stat().st_size > _META_LIMIT:
-            yield _meta(name, f"is larger than {_META_LIMIT >> 20} MiB; not read")
-        else:
-            try:
-                records = _records(json.loads(path.read_text(encoding="utf-8")))
-            except (OSError, ValueError, RecursionError, TypeError, AttributeError) as error:
-                yield _meta(name, f"is not of the usual form: {error or type(error).__name__}")
-            else:
-                yield from _compare(data, root, name, records)
-
-
-def _records(content: Any) -> list[dict[str, Any]]:
-    """Return the test records of a meta.json, whatever the spelling of its phase."""
-    phases = [content[phase] for phase in ("test", "Test") if phase in content]
-    if not phases:
-        raise ValueError("it has neither 'test' nor 'Test'")
-    records = [record for classes in phases for records in classes.values() for record in records]
-    if not all(isinstance(r, dict) and isinstance(r.get("img_path"), str) for r in records):
-        raise ValueError("a record has no img_path")
-    return records
-
-
-def _compare(data: SampleSet, root: str, name: str, records: Sequence[dict[str, Any]]) -> Iterator[Problem]:
-    """Compare by name only: no path of the file is ever opened.
-
-    A path that does not count from the file, as several official scripts write it, is compared by its end.
-    """
-    tests: dict[str, Sample] = {}
-    for s in data.test:
-        tests.setdefault(relative(s.path, data.directory), s)
-    listed: set[str] = set()
-    elsewhere: list[str] = []
-    unknown = 0
-    for record in records:
-        given = _posix(record["img_path"])
-        path = posixpath.join(root, str(given))
-        if outside := _leads_out(given):
-            elsewhere.append(str(given))
-            ends = (posixpath.join(root, *given.parts[start:]) for start in range(1, len(given.parts)))
-            path = next((end for end in ends if end in tests), "")
-            if not path:
-                unknown += 1
-                continue
-        listed.add(path)
-        sample = tests.get(path)
-        if sample is None:
-            there = os.path.lexists(data.directory / path)
-            yield _meta(path, f"{name} lists it, but it is " + ("no test image" if there else "not there"))
-            continue
-        anomaly, mask = record.get("anomaly"), record.get("mask_path")
-        if sample.piece is None and anomaly in (0, 1) and anomaly != sample.label:  # a tuple: it may be a list
-            yield _meta(path, f"{name} says anomaly = {anomaly}, the files say {sample.label}")
-        if sample.mask and isinstance(mask, str) and mask:
-            ours = relative(sample.mask, data.directory)
-            stated = posixpath.join(root, str(_posix(mask)))
-            if stated != ours and not (outside and stated.endswith(f"/{ours}")):
-                yield _meta(path, f"{name} says its mask is {mask}, by name it is {ours}")
-    if elsewhere:
-        told = f"; {unknown} of them end like no test image here" if unknown else ""
-        yield _meta(
-            name,
-            f"{name} names {len(elsewhere)} of {len(records)} images by paths that do not count from it, such as "
-            f"{elsewhere[0]}; they were compared by their ends{told}",
-        )
-    if listed:  # else it is of other images altogether
-        for path in sorted(set(tests) - listed):
-            yield _meta(path, f"a test image that {name} does not list")
-
-
-def _leads_out(path: PurePosixPath) -> bool:
-    return path.is_absolute() or bool(PureWindowsPath(path).drive) or ".." in path.parts
-
-
-def _posix(path: str) -> PurePosixPath:
-    return PurePosixPath(unicodedata.normalize("NFC", path.replace("\\", "/")))
-
-
-def _meta(path: str, message: str) -> Problem:
-    return Problem(path, "meta.json", message, fatal=False)
-
-
 # ---- text
 
 
 def render(report: CheckReport) -> str:
     """Return the report as text for a terminal."""
-    head = (f"{report.title}: {report.directory}", report.reason, report.note, *report.notes)
+    ranges = f"images of more than 8 bits are read by one range for all: {report.ranges}" if report.ranges else ""
+    head = (f"{report.title}: {report.directory}", report.reason, report.note, *report.notes, ranges)
     parts = [*(printable(line) for line in head if line), "", _table(report.rows), ""]
+    if report.examples:
+        parts += ["What was taken for what:", *(f"  {line}" for line in report.examples), ""]
     for kind in dict.fromkeys(p.kind for p in report.problems):
         problems = [p for p in report.problems if p.kind == kind]
         parts.append(f"{'ERROR' if problems[0].fatal else 'warning'} {kind} ({len(problems)})")
@@ -382,8 +266,3 @@ def _group(group: Identical) -> str:
     }
     across = ", ".join(what for what, crosses in crossed.items() if crosses)
     return " = ".join(map(printable, group.paths)) + (f"  (across {across})" if across else "")
-
-
-def printable(text: str) -> str:
-    """Return text without control characters and undecodable bytes, which file names may hold."""
-    return text if text.isprintable() else ascii(text)[1:-1]

@@ -4,12 +4,13 @@ import json
 import os
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from benchmark.data.cards import Card, load_cards
 from benchmark.data.check import CheckReport, check_dataset, render
@@ -64,7 +65,7 @@ def root(tmp_path: Path) -> Path:
         if "good" not in image:
             mask = root / f"{image.replace('test', 'ground_truth')}_mask.png"
             mask.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("L", (24, 24), 255).save(mask)
+            ImageOps.expand(Image.new("L", (16, 16), 255), 4).save(mask)
     return root
 
 
@@ -183,8 +184,84 @@ def test_a_mask_of_an_unreadable_image_is_read_still(root: Path) -> None:
     assert {kind for kind, _, _ in found(run(root))} == {"unreadable-image", "unreadable-mask"}
 
 
+def save_mask(root: Path, name: str, mask: Image.Image) -> None:
+    mask.save(root / f"nut/ground_truth/{name}_mask.png")
+
+
+BOX = ImageOps.expand(Image.new("L", (16, 16), 255), 4)
+
+
+def test_a_mask_that_marks_everything_is_a_warning(root: Path) -> None:
+    save_mask(root, "cut/0", Image.new("L", (24, 24), 255))
+    report = run(root)
+    assert not report.broken
+    assert found(report) == {("whole-mask", "nut/ground_truth/cut/0_mask.png", False)}
+    assert "100% of it is anomalous; is it inverted?" in render(report)
+
+
+def test_masks_drawn_black_on_white_are_one_warning(root: Path) -> None:
+    for name in ("cut/0", "cut/1", "hole/0"):
+        save_mask(root, name, ImageOps.invert(ImageOps.expand(Image.new("L", (6, 6), 255), 9)))
+    report = run(root)
+    assert found(report) == {("inverted-masks", "nut/ground_truth/cut/0_mask.png", False)}
+    assert "3 of 4 masks are anomalous all around and black inside" in render(report)
+    save_mask(root, "cut/1", BOX)
+    assert not run(root).problems  # half of the masks may be of defects that are as large
+
+
+def test_dozens_of_specks_are_one_warning_with_their_numbers(root: Path) -> None:
+    specks = np.zeros((24, 24), np.uint8)
+    specks[::4, ::4] = 255
+    save_mask(root, "cut/1", Image.fromarray(specks))
+    (problem,) = run(root).problems
+    assert (problem.kind, problem.path) == ("specks", "nut/ground_truth/cut/1_mask.png")
+    assert "has 36 separate regions; 1 of 4 masks have 24 or more (median of all 1)" in problem.message
+
+
+def test_the_mask_of_a_normal_image_is_black_or_an_error(root: Path) -> None:
+    data = read_samples(make_card(), root)
+    masks = []
+    for name, mask in (("0", Image.new("L", (24, 24))), ("1", BOX)):
+        (root / "nut/ground_truth/good").mkdir(exist_ok=True)
+        save_mask(root, f"good/{name}", mask)
+        masks.append((f"nut/test/good/{name}.png", root / f"nut/ground_truth/good/{name}_mask.png"))
+    report = check_dataset(replace(data, normal_masks=tuple(masks)))
+    (problem,) = report.problems
+    assert (problem.kind, problem.path, problem.fatal) == ("mask-of-normal", "nut/ground_truth/good/1_mask.png", True)
+    assert "44.4% of it is anomalous, but its image nut/test/good/1.png counts as normal" in problem.message
+    assert report.rows[0].masks == 3
+
+
+def test_images_that_show_nothing_are_warnings(root: Path) -> None:
+    Image.new("RGB", (24, 24), (0, 90, 0)).save(root / "nut/test/good/0.png")
+    Image.fromarray(np.arange(576, dtype=np.uint16).reshape(24, 24) // 40).save(root / "nut/test/good/1.png")
+    report = run(root)
+    assert found(report) == {
+        ("blank-image", "nut/test/good/0.png", False),
+        ("dark-image", "nut/test/good/1.png", False),
+    }
+    assert "no value is above 14 of 255" in render(report)
+
+
+def test_images_that_are_displayed_turned_are_one_warning(root: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name in ("nut/test/good/0.png", "nut/test/cut/0.png"):
+        Image.open(root / name).save(root / name, exif=exif)
+    (problem,) = run(root).problems
+    assert (problem.kind, problem.path, problem.fatal) == ("turned-images", "nut/test/cut/0.png", False)
+    assert "2 of 8 images are displayed turned, by an EXIF tag" in problem.message
+
+
+def test_the_range_of_deep_images_is_said(root: Path) -> None:
+    assert "more than 8 bits" not in render(run(root))
+    values = np.random.default_rng(0).integers(0, 4000, (24, 24), dtype=np.uint16)
+    Image.fromarray(values).save(root / "nut/test/good/0.png")
+    assert "by one range for all: integers from 0 (black) to 4095 (white)" in render(run(root))
+
+
 def test_an_empty_mask_is_a_warning_that_depends_on_the_threshold(root: Path) -> None:
-    Image.new("L", (24, 24), 9).save(root / "nut/ground_truth/cut/0_mask.png")
+    ImageOps.expand(Image.new("L", (16, 16), 9), 4).save(root / "nut/ground_truth/cut/0_mask.png")
     assert not run(root).problems
     report = run(root, mask_threshold=127)
     assert found(report) == {("empty-mask", "nut/ground_truth/cut/0_mask.png", False)}
