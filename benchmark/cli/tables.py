@@ -92,8 +92,11 @@ def tables_command(
         print(summary(made.tables))
     else:
         failed = [each for each in kept if each.status == "failed"]
-        why = f", the first on {failed[0].dataset_title}: {failed[0].error}" if failed else "; none has these metrics"
-        say(f"no main tables: {len(failed)} of {len(kept)} results failed{why}")
+        why = "no result has these metrics"
+        if failed:
+            first = f"the first on {failed[0].dataset_title}: {failed[0].error}"
+            why = f"{len(failed)} of {len(kept)} results failed, {first}"
+        say(f"no main tables: {why}")
     say(f"written to {directory}")
 
 

@@ -50,3 +50,6 @@ from .records import placed as placed
 from .records import read_record as read_record
 from .records import read_records as read_records
 from .records import write_record as write_record
+from .undefined import expected_levels as expected_levels
+from .undefined import is_undefined as is_undefined
+from .undefined import undefined_notes as undefined_notes

@@ -8,11 +8,12 @@ from typing import Any
 from benchmark.common import slug
 from benchmark.data import SampleSet, load_cards
 from benchmark.metrics import LEVELS, METRICS, ClassImages, Level
-from benchmark.records import Record
+from benchmark.records import Record, undefined_notes
 from benchmark.report import charts, figures
 from benchmark.report import leaderboard as boards
 from benchmark.report.report_data import ClassPage, DatasetResults, ReportData
 from benchmark.report.values import (
+    HAS_RANGE,
     UNDEFINED,
     ShownValue,
     TableRow,
@@ -24,7 +25,7 @@ from benchmark.report.values import (
     shown_value,
     table_row,
 )
-from benchmark.tables import WIDE_MARK, WIDE_NOTE, AblationTable, Comparison, Keep, Ranking, compare, printed_metrics
+from benchmark.tables import WIDE_MARK, AblationTable, Comparison, Keep, Ranking, compare, printed_metrics
 from benchmark.tables import Number as Published
 
 TOLERANCE = 1.0
@@ -60,8 +61,9 @@ def index(report: ReportData) -> Context:
                         "diagram": figures.diagram(found, key=heading),
                     }
                 )
-    known = {view["metric"] for view in views}
-    rows = {metric: dataset_rows(report, metric) for metric in METRICS if metric in known}
+    every = {metric: shown for metric in METRICS if (shown := dataset_rows(report, metric))}
+    known = {view["metric"] for view in views} or set(list(every)[:1])  # where nothing is defined, a table says so
+    rows = {metric: of_metric for metric, of_metric in every.items() if metric in known}
     has_wide_range = any(WIDE_MARK in n.spread for each in rows.values() for row in each for n in row.numbers)
     return {
         "views": views,
@@ -72,7 +74,7 @@ def index(report: ReportData) -> Context:
         "domains": boards.domains(report),
         "titles": report.titles,
         "trained": {title: trained_on(report, title) for title in report.titles},
-        "notes": [*report.notes, *([WIDE_NOTE] if has_wide_range else [])],
+        "notes": [*report.notes, *([HAS_RANGE] if has_wide_range else [])],
     }
 
 
@@ -134,7 +136,7 @@ def dataset(report: ReportData, of: DatasetResults) -> Context:
     of_kinds: list[NumberTable] = []
     if len(of.classes) == 1:  # one table with a row per metric is shorter than a table per metric with one row
         rows = class_page(report, of, of.classes[0])
-        tables = [NumberTable("Results", tuple(rows), None)]
+        tables = [NumberTable("Results", tuple(rows), None)] if rows else []
         of_kinds = kinds(report, of, of.classes[0])
     published = [(each.normal, each.anomalous) for each in of.card.classes] if of.card else []
     known = [(normal, anomalous) for normal, anomalous in published if normal is not None and anomalous is not None]
@@ -146,7 +148,11 @@ def dataset(report: ReportData, of: DatasetResults) -> Context:
         "synthetic": "data" in of.records[0].synthetic,
     }
     skipped = max(sum(len(c.skipped) for c in record.classes.values()) for record in of.records)
-    warnings = [*of.records[0].warnings, *([f"{skipped} unreadable images were left out."] if skipped else [])]
+    warnings = [
+        *of.records[0].warnings,
+        *([f"{skipped} unreadable images were left out."] if skipped else []),
+        *dict.fromkeys(note for record in of.records for note in undefined_notes(record)),
+    ]
     return {
         "dataset": of,
         "first": of.records[0],
@@ -315,61 +321,6 @@ def _published_table(title: str, level: Level, same: Sequence[Published]) -> Con
         "rows": rows,
         "sources": list(dict.fromkeys(number.row.source for number in same)),
     }
-
-
-def about(report: ReportData, record_files: Mapping[str, str]) -> Context:
-    """Return the context of the page on protocol, weights, machines and records."""
-    done = [record for record in report.records if record.status == "done"]
-    trainings = {r.training.checkpoint: r.training for r in done if r.training is not None}
-    backbones: dict[tuple[str, str, str, str], set[int]] = defaultdict(set)
-    for record in done:
-        b = record.cell.backbone
-        backbones[b.name, b.architecture, b.dtype, b.sha256] |= {record.image_size} if record.image_size else set()
-    cells = []
-    for record in report.records:
-        values = [record.mean.get(metric) for metric in ("image_auroc", "pixel_auroc")]
-        image, pixel = (shown_value(None if value is None else 100 * value) for value in values)
-        seconds = f"{record.run.seconds['total']:.1f}" if "total" in record.run.seconds else ""
-        cells.append(
-            {"record": record, "image": image, "pixel": pixel, "seconds": seconds, "file": record_files[record.id]}
-        )
-    first = report.records[0].cell.protocol
-    return {
-        "notes": report.notes,
-        "protocol": {key: str(value).lower() for key, value in first},
-        "metrics_versions": sorted({record.cell.metrics_version for record in report.records}),
-        "seeds": sorted({record.cell.seed for record in report.records}),
-        "backbones": [
-            {
-                "name": n,
-                "architecture": a,
-                "dtype": d,
-                "sha256": s,
-                "sizes": ", ".join(f"{each} px" for each in sorted(z)),
-            }
-            for (n, a, d, s), z in sorted(backbones.items())
-        ],
-        "trainings": [trainings[key] for key in sorted(trainings)],
-        "environments": _environments(report.records),
-        "failed": report.failed,
-        "cells": cells,
-    }
-
-
-def _environments(records: Sequence[Record]) -> list[dict[str, str]]:
-    """Return each environment in which records were made, with the number of its records."""
-    found: dict[tuple[tuple[str, str], ...], int] = defaultdict(int)
-    for record in records:
-        run = record.run
-        described = {
-            "git commit": run.git_commit or "not from a checkout",
-            "machine": run.machine,
-            "device": run.device,
-            "python": run.python,
-            **run.packages,
-        }
-        found[tuple(described.items())] += 1
-    return [{"records": str(count), **dict(key)} for key, count in sorted(found.items(), key=lambda pair: -pair[1])]
 
 
 def no_images(of: DatasetResults, samples: SampleSet | None, *, maps: bool) -> str:

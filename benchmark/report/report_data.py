@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from benchmark.common import unique_slugs
 from benchmark.data import Card, load_cards
-from benchmark.metrics import ClassImages
+from benchmark.metrics import METRICS, ClassImages
 from benchmark.records import Record
 from benchmark.tables import (
     SYNTHETIC,
@@ -124,8 +124,8 @@ def collect_report_data(
         titles=tuple(dict.fromkeys(record.title for record in sorted(main, key=column_order))),
         datasets=tuple(_datasets(main)),
         estimates={(each.title, each.dataset, each.class_name, each.metric): each for each in found},
-        ablations=tuple(make_ablations(ordered)),
-        notes=notes_of(shown),
+        ablations=tuple(make_ablations(ordered, noted=tuple(METRICS))),
+        notes=notes_of(shown, tuple(METRICS)),
     )
 
 

@@ -19,6 +19,7 @@ from benchmark.errors import BenchError
 from benchmark.metrics import ClassImages
 from benchmark.records import Record
 from benchmark.report import pages, qualitative
+from benchmark.report.about import about_page
 from benchmark.report.gallery import Gallery, by_method, class_gallery
 from benchmark.report.report_data import DatasetResults, ReadPerImage, ReportData, collect_report_data
 from benchmark.tables import Keep, load_published, made_now
@@ -150,7 +151,7 @@ def make_site(
     shown, pictures = figure.render(report.titles)
     site.content |= pictures
     site.page("figures.html", "figures.html", **shown, no_images=missing, texts=pages.texts(report, texts))
-    site.page("about.html", "about.html", **pages.about(report, record_files), messages=messages)
+    site.page("about.html", "about.html", **about_page(report, record_files), messages=messages)
     for record in report.records:
         text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False)
         site.content[f"records/{record_files[record.id]}"] = (text + "\n").encode()

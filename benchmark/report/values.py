@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from benchmark.metrics import METRICS
+from benchmark.records import expected_levels
 from benchmark.report.report_data import DatasetResults, ReportData
 from benchmark.tables import (
     ONE_TRAINING,
@@ -18,6 +19,7 @@ from benchmark.tables import (
 )
 
 UNDEFINED = "–"
+HAS_RANGE = f"{WIDE_NOTE}; its range stands beside it."
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def shown_value(
                 hint += ", one training"
     if span is not None and is_wide(span):
         parts.append(f"{WIDE_MARK} {span[0]:.1f}–{span[1]:.1f}")
-        hint = WIDE_NOTE
+        hint = HAS_RANGE
     return ShownValue(f"{value:.1f}", f"{value:.4f}", " ".join(parts), mark, hint, tied)
 
 
@@ -140,11 +142,12 @@ def table_row(
 
 
 def dataset_rows(report: ReportData, metric: str) -> list[TableRow]:
-    """Return a row per dataset, without the datasets on which no method has the metric."""
+    """Return a row per dataset, without those that have no such metric and are not expected to have one."""
     rows = []
     for dataset in report.datasets:
         values = dataset_values(dataset, metric, report.titles)
-        if any(value is not None for value in values):
+        expected = any(METRICS[metric].level in expected_levels(record) for record in dataset.records)
+        if expected or any(value is not None for value in values):
             rows.append(
                 table_row(
                     dataset.title,

@@ -27,6 +27,7 @@ from benchmark.records import (
     read_checkpoint,
     read_class,
     remove_classes,
+    undefined_notes,
     write_record,
 )
 from benchmark.registry import source_sha256
@@ -161,7 +162,7 @@ def refuse_broken_data(data: SampleSet, settings: Settings) -> None:
 
 
 def describe(record: Record) -> str:
-    """Return the counts and the main numbers of a record in one line."""
+    """Return the counts and the main numbers of a record in one line, and why there are none."""
     normal = sum(result.normal for result in record.classes.values())
     anomalous = sum(result.anomalous for result in record.classes.values())
     skipped = sum(len(result.skipped) for result in record.classes.values())
@@ -170,7 +171,8 @@ def describe(record: Record) -> str:
     for metric in ("image_auroc", "image_ap", "pixel_auroc", "pixel_aupro"):
         value = record.mean.get(metric)
         parts += [f"{metric.replace('_', ' ')} {100 * value:.1f}"] if value is not None else []
-    return ", ".join(parts) + f", {record.run.seconds['total']:.1f} s"
+    line = ", ".join(parts) + f", {record.run.seconds['total']:.1f} s"
+    return ". ".join([line, *undefined_notes(record)])
 
 
 def start_peak_memory(device: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmark.common import to_csv_text
-from benchmark.metrics import LEVELS, Level, metrics_of
+from benchmark.metrics import LEVELS, MAIN_METRICS, Level, metrics_of
 from benchmark.records import AblationRow, Record
 from benchmark.tables.comparable import Entry, ablation_entries, check_entries, table_stem
 from benchmark.tables.notes import is_banner, notes_of
@@ -24,6 +24,11 @@ class Grid:
     changes: dict[str, tuple[Values, ...] | None]
     """None in the default row."""
 
+    @property
+    def is_defined(self) -> bool:
+        """Whether any value is defined."""
+        return any(value is not None for cells in self.values.values() for cell in cells for value in cell)
+
 
 @dataclass(frozen=True)
 class AblationTable:
@@ -35,8 +40,12 @@ class AblationTable:
     notes: tuple[str, ...]
 
 
-def make_ablations(records: Iterable[Record]) -> list[AblationTable]:
+def make_ablations(records: Iterable[Record], *, noted: Sequence[str] = MAIN_METRICS) -> list[AblationTable]:
     """Return the table of every ablation of which the records give rows. The order of the records does not matter.
+
+    Args:
+        records: those of the tables.
+        noted: keys of the metrics that the notes speak of.
 
     Raises:
         TableError: the records of an ablation are not comparable.
@@ -44,10 +53,10 @@ def make_ablations(records: Iterable[Record]) -> list[AblationTable]:
     found: dict[str, list[Entry]] = defaultdict(list)
     for entry in ablation_entries(sorted(records, key=lambda record: record.id)):
         found[entry.table].append(entry)
-    return [table for stem in sorted(found) if (table := _table(stem, found[stem])).grids]
+    return [table for stem in sorted(found) if (table := _table(stem, found[stem], noted)).grids]
 
 
-def _table(stem: str, entries: Sequence[Entry]) -> AblationTable:
+def _table(stem: str, entries: Sequence[Entry], noted: Sequence[str]) -> AblationTable:
     check_entries(entries)
     placed = [
         (row, entry.record)
@@ -60,11 +69,13 @@ def _table(stem: str, entries: Sequence[Entry]) -> AblationTable:
     for row, record in placed:
         if record.status == "done":
             found[row.row, record.dataset_title].append(record)
-    grids = [_grid(f"{rows[0].method}: {rows[0].title}", level, rows, found) for level in LEVELS]
+    grids = [_grid(f"{rows[0].method}: {rows[0].title}", level, rows, found) for level in LEVELS if found]
+    # Where nothing is defined, one table says so.
+    shown = [grid for grid in grids if grid.is_defined] or grids[:1]
     # Each row says its options, so the notes speak of the method alone; what failed keeps its own name.
     renamed = {"title": rows[0].method}
-    notes = notes_of([r if r.status == "failed" else r.model_copy(update=renamed) for _, r in placed])
-    return AblationTable(stem, tuple(grid for grid in grids if grid), notes)
+    notes = notes_of([r if r.status == "failed" else r.model_copy(update=renamed) for _, r in placed], noted)
+    return AblationTable(stem, tuple(shown), notes)
 
 
 def ablation_files(tables: Sequence[AblationTable]) -> dict[str, str]:
@@ -88,8 +99,8 @@ def ablation_summary(tables: Sequence[AblationTable]) -> str:
 
 def _grid(
     title: str, level: Level, rows: Sequence[AblationRow], found: Mapping[tuple[str, str], Sequence[Record]]
-) -> Grid | None:
-    """Return the table of an ablation at a level, or None if nothing of it is defined.
+) -> Grid:
+    """Return the table of an ablation at a level.
 
     Args:
         title: of the ablation.
@@ -107,8 +118,6 @@ def _grid(
     for row in rows:
         cells = [mean_values([r.mean for r in found.get((row.row, name), ())], metrics) for name in datasets]
         values[row.row] = (*cells, *(_mean([cells[place] for place in places]) for places in means.values()))
-    if all(value is None for cells in values.values() for cell in cells for value in cell):
-        return None
     columns = (*datasets, *(f"{MEAN}, {each}" if len(domains) > 1 else MEAN for each in means))
     undefined: Values = (None,) * len(metrics)
     default = next((values[row.row] for row in rows if row.default), (undefined,) * len(columns))

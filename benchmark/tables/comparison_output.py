@@ -57,7 +57,7 @@ def render_comparison(rows: Sequence[Comparison], style: str, *, tolerance: floa
     if any(row.interval is not None for row in shown):
         lines.append(f"In brackets: {CONFIDENCE:.0%} bootstrap interval of our value; AUPRO has that of the exact one.")
     if any(is_wide(row.span) for row in shown):
-        lines.append(WIDE_NOTE)
+        lines.append(f"{WIDE_NOTE}; results.csv holds its range.")
     parts = [_listed(lines, how), tabulate(body, headers=header, tablefmt=how.tablefmt, disable_numparse=True)]
     if why:
         parts.append("Why results may differ, or are not compared:")

@@ -11,7 +11,7 @@ WIDE = 0.1
 WIDE_MARK = "†"
 WIDE_NOTE = (
     f"{WIDE_MARK} The last digits of the scores, which differ from machine to machine, can move this value by more "
-    f"than {WIDE} points; results.csv holds its range."
+    f"than {WIDE} points"
 )
 
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from benchmark.metrics import MAIN_METRICS
-from benchmark.records import Record
+from benchmark.records import Record, undefined_notes
 
 SYNTHETIC = "SYNTHETIC"
 
@@ -35,6 +35,8 @@ def notes_of(records: Sequence[Record], metrics: Sequence[str] = MAIN_METRICS) -
             titles = {record.title for record in same if warning in record.warnings}
             of = "" if titles == {record.title for record in same} else f" ({_listed(titles)})"
             notes.append(f"{dataset}: {warning}{of}")
+        for note in dict.fromkeys(note for record in same for note in undefined_notes(record)):
+            notes.append(f"{dataset}: {note}")
         skipped = max(sum(len(c.skipped) for c in record.classes.values()) for record in same)
         notes += [f"{dataset}: {skipped} unreadable images were left out."] if skipped else []
     return tuple(notes)

@@ -9,7 +9,7 @@ from typing import get_args
 from benchmark.common import listed, unique_slugs
 from benchmark.data import Domain
 from benchmark.metrics import LEVELS, MAIN_METRICS, METRICS
-from benchmark.records import ClassResult, DefectResult, Record, range_over_classes
+from benchmark.records import ClassResult, DefectResult, Record, expected_levels, range_over_classes
 from benchmark.tables.comparable import check_comparable
 from benchmark.tables.coverage import compared_rows
 from benchmark.tables.notes import column_facts, notes_of
@@ -39,6 +39,11 @@ class Row:
     is_mean: bool = False
     """Whether it is the mean of rows above it."""
 
+    @property
+    def is_defined(self) -> bool:
+        """Whether any value of the row is defined."""
+        return any(value is not None for cell in self.values for value in cell)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -60,7 +65,8 @@ def make_tables(
 ) -> list[Table]:
     """Return the main tables (datasets × methods) and, for datasets of several classes, those per class.
 
-    The order of the records does not matter. Several seeds are averaged. Failed cells are missing, with a note.
+    The order of the records does not matter. Several seeds are averaged. Failed cells are missing, with a note. A
+    dataset whose card has a level stands in the table of that level even where no value is defined; a note says why.
 
     Args:
         records: those of the tables.
@@ -78,12 +84,15 @@ def make_tables(
     for record in sorted(done, key=row_order):
         by_dataset[record.dataset_title].append(record)
     by_level = {level: tuple(key for key in metrics if METRICS[key].level == level) for level in LEVELS}
+    by_level = {level: shown for level, shown in by_level.items() if shown}
     tables, notes, facts = [], notes_of(ordered, metrics), column_facts(ordered, columns)
     for level, shown in by_level.items():
         groups: dict[str, list[Row]] = defaultdict(list)
         for dataset, same in by_dataset.items():
             found = {title: [r.mean for r in of_title] for title, of_title in _by_title(same).items()}
-            groups[same[0].domain].append(_row(dataset, columns, found, shown))
+            row = _row(dataset, columns, found, shown)
+            if row.is_defined or any(level in expected_levels(record) for record in same):
+                groups[same[0].domain].append(row)
         tables += _with_means(Table(f"main_{level}", LEVELS[level], shown, columns, (), notes, facts), groups)
     for stem, (dataset, same) in zip(dataset_stems(by_dataset), by_dataset.items(), strict=True):
         classes = list(dict.fromkeys(name for record in same for name in record.classes))
@@ -95,7 +104,8 @@ def make_tables(
                     found = {t: [result.metrics for result in results_of(of, each)] for t, of in by_title.items()}
                     rows.append(_row(each, columns, found, shown))
                 title = f"{dataset}, {LEVELS[level].lower()}"
-                tables += _with_means(Table(f"{stem}_{level}", title, shown, columns, (), notes, facts), {"": rows})
+                if any(row.is_defined for row in rows):
+                    tables += _with_means(Table(f"{stem}_{level}", title, shown, columns, (), notes, facts), {"": rows})
     return tables
 
 
@@ -191,20 +201,15 @@ def results_of(
 
 
 def _with_means(table: Table, groups: Mapping[str, Sequence[Row]]) -> list[Table]:
-    """Return the table with the defined rows of the groups and a mean row for each, or none if no value is defined.
+    """Return the table with the rows of the groups and a mean row for each, or none without any row.
 
     A group holds the datasets of a domain: a mean over industrial and medical datasets would say nothing.
     """
-    known = {
-        group: [row for row in rows if any(value is not None for cell in row.values for value in cell)]
-        for group, rows in groups.items()
-    }
-    known = {group: rows for group, rows in known.items() if rows}
     shown: list[Row] = []
     fragile = [METRICS[key].heading for key in table.metrics if METRICS[key].fragile]
     notes = [*table.notes, *(f"{heading}: {FRAGILE_NOTE}" for heading in fragile)]
-    for group, rows in known.items():
-        apart = len(known) > 1
+    for group, rows in groups.items():
+        apart = len(groups) > 1
         shown += rows
         if len(rows) > 1:
             mean, lacking = _mean(rows, table.columns, f", {group}" if apart else "")

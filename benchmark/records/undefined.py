@@ -1,0 +1,63 @@
+"""Metrics that are undefined although one expects them, and why: images of one label, or none that could be read."""
+
+from collections import defaultdict
+
+from benchmark.common import listed
+from benchmark.data import load_cards
+from benchmark.metrics import Level
+from benchmark.records.records import ClassResult, Record
+
+MOST_NAMES = 3
+"""Classes that a reason names."""
+
+
+def expected_levels(record: Record) -> tuple[Level, ...]:
+    """Return the levels of a record's metrics at which its dataset should have some, as its card says.
+
+    A dataset without a card should have them at image level, and at pixel level where some class has a pixel metric.
+    """
+    card = load_cards().get(record.cell.dataset.name)
+    pixel = any(not is_undefined(result.metrics, "pixel") for result in record.classes.values())
+    expected = card.levels if card is not None else ("image", "pixel") if pixel else ("image",)
+    return tuple(level for level in expected if any(key.startswith(level) for key in record.mean))
+
+
+def is_undefined(metrics: dict[str, float | None], level: Level) -> bool:
+    """Say whether no metric of a level is defined."""
+    return all(value is None for key, value in metrics.items() if key.startswith(level))
+
+
+def undefined(record: Record) -> dict[Level, str]:
+    """Return the expected levels at which a finished record has no number, each with the reason in half a sentence."""
+    return {
+        level: _why(record, level)
+        for level in expected_levels(record)
+        if record.status == "done" and is_undefined(record.mean, level)
+    }
+
+
+def undefined_notes(record: Record) -> list[str]:
+    """Return a sentence for each expected level at which a record has no number."""
+    mean = "mean of the " if len(record.classes) > 1 else ""
+    return [f"No {mean}{level} metrics, since {why}." for level, why in undefined(record).items()]
+
+
+def _why(record: Record, level: Level) -> str:
+    causes: dict[str, list[str]] = defaultdict(list)
+    for name, result in record.classes.items():
+        if is_undefined(result.metrics, level):
+            causes[_cause(result, level)].append(name)
+    alone = len(record.classes) == 1
+    return "; ".join(
+        cause.format(of="" if alone else f" of {listed(names, MOST_NAMES)}") for cause, names in causes.items()
+    )
+
+
+def _cause(result: ClassResult, level: Level) -> str:
+    if not result.normal + result.anomalous:
+        return "no image{of} could be read"
+    if not result.anomalous:
+        return "all images{of} are normal"
+    if level == "image":
+        return "all images{of} are anomalous"
+    return "no mask{of} marks a defect"
