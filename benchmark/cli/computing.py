@@ -168,6 +168,7 @@ def find_targets(
         say(f"FAILED {problem}")
     if not found + own:
         fail("nothing to run on" if problems else selection.no_data(data), code=1 if problems else 2)
+    selection.check_class_names([*found, *known.values()])
     targets = subsets(found + own, classes=split(part.classes), limit=part.limit) if part else found + own
     return Targets(replace(places, data=data), targets, problems, list(known.values()))
 

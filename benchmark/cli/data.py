@@ -58,6 +58,7 @@ def check_command(
     if names or not own:
         found, problems = selection.select_datasets(names or [], data=places.data, paths=places.data_path)
     found += own
+    problems += selection.class_name_problems(found)
     broken = bool(problems)
     for problem in problems:
         say(f"FAILED {problem}")

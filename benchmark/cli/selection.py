@@ -8,7 +8,8 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import ValidationError
 
-from benchmark.common import image_progress, user_cache, validation_problems
+from benchmark.clip import ClassNameError, check_class_name
+from benchmark.common import image_progress, printable, user_cache, validation_problems
 from benchmark.contract import Learner
 from benchmark.data import Card, DatasetError, SampleSet, load_cards, locate
 from benchmark.errors import BenchError
@@ -167,8 +168,31 @@ def select_auxiliaries(
     )
     if lacking := [name for name in names if name not in found and name in load_cards()]:
         elsewhere, _ = select_datasets(lacking, data=data, paths=paths)
+        check_class_names(elsewhere)
         found |= {samples.card.name: samples for samples in elsewhere}
     return replace(wanted, found={name: found[name] for name in names if name in found})
+
+
+def class_name_problems(data: Iterable[SampleSet]) -> list[str]:
+    """Return a line for each class of some datasets whose name cannot be used in prompts."""
+    problems = []
+    for samples in data:
+        for name, prompt in {s.class_name: s.prompt_name for s in samples.samples}.items():
+            try:
+                check_class_name(prompt, where=f"{samples.title}, class {printable(name[:40])!r}")
+            except ClassNameError as error:
+                problems.append(str(error))
+    return problems
+
+
+def check_class_names(data: Iterable[SampleSet]) -> None:
+    """Check that the class names of some datasets can be used in prompts.
+
+    Raises:
+        ClassNameError: A name is blank or too long.
+    """
+    if problems := class_name_problems(data):
+        raise ClassNameError("\n".join(problems))
 
 
 def not_found(card: Card, data: Path | None) -> str:
