@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from benchmark.clip import ClassNameError, check_class_name
 from benchmark.common import image_progress, printable, user_cache, validation_problems
 from benchmark.contract import Learner
-from benchmark.data import Card, DatasetError, SampleSet, load_cards, locate
+from benchmark.data import Card, DatasetError, SampleSet, hint, load_cards, locate, recognise
 from benchmark.errors import BenchError
 from benchmark.mini import SUITE_VERSION, image_count, is_suite, make_suite
 from benchmark.protocol import AUXILIARIES, DEFAULT, PROTOCOL, Protocol
@@ -124,7 +124,7 @@ def select_datasets(
     given = parse_paths(paths, every)
     if data is not None and not data.is_dir():
         raise BenchError(f"the data root {data} is not a directory; correct --data or BENCH_DATA")
-    found, problems = [], []
+    found, problems, absent = [], [], []
     for card in select_cards(names):
         try:
             samples = locate(card, data, given.get(card.name))
@@ -133,8 +133,13 @@ def select_datasets(
             continue
         if samples is not None:
             found.append(samples)
-        elif names:
-            problems.append(f"{card.name}: {not_found(card, data)}")
+        else:
+            absent.append(card)
+    if data is not None and not found + problems and (samples := recognise(absent, data)):
+        found.append(samples)
+        absent.remove(samples.card)
+    if names:
+        problems += [f"{card.name}: {not_found(card, data)}" for card in absent]
     return found, problems
 
 
@@ -201,7 +206,9 @@ def not_found(card: Card, data: Path | None) -> str:
         return f"say where it lies: --data DIR, BENCH_DATA, or --data-path {card.name}=DIR"
     folders = ", ".join(dict.fromkeys([card.name, *card.folders]))
     home = f"; its home page is {card.home}" if card.home else ""
-    return f"no folder in {data} is named {folders} (case, blanks, - and _ do not count){home}"
+    near = hint(data, [card])
+    way = f"; {near}" if near else f"; if it has another name, say --data-path {card.name}=DIR{home}"
+    return f"no folder in {data} is named {folders} (case, blanks, - and _ do not count){way}"
 
 
 def no_data(data: Path | None) -> str:
@@ -211,6 +218,8 @@ def no_data(data: Path | None) -> str:
         if data
         else "no data: say where the datasets lie with --data DIR or BENCH_DATA"
     )
+    if data and (near := hint(data, select_cards([]))):
+        where += f": {near}"
     return (
         f"{where}.\n`bench data list` shows the 17 datasets, the folder names searched for and their home pages; "
         "images of your own go by --folder DIR"
