@@ -25,7 +25,7 @@ from typing import Any, TypeGuard
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 import methods
-from benchmark.common import unix_content, validation_problems
+from benchmark.common import unix_content, validation_problems, what_is_it
 from benchmark.contract import Ablation, Learner, Method
 from benchmark.errors import BenchError
 
@@ -124,7 +124,7 @@ def _execute(path: Path, real: Path) -> ModuleType:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(real)]
         line, message = (lines[-1] if lines else None), str(error)
         if isinstance(error, SyntaxError) and error.filename == str(real):
-            line, message = error.lineno, error.msg
+            line, message = error.lineno, what_is_it(path, text=True) or error.msg
         where = f"line {line}" if line else "on import"
         raise RegistryError(f"--plugin {path}: {where}: {type(error).__name__}: {message}") from error
     return module

@@ -45,6 +45,7 @@ class Targets:
     """What was asked for and is not there; the command goes on without it and ends with exit code 1."""
     folders: "list[SampleSet]" = field(default_factory=list)
     """The plain folders, also those that methods are only trained on."""
+    follow_links: bool = False
 
 
 @dataclass(frozen=True)
@@ -156,20 +157,21 @@ def find_targets(
     own = [known[name] for name in split(datasets) if name in known]
     own = own or [each for name, each in known.items() if name not in aside]
     selection.select_cards(names)  # a wrong name is reported before the mini suite is made
-    data, paths = places.data, places.data_path
+    data, paths, follow_links = places.data, places.data_path, bool(folders and folders.follow_links)
     if data is None and not paths and not known:
         data = selection.mini_suite(say=say)
         say(f"no data given: running on the mini suite, generated miniatures of 17 datasets, in {data}")
     found: list[SampleSet] = []
     problems: list[str] = []
     if every or names or not own:
-        found, problems = selection.select_datasets(names, data=data, paths=paths)
+        found, problems = selection.select_datasets(names, data=data, paths=paths, follow_links=follow_links)
     for problem in problems:
         say(f"FAILED {problem}")
     if not found + own:
         fail("nothing to run on" if problems else selection.no_data(data), code=1 if problems else 2)
+    selection.check_class_names([*found, *known.values()])
     targets = subsets(found + own, classes=split(part.classes), limit=part.limit) if part else found + own
-    return Targets(replace(places, data=data), targets, problems, list(known.values()))
+    return Targets(replace(places, data=data), targets, problems, list(known.values()), follow_links)
 
 
 def identify(source: "WeightsSource", *, dtype: str) -> "BackboneId":
@@ -223,6 +225,7 @@ def plan_cells(
         checkpoints=checkpoints,
         allow_overlap=computation.cells.allow_overlap,
         folders=targets.folders,
+        follow_links=targets.follow_links,
     )
     by_source = by_backbone(chosen, targets, computation)
     plans: dict[WeightsSource, Plan] = {}

@@ -65,8 +65,11 @@ def check_command(
     found: list[SampleSet] = []
     problems: list[str] = []
     if names or not own:
-        found, problems = selection.select_datasets(names or [], data=places.data, paths=places.data_path)
+        found, problems = selection.select_datasets(
+            names or [], data=places.data, paths=places.data_path, follow_links=folders.follow_links
+        )
     found += own
+    problems += selection.class_name_problems(found)
     broken = bool(problems)
     for problem in problems:
         say(f"FAILED {problem}")

@@ -11,6 +11,7 @@ import typer
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import MethodOptions, split, with_options
 from benchmark.cli.scorers import ScorerOptions, find_scorers
+from benchmark.clip import check_class_name
 
 if TYPE_CHECKING:
     from benchmark.predict import Predictions, Scorer, ThresholdUsed
@@ -78,8 +79,7 @@ def predict_command(
 
     bench predict 1.png 2.png --method winclip --class screw --backbone ViT-B-16-plus-240:laion400m_e32
     """
-    if not class_name.strip():
-        fail('--class: say what the images show, as in --class "metal nut"')
+    check_class_name(class_name, where="--class")
     if not (names := split(method)):
         fail("--method: say a name from `bench methods`")
     from benchmark.predict import find_images, note_on_earlier, prepare_output

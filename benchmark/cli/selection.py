@@ -8,9 +8,10 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import ValidationError
 
-from benchmark.common import image_progress, user_cache, validation_problems
+from benchmark.clip import ClassNameError, check_class_name
+from benchmark.common import image_progress, printable, user_cache, validation_problems
 from benchmark.contract import Learner
-from benchmark.data import Card, DatasetError, SampleSet, load_cards, locate
+from benchmark.data import Card, DatasetError, SampleSet, hint, load_cards, locate, recognise
 from benchmark.errors import BenchError
 from benchmark.mini import SUITE_VERSION, image_count, is_suite, make_suite
 from benchmark.protocol import AUXILIARIES, DEFAULT, PROTOCOL, Protocol
@@ -109,7 +110,7 @@ def parse_paths(texts: Iterable[str], names: Iterable[str]) -> dict[str, Path]:
 
 
 def select_datasets(
-    names: Sequence[str], *, data: Path | None, paths: Iterable[str] = ()
+    names: Sequence[str], *, data: Path | None, paths: Iterable[str] = (), follow_links: bool = False
 ) -> tuple[list[SampleSet], list[str]]:
     """Read the named datasets, or all that are found.
 
@@ -123,17 +124,23 @@ def select_datasets(
     given = parse_paths(paths, every)
     if data is not None and not data.is_dir():
         raise BenchError(f"the data root {data} is not a directory; correct --data or BENCH_DATA")
-    found, problems = [], []
+    found, problems, absent = [], [], []
     for card in select_cards(names):
         try:
-            samples = locate(card, data, given.get(card.name))
+            samples = locate(card, data, given.get(card.name), follow_links=follow_links)
         except DatasetError as error:
             problems.append(str(error))
             continue
         if samples is not None:
             found.append(samples)
-        elif names:
-            problems.append(f"{card.name}: {not_found(card, data)}")
+        else:
+            absent.append(card)
+    unnamed = data is not None and not found + problems
+    if data and unnamed and (samples := recognise(absent, data, follow_links=follow_links)):
+        found.append(samples)
+        absent.remove(samples.card)
+    if names:
+        problems += [f"{card.name}: {not_found(card, data)}" for card in absent]
     return found, problems
 
 
@@ -148,6 +155,7 @@ def select_auxiliaries(
     checkpoints: Sequence[Path] = (),
     allow_overlap: bool = False,
     folders: Sequence[SampleSet] = (),
+    follow_links: bool = False,
 ) -> Auxiliaries:
     """Return the auxiliary datasets of the methods for these targets; what is not found is left out.
 
@@ -166,9 +174,32 @@ def select_auxiliaries(
         name for target in targets for learner in learners for name in wanted.names_for(target, learner)
     )
     if lacking := [name for name in names if name not in found and name in load_cards()]:
-        elsewhere, _ = select_datasets(lacking, data=data, paths=paths)
+        elsewhere, _ = select_datasets(lacking, data=data, paths=paths, follow_links=follow_links)
+        check_class_names(elsewhere)
         found |= {samples.card.name: samples for samples in elsewhere}
     return replace(wanted, found={name: found[name] for name in names if name in found})
+
+
+def class_name_problems(data: Iterable[SampleSet]) -> list[str]:
+    """Return a line for each class of some datasets whose name cannot be used in prompts."""
+    problems = []
+    for samples in data:
+        for name, prompt in {s.class_name: s.prompt_name for s in samples.samples}.items():
+            try:
+                check_class_name(prompt, where=f"{samples.title}, class {printable(name[:40])!r}")
+            except ClassNameError as error:
+                problems.append(str(error))
+    return problems
+
+
+def check_class_names(data: Iterable[SampleSet]) -> None:
+    """Check that the class names of some datasets can be used in prompts.
+
+    Raises:
+        ClassNameError: A name is blank or too long.
+    """
+    if problems := class_name_problems(data):
+        raise ClassNameError("\n".join(problems))
 
 
 def not_found(card: Card, data: Path | None) -> str:
@@ -177,7 +208,9 @@ def not_found(card: Card, data: Path | None) -> str:
         return f"say where it lies: --data DIR, BENCH_DATA, or --data-path {card.name}=DIR"
     folders = ", ".join(dict.fromkeys([card.name, *card.folders]))
     home = f"; its home page is {card.home}" if card.home else ""
-    return f"no folder in {data} is named {folders} (case, blanks, - and _ do not count){home}"
+    near = hint(data, [card])
+    way = f"; {near}" if near else f"; if it has another name, say --data-path {card.name}=DIR{home}"
+    return f"no folder in {data} is named {folders} (case, blanks, - and _ do not count){way}"
 
 
 def no_data(data: Path | None) -> str:
@@ -187,6 +220,8 @@ def no_data(data: Path | None) -> str:
         if data
         else "no data: say where the datasets lie with --data DIR or BENCH_DATA"
     )
+    if data and (near := hint(data, select_cards([]))):
+        where += f": {near}"
     return (
         f"{where}.\n`bench data list` shows the 17 datasets, the folder names searched for and their home pages; "
         "images of your own go by --folder DIR"

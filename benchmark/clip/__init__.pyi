@@ -6,6 +6,8 @@ from .backbone import Backbone as Backbone
 from .backbone import gpu_count as gpu_count
 from .backbone import load_backbone as load_backbone
 from .backbone import pick_device as pick_device
+from .class_names import ClassNameError as ClassNameError
+from .class_names import check_class_name as check_class_name
 from .spec import Dpam as Dpam
 from .spec import Features as Features
 from .spec import FrozenClip as FrozenClip

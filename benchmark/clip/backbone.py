@@ -52,7 +52,7 @@ PRESETS = {
 # Integer entries of OpenAI's archives. Weights with these entries were trained with QuickGELU.
 OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")
 
-TEXT_VERSION = 1  # increased when the encoding of text changes
+TEXT_VERSION = 2  # increased when the encoding of text changes
 TEXT_BATCH = 64  # prompts per forward pass of `encode_text`
 
 
@@ -122,12 +122,13 @@ class Backbone:
         """Return the embeddings of fixed prompts. They are cached on disk if the backbone has a cache.
 
         Args:
-            prompts: P prompts. A prompt longer than the context of the text tower is truncated.
+            prompts: P prompts.
 
         Returns:
             Embeddings of shape `(P, D)`, float32, not normalised.
 
         Raises:
+            BackboneError: If a prompt is longer than the context of the text tower.
             CacheError: If the embeddings cannot be stored.
         """
         if self._cache is None:
@@ -168,6 +169,9 @@ class Backbone:
 
         Returns:
             Embeddings of shape `(P, D)`, float32, not normalised.
+
+        Raises:
+            BackboneError: If a prompt is longer than the context of the text tower.
         """
         embedded, ends = embed_prompts(self.model, self._tokenizer, prompts)
         return run_text(self.model, embedded, ends, deep=deep).float()

@@ -6,6 +6,7 @@ import open_clip
 import torch
 from torch import Tensor
 
+from benchmark.clip.architectures import BackboneError
 from benchmark.clip.spec import Prompt
 
 
@@ -13,8 +14,6 @@ def embed_prompts(
     model: open_clip.CLIP, tokenizer: open_clip.SimpleTokenizer, prompts: Sequence[Prompt]
 ) -> tuple[Tensor, Tensor]:
     """Return the token embeddings of prompts, without positional embeddings.
-
-    A prompt longer than the context of the tower is truncated before its end token, as by CLIP's tokenizer.
 
     Args:
         model: The CLIP model.
@@ -24,6 +23,9 @@ def embed_prompts(
     Returns:
         Token embeddings of shape `(P, T, W)`, from the start token to the end token and then zeros, and the positions
         of the end tokens of shape `(P,)`.
+
+    Raises:
+        BackboneError: If a prompt is longer than the context of the tower. CLIP's own tokenizer would cut its end off.
     """
     table = model.token_embedding.weight
     limit = len(model.positional_embedding)
@@ -32,9 +34,22 @@ def embed_prompts(
     rows = []
     for prompt in prompts:
         parts = [texts[part] if isinstance(part, str) else part.to(table) for part in prompt]
-        rows.append(torch.cat([torch.cat([start, *parts])[: limit - 1], end]))
+        rows.append(torch.cat([start, *parts, end]))
+        if (length := len(rows[-1])) > limit:
+            raise BackboneError(_too_long(prompt, length, limit))
     ends = torch.tensor([len(row) - 1 for row in rows], device=table.device)
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), ends
+
+
+def _too_long(prompt: Prompt, length: int, limit: int) -> str:
+    text = " ".join(part for part in prompt if isinstance(part, str))
+    shown = f"{text[:60]}…" if len(text) > 60 else text
+    learned = sum(len(part) for part in prompt if not isinstance(part, str))
+    besides = f" and {learned} learned tokens" if learned else ""
+    return (
+        f'the prompt "{shown}"{besides} has {length} tokens, more than the {limit} of the text tower; shorten the '
+        "class name, or learn fewer tokens"
+    )
 
 
 def run_text(

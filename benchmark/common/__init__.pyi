@@ -26,6 +26,7 @@ from .memory import AdaptiveBatch as AdaptiveBatch
 from .memory import is_out_of_memory as is_out_of_memory
 from .models import Model as Model
 from .models import validation_problems as validation_problems
+from .names import is_blank as is_blank
 from .names import listed as listed
 from .names import printable as printable
 from .names import safe_name as safe_name

@@ -43,11 +43,15 @@ _TEXTS: tuple[tuple[tuple[str, ...], str], ...] = (
 """How a text begins, in lower case, and what such a file is."""
 
 
-def what_is_it(path: Path) -> str | None:
+def what_is_it(path: Path, *, text: bool = False) -> str | None:
     """Return what a file is that cannot be read as what its name says, with the way out; None where that is unknown.
 
     A web page, a pointer of Git LFS, an error message of a server, an archive, an empty file and a download that was
     broken off are known. No file is read beyond its first 4096 bytes, but for the list of contents of a zip archive.
+
+    Args:
+        path: The file.
+        text: Whether it should be a text; then one that is nothing else is no surprise.
     """
     try:
         if not path.is_file():  # reading from a pipe would block
@@ -64,7 +68,7 @@ def what_is_it(path: Path) -> str | None:
     if is_safetensors(start, size=size):
         return "a safetensors file"
     signed = (kind for offset, signature, kind in _SIGNATURES if start[offset:].startswith(signature))
-    return next(signed, None) or _text(start)
+    return next(signed, None) or _text(start, known=not text)
 
 
 def is_safetensors(start: bytes, *, size: int) -> bool:
@@ -82,8 +86,13 @@ def _zip(path: Path) -> str | None:
     return None if of_torch else f"a zip archive; {_UNPACK}"
 
 
-def _text(start: bytes) -> str | None:
-    """Return what kind of text a file is, or None where it is no text."""
+def _text(start: bytes, *, known: bool) -> str | None:
+    """Return what kind of text a file is, or None where it is no text.
+
+    Args:
+        start: Its first bytes.
+        known: Whether any other text has a name too.
+    """
     try:
         text = codecs.getincrementaldecoder("utf-8-sig")().decode(start, final=len(start) < _START).strip()
     except UnicodeDecodeError:
@@ -94,5 +103,5 @@ def _text(start: bytes) -> str | None:
     if "<html" in low[:1000]:
         low = f"<html{low}"
     first = printable(text.splitlines()[0][:60])
-    other = f'a text that begins "{first}", not the file itself; {_AGAIN}'
+    other = f'a text that begins "{first}", not the file itself; {_AGAIN}' if known else None
     return next((kind for start, kind in _TEXTS if low.startswith(start)), other)

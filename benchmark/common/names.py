@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Sequence
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -38,6 +39,11 @@ def unique_slugs(names: Sequence[str]) -> list[str]:
 def printable(text: object) -> str:
     """Return a text, or a path, without bytes that are no Unicode, so that it can be written and shown."""
     return re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", str(text))
+
+
+def is_blank(name: str) -> bool:
+    """Return whether a name says nothing: it has no letter and no digit, or it has control characters."""
+    return not any(map(str.isalnum, name)) or any(unicodedata.category(character) == "Cc" for character in name)
 
 
 def listed(names: Sequence[str], most: int, rest: str = "more") -> str:

@@ -26,10 +26,12 @@ from .ranges import Ranges as Ranges
 from .samples import MINI_MARKER as MINI_MARKER
 from .samples import DatasetError as DatasetError
 from .samples import SampleSet as SampleSet
-from .samples import find_directories as find_directories
-from .samples import locate as locate
 from .samples import read_samples as read_samples
 from .samples import references as references
+from .search import find_directories as find_directories
+from .search import hint as hint
+from .search import locate as locate
+from .search import recognise as recognise
 from .sheet import contact_sheet as contact_sheet
 from .subset import hold_out as hold_out
 from .subset import subsets as subsets

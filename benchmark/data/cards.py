@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from benchmark.common import CARD_LIMIT, Model, read_limited, shipped_folder, validation_problems
+from benchmark.common import CARD_LIMIT, Model, is_blank, read_limited, shipped_folder, validation_problems
 from benchmark.errors import BenchError
 
 Label = Literal["normal", "anomalous", "mask_exists", "mask_nonzero", "table"]
@@ -59,6 +59,12 @@ class ClassCard(Model):
     def prompt_name(self) -> str:
         """The class name in prompts."""
         return self.prompt or self.name.replace("_", " ")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if is_blank(self.prompt_name):
+            raise ValueError(f"{self.prompt_name!r} is no class name: it has no letter, or it has control characters")
+        return self
 
     @model_validator(mode="after")
     def _defects_add_up(self) -> Self:

@@ -283,7 +283,7 @@ def _read_csv(tree: Tree, file: str, columns: tuple[str, ...]) -> list[tuple[int
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadTableError(file, f"cannot be read as CSV: {error}") from None
     header = rows[0][1] if rows else []
-    if not set(columns) & set(header) and (what := what_is_it(tree.files[file])) and "text that begins" not in what:
+    if not set(columns) & set(header) and (what := what_is_it(tree.files[file], text=True)):
         raise BadTableError(file, f"cannot be read as CSV: {what}")
     if missing := [c for c in columns if c not in header]:
         there = str(header[:20])[:500]

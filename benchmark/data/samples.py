@@ -7,7 +7,6 @@ and no file outside of the dataset's directory is opened.
 
 import hashlib
 import json
-import os
 import posixpath
 import shlex
 from collections import Counter
@@ -22,8 +21,9 @@ from benchmark.data.contents import contents, stamp
 from benchmark.data.images import find_ranges
 from benchmark.data.layouts import BadTableError, Sample, read_layout
 from benchmark.data.leftovers import not_of_the_layout, unread
+from benchmark.data.misfits import Misfit, misfit, nothing_fits
 from benchmark.data.ranges import Ranges
-from benchmark.data.tree import Leftover, Problem, Tree, plain, relative, subfolders, walk
+from benchmark.data.tree import Leftover, Problem, Tree, relative, walk
 from benchmark.errors import BenchError
 
 Counts = tuple[int, int]
@@ -242,69 +242,6 @@ def references(data: SampleSet, shots: int, *, seed: int) -> dict[str, tuple[Sam
     return {name: tuple(s for _, s in sorted(each, key=lambda pair: pair[0])[:shots]) for name, each in drawn.items()}
 
 
-def find_directories(card: Card, data: Path | None, path: Path | None) -> list[Path]:
-    """Return the directories that may hold the dataset, sorted.
-
-    Args:
-        card: has the names to search for; case, blanks, `-` and `_` are ignored.
-        data: the folder that holds the datasets.
-        path: the dataset's own directory; if it is given, it is the only one.
-
-    Raises:
-        DatasetError: `path`, or else `data`, is given but is no directory.
-    """
-    if path is not None:
-        if not path.is_dir():
-            raise DatasetError(f"{card.name}: {path} is not a directory; correct --data-path {card.name}=DIR")
-        return [path]
-    if data is None:
-        return []
-    if not data.is_dir():
-        raise DatasetError(f"{card.name}: the data root {data} is not a directory; correct --data or BENCH_DATA")
-    found: dict[str, Path] = {}  # by real path: a link beside its target is the same directory
-    for folder in (card.name, *card.folders):
-        level = [data]
-        for part in PurePosixPath(folder).parts:
-            level = [child for parent in level for child in subfolders(parent) if plain(child.name) == plain(part)]
-        for directory in level:
-            real = os.path.realpath(directory)
-            found[real] = min(directory, found.get(real, directory))
-    return sorted(found.values())
-
-
-def locate(card: Card, data: Path | None, path: Path | None, *, follow_links: bool = False) -> SampleSet | None:
-    """Find and read a dataset; return None if no directory has its name.
-
-    Of several directories, the one whose numbers of images are nearest to the expected ones is used.
-
-    Args:
-        card: of the dataset.
-        data: as in `find_directories`.
-        path: as in `find_directories`.
-        follow_links: whether links that lead out of the directory are followed.
-
-    Raises:
-        DatasetError: As in `find_directories`, or there are directories but no layout fits any of them.
-    """
-    directories = find_directories(card, data, path)
-    sets, errors = [], []
-    for directory in directories:
-        try:
-            sets.append(read_samples(card, directory, follow_links=follow_links))
-        except DatasetError as error:
-            errors.append(str(error))
-    if not sets:
-        if errors:
-            raise DatasetError("\n".join(errors))
-        return None
-    best = min(sets, key=lambda s: s.distance)
-    others = ", ".join(str(d) for d in directories if d != best.directory)
-    if not others:
-        return best
-    why = "its counts are nearest to the expected ones" if len(sets) > 1 else "no layout fits the others"
-    return replace(best, reason=f"{best.reason}; {best.directory.name} was taken, not {others}, since {why}")
-
-
 def read_samples(card: Card, directory: Path, *, follow_links: bool = False) -> SampleSet:
     """Read a directory by the layout of the card that fits best.
 
@@ -316,21 +253,25 @@ def read_samples(card: Card, directory: Path, *, follow_links: bool = False) -> 
     """
     tree = walk(directory, follow_links=follow_links)
     fits: list[SampleSet] = []
-    misfits: list[Problem] = []
+    tables: list[Misfit] = []  # layouts whose table cannot be read, which is said even where another layout fits
+    misfits: list[Misfit] = []
     for layout in card.layouts:
         for root in ("/".join(PurePosixPath(r).parts) for r in layout.roots):
             try:
                 samples, problems = read_layout(card, layout, tree, root)
             except BadTableError as error:
-                misfits.append(Problem(error.path, "bad-table", f"layout {layout.name}: {error}", fatal=False))
+                tables.append(Misfit(layout.name, error.path, str(error)))
                 continue
             if any(s.split == "test" for s in samples):
                 fits.append(SampleSet(card, directory, layout, "", samples, problems, root))
                 break
+            if reason := misfit(layout, samples, problems):
+                misfits.append(reason)
     if not fits:
-        raise DatasetError(_nothing_fits(card, tree, misfits))
+        raise DatasetError(nothing_fits(card, tree, [*tables, *misfits]))
     best = min(fits, key=lambda s: s.distance)
-    problems = (*tree.problems, *misfits, *best.problems)
+    bad = [Problem(each.path, "bad-table", f"layout {each.layout}: {each.message}", fatal=False) for each in tables]
+    problems = (*tree.problems, *bad, *best.problems)
     return replace(best, reason=_reason(best, fits), problems=problems, left_out=_left_out(best, tree))
 
 
@@ -349,21 +290,3 @@ def _reason(best: SampleSet, fits: Sequence[SampleSet]) -> str:
     if any((best.directory / meta).is_file() for meta in metas):
         reason += "; its meta.json is not trusted: labels and masks come from the files"
     return reason
-
-
-def _nothing_fits(card: Card, tree: Tree, misfits: Sequence[Problem]) -> str:
-    lines = [f"{card.name}: no layout of the card fits {tree.directory}. Looked for (paths without extension):"]
-    for layout in card.layouts:
-        files = [layout.index.file] if layout.index else [r.pattern for r in layout.rules if r.split == "test"]
-        files += layout.labels.file if layout.labels else ()
-        roots = " or ".join(root or "the directory itself" for root in layout.roots)
-        lines.append(f"  {layout.name}: {'  '.join(files)}  below {roots}")
-    tops: dict[str, int] = {}
-    for path in tree.files:
-        top, slash, _ = path.partition("/")
-        tops[top + slash] = tops.get(top + slash, 0) + 1
-    there = [f"{top} ({n} files)" if top.endswith("/") else top for top, n in tops.items()]
-    lines.append(f"There is: {listed(there, 10) or 'no file'}.")
-    lines += [f"  {p.path}: {p.message}" for p in (*misfits, *tree.problems)[:10]]
-    lines.append(f"Complete the download, or give the dataset's own directory with --data-path {card.name}=DIR.")
-    return "\n".join(lines)

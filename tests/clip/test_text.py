@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmark.clip.architectures import BackboneError
 from benchmark.clip.backbone import TEXT_BATCH, Backbone
 
-SHORT, LONG, TOO_LONG = "bolt.", "a close-up photo of a Metal  Nut &amp; a screw, damaged.", "metal nut " * 60
+SHORT, LONG, LONGEST = "bolt.", "a close-up photo of a Metal  Nut &amp; a screw, damaged.", "bolt " * 75
 CONTEXT = 77
 
 
@@ -38,7 +39,7 @@ def seen(golden_backbone: Backbone) -> Iterator[list[tuple[int, ...]]]:
 
 
 @pytest.mark.parametrize(
-    "texts", [[""], [SHORT], [LONG], [TOO_LONG], [SHORT, LONG, TOO_LONG]], ids=["empty", "short", "long", "cut", "all"]
+    "texts", [[""], [SHORT], [LONG], [LONGEST], [SHORT, LONG, LONGEST]], ids=["empty", "short", "long", "77", "all"]
 )
 def test_plain_text_is_encoded_as_open_clip_does(golden_backbone: Backbone, texts: list[str]) -> None:
     expected = by_open_clip(golden_backbone, texts)
@@ -66,15 +67,19 @@ def test_learned_parts_stand_where_they_are_named(golden_backbone: Backbone) -> 
 def test_a_longer_neighbour_changes_nothing(golden_backbone: Backbone) -> None:
     learned = drawn(5, golden_backbone.text_width)
     alone = golden_backbone.encode_prompts([[learned, SHORT]])
-    beside = golden_backbone.encode_prompts([[TOO_LONG], [learned, SHORT], [learned, LONG]])
+    beside = golden_backbone.encode_prompts([[LONGEST], [learned, SHORT], [learned, LONG]])
     assert close(beside[1:2], alone)
     assert not torch.allclose(beside[1], beside[2], atol=1e-2)
 
 
-def test_a_prompt_longer_than_the_context_keeps_its_first_tokens(golden_backbone: Backbone) -> None:
-    learned = drawn(100, golden_backbone.text_width)
-    cut = golden_backbone.encode_prompts([[learned, SHORT]])
-    assert torch.equal(cut, golden_backbone.encode_prompts([[learned[: CONTEXT - 2]]]))
+def test_a_prompt_longer_than_the_context_is_refused(golden_backbone: Backbone) -> None:
+    """CLIP's tokenizer cuts its end off, and with it the words that follow the class name."""
+    with pytest.raises(BackboneError, match=rf'"{LONGEST[:60]}…" has 78 tokens, more than the 77'):
+        golden_backbone.encode_text([SHORT, f"{LONGEST} bolt"])
+    learned = drawn(CONTEXT - 4, golden_backbone.text_width)
+    golden_backbone.encode_prompts([[learned, SHORT]])
+    with pytest.raises(BackboneError, match=r'"damaged bolt." and 73 learned tokens has 78 tokens.*shorten'):
+        golden_backbone.encode_prompts([[learned, "damaged", SHORT]])
 
 
 def test_only_the_tokens_of_the_longest_prompt_are_computed(
@@ -82,7 +87,7 @@ def test_only_the_tokens_of_the_longest_prompt_are_computed(
 ) -> None:
     width = golden_backbone.text_width
     golden_backbone.encode_prompts([[drawn(3, width), "bolt"], ["bolt"]])
-    golden_backbone.encode_prompts([[TOO_LONG]])
+    golden_backbone.encode_prompts([[LONGEST]])
     assert seen == [(2, 1 + 3 + 1 + 1, width), (1, CONTEXT, width)]
 
 

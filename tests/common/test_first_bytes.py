@@ -97,6 +97,14 @@ def test_what_is_unknown_is_not_guessed(tmp_path: Path, content: bytes) -> None:
     assert what_is_it(path) is None
 
 
+def test_a_text_where_one_is_expected_is_no_surprise(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text("object,split\n")
+    assert what_is_it(path, text=True) is None
+    path.write_bytes(POINTER)
+    assert "git lfs pull" in (what_is_it(path, text=True) or "")
+
+
 def test_nothing_but_a_file_is_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert [what_is_it(tmp_path / name) for name in ("pipe", ".", "missing")] == [None] * 3

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from benchmark.data.cards import ClassCard, load_cards
-from benchmark.data.samples import SampleSet, locate, read_samples
+from benchmark.data.samples import SampleSet, read_samples
+from benchmark.data.search import locate
 
 CARDS = load_cards()
 REAL = Path(__file__).parents[2].parent / "shared" / "data"

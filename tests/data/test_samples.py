@@ -17,7 +17,8 @@ from PIL import Image
 from sklearn.model_selection import train_test_split
 
 from benchmark.data.cards import Card, load_cards
-from benchmark.data.samples import MINI_MARKER, DatasetError, SampleSet, find_directories, locate, read_samples
+from benchmark.data.samples import MINI_MARKER, DatasetError, SampleSet, read_samples
+from benchmark.data.search import find_directories, locate
 from benchmark.data.tree import walk
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"

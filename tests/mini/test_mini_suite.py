@@ -15,7 +15,8 @@ from benchmark.data.cards import load_cards
 from benchmark.data.check import check_dataset
 from benchmark.data.images import read_image
 from benchmark.data.masks import MaskRule, read_mask
-from benchmark.data.samples import MINI_MARKER, SampleSet, count, locate
+from benchmark.data.samples import MINI_MARKER, SampleSet, count
+from benchmark.data.search import locate
 from benchmark.mini import suite as suite_module
 from benchmark.mini.catalogue import CATALOGUE
 from benchmark.mini.defects import (
