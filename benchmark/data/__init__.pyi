@@ -8,7 +8,9 @@ from .folders import PlainFolder as PlainFolder
 from .folders import read_folder as read_folder
 from .images import ImageError as ImageError
 from .images import find_ranges as find_ranges
+from .images import orientation as orientation
 from .images import read_image as read_image
+from .images import turn as turn
 from .layouts import Sample as Sample
 from .loading import Loaded as Loaded
 from .loading import Reading as Reading

@@ -11,14 +11,13 @@ import numpy as np
 from PIL import Image
 
 from benchmark.common import printable
-from benchmark.data import ImageError, read_image
+from benchmark.data import ImageError, orientation, read_image, turn
 from benchmark.predict.heatmaps import COLOUR_MAP, overlay, reduced
 from benchmark.predict.own_images import InputImage
 from benchmark.predict.parts import Part
 from benchmark.predict.predictions import ColourScale, ImagePrediction, write
 from benchmark.predict.regions import mask_at, outlined, regions_of
 from benchmark.predict.scoring import Floats
-from benchmark.predict.upright import orientation_of, upright
 
 MapFormat = Literal["npy", "tiff"]
 
@@ -83,14 +82,14 @@ def draw(
         if all(anomaly_map is None for anomaly_map in maps):
             continue
         try:
-            stored = read_image(each.path)
+            stored = read_image(each.path, ranges=parts[0].scorer.ranges)
         except (ImageError, OSError) as error:
             for images in drawn:
                 images[index] = images[index].model_copy(
                     update={"error": images[index].error or printable(f"scored, but not drawn: {error}")}
                 )
             continue
-        photo = upright(stored, orientation_of(stored))
+        photo = Image.fromarray(turn(np.asarray(stored), orientation(each.path)))
         small = reduced(photo, LARGEST_SIDE)
         panels: list[_Panel] = []
         for part, folder, images, anomaly_map in zip(parts, folders, drawn, maps, strict=True):

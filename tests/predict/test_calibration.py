@@ -11,7 +11,8 @@ import pytest
 from benchmark.clip.backbone import Backbone
 from benchmark.clip.weights import parse_backbone
 from benchmark.data.folders import PlainFolder, read_folder
-from benchmark.data.images import read_mask, resize_mask
+from benchmark.data.masks import MaskRule, read_mask, resize_mask
+from benchmark.data.ranges import Ranges
 from benchmark.data.samples import SampleSet
 from benchmark.metrics.pixel import PixelMetrics
 from benchmark.predict.calibration import Calibration, read_calibration, report, threshold_of, write_calibration
@@ -46,6 +47,7 @@ def scorer(**different: Any) -> Scorer:
         backbone=backbone_id(parse_backbone("tiny:random"), dtype="float32"),
         learned=None,
         references=None,
+        ranges=Ranges(),
     )
     return Scorer(made.id.model_copy(update=different), Clip, ClipOptions())
 
@@ -131,7 +133,7 @@ def test_images_are_scored_as_predict_scores_them_and_pixels_counted_as_in_a_run
         assert found.scores[index] == pytest.approx(each.score, abs=1e-6)
         sample, mask = samples.test[index], np.zeros((112, 112), dtype=bool)
         if sample.mask is not None:
-            mask = resize_mask(read_mask(sample.mask, threshold=samples.layout.mask_threshold), 112)
+            mask = resize_mask(read_mask(sample.mask, MaskRule(samples.layout.mask_threshold)), 112)
         theirs.update(each.map, mask)
     assert found.labels == [sample.label for sample in samples.test]
     assert found.pixels.compute()["pixel_f1max"] == pytest.approx(theirs.compute()["pixel_f1max"], abs=1e-4)
@@ -254,11 +256,12 @@ def test_calibrate_then_predict_says_what_each_image_is(bench: Bench, parts: Pat
 def test_another_class_and_another_method_are_refused_before_anything_is_scored(bench: Bench, parts: Path) -> None:
     assert bench("calibrate", "--folder", parts, *METAL, *CLIP)[0] == 0
     known = ["--threshold", "calibration-clip.json"]
+    Path("copy.json").write_bytes(Path("calibration-clip.json").read_bytes())
     for more, said in (
         (["--class", "screw"], 'class "metal nut", not "screw"'),
         (["--class", "metal nut", "--method", "clip_ac"], "it is of clip, and this command runs clip_ac"),
         (["--class", "metal nut", "--set", "clip.temperature=0.2"], "clip.temperature 0.07, not 0.2"),
-        (["--class", "metal nut", *known], "another threshold for clip"),
+        (["--class", "metal nut", "--threshold", "copy.json"], "another threshold for clip"),
     ):
         code, _, err = bench("predict", parts / "normal", *CLIP, *known, *more)
         assert code == 2

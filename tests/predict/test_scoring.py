@@ -470,6 +470,7 @@ def test_the_json_says_with_what_the_scores_were_made(bench: Bench, tmp_path: Pa
         "checkpoint": None,
         "references": None,
         "synthetic": ["backbone"],
+        "ranges": {"integers": None, "floats": None},
         "image_size": 112,
         "map_size": 112,
         "threshold": None,
