@@ -17,8 +17,8 @@ from scipy import ndimage
 from benchmark.clip.backbone import Backbone
 from benchmark.contract import Method
 from benchmark.predict.calibration import read_calibration
-from benchmark.predict.drawing import map_content
-from benchmark.predict.predictions import COLUMNS, ImagePrediction, Predictions, to_csv
+from benchmark.predict.drawing import Panel, map_content, side_by_side
+from benchmark.predict.predictions import COLUMNS, ColourScale, ImagePrediction, Predictions, to_csv
 from benchmark.predict.regions import OUTLINE, Region, mask_at, outlined, regions_of
 from benchmark.predict.scoring import Scored, score_images
 from methods.clip import Clip, ClipOptions
@@ -221,6 +221,20 @@ def test_several_methods_are_scored_as_each_alone_and_drawn_side_by_side(
     assert [path.name for path in together] == [path.name for path in paths]
     with Image.open(together[0]) as drawn:
         assert drawn.width > 2 * drawn.height  # three panels
+
+
+@pytest.mark.parametrize(("low", "high", "size"), [(0.0, 1.0, (60, 40)), (0.5, 0.5, (10, 900)), (-2e5, 1e6, (900, 10))])
+def test_every_panel_has_its_heatmap_its_decision_and_a_colour_bar(
+    low: float, high: float, size: tuple[int, int]
+) -> None:
+    photo, heatmap = Image.new("RGB", size, (1, 2, 3)), Image.new("RGB", size, (4, 5, 6))
+    prediction = ImagePrediction(path="1.png", score=0.5, decision="anomalous")
+    panel = Panel("A method with a long title and options=1, x=2", prediction, heatmap, ColourScale(low=low, high=high))
+    one, two = (np.asarray(side_by_side(photo, [panel] * count)) for count in (1, 2))
+    assert two.shape[1] - one.shape[1] == one.shape[1] // 2
+    colours = {tuple(colour) for colour in one.reshape(-1, 3).tolist()}
+    assert {(1, 2, 3), (4, 5, 6)} <= colours
+    assert len(colours) > 100  # those of the bar
 
 
 def test_a_second_call_with_another_method_overwrites_nothing(bench: Bench, parts: Path) -> None:
