@@ -70,9 +70,10 @@ def calibrate_command(
     )
     from benchmark.records import environment
 
-    known = find_scorers([method], method_options.settings, classes[0], options)
+    paths = [sample.path for sample in samples.test]
+    known = find_scorers([method], method_options.settings, classes[0], options, images=paths, ranges=samples.ranges)
     (scorer,) = known.scorers
-    if note := note_on_references([sample.path for sample in samples.test], known.scorers):
+    if note := note_on_references(paths, known.scorers):
         fail(f"{note}; choose the threshold on other images than these")
     path = output or Path(f"calibration-{method}.json")
     refuse_other_file(path, scorer.id)

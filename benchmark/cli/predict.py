@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
@@ -14,7 +14,7 @@ from benchmark.cli.scorers import ScorerOptions, find_scorers
 from benchmark.clip import check_class_name
 
 if TYPE_CHECKING:
-    from benchmark.predict import Predictions, Scorer, ThresholdUsed
+    from benchmark.predict import Calibration, Predictions, Scorer, ThresholdUsed
 
 
 @with_options
@@ -87,16 +87,19 @@ def predict_command(
     found, problems = find_images(images, output=output)
 
     from benchmark.common import image_progress
-    from benchmark.predict import Wanted, draw, note_on_references, score_found, write_predictions
+    from benchmark.predict import Wanted, common_ranges, draw, note_on_references, score_found, write_predictions
     from benchmark.records import environment
 
-    known = find_scorers(names, method_options.settings, class_name, options)
-    thresholds = _thresholds(threshold or [], known.scorers, save_masks=save_masks)
+    given = _read_thresholds(threshold or [])
+    paths = [each.path for each in found]
+    ranges = common_ranges([each for each in given.values() if not isinstance(each, float)])
+    known = find_scorers(names, method_options.settings, class_name, options, images=paths, ranges=ranges)
+    thresholds = _match_thresholds(given, known.scorers, save_masks=save_masks)
     folders = [output / scorer.id.method for scorer in known.scorers]
     together = output / "+".join(folder.name for folder in folders)
     notes = [note_on_earlier(folder) for folder in folders]
     prepare_output(output, folders)
-    for note in [*notes, note_on_references([each.path for each in found], known.scorers)]:
+    for note in [*notes, note_on_references(paths, known.scorers)]:
         if note:
             say(f"note: {note}")
     backbone = known.load()
@@ -131,24 +134,39 @@ def predict_command(
     _finish(written, output, problems)
 
 
-def _thresholds(given: Sequence[str], scorers: "Sequence[Scorer]", *, save_masks: bool) -> "dict[str, ThresholdUsed]":
+def _read_thresholds(texts: Sequence[str]) -> "dict[str, Calibration | float]":
+    """Return the calibrations and numbers that are given, by the text that gives them."""
+    from benchmark.predict import read_calibration
+
+    found: dict[str, Calibration | float] = {}
+    for text in texts:
+        try:
+            found[text] = float(text)
+        except ValueError:
+            found[text] = read_calibration(Path(text))
+        else:
+            if not math.isfinite(float(text)):
+                fail(f"--threshold {text}: say a finite number, or a file of `bench calibrate`")
+    return found
+
+
+def _match_thresholds(
+    given: "Mapping[str, Calibration | float]", scorers: "Sequence[Scorer]", *, save_masks: bool
+) -> "dict[str, ThresholdUsed]":
     """Return the thresholds by name of the method."""
-    from benchmark.predict import ThresholdUsed, read_calibration, threshold_of
+    from benchmark.predict import ThresholdUsed, threshold_of
 
     by_method = {scorer.id.method: scorer.id for scorer in scorers}
     found: dict[str, ThresholdUsed] = {}
-    for text in given:
-        if (number := _number(text)) is None:
-            calibration = read_calibration(Path(text))
-            if (method := calibration.method) not in by_method:
-                fail(f"--threshold {text}: it is of {method}, and this command runs {', '.join(by_method)}")
-            threshold = threshold_of(calibration, Path(text), by_method[method])
-        else:
-            if not math.isfinite(number):
-                fail(f"--threshold {text}: say a finite number, or a file of `bench calibrate`")
+    for text, each in given.items():
+        if isinstance(each, float):
             if len(scorers) > 1:
                 fail(f"--threshold {text}: several methods do not share a number; give files of `bench calibrate`")
-            method, threshold = scorers[0].id.method, ThresholdUsed(image=number, rule="given")
+            method, threshold = scorers[0].id.method, ThresholdUsed(image=each, rule="given")
+        else:
+            if (method := each.method) not in by_method:
+                fail(f"--threshold {text}: it is of {method}, and this command runs {', '.join(by_method)}")
+            threshold = threshold_of(each, Path(text), by_method[method])
         if method in found:
             fail(f"--threshold {text}: there is another threshold for {method}; leave one out")
         found[method] = threshold
@@ -160,13 +178,6 @@ def _thresholds(given: Sequence[str], scorers: "Sequence[Scorer]", *, save_masks
                     "`bench calibrate` finds it: give its file as --threshold"
                 )
     return found
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
 
 
 def _finish(written: "Sequence[Predictions]", output: Path, problems: Sequence[str]) -> NoReturn:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.computing import identify
-from benchmark.cli.messages import fail
+from benchmark.cli.messages import fail, say
 from benchmark.cli.options import RESULTS, EncodingOptions, Results
 from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
 
 if TYPE_CHECKING:
     from benchmark.clip import Backbone, WeightsSource
     from benchmark.contract import Method
+    from benchmark.data import Ranges
     from benchmark.predict import Scorer
     from benchmark.protocol import Protocol
 
@@ -72,14 +73,24 @@ class Found:
         )
 
 
-def find_scorers(methods: Sequence[str], settings: Sequence[str], class_name: str, options: ScorerOptions) -> Found:
-    """Find what the named methods need to score images of a class.
+def find_scorers(
+    methods: Sequence[str],
+    settings: Sequence[str],
+    class_name: str,
+    options: ScorerOptions,
+    *,
+    images: Sequence[Path],
+    ranges: "Ranges",
+) -> Found:
+    """Find what the named methods need to score images of a class, and tell how images of more than 8 bits are read.
 
     Args:
         methods: Names of methods.
         settings: `NAME.OPTION=VALUE`, as in `selection.select_methods`.
         class_name: What the images show.
         options: Weights and reference images.
+        images: The images.
+        ranges: Black and white of images of more than 8 bits, as far as they are known; the rest is found.
     """
     from benchmark.cli import selection
     from benchmark.clip import parse_backbone
@@ -91,38 +102,55 @@ def find_scorers(methods: Sequence[str], settings: Sequence[str], class_name: st
     for name in ("mask_gt0", "raw_class_names"):
         if getattr(protocol, name):
             fail(f"--set protocol.{name}: has no effect on images of no dataset; leave it out")
-    images = {} if options.shots is None else normal_images(options.shots)
-    shown = False
+    available = {} if options.shots is None else normal_images(options.shots)
     source = parse_backbone(options.backbone)
     identity = identify(source, dtype=options.dtype)
     given = _by_method(options.checkpoint or [], [kind for kind, _ in chosen])
-    scorers = []
+    found = []
     for kind, asked in chosen:
-        values, references = asked, None
+        values, references, learned = asked, None, None
         if options.shots is not None:
-            values = with_shots(kind, asked, len(images), options.shots)
+            values = with_shots(kind, asked, len(available), options.shots)
         if count := kind.shots(values):
             if options.shots is None:
                 fail(f"{kind.title} is to be shown {count} normal images; name their folder by --shots DIR")
-            references, shown = draw_references(images, count, options.shots), True
-        learned = None
+            references = draw_references(available, count, options.shots)
         if issubclass(kind, Learner):
             path = given.get(kind.name)
             learned = choose_checkpoint(kind, values, identity, given=path, results=options.results)
-        scorers.append(
-            scorer_of(
-                kind,
-                values,
-                class_name=class_name,
-                protocol=protocol,
-                backbone=identity,
-                learned=learned,
-                references=references,
-            )
-        )
+        found.append((kind, values, learned, references))
+    shown = [path for *_, references in found if references for path in references[1]]
     if options.shots is not None and not shown:
         fail(f"--shots: {', '.join(kind.title for kind, _ in chosen)} looks at no normal images; leave it out")
+    ranges = _find_ranges([*images, *shown], ranges)
+    scorers = [
+        scorer_of(
+            kind,
+            values,
+            class_name=class_name,
+            protocol=protocol,
+            backbone=identity,
+            learned=learned,
+            references=references,
+            ranges=ranges,
+        )
+        for kind, values, learned, references in found
+    ]
     return Found(tuple(scorers), source, options, protocol)
+
+
+def _find_ranges(paths: Sequence[Path], known: "Ranges") -> "Ranges":
+    """Return black and white of images of more than 8 bits: those that are known, else those that hold these images."""
+    from benchmark.data import Ranges, find_ranges
+
+    found = find_ranges(paths, "looking for the range of the images")
+    used = Ranges(known.integers or found.integers, known.floats or found.floats)
+    if found:
+        say(f"images of more than 8 bits are read by one range for all: {used}")
+    for ours, theirs in ((used.integers, found.integers), (used.floats, found.floats)):
+        if ours and theirs and theirs.high > ours.high:
+            say(f"note: some images need white at {theirs.high:.15g}; what is above {ours.high:.15g} is cut off")
+    return used
 
 
 def _by_method(checkpoints: Sequence[Path], methods: "Sequence[type[Method]]") -> dict[str, Path]:

@@ -10,7 +10,9 @@ from .formats import IMAGE_EXTENSIONS as IMAGE_EXTENSIONS
 from .formats import is_image as is_image
 from .images import ImageError as ImageError
 from .images import find_ranges as find_ranges
+from .images import orientation as orientation
 from .images import read_image as read_image
+from .images import turn as turn
 from .layouts import Sample as Sample
 from .loading import Loaded as Loaded
 from .loading import Reading as Reading

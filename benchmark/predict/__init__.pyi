@@ -1,3 +1,5 @@
+from .calibration import Calibration as Calibration
+from .calibration import common_ranges as common_ranges
 from .calibration import read_calibration as read_calibration
 from .calibration import refuse_other_file as refuse_other_file
 from .calibration import report as report

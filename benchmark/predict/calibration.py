@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from benchmark.common import JSON_LIMIT, Model, printable, read_limited, validation_problems, write_whole
+from benchmark.data import Ranges
 from benchmark.predict.own_images import PredictError
 from benchmark.predict.predictions import ThresholdUsed
 from benchmark.predict.scorer import ScorerId
@@ -149,6 +151,22 @@ def read_calibration(path: Path) -> Calibration:
             f"--threshold {printable(path)}: not a calibration ({validation_problems(error)[0]}); make one by `bench "
             "calibrate --folder DIR`, or say a number"
         ) from None
+
+
+def common_ranges(calibrations: Sequence[Calibration]) -> Ranges:
+    """Return black and white of images of more than 8 bits, as calibrations have them.
+
+    Raises:
+        PredictError: They differ, so that no image can be read for both.
+    """
+    found = {each.ranges: each.method for each in calibrations if each.ranges}
+    if len(found) > 1:
+        said = "; ".join(f"{method}: {ranges}" for ranges, method in found.items())
+        raise PredictError(
+            f"--threshold: images were read by different ranges for these files ({said}); make them anew on the same "
+            "images, or run a method at a time"
+        )
+    return next(iter(found), Ranges())
 
 
 def threshold_of(calibration: Calibration, path: Path, scorer: ScorerId) -> ThresholdUsed:

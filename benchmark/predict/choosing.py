@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmark.clip import Backbone
 from benchmark.contract import Method
-from benchmark.data import Reading, Sample, SampleSet, load
+from benchmark.data import Reading, Sample, SampleSet, load, turn
 from benchmark.metrics import Curve, ImageMetrics, PixelMetrics
 from benchmark.predict.calibration import Calibration, CalibrationData, ImageThreshold, PixelThreshold, Rule
 from benchmark.predict.own_images import PredictError
@@ -19,7 +19,6 @@ from benchmark.predict.thresholds import (
     threshold_of_best_f1,
     threshold_of_rate,
 )
-from benchmark.predict.upright import upright_map
 
 RATE = 0.05
 """The rate of false alarms that is taken where there are normal images alone and none is asked for."""
@@ -80,6 +79,7 @@ def score_samples(
         class_name=scorer.class_name,
         batch_size=batch_size,
         evaluation_size=scorer.protocol.evaluation_size,
+        ranges=scorer.ranges,
     )
     for sample, (each,) in zip(samples.test, scored, strict=True):
         progress(1)
@@ -99,12 +99,12 @@ def _count_pixels(
     if sample.label and not found.anomalous_pixels:
         return
     rule = scorer.protocol.mask_rule(samples.layout.mask_threshold)
-    reading = Reading(size, masks=rule, batch_size=1, workers=0)
+    reading = Reading(size, masks=rule, batch_size=1, workers=0, ranges=scorer.ranges)
     ((loaded,),) = load([sample], reading)  # by which masks are read for a run
     if loaded.mask is None:
         found.problems.append(f"{loaded.error}; it counts for the threshold of images alone")
         return
-    found.pixels.update(scored.map, upright_map(loaded.mask, scored.orientation))
+    found.pixels.update(scored.map, turn(loaded.mask, scored.orientation))
     found.masked += 1
 
 

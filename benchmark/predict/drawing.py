@@ -1,5 +1,6 @@
 """Drawings of images that were scored: heatmaps, masks and their outlines, maps as numbers, methods side by side."""
 
+import functools
 import io
 import textwrap
 from collections.abc import Callable, Sequence
@@ -8,17 +9,16 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from benchmark.common import printable
-from benchmark.data import ImageError, read_image
+from benchmark.data import ImageError, orientation, read_image, turn
 from benchmark.predict.heatmaps import COLOUR_MAP, overlay, reduced
 from benchmark.predict.own_images import InputImage
 from benchmark.predict.parts import Part
 from benchmark.predict.predictions import ColourScale, ImagePrediction, write
 from benchmark.predict.regions import mask_at, outlined, regions_of
 from benchmark.predict.scoring import Floats
-from benchmark.predict.upright import orientation_of, upright
 
 MapFormat = Literal["npy", "tiff"]
 
@@ -26,7 +26,13 @@ LARGEST_SIDE = 1024
 """Largest side of a drawing in pixels; larger images are reduced, since a map has no more detail."""
 PANEL_SIDE = 512
 """Largest side of a panel of the methods side by side in pixels."""
-_DPI = 100
+_CAPTION_WIDTH = 200
+"""Least width and height of a panel in pixels."""
+_BAR_WIDTH = 90
+"""Width of a colour bar with its values in pixels."""
+_TOP = 60
+"""Height of the captions in pixels."""
+_DPI = 100  # of the colour bar, whose text has points
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,16 +89,16 @@ def draw(
         if all(anomaly_map is None for anomaly_map in maps):
             continue
         try:
-            stored = read_image(each.path)
+            stored = read_image(each.path, ranges=parts[0].scorer.ranges)
         except (ImageError, OSError) as error:
             for images in drawn:
                 images[index] = images[index].model_copy(
                     update={"error": images[index].error or printable(f"scored, but not drawn: {error}")}
                 )
             continue
-        photo = upright(stored, orientation_of(stored))
+        photo = Image.fromarray(turn(np.asarray(stored), orientation(each.path)))
         small = reduced(photo, LARGEST_SIDE)
-        panels: list[_Panel] = []
+        panels: list[Panel] = []
         for part, folder, images, anomaly_map in zip(parts, folders, drawn, maps, strict=True):
             if anomaly_map is None or part.scale is None:
                 continue
@@ -101,7 +107,7 @@ def draw(
             threshold = part.threshold.pixel if part.threshold and wanted.masks else None
             files = _write_files(folder, each.drawing, pictures, threshold=threshold, maps=wanted.maps)
             images[index] = images[index].model_copy(update=files)
-            panels.append(_Panel(part.scorer.title, images[index], heatmap, part.scale))
+            panels.append(Panel(part.scorer.title, images[index], heatmap, part.scale))
         if together is not None:
             write(together / each.drawing, _png(side_by_side(small, panels)))
     return [tuple(images) for images in drawn]
@@ -146,47 +152,57 @@ def map_content(anomaly_map: Floats, kind: MapFormat) -> bytes:
 
 
 @dataclass(frozen=True)
-class _Panel:
+class Panel:
+    """What one method says of an image, for the picture of the methods side by side."""
+
     title: str
     prediction: ImagePrediction
     heatmap: Image.Image
     scale: ColourScale
 
 
-def side_by_side(photo: Image.Image, panels: Sequence[_Panel]) -> Image.Image:
+def side_by_side(photo: Image.Image, panels: Sequence[Panel]) -> Image.Image:
     """Return one picture of a photo and of each method's heatmap, with scores, decisions and a colour bar each.
 
     Args:
         photo: The photo.
         panels: Title, prediction, heatmap and colour scale of each method.
     """
+    pictures = [reduced(each, PANEL_SIDE) for each in (photo, *(panel.heatmap for panel in panels))]
+    width, height = max(pictures[0].width, _CAPTION_WIDTH), max(pictures[0].height, _CAPTION_WIDTH)
+    step = width + _BAR_WIDTH
+    drawn = Image.new("RGB", (step * len(pictures), height + _TOP), "white")
+    writer = ImageDraw.Draw(drawn)
+    font = ImageFont.load_default(14)
+    for index, (picture, panel) in enumerate(zip(pictures, (None, *panels), strict=True)):
+        drawn.paste(picture, (index * step + (width - picture.width) // 2, _TOP + (height - picture.height) // 2))
+        writer.text((index * step + 4, 4), _caption(panel) if panel else "photo", fill="black", font=font)
+        if panel is not None:
+            drawn.paste(_colour_bar(panel.scale.low, panel.scale.high, height), (index * step + width, _TOP))
+    return drawn
+
+
+@functools.lru_cache(maxsize=64)  # most images of a call have the same size
+def _colour_bar(low: float, high: float, height: int) -> Image.Image:
+    """Return a colour bar with its values, `_BAR_WIDTH` pixels wide."""
     from matplotlib import rc_context  # slow imports
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-    pictures = [reduced(each, PANEL_SIDE) for each in (photo, *(panel.heatmap for panel in panels))]
-    width, height = (max(side, PANEL_SIDE // 2) / _DPI for side in pictures[0].size)
     with rc_context({"font.size": 9, "text.usetex": False}):
-        figure = Figure(figsize=((width + 0.9) * len(pictures), height + 1.0), dpi=_DPI, layout="constrained")
-        FigureCanvasAgg(figure)
-        for axes, picture, panel in zip(figure.subplots(1, len(pictures)), pictures, (None, *panels), strict=True):
-            axes.imshow(picture, interpolation="none")
-            axes.set_axis_off()
-            axes.set_title("photo" if panel is None else _caption(panel))
-            if panel is not None:
-                scale = Normalize(panel.scale.low, panel.scale.high)
-                figure.colorbar(ScalarMappable(scale, COLOUR_MAP), ax=axes, fraction=0.05, pad=0.02)
-        content = io.BytesIO()
-        figure.savefig(content, format="png")
-    return Image.open(content)
+        figure = Figure(figsize=(_BAR_WIDTH / _DPI, height / _DPI), dpi=_DPI)
+        canvas = FigureCanvasAgg(figure)
+        axes = figure.add_axes((0.08, 0.04, 0.16, 0.92))
+        figure.colorbar(ScalarMappable(Normalize(low, high), COLOUR_MAP), cax=axes)
+        canvas.draw()
+        return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
-def _caption(panel: _Panel) -> str:
+def _caption(panel: Panel) -> str:
     said = f"{panel.prediction.score:.4g}" + (f", {panel.prediction.decision}" if panel.prediction.decision else "")
-    title = panel.title.replace("$", r"\$")  # matplotlib reads text between two $ as mathematics
-    return "\n".join([*textwrap.wrap(title, 34)[:3], said])
+    return "\n".join([*textwrap.wrap(panel.title, 28, max_lines=2), said])
 
 
 def _png(image: Image.Image) -> bytes:

@@ -79,7 +79,7 @@ def score_found(
 
     Args:
         found: The images.
-        scorers: The methods, all of the same class name and protocol.
+        scorers: The methods, all of the same class name, protocol and ranges.
         backbone: Their backbone.
         thresholds: Thresholds by name of the method, of those that have one.
         batch_size: Images per forward pass.
@@ -97,6 +97,7 @@ def score_found(
         class_name=first.class_name,
         batch_size=batch_size,
         evaluation_size=first.protocol.evaluation_size,
+        ranges=first.ranges,
     ):
         for index, scored in enumerate(outcomes):
             images[index].append(describe(scored, limits[index]))

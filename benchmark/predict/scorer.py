@@ -14,7 +14,7 @@ import torch
 from benchmark.clip import Backbone
 from benchmark.common import Model, printable
 from benchmark.contract import Method
-from benchmark.data import Preprocess, read_image
+from benchmark.data import Preprocess, Ranges, read_image
 from benchmark.protocol import Protocol
 from benchmark.records import BackboneId, Checkpoint
 from benchmark.registry import source_sha256, title_of
@@ -77,6 +77,8 @@ class ScorerId(Model):
     """Null of a zero-shot method."""
     synthetic: tuple[WeightsKind, ...]
     """The weights that are random or were trained on generated images."""
+    ranges: Ranges = Ranges()
+    """Black and white of images of more than 8 bits. Predictions take those of their calibration."""
 
     def differences(self, other: "ScorerId") -> list[str]:
         """Return a text for each thing that changes scores and is not the same, with the other's value first."""
@@ -138,7 +140,7 @@ class Scorer:
         if self.references:
             spec = method.vision()
             preprocess = Preprocess(spec.image_size)
-            pixels = np.stack([preprocess(read_image(path)) for path in self.references])
+            pixels = np.stack([preprocess(read_image(path, ranges=self.id.ranges)) for path in self.references])
             with torch.no_grad():
                 method.see_references(backbone.encode_images(torch.from_numpy(pixels), spec))
         return method
@@ -153,6 +155,7 @@ def scorer_of(
     backbone: BackboneId,
     learned: tuple[Path, Checkpoint] | None,
     references: tuple[ReferencesUsed, Sequence[Path]] | None,
+    ranges: Ranges,
 ) -> Scorer:
     """Return the scorer of a method.
 
@@ -164,6 +167,7 @@ def scorer_of(
         backbone: The method's backbone.
         learned: The JSON file of the checkpoint and its content; None of a method that does not learn.
         references: The images that a k-shot method is shown, described and as files; None of a zero-shot method.
+        ranges: Black and white of images of more than 8 bits.
     """
     synthetic: dict[WeightsKind, bool] = {
         "backbone": backbone.synthetic,
@@ -181,6 +185,7 @@ def scorer_of(
         checkpoint=CheckpointUsed.of(*learned) if learned else None,
         references=references[0] if references else None,
         synthetic=tuple(kind for kind, is_synthetic in synthetic.items() if is_synthetic),
+        ranges=ranges,
     )
     paths = tuple(references[1]) if references else ()
     return Scorer(identity, kind, options, learned[0] if learned else None, paths)

@@ -12,9 +12,8 @@ from PIL import Image
 from benchmark.clip import Backbone
 from benchmark.common import is_out_of_memory
 from benchmark.contract import Method, Prediction, merge_specs
-from benchmark.data import ImageError, Preprocess, read_image
+from benchmark.data import ImageError, Preprocess, Ranges, orientation, read_image, turn
 from benchmark.predict.own_images import PredictError
-from benchmark.predict.upright import orientation_of, upright_map, upright_size
 from benchmark.running import at_evaluation_size
 
 Floats = npt.NDArray[np.float32]
@@ -59,6 +58,7 @@ def score_images(
     class_name: str,
     batch_size: int,
     evaluation_size: int | None = None,
+    ranges: Ranges | None = None,
 ) -> Iterator[tuple[Scored | Unscored, ...]]:
     """Yield what each method gives for an image, image by image. One batch of images is in memory at a time.
 
@@ -71,6 +71,7 @@ def score_images(
         class_name: Class of all images, as it appears in prompts.
         batch_size: Images per forward pass. It changes no number.
         evaluation_size: Side of the maps in pixels; None for the image size of each method.
+        ranges: Black and white of images of more than 8 bits; None for those of each image itself.
 
     Raises:
         PredictError: If the memory does not suffice.
@@ -83,7 +84,7 @@ def score_images(
         errors: dict[Path, Unscored] = {}
         for path in batch:
             try:
-                images[path] = read_image(path)
+                images[path] = read_image(path, ranges=ranges)
             except (ImageError, OSError) as error:  # OSError: no permission, a lost network drive, …
                 errors[path] = Unscored(path, str(error))
         given: dict[int, list[Scored | Unscored]] = {}
@@ -115,9 +116,10 @@ def _scored(
     raws = prediction.maps.float().cpu().numpy()
     for (path, image), score, anomaly_map, raw in zip(images.items(), scores, maps, raws, strict=True):
         if np.isfinite(score) and np.isfinite(anomaly_map).all():
-            turn = orientation_of(image)
-            turned, grid = upright_map(anomaly_map, turn), upright_map(raw, turn)
-            found.append(Scored(path, score, turned, grid, upright_size(image.size, turn), turn))
+            turned = orientation(path)
+            size = image.size if turned < 5 else image.size[::-1]
+            upright, grid = (np.ascontiguousarray(turn(each, turned)) for each in (anomaly_map, raw))
+            found.append(Scored(path, score, upright, grid, size, turned))
         else:
             found.append(Unscored(path, f"{path}: {method.title} gave no finite numbers; try --dtype float32"))
     return found

@@ -103,8 +103,10 @@ def test_the_commands_that_compute_share_their_options() -> None:
     cells = {*own, "--datasets", "--classes", "--limit", "--force", "--dry-run", "--allow-overlap", "--evaluation-size"}
     assert set(options_of("ablate")) == {*cells, "--only"}
     assert set(options_of("run")) == {*cells, "--methods", "--all", "--checkpoint"}
-    predict = {"--method", "--plugin", "--class", "--output", "--backbone", "--checkpoint", "--set", "--device"}
-    assert set(options_of("predict")) == predict | {"--dtype", "--batch-size", "--results"}
+    scoring = {"--method", "--plugin", "--set", "--backbone", "--checkpoint", "--shots", "--device", "--dtype"}
+    scoring |= {"--batch-size", "--results", "--output"}
+    assert set(options_of("predict")) == scoring | {"--class", "--threshold", "--save-masks", "--save-maps"}
+    assert set(options_of("calibrate")) == scoring | FOLDERS | {"--false-alarms"}
     assert options_of("run")["--data"] == "BENCH_DATA"
     assert options_of("run")["--cache-limit"] == "BENCH_CACHE_LIMIT"
 

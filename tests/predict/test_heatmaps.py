@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmark.predict.heatmaps import COLOUR_MAP, OPACITY, colours, overlay
+from benchmark.predict.heatmaps import COLOUR_MAP, OPACITY, colours, overlay, reduced
 
 
 def photo(width: int = 60, height: int = 40, *, seed: int = 0) -> Image.Image:
@@ -91,6 +91,6 @@ def test_what_cannot_be_drawn_is_refused(value: float, low: float, high: float, 
         overlay(photo(), np.array([[0.5, value]]), low=low, high=high)
 
 
-@pytest.mark.parametrize(("size", "expected"), [(None, (60, 40)), (30, (30, 20)), (120, (120, 80)), (1, (1, 1))])
-def test_size_is_the_longer_side(size: int | None, expected: tuple[int, int]) -> None:
-    assert overlay(photo(), np.zeros((4, 4)), low=0.0, high=1.0, size=size).size == expected
+@pytest.mark.parametrize(("longer", "expected"), [(60, (60, 40)), (30, (30, 20)), (120, (60, 40)), (1, (1, 1))])
+def test_a_large_image_is_reduced_in_its_proportions(longer: int, expected: tuple[int, int]) -> None:
+    assert reduced(photo(), longer).size == expected

@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,34 +12,26 @@ from PIL import Image
 from support.faults import file_size_limit
 
 from benchmark.clip.backbone import Backbone, load_backbone
-from benchmark.clip.weights import MINI_BACKBONE, parse_backbone
-from benchmark.contract import Features, Learner, Method, Prediction, VisionSpec, training_options
+from benchmark.clip.weights import parse_backbone
+from benchmark.contract import Features, Method, Prediction, VisionSpec
 from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.loading import Reading, load, stack
 from benchmark.predict.heatmaps import overlay
-from benchmark.predict.own_images import PredictError, find_images, natural_key, overlay_names
-from benchmark.predict.scoring import (
-    Predictions,
-    Scored,
-    Unscored,
-    banner,
-    score_images,
-)
+from benchmark.predict.own_images import PredictError, drawing_names, find_images, natural_key
+from benchmark.predict.predictions import Predictions
+from benchmark.predict.scorer import banner
+from benchmark.predict.scoring import Scored, Unscored, score_images
 from benchmark.protocol import Protocol
-from benchmark.records.cells import BackboneId, DataId, TrainingId, backbone_id
+from benchmark.records.cells import backbone_id
 from benchmark.records.checkpoints import (
-    CheckpointError,
-    checkpoint_path,
     read_checkpoint,
     read_tensors,
     write_checkpoint,
 )
-from benchmark.registry import all_methods, load_plugin
+from benchmark.registry import load_plugin, source_sha256
 from benchmark.running.evaluate import at_evaluation_size
-from benchmark.training.chosen import SHIPPED, choose_checkpoint
-from methods.anomalyclip import AnomalyClip, AnomalyClipOptions
+from benchmark.training.chosen import SHIPPED
 from methods.clip import Clip, ClipOptions
-from methods.genclip import GenClip, GenClipOptions
 
 Bench = Callable[..., tuple[int, str, str]]
 TINY = ["--backbone", "tiny:random", "--device", "cpu"]
@@ -62,12 +53,18 @@ def save(path: Path, *, size: tuple[int, int] = (40, 30), seed: int = 0) -> Path
     return path
 
 
-def written(folder: Path) -> Predictions:
-    return Predictions.model_validate_json((folder / "predictions.json").read_bytes())
+def written(output: Path, method: str = "clip") -> Predictions:
+    return Predictions.model_validate_json((output / method / "predictions.json").read_bytes())
 
 
-def drawings(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
+def drawings(output: Path, method: str = "clip") -> list[str]:
+    return sorted(path.relative_to(output / method).as_posix() for path in (output / method).rglob("*.png"))
+
+
+def score_one(path: Path, method: Method, backbone: Backbone, class_name: str) -> Scored:
+    (((scored,),)) = list(score_images([path], [method], backbone, class_name=class_name, batch_size=1))
+    assert isinstance(scored, Scored)
+    return scored
 
 
 # ---- scores and maps
@@ -110,7 +107,8 @@ def test_the_batch_size_changes_nothing(parts: Path, tiny: Backbone) -> None:
     (parts / "normal/003.png").write_bytes(b"")
     paths, method = sorted((parts / "normal").iterdir()), Clip(tiny, ClipOptions())
     one, *others = (
-        list(score_images(paths, method, tiny, class_name="nut", batch_size=batch_size)) for batch_size in (1, 3, 50)
+        [scored for (scored,) in score_images(paths, [method], tiny, class_name="nut", batch_size=batch_size)]
+        for batch_size in (1, 3, 50)
     )
     assert [isinstance(each, Unscored) for each in one] == [path.name == "003.png" for path in paths]
     for same in others:
@@ -125,7 +123,9 @@ def test_images_are_read_a_batch_at_a_time(tmp_path: Path, tiny: Backbone) -> No
     paths = [tmp_path / f"{index}.png" for index in range(5)]
     for index in (0, 1):
         save(paths[index], seed=index)
-    scored = score_images(paths, Clip(tiny, ClipOptions()), tiny, class_name="nut", batch_size=2)
+    scored = (
+        each for (each,) in score_images(paths, [Clip(tiny, ClipOptions())], tiny, class_name="nut", batch_size=2)
+    )
     found = [next(scored)]
     for index in (0, 1):  # has been read
         paths[index].unlink()
@@ -153,8 +153,7 @@ class _Spot(Method):
 
 def test_the_maximum_is_told_in_pixels_of_the_image(tmp_path: Path, tiny: Backbone) -> None:
     path = save(tmp_path / "wide.png", size=(400, 80))
-    (scored,) = score_images([path], _Spot(tiny, None), tiny, class_name="nut", batch_size=1)
-    assert isinstance(scored, Scored)
+    scored = score_one(path, _Spot(tiny, None), tiny, "nut")
     x, y = scored.maximum_at
     assert abs(x - 6.5 * 400 / 8) <= 400 / 8 / 2
     assert abs(y - 1.5 * 80 / 8) <= 80 / 8 / 2
@@ -173,7 +172,9 @@ class _NotFinite(_Spot):
 
 def test_what_is_no_finite_number_is_no_score(tmp_path: Path, tiny: Backbone) -> None:
     paths = [save(tmp_path / f"{index}.png") for index in range(3)]
-    good, *bad = score_images(paths, _NotFinite(tiny, None), tiny, class_name="nut", batch_size=3)
+    good, *bad = (
+        each for (each,) in score_images(paths, [_NotFinite(tiny, None)], tiny, class_name="nut", batch_size=3)
+    )
     assert isinstance(good, Scored)
     assert all(isinstance(each, Unscored) and "finite" in each.error for each in bad)
 
@@ -189,21 +190,20 @@ def test_all_drawings_of_a_call_share_one_scale(bench: Bench, parts: Path, tiny:
     assert content.scale.low == min(each.map_minimum or 0.0 for each in content.images)
     assert content.scale.high == max(each.map_maximum or 0.0 for each in content.images)
     for each in content.images:
-        (scored,) = score_images([Path(each.path)], Clip(tiny, ClipOptions()), tiny, class_name="object", batch_size=1)
-        assert isinstance(scored, Scored)
-        with Image.open(each.path) as image, Image.open(Path("all") / str(each.overlay)) as drawn:
+        scored = score_one(Path(each.path), Clip(tiny, ClipOptions()), tiny, "object")
+        with Image.open(each.path) as image, Image.open(Path("all/clip") / str(each.overlay)) as drawn:
             expected = overlay(image, scored.map, low=content.scale.low, high=content.scale.high)
             assert (drawn.format, drawn.size) == ("PNG", image.size)
             assert np.abs(np.asarray(drawn).astype(int) - np.asarray(expected).astype(int)).max() <= 3
     assert bench("predict", parts / "normal/000.png", *CLIP, "--output", "one")[0] == 0
-    assert (Path("one/000.png")).read_bytes() != (Path("all/000.png")).read_bytes()
+    assert Path("one/clip/heatmaps/000.png").read_bytes() != Path("all/clip/heatmaps/000.png").read_bytes()
 
 
 def test_a_large_image_is_drawn_smaller_in_its_proportions(bench: Bench, tmp_path: Path) -> None:
     save(tmp_path / "large.jpg", size=(600, 2400))
     code, _, _ = bench("predict", tmp_path / "large.jpg", *CLIP)
     assert code == 0
-    with Image.open("predictions/large.png") as drawn:
+    with Image.open("predictions/clip/heatmaps/large.png") as drawn:
         assert drawn.size == (256, 1024)
     assert written(Path("predictions")).images[0].size == (600, 2400)
 
@@ -230,11 +230,11 @@ def test_an_image_that_vanishes_before_it_is_drawn_keeps_its_score(bench: Bench,
     )
     code, out, err = bench("predict", gone, kept, *deletes)
     assert code == 1
-    first, second = written(Path("predictions")).images
+    first, second = written(Path("predictions"), "mine").images
     assert first.score is not None
     assert first.overlay is None
     assert "not drawn" in str(first.error)
-    assert second.overlay == "kept.png"
+    assert second.overlay == "heatmaps/kept.png"
     assert len(out.splitlines()) == 2
     assert "FAILED" in err
 
@@ -263,7 +263,9 @@ def test_folders_are_searched_and_their_structure_is_kept(bench: Bench, tmp_path
     images = written(Path("predictions")).images
     names = ["2.png", "10.png", "good/deep/1.tif", "good/ö ñ 部品.JPG"]
     assert [each.path for each in images] == [str(root / name) for name in names]
-    assert [each.overlay for each in images] == ["2.png", "10.png", "good/deep/1.png", "good/ö ñ 部品.png"]
+    assert [each.overlay for each in images] == [
+        f"heatmaps/{name}" for name in ("2.png", "10.png", "good/deep/1.png", "good/ö ñ 部品.png")
+    ]
     assert drawings(Path("predictions")) == sorted(str(each.overlay) for each in images)
     assert sorted(line.split("  ", 1)[1] for line in out.splitlines()) == sorted(str(root / name) for name in names)
 
@@ -279,14 +281,14 @@ def test_the_same_name_in_two_folders_gives_two_drawings(bench: Bench, tmp_path:
     first, second = save(tmp_path / "a/1.png"), save(tmp_path / "b/1.png", seed=1)
     for given in ([tmp_path / "a", tmp_path / "b"], [first, second], [tmp_path / "a", first, second]):
         found, _ = find_images(given, output=Path("o"))
-        assert [(each.path, each.overlay) for each in found] == [(first, "a/1.png"), (second, "b/1.png")]
+        assert [(each.path, each.drawing) for each in found] == [(first, "a/1.png"), (second, "b/1.png")]
     assert bench("predict", tmp_path / "a", tmp_path / "b", *CLIP)[0] == 0
-    drawn = [Path("predictions", name, "1.png").read_bytes() for name in "ab"]
+    drawn = [Path("predictions/clip/heatmaps", name, "1.png").read_bytes() for name in "ab"]
     assert drawn[0] != drawn[1]
 
 
 def names_of(*paths: str) -> list[str]:
-    return overlay_names([PurePosixPath(path) for path in paths])
+    return drawing_names([PurePosixPath(path) for path in paths])
 
 
 def test_names_of_drawings_never_clash_whatever_the_case() -> None:
@@ -325,7 +327,7 @@ def test_no_drawing_leaves_the_output_folder(tmp_path: Path, monkeypatch: pytest
     save(tmp_path / "y/z/2.png")
     monkeypatch.chdir(tmp_path / "y")
     found, _ = find_images([Path("../x"), Path("z/../../y/z/2.png")], output=Path("o"))
-    assert [each.overlay for each in found] == ["x/1.png", "y/z/2.png"]
+    assert [each.drawing for each in found] == ["x/1.png", "y/z/2.png"]
 
 
 def test_numbers_in_names_count_as_numbers() -> None:
@@ -351,7 +353,7 @@ def test_a_name_that_is_no_unicode_is_scored_and_written(bench: Bench, tmp_path:
     assert "caf\ufffd.png" in out
     broken, good = written(Path("predictions")).images
     assert "broken\ufffd.png" in str(broken.error)
-    assert good.overlay == "caf_.png"
+    assert good.overlay == "heatmaps/caf_.png"
     assert drawings(Path("predictions")) == [good.overlay]
 
 
@@ -372,7 +374,7 @@ def test_a_broken_image_does_not_stop_the_others(bench: Bench, tmp_path: Path) -
     images = written(Path("predictions")).images
     assert [each.score is None for each in images] == [False, True, True, False, True]
     assert [each.error is None for each in images] == [True, False, False, True, False]
-    assert drawings(Path("predictions")) == ["1.png", "4.png"]
+    assert drawings(Path("predictions")) == ["heatmaps/1.png", "heatmaps/4.png"]
 
 
 def test_where_no_image_can_be_read_there_is_no_scale(bench: Bench, tmp_path: Path) -> None:
@@ -398,10 +400,11 @@ def test_a_link_out_of_the_folder_is_told(bench: Bench, tmp_path: Path) -> None:
         (["1.png", "empty"], None),
         (["empty"], "no images (.bmp, "),
         (["1.png", "--method", "clop"], "did you mean coop or clip"),
-        (["1.png", "--method", "clip,coop"], "unknown method 'clip,coop'"),
+        (["1.png", "--method", "clip,clop"], "unknown method 'clop'"),
+        (["1.png", "--method", ","], "--method: say a name"),
         (["1.png", "--set", "clip.temperatur=1"], "did you mean temperature"),
         (["1.png", "--set", "winclip.shots=2"], "this command runs clip, not winclip"),
-        (["1.png", "--method", "winclip", "--set", "winclip.shots=2"], "leave the shots at 0"),
+        (["1.png", "--method", "winclip", "--set", "winclip.shots=2"], "name their folder by --shots DIR"),
         (["1.png", "--class", " "], "--class"),
         (["1.png", "--backbone", "tiny"], "--backbone 'tiny'"),
         (["1.png", "--checkpoint", "c.json"], "learns nothing"),
@@ -410,7 +413,9 @@ def test_a_link_out_of_the_folder_is_told(bench: Bench, tmp_path: Path) -> None:
         (["1.png", "--output", "file"], "--output file"),
         (["1.png", "--output", "file/below"], "--output file/below"),
         (["1.png", "--output", "."], "choose another folder for the output"),
-        (["1.png", "--output", "theirs"], "theirs/1.png is there and not from an earlier call"),
+        (["1.png", "--output", "theirs"], "theirs/clip holds files that are not from an earlier call"),
+        (["1.png", "--set", "protocol.mask_gt0=true"], "protocol.mask_gt0: has no effect"),
+        (["1.png", "--set", "protocol.raw_class_names=true"], "protocol.raw_class_names: has no effect"),
         (["1.png", "--plugin", "no-such.py"], "no such file"),
     ],
 )
@@ -418,7 +423,7 @@ def test_mistakes_are_answered_with_the_way_out(bench: Bench, arguments: list[st
     save(Path("1.png"))
     Path("empty").mkdir()
     Path("file").write_text("")
-    mine = save(Path("theirs/1.png"), seed=7)
+    mine = save(Path("theirs/clip/1.png"), seed=7)
     before = mine.read_bytes()
     code, _, err = bench("predict", *CLIP, *arguments)
     assert code == (2 if said else 0)
@@ -442,17 +447,18 @@ def test_an_output_folder_that_cannot_be_written_is_refused_at_once(bench: Bench
 def test_the_json_says_with_what_the_scores_were_made(bench: Bench, tmp_path: Path) -> None:
     settings = ["--set", "clip.temperature=0.01", "--set", "protocol.pos_interp=bicubic"]
     assert bench("predict", save(tmp_path / "1.png"), *CLIP, "--class", "metal nut", *settings)[0] == 0
-    content = json.loads(Path("predictions/predictions.json").read_text(encoding="utf-8"))
+    content = json.loads(Path("predictions/clip/predictions.json").read_text(encoding="utf-8"))
     identity = backbone_id(parse_backbone("tiny:random"), dtype="float32")
     run = content.pop("run")
     assert {"created", "packages", "git_commit", "device", "python", "machine"} <= run.keys()
     (image,) = content.pop("images")
     assert list(image) == [
-        "path", "score", "map_minimum", "map_maximum", "maximum_at", "size", "overlay", "error"
+        "path", "score", "decision", "map_minimum", "map_maximum", "maximum_at", "size", "orientation", "regions",
+        "overlay", "mask", "outline", "map", "error",
     ]  # fmt: skip
     assert image["size"] == [40, 30]
     assert content == {
-        "schema_version": 1,
+        "schema_version": 2,
         "method": "clip",
         "method_version": Clip.version,
         "title": "CLIP (temperature=0.01)",
@@ -460,9 +466,14 @@ def test_the_json_says_with_what_the_scores_were_made(bench: Bench, tmp_path: Pa
         "class_name": "metal nut",
         "protocol": Protocol(pos_interp="bicubic").model_dump(),
         "backbone": identity.model_dump(mode="json"),
+        "source_sha256": source_sha256(Clip),
         "checkpoint": None,
+        "references": None,
         "synthetic": ["backbone"],
+        "ranges": {"integers": None, "floats": None},
         "image_size": 112,
+        "map_size": 112,
+        "threshold": None,
         "scale": {"colours": "turbo", "low": image["map_minimum"], "high": image["map_maximum"]},
     }
 
@@ -475,11 +486,10 @@ def test_the_quirks_of_the_protocol_reach_the_backbone(bench: Bench, tmp_path: P
     )
     for mode in ("bilinear", "bicubic"):
         assert bench("predict", image, *half, "--set", f"protocol.pos_interp={mode}", "--output", mode)[0] == 0
-    found, other = (written(Path(mode)).images[0].score for mode in ("bicubic", "bilinear"))
+    found, other = (written(Path(mode), "mine").images[0].score for mode in ("bicubic", "bilinear"))
     (method,) = load_plugin(tmp_path / "half.py")
     bicubic = load_backbone(parse_backbone("tiny:random"), pos_interp="bicubic")
-    (expected,) = score_images([image], method(bicubic, ClipOptions()), bicubic, class_name="object", batch_size=1)
-    assert isinstance(expected, Scored)
+    expected = score_one(image, method(bicubic, ClipOptions()), bicubic, "object")
     assert found == pytest.approx(expected.score, abs=1e-6)
     assert found != pytest.approx(other, abs=1e-6)
 
@@ -504,55 +514,23 @@ def test_methods_of_a_plugin_can_be_named(bench: Bench, tmp_path: Path) -> None:
     assert "Mine, backbone tiny:random-0" in err
 
 
+def test_output_may_hold_other_things_that_are_not_in_the_way(bench: Bench, tmp_path: Path) -> None:
+    Path("predictions").mkdir()
+    Path("predictions/notes.txt").write_text("mine")
+    for seed in range(2):
+        assert bench("predict", save(tmp_path / "1.png", seed=seed), *CLIP)[0] == 0
+    assert Path("predictions/notes.txt").read_text() == "mine"
+
+
+def test_find_images_names_what_lies_in_the_output(tmp_path: Path) -> None:
+    save(tmp_path / "o/1.png")
+    with pytest.raises(PredictError, match="lies in --output"):
+        find_images([tmp_path], output=tmp_path / "o")
+    ((found,), problems) = find_images([tmp_path], output=tmp_path / "p")
+    assert (found.path, found.drawing, problems) == (tmp_path / "o/1.png", "o/1.png", [])
+
+
 # ---- checkpoints
-
-
-MINI = BackboneId(
-    name=MINI_BACKBONE,
-    architecture="mini",
-    sha256=read_checkpoint(SHIPPED / "anomalyclip.json").training.backbone.sha256,
-    dtype="float32",
-    synthetic=True,
-)
-
-
-def keep(results: Path, *, auxiliary: str = "mvtec", seed: int = 0, **different: Any) -> Path:
-    """Put a checkpoint of AnomalyCLIP, with the tensors of the one that ships along, among the results."""
-    known = TrainingId(
-        method="anomalyclip",
-        method_version=AnomalyClip.version,
-        options=training_options(AnomalyClipOptions()),
-        auxiliary=DataId(name=auxiliary, card_version=1, layout="original", fingerprint="f"),
-        seed=seed,
-        backbone=MINI,
-        protocol=Protocol(),
-    ).model_copy(update=different)
-    path = checkpoint_path(results, known)
-    write_checkpoint(path, {"x": torch.zeros(1)}, training=known, origin="trained", source="a test")
-    return path
-
-
-class Unshipped(AnomalyClip):
-    """A method of which no checkpoint ships along."""
-
-    name = "unshipped"
-
-
-def choose(results: Path, given: Path | None = None, method: type[Learner] = AnomalyClip) -> Path:
-    return choose_checkpoint(method, AnomalyClipOptions(), MINI, given=given, results=results)[0]
-
-
-def test_every_method_that_learns_ships_a_checkpoint_that_fits_the_default_backbone(tmp_path: Path) -> None:
-    """If this fails, a method, its options or the miniature changed: train anew, as clip_mini.md says."""
-    identity = backbone_id(parse_backbone(MINI_BACKBONE), dtype="float32")
-    ours = [method for method in all_methods().values() if method.__module__.startswith("methods.")]
-    learners = [method for method in ours if issubclass(method, Learner)]
-    assert {method.name for method in learners} == {path.stem for path in SHIPPED.glob("*.json")}
-    for method in learners:
-        path, known = choose_checkpoint(method, method.Options(), identity, given=None, results=tmp_path)
-        assert path == SHIPPED / f"{method.name}.json"
-        assert known.synthetic
-        assert (known.training.auxiliary.name, known.training.seed) == ("mvtec", 0)
 
 
 def test_the_shipped_checkpoint_and_backbone_work_at_once(bench: Bench, tmp_path: Path) -> None:
@@ -561,7 +539,7 @@ def test_the_shipped_checkpoint_and_backbone_work_at_once(bench: Bench, tmp_path
     assert len(out.splitlines()) == 1
     assert "SYNTHETIC" not in out
     assert "SYNTHETIC: backbone and checkpoint" in err
-    content = written(Path("predictions"))
+    content = written(Path("predictions"), "anomalyclip")
     assert content.title == "AnomalyCLIP"
     assert content.checkpoint is not None
     assert content.checkpoint.sha256 == read_checkpoint(SHIPPED / "anomalyclip.json").sha256
@@ -576,90 +554,9 @@ def test_what_was_learned_is_used(bench: Bench, tmp_path: Path) -> None:
     assert len(lines) == 2
 
 
-def test_a_checkpoint_of_the_results_goes_first_that_of_the_protocol_before_others(tmp_path: Path) -> None:
-    assert choose(tmp_path) == SHIPPED / "anomalyclip.json"
-    btad = keep(tmp_path, auxiliary="btad")
-    assert choose(tmp_path) == btad
-    tenth = keep(tmp_path, seed=10)
-    assert choose(tmp_path) == tenth
-    second = keep(tmp_path, seed=2)
-    assert choose(tmp_path) == second
-    assert choose(tmp_path, given=btad) == btad
-    second.with_suffix(".safetensors").write_bytes(b"")  # one that is broken is passed over
-    assert choose(tmp_path) == tenth
-
-
-@pytest.mark.parametrize(
-    ("different", "said"),
-    [
-        ({"backbone": MINI.model_copy(update={"sha256": "0" * 64, "name": "mini=x"})}, "the backbone mini=x"),
-        ({"options": {"context": 3}}, "--set {name}.context=3"),
-        ({"method_version": 0}, "version 0"),
-    ],
-)
-def test_what_does_not_fit_is_passed_over_and_named_where_nothing_does(
-    tmp_path: Path, different: dict[str, Any], said: str
-) -> None:
-    keep(tmp_path, **different)
-    assert choose(tmp_path) == SHIPPED / "anomalyclip.json"
-    path = keep(tmp_path, method=Unshipped.name, **different)
-    with pytest.raises(CheckpointError) as refused:
-        choose(tmp_path, method=Unshipped)
-    assert f"does not fit: {path}" in str(refused.value)
-    assert said.format(name=Unshipped.name) in str(refused.value)
-
-
-def test_the_shipped_checkpoint_fits_its_options_and_backbone_only(tmp_path: Path) -> None:
-    ours = GenClipOptions(branch="query", cnf=False)  # which change nothing that is learned
-    assert choose_checkpoint(GenClip, ours, MINI, given=None, results=tmp_path)[0] == SHIPPED / "genclip.json"
-    for options, identity in ((AnomalyClipOptions(epochs=2), MINI), (AnomalyClipOptions(), _other(MINI))):
-        with pytest.raises(CheckpointError) as refused:
-            choose_checkpoint(AnomalyClip, options, identity, given=None, results=tmp_path)
-        said = str(refused.value)
-        for way in ("bench train --methods anomalyclip", "bench import-checkpoint", "--checkpoint FILE.json"):
-            assert way in said
-
-
-def _other(backbone: BackboneId) -> BackboneId:
-    return backbone.model_copy(update={"sha256": "1" * 64, "name": "other"})
-
-
 def test_a_learner_without_a_checkpoint_says_how_to_get_one(bench: Bench, tmp_path: Path) -> None:
     code, _, err = bench("predict", save(tmp_path / "1.png"), "--method", "coop", *TINY)
     assert code == 2
     assert "bench train --methods coop --backbone tiny:random-0" in err
     assert "made with the backbone mini:v2, not tiny:random-0" in err
     assert not Path("predictions").exists()
-
-
-@pytest.mark.parametrize(
-    ("options", "backbone", "method", "said"),
-    [
-        (AnomalyClipOptions(), MINI, "coop", "a checkpoint of anomalyclip, not of coop"),
-        (AnomalyClipOptions(), _other(MINI), "anomalyclip", "not other"),
-        (AnomalyClipOptions(epochs=2), MINI, "anomalyclip", "--set anomalyclip.epochs=15"),
-    ],
-)
-def test_a_checkpoint_that_is_given_and_does_not_fit_is_refused(
-    tmp_path: Path, options: AnomalyClipOptions, backbone: BackboneId, method: str, said: str
-) -> None:
-    path, kind = keep(tmp_path), all_methods()[method]
-    assert issubclass(kind, Learner)
-    with pytest.raises(CheckpointError, match=said):
-        choose_checkpoint(kind, options, backbone, given=path, results=tmp_path)
-
-
-def test_output_may_hold_other_things_that_are_not_in_the_way(bench: Bench, tmp_path: Path) -> None:
-    Path("predictions").mkdir()
-    Path("predictions/notes.txt").write_text("mine")
-    for seed in range(2):
-        assert bench("predict", save(tmp_path / "1.png", seed=seed), *CLIP)[0] == 0
-    assert Path("predictions/notes.txt").read_text() == "mine"
-
-
-def test_find_images_names_what_lies_in_the_output(tmp_path: Path) -> None:
-    save(tmp_path / "o/1.png")
-    with pytest.raises(PredictError, match="lies in --output"):
-        find_images([tmp_path], output=tmp_path / "o")
-    ((found,), problems) = find_images([tmp_path], output=tmp_path / "p")
-    assert (found.path, found.overlay, problems) == (tmp_path / "o/1.png", "o/1.png", [])
