@@ -137,7 +137,10 @@ def _levels(image: Image.Image | Values) -> Values:
     if values.ndim == 3 and values.shape[2] == 4 and np.ptp(values[..., 3]):
         alpha = values[..., 3]
         seen = values[alpha > 0][:, :3]
-        return alpha if not np.ptp(seen, axis=0).any() else np.where(alpha > 0, _brightest(values), 0)
+        if not np.ptp(seen, axis=0).any():
+            return alpha
+        faded: Values = _brightest(values) * (alpha / alpha.max())
+        return faded
     return _brightest(values)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from scipy import ndimage
 
 from benchmark.data.images import ImageError, read_image
@@ -51,6 +51,7 @@ def coloured(red: int, green: int, blue: int) -> Image.Image:
     return Image.merge("RGB", [SHAPE.point(lambda value, top=top: top if value else 0) for top in (red, green, blue)])
 
 
+SOFT = SHAPE.filter(ImageFilter.GaussianBlur(1))
 WHITE = BLACK.point(lambda _: 255)
 LOSSLESS: dict[str, tuple[Image.Image, np.ndarray]] = {
     "grey": (SHAPE, TRUTH),
@@ -73,6 +74,7 @@ LOSSLESS: dict[str, tuple[Image.Image, np.ndarray]] = {
     "alpha over white": (alpha(WHITE), TRUTH),
     "black on transparent white": (alpha(ImageOps.invert(SHAPE)), TRUTH),
     "white on transparent black": (alpha(SHAPE), TRUTH),
+    "soft alpha": (alpha(SHAPE, SOFT), TRUTH & (np.asarray(SOFT) > 127)),
     "transparent margin": (alpha(SHAPE, Image.fromarray((np.indices(TRUTH.shape)[1] > 1) * np.uint8(255))), TRUTH),
     "opaque": (alpha(SHAPE, WHITE), TRUTH),
     "wholly transparent": (alpha(SHAPE, BLACK), TRUTH),
