@@ -34,6 +34,9 @@ MINI_MARKER = "zsad-bench-mini.json"
 """A file at the top of a mini suite, which marks the datasets below it as generated."""
 
 
+SUBSET = "-subset"
+"""End of the name of a part of a dataset."""
+
 DRAWN = "drawn"
 """Stands for the content of a generated file that nobody changed."""
 
@@ -78,7 +81,7 @@ class SampleSet:
     @property
     def name(self) -> str:
         """The name in ids and in names of files; a part of a dataset has another than the whole."""
-        return f"{self.card.name}-subset" if self.part else self.card.name
+        return f"{self.card.name}{SUBSET}" if self.part else self.card.name
 
     @property
     def title(self) -> str:
