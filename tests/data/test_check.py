@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from benchmark.data.cards import Card, load_cards
 from benchmark.data.check import CheckReport, check_dataset, render
 from benchmark.data.folders import PlainFolder, read_folder
-from benchmark.data.samples import locate, read_samples
+from benchmark.data.samples import read_samples
 from benchmark.data.search import locate
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
