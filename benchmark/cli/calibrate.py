@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from benchmark.cli.data_options import FolderOptions
 from benchmark.cli.messages import fail, say
-from benchmark.cli.options import FolderOptions, MethodName, MethodOptions, with_options
+from benchmark.cli.options import MethodName, MethodOptions, with_options
 from benchmark.cli.scorers import ScorerOptions, find_scorers
 
 

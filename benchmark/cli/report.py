@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark.cli.data_options import DataOptions, FolderOptions
 from benchmark.cli.messages import fail, say
-from benchmark.cli.options import RESULTS, ChosenRecords, DataOptions, FolderOptions, OneBackbone, Results, with_options
+from benchmark.cli.options import RESULTS, ChosenRecords, OneBackbone, Results, with_options
 from benchmark.cli.tables import known_backbone
 from benchmark.common import listed
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from support.records import made_run
 
-from benchmark.cli.options import DataOptions, FolderOptions
+from benchmark.cli.data_options import DataOptions, FolderOptions
 from benchmark.cli.report import find_images
 from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.loading import Loaded
