@@ -8,13 +8,16 @@ import numpy as np
 
 from benchmark.data.images import ImageError, has_more_frames, orientation, read_image
 from benchmark.data.layouts import Sample
-from benchmark.data.masks import MaskRule, MaskSizeError, read_mask
+from benchmark.data.masks import MaskRule, MaskSizeError, read_mask, shades_of_grey
 from benchmark.data.samples import SampleSet
 from benchmark.data.suspicions import Marked, MaskFacts, suspicions
 from benchmark.data.tree import Problem, relative
 
 DARK = 16
 """An image whose pixels are all below this, of 0 to 255, is black to the eye and to a method."""
+
+GREY = 0.1
+"""A file with a larger share of grey pixels, and half as many as are anomalous, is hardly a mask with smooth edges."""
 
 
 @dataclass(slots=True)
@@ -70,7 +73,14 @@ def look(data: SampleSet, samples: Sequence[Sample], normal_mask: Path | None = 
         report(mask, kind, str(error), fatal=True)
     else:
         label = max(s.label for s in samples)
-        seen.marked = Marked(relative(mask, data.directory), seen.image, label, MaskFacts.of(pixels))
+        facts = MaskFacts.of(pixels)
+        if (grey := shades_of_grey(mask)) > max(GREY, facts.share / 2):
+            message = (
+                f"{grey:.0%} of it are shades of grey, neither black nor white; is it a photograph or a map of scores? "
+                "Save masks in two values, 0 and 255"
+            )
+            report(mask, "grey-mask", message, fatal=False)
+        seen.marked = Marked(relative(mask, data.directory), seen.image, label, facts)
     return seen
 
 

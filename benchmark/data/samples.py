@@ -18,9 +18,11 @@ from pathlib import Path, PurePosixPath
 from benchmark.common import TABLE_LIMIT, listed, read_limited
 from benchmark.data.cards import Card, Layout
 from benchmark.data.contents import contents, remembered, stamp
+from benchmark.data.formats import DECODED
 from benchmark.data.images import find_ranges
 from benchmark.data.layouts import BadTableError, Sample, read_layout
 from benchmark.data.leftovers import not_of_the_layout, unread
+from benchmark.data.masks import LOSSY
 from benchmark.data.misfits import Misfit, misfit, nothing_fits
 from benchmark.data.ranges import Ranges
 from benchmark.data.suspicions import Marked, MaskFacts, facts_as_text, suspicions
@@ -134,9 +136,9 @@ class SampleSet:
         lines: list[object] = [self.layout.mask_threshold]
         if self.ranges:
             lines.append(str(self.ranges))
-        jpegs = any(s.mask.suffix.lower() in {".jpg", ".jpeg"} for s in self.test if s.mask)
-        if jpegs and self.layout.mask_threshold == 0:
-            lines.append("masks in JPEG at half")
+        lossy = {extension for name in LOSSY for extension in DECODED[name]}
+        if self.layout.mask_threshold == 0 and any(s.mask.suffix.lower() in lossy for s in self.test if s.mask):
+            lines.append("masks of lossy compression at half")
         ordered = sorted(self.test, key=lambda s: s.key)
         known = self.contents(ordered)
         for s in ordered:

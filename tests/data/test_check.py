@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 
 from benchmark.data.cards import Card, load_cards
 from benchmark.data.check import CheckReport, check_dataset, render
@@ -218,6 +218,17 @@ def test_dozens_of_specks_are_one_warning_with_their_numbers(root: Path) -> None
     (problem,) = run(root).problems
     assert (problem.kind, problem.path) == ("specks", "nut/ground_truth/cut/1_mask.png")
     assert "has 36 separate regions; 1 of 4 masks have 24 or more (median of all 1)" in problem.message
+
+
+def test_a_photograph_or_a_map_in_place_of_a_mask_is_a_warning(root: Path) -> None:
+    for name, image, odd in (
+        ("photo", Image.open(root / "nut/test/cut/1.png").convert("L"), True),
+        ("map", BOX.filter(ImageFilter.GaussianBlur(3)), True),
+        ("smooth", BOX.resize((384, 384)).resize((24, 24)).rotate(9, Image.Resampling.BICUBIC), False),
+    ):
+        save_mask(root, "cut/1", image)
+        kinds = {p.kind for p in run(root).problems}
+        assert ("grey-mask" in kinds) == odd, name
 
 
 def test_the_mask_of_a_normal_image_is_black_or_an_error(root: Path) -> None:

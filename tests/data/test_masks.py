@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -144,6 +145,16 @@ def test_the_noise_of_jpeg_is_no_defect(tmp_path: Path, quality: int) -> None:
             assert agreement(mask, truth) > 0.97
             if image is SHAPE:
                 assert regions(mask) == 3
+
+
+@pytest.mark.parametrize(("name", "options"), [("a.webp", {"quality": 70}), ("a.jp2", {"quality_layers": [20]})])
+def test_the_noise_of_other_lossy_formats_is_no_defect(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
+    SHAPE.convert("RGB").save(tmp_path / name, **options)
+    Image.open(tmp_path / name).save(tmp_path / "again.png")
+    for each in (name, "again.png"):
+        mask = read_mask(tmp_path / each, BY_FILE)
+        assert agreement(mask, TRUTH) > 0.95
+        assert regions(mask) == 3
 
 
 @pytest.mark.parametrize(
