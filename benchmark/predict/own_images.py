@@ -15,6 +15,10 @@ from benchmark.errors import BenchError
 
 PREDICTIONS = "predictions.json"
 """File in the folder of a method in the output. It shows that the other files there were written by this program."""
+_LINK = (
+    "a link that leads out of the folder is not followed; name the links themselves, as in DIR/*, or the folder to which "
+    "they lead"
+)
 
 
 class PredictError(BenchError):
@@ -56,7 +60,11 @@ def find_images(given: Sequence[Path], *, output: Path) -> tuple[list[InputImage
         images = [path]
         if path.is_dir():
             tree = walk(path)
-            problems += [f"{printable(path / each.path)}: {each.message}" for each in tree.problems if each.fatal]
+            problems += [
+                f"{printable(path / each.path)}: {_LINK if each.kind == 'outside-root' else each.message}"
+                for each in tree.problems
+                if each.fatal
+            ]
             images = [tree.files[key] for key in sorted(filter(is_image, tree.files), key=natural_key)]
         for image in images:
             if not inside(os.path.realpath(image), target):
@@ -67,7 +75,8 @@ def find_images(given: Sequence[Path], *, output: Path) -> tuple[list[InputImage
                 )
     if not paths:
         suffixes = ", ".join(sorted(IMAGE_EXTENSIONS))
-        raise PredictError(f"no images ({suffixes}) in {', '.join(map(printable, given))}")
+        why = "".join(f"; {problem}" for problem in problems[:3])
+        raise PredictError(f"no images ({suffixes}) in {', '.join(map(printable, given))}{why}")
     roots = [_absolute(path if path.is_dir() else path.parent) for path in given]
     names = drawing_names([_below(path, roots) for path in paths])
     return [InputImage(path, name) for path, name in zip(paths.values(), names, strict=True)], problems
