@@ -51,10 +51,11 @@ def report_command(
     for message in messages:
         say(message)
     if not any(record.status == "done" for record in kept):
-        fail(
-            f"no results in {results / 'records'}"
-            + (" fit the selection" if kept != records else "; `bench run` makes them")
-        )
+        failed = [record for record in kept if record.error]
+        why = " fit the selection" if kept != records else "; `bench run` makes them"
+        if failed:
+            why = f": {len(failed)} failed, the first on {failed[0].dataset_title}: {failed[0].error}"
+        fail(f"no results in {results / 'records'}{why}")
     found = find_images(kept, places, folders)
     site = write_site(
         output or results / "report",
