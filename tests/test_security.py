@@ -666,7 +666,7 @@ def test_images_of_ones_own_do_not_follow_links_out(tmp_path: Path) -> None:
     (tmp_path / "given/b.png").symlink_to(tmp_path / "secret.png")
     found, problems = find_images([tmp_path / "given"], output=tmp_path / "out")
     assert [each.path.name for each in found] == ["a.png"]
-    assert "leads out of the folder" in problems[0]
+    assert "leads out of this folder" in problems[0]
 
 
 @pytest.mark.parametrize(

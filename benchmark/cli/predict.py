@@ -32,6 +32,9 @@ def predict_command(
     ] = "anomalyclip",
     method_options: MethodOptions,
     class_name: Annotated[str, typer.Option("--class", help="What the images show, in plain English.")] = "object",
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Follow links that lead out of a folder, to images kept elsewhere.")
+    ] = False,
     output: Annotated[
         Path, typer.Option(help="Folder for scores and drawings; those of a method go into a folder of its name.")
     ] = Path("predictions"),
@@ -84,7 +87,7 @@ def predict_command(
         fail("--method: say a name from `bench methods`")
     from benchmark.predict import find_images, note_on_earlier, prepare_output
 
-    found, problems = find_images(images, output=output)
+    found, problems = find_images(images, output=output, follow_links=follow_links)
 
     from benchmark.common import image_progress
     from benchmark.predict import Wanted, common_ranges, draw, note_on_references, score_found, write_predictions

@@ -6,7 +6,6 @@ from .check import render as render
 from .folders import PLAIN as PLAIN
 from .folders import PlainFolder as PlainFolder
 from .folders import read_folder as read_folder
-from .formats import IMAGE_EXTENSIONS as IMAGE_EXTENSIONS
 from .formats import is_image as is_image
 from .images import ImageError as ImageError
 from .images import find_ranges as find_ranges
@@ -14,6 +13,7 @@ from .images import orientation as orientation
 from .images import read_image as read_image
 from .images import turn as turn
 from .layouts import Sample as Sample
+from .leftovers import unread as unread
 from .loading import Loaded as Loaded
 from .loading import Reading as Reading
 from .loading import load as load

@@ -130,7 +130,7 @@ def _not_followed(links: Sequence[Path], directory: Path, *, fatal: bool) -> Pro
     first = links[0]
     target = printable(os.path.realpath(first)) + ("" if first.exists() else ", which is not there")
     many = "a link that leads" if len(links) == 1 else f"{len(links)} links that lead"
-    message = f"{many} out of the dataset, to {target}; not followed: say --follow-links, or copy what is there"
+    message = f"{many} out of this folder, to {target}; not followed: say --follow-links, or copy what is there"
     return Problem(relative(first, directory), "outside-root", message, fatal)
 
 

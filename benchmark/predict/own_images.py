@@ -10,15 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from benchmark.common import printable, safe_name
-from benchmark.data import IMAGE_EXTENSIONS, inside, is_image, walk
+from benchmark.data import inside, is_image, unread, walk
 from benchmark.errors import BenchError
 
 PREDICTIONS = "predictions.json"
 """File in the folder of a method in the output. It shows that the other files there were written by this program."""
-_LINK = (
-    "a link that leads out of the folder is not followed; name the links themselves, as in DIR/*, or the folder to which "
-    "they lead"
-)
+_SHOWN = 10
 
 
 class PredictError(BenchError):
@@ -36,7 +33,9 @@ class InputImage:
     case is ignored."""
 
 
-def find_images(given: Sequence[Path], *, output: Path) -> tuple[list[InputImage], list[str]]:
+def find_images(
+    given: Sequence[Path], *, output: Path, follow_links: bool = False
+) -> tuple[list[InputImage], list[str]]:
     """Return the given images and the images in the given folders, in natural order (2 before 10), each once.
 
     A given file is used whatever its suffix. Drawings of an earlier call, which are in `output`, are left out.
@@ -44,9 +43,11 @@ def find_images(given: Sequence[Path], *, output: Path) -> tuple[list[InputImage
     Args:
         given: Files and folders.
         output: The output folder.
+        follow_links: Whether links that lead out of a given folder are followed.
 
     Returns:
-        The images, and a message for each folder or link that could not be read.
+        The images, and messages about folders that cannot be listed, links that are not followed, and files that may be
+        images and are not read.
 
     Raises:
         PredictError: If a path does not exist, if an image is in `output`, or if there is no image.
@@ -59,12 +60,9 @@ def find_images(given: Sequence[Path], *, output: Path) -> tuple[list[InputImage
             raise PredictError(f"{printable(path)}: there is no such file or folder, or it cannot be reached")
         images = [path]
         if path.is_dir():
-            tree = walk(path)
-            problems += [
-                f"{printable(path / each.path)}: {_LINK if each.kind == 'outside-root' else each.message}"
-                for each in tree.problems
-                if each.fatal
-            ]
+            tree = walk(path, follow_links=follow_links)
+            problems += [f"{printable(path / each.path)}: {each.message}" for each in tree.problems if each.fatal]
+            problems += [f"{printable(path)}/{printable(each.text)}" for each in unread(tree) if each.loud]
             images = [tree.files[key] for key in sorted(filter(is_image, tree.files), key=natural_key)]
         for image in images:
             if not inside(os.path.realpath(image), target):
@@ -74,9 +72,8 @@ def find_images(given: Sequence[Path], *, output: Path) -> tuple[list[InputImage
                     f"{printable(image)} lies in --output {printable(output)}; choose another folder for the output"
                 )
     if not paths:
-        suffixes = ", ".join(sorted(IMAGE_EXTENSIONS))
-        why = "".join(f"; {problem}" for problem in problems[:3])
-        raise PredictError(f"no images ({suffixes}) in {', '.join(map(printable, given))}{why}")
+        why = "".join(f"\n  {problem}" for problem in problems[:_SHOWN])
+        raise PredictError(f"no images in {', '.join(map(printable, given))}, such as .png, .jpg or .tif{why}")
     roots = [_absolute(path if path.is_dir() else path.parent) for path in given]
     names = drawing_names([_below(path, roots) for path in paths])
     return [InputImage(path, name) for path, name in zip(paths.values(), names, strict=True)], problems

@@ -83,6 +83,16 @@ class Meaning:
         beside = (each for each in self._below[posixpath.dirname(folder)] if each != folder)
         return bool(labels - {self._label(folder)}) and all(self._label(each) is None for each in beside)
 
+    def _is_drawn(self, folder: str) -> bool:
+        """Return whether a folder is of `bench predict`: of a method, of several (`a+b`), or its output folder."""
+
+        def of_a_method(path: str) -> bool:
+            return f"{path}/{PREDICTIONS}" in self.files
+
+        parts = posixpath.basename(folder).split("+")
+        methods = [posixpath.join(posixpath.dirname(folder), part) for part in parts]
+        return all(map(of_a_method, methods)) or any(map(of_a_method, self._below.get(folder, ())))
+
     def place(self, folder: str) -> Place:
         """Return what a folder and those above it say; "" is the directory itself."""
         if folder not in self._known:
@@ -95,7 +105,7 @@ class Meaning:
             return replace(above, mask=folder)
         if folder in self.normal or folder in self.abnormal:
             return _labelled(above, folder, int(folder in self.abnormal), kind=name if folder in self.abnormal else "")
-        if f"{folder}/{PREDICTIONS}" in self.files:
+        if self._is_drawn(folder):
             return replace(above, no_use="drawings of bench predict")
         role = role_of(name, self._plain)
         if role is None:
