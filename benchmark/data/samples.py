@@ -301,7 +301,11 @@ def read_samples(card: Card, directory: Path, *, follow_links: bool = False) -> 
 def _left_out(data: SampleSet, tree: Tree) -> tuple[Leftover, ...]:
     used = {s.photograph for s in data.samples} | {problem.path for problem in data.problems}
     used |= {relative(s.mask, data.directory) for s in data.samples if s.mask}
-    return (*not_of_the_layout(tree, used), *unread(tree))
+    layout = data.layout
+    names = (*(layout.labels.file if layout.labels else ()), *((layout.index.file,) if layout.index else ()))
+    tables = {posixpath.join(data.root, name) for name in names}
+    others = replace(tree, files={file: path for file, path in tree.files.items() if file not in tables})
+    return (*not_of_the_layout(tree, used), *unread(others))
 
 
 def _reason(best: SampleSet, fits: Sequence[SampleSet]) -> str:
