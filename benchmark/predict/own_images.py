@@ -16,8 +16,8 @@ from benchmark.errors import BenchError
 PREDICTIONS = "predictions.json"
 """File in the folder of a method in the output. It shows that the other files there were written by this program."""
 _LINK = (
-    "a link that leads out of the folder is not followed; name the links themselves, as in DIR/*, or the folder to which "
-    "they lead"
+    "a link that leads out of the folder is not followed; name the links themselves, as in DIR/*, or the folder to "
+    "which they lead"
 )
 
 
