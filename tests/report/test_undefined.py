@@ -152,6 +152,16 @@ def test_sets_on_which_nothing_is_defined_stand_beside_others(tmp_path: Path) ->
     assert "gone: No image metrics, since no image could be read." in make_tables(records)[0].notes
 
 
+def test_a_set_without_the_metrics_of_the_others_is_reached_too(tmp_path: Path) -> None:
+    sets = [
+        read_folder(PlainFolder(directory=draw_folder(tmp_path / name, *counts, masks=masks)))
+        for name, (*counts, masks) in SHAPES.items()
+        if name in ("only normal", "only anomalous, with masks")
+    ]
+    index = check_site([scored(samples)[0] for samples in sets])
+    assert '<option value="image_auroc"' not in index, "no set has it"
+
+
 def test_a_class_of_one_label_leaves_its_dataset_without_a_mean_and_says_so(tmp_path: Path) -> None:
     samples = read_folder(PlainFolder(directory=draw_folder(tmp_path / "set", 4, 2, masks=True)))
     test = sorted(samples.test, key=lambda sample: (sample.key.endswith("0.png"), sample.key))
