@@ -310,6 +310,8 @@ def carry_out(
     settings, dry_run = computation.settings, computation.cells.dry_run
     for samples in targets.found:
         say(f"{samples.title}: {len(samples.test)} test images in {samples.directory}; {samples.reason}")
+        for warning in samples.warnings:
+            say(f"warning: {samples.title}: {warning}")
     jobs = [job for each in plans.values() for job in each.jobs]
     done = {} if settings.force else finished(jobs, settings.results)
     todo = [job for job in jobs if job.cell.id not in done]
