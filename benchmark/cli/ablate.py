@@ -6,16 +6,14 @@ from typing import Annotated
 import typer
 
 from benchmark.cli.computing import Computation, carry_out, end, find_targets, plan_cells
+from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions
 from benchmark.cli.messages import say, writing
 from benchmark.cli.options import (
     CellOptions,
     ComputeOptions,
-    DataOptions,
     EvaluationOptions,
     ExecutorOptions,
-    FolderOptions,
     MethodOptions,
-    PartOptions,
     TrainingOptions,
     split,
     with_options,

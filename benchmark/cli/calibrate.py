@@ -6,9 +6,12 @@ from typing import Annotated
 
 import typer
 
+from benchmark.cli.data_options import FolderOptions
 from benchmark.cli.messages import fail, say
-from benchmark.cli.options import FolderOptions, MethodName, MethodOptions, with_options
+from benchmark.cli.options import MethodName, MethodOptions, with_options
 from benchmark.cli.scorers import ScorerOptions, find_scorers
+from benchmark.clip import check_class_name
+from benchmark.common import listed
 
 
 @with_options
@@ -46,7 +49,7 @@ def calibrate_command(
 
     bench calibrate --folder ./known --folder-class "metal nut"
 
-    bench calibrate --folder ./good-parts --false-alarms 0.02 --method winclip --output winclip-2-percent.json
+    bench calibrate --folder ./known --false-alarms 0.02 --method winclip --output winclip-2-percent.json
     """
     if false_alarms is not None and not 0 <= false_alarms < 1:
         fail(f"--false-alarms {false_alarms:g}: say a share of at least 0 and below 1, as in 0.05")
@@ -56,14 +59,16 @@ def calibrate_command(
 
     samples = read_folder(given[0])
     if len(classes := list(dict.fromkeys(sample.prompt_name for sample in samples.test))) > 1:
-        fail(f"--folder {given[0].directory}: has {len(classes)} classes, and a threshold is for one of them")
+        names = listed(classes, 3)
+        fail(f"--folder {given[0].directory}: has classes {names}, and a threshold is for one; name the folder of one")
+    check_class_name(classes[0], where="--folder-class")
 
     from benchmark.common import image_progress
     from benchmark.predict import (
         banner,
         calibrate,
+        check_file,
         note_on_references,
-        refuse_other_file,
         report,
         score_samples,
         write_calibration,
@@ -76,7 +81,7 @@ def calibrate_command(
     if note := note_on_references(paths, known.scorers):
         fail(f"{note}; choose the threshold on other images than these")
     path = output or Path(f"calibration-{method}.json")
-    refuse_other_file(path, scorer.id)
+    check_file(path, scorer.id)
     backbone = known.load()
     say(f"{len(samples.test)} images, {scorer.told}, class {classes[0]!r}, backbone {known.source.name}")
     try:

@@ -9,17 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions
 from benchmark.cli.messages import fail, say
-from benchmark.cli.options import (
-    CellOptions,
-    ComputeOptions,
-    DataOptions,
-    ExecutorOptions,
-    FolderOptions,
-    PartOptions,
-    TrainingOptions,
-    split,
-)
+from benchmark.cli.options import CellOptions, ComputeOptions, ExecutorOptions, TrainingOptions, split
 from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
 from benchmark.common import listed
 

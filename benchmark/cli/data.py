@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark.cli.data_options import DataOptions, FolderOptions
 from benchmark.cli.messages import fail, say, writing
-from benchmark.cli.options import DataOptions, FolderOptions, add_command, with_options
+from benchmark.cli.options import add_command, with_options
 
 if TYPE_CHECKING:
     from benchmark.data import SampleSet

@@ -170,6 +170,11 @@ def _match_thresholds(
             if (method := each.method) not in by_method:
                 fail(f"--threshold {text}: it is of {method}, and this command runs {', '.join(by_method)}")
             threshold = threshold_of(each, Path(text), by_method[method])
+            if each.source_sha256 != by_method[method].source_sha256:
+                say(
+                    f"note: the files of {method} were edited since {text} was made; if that can change a score, "
+                    "choose the threshold again"
+                )
         if method in found:
             fail(f"--threshold {text}: there is another threshold for {method}; leave one out")
         found[method] = threshold

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark.cli.data_options import DataOptions, FolderOptions
 from benchmark.cli.messages import fail, say
-from benchmark.cli.options import RESULTS, ChosenRecords, DataOptions, OneBackbone, Results, with_options
+from benchmark.cli.options import RESULTS, ChosenRecords, OneBackbone, Results, with_options
 from benchmark.cli.tables import known_backbone
+from benchmark.common import listed
 
 if TYPE_CHECKING:
     from benchmark.data import SampleSet
@@ -20,20 +22,23 @@ def report_command(
     results: Results = RESULTS,
     output: Annotated[Path | None, typer.Option(help="Folder for the site; default RESULTS/report.")] = None,
     places: DataOptions,
+    folders: FolderOptions,
     backbone: OneBackbone = "",
     record: ChosenRecords = None,
 ) -> None:
     """Write all results as a static site: leaderboard, datasets, ablations, training curves, figures and a gallery.
 
     The site opens from disk or from a web server and loads nothing from other servers. Photos and heatmaps need the
-    images, which are found by --data as in `bench run`; without images the site has everything else. The same records
-    and images give the same bytes. Results on generated data are left out where there are real ones.
+    images, which are found by --data and --folder as in `bench run`; without images the site has everything else. The
+    same records and images give the same bytes. Results on generated data are left out where there are real ones.
 
     Examples:
 
     bench report
 
     bench report --results results --data /datasets --output /var/www/zsad
+
+    bench report --folder ./nuts --folder ./bolts
     """
     from benchmark.records import read_records
     from benchmark.report import write_site
@@ -46,11 +51,12 @@ def report_command(
     for message in messages:
         say(message)
     if not any(record.status == "done" for record in kept):
-        fail(
-            f"no results in {results / 'records'}"
-            + (" fit the selection" if kept != records else "; `bench run` makes them")
-        )
-    found = find_images(kept, places)
+        failed = [record for record in kept if record.error]
+        why = " fit the selection" if kept != records else "; `bench run` makes them"
+        if failed:
+            why = f": {len(failed)} failed, the first on {failed[0].dataset_title}: {failed[0].error}"
+        fail(f"no results in {results / 'records'}{why}")
+    found = find_images(kept, places, folders)
     site = write_site(
         output or results / "report",
         kept,
@@ -64,17 +70,25 @@ def report_command(
     print(site.index)
 
 
-def find_images(records: "list[Record]", places: DataOptions) -> "list[SampleSet]":
-    """Find the datasets of some records; they are those of the mini suite where no folder is given."""
+def find_images(records: "list[Record]", places: DataOptions, folders: FolderOptions) -> "list[SampleSet]":
+    """Find the images of some records; those of datasets with a card are the mini suite's where no place is given."""
     from benchmark.cli import selection
+    from benchmark.data import read_folder
 
+    found = [read_folder(folder) for folder in folders.folders()]
+    plain = [record for record in records if record.domain == "custom"]
+    if plain and not found:
+        titles = listed(list(dict.fromkeys(record.dataset_title for record in plain)), 3)
+        say(f"no images of {titles}: give --folder DIR, once for each, and there is a gallery")
     data = places.data
     if data is None and not places.data_path:
-        if not any("data" in record.synthetic for record in records):
-            say("no images: say where the datasets lie with --data DIR or BENCH_DATA, and there is a gallery")
-            return []
+        others = [record for record in records if record.domain != "custom"]
+        if not any("data" in record.synthetic for record in others):
+            if others:
+                say("no images: say where the datasets lie with --data DIR or BENCH_DATA, and there is a gallery")
+            return found
         data = selection.mini_suite(say=say)
-    found, problems = selection.select_datasets([], data=data, paths=places.data_path)
+    datasets, problems = selection.select_datasets([], data=data, paths=places.data_path)
     for problem in problems:
         say(f"no images: {problem}")
-    return found
+    return [*datasets, *found]

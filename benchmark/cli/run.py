@@ -6,18 +6,16 @@ from typing import Annotated
 import typer
 
 from benchmark.cli.computing import Computation, carry_out, end, find_targets, plan_cells
+from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import (
     CellOptions,
     ComputeOptions,
-    DataOptions,
     Datasets,
     EvaluationOptions,
     ExecutorOptions,
-    FolderOptions,
     MethodOptions,
     Methods,
-    PartOptions,
     TrainingOptions,
     split,
     with_options,

@@ -101,7 +101,7 @@ def find_scorers(
     chosen, protocol = selection.select_methods(methods, settings)
     for name in ("mask_gt0", "raw_class_names"):
         if getattr(protocol, name):
-            fail(f"--set protocol.{name}: has no effect on images of no dataset; leave it out")
+            fail(f"--set protocol.{name}: has no effect here; leave it out")
     available = {} if options.shots is None else normal_images(options.shots)
     source = parse_backbone(options.backbone)
     identity = identify(source, dtype=options.dtype)

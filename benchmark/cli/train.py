@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.computing import Computation, by_backbone, find_targets, identify
+from benchmark.cli.data_options import DataOptions, FolderOptions
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import (
     RESULTS,
     CellOptions,
     ComputeOptions,
-    DataOptions,
     Dtype,
     ExecutorOptions,
-    FolderOptions,
     MethodName,
     MethodOptions,
     Methods,

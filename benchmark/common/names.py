@@ -37,8 +37,9 @@ def unique_slugs(names: Sequence[str]) -> list[str]:
 
 
 def printable(text: object) -> str:
-    """Return a text, or a path, without bytes that are no Unicode, so that it can be written and shown."""
-    return re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", str(text))
+    """Return a text, or a path, without bytes that are no Unicode and with control characters escaped, for one line."""
+    known = re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", str(text))
+    return re.sub("[\x00-\x1f\x7f-\x9f]", lambda found: ascii(found[0])[1:-1], known)
 
 
 def is_blank(name: str) -> bool:

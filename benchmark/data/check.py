@@ -97,8 +97,7 @@ def check_dataset(sample_set: SampleSet, *, workers: int = 2, progress: Progress
         identical = _identical(sample_set, by_file, pool)
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C must not wait for thousands of images
-    problems += [problem for seen in looks for problem in seen.problems]
-    problems += [*over_all(looks), *check_meta(sample_set)]
+    problems += [*over_all(looks, sample_set.layout.mask_threshold), *check_meta(sample_set)]
     return CheckReport(
         title=f"{sample_set.title} ({sample_set.card.name})",
         directory=sample_set.directory,

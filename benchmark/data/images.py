@@ -112,6 +112,15 @@ def orientation(path: Path) -> int:
     return turned if turned in range(1, 9) else 1
 
 
+def has_more_frames(path: Path) -> bool:
+    """Return whether a file holds several pages or frames, of which the first is read; not a phone's extra previews."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return image.format != "MPO" and bool(getattr(image, "is_animated", False))
+    except Exception:  # decoders raise anything; reading the pixels says what is wrong
+        return False
+
+
 def turn(pixels: npt.NDArray[Any], turned: int) -> npt.NDArray[Any]:
     """Return pixels (H, W, …) as they are displayed, by the EXIF orientation 1 to 8."""
     if turned >= 5:

@@ -9,10 +9,9 @@ import math
 import posixpath
 import re
 import string
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from benchmark.common import TABLE_LIMIT, read_limited, what_is_it
 from benchmark.data.cards import Card, ClassCard, CsvIndex, HoldOut, LabelTable, Layout, Rule, Split
 from benchmark.data.formats import is_image
 from benchmark.data.images import ImageError
+from benchmark.data.listed_paths import find_listed, leads_out
 from benchmark.data.masks import MaskRule, read_mask
 from benchmark.data.tree import Problem, Tree, stem
 from benchmark.data.words import label_of, split_of
@@ -84,6 +84,8 @@ class _Found:
     problems: list[Problem] = field(default_factory=list)
     templates: set[str] = field(default_factory=set)
     mask_folders: set[str] = field(default_factory=set)
+    respelled: dict[str, str] = field(default_factory=dict)
+    """Listed paths that are written as on another machine, and where they are listed."""
 
     def report(self, path: str, kind: str, message: str, *, fatal: bool = True) -> None:
         self.problems.append(Problem(path, kind, message, fatal))
@@ -219,7 +221,8 @@ def _by_index(card: Card, index: CsvIndex, prefix: str, found: _Found) -> None:
         if not image:
             found.report(prefix + index.file, "missing-file", f"a row of {name!r} names no image; get the whole list")
             continue
-        file = _listed_file(image, prefix, found)
+        where = f"line {line} of {index.file}"
+        file = _listed_file(image, where, prefix, found)
         if file is None:
             continue
         found.matched.add(file)
@@ -230,30 +233,36 @@ def _by_index(card: Card, index: CsvIndex, prefix: str, found: _Found) -> None:
         seen[file] = row
         label = _label(said_label, {index.normal: 0}, f"line {line}: {index.label_column}", prefix + index.file)
         anomalous = label == 1
-        mask_file = _listed_file(mask, prefix, found) if anomalous and mask else None
+        mask_file = _listed_file(mask, where, prefix, found) if anomalous and mask else None
         if mask_file:
             found.mask_folders.add(posixpath.dirname(mask_file))
         elif anomalous and "pixel" in card.levels:
             found.report(file, "missing-mask", f"an anomalous image without mask; {index.file} says {mask!r}")
         split = split_of(said_split)
         if split is None:
-            message = f"{index.split_column} is {said_split!r} in line {line} of {index.file}, not train or test"
+            message = f"{index.split_column} is {said_split!r} in {where}, not train or test"
             found.report(file, "bad-split", message)
             continue
         found.images.append(_Image(file, owner, label, "", split, mask_file))
     for name in sorted(unknown):
         found.report(prefix + index.file, "unknown-class", f"{name!r} is no class of the card; ignored", fatal=False)
+    for path, where in list(found.respelled.items())[:1]:
+        count = f" (and {len(found.respelled) - 1} more)" if len(found.respelled) > 1 else ""
+        message = f"{where} has {path!r}{count}; taken as the file with this end below the dataset's folder"
+        found.report(prefix + index.file, "respelled-path", message, fatal=False)
 
 
-def _listed_file(path: str, prefix: str, found: _Found) -> str | None:
+def _listed_file(path: str, where: str, prefix: str, found: _Found) -> str | None:
     """Return the file that a list names. A file that is missing or outside the dataset is a problem: None."""
-    parts = PurePosixPath(unicodedata.normalize("NFC", path))
-    if parts.is_absolute() or ".." in parts.parts:
-        found.report(path, "outside-root", "a listed path that leads out of the dataset is not read; correct the list")
-        return None
-    file = found.tree.find(prefix + parts.as_posix())
-    if file is None:
-        found.report(prefix + path, "missing-file", "listed but not there; complete the download")
+    file, as_written = find_listed(path, prefix, found.tree)
+    if file is not None:
+        if not as_written:
+            found.respelled.setdefault(path, where)
+    elif leads_out(path):
+        message = f"listed in {where}; it leads out of the dataset and is not read; correct the list"
+        found.report(path, "outside-root", message)
+    else:
+        found.report(prefix + path, "missing-file", f"listed in {where} but not there; complete the download")
     return file
 
 

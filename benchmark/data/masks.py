@@ -15,6 +15,8 @@ Mask = npt.NDArray[np.bool_]
 
 _FEW = 16
 """Most grey levels of a lossless mask whose thin lines may be kinds of defects; of a palette, most colours."""
+LOSSY = ("JPEG", "JPEG2000", "WEBP")
+"""Formats whose compression may leave noise."""
 _NEAR = 8 / 255
 """Levels nearer than this, relative to the maximum, are one level with the noise of compression."""
 _FAINT = 1 / 8
@@ -30,8 +32,8 @@ class MaskRule:
     """Which pixels of a mask are anomalous."""
 
     threshold: int | None
-    """Those whose grey value, on a scale of 0 to 255, is above this; 0 means one half in a JPEG file, whose background
-    is not quite 0. None: by what each file is."""
+    """Those whose grey value, on a scale of 0 to 255, is above this; 0 means one half in a JPEG file or another that is
+    compressed with loss, whose background is not quite 0. None: by what each file is."""
     gt0: bool = False
     """Those above 0, whatever the threshold and the file (a quirk of published loaders)."""
 
@@ -71,6 +73,17 @@ def read_mask(
     return mask[top:bottom]
 
 
+def shades_of_grey(path: Path) -> float:
+    """Return the share of a file's pixels that are many levels between its background and its maximum.
+
+    It is large in a photograph or a map of scores, and small in a mask, even if that has smooth edges.
+    """
+    values = np.maximum(_levels(decode(path, alpha=True)), 0)
+    peak = values.max()
+    between = (values > 0.1 * peak) & (values < 0.9 * peak)
+    return float(between.mean()) if len(np.unique(values[between])) > _FEW else 0.0
+
+
 def resize_mask(mask: Mask, size: int) -> Mask:
     """Resize a mask (H, W) to (size, size) as published evaluations do: Pillow's bilinear, cut at one half."""
     grey = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
@@ -99,12 +112,12 @@ def _as_stored(path: Path, mask: Mask, photo: Path, size: tuple[int, int]) -> Ma
 def _anomalous(path: Path, rule: MaskRule) -> Mask:
     threshold = 0 if rule.gt0 else rule.threshold
     values = decode(path, alpha=threshold is None)
-    jpeg = isinstance(values, Image.Image) and values.format in {"JPEG", "MPO"}
+    lossy = isinstance(values, Image.Image) and values.format in {*LOSSY, "MPO"}  # which some phones write as JPEG
     if threshold is None:
-        return _above_background(_levels(values), jpeg=jpeg)
+        return _above_background(_levels(values), lossy=lossy)
     if isinstance(values, Image.Image):
-        if threshold == 0 and jpeg and not rule.gt0:
-            return _above_background(_brightest(np.asarray(values.convert("RGB"))), jpeg=True)
+        if threshold == 0 and lossy and not rule.gt0:
+            return _above_background(_brightest(np.asarray(values.convert("RGB"))), lossy=True)
         above: Mask = np.asarray(values.convert("L")) > threshold
         return above
     values = _brightest(values)
@@ -137,11 +150,14 @@ def _levels(image: Image.Image | Values) -> Values:
     if values.ndim == 3 and values.shape[2] == 4 and np.ptp(values[..., 3]):
         alpha = values[..., 3]
         seen = values[alpha > 0][:, :3]
-        return alpha if not np.ptp(seen, axis=0).any() else np.where(alpha > 0, _brightest(values), 0)
+        if not np.ptp(seen, axis=0).any():
+            return alpha
+        faded: Values = _brightest(values) * (alpha / alpha.max())
+        return faded
     return _brightest(values)
 
 
-def _above_background(values: Values, *, jpeg: bool) -> Mask:
+def _above_background(values: Values, *, lossy: bool) -> Mask:
     """Return the pixels (H, W) above half of the lowest level that counts.
 
     Of two levels, 0 and another, the other counts. Of more, those count that fill areas, as kinds of defects do, and
@@ -152,12 +168,12 @@ def _above_background(values: Values, *, jpeg: bool) -> Mask:
     if ((values == 0) | (values == peak)).all():
         above: Mask = values > 0
         return above
-    lowest = peak if values.min() > 0 else _lowest_level(values, float(peak), jpeg=jpeg)
+    lowest = peak if values.min() > 0 else _lowest_level(values, float(peak), lossy=lossy)
     above = values > lowest / 2
     return above
 
 
-def _lowest_level(values: Values, peak: float, *, jpeg: bool) -> float:
+def _lowest_level(values: Values, peak: float, *, lossy: bool) -> float:
     """Return the lowest level of a mask (H, W) with a background of 0 that is not of smooth edges or compression."""
     levels, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     place = place.reshape(values.shape)
@@ -176,12 +192,11 @@ def _lowest_level(values: Values, peak: float, *, jpeg: bool) -> float:
     def share(pixels: Mask) -> npt.NDArray[np.float64]:
         return np.bincount(place.ravel(), pixels.ravel(), len(levels)) / counts
 
-    flat = same >= 6
-    counting = share(flat) >= 0.5
-    if not jpeg and len(levels) <= _FEW:
+    counting = share(same >= 6) >= 0.5
+    noisy = lossy or counting[1:-1].mean() < 0.5
+    if not lossy and len(levels) <= _FEW:
         counting |= share((lower & higher) | near) < 0.5
-    between = (values > 0) & (values < peak)
-    if jpeg or flat[between].mean() < 0.25:
+    if noisy:
         counting &= levels >= _FAINT * peak
     counting[0], counting[-1] = False, True
     return float(levels[counting][0])

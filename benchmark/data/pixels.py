@@ -1,39 +1,37 @@
-"""What the pixels of a dataset's images and masks say against it: files that cannot be read, and what looks wrong."""
+"""The check of an image file and its mask: whether they can be read, and what looks wrong."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 
-from benchmark.data.images import ImageError, orientation, read_image
+from benchmark.data.images import ImageError, has_more_frames, orientation, read_image
 from benchmark.data.layouts import Sample
-from benchmark.data.masks import Mask, MaskRule, MaskSizeError, read_mask
+from benchmark.data.masks import MaskRule, MaskSizeError, read_mask, shades_of_grey
 from benchmark.data.samples import SampleSet
+from benchmark.data.suspicions import Marked, MaskFacts, suspicions
 from benchmark.data.tree import Problem, relative
 
 DARK = 16
 """An image whose pixels are all below this, of 0 to 255, is black to the eye and to a method."""
-WHOLE = 0.95
-"""A mask of which at least this share is anomalous marks no place."""
-SPECKS = 24
-"""Separate regions from which on a mask is more likely noisy than of so many defects."""
+
+GREY = 0.1
+"""A file with a larger share of grey pixels, and half as many as are anomalous, is hardly a mask with smooth edges."""
 
 
 @dataclass(slots=True)
 class Look:
     """What was seen of one image file and its mask."""
 
+    image: str
     problems: list[Problem] = field(default_factory=list)
-    turned: str = ""
-    """The image, where a tag turns it for display."""
-    mask: str = ""
-    """The mask of an anomalous image that could be read."""
-    regions: int = 0
-    """Number of its 8-connected anomalous regions."""
-    framed: bool = False
-    """Whether it is anomalous in most of the image and along most of its rim, as masks drawn black on white are."""
+    turned: bool = False
+    """Whether an EXIF tag turns the image for display."""
+    more_frames: bool = False
+    """Whether the file holds more pages or frames than the one that is read."""
+    marked: Marked | None = None
+    """The mask, if there is one that could be read."""
 
 
 def look(data: SampleSet, samples: Sequence[Sample], normal_mask: Path | None = None) -> Look:
@@ -44,88 +42,67 @@ def look(data: SampleSet, samples: Sequence[Sample], normal_mask: Path | None = 
         samples: those of the image: it, or its pieces.
         normal_mask: the mask of a normal image, which should be black.
     """
-    seen = Look()
     image, mask = samples[0], next((s.mask for s in samples if s.mask), normal_mask)
+    seen = Look(image.photograph)
+
+    def report(path: Path, kind: str, message: str, *, fatal: bool) -> None:
+        seen.problems.append(Problem(relative(path, data.directory), kind, message.removeprefix(f"{path}: "), fatal))
+
     size = None
     try:
         photo = read_image(image.path, ranges=data.ranges)
     except ImageError as error:
-        seen.problems.append(_unreadable(data, image, "unreadable-image", error))
+        report(image.path, "unreadable-image", str(error), fatal=True)
     else:
         size = photo.size
-        extrema = np.array(photo.getextrema())
-        if (extrema[:, 0] == extrema[:, 1]).all():
-            message = f"all its pixels have the same colour, {tuple(extrema[:, 0].tolist())}"
-            seen.problems.append(Problem(image.photograph, "blank-image", message, fatal=False))
-        elif extrema.max() < DARK:
-            message = (
-                f"nearly black: no value is above {extrema.max()} of 255; if it should not be, save it with 8 bits"
+        low, high = np.array(photo.getextrema()).T
+        if (low == high).all():
+            report(
+                image.path, "blank-image", f"all its pixels have the same colour, {tuple(low.tolist())}", fatal=False
             )
-            seen.problems.append(Problem(image.photograph, "dark-image", message, fatal=False))
-        seen.turned = image.photograph if orientation(image.path) != 1 else ""
+        elif high.max() < DARK:
+            message = f"nearly black: no value is above {high.max()} of 255; if it should not be, save it with 8 bits"
+            report(image.path, "dark-image", message, fatal=False)
+        seen.turned, seen.more_frames = orientation(image.path) != 1, has_more_frames(image.path)
     if mask is None:
         return seen
-    name = relative(mask, data.directory)
     try:
         pixels = read_mask(mask, MaskRule(data.layout.mask_threshold), size=size, photo=image.path)
     except ImageError as error:
         kind = "mask-size" if isinstance(error, MaskSizeError) else "unreadable-mask"
-        seen.problems.append(Problem(name, kind, str(error).removeprefix(f"{mask}: "), fatal=True))
-        return seen
-    share = float(pixels.mean())
-    if not any(s.label for s in samples):
-        if share:
+        report(mask, kind, str(error), fatal=True)
+    else:
+        label = max(s.label for s in samples)
+        facts = MaskFacts.of(pixels)
+        if (grey := shades_of_grey(mask)) > max(GREY, facts.share / 2):
             message = (
-                f"{share:.1%} of it is anomalous, but its image {image.photograph} counts as normal; correct the mask, "
-                "or move the image to the anomalous ones"
+                f"{grey:.0%} of it are shades of grey, neither black nor white; is it a photograph or a map of scores? "
+                "Save masks in two values, 0 and 255"
             )
-            seen.problems.append(Problem(name, "mask-of-normal", message, fatal=True))
-        return seen
-    if not share:
-        above = "not 0" if (threshold := data.layout.mask_threshold) is None else f"above {threshold}"
-        message = f"no pixel is {above}, but its image {image.photograph} counts as anomalous"
-        seen.problems.append(Problem(name, "empty-mask", message, fatal=False))
-    elif share >= WHOLE:
-        message = f"{share:.0%} of it is anomalous; is it inverted? Anomalous pixels are bright, all others black"
-        seen.problems.append(Problem(name, "whole-mask", message, fatal=False))
-    seen.mask, seen.regions = name, count_regions(pixels)
-    rim = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    seen.framed = share > 0.5 and float(rim.mean()) > 0.9
+            report(mask, "grey-mask", message, fatal=False)
+        seen.marked = Marked(relative(mask, data.directory), seen.image, label, facts)
     return seen
 
 
-def over_all(looks: Sequence[Look]) -> Iterator[Problem]:
-    """Yield what is wrong with many images of a dataset at once, as warnings."""
-    if turned := [each.turned for each in looks if each.turned]:
+def over_all(looks: Sequence[Look], threshold: int | None) -> Iterator[Problem]:
+    """Yield the problems of all files, and what is wrong with many of them at once.
+
+    Args:
+        looks: What was seen of each file.
+        threshold: That of the layout's masks.
+    """
+    for each in looks:
+        yield from each.problems
+    yield from suspicions([each.marked for each in looks if each.marked], threshold)
+    if turned := [each.image for each in looks if each.turned]:
         message = (
-            f"{len(turned)} of {len(looks)} images are displayed turned, by an EXIF tag; methods see them as they "
-            "are stored, on their side or head; save them upright, without the tag"
+            f"{len(turned)} of {len(looks)} images are displayed turned, by an EXIF tag; methods see them as they are "
+            "stored, on their side or head; save them upright, without the tag"
         )
         yield Problem(turned[0], "turned-images", message, fatal=False)
-    masks = [each for each in looks if each.mask]
-    if (framed := [each for each in masks if each.framed]) and len(framed) > len(masks) / 2:
+    if more := [each.image for each in looks if each.more_frames]:
         message = (
-            f"{len(framed)} of {len(masks)} masks are anomalous all around and black inside; are they drawn black on "
-            "white? Then invert them: anomalous pixels are bright"
+            f"{len(more)} of {len(looks)} images hold several pages or frames, and the first alone is read; save those "
+            "that you want as files of their own"
         )
-        yield Problem(framed[0].mask, "inverted-masks", message, fatal=False)
-    if specked := [each for each in masks if each.regions >= SPECKS]:
-        worst = max(specked, key=lambda each: each.regions)
-        message = (
-            f"has {worst.regions} separate regions; {len(specked)} of {len(masks)} masks have {SPECKS} or more (median "
-            f"of all {median(each.regions for each in masks):g}); if these are specks of compression or resizing, the "
-            "regions of AUPRO are wrong: save the masks in two values, as PNG"
-        )
-        yield Problem(worst.mask, "specks", message, fatal=False)
-
-
-def count_regions(mask: Mask) -> int:
-    """Return the number of 8-connected regions of a mask (H, W)."""
-    from scipy.ndimage import label
-
-    return int(label(mask, np.ones((3, 3)))[1])
-
-
-def _unreadable(data: SampleSet, sample: Sample, kind: str, error: ImageError) -> Problem:
-    message = str(error).removeprefix(f"{sample.path}: ")
-    return Problem(relative(sample.path, data.directory), kind, message, fatal=True)
+        yield Problem(more[0], "several-frames", message, fatal=False)

@@ -17,12 +17,15 @@ from pathlib import Path, PurePosixPath
 
 from benchmark.common import TABLE_LIMIT, listed, read_limited
 from benchmark.data.cards import Card, Layout
-from benchmark.data.contents import contents, stamp
+from benchmark.data.contents import contents, remembered, stamp
+from benchmark.data.formats import DECODED
 from benchmark.data.images import find_ranges
 from benchmark.data.layouts import BadTableError, Sample, read_layout
 from benchmark.data.leftovers import not_of_the_layout, unread
+from benchmark.data.masks import LOSSY
 from benchmark.data.misfits import Misfit, misfit, nothing_fits
 from benchmark.data.ranges import Ranges
+from benchmark.data.suspicions import Marked, MaskFacts, facts_as_text, suspicions
 from benchmark.data.tree import Leftover, Problem, Tree, relative, walk
 from benchmark.errors import BenchError
 
@@ -32,6 +35,9 @@ Counts = tuple[int, int]
 MINI_MARKER = "zsad-bench-mini.json"
 """A file at the top of a mini suite, which marks the datasets below it as generated."""
 
+
+SUBSET = "-subset"
+"""End of the name of a part of a dataset."""
 
 DRAWN = "drawn"
 """Stands for the content of a generated file that nobody changed."""
@@ -77,7 +83,7 @@ class SampleSet:
     @property
     def name(self) -> str:
         """The name in ids and in names of files; a part of a dataset has another than the whole."""
-        return f"{self.card.name}-subset" if self.part else self.card.name
+        return f"{self.card.name}{SUBSET}" if self.part else self.card.name
 
     @property
     def title(self) -> str:
@@ -130,9 +136,9 @@ class SampleSet:
         lines: list[object] = [self.layout.mask_threshold]
         if self.ranges:
             lines.append(str(self.ranges))
-        jpegs = any(s.mask.suffix.lower() in {".jpg", ".jpeg"} for s in self.test if s.mask)
-        if jpegs and self.layout.mask_threshold == 0:
-            lines.append("masks in JPEG at half")
+        lossy = {extension for name in LOSSY for extension in DECODED[name]}
+        if self.layout.mask_threshold == 0 and any(s.mask.suffix.lower() in lossy for s in self.test if s.mask):
+            lines.append("masks of lossy compression at half")
         ordered = sorted(self.test, key=lambda s: s.key)
         known = self.contents(ordered)
         for s in ordered:
@@ -193,6 +199,20 @@ class SampleSet:
             return {}
         return {self._suite / name: digest for name, digest in files.items()}
 
+    @cached_property
+    def _suspicions(self) -> tuple[Problem, ...]:
+        """What looks wrong with the masks, which are a user's own."""
+        test = {s.key: s for s in self.test}
+        pairs = [(s, s.mask) for s in self.test if s.mask]
+        pairs += [(test[key], mask) for key, mask in self.normal_masks if key in test]
+        known = remembered("masks", (mask for _, mask in pairs), facts_as_text, f"looking at the masks of {self.title}")
+        marked = [
+            Marked(relative(mask, self.directory), s.key, s.label, MaskFacts(**json.loads(text)))
+            for s, mask in pairs
+            if (text := known[mask])
+        ]
+        return tuple(suspicions(marked, self.layout.mask_threshold))
+
     @property
     def differences(self) -> dict[str, tuple[Counts, Counts]]:
         """Numbers of (normal, anomalous) test images, found and expected, of each class where they differ."""
@@ -213,6 +233,9 @@ class SampleSet:
             warnings.append(f"images of more than 8 bits are read by one range for all: {self.ranges}")
         if off := [f"{name} {f[0]}/{f[1]} instead of {e[0]}/{e[1]}" for name, (f, e) in self.differences.items()]:
             warnings.append(f"normal/anomalous test images differ from the expected: {listed(off, 3, 'more classes')}")
+        if self.layout.mask_threshold is None and (odd := Counter(p.kind for p in self._suspicions)):
+            told = ", ".join(f"{kind} {n}" for kind, n in sorted(odd.items()))
+            warnings.append(f"masks look wrong: {told}; `bench data check {self.argument}` says more")
         kinds = Counter(p.kind for p in self.problems if p.fatal)
         if kinds:
             warnings.append(f"files with problems: {', '.join(f'{kind} {n}' for kind, n in sorted(kinds.items()))}")

@@ -1,7 +1,7 @@
 from .calibration import Calibration as Calibration
+from .calibration import check_file as check_file
 from .calibration import common_ranges as common_ranges
 from .calibration import read_calibration as read_calibration
-from .calibration import refuse_other_file as refuse_other_file
 from .calibration import report as report
 from .calibration import threshold_of as threshold_of
 from .calibration import write_calibration as write_calibration

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -106,34 +107,46 @@ def write_calibration(path: Path, calibration: Calibration) -> str:
         PredictError: The file cannot be written, or there is a file that is something else.
     """
     replaced = ""
-    if path.exists():
-        refuse_other_file(path, calibration)
-        earlier = read_calibration(path)
+    if earlier := check_file(path, calibration):
         replaced = f"threshold {earlier.image.value:.6g}, chosen on {earlier.data.name} at {earlier.run.get('created')}"
     text = json.dumps(calibration.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
     try:
         write_whole(path, text + "\n")
     except OSError as error:
-        raise PredictError(f"--output {printable(path)}: {error.strerror or error}; choose another file") from error
+        raise _not_written(path, error) from error
     return replaced
 
 
-def refuse_other_file(path: Path, scorer: ScorerId) -> None:
-    """Refuse to write to a file that is there and no calibration with this scorer.
+def _not_written(path: Path, error: OSError) -> PredictError:
+    return PredictError(f"--output {printable(path)}: {error.strerror or error}; choose another file")
+
+
+def check_file(path: Path, scorer: ScorerId) -> Calibration | None:
+    """Check that a calibration can be written to a file without a loss.
+
+    Returns:
+        The calibration of the same scorer that it would replace; None if there is no file.
 
     Raises:
-        PredictError: It is there and something else.
+        PredictError: The folder cannot be written, or the file is there and is something else.
     """
     if not path.exists():
-        return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=path.parent):
+                return None
+        except OSError as error:
+            raise _not_written(path, error) from error
     try:
-        differences = scorer.differences(read_calibration(path))
+        earlier = read_calibration(path)
+        differences = scorer.differences(earlier)
     except PredictError:
         differences = ["not a calibration"]
     if differences:
         raise PredictError(
             f"--output {printable(path)} is there already, and it is another: {differences[0]}; choose another file"
         )
+    return earlier
 
 
 def read_calibration(path: Path) -> Calibration:
@@ -145,7 +158,10 @@ def read_calibration(path: Path) -> Calibration:
     try:
         return Calibration.model_validate_json(read_limited(path, JSON_LIMIT))
     except OSError as error:
-        raise PredictError(f"--threshold {printable(path)}: {error.strerror or error}") from error
+        raise PredictError(
+            f"--threshold {printable(path)}: {error.strerror or error}; make a calibration by `bench calibrate "
+            "--folder DIR`, or say a number, as in 0.5"
+        ) from error
     except ValidationError as error:
         raise PredictError(
             f"--threshold {printable(path)}: not a calibration ({validation_problems(error)[0]}); make one by `bench "

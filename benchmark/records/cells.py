@@ -15,6 +15,7 @@ from pydantic import Field, StringConstraints
 
 from benchmark.clip import OPENAI_MEAN, OPENAI_STD, WeightsSource, pretraining, weights_sha256
 from benchmark.common import Model
+from benchmark.data import SUBSET
 from benchmark.metrics import METRICS_VERSION
 from benchmark.protocol import Protocol
 
@@ -32,6 +33,11 @@ class DataId(Model):
     layout: str
     fingerprint: str
     """The sha256 of the test samples: names, labels, masks, and the content of the files."""
+
+    @property
+    def card_name(self) -> str:
+        """Name of the dataset's card, also of a part of a dataset."""
+        return self.name.removesuffix(SUBSET)
 
 
 class BackboneId(Model):

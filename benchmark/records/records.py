@@ -124,6 +124,8 @@ class Record(Model):
     warnings: tuple[str, ...] = ()
     """What a reader of the numbers must know of the data: counts that are not the card's, files left out."""
     classes: dict[str, ClassResult] = Field(default_factory=dict)
+    prompts: dict[str, Text] = Field(default_factory=dict)
+    """What each class is called in prompts; empty in records that were made before this was kept."""
     mean: dict[str, FiniteFloat | None] = Field(default_factory=dict)
     """Unweighted mean over the classes; null where it is undefined for any of them."""
     training: TrainingReport | None = None

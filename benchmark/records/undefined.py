@@ -16,7 +16,7 @@ def expected_levels(record: Record) -> tuple[Level, ...]:
 
     A dataset without a card should have them at image level, and at pixel level where some class has a pixel metric.
     """
-    card = load_cards().get(record.cell.dataset.name)
+    card = load_cards().get(record.cell.dataset.card_name)
     pixel = any(not is_undefined(result.metrics, "pixel") for result in record.classes.values())
     expected = card.levels if card is not None else ("image", "pixel") if pixel else ("image",)
     return tuple(level for level in expected if any(key.startswith(level) for key in record.mean))

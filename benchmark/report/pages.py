@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmark.common import slug
-from benchmark.data import SampleSet, load_cards
+from benchmark.data import load_cards
 from benchmark.metrics import LEVELS, METRICS, ClassImages, Level
 from benchmark.records import Record, undefined_notes
 from benchmark.report import charts, figures
@@ -321,29 +321,3 @@ def _published_table(title: str, level: Level, same: Sequence[Published]) -> Con
         "rows": rows,
         "sources": list(dict.fromkeys(number.row.source for number in same)),
     }
-
-
-def no_images(of: DatasetResults, samples: SampleSet | None, *, maps: bool) -> str:
-    """Return why a dataset has no gallery and how to get one, or an empty text if nothing is missing.
-
-    Args:
-        of: The dataset.
-        samples: Its samples, or None if they were not found.
-        maps: Whether there are results per image.
-    """
-    if not maps:
-        return (
-            "There are no results per image stored with these records; `bench run --force` stores them for the gallery."
-        )
-    if samples is None and of.card is None:
-        return f"{of.title} has no dataset card that ships with the benchmark, so its images are not searched for."
-    if samples is None:
-        return (
-            f"The images of {of.title} were not found; name the folder of the datasets with `bench report --data DIR`."
-        )
-    if samples.fingerprint != of.fingerprint:
-        return (
-            f"The images in {samples.directory.name} are not those that the records of {of.title} were made from; "
-            f"`--data-path {of.name}=DIR` names another folder."
-        )
-    return ""

@@ -56,6 +56,16 @@ class DatasetResults:
     """The dataset's card; None if no card ships with the package."""
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it is a plain folder of a user's own images."""
+        return self.domain == "custom"
+
+    @property
+    def card_name(self) -> str:
+        """Name of the dataset's card, also of a part of a dataset."""
+        return self.records[0].cell.dataset.card_name
+
+    @property
     def page(self) -> str:
         """Path of the dataset's page from the top of the site."""
         return f"datasets/{self.slug}.html"
@@ -136,7 +146,7 @@ def _datasets(main: Sequence[Record]) -> list[DatasetResults]:
     datasets = []
     for slug, (title, same) in zip(dataset_stems(groups), groups.items(), strict=True):
         name = same[0].cell.dataset.name
-        card = load_cards().get(name)
+        card = load_cards().get(same[0].cell.dataset.card_name)
         classes = {key: result for record in same for key, result in record.classes.items()}
         slugs = unique_slugs(list(classes))
         pages = [f"datasets/{slug}--{each}.html" if len(classes) > 1 else f"datasets/{slug}.html" for each in slugs]
@@ -151,7 +161,7 @@ def _datasets(main: Sequence[Record]) -> list[DatasetResults]:
                     for (key, result), each, page in zip(classes.items(), slugs, pages, strict=True)
                 ),
                 records=tuple(same),
-                card=card if card is not None and card.title == title else None,
+                card=card,
             )
         )
     return datasets

@@ -16,12 +16,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from benchmark.common import unique_slugs
 from benchmark.data import SampleSet
 from benchmark.errors import BenchError
-from benchmark.metrics import ClassImages
 from benchmark.records import Record
 from benchmark.report import pages, qualitative
 from benchmark.report.about import about_page
 from benchmark.report.gallery import Gallery, by_method, class_gallery
 from benchmark.report.report_data import DatasetResults, ReadPerImage, ReportData, collect_report_data
+from benchmark.report.sources import PerImage, no_images, source_of, unused_folders, way_to_images
 from benchmark.tables import Keep, load_published, made_now
 
 MARKER = "zsad-bench-report.json"
@@ -34,8 +34,6 @@ NAVIGATION = (
     ("figures.html", "Figures"),
     ("about.html", "About"),
 )
-PerImage = Mapping[str, Mapping[str, ClassImages]]
-"""Results per image, by method and class."""
 
 
 class ReportError(BenchError):
@@ -125,7 +123,6 @@ def make_site(
         TableError: If the records are not comparable.
     """
     report = collect_report_data(records, read, keep)
-    samples = {each.title: each for each in found}
     record_files = {
         record.id: f"{stem}.json"
         for record, stem in zip(report.records, unique_slugs([r.id for r in report.records]), strict=True)
@@ -133,21 +130,30 @@ def make_site(
     site = _Files(_common(report))
     figure = qualitative.QualitativeFigure()
     texts: dict[str, PerImage] = {}
+    sources: list[SampleSet] = []
     for dataset in report.datasets:
         say(f"{dataset.title}: {len(dataset.classes)} classes")
         images = _images(dataset, report.titles, read)
         if images:
             texts[dataset.title] = images
-        galleries, note = _galleries(dataset, images, samples.get(dataset.title), site)
-        if galleries:
-            figure.add(dataset, galleries, images, samples[dataset.title])
+        samples = source_of(dataset, images, found)
+        galleries: dict[str, Gallery] = {}
+        if samples is not None:
+            sources.append(samples)
+            galleries = _galleries(dataset, images, samples, site)
+            figure.add(dataset, galleries, images, samples)
+        note = "" if samples is not None else no_images(dataset, found, maps=bool(images))
         _dataset_pages(site, report, dataset, galleries=galleries, note=note, record_files=record_files)
+    for line in unused_folders(found, sources):
+        say(line)
     say("figures")
     site.page("index.html", "index.html", **pages.index(report))
     site.page("ablations.html", "ablations.html", **pages.ablations(report.ablations))
     site.page("training.html", "training.html", **pages.training(report))
     site.page("published.html", "published.html", **pages.published(report, load_published(), read, keep))
-    missing = "No images were found; name the folder of the datasets with `bench report --data DIR`."
+    missing = f"No images were found; {way_to_images(report.datasets)}."
+    if sources:
+        missing = "No image that is shown in a gallery has a mask, and the figure is made of such images."
     shown, pictures = figure.render(report.titles)
     site.content |= pictures
     site.page("figures.html", "figures.html", **shown, no_images=missing, texts=pages.texts(report, texts))
@@ -181,20 +187,15 @@ def _images(dataset: DatasetResults, titles: Sequence[str], read: ReadPerImage) 
     return {title: images for title, images in made.items() if images}
 
 
-def _galleries(
-    dataset: DatasetResults, images: PerImage, samples: SampleSet | None, site: _Files
-) -> tuple[dict[str, Gallery], str]:
-    """Add the photos to the site and return the gallery of each class; or return a note why there is no gallery."""
-    if note := pages.no_images(dataset, samples, maps=bool(images)):
-        return {}, note
-    assert samples is not None
+def _galleries(dataset: DatasetResults, images: PerImage, samples: SampleSet, site: _Files) -> dict[str, Gallery]:
+    """Add the photos to the site and return the gallery of each class."""
     made = {}
     for each in dataset.classes:
         of_class = by_method(list(images), images, each.name)
         if of_class:
             made[each.name] = class_gallery(of_class, samples, dataset.records[0].cell.protocol, stem=each.slug)
             site.content |= {f"images/{dataset.slug}/{name}": data for name, data in made[each.name].photos.items()}
-    return made, ""
+    return made
 
 
 def _dataset_pages(

@@ -100,6 +100,7 @@ def _record(job: Job, found: Sequence[ClassFile], results: Path) -> Record:
         status="done",
         image_size=found[0].image_size,
         classes=classes,
+        prompts={sample.class_name: sample.prompt_name for sample in job.samples.test},
         mean=mean_over_classes(classes.values()),
         training=training,
         run=combined(runs),

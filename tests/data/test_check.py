@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 
 from benchmark.data.cards import Card, load_cards
 from benchmark.data.check import CheckReport, check_dataset, render
+from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.samples import read_samples
 from benchmark.data.search import locate
 
@@ -219,6 +220,17 @@ def test_dozens_of_specks_are_one_warning_with_their_numbers(root: Path) -> None
     assert "has 36 separate regions; 1 of 4 masks have 24 or more (median of all 1)" in problem.message
 
 
+def test_a_photograph_or_a_map_in_place_of_a_mask_is_a_warning(root: Path) -> None:
+    for name, image, odd in (
+        ("photo", Image.open(root / "nut/test/cut/1.png").convert("L"), True),
+        ("map", BOX.filter(ImageFilter.GaussianBlur(3)), True),
+        ("smooth", BOX.resize((384, 384)).resize((24, 24)).rotate(9, Image.Resampling.BICUBIC), False),
+    ):
+        save_mask(root, "cut/1", image)
+        kinds = {p.kind for p in run(root).problems}
+        assert ("grey-mask" in kinds) == odd, name
+
+
 def test_the_mask_of_a_normal_image_is_black_or_an_error(root: Path) -> None:
     data = read_samples(make_card(), root)
     masks = []
@@ -252,6 +264,35 @@ def test_images_that_are_displayed_turned_are_one_warning(root: Path) -> None:
     (problem,) = run(root).problems
     assert (problem.kind, problem.path, problem.fatal) == ("turned-images", "nut/test/cut/0.png", False)
     assert "2 of 8 images are displayed turned, by an EXIF tag" in problem.message
+
+
+def test_files_of_several_pages_are_one_warning(root: Path) -> None:
+    pages = [Image.open(root / f"nut/test/good/{i}.png") for i in (0, 1)]
+    for name, more in (("stack", pages[1:]), ("single", [])):
+        pages[0].save(root / f"nut/test/hole/{name}.tif", save_all=True, append_images=more)
+        save_mask(root, f"hole/{name}", BOX)
+    problems = [p for p in run(root).problems if p.kind == "several-frames"]
+    assert [(p.path, p.fatal) for p in problems] == [("nut/test/hole/stack.tif", False)]
+    assert "1 of 10 images hold several pages or frames" in problems[0].message
+
+
+def test_masks_of_a_users_own_that_look_wrong_are_in_the_record(tmp_path: Path) -> None:
+    for folder, mask in (("normal", BOX), ("abnormal", ImageOps.invert(ImageOps.expand(Image.new("L", (6, 6)), 9)))):
+        for number in range(3):
+            draw(tmp_path / folder / f"{folder}{number}.png", number + 10 * len(folder))
+            if folder == "abnormal":
+                (tmp_path / "masks").mkdir(exist_ok=True)
+                mask.save(tmp_path / "masks" / f"{folder}{number}.png")
+    Image.new("L", (24, 24)).save(tmp_path / "masks/abnormal0.png")
+    data = read_folder(PlainFolder(directory=tmp_path))
+    data = replace(data, normal_masks=(("normal/normal0.png", tmp_path / "masks/abnormal1.png"),))
+    assert data.warnings == (
+        "masks look wrong: empty-mask 1, mask-of-normal 1, whole-mask 2; "
+        f"`bench data check --folder {tmp_path}` says more",
+    )
+    assert Counter(p.kind for p in check_dataset(data).problems) == {
+        "empty-mask": 1, "mask-of-normal": 1, "whole-mask": 2
+    }  # fmt: skip
 
 
 def test_the_range_of_deep_images_is_said(root: Path) -> None:

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from scipy import ndimage
 
 from benchmark.data.images import ImageError, read_image
@@ -51,6 +52,7 @@ def coloured(red: int, green: int, blue: int) -> Image.Image:
     return Image.merge("RGB", [SHAPE.point(lambda value, top=top: top if value else 0) for top in (red, green, blue)])
 
 
+SOFT = SHAPE.filter(ImageFilter.GaussianBlur(1))
 WHITE = BLACK.point(lambda _: 255)
 LOSSLESS: dict[str, tuple[Image.Image, np.ndarray]] = {
     "grey": (SHAPE, TRUTH),
@@ -73,6 +75,7 @@ LOSSLESS: dict[str, tuple[Image.Image, np.ndarray]] = {
     "alpha over white": (alpha(WHITE), TRUTH),
     "black on transparent white": (alpha(ImageOps.invert(SHAPE)), TRUTH),
     "white on transparent black": (alpha(SHAPE), TRUTH),
+    "soft alpha": (alpha(SHAPE, SOFT), TRUTH & (np.asarray(SOFT) > 127)),
     "transparent margin": (alpha(SHAPE, Image.fromarray((np.indices(TRUTH.shape)[1] > 1) * np.uint8(255))), TRUTH),
     "opaque": (alpha(SHAPE, WHITE), TRUTH),
     "wholly transparent": (alpha(SHAPE, BLACK), TRUTH),
@@ -142,6 +145,16 @@ def test_the_noise_of_jpeg_is_no_defect(tmp_path: Path, quality: int) -> None:
             assert agreement(mask, truth) > 0.97
             if image is SHAPE:
                 assert regions(mask) == 3
+
+
+@pytest.mark.parametrize(("name", "options"), [("a.webp", {"quality": 70}), ("a.jp2", {"quality_layers": [20]})])
+def test_the_noise_of_other_lossy_formats_is_no_defect(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
+    SHAPE.convert("RGB").save(tmp_path / name, **options)
+    Image.open(tmp_path / name).save(tmp_path / "again.png")
+    for each in (name, "again.png"):
+        mask = read_mask(tmp_path / each, BY_FILE)
+        assert agreement(mask, TRUTH) > 0.95
+        assert regions(mask) == 3
 
 
 @pytest.mark.parametrize(

@@ -366,8 +366,9 @@ def test_what_is_wrong_with_a_list_is_reported_row_by_row(tmp_path: Path) -> Non
         "screw,test,normal,nut/4.png,",
         "nut,test",  # an incomplete row
     )
-    assert [s.key for s in found.samples] == [f"nut/{i}.png" for i in range(4)]
+    assert [s.key for s in found.samples] == [f"nut/{i}.png" for i in range(5)]
     assert {(p.path, p.kind, p.fatal) for p in found.problems} == {
+        ("split/1.csv", "respelled-path", False),
         ("nut/0.png", "listed-twice", False),
         ("nut/1.png", "listed-twice", True),
         ("nut/m/2.png", "missing-file", True),
@@ -378,12 +379,61 @@ def test_what_is_wrong_with_a_list_is_reported_row_by_row(tmp_path: Path) -> Non
         (f"{tmp_path}/secret.png", "outside-root", True),
         ("nut/link.png", "outside-root", True),
         ("nut/link.png", "missing-file", True),
-        ("nut\\4.png", "missing-file", True),
         ("nut/5.png", "bad-split", True),
         ("split/1.csv", "unknown-class", False),
         ("split/1.csv", "missing-file", True),
     }
     assert all(s.path.is_relative_to(root) for s in found.samples)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "/data/Demo/",
+        "D:\\Data\\demo\\",
+        "d:/",
+        "\\\\server\\share\\",
+        "C:",
+        ".\\",
+        "demo/",
+        "Demo\\",
+        "/" * 3 + "a/" * 90,
+    ],
+)
+def test_a_list_of_another_machine_is_read_by_the_ends_of_its_paths(tmp_path: Path, start: str) -> None:
+    root = tmp_path / "demo"
+    draw(root, "nut/0.png", "nut/1.png", "nut/m/1.png")
+    sign = "\\" if "\\" in start else "/"
+    found = listed(
+        root,
+        f"nut,test,normal,{start}{sign.join(('nut', '0.png'))},",
+        f"nut,Test,anomaly,{start}{sign.join(('nut', '1.png'))},{start}{sign.join(('nut', 'm', '1.png'))}",
+    )
+    assert [(s.key, s.label, s.mask and s.mask.relative_to(root).as_posix()) for s in found.samples] == [
+        ("nut/0.png", 0, None),
+        ("nut/1.png", 1, "nut/m/1.png"),
+    ]
+    [problem] = found.problems
+    assert (problem.kind, problem.fatal) == ("respelled-path", False)
+    assert "line 2 of split/1.csv has" in problem.message
+    assert "(and 2 more)" in problem.message
+
+
+def test_a_file_is_taken_as_it_is_written_where_it_is_there(tmp_path: Path) -> None:
+    draw(tmp_path, "nut/0.png", "nut\\0.png", "deeper/nut/1.png", "nut/1.png")
+    found = listed(tmp_path, r"nut,test,normal,nut\0.png,", "nut,test,normal,deeper/nut/1.png,")
+    assert {s.key for s in found.samples} == {r"nut\0.png", "deeper/nut/1.png"}
+    assert not found.problems
+
+
+def test_a_list_of_which_nothing_is_there_says_the_line(tmp_path: Path) -> None:
+    draw(tmp_path, "nut/0.png")
+    with pytest.raises(DatasetError) as error:
+        listed(tmp_path, "nut,test,normal,bolt/7.png,", "nut,test,normal,bolt/8.png,", "nut,test,normal,../9.png,")
+    said = (
+        "bolt/7.png: layout original: listed in line 2 of split/1.csv but not there; complete the download (and 1 more)"
+    )
+    assert said in str(error.value)
 
 
 def test_a_list_in_nfc_finds_files_in_nfd(tmp_path: Path) -> None:

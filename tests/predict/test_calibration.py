@@ -1,6 +1,7 @@
 """`bench calibrate`: what is kept with a threshold, for which scores it is used, and what is said of few images."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -276,16 +277,47 @@ def test_another_class_and_another_method_are_refused_before_anything_is_scored(
         (["--false-alarms", "1"], "below 1"),
         (["--false-alarms", "-0.1"], "at least 0"),
         (["--folder", "no-such"], "no-such"),
+        (["--folder-class", " "], "--folder-class"),
+        (["--folder-class", "nut " * 120], "--folder-class"),
+        (["--set", "protocol.mask_gt0=true"], "has no effect here"),
+        (["--output", "file/c.json"], "--output file/c.json"),
         (["--method", "clip,winclip"], "unknown method 'clip,winclip'"),
         (["--set", "winclip.shots=2", "--method", "winclip"], "--shots DIR"),
     ],
 )
 def test_mistakes_are_answered_with_the_way_out(bench: Bench, parts: Path, arguments: list[str], said: str) -> None:
+    Path("file").write_text("")
     folder = [] if not arguments or "--folder" in arguments else ["--folder", str(parts)]
     code, _, err = bench("calibrate", *folder, *CLIP, *arguments)
     assert code == 2
     assert said in err
     assert "Traceback" not in err
+
+
+def test_a_folder_of_several_classes_is_refused(bench: Bench, parts: Path, tmp_path: Path) -> None:
+    for name in ("nut", "bolt"):
+        shutil.copytree(parts, tmp_path / "both" / name)
+    code, _, err = bench("calibrate", "--folder", tmp_path / "both", *CLIP)
+    assert code == 2
+    assert "a threshold is for one" in err
+
+
+@pytest.mark.parametrize("text", ["no-such.json", "0,5", "notes.json"])
+def test_what_is_no_threshold_is_answered_with_the_way_out(bench: Bench, parts: Path, text: str) -> None:
+    Path("notes.json").write_text("{}")
+    code, _, err = bench("predict", parts / "normal", *CLIP, "--threshold", text)
+    assert code == 2
+    assert f"--threshold {text}" in err
+    assert "by `bench calibrate --folder DIR`, or say a number" in err
+
+
+def test_a_method_that_was_edited_since_is_told(bench: Bench, parts: Path) -> None:
+    assert bench("calibrate", "--folder", parts, *CLIP)[0] == 0
+    path = Path("calibration-clip.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"source_sha256": "0"}))
+    code, _, err = bench("predict", parts / "normal/000.png", *CLIP, "--threshold", path)
+    assert code == 0
+    assert "the files of clip were edited since" in err
 
 
 @pytest.mark.parametrize("number", ["nan", "inf", "-inf"])

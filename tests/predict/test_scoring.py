@@ -422,6 +422,8 @@ def test_a_link_out_of_the_folder_is_told(bench: Bench, tmp_path: Path) -> None:
 def test_mistakes_are_answered_with_the_way_out(bench: Bench, arguments: list[str], said: str | None) -> None:
     save(Path("1.png"))
     Path("empty").mkdir()
+    Path("links").mkdir()
+    Path("links/a.png").symlink_to(Path("1.png").absolute())
     Path("file").write_text("")
     mine = save(Path("theirs/clip/1.png"), seed=7)
     before = mine.read_bytes()

@@ -104,7 +104,7 @@ def test_the_name_of_a_kind_may_be_any_name_of_a_folder() -> None:
     assert ClassResult.model_validate_json(found.model_dump_json()) == found
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(kinds=st.lists(st.sampled_from(("", "crack", "hole")), max_size=9), order=st.randoms(use_true_random=False))
 def test_the_order_of_the_images_changes_nothing(kinds: list[str], order: random.Random) -> None:
     images = scored(kinds, unnamed=1)

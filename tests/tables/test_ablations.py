@@ -223,3 +223,11 @@ def test_no_row_of_the_csv_is_a_formula() -> None:
     grid = Grid("t", ("image_auroc",), ("=2+2",), {"+T1": ((50.0,),)}, {"+T1": ((-1.0,),)})
     text = ablation_files([AblationTable("toy", (grid,), ())])["toy.csv"]
     assert text.splitlines()[1] == "'+T1,'=2+2,image_auroc,50.00,-1.00"
+
+
+def test_an_ablation_on_which_nothing_is_defined_is_one_table_of_dashes() -> None:
+    undefined = dict.fromkeys(("image_auroc", "image_ap", "pixel_auroc", "pixel_aupro"))
+    (table,) = make_ablations([record(options, "d", undefined) for options in PLACEMENTS])[:1]
+    assert [grid.title for grid in table.grids] == ["Toy: Layers of it, image level"]
+    assert not table.grids[0].is_defined
+    assert "| one | – | – |" in " ".join(ablation_files([table])["toy_layers.md"].split())

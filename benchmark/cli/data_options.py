@@ -1,0 +1,119 @@
+"""The options that say where images are, how plain folders are read, and which part of a dataset is tested."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from benchmark.cli.options import in_panel
+from benchmark.errors import BenchError
+
+if TYPE_CHECKING:
+    from benchmark.data import PlainFolder
+
+_data = in_panel("Data")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """Where the datasets are."""
+
+    data: Annotated[
+        Path | None,
+        _data("--data", envvar="BENCH_DATA", help="Folder that holds the datasets, each in a folder of its own."),
+    ] = None
+    data_path: Annotated[
+        list[str], _data("--data-path", metavar="NAME=DIR", help="Folder of one dataset; may be repeated.")
+    ] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderOptions:
+    """Folders of a user's own images, and what their names mean."""
+
+    folder: Annotated[
+        list[str],
+        _data(
+            "--folder",
+            metavar="[NAME=]DIR",
+            help="Images of your own: a folder with subfolders normal, abnormal and, if you have them, masks. NAME is "
+            "its name in tables; may be repeated.",
+        ),
+    ] = field(default_factory=list)
+    folder_class: Annotated[
+        str,
+        _data("--folder-class", help="What the images of --folder show, in plain English.", show_default="object"),
+    ] = ""
+    normal: Annotated[
+        list[str],
+        _data("--normal", metavar="NAME", help="Folder of normal images below --folder; may be repeated."),
+    ] = field(default_factory=list)
+    abnormal: Annotated[
+        list[str],
+        _data("--abnormal", metavar="NAME", help="Folder of anomalous images below --folder; may be repeated."),
+    ] = field(default_factory=list)
+    masks: Annotated[
+        str, _data("--masks", metavar="NAME", help="Folder of masks below --folder; none reads no masks.")
+    ] = ""
+    mask_suffix: Annotated[
+        str, _data("--mask-suffix", help="What follows an image's name in that of its mask, as in _mask.")
+    ] = ""
+    follow_links: Annotated[
+        bool, _data("--follow-links", help="Follow links that lead out of a dataset's folder, to data kept elsewhere.")
+    ] = False
+
+    def __post_init__(self) -> None:
+        if not self.folder:
+            for each in dataclasses.fields(self):
+                if getattr(self, each.name) and each.name != "follow_links":  # which is for all datasets
+                    option = each.name.replace("_", "-")
+                    raise BenchError(f"--{option} says how --folder is read, and there is none; add --folder DIR")
+        self.folders()
+
+    def folders(self) -> "list[PlainFolder]":
+        """Return the folders that are given.
+
+        Raises:
+            BenchError: two of them have the same name.
+        """
+        from benchmark.data import PlainFolder
+
+        found: dict[str, PlainFolder] = {}
+        for text in self.folder:
+            name, equals, directory = text.partition("=")
+            if not (equals and name.strip() and directory) or Path(text).is_dir():
+                name, directory = "", text
+            each = PlainFolder(
+                directory=Path(directory),
+                name=name.strip(),
+                class_name=self.folder_class or "object",
+                normal=tuple(self.normal),
+                abnormal=tuple(self.abnormal),
+                masks=self.masks,
+                mask_suffix=self.mask_suffix,
+                follow_links=self.follow_links,
+            )
+            if each.title in found:
+                raise BenchError(
+                    f"--folder: two folders are named {each.title!r}; give them names, as in --folder nuts={directory}"
+                )
+            found[each.title] = each
+        return list(found.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartOptions:
+    """Which part of the datasets is tested."""
+
+    classes: Annotated[
+        str, _data("--classes", help="Only these classes, separated by commas. Tables call it a subset.")
+    ] = ""
+    limit: Annotated[
+        int | None,
+        _data(
+            "--limit",
+            min=1,
+            help="At most so many images of each class, normal and anomalous in turn. Tables call it a subset.",
+            show_default="all",
+        ),
+    ] = None
