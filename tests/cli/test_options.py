@@ -105,7 +105,13 @@ def test_the_commands_that_compute_share_their_options() -> None:
     assert set(options_of("run")) == {*cells, "--methods", "--all", "--checkpoint"}
     scoring = {"--method", "--plugin", "--set", "--backbone", "--checkpoint", "--shots", "--device", "--dtype"}
     scoring |= {"--batch-size", "--results", "--output"}
-    assert set(options_of("predict")) == scoring | {"--class", "--threshold", "--save-masks", "--save-maps"}
+    assert set(options_of("predict")) == scoring | {
+        "--class",
+        "--threshold",
+        "--save-masks",
+        "--save-maps",
+        "--follow-links",
+    }
     assert set(options_of("calibrate")) == scoring | FOLDERS | {"--false-alarms"}
     assert options_of("run")["--data"] == "BENCH_DATA"
     assert options_of("run")["--cache-limit"] == "BENCH_CACHE_LIMIT"
