@@ -560,6 +560,46 @@ def test_a_link_that_leads_nowhere_is_said(tmp_path: Path) -> None:
     assert "gone.png, which is not there" in problem.message
 
 
+# ---- real images, where there are some
+
+
+def real(*parts: str) -> PlainFolder:
+    path = REAL.joinpath(*parts)
+    if not path.exists():
+        pytest.skip(f"no {path.name}")
+    return PlainFolder(directory=path)
+
+
+@pytest.mark.parametrize(
+    ("folder", "normal", "anomalous", "masks", "train"),
+    [
+        ("BrainMRI", 98, 155, 0, 0),
+        ("BrainMRI/brain_tumor_dataset", 98, 155, 0, 0),
+        ("Kvasir-SEG-sample", 0, 5, 5, 0),
+        ("MVTec-bottle-sample", 1, 3, 0, 1),
+        ("MVTec-bottle-sample/bottle", 1, 3, 0, 1),
+    ],
+)
+def test_real_images(folder: str, normal: int, anomalous: int, masks: int, train: int) -> None:
+    data = read_folder(real(*folder.split("/")))
+    assert counts_of(data) == (normal, anomalous, masks)
+    assert len(data.train) == train
+    assert not data.left_out
+    assert not [problem for problem in data.problems if problem.fatal]
+
+
+def test_real_images_with_a_table_of_labels(tmp_path: Path) -> None:
+    head_ct = real("HeadCT")
+    with pytest.raises(DatasetError, match=r"labels\.csv .*not used"):
+        read_folder(head_ct)
+    for image in sorted((head_ct.directory / "head_ct/head_ct").iterdir()):
+        side = tmp_path / ("abnormal" if int(image.stem) < 100 else "normal")
+        side.mkdir(exist_ok=True)
+        (side / image.name).symlink_to(image)
+    data = read_folder(PlainFolder(directory=tmp_path, follow_links=True))
+    assert counts_of(data) == (100, 100, 0)
+
+
 # ---- every file is something
 
 
