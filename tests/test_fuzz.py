@@ -336,7 +336,7 @@ def test_a_table_of_labels_is_read_or_does_not_fit(content: bytes) -> None:
     for layout in HEADCT.layouts:
         for root in layout.roots:
             try:
-                samples, _ = read_layout(HEADCT, layout, tree, root)
+                samples, *_ = read_layout(HEADCT, layout, tree, root)
             except BadTableError as error:
                 assert error.path in tree.files
             else:

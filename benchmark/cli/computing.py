@@ -296,6 +296,13 @@ def _check_checkpoints(
             )
 
 
+def _tell_of_data(found: "Sequence[SampleSet]") -> None:
+    for samples in found:
+        say(f"{samples.title}: {len(samples.test)} test images in {samples.directory}; {samples.reason}")
+        for warning in samples.warnings:
+            say(f"warning: {samples.title}: {warning}")
+
+
 def carry_out(
     plans: "dict[WeightsSource, Plan]", targets: Targets, computation: Computation, protocol: "Protocol"
 ) -> "list[Record]":
@@ -305,8 +312,7 @@ def carry_out(
     from benchmark.training import untrained
 
     settings, dry_run = computation.settings, computation.cells.dry_run
-    for samples in targets.found:
-        say(f"{samples.title}: {len(samples.test)} test images in {samples.directory}; {samples.reason}")
+    _tell_of_data(targets.found)
     jobs = [job for each in plans.values() for job in each.jobs]
     done = {} if settings.force else finished(jobs, settings.results)
     todo = [job for job in jobs if job.cell.id not in done]

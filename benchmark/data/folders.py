@@ -15,7 +15,7 @@ from benchmark.data.leftovers import unread
 from benchmark.data.masks import MaskRule, read_mask
 from benchmark.data.plain.arranged import Arrangement, Found, Owner, UnclearError
 from benchmark.data.plain.arrangement import arrange
-from benchmark.data.plain.asking import folders_of
+from benchmark.data.plain.meta_list import META, by_meta
 from benchmark.data.plain.places import NONE, Meaning, match
 from benchmark.data.samples import DatasetError, SampleSet, count
 from benchmark.data.tree import Problem, Tree, inside, plain, relative, walk
@@ -67,7 +67,7 @@ def read_folder(folder: PlainFolder) -> SampleSet:
         raise DatasetError('--folder-class: say what the images show, as in --folder-class "metal nut"')
     tree = walk(directory, follow_links=folder.follow_links)
     try:
-        found = arrange(list(tree.files), _meaning(folder, tree), mask_suffix=folder.mask_suffix)
+        found = _arrange(folder, tree)
         owners = _owners(folder, found)
     except UnclearError as error:
         raise DatasetError(_refusal(folder, tree, str(error))) from error
@@ -89,6 +89,24 @@ def read_folder(folder: PlainFolder) -> SampleSet:
             (each.file, tree.files[each.mask]) for each in found.images if each.mask and each.label == 0
         ),
     )
+
+
+def _arrange(folder: PlainFolder, tree: Tree) -> Arrangement:
+    """Return how the files are understood by their names, or else by the meta.json at the top.
+
+    Raises:
+        UnclearError: Neither says it.
+    """
+    try:
+        found = arrange(list(tree.files), _meaning(folder, tree), mask_suffix=folder.mask_suffix)
+    except UnclearError:
+        told = folder.normal or folder.abnormal or folder.masks or folder.mask_suffix
+        if told or (by_list := by_meta(tree)) is None:
+            raise
+        return by_list
+    if META in tree.files:
+        found.taken += f"; its {META} is not trusted: labels and masks come from the files"
+    return found
 
 
 def _meaning(folder: PlainFolder, tree: Tree) -> Meaning:
@@ -141,11 +159,13 @@ def _owners(folder: PlainFolder, found: Arrangement) -> dict[Owner, ClassCard]:
     """
     owners = sorted({each.owner for each in found.images})
     if len(owners) == 1:
-        return {owners[0]: ClassCard(name=DEFAULT_CLASS, prompt=folder.class_name)}
+        name = "/".join(owners[0]) if found.listed else DEFAULT_CLASS
+        given = folder.class_name if folder.class_name != DEFAULT_CLASS or not found.listed else None
+        return {owners[0]: ClassCard(name=name, prompt=given)}
     if folder.class_name != DEFAULT_CLASS:
         raise UnclearError(
-            "--folder-class says what one class shows, and here are several, called by their folders: "
-            f"{folders_of(['/'.join(owner) for owner in owners])}; leave it out"
+            "--folder-class says what one class shows, and here are several with names of their "
+            f"own: {listed(['/'.join(owner) for owner in owners], _SHOWN)}; leave it out"
         )
     shared = next(n for n, level in enumerate(zip(*owners, strict=False)) if len(set(level)) > 1)
     names_of = {owner: owner[shared:] for owner in owners}

@@ -84,6 +84,8 @@ class _Found:
     problems: list[Problem] = field(default_factory=list)
     templates: set[str] = field(default_factory=set)
     mask_folders: set[str] = field(default_factory=set)
+    normal_masks: dict[str, str] = field(default_factory=dict)
+    """The masks of normal images, which should be black, by image."""
     respelled: dict[str, str] = field(default_factory=dict)
     """Listed paths that are written as on another machine, and where they are listed."""
 
@@ -91,12 +93,14 @@ class _Found:
         self.problems.append(Problem(path, kind, message, fatal))
 
 
-def read_layout(card: Card, layout: Layout, tree: Tree, root: str) -> tuple[tuple[Sample, ...], tuple[Problem, ...]]:
+def read_layout(
+    card: Card, layout: Layout, tree: Tree, root: str
+) -> tuple[tuple[Sample, ...], tuple[Problem, ...], dict[str, str]]:
     """Read the samples of a layout whose paths count from the folder `root` of the tree.
 
     Returns:
-        The samples, sorted by class in the card's order and then by key, and the problems that were found. There are no
-        samples where the layout does not fit.
+        The samples, sorted by class in the card's order and then by key, the problems that were found, and the masks of
+        images that are not anomalous, by image. There are no samples where the layout does not fit.
 
     Raises:
         BadTableError: A CSV file of the layout exists but lacks a column.
@@ -105,7 +109,7 @@ def read_layout(card: Card, layout: Layout, tree: Tree, root: str) -> tuple[tupl
     prefix = f"{root}/" if root else ""
     needs = tuple(f"{prefix}{folder}/" for folder in layout.needs)
     if needs and not any(file.startswith(needs) for file in tree.files):
-        return (), ()
+        return (), (), {}
     if layout.index:
         _by_index(card, layout.index, prefix, found)
     else:
@@ -116,7 +120,9 @@ def read_layout(card: Card, layout: Layout, tree: Tree, root: str) -> tuple[tupl
     samples.sort(key=lambda s: (order[s.class_name], s.key))
     if layout.hold_out:
         samples = _hold_out(samples, layout.hold_out)
-    return tuple(samples), tuple(found.problems)
+    anomalous = {sample.photograph for sample in samples if sample.label}
+    spare = found.normal_masks | {i.file: i.mask for i in found.images if i.mask and i.file not in anomalous}
+    return tuple(samples), tuple(found.problems), spare
 
 
 # ---- by rules
@@ -129,6 +135,7 @@ def _by_rules(card: Card, layout: Layout, prefix: str, found: _Found) -> None:
         return
     unlabelled = dict(labels)
     unknown: set[str] = set()
+    said: dict[str, dict[str, str]] = {}
     for file in found.tree.files:
         if not is_image(file) or not file.startswith(prefix):
             continue
@@ -156,8 +163,10 @@ def _by_rules(card: Card, layout: Layout, prefix: str, found: _Found) -> None:
             continue
         if label == 1 and mask is None and rule.mask and "pixel" in card.levels:
             found.report(file, "missing-mask", f"an anomalous image without mask; {_looked_for(rule, groups)}")
+        said[file] = groups
         defect = rule.defect or groups.get("defect", "")
         found.images.append(_Image(file, owner, label, defect, rule.split, mask))
+    _claim_masks_of_normal_images(said, prefix, found)
     for folder in sorted(unknown):
         found.report(folder, "unknown-class", "a folder of no class of the card; ignored", fatal=False)
     if found.images:
@@ -179,6 +188,21 @@ def _find_mask(rule: Rule, groups: dict[str, str], file: str, prefix: str, found
         if twins:
             return twins[0]
     return None
+
+
+def _claim_masks_of_normal_images(said: dict[str, dict[str, str]], prefix: str, found: _Found) -> None:
+    """Find masks of normal images, which many copies have, where those of anomalous images are looked for."""
+    claimed = found.matched | {image.mask for image in found.images if image.mask}
+    normal = [image for image in found.images if image.label == 0 and image.mask is None]
+    for file in (image.file for image in sorted(normal, key=lambda image: image.split)):  # test before train
+        usual = {"defect": posixpath.basename(posixpath.dirname(file)), "stem": posixpath.basename(stem(file))}
+        groups = usual | said[file]
+        for template in sorted(found.templates):
+            if {name for _, name, _, _ in string.Formatter().parse(template) if name is not None} <= set(groups):
+                twins = found.tree.images.get(prefix + template.format_map(groups), ())
+                if mask := next((twin for twin in twins if twin not in claimed), None):
+                    found.normal_masks.setdefault(file, mask)
+                    claimed.add(mask)
 
 
 def _looked_for(rule: Rule, groups: dict[str, str]) -> str:
@@ -311,7 +335,7 @@ def _read_csv(tree: Tree, file: str, columns: tuple[str, ...]) -> list[tuple[int
 
 def _report_leftovers(card: Card, prefix: str, found: _Found) -> None:
     """Report masks that belong to no image, and masks that belong to two images."""
-    claims: dict[str, str] = {}
+    claims = {stem(mask): image for image, mask in found.normal_masks.items()}
     for image in found.images:
         if image.mask and (first := claims.setdefault(stem(image.mask), image.file)) != image.file:
             found.report(image.file, "shared-mask", f"has the same mask as {first}; which of them is meant?")

@@ -12,7 +12,7 @@ from benchmark.data.layouts import Sample
 from benchmark.data.samples import SampleSet
 from benchmark.data.tree import Problem, inside, relative
 
-_META_LIMIT = 64 * 2**20
+META_LIMIT = 64 * 2**20
 """A larger meta.json is not read; that of VisA, the longest list, has about 3 MB."""
 
 
@@ -26,8 +26,8 @@ def check_meta(data: SampleSet) -> Iterator[Problem]:
             continue
         if not inside(os.path.realpath(path), real):
             yield _meta(name, "is a link that leads out of the dataset; not read")
-        elif path.stat().st_size > _META_LIMIT:
-            yield _meta(name, f"is larger than {_META_LIMIT >> 20} MiB; not read")
+        elif path.stat().st_size > META_LIMIT:
+            yield _meta(name, f"is larger than {META_LIMIT >> 20} MiB; not read")
         else:
             try:
                 records = _records(json.loads(path.read_text(encoding="utf-8")))
@@ -60,9 +60,9 @@ def _compare(data: SampleSet, root: str, name: str, records: Sequence[dict[str, 
     elsewhere: list[str] = []
     unknown = 0
     for record in records:
-        given = _posix(record["img_path"])
+        given = posix(record["img_path"])
         path = posixpath.join(root, str(given))
-        if outside := _leads_out(given):
+        if outside := leads_out(given):
             elsewhere.append(str(given))
             ends = (posixpath.join(root, *given.parts[start:]) for start in range(1, len(given.parts)))
             path = next((end for end in ends if end in tests), "")
@@ -80,7 +80,7 @@ def _compare(data: SampleSet, root: str, name: str, records: Sequence[dict[str, 
             yield _meta(path, f"{name} says anomaly = {anomaly}, the files say {sample.label}")
         if sample.mask and isinstance(mask, str) and mask:
             ours = relative(sample.mask, data.directory)
-            stated = posixpath.join(root, str(_posix(mask)))
+            stated = posixpath.join(root, str(posix(mask)))
             if stated != ours and not (outside and stated.endswith(f"/{ours}")):
                 yield _meta(path, f"{name} says its mask is {mask}, by name it is {ours}")
     if elsewhere:
@@ -95,11 +95,13 @@ def _compare(data: SampleSet, root: str, name: str, records: Sequence[dict[str, 
             yield _meta(path, f"a test image that {name} does not list")
 
 
-def _leads_out(path: PurePosixPath) -> bool:
+def leads_out(path: PurePosixPath) -> bool:
+    """Return whether a path of a meta.json is absolute, on Windows too, or goes up."""
     return path.is_absolute() or bool(PureWindowsPath(path).drive) or ".." in path.parts
 
 
-def _posix(path: str) -> PurePosixPath:
+def posix(path: str) -> PurePosixPath:
+    """Return a path of a meta.json with forward slashes, in Unicode's NFC."""
     return PurePosixPath(unicodedata.normalize("NFC", path.replace("\\", "/")))
 
 

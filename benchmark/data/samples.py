@@ -281,12 +281,13 @@ def read_samples(card: Card, directory: Path, *, follow_links: bool = False) -> 
     for layout in card.layouts:
         for root in ("/".join(PurePosixPath(r).parts) for r in layout.roots):
             try:
-                samples, problems = read_layout(card, layout, tree, root)
+                samples, problems, spare = read_layout(card, layout, tree, root)
             except BadTableError as error:
                 tables.append(Misfit(layout.name, error.path, str(error)))
                 continue
             if any(s.split == "test" for s in samples):
-                fits.append(SampleSet(card, directory, layout, "", samples, problems, root))
+                masks = tuple((image, tree.files[mask]) for image, mask in spare.items())
+                fits.append(SampleSet(card, directory, layout, "", samples, problems, root, normal_masks=masks))
                 break
             if reason := misfit(layout, samples, problems):
                 misfits.append(reason)
@@ -300,7 +301,8 @@ def read_samples(card: Card, directory: Path, *, follow_links: bool = False) -> 
 
 def _left_out(data: SampleSet, tree: Tree) -> tuple[Leftover, ...]:
     used = {s.photograph for s in data.samples} | {problem.path for problem in data.problems}
-    used |= {relative(s.mask, data.directory) for s in data.samples if s.mask}
+    masks = [*(s.mask for s in data.samples if s.mask), *(mask for _, mask in data.normal_masks)]
+    used |= {relative(mask, data.directory) for mask in masks}
     layout = data.layout
     names = (*(layout.labels.file if layout.labels else ()), *((layout.index.file,) if layout.index else ()))
     tables = {posixpath.join(data.root, name) for name in names}

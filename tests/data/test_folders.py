@@ -1,6 +1,7 @@
 """Plain folders: how people arrange images of their own, and what is read of it, asked about it, or left out."""
 
 import itertools
+import json
 import re
 import shlex
 from collections import Counter
@@ -209,7 +210,7 @@ def test_a_folder_for_each_class(spec: str, tmp_path: Path) -> None:
     tests = Counter((sample.class_name, sample.label) for sample in data.test)
     assert tests == {(name, label): 2 for name in ("bolt", "metal_nut") for label in (0, 1)}
     assert not [each for each in data.problems if each.fatal]
-    with pytest.raises(DatasetError, match=r"--folder-class .* several, .*bolt/.*leave it out"):
+    with pytest.raises(DatasetError, match=r"--folder-class .* several .*bolt.*leave it out"):
         read_folder(PlainFolder(directory=tmp_path / "d", class_name="part"))
 
 
@@ -451,6 +452,88 @@ def test_the_reason_says_what_was_taken_for_what(tmp_path: Path) -> None:
     assert (data.card.domain, data.card.levels, data.card.version) == ("custom", ("image", "pixel"), 2)
 
 
+# ---- a meta.json
+
+
+def record(path: str, anomaly: object, mask: str = "", kind: str = "", class_name: str = "bolt") -> dict[str, object]:
+    return {"img_path": path, "mask_path": mask, "cls_name": class_name, "specie_name": kind, "anomaly": anomaly}
+
+
+def write_meta(
+    top: Path, *test: dict[str, object], phase: str = "test", train: Iterable[dict[str, object]] = ()
+) -> None:
+    by_class: dict[str, dict[str, list[dict[str, object]]]] = {"train": {}, phase: {}}
+    for part, records in ((phase, test), ("train", train)):
+        for each in records:
+            by_class[part].setdefault(str(each["cls_name"]), []).append(each)
+    (top / "meta.json").write_text(json.dumps(by_class), encoding="utf-8")
+
+
+@pytest.mark.parametrize("phase", ["test", "Test"])
+def test_a_meta_json_says_what_folders_do_not(phase: str, tmp_path: Path) -> None:
+    top = make(tmp_path / "d", "a/{1,2,3,4,5}.png b/gt_{2,4}.png")
+    write_meta(
+        top,
+        record("a/1.png", 0, kind="good"),
+        record("a\\2.png", 1, "b/gt_2.png", "crack"),
+        record("/elsewhere/d/a/4.PNG", "1", "/elsewhere/d/b/gt_4.png", "dent", "metal_nut"),
+        phase=phase,
+        train=[record("a/3.png", False)],
+    )
+    data = read_folder(PlainFolder(directory=top))
+    assert {(s.key, s.class_name, s.prompt_name, s.label, s.defect, s.split) for s in data.samples} == {
+        ("a/1.png", "bolt", "bolt", 0, "", "test"),
+        ("a/2.png", "bolt", "bolt", 1, "crack", "test"),
+        ("a/3.png", "bolt", "bolt", 0, "", "train"),
+        ("a/4.png", "metal_nut", "metal nut", 1, "dent", "test"),
+    }
+    assert {s.mask.name for s in data.samples if s.mask} == {"gt_2.png", "gt_4.png"}
+    assert "by meta.json" in data.reason
+    assert ("a/5.png", "meta.json does not list it") in [(each.place, each.why) for each in data.left_out]
+    assert not data.problems
+    with pytest.raises(DatasetError, match=r"a/.*--normal"):  # the user's word goes before the list
+        read_folder(PlainFolder(directory=top, normal=("a", "b"), abnormal=("a",)))
+
+
+def test_what_a_meta_json_has_wrong_is_said(tmp_path: Path) -> None:
+    top = make(tmp_path / "d", "a/{1,2,3}.png")
+    make(tmp_path, "secret.png")
+    write_meta(
+        top,
+        record("a/1.png", 0),
+        record("a/2.png", 2),
+        record("a/9.png", 1),
+        record("../secret.png", 1),
+        record("a/3.png", 1, "../secret.png"),
+        record("a/3.png", 0),
+    )
+    data = read_folder(PlainFolder(directory=top, class_name="big bolt"))
+    assert [(sample.key, sample.prompt_name) for sample in data.samples] == [
+        ("a/1.png", "big bolt"),
+        ("a/3.png", "big bolt"),
+    ]
+    assert sorted((each.kind, each.path) for each in data.problems) == [
+        ("listed-twice", "a/3.png"),
+        ("missing-file", "a/9.png"),
+        ("no-label", "a/2.png"),
+        ("outside-root", "../secret.png"),
+        ("outside-root", "../secret.png"),
+    ]
+    for text in ("[]", "{}", '{"test": {"a": [{}]}}', '{"test": {}}', "{", '{"test": 1}'):
+        (top / "meta.json").write_text(text)
+        with pytest.raises(DatasetError, match=r"meta\.json (is not of the usual form|lists no test image)"):
+            read_folder(PlainFolder(directory=top))
+
+
+def test_folders_go_before_a_meta_json(tmp_path: Path) -> None:
+    top = make(tmp_path / "d", "{good,bad}/{1,2}.png")
+    write_meta(top, record("good/1.png", 1))
+    data = read_folder(PlainFolder(directory=top))
+    assert counts_of(data) == (2, 2, 0)
+    assert "its meta.json is not trusted" in data.reason
+    assert "meta.json says anomaly = 1, the files say 0" in render(check_dataset(data))
+
+
 # ---- links
 
 
@@ -475,6 +558,46 @@ def test_a_link_that_leads_nowhere_is_said(tmp_path: Path) -> None:
     (top / "good/3.png").symlink_to(tmp_path / "gone.png")
     (problem,) = read_folder(PlainFolder(directory=top)).problems
     assert "gone.png, which is not there" in problem.message
+
+
+# ---- real images, where there are some
+
+
+def real(*parts: str) -> PlainFolder:
+    path = REAL.joinpath(*parts)
+    if not path.exists():
+        pytest.skip(f"no {path.name}")
+    return PlainFolder(directory=path)
+
+
+@pytest.mark.parametrize(
+    ("folder", "normal", "anomalous", "masks", "train"),
+    [
+        ("BrainMRI", 98, 155, 0, 0),
+        ("BrainMRI/brain_tumor_dataset", 98, 155, 0, 0),
+        ("Kvasir-SEG-sample", 0, 5, 5, 0),
+        ("MVTec-bottle-sample", 1, 3, 0, 1),
+        ("MVTec-bottle-sample/bottle", 1, 3, 0, 1),
+    ],
+)
+def test_real_images(folder: str, normal: int, anomalous: int, masks: int, train: int) -> None:
+    data = read_folder(real(*folder.split("/")))
+    assert counts_of(data) == (normal, anomalous, masks)
+    assert len(data.train) == train
+    assert not data.left_out
+    assert not [problem for problem in data.problems if problem.fatal]
+
+
+def test_real_images_with_a_table_of_labels(tmp_path: Path) -> None:
+    head_ct = real("HeadCT")
+    with pytest.raises(DatasetError, match=r"labels\.csv .*not used"):
+        read_folder(head_ct)
+    for image in sorted((head_ct.directory / "head_ct/head_ct").iterdir()):
+        side = tmp_path / ("abnormal" if int(image.stem) < 100 else "normal")
+        side.mkdir(exist_ok=True)
+        (side / image.name).symlink_to(image)
+    data = read_folder(PlainFolder(directory=tmp_path, follow_links=True))
+    assert counts_of(data) == (100, 100, 0)
 
 
 # ---- every file is something

@@ -545,6 +545,10 @@ def test_layout_is_read(tree: Tree, tmp_path: Path) -> None:
     assert found(samples) == sorted(tree.test, key=lambda item: item.path)
     assert {s.key for s in samples.train} == {*tree.train}
     assert [*samples.problems] == []
+    named = {file for each in samples.left_out for file in each.files}
+    masks = {s.mask.relative_to(directory).as_posix() for s in samples.train if s.mask}
+    assert named == {*tree.stray, *tree.texts} - masks - {*JUNK[:2]}  # what systems leave behind is not named
+    assert not samples.warnings or samples.differences
 
 
 @pytest.mark.parametrize("tree", TREES, ids=lambda tree: tree.id)
@@ -555,6 +559,20 @@ def test_layout_is_found_below_the_data_root(tree: Tree, tmp_path: Path) -> None
     assert samples.layout.name == tree.layout
     assert len(samples.test) == len(tree.test)
     assert directory.is_relative_to(samples.directory)
+
+
+def test_black_masks_of_normal_images_are_no_orphans(tmp_path: Path) -> None:
+    directory = build(MVTEC, tmp_path)
+    for path in ("bottle/ground_truth/good/000_mask.png", "metal_nut/ground_truth/good/001.png"):
+        write_image(directory / path, 0)
+    samples = read_samples(CARDS["mvtec"], directory)
+    assert not samples.problems
+    assert dict(samples.normal_masks) == {
+        "bottle/test/good/000.png": directory / "bottle/ground_truth/good/000_mask.png",
+        "metal_nut/test/good/001.png": directory / "metal_nut/ground_truth/good/001.png",
+    }
+    write_image(directory / "bottle/ground_truth/good/777_mask.png", 0)
+    assert [problem.kind for problem in read_samples(CARDS["mvtec"], directory).problems] == ["orphan-mask"]
 
 
 # ---- what a small tree cannot show

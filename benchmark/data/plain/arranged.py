@@ -57,6 +57,8 @@ class Arrangement:
     problems: list[Problem] = field(default_factory=list)
     taken: str = ""
     """What was taken for what, in a sentence."""
+    listed: str = ""
+    """The file that lists the images and names their classes; "" where folders do."""
 
     def leave_out(self, files: Iterable[str], why: str | Mapping[str, str]) -> None:
         """Note images that are none of the dataset, and why: one reason for all, or one for each file."""

@@ -101,10 +101,13 @@ class Meaning:
 
     def _enter(self, above: Place, folder: str) -> Place:
         name = posixpath.basename(folder)
+        named = replace(above, no_use="")
         if folder in self.masks:
-            return replace(above, mask=folder)
+            return replace(named, mask=folder)
         if folder in self.normal or folder in self.abnormal:
-            return _labelled(above, folder, int(folder in self.abnormal), kind=name if folder in self.abnormal else "")
+            return _labelled(named, folder, int(folder in self.abnormal), kind=name if folder in self.abnormal else "")
+        if above.no_use:
+            return above
         if self._is_drawn(folder):
             return replace(above, no_use="drawings of bench predict")
         role = role_of(name, self._plain)
