@@ -417,7 +417,12 @@ def _pictures() -> list[bytes]:
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, form)
         made.append(file.getvalue())
+    for mode in ("P", "RGBA", "LA", "1"):
+        file = io.BytesIO()
+        Image.fromarray(pixels).convert(mode).save(file, "PNG")
+        made.append(file.getvalue())
     for values, options in (
+        (np.arange(192, dtype=np.uint16).reshape(8, 8, 3), {"photometric": "rgb"}),
         (np.linspace(0, 1, 64).reshape(8, 8), {"compression": "zlib"}),
         (np.linspace(0, 1, 64).reshape(8, 8), {"bigtiff": True}),
         (np.zeros((32, 32), np.uint16), {"tile": (16, 16), "bigtiff": True}),
@@ -436,7 +441,7 @@ PICTURES = _pictures()
 @fuzz(mutated(PICTURES), st.sampled_from(("a.png", "a.tif")), few=100)
 def test_an_image_is_read_or_named(content: bytes, name: str) -> None:
     path = file_of(content, name)
-    for read in (read_image, lambda path: read_mask(path, MaskRule(127))):
+    for read in (read_image, lambda path: read_mask(path, MaskRule(127)), lambda path: read_mask(path, MaskRule(None))):
         try:
             found = read(path)
         except ImageError as error:
