@@ -284,7 +284,7 @@ def read_samples(card: Card, directory: Path, *, follow_links: bool = False) -> 
             try:
                 samples, problems, spare = read_layout(card, layout, tree, root)
             except BadTableError as error:
-                tables.append(Misfit(layout.name, error.path, str(error)))
+                tables.append(Misfit(layout.name, error.path, str(error), of_table=True))
                 continue
             if any(s.split == "test" for s in samples):
                 masks = tuple((image, tree.files[mask]) for image, mask in spare.items())

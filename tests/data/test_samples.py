@@ -297,7 +297,8 @@ def test_labels_are_understood_as_people_write_them(tmp_path: Path) -> None:
 def test_a_label_that_says_nothing_is_an_error_with_its_line(tmp_path: Path, word: str) -> None:
     draw(tmp_path, "scans/001.png", "scans/002.png", "nut/0.png")
     (tmp_path / "labels.csv").write_text(f"id,bleeding\n1,0\n\n2,{word}\n")
-    with pytest.raises(DatasetError, match=rf"labels\.csv: .*line 4: bleeding is '{word}', neither normal nor"):
+    said = rf"(?s)labels\.csv: .*line 4: bleeding is '{word}', neither normal nor.*Correct labels\.csv, or give [^\n]*$"
+    with pytest.raises(DatasetError, match=said):
         read_samples(make_card(TABLE, **ONE_CLASS), tmp_path)
     with pytest.raises(DatasetError, match=rf"1\.csv: .*line 2: label is '{word}', neither normal nor"):
         listed(tmp_path, f"nut,test,{word},nut/0.png,")
