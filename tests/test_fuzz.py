@@ -39,9 +39,10 @@ from benchmark.clip.weight_files import read_state_dict
 from benchmark.contract import Method
 from benchmark.data.cards import Card, CardError, cards_directory, load_card, load_cards
 from benchmark.data.check import check_dataset, render
+from benchmark.data.csv_tables import BadTableError
 from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.images import ImageError, read_image
-from benchmark.data.layouts import BadTableError, read_layout
+from benchmark.data.layouts import read_layout
 from benchmark.data.masks import MaskRule, read_mask
 from benchmark.data.samples import DatasetError, read_samples
 from benchmark.data.tree import inside, walk

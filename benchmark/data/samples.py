@@ -18,9 +18,10 @@ from pathlib import Path, PurePosixPath
 from benchmark.common import TABLE_LIMIT, listed, read_limited
 from benchmark.data.cards import Card, Layout
 from benchmark.data.contents import contents, remembered, stamp
+from benchmark.data.csv_tables import BadTableError
 from benchmark.data.formats import DECODED
 from benchmark.data.images import find_ranges
-from benchmark.data.layouts import BadTableError, Sample, read_layout
+from benchmark.data.layouts import Sample, read_layout
 from benchmark.data.leftovers import not_of_the_layout, unread
 from benchmark.data.masks import LOSSY
 from benchmark.data.misfits import Misfit, misfit, nothing_fits
