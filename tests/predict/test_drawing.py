@@ -18,6 +18,7 @@ from benchmark.clip.backbone import Backbone
 from benchmark.contract import Method
 from benchmark.predict.calibration import read_calibration
 from benchmark.predict.drawing import Panel, map_content, side_by_side
+from benchmark.predict.heatmaps import overlay
 from benchmark.predict.predictions import COLUMNS, ColourScale, ImagePrediction, Predictions, to_csv
 from benchmark.predict.regions import OUTLINE, Region, mask_at, outlined, regions_of
 from benchmark.predict.scoring import Scored, score_images
@@ -73,12 +74,13 @@ def test_a_mask_has_the_size_of_the_image_and_is_true_where_the_map_is_high() ->
 
 
 def test_a_value_equal_to_the_threshold_is_anomalous_and_the_one_below_is_not() -> None:
-    value = np.float32(0.3)
-    below = np.nextafter(value, np.float32(0))
-    anomaly_map = np.array([[value, below]], dtype=np.float32)
-    between = (float(value) + float(below)) / 2  # which float32 rounds to one of them
-    for threshold in (float(value), between):
-        assert mask_at(anomaly_map, threshold, (2, 1)).tolist() == [[True, False]]
+    first = np.float32(0.3)
+    for value in (first, np.nextafter(first, np.float32(1))):
+        below = np.nextafter(value, np.float32(0))
+        anomaly_map = np.array([[value, below]], dtype=np.float32)
+        between = (float(value) + float(below)) / 2  # which float32 rounds to one of them, up for one value, else down
+        for threshold in (float(value), between):
+            assert mask_at(anomaly_map, threshold, (2, 1)).tolist() == [[True, False]]
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -153,6 +155,7 @@ def test_maps_are_those_of_the_method_as_float32_at_the_evaluation_size(
         assert (found.dtype, found.shape, path.suffix) == (np.float32, (size, size), f".{kind}")
         assert np.abs(found - expected.map).max() <= 1e-6
         assert written().map_size == size
+        assert written().images[0].map_maximum == pytest.approx(float(found.max()), abs=1e-6)
 
 
 def test_a_map_comes_back_exactly() -> None:
@@ -175,9 +178,11 @@ def test_a_turned_photo_is_drawn_as_people_see_it(
     with Image.open(image) as stored:
         upright = ImageOps.exif_transpose(stored)
     assert (found.size, found.orientation) == (upright.size, orientation)
+    anomaly_map = np.load("predictions/clip/maps/1.npy")
+    expected = overlay(upright, anomaly_map, low=float(anomaly_map.min()), high=float(anomaly_map.max()))
     with Image.open("predictions/clip/heatmaps/1.png") as drawn:
         assert drawn.size == upright.size
-    anomaly_map = np.load("predictions/clip/maps/1.npy")
+        assert np.abs(np.asarray(drawn).astype(int) - np.asarray(expected).astype(int)).max() <= 3
     ((plain,),) = score_images([save(tmp_path / "p/1.png", size=(50, 30))], [Clip(tiny, ClipOptions())], tiny,
                                class_name="object", batch_size=1)  # fmt: skip
     assert isinstance(plain, Scored)
