@@ -93,7 +93,8 @@ def prepare_output(output: Path, folders: Sequence[Path]) -> None:
         output.mkdir(parents=True, exist_ok=True)
         for folder in folders:
             folder.mkdir(exist_ok=True)
-            if any(folder.iterdir()) and not (folder / PREDICTIONS).exists():
+            theirs = [each for each in folder.iterdir() if not each.name.startswith(".")]
+            if theirs and not (folder / PREDICTIONS).exists():
                 raise PredictError(
                     f"{printable(folder)} holds files that are not from an earlier call (there is no {PREDICTIONS} "
                     "among them); choose another --output"

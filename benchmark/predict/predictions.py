@@ -187,12 +187,11 @@ def note_on_earlier(folder: Path) -> str:
     return f"{printable(folder)}: the results of {count} images, made at {made}, are replaced"
 
 
-def write_predictions(folder: Path, predictions: Predictions) -> Path:
-    """Write `predictions.csv` and `predictions.json`, each whole or not at all, and return the path of the latter."""
+def write_predictions(folder: Path, predictions: Predictions) -> None:
+    """Write `predictions.json`, by which the folder is known from then on, and `predictions.csv`, each atomically."""
     text = json.dumps(predictions.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
-    write(folder / CSV, to_csv(predictions.images))
     write(folder / PREDICTIONS, text + "\n")
-    return folder / PREDICTIONS
+    write(folder / CSV, to_csv(predictions.images))
 
 
 def write(path: Path, content: str | bytes) -> None:

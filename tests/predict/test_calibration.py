@@ -99,6 +99,7 @@ def test_from_normal_images_alone_a_quantile_is_chosen_and_it_is_said_which(samp
     ("found", "rate", "said"),
     [
         (scores([1.0, 2.0, 3.0], [4.0]), 0.01, "0.01 takes at least 100 normal images, and there are 3"),
+        (scores([1.0, 2.0, 3.0], []), None, "no anomalous images: the threshold is that of --false-alarms 0.05"),
         (scores([1.0, 2.0, 3.0], []), None, "0.05 takes at least 20 normal images, and there are 3"),
         (scores([2.0, 3.0, 4.0], [1.0, 0.5]), None, "every image is said to be anomalous"),
         (scores([2.0, 3.0, 4.0], [1.0, 0.5]), 0.0, "no anomalous image is found"),

@@ -202,10 +202,10 @@ def test_a_turned_photo_is_drawn_as_people_see_it(
 def test_several_methods_are_scored_as_each_alone_and_drawn_side_by_side(
     bench: Bench, parts: Path, tiny: Backbone
 ) -> None:
-    code, out, _ = bench("predict", parts / "abnormal", *CLIP, "--method", "clip,winclip", "--class", "nut")
+    paths = sorted((parts / "abnormal").iterdir())[:3]
+    code, out, _ = bench("predict", *paths, *CLIP, "--method", "clip,winclip", "--class", "nut")
     assert code == 0
     methods: dict[str, Method] = {"clip": Clip(tiny, ClipOptions()), "winclip": WinClip(tiny, WinClipOptions())}
-    paths = sorted((parts / "abnormal").iterdir())
     for name, method in methods.items():
         content = written(name)
         alone = [each for (each,) in score_images(paths, [method], tiny, class_name="nut", batch_size=2)]
@@ -216,7 +216,7 @@ def test_several_methods_are_scored_as_each_alone_and_drawn_side_by_side(
             assert Path("predictions", name, str(mine.overlay)).is_file()
     header, *lines = out.splitlines()
     assert header.split() == ["clip", "winclip", "image"]
-    assert len(lines) == 6
+    assert len(lines) == 3
     first, second, path = lines[0].split()
     index = paths.index(Path(path))
     assert float(first) == pytest.approx(written("clip").images[index].score, abs=1e-6)
@@ -243,12 +243,11 @@ def test_every_panel_has_its_heatmap_its_decision_and_a_colour_bar(
 
 
 def test_a_second_call_with_another_method_overwrites_nothing(bench: Bench, parts: Path) -> None:
-    assert bench("predict", parts / "normal", *CLIP)[0] == 0
+    assert bench("predict", parts / "normal/000.png", *CLIP)[0] == 0
     before = {path: path.read_bytes() for path in Path("predictions").rglob("*") if path.is_file()}
-    assert bench("predict", parts / "normal", *CLIP, "--method", "clip_ac")[0] == 0
-    assert bench("predict", parts / "normal", *CLIP, "--method", "clip_ac,winclip")[0] == 0
+    assert bench("predict", parts / "normal/000.png", *CLIP, "--method", "clip_ac,winclip")[0] == 0
     assert before == {path: path.read_bytes() for path in before}
-    assert len(before) == 7 + 2
+    assert len(before) == 1 + 2
 
 
 def test_an_image_that_cannot_be_read_is_told_once_for_all_methods(bench: Bench, parts: Path) -> None:
