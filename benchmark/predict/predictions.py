@@ -1,7 +1,8 @@
 """What is written about images that were scored: `predictions.json`, `predictions.csv`, and the table on the screen."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -200,8 +201,24 @@ def write(path: Path, content: str | bytes) -> None:
     Raises:
         PredictError: It cannot be written.
     """
-    try:
+    with _changing(path):
         write_whole(path, content)
+
+
+def remove(path: Path) -> None:
+    """Remove a file of the output, if it is there.
+
+    Raises:
+        PredictError: It cannot be removed.
+    """
+    with _changing(path):
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _changing(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise PredictError(
             f"cannot write {printable(path)}: {error.strerror or error}; free the disk or choose another --output"

@@ -135,6 +135,11 @@ def test_masks_and_outlines_are_written_on_request(bench: Bench, parts: Path, ca
         anomaly_map = np.load(Path("predictions/clip") / str(each.map), allow_pickle=False)
         assert np.array_equal(mask > 0, mask_at(anomaly_map, pixel.value, each.size or (0, 0)))
         assert Path("predictions/clip", str(each.outline)).is_file()
+    assert bench("predict", parts / "abnormal/007.png", *CLIP)[0] == 0  # of another call, so with other thresholds
+    kept = {"masks": ".png", "outlines": ".png", "maps": ".npy"}
+    for kind, suffix in kept.items():
+        names = sorted(path.name for path in Path("predictions/clip", kind).iterdir())
+        assert names == [f"{index:03d}{suffix}" for index in range(8, 13)]
 
 
 # ---- maps
