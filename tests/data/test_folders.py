@@ -182,6 +182,12 @@ SHAPES = [
     ("good/{1,2}.png", (2, 0, 0, 0), set()),
     ("NG/{1,2}.png", (0, 2, 0, 0), {""}),
     ("images/{1,2}.png images/{1,2}_mask.png", (0, 0, 0, 0), set()),
+    ("kos{1,2}/Part{0,1}.jpg kos{1,2}/Part{0,1}_label.bmp", (0, 0, 0, 0), set()),
+    ("JPEGImages/{1,2}.jpg SegmentationClass/{1,2}.png", (0, 0, 0, 0), set()),
+    ("1_good/{1,2}.jpg 2_bad/{1,2}.jpg", (2, 2, 0, 0), {""}),
+    ("good/{1,2}.png {no_cap,not_flat,clean_cut}/{1,2}.png", (2, 6, 0, 0), {"no_cap", "not_flat", "clean_cut"}),
+    ("OK-images/{1,2}.png NG-images/{1,2}.png NG-masks/{1,2}.png", (2, 2, 0, 2), {""}),
+    ("chest/{train,val,test}/{NORMAL,PNEUMONIA}/{1,2}.jpeg", (2, 2, 8, 0), {"PNEUMONIA"}),
 ]
 
 
@@ -224,6 +230,10 @@ QUESTIONS = [
     ("train/healthy/3.png test/{healthy,tumor}/{1,2}.png", "--normal healthy --abnormal tumor", (2, 2)),
     ("{a~b,c'd}/{1,2}.png", "--normal 'a b'", (2, 2)),
     ("{a,b,c}/{1,2}.png", "--normal a --abnormal b --abnormal c", (2, 4)),
+    ("{def_front,ok_front}/{1,2}.png", "--normal ok_front --abnormal def_front", (2, 2)),
+    ("{cracked,uncracked}/{1,2}.png", "--normal uncracked --abnormal cracked", (2, 2)),
+    ("{MildDemented,NonDemented}/{1,2}.png", "--normal NonDemented --abnormal MildDemented", (2, 2)),
+    ("{bad,good,good~(copy)}/{1,2}.png", "--normal good --normal 'good (copy)' if it is normal", (4, 2)),
     ("pictures/{1,2}.png", "--normal pictures or --abnormal pictures", (2, 0)),
     ("parts/{1,2}.png", "--normal parts or --abnormal parts", (2, 0)),
     ("bad/{1,2}.png healthy/{1,2,3}.png", "--normal healthy if healthy/ holds them, or --abnormal bad", (3, 2)),

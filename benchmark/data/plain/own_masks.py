@@ -27,6 +27,12 @@ def without_strays(result: Arrangement, pictures: Sequence[str], names: Names) -
     return [file for file in pictures if file not in strays]
 
 
+def each_has_a_mask(pictures: Sequence[str], names: Names) -> bool:
+    """Return whether masks can say of every image whether it is anomalous."""
+    pairs = pair([_picture(file, None, names) for file in pictures], names.masks, names.near, names.suffix)
+    return bool(pictures) and set(pictures) <= set(pairs.masks)
+
+
 def add_masks(result: Arrangement, found: Sequence[Found], names: Names) -> list[Found]:
     """Return the images with their masks.
 
