@@ -23,11 +23,12 @@ def one_side_said(result: Arrangement, found: Sequence[Found], names: Names, roo
     if names.meaning.normal or names.meaning.abnormal:
         return
     unsaid: set[str] = set()
+    one_sided = [root for root, labels in roots.items() if labels == {1}]
     for file in (file for each in result.left_out for file in each.files):
         place = names.places[file]
         owner = tuple(name.casefold() for name in place.before)
-        for root, labels in roots.items():
-            if labels == {1} and len(owner) > len(root) and owner[: len(root)] == root and not place.no_use:
+        for root in one_sided:
+            if len(owner) > len(root) and owner[: len(root)] == root and not place.no_use:
                 unsaid.add(place.paths[len(root)])
     if unsaid:
         known, first = sorted({each.side for each in found if each.label == 1}), min(unsaid)

@@ -44,6 +44,10 @@ class Picture:
     """The names that a mask's folders may repeat, in the form of `plain`."""
 
 
+_ByKey = dict[str, dict[tuple[str, ...], list[Picture]]]
+"""Images by the names under which they may have a mask, and by the names of their folders."""
+
+
 @dataclass
 class Pairs:
     """The masks of images, and what could not be paired."""
@@ -160,12 +164,12 @@ def _fitting(
     pictures: Sequence[Picture], masks: Mapping[str, Place], suffix: str
 ) -> dict[str, dict[str, tuple[int, ...]]]:
     """Return for each image the masks that fit it, with how well they do."""
-    by_key: dict[str, list[Picture]] = defaultdict(list)
+    by_key: _ByKey = defaultdict(lambda: defaultdict(list))
     known: set[str] = set()
     for each in pictures:
         known.update(each.names)
         for key in _keys(each.file):
-            by_key[key].append(each)
+            by_key[key][each.names].append(each)
     fits: dict[str, dict[str, tuple[int, ...]]] = defaultdict(dict)
     for mask, place in masks.items():
         for picture, rank in _candidates(mask, place, by_key, known, suffix):
@@ -178,24 +182,28 @@ def _needs(picture: Picture) -> bool:
 
 
 def _candidates(
-    mask: str, place: Place, by_key: Mapping[str, list[Picture]], known: Collection[str], suffix: str
+    mask: str, place: Place, by_key: _ByKey, known: Collection[str], suffix: str
 ) -> Iterable[tuple[Picture, tuple[int, ...]]]:
-    names = [plain(name) for name in place.names]
-    own = _without_extension(stem(posixpath.basename(mask)))
+    names = tuple(plain(name) for name in place.names)
     if names and names[-1] not in known:
-        folder = posixpath.basename(posixpath.dirname(mask)).casefold()
-        inside = [each for each in by_key.get(folder, ()) if _fits(place, names[:-1], each)]
-        if inside:
-            for picture in inside:
-                yield picture, (len(names), 0, 0)
+        folder = posixpath.basename(posixpath.dirname(mask))
+        if inside := _of_key(folder, place, names[:-1], by_key):
+            yield from ((picture, (len(names), 0, 0)) for picture in inside)
             return
-    names = [name for name in names if name in known]
+    names = tuple(name for name in names if name in known)
     said = bare(posixpath.basename(mask), suffix)
-    for key, exact in ((said, 1), (None if suffix else own, 2)):
-        for picture in by_key.get((key or "").casefold(), ()):
-            if _fits(place, names, picture):
-                same = key == stem(posixpath.basename(picture.file))
-                yield picture, (len(names) + (place.label is not None), exact, int(same))
+    own = "" if suffix else _without_extension(stem(posixpath.basename(mask)))
+    for key, exact in ((said or "", 1), (own, 2)):
+        for picture in _of_key(key, place, names, by_key):
+            same = key == stem(posixpath.basename(picture.file))
+            yield picture, (len(names) + (place.label is not None), exact, int(same))
+
+
+def _of_key(key: str, place: Place, names: tuple[str, ...], by_key: _ByKey) -> list[Picture]:
+    """Return the images of a name that a mask fits; where there are some in folders of the very names, those."""
+    groups = by_key.get(key.casefold(), {})
+    same = [picture for picture in groups.get(names, ()) if names and _fits(place, names, picture)]
+    return same or [picture for each in groups.values() for picture in each if _fits(place, names, picture)]
 
 
 def _fits(place: Place, names: Sequence[str], picture: Picture) -> bool:
