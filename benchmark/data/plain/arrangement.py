@@ -44,7 +44,7 @@ def arrange(files: Sequence[str], meaning: Meaning, *, mask_suffix: str = "") ->
     no_use = {file: place.no_use for file, place in places.items() if place.no_use}
     result.leave_out(no_use, no_use)
     pictures = without_strays(result, [file for file in usable if file not in masks and file not in near], names)
-    found = _choose_splits(_label(result, pictures, names), places)
+    found = _choose_splits(result, _label(result, pictures, names), places)
     if meaning.no_masks:
         result.leave_out([*masks, *near], "masks are not read, as --masks none says")
     else:
@@ -169,14 +169,14 @@ def _split(place: Place) -> Split:
     return "train" if place.split == "train" else "test"
 
 
-def _choose_splits(found: Sequence[Found], places: Mapping[str, Place]) -> list[Found]:
+def _choose_splits(result: Arrangement, found: Sequence[Found], places: Mapping[str, Place]) -> list[Found]:
     """Keep images for choosing settings out of the test where there are others; refuse images to train on alone."""
     shares = {each.file: places[each.file].split for each in found}
     if set(shares.values()) == {"train"}:
         outer = sorted({_train_folder(each.file) for each in found})
         raise UnclearError(
             f"found only images to train on, in {folders_of(outer)}; give their folder itself to test on them, as in "
-            f"--folder DIR/{outer[0]}"
+            f"--folder DIR/{outer[0]}" + "".join(f"\n  {each.text}" for each in result.left_out[:_SHOWN])
         )
     if {"", "test"} & set(shares.values()):
         return [replace(each, split="train") if shares[each.file] == "validation" else each for each in found]
