@@ -83,7 +83,10 @@ def calibrate_command(
     path = output or Path(f"calibration-{method}.json")
     check_file(path, scorer.id)
     backbone = known.load()
-    say(f"{len(samples.test)} images, {scorer.told}, class {classes[0]!r}, backbone {known.source.name}")
+    say(f"{samples.title}: {len(samples.test)} images in {samples.directory}; {samples.reason}")
+    for warning in samples.warnings:
+        say(f"note: {warning}")
+    say(f"{scorer.told}, class {classes[0]!r}, backbone {known.source.name}")
     try:
         with image_progress("scoring", len(samples.test)) as progress:
             found = score_samples(

@@ -38,6 +38,8 @@ class Targets:
     folders: "list[SampleSet]" = field(default_factory=list)
     """The plain folders, also those that methods are only trained on."""
     follow_links: bool = False
+    asked: Sequence[str] = ()
+    """The names of the datasets that were looked for."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,9 @@ def find_targets(
         say(f"no data given: running on the mini suite, generated miniatures of 17 datasets, in {data}")
     found: list[SampleSet] = []
     problems: list[str] = []
+    asked: list[str] = []
     if every or names or not own:
+        asked = [card.name for card in selection.select_cards(names)]
         found, problems = selection.select_datasets(names, data=data, paths=paths, follow_links=follow_links)
     for problem in problems:
         say(f"FAILED {problem}")
@@ -163,7 +167,7 @@ def find_targets(
         fail("nothing to run on" if problems else selection.no_data(data), code=1 if problems else 2)
     selection.check_class_names([*found, *known.values()])
     targets = subsets(found + own, classes=split(part.classes), limit=part.limit) if part else found + own
-    return Targets(replace(places, data=data), targets, problems, list(known.values()), follow_links)
+    return Targets(replace(places, data=data), targets, problems, list(known.values()), follow_links, asked)
 
 
 def identify(source: "WeightsSource", *, dtype: str) -> "BackboneId":
@@ -217,6 +221,7 @@ def plan_cells(
         checkpoints=checkpoints,
         allow_overlap=computation.cells.allow_overlap,
         folders=targets.folders,
+        asked=targets.asked,
         follow_links=targets.follow_links,
     )
     by_source = by_backbone(chosen, targets, computation)

@@ -63,6 +63,8 @@ def check_command(
     from benchmark.data import check_dataset, contact_sheet, read_folder, render
 
     own = [read_folder(each) for each in folders.folders()]
+    every = [card.name for card in selection.select_cards(names or [])]
+    selection.check_paths_used(places.data_path, every if names or not own else [])
     found: list[SampleSet] = []
     problems: list[str] = []
     if names or not own:

@@ -41,9 +41,9 @@ class FolderOptions:
         ),
     ] = field(default_factory=list)
     folder_class: Annotated[
-        str,
+        str | None,
         _data("--folder-class", help="What the images of --folder show, in plain English.", show_default="object"),
-    ] = ""
+    ] = None
     normal: Annotated[
         list[str],
         _data("--normal", metavar="NAME", help="Folder of normal images below --folder; may be repeated."),
@@ -86,7 +86,7 @@ class FolderOptions:
             each = PlainFolder(
                 directory=Path(directory),
                 name=name.strip(),
-                class_name=self.folder_class or "object",
+                class_name="object" if self.folder_class is None else self.folder_class,
                 normal=tuple(self.normal),
                 abnormal=tuple(self.abnormal),
                 masks=self.masks,

@@ -75,6 +75,7 @@ def find_images(records: "list[Record]", places: DataOptions, folders: FolderOpt
     from benchmark.cli import selection
     from benchmark.data import read_folder
 
+    selection.check_paths_used(places.data_path, dict.fromkeys(record.cell.dataset.name for record in records))
     found = [read_folder(folder) for folder in folders.folders()]
     plain = [record for record in records if record.domain == "custom"]
     if plain and not found:

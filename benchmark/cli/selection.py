@@ -9,7 +9,7 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from benchmark.clip import ClassNameError, check_class_name
-from benchmark.common import image_progress, printable, user_cache, validation_problems
+from benchmark.common import image_progress, listed, printable, user_cache, validation_problems
 from benchmark.contract import Learner
 from benchmark.data import Card, DatasetError, SampleSet, hint, load_cards, locate, recognise
 from benchmark.errors import BenchError
@@ -39,7 +39,8 @@ def select_methods(names: Sequence[str], settings: Iterable[str]) -> tuple[Chose
             raise BenchError(f"--set {setting!r}: say NAME.OPTION=VALUE, as in clip.temperature=0.01")
         if choose("method", [name], [*known, PROTOCOL])[0] not in (*chosen, PROTOCOL):
             raise BenchError(f"--set {setting!r}: this command runs {', '.join(chosen)}, not {name}")
-        values[name][option] = value
+        if (earlier := values[name].setdefault(option, value)) != value:
+            raise BenchError(f"--set {target}: said twice, as {earlier} and as {value}; leave one out")
     options = [(known[name], make_options(known[name], values[name])) for name in chosen]
     try:
         protocol = Protocol.model_validate({key: literal(value) for key, value in values[PROTOCOL].items()})
@@ -100,13 +101,40 @@ def parse_paths(texts: Iterable[str], names: Iterable[str]) -> dict[str, Path]:
     Raises:
         BenchError: not of that form, or an unknown dataset.
     """
-    paths = {}
+    paths: dict[str, Path] = {}
     for text in texts:
         name, equals, directory = text.partition("=")
         if not (equals and directory):
             raise BenchError(f"--data-path {text!r}: say NAME=DIR, as in mvtec=/datasets/mvtec_anomaly_detection")
-        paths[choose("dataset", [name], names)[0]] = Path(directory)
+        choose("dataset", [name], names)
+        if (earlier := paths.setdefault(name, Path(directory).expanduser())) != Path(directory).expanduser():
+            raise BenchError(f"--data-path {name}: said twice, as {earlier} and as {directory}; leave one out")
     return paths
+
+
+def check_paths_used(paths: Iterable[str], names: Iterable[str]) -> None:
+    """Check that each directory given as `NAME=DIR` is that of one of the datasets that take part.
+
+    Raises:
+        BenchError: one is not.
+    """
+    known = list(dict.fromkeys(names))
+    there = listed(known, 3) if known else "the folders of --folder"
+    for text in paths:
+        if (name := text.partition("=")[0]) not in known:
+            raise BenchError(f"--data-path {text}: {name} takes no part here, only {there}; leave the option out")
+
+
+def check_training_used(methods: Chosen, rule: str, override: Sequence[str]) -> None:
+    """Check that there is a method that learns where it is said on what methods learn.
+
+    Raises:
+        BenchError: there is none.
+    """
+    said = f"--auxiliary {','.join(override)}" if override else f"--protocol {rule}"
+    if (override or rule != DEFAULT) and not any(issubclass(method, Learner) for method, _ in methods):
+        names = listed(list(dict.fromkeys(method.title for method, _ in methods)), 3)
+        raise BenchError(f"{said}: says what methods learn from, and {names} learns nothing; leave it out")
 
 
 def select_datasets(
@@ -155,12 +183,13 @@ def select_auxiliaries(
     checkpoints: Sequence[Path] = (),
     allow_overlap: bool = False,
     folders: Sequence[SampleSet] = (),
+    asked: Sequence[str] = (),
     follow_links: bool = False,
 ) -> Auxiliaries:
     """Return the auxiliary datasets of the methods for these targets; what is not found is left out.
 
     Raises:
-        BenchError: a name or a path option is wrong.
+        BenchError: a name or a path option is wrong, or an option has no effect.
     """
     own = {samples.title: samples for samples in folders}
     if cards := [name for name in override if name not in own]:
@@ -168,11 +197,13 @@ def select_auxiliaries(
     choose("protocol", [rule], AUXILIARIES)
     names_of = [own[name].card.name if name in own else name for name in override]
     wanted = Auxiliaries(rule=rule, override=tuple(names_of), given=tuple(checkpoints), allow_overlap=allow_overlap)
+    check_training_used(methods, rule, override)
     learners = [method for method, _ in methods if issubclass(method, Learner)]
     found = {samples.card.name: samples for samples in (*targets, *folders) if not samples.part}
     names = dict.fromkeys(
         name for target in targets for learner in learners for name in wanted.names_for(target, learner)
     )
+    check_paths_used(paths, [*asked, *names])
     if lacking := [name for name in names if name not in found and name in load_cards()]:
         elsewhere, _ = select_datasets(lacking, data=data, paths=paths, follow_links=follow_links)
         check_class_names(elsewhere)

@@ -78,6 +78,7 @@ def train_command(
     if idle := [each.title for each in targets.folders if each.title not in (*names, held_out)]:
         fail(f"--folder {idle[0]}: nothing is trained on it; add --auxiliary {shlex.quote(idle[0])}")
     computation = Computation(compute, executor, CellOptions(force=bool(held_out)))
+    selection.check_paths_used(places.data_path, [*names, held_out])
     watched = _held_out(held_out, names, targets.places, folders)
     found = {samples.card.name: samples for samples in targets.found}
     names_of = {samples.title: samples.card.name for samples in targets.folders}

@@ -217,6 +217,8 @@ def _read_labels(table: LabelTable, prefix: str, found: _Found) -> dict[str, int
     labels: dict[str, int] = {}
     for line, row in _read_csv(found.tree, file, (table.key, table.column)):
         key = row[table.key]
+        if is_image(key):  # a file in place of its number
+            key = stem(posixpath.basename(key.replace("\\", "/")))
         if table.key_width:  # a number, which pandas may have written as 7.0
             key = key.removesuffix(".0").zfill(table.key_width)
         label = _label(row[table.column], dict.fromkeys(table.anomalous, 1), f"line {line}: {table.column}", file)

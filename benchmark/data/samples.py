@@ -303,7 +303,11 @@ def _left_out(data: SampleSet, tree: Tree) -> tuple[Leftover, ...]:
     used = {s.photograph for s in data.samples} | {problem.path for problem in data.problems}
     masks = [*(s.mask for s in data.samples if s.mask), *(mask for _, mask in data.normal_masks)]
     used |= {relative(mask, data.directory) for mask in masks}
-    return (*not_of_the_layout(tree, used), *unread(tree))
+    layout = data.layout
+    names = (*(layout.labels.file if layout.labels else ()), *((layout.index.file,) if layout.index else ()))
+    tables = {posixpath.join(data.root, name) for name in names}
+    others = replace(tree, files={file: path for file, path in tree.files.items() if file not in tables})
+    return (*not_of_the_layout(tree, used), *unread(others))
 
 
 def _reason(best: SampleSet, fits: Sequence[SampleSet]) -> str:

@@ -83,6 +83,7 @@ def draw(
         PredictError: If a file cannot be written.
     """
     drawn = [list(part.images) for part in parts]
+    scales = [part.scale for part in parts]  # of all images
     for index, each in enumerate(found):
         progress(1)
         maps = [part.map_of(index) for part in parts]
@@ -99,15 +100,15 @@ def draw(
         photo = Image.fromarray(turn(np.asarray(stored), orientation(each.path)))
         small = reduced(photo, LARGEST_SIDE)
         panels: list[Panel] = []
-        for part, folder, images, anomaly_map in zip(parts, folders, drawn, maps, strict=True):
-            if anomaly_map is None or part.scale is None:
+        for part, folder, images, anomaly_map, scale in zip(parts, folders, drawn, maps, scales, strict=True):
+            if anomaly_map is None or scale is None:
                 continue
-            heatmap = overlay(small, anomaly_map, low=part.scale.low, high=part.scale.high)
+            heatmap = overlay(small, anomaly_map, low=scale.low, high=scale.high)
             pictures = _Pictures(small, photo.size, anomaly_map, heatmap)
             threshold = part.threshold.pixel if part.threshold and wanted.masks else None
             files = _write_files(folder, each.drawing, pictures, threshold=threshold, maps=wanted.maps)
             images[index] = images[index].model_copy(update=files)
-            panels.append(Panel(part.scorer.title, images[index], heatmap, part.scale))
+            panels.append(Panel(part.scorer.title, images[index], heatmap, scale))
         if together is not None:
             write(together / each.drawing, _png(side_by_side(small, panels)))
     return [tuple(images) for images in drawn]

@@ -86,9 +86,20 @@ def draw_references(images: dict[str, Path], shots: int, directory: Path) -> tup
 
 
 def note_on_references(paths: Sequence[Path], scorers: Sequence[Scorer]) -> str:
-    """Return a sentence about images that are scored and are reference images too; "" where there are none."""
-    shown = {path.resolve() for scorer in scorers for path in scorer.references}
-    both = [str(path) for path in paths if path.resolve() in shown]
+    """Return a sentence about images that are scored and are reference images too; "" where there are none.
+
+    Images are compared by the content of their files.
+    """
+    shown = {digest for scorer in scorers if scorer.id.references for digest in scorer.id.references.files.values()}
+    both = [str(path) for path in paths if shown and _digest(path) in shown]
     if not both:
         return ""
     return printable(f"{listed(both, 3)}: a reference image of --shots, which makes its own score too low")
+
+
+def _digest(path: Path) -> str | None:
+    """Return the sha256 of a file; None where it cannot be read, which scoring tells."""
+    try:
+        return file_sha256(path)
+    except OSError:
+        return None

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from benchmark.clip import Backbone
-from benchmark.common import Model, printable
+from benchmark.common import Model, is_out_of_memory, printable
 from benchmark.contract import Method
-from benchmark.data import Preprocess, Ranges, read_image
+from benchmark.data import ImageError, Preprocess, Ranges, read_image
+from benchmark.predict.own_images import PredictError
 from benchmark.protocol import Protocol
 from benchmark.records import BackboneId, Checkpoint
 from benchmark.registry import source_sha256, title_of
@@ -133,17 +134,30 @@ class Scorer:
 
         Raises:
             CheckpointError: The checkpoint cannot be read or does not fit.
-            ImageError: A reference image cannot be read.
+            PredictError: A reference image cannot be read any more, or the memory does not suffice for all of them.
         """
         seed = self.id.checkpoint.seed if self.id.checkpoint else 0
         method = build_method(self.kind, backbone, self.options, seed=seed, checkpoint=self.checkpoint)
         if self.references:
-            spec = method.vision()
-            preprocess = Preprocess(spec.image_size)
+            self._show_references(method, backbone)
+        return method
+
+    def _show_references(self, method: Method, backbone: Backbone) -> None:
+        spec = method.vision()
+        preprocess = Preprocess(spec.image_size)
+        try:
             pixels = np.stack([preprocess(read_image(path, ranges=self.id.ranges)) for path in self.references])
             with torch.no_grad():
                 method.see_references(backbone.encode_images(torch.from_numpy(pixels), spec))
-        return method
+        except ImageError as error:
+            raise PredictError(f"--shots: {error}") from error
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise PredictError(
+                f"out of memory with {len(self.references)} reference images: {error}; show fewer by --set "
+                f"{self.id.method}.shots=K, or try --device cpu"
+            ) from error
 
 
 def scorer_of(

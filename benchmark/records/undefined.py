@@ -37,9 +37,12 @@ def undefined(record: Record) -> dict[Level, str]:
 
 
 def undefined_notes(record: Record) -> list[str]:
-    """Return a sentence for each expected level at which a record has no number."""
+    """Return a sentence for each reason why a record has no number at an expected level."""
     mean = "mean of the " if len(record.classes) > 1 else ""
-    return [f"No {mean}{level} metrics, since {why}." for level, why in undefined(record).items()]
+    levels: dict[str, list[Level]] = defaultdict(list)
+    for level, why in undefined(record).items():
+        levels[why].append(level)
+    return [f"No {mean}{' and '.join(of)} metrics, since {why}." for why, of in levels.items()]
 
 
 def _why(record: Record, level: Level) -> str:

@@ -61,9 +61,11 @@ def index(report: ReportData) -> Context:
                         "diagram": figures.diagram(found, key=heading),
                     }
                 )
-    every = {metric: shown for metric in METRICS if (shown := dataset_rows(report, metric))}
-    known = {view["metric"] for view in views} or set(list(every)[:1])  # where nothing is defined, a table says so
-    rows = {metric: of_metric for metric, of_metric in every.items() if metric in known}
+    # Where nothing is defined, the first metric says so. A dataset without any of these metrics has a row with each.
+    known = {view["metric"] for view in views} or {next(iter(METRICS))}
+    listed = {row.title for metric in known for row in dataset_rows(report, metric)}
+    others = {each.title for each in report.datasets} - listed
+    rows = {metric: dataset_rows(report, metric, others) for metric in METRICS if metric in known}
     has_wide_range = any(WIDE_MARK in n.spread for each in rows.values() for row in each for n in row.numbers)
     return {
         "views": views,

@@ -1,6 +1,6 @@
 """Numbers as the pages show them: percentages with intervals and marks, and "–" where a metric is undefined."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from benchmark.metrics import METRICS
@@ -141,13 +141,19 @@ def table_row(
     return TableRow(title, page, domain, tuple(numbers))
 
 
-def dataset_rows(report: ReportData, metric: str) -> list[TableRow]:
-    """Return a row per dataset, without those that have no such metric and are not expected to have one."""
+def dataset_rows(report: ReportData, metric: str, always: Collection[str] = ()) -> list[TableRow]:
+    """Return a row per dataset, without those that have no such metric and are not expected to have one.
+
+    Args:
+        report: Data of the report.
+        metric: Key of the metric.
+        always: Titles of datasets that have a row in any case.
+    """
     rows = []
     for dataset in report.datasets:
         values = dataset_values(dataset, metric, report.titles)
         expected = any(METRICS[metric].level in expected_levels(record) for record in dataset.records)
-        if expected or any(value is not None for value in values):
+        if expected or dataset.title in always or any(value is not None for value in values):
             rows.append(
                 table_row(
                     dataset.title,

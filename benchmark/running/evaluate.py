@@ -88,7 +88,7 @@ def evaluate(
     """Score test samples with several methods, encoding each image once, and yield each class as it ends.
 
     A batch holds images of one class, so which classes share a pass changes no number. Memory is that of one class: a
-    histogram of fixed size for each method, and a few kB for each image and method.
+    histogram of fixed size for each method, a smaller one for each kind of defect, and a few kB for each image.
 
     Args:
         participants: methods whose specs `spec` serves, with the classes that each is to score.

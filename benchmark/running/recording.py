@@ -173,7 +173,7 @@ def describe(record: Record) -> str:
         value = record.mean.get(metric)
         parts += [f"{metric.replace('_', ' ')} {100 * value:.1f}"] if value is not None else []
     line = ", ".join(parts) + f", {record.run.seconds['total']:.1f} s"
-    return ". ".join([line, *undefined_notes(record)])
+    return f"{line}. {' '.join(notes)}" if (notes := undefined_notes(record)) else line
 
 
 def start_peak_memory(device: str) -> None:

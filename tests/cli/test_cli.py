@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from benchmark.clip import weights
 from benchmark.mini import suite
@@ -299,8 +300,13 @@ def test_data_list_shows_all_cards_and_where_they_are(bench: Bench, tmp_path: Pa
     assert out.count("not found; looked for") == 16
 
 
-def test_data_check_reports_a_broken_folder(bench: Bench, parts: Path) -> None:
-    assert bench("data", "check", "--folder", parts)[0] == 0
+def test_data_check_draws_a_folder_and_reports_a_broken_one(bench: Bench, parts: Path, tmp_path: Path) -> None:
+    sheet = tmp_path / "new" / "sheet.png"
+    code, out, err = bench("data", "check", "--folder", parts, "--show", sheet)
+    assert code == 0
+    assert "What was taken for what:" in out
+    assert f"drawn to {sheet}" in err
+    assert Image.open(sheet).format == "PNG"
     (parts / "masks/abnormal/008.png").unlink()
     code, out, _ = bench("data", "check", "--folder", parts)
     assert code == 1

@@ -284,11 +284,13 @@ def test_a_table_that_contradicts_itself_is_fatal(tmp_path: Path) -> None:
 def test_labels_are_understood_as_people_write_them(tmp_path: Path) -> None:
     said = ["1.0", "0.0", "yes", "No", "NG", "ok", "TRUE", "Normal", "Defect"]
     draw(tmp_path, *(f"scans/00{i}.png" for i in range(9)))
-    rows = [f"{i}.0,{word}" for i, word in enumerate(said)]
+    keys = ["0.0", "1", "002", "3.png", "scans/004.PNG", "D:\\data\\5.jpg", "6", "7", "8"]
+    rows = [f"{key},{word}" for key, word in zip(keys, said, strict=True)]
     (tmp_path / "labels.csv").write_text("\n".join(("id,bleeding", *rows)))
     found = read_samples(make_card(TABLE, **ONE_CLASS), tmp_path)
     assert [s.label for s in found.samples] == [1, 0, 1, 0, 1, 0, 1, 0, 1]
     assert not found.problems
+    assert not found.left_out
 
 
 @pytest.mark.parametrize("word", ["maybe", "", "2", "-1", "nan"])

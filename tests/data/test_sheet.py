@@ -1,5 +1,6 @@
 """What was taken for what, in words and as a picture."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from benchmark.data.check import check_dataset, render
 from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.samples import SampleSet
 from benchmark.data.sheet import EXAMPLES, contact_sheet, in_words, kinds
+from benchmark.data.tree import Leftover
 
 OUTLINE = np.array((255, 0, 180))
 
@@ -57,3 +59,15 @@ def test_the_sheet_shows_each_example_with_the_outline_of_its_mask(data: SampleS
     # The colour of an image is in its tile; the broken one says so in red.
     assert (columns[0][4] == (55, 120, 60)).all(-1).sum() > 10_000
     assert (columns[0][1] == (200, 0, 0)).all(-1).any()
+
+
+def test_images_that_are_not_used_are_a_row_of_their_own(data: SampleSet) -> None:
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (60, 30), (200, 30, 10)).save(data.directory / name)
+    images = (Leftover("./", ("a.png", "b.png", "c.txt"), "lies beside the folders", loud=True),)
+    before = contact_sheet([data])
+    after = contact_sheet([replace(data, left_out=images)])
+    assert np.array_equal(np.asarray(after)[: before.height - 10], np.asarray(before)[: before.height - 10])
+    row = np.asarray(after)[before.height :]
+    tiles = np.array_split(row[:, 10:], EXAMPLES, axis=1)
+    assert [(tile == (200, 30, 10)).all(-1).sum() > 10_000 for tile in tiles] == [True, True, False, False, False]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmark.clip.backbone import Backbone
 from benchmark.clip.weights import parse_backbone
@@ -141,6 +142,24 @@ def test_images_are_scored_as_predict_scores_them_and_pixels_counted_as_in_a_run
     pixel = kept(samples, found).pixel
     assert pixel is not None
     assert (pixel.rule, pixel.images) == ("f1-max", 13)
+
+
+def test_photos_and_masks_that_are_stored_turned_change_nothing(
+    samples: SampleSet, parts: Path, tiny: Backbone
+) -> None:
+    """Both carry the same EXIF orientation; the method sees the stored pixels."""
+    method, identity = Clip(tiny, ClipOptions()), scorer().id
+    before = score_samples(samples, method, tiny, identity, batch_size=8)
+    for path in parts.rglob("*.png"):
+        with Image.open(path) as image:
+            image.load()
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        image.save(path, exif=exif)
+    after = score_samples(read_folder(PlainFolder(directory=parts)), method, tiny, identity, batch_size=8)
+    assert after.scores == pytest.approx(before.scores, abs=1e-6)
+    assert after.pixels.compute() == pytest.approx(before.pixels.compute(), abs=1e-4)
+    assert after.masked == 13
 
 
 def test_without_masks_the_pixels_of_normal_images_say_from_which_value_on_one_is_anomalous(

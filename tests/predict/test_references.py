@@ -139,7 +139,9 @@ def test_an_image_that_is_scored_and_shown_is_told_and_never_calibrated_on(bench
     code, _, err = bench("predict", parts / "normal", *WINCLIP, "--shots", parts / "normal", "--set", "winclip.shots=1")
     assert code == 0
     assert "a reference image of --shots, which makes its own score too low" in err
-    code, _, err = bench("calibrate", "--folder", parts, *WINCLIP, "--shots", parts / "normal")
+    copied = save(Path("shots/another name.png"))
+    copied.write_bytes((parts / "normal/002.png").read_bytes())
+    code, _, err = bench("calibrate", "--folder", parts, *WINCLIP, "--shots", "shots")
     assert code == 2
     assert "choose the threshold on other images" in err
 

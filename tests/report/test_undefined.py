@@ -152,6 +152,16 @@ def test_sets_on_which_nothing_is_defined_stand_beside_others(tmp_path: Path) ->
     assert "gone: No image metrics, since no image could be read." in make_tables(records)[0].notes
 
 
+def test_a_set_without_the_metrics_of_the_others_is_reached_too(tmp_path: Path) -> None:
+    sets = [
+        read_folder(PlainFolder(directory=draw_folder(tmp_path / name, *counts, masks=masks)))
+        for name, (*counts, masks) in SHAPES.items()
+        if name in ("only normal", "only anomalous, with masks")
+    ]
+    index = check_site([scored(samples)[0] for samples in sets])
+    assert '<option value="image_auroc"' not in index, "no set has it"
+
+
 def test_a_class_of_one_label_leaves_its_dataset_without_a_mean_and_says_so(tmp_path: Path) -> None:
     samples = read_folder(PlainFolder(directory=draw_folder(tmp_path / "set", 4, 2, masks=True)))
     test = sorted(samples.test, key=lambda sample: (sample.key.endswith("0.png"), sample.key))
@@ -161,11 +171,10 @@ def test_a_class_of_one_label_leaves_its_dataset_without_a_mean_and_says_so(tmp_
     assert not tables["main_image"].rows[0].is_defined
     assert [row.is_defined for row in tables["folder-set_image"].rows if not row.is_mean] == [True, True, False]
     notes = "\n".join(tables["main_image"].notes)
-    assert "set: No mean of the image metrics, since all images of c are normal." in notes
-    assert "set: No mean of the pixel metrics, since all images of c are normal." in notes
+    assert "set: No mean of the image and pixel metrics, since all images of c are normal." in notes
     pages = pages_of(make_site([record], lambda _: images, [samples]))
     assert NOTHING in pages["datasets/folder-set--c.html"]
-    assert "No mean of the image metrics" in pages["datasets/folder-set.html"]
+    assert "No mean of the image and pixel metrics" in pages["datasets/folder-set.html"]
 
 
 def test_a_dataset_whose_card_has_no_image_metrics_is_in_no_table_of_them(tmp_path: Path) -> None:

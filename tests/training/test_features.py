@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 from support.faults import file_size_limit
@@ -384,3 +385,17 @@ def test_an_image_without_permission_is_a_broken_image(
     monkeypatch.setattr(Path, "is_file", is_file)
     with pytest.raises(ImageError, match=r"Permission denied.*003\.png"):
         read(data, tiny, tmp_path / "cache")
+
+
+def test_deep_images_are_encoded_as_their_dataset_reads_them(parts: Path, tiny: Backbone, tmp_path: Path) -> None:
+    dark = parts / "normal/000.png"
+    Image.fromarray(np.asarray(Image.open(dark)) // 8).save(dark)
+    shallow = read(data_of(parts), tiny, tmp_path / "a")
+    for path in (*parts.glob("normal/*"), *parts.glob("abnormal/*")):
+        tifffile.imwrite(
+            path.with_suffix(".tif"), np.asarray(Image.open(path)).astype(np.uint16) * 257, photometric="rgb"
+        )
+        path.unlink()
+    deep = data_of(parts)
+    assert deep.ranges
+    assert_same(read(deep, tiny, tmp_path / "b"), shallow, atol=0)
