@@ -108,7 +108,8 @@ def is_image(path: str) -> bool:
 
 def is_litter(name: str) -> bool:
     """Return whether a file or folder is one that systems leave behind, or hidden (.DS_Store, ._x, .thumbnails)."""
-    return name.startswith(".") or unicodedata.normalize("NFC", name).casefold() in _LITTER
+    folded = unicodedata.normalize("NFC", name).casefold()
+    return name.startswith(".") or folded in _LITTER or folded.endswith(":zone.identifier")
 
 
 def begins_like_an_image(path: Path) -> bool:

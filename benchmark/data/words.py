@@ -34,6 +34,8 @@ MASKS: Final = _words(
     "anomalymask anomalymasks defectmask defectmasks truth"
 )
 """Names of folders of masks, in the form of `spelled`."""
+SURE_NORMAL: Final = _words("normal normals good goods ok okay")
+"""Words for normal that stand in no name of a kind of defect, as `clean` does in `clean_cut`."""
 SURE_MASKS: Final = _words("mask masks gt gts groundtruth groundtruths segmentation segmentations")
 """Words for masks that end no name of a kind of defect, as `label` does in `wrong_label`."""
 TRAIN: Final = _words("train training")
@@ -45,8 +47,8 @@ IMAGES: Final = _words(
 )
 """Names of folders that say no more than that images are in them; they may also stand beside an image's own name."""
 FILLERS: Final = _words(
-    "sample samples set part parts piece pieces product products item items object objects all binary pixel map maps "
-    "file files"
+    "sample samples set part parts piece pieces product products item items object objects class all binary pixel map "
+    "maps file files jpeg jpg png bmp tif"
 )
 """Words that change nothing in a name of several words."""
 NEGATIONS: Final = _words("no non not without")

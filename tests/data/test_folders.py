@@ -156,6 +156,17 @@ def test_masks_beside_their_images_with_the_word_ahead(start: str) -> None:
     assert counts(found) == (2, 2, 0, 2)
 
 
+def test_masks_beside_their_images_with_the_word_within() -> None:
+    assert counts(understood("good/{1,2}.png bad/part_{1,2}.png bad/part_mask_{1,2}.png")) == (2, 2, 0, 2)
+    assert counts(understood("good/{1,2}.png bad/c_image_{1,2}.png masks/c_mask_{1,2}.png")) == (2, 2, 0, 2)
+    assert counts(understood("good/{1,2}.png bad/c_image_{1,2}.png masks/c_{1,2}.png")) == (2, 2, 0, 2)
+    assert counts(understood("good/{1,2}.png bad/c_image_{1,2}.png bad/c.png bad/c_mask.png")) == (2, 3, 0, 1)
+    found = understood("good/{1,2}.png bad/{1,2}.png bad/{1,2}_mask_{0,1}.png")
+    assert counts(found) == (2, 2, 0, 2)
+    assert {(each.kind, each.path) for each in found.problems} == {("ambiguous-mask", f"bad/{n}.png") for n in (1, 2)}
+    assert counts(understood("good/{1,2}.png bad/{1,2}.png bad/{1,2}_mask0.png")) == (2, 2, 0, 2)
+
+
 def test_a_lone_name_like_that_of_a_mask_is_an_image() -> None:
     assert counts(understood("good/{1,2}_label.png bad/{1,2}_label.png")) == (2, 2, 0, 0)
     found = understood("good/{1,2}.png bad/{1,2}.png bad/{1,2,3}_mask.png")
@@ -182,6 +193,12 @@ SHAPES = [
     ("good/{1,2}.png", (2, 0, 0, 0), set()),
     ("NG/{1,2}.png", (0, 2, 0, 0), {""}),
     ("images/{1,2}.png images/{1,2}_mask.png", (0, 0, 0, 0), set()),
+    ("kos{1,2}/Part{0,1}.jpg kos{1,2}/Part{0,1}_label.bmp", (0, 0, 0, 0), set()),
+    ("JPEGImages/{1,2}.jpg SegmentationClass/{1,2}.png", (0, 0, 0, 0), set()),
+    ("1_good/{1,2}.jpg 2_bad/{1,2}.jpg", (2, 2, 0, 0), {""}),
+    ("good/{1,2}.png {no_cap,not_flat,clean_cut}/{1,2}.png", (2, 6, 0, 0), {"no_cap", "not_flat", "clean_cut"}),
+    ("OK-images/{1,2}.png NG-images/{1,2}.png NG-masks/{1,2}.png", (2, 2, 0, 2), {""}),
+    ("chest/{train,val,test}/{NORMAL,PNEUMONIA}/{1,2}.jpeg", (2, 2, 8, 0), {"PNEUMONIA"}),
 ]
 
 
@@ -224,6 +241,10 @@ QUESTIONS = [
     ("train/healthy/3.png test/{healthy,tumor}/{1,2}.png", "--normal healthy --abnormal tumor", (2, 2)),
     ("{a~b,c'd}/{1,2}.png", "--normal 'a b'", (2, 2)),
     ("{a,b,c}/{1,2}.png", "--normal a --abnormal b --abnormal c", (2, 4)),
+    ("{def_front,ok_front}/{1,2}.png", "--normal ok_front --abnormal def_front", (2, 2)),
+    ("{cracked,uncracked}/{1,2}.png", "--normal uncracked --abnormal cracked", (2, 2)),
+    ("{MildDemented,NonDemented}/{1,2}.png", "--normal NonDemented --abnormal MildDemented", (2, 2)),
+    ("{bad,good,good~(copy)}/{1,2}.png", "--normal good --normal 'good (copy)' if it is normal", (4, 2)),
     ("pictures/{1,2}.png", "--normal pictures or --abnormal pictures", (2, 0)),
     ("parts/{1,2}.png", "--normal parts or --abnormal parts", (2, 0)),
     ("bad/{1,2}.png healthy/{1,2,3}.png", "--normal healthy if healthy/ holds them, or --abnormal bad", (3, 2)),
@@ -334,6 +355,7 @@ def test_names_are_refused_where_they_are_wrong(tmp_path: Path) -> None:
 AMBIGUOUS = [
     ("good/{1,2}.png good/bad/1.png", r"good/ and good/bad/: one says normal, the other anomalous"),
     ("{good,bad}/{1,2}.png set/{good,bad}/{1,2}.png", r"set/ has folders .* and so has the directory above"),
+    ("train/good/1.png test/{1,2}.png", r"(?s)only images to train on, in train/.*test/ \(2 \.png\): .*in no folder"),
     ("train/{good,bad}/{1,2}.png", r"only images to train on, in train/; .*--folder DIR/train"),
 ]
 
@@ -387,6 +409,7 @@ def test_an_image_without_an_extension_is_named(tmp_path: Path) -> None:
 )
 def test_leavings_of_systems_are_no_images(litter: str, tmp_path: Path) -> None:
     top = make(tmp_path / "d", f"{{good,bad}}/{{1,2}}.png {litter}/good/1.png bad/{litter}/1.png bad/._1.png Thumbs.db")
+    (top / "good/1.png:Zone.Identifier").write_text("x")
     data = read_folder(PlainFolder(directory=top))
     assert counts_of(data) == (2, 2, 0)
     assert not data.left_out

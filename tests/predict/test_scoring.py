@@ -583,3 +583,21 @@ def test_a_learner_without_a_checkpoint_says_how_to_get_one(bench: Bench, tmp_pa
     assert "bench train --methods coop --backbone tiny:random-0" in err
     assert "made with the backbone mini:v2, not tiny:random-0" in err
     assert not Path("predictions").exists()
+
+
+def test_find_images_names_what_is_not_read_and_follows_links_on_demand(tmp_path: Path) -> None:
+    there, kept = tmp_path / "there", tmp_path / "kept"
+    for folder in (there, kept):
+        folder.mkdir()
+    save(kept / "b.png")
+    (there / "b.png").symlink_to(kept / "b.png")
+    (there / "c.heic").write_text("x")
+    with pytest.raises(PredictError, match=r"(?s)no images in .*link.*--follow-links.*c\.heic .*convert to PNG"):
+        find_images([there], output=tmp_path / "o")
+    save(there / "a.png")
+    found, problems = find_images([there], output=tmp_path / "o")
+    assert [each.path.name for each in found] == ["a.png"]
+    assert len(problems) == 2
+    found, problems = find_images([there], output=tmp_path / "o", follow_links=True)
+    assert [each.path.name for each in found] == ["a.png", "b.png"]
+    assert len(problems) == 1

@@ -15,10 +15,10 @@ from benchmark.data.cards import Split
 from benchmark.data.formats import DECODED, extension, is_image
 from benchmark.data.plain.arranged import Arrangement, Found, Names, Owner, UnclearError
 from benchmark.data.plain.asking import folders_of, nothing_said, one_side_said, option
-from benchmark.data.plain.own_masks import add_masks, without_strays
+from benchmark.data.plain.own_masks import add_masks, each_has_a_mask, without_strays
 from benchmark.data.plain.pairing import beside
 from benchmark.data.plain.places import Meaning, Place
-from benchmark.data.plain.roles import sounds_like_masks
+from benchmark.data.plain.roles import sounds_like_masks, sounds_normal
 from benchmark.data.tree import plain, stem
 
 _SHOWN = 8
@@ -44,7 +44,7 @@ def arrange(files: Sequence[str], meaning: Meaning, *, mask_suffix: str = "") ->
     no_use = {file: place.no_use for file, place in places.items() if place.no_use}
     result.leave_out(no_use, no_use)
     pictures = without_strays(result, [file for file in usable if file not in masks and file not in near], names)
-    found = _choose_splits(_label(result, pictures, names), places)
+    found = _choose_splits(result, _label(result, pictures, names), places)
     if meaning.no_masks:
         result.leave_out([*masks, *near], "masks are not read, as --masks none says")
     else:
@@ -69,10 +69,11 @@ def _label(result: Arrangement, pictures: Sequence[str], names: Names) -> list[F
         one_side_said(result, found, names, roots)
         _report_doubtful_kinds(result, found, names.meaning)
         return found
-    has_masks = bool(names.masks or names.near) and not names.meaning.no_masks
-    if pictures and has_masks and len({place.before for place in places}) == 1:
+    together = len({place.before for place in places}) == 1
+    if (names.masks or names.near) and not names.meaning.no_masks and (together or each_has_a_mask(pictures, names)):
+        shared = len(posixpath.commonprefix([place.before for place in places]))
         return [
-            Found(file, (), None, "", _split(place), None, posixpath.dirname(file))
+            Found(file, (), None, "/".join(place.before[shared:]), _split(place), None, posixpath.dirname(file))
             for file, place in zip(pictures, places, strict=True)
         ]
     raise UnclearError(nothing_said(pictures, names.places))
@@ -131,7 +132,14 @@ def _report_doubtful_kinds(result: Arrangement, found: Sequence[Found], meaning:
     for side in sorted(sides - said):
         beside_it = sorted(each for each in said if posixpath.dirname(each) == posixpath.dirname(side))
         doubt = ""
-        if sounds_like_masks(posixpath.basename(side)):
+        name = posixpath.basename(side)
+        if sounds_normal(name) and not meaning.normal:
+            normal, abnormal = ({each.side for each in found if each.label == label} for label in (0, 1))
+            raise UnclearError(
+                f"{side}/ may be normal or a kind of defect; say {option('normal', sorted({*normal, side}))} if it is "
+                f"normal, or {option('abnormal', sorted(abnormal))} if it is not"
+            )
+        if sounds_like_masks(name):
             doubt = f"if it holds masks, say --masks {shlex.quote(side)}"
         elif beside_it:
             doubt = f"if it is none, say {option('abnormal', beside_it)}"
@@ -161,14 +169,14 @@ def _split(place: Place) -> Split:
     return "train" if place.split == "train" else "test"
 
 
-def _choose_splits(found: Sequence[Found], places: Mapping[str, Place]) -> list[Found]:
+def _choose_splits(result: Arrangement, found: Sequence[Found], places: Mapping[str, Place]) -> list[Found]:
     """Keep images for choosing settings out of the test where there are others; refuse images to train on alone."""
     shares = {each.file: places[each.file].split for each in found}
     if set(shares.values()) == {"train"}:
         outer = sorted({_train_folder(each.file) for each in found})
         raise UnclearError(
             f"found only images to train on, in {folders_of(outer)}; give their folder itself to test on them, as in "
-            f"--folder DIR/{outer[0]}"
+            f"--folder DIR/{outer[0]}" + "".join(f"\n  {each.text}" for each in result.left_out[:_SHOWN])
         )
     if {"", "test"} & set(shares.values()):
         return [replace(each, split="train") if shares[each.file] == "validation" else each for each in found]

@@ -6,9 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from benchmark.common import listed
-from benchmark.data import words
 from benchmark.data.plain.arranged import Arrangement, Found, Names, Owner, UnclearError
 from benchmark.data.plain.places import Place
+from benchmark.data.plain.roles import may_be_normal
 from benchmark.data.tree import plain
 
 _SHOWN = 8
@@ -23,11 +23,12 @@ def one_side_said(result: Arrangement, found: Sequence[Found], names: Names, roo
     if names.meaning.normal or names.meaning.abnormal:
         return
     unsaid: set[str] = set()
+    one_sided = [root for root, labels in roots.items() if labels == {1}]
     for file in (file for each in result.left_out for file in each.files):
         place = names.places[file]
         owner = tuple(name.casefold() for name in place.before)
-        for root, labels in roots.items():
-            if labels == {1} and len(owner) > len(root) and owner[: len(root)] == root and not place.no_use:
+        for root in one_sided:
+            if len(owner) > len(root) and owner[: len(root)] == root and not place.no_use:
                 unsaid.add(place.paths[len(root)])
     if unsaid:
         known, first = sorted({each.side for each in found if each.label == 1}), min(unsaid)
@@ -55,7 +56,10 @@ def nothing_said(pictures: Sequence[str], places: Mapping[str, Place]) -> str:
             f"{there}, whose name says neither normal nor anomalous; say {option('normal', names)} or "
             f"{option('abnormal', names)}"
         )
-    normal = next((name for name in names if words.label_of(name) == 0), None) or _without(names) or names[0]
+    normal = next(
+        (name for name in names if may_be_normal(name) or plain(name) in {f"un{plain(each)}" for each in names}),
+        names[0],
+    )
     others = [name for name in names if name != normal]
     say = f"{there}; say which are normal, as in {option('normal', [normal])}"
     return f"{say} {option('abnormal', others)}" if len(others) <= _SHOWN else f"{say}; the others are then anomalous"
@@ -69,14 +73,6 @@ def option(side: str, names: Iterable[str]) -> str:
 def folders_of(names: Sequence[str]) -> str:
     """Return a list of folders, for a sentence."""
     return listed([f"{name}/" for name in names], _SHOWN)
-
-
-def _without(names: Sequence[str]) -> str | None:
-    """Return the name that negates another one, as no_lesion does where there is a folder lesion."""
-    known = {plain(name) for name in names}
-    return next(
-        (n for n in names for no in words.NEGATIONS if plain(n).startswith(no) and plain(n)[len(no) :] in known), None
-    )
 
 
 def _telling(chains: Sequence[tuple[str, ...]]) -> Counter[str]:

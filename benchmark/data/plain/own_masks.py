@@ -7,7 +7,7 @@ from dataclasses import replace
 from benchmark.common import listed
 from benchmark.data.plain.arranged import Arrangement, Found, Names, UnclearError
 from benchmark.data.plain.asking import folders_of
-from benchmark.data.plain.pairing import Pairs, Picture, bare, is_extension, pair
+from benchmark.data.plain.pairing import Pairs, Picture, bares, is_extension, pair
 from benchmark.data.plain.places import Place
 from benchmark.data.tree import plain, stem
 
@@ -19,12 +19,21 @@ def without_strays(result: Arrangement, pictures: Sequence[str], names: Names) -
     """
     strays = {}
     if names.near and not is_extension(names.suffix):
-        bares = {file: bare(posixpath.basename(file), names.suffix) for file in pictures}
-        strays = {file: name for file, name in bares.items() if name and file not in names.near.values()}
+        imaged = set(names.near.values())
+        said = {file: bares(posixpath.basename(file), names.suffix) for file in pictures if file not in imaged}
+        strays = {file: each[0] for file, each in said.items() if each}
     for file, name in strays.items():
-        message = f"is named like the mask of {name}, but there is no such image beside it; is the image missing?"
+        message = (
+            f"is named like the mask of {name}, but there is no such image beside it; add it, or move the mask away"
+        )
         result.report(file, "orphan-mask", message)
     return [file for file in pictures if file not in strays]
+
+
+def each_has_a_mask(pictures: Sequence[str], names: Names) -> bool:
+    """Return whether masks can say of every image whether it is anomalous."""
+    pairs = pair([_picture(file, None, names) for file in pictures], names.masks, names.near, names.suffix)
+    return bool(pictures) and set(pictures) <= set(pairs.masks)
 
 
 def add_masks(result: Arrangement, found: Sequence[Found], names: Names) -> list[Found]:
@@ -41,9 +50,7 @@ def add_masks(result: Arrangement, found: Sequence[Found], names: Names) -> list
     anomalous = [each.file for each in found if each.label != 0]
     if anomalous and not taken & set(pairs.masks):
         _refuse_unlike(anomalous, names)
-    unsuffixed = [
-        mask for mask in pairs.orphans if names.suffix and bare(posixpath.basename(mask), names.suffix) is None
-    ]
+    unsuffixed = [mask for mask in pairs.orphans if names.suffix and not bares(posixpath.basename(mask), names.suffix)]
     result.leave_out(unsuffixed, f"its name does not end in {names.suffix}, as --mask-suffix says")
     result.leave_out(
         (mask for image, mask in pairs.masks.items() if image not in taken), "a mask of an image that is left out"
@@ -93,4 +100,4 @@ def _report(result: Arrangement, found: Sequence[Found], pairs: Pairs, left_out:
         result.report(second, "shared-mask", message)
     for mask in pairs.orphans:
         if mask not in left_out:
-            result.report(mask, "orphan-mask", "a mask that belongs to no image; is the image missing?")
+            result.report(mask, "orphan-mask", "a mask that belongs to no image; add the image, or move it away")

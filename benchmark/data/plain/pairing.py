@@ -20,16 +20,22 @@ def _spellings(names: Collection[str]) -> str:
     return "|".join(sorted(names, key=len, reverse=True)).replace("groundtruth", f"ground{_BETWEEN}truth")
 
 
-def _beside(names: Collection[str]) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Return the patterns of a name with one of these words after it, and before it."""
-    spellings = _spellings(names)
-    after = rf"(?P<name>.*?(?:[^ _.\-](?=[ _.\-])|\d)){_BETWEEN}(?:{spellings})"
-    before = rf"(?:{spellings})(?:[ _.\-]{_BETWEEN}|(?=\d))(?P<name>.+)"
-    return re.compile(after, re.IGNORECASE), re.compile(before, re.IGNORECASE)
+def _beside(names: Collection[str]) -> tuple[re.Pattern[str], ...]:
+    """Return the patterns of a name with one of these words after it, before it, numbered after it, and within it."""
+    word = f"(?:{_spellings(names)})"
+    start = r"(?P<name>.*?(?:[^ _.\-](?=[ _.\-])|\d))" + _BETWEEN
+    forms = (
+        start + word,
+        word + rf"(?:[ _.\-]{_BETWEEN}|(?=\d))(?P<name>.+)",
+        start + word + _BETWEEN + r"\d+",
+        rf"(?P<name>.*[ _.\-]){word}[ _.\-](?P<more>.+)",
+    )
+    return tuple(re.compile(form, re.IGNORECASE) for form in forms)
 
 
 _MASK = _beside(words.MASKS | {"anno"})
-_IMAGE = _beside(words.IMAGES)
+_AFTER, _BEFORE, _, _WITHIN = _beside(words.IMAGES)
+_IMAGE = (_AFTER, _BEFORE, _WITHIN)  # the images cam_image_1 and cam_image_2 are not both `cam`
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,10 @@ class Picture:
     """0 normal, 1 anomalous, None where it is not known or not used."""
     names: tuple[str, ...]
     """The names that a mask's folders may repeat, in the form of `plain`."""
+
+
+_ByKey = dict[str, dict[tuple[str, ...], list[Picture]]]
+"""Images by the names under which they may have a mask, and by the names of their folders."""
 
 
 @dataclass
@@ -58,8 +68,10 @@ class Pairs:
     """Masks that belong to no image."""
 
 
-def bare(name: str, suffix: str) -> str | None:
-    """Return the name of the image that a file's name says it is the mask of, as `a` for `a_mask`; None if it says no.
+def bares(name: str, suffix: str) -> list[str]:
+    """Return the names of images of which a file's name may say that it is their mask; the likeliest first.
+
+    They are `a` for a_mask, mask_a and a_mask_2, and `a_2` for a_mask_2.
 
     Args:
         name: of the file, with its extension.
@@ -67,10 +79,10 @@ def bare(name: str, suffix: str) -> str | None:
     """
     if suffix:
         text = name if is_extension(suffix) else stem(name)
-        found = text[: -len(suffix)] if text.casefold().endswith(suffix.casefold()) else ""
+        found = [text[: -len(suffix)]] if text.casefold().endswith(suffix.casefold()) else []
     else:
         found = _strip(stem(name), _MASK)
-    return _without_extension(found) or None
+    return [each for each in map(_without_extension, found) if each]  # of a.jpg_mask.png it is a
 
 
 def _without_extension(name: str) -> str:
@@ -83,18 +95,16 @@ def is_extension(suffix: str) -> bool:
     return is_image(f"a{suffix}")
 
 
-def _strip(text: str, patterns: tuple[re.Pattern[str], re.Pattern[str]]) -> str:
-    for pattern in patterns:
-        if match := pattern.fullmatch(text):
-            return match["name"]
-    return ""
+def _strip(text: str, patterns: Iterable[re.Pattern[str]]) -> list[str]:
+    matches = [match for pattern in patterns if (match := pattern.fullmatch(text))]
+    return [match["name"] + (match.groupdict().get("more") or "") for match in matches]
 
 
 @cache
 def _keys(file: str) -> frozenset[str]:
     """Return the names under which an image may have a mask: `7` and `image_7` for image_7.png."""
     name = stem(posixpath.basename(file))
-    return frozenset(filter(None, (name.casefold(), _strip(name, _IMAGE).casefold())))
+    return frozenset(each.casefold() for each in (name, *_strip(name, _IMAGE)) if each)
 
 
 def beside(files: Iterable[str], suffix: str) -> dict[str, str]:
@@ -112,8 +122,8 @@ def beside(files: Iterable[str], suffix: str) -> dict[str, str]:
             for key in _keys(file):
                 images[key].append(file)
         for file in there:
-            name = bare(posixpath.basename(file), suffix)
-            twins = [each for each in images.get((name or "").casefold(), ()) if each != file]
+            names = bares(posixpath.basename(file), suffix)
+            twins = [each for name in names for each in images.get(name.casefold(), ()) if each != file]
             if twins:
                 found[file] = twins[0]
     # An image that is taken for a mask has no mask: a_mask_mask.png belongs to nothing.
@@ -131,7 +141,7 @@ def pair(pictures: Sequence[Picture], masks: Mapping[str, Place], near: Mapping[
         pictures: the images.
         masks: the masks in folders of masks.
         near: the masks beside their images, with their images.
-        suffix: as in `bare`.
+        suffix: as in `bares`.
     """
     result = Pairs()
     for mask, image in near.items():
@@ -160,12 +170,12 @@ def _fitting(
     pictures: Sequence[Picture], masks: Mapping[str, Place], suffix: str
 ) -> dict[str, dict[str, tuple[int, ...]]]:
     """Return for each image the masks that fit it, with how well they do."""
-    by_key: dict[str, list[Picture]] = defaultdict(list)
+    by_key: _ByKey = defaultdict(lambda: defaultdict(list))
     known: set[str] = set()
     for each in pictures:
         known.update(each.names)
         for key in _keys(each.file):
-            by_key[key].append(each)
+            by_key[key][each.names].append(each)
     fits: dict[str, dict[str, tuple[int, ...]]] = defaultdict(dict)
     for mask, place in masks.items():
         for picture, rank in _candidates(mask, place, by_key, known, suffix):
@@ -178,24 +188,28 @@ def _needs(picture: Picture) -> bool:
 
 
 def _candidates(
-    mask: str, place: Place, by_key: Mapping[str, list[Picture]], known: Collection[str], suffix: str
+    mask: str, place: Place, by_key: _ByKey, known: Collection[str], suffix: str
 ) -> Iterable[tuple[Picture, tuple[int, ...]]]:
-    names = [plain(name) for name in place.names]
-    own = _without_extension(stem(posixpath.basename(mask)))
+    names = tuple(plain(name) for name in place.names)
     if names and names[-1] not in known:
-        folder = posixpath.basename(posixpath.dirname(mask)).casefold()
-        inside = [each for each in by_key.get(folder, ()) if _fits(place, names[:-1], each)]
-        if inside:
-            for picture in inside:
-                yield picture, (len(names), 0, 0)
+        folder = posixpath.basename(posixpath.dirname(mask))
+        if inside := _of_key(folder, place, names[:-1], by_key):
+            yield from ((picture, (len(names), 0, 0)) for picture in inside)
             return
-    names = [name for name in names if name in known]
-    said = bare(posixpath.basename(mask), suffix)
-    for key, exact in ((said, 1), (None if suffix else own, 2)):
-        for picture in by_key.get((key or "").casefold(), ()):
-            if _fits(place, names, picture):
-                same = key == stem(posixpath.basename(picture.file))
-                yield picture, (len(names) + (place.label is not None), exact, int(same))
+    names = tuple(name for name in names if name in known)
+    said = bares(posixpath.basename(mask), suffix)
+    own = "" if suffix else _without_extension(stem(posixpath.basename(mask)))
+    for key, exact in ((own, 1), *((each, -n) for n, each in enumerate(said))):
+        for picture in _of_key(key, place, names, by_key):
+            same = key == stem(posixpath.basename(picture.file))
+            yield picture, (len(names) + (place.label is not None), exact, int(same))
+
+
+def _of_key(key: str, place: Place, names: tuple[str, ...], by_key: _ByKey) -> list[Picture]:
+    """Return the images of a name that a mask fits; where there are some in folders of the very names, those."""
+    groups = by_key.get(key.casefold(), {})
+    same = [picture for picture in groups.get(names, ()) if names and _fits(place, names, picture)]
+    return same or [picture for each in groups.values() for picture in each if _fits(place, names, picture)]
 
 
 def _fits(place: Place, names: Sequence[str], picture: Picture) -> bool:

@@ -77,11 +77,11 @@ class Meaning:
 
     def _is_collection(self, folder: str) -> bool:
         """Return whether a folder holds normal and anomalous images although its name says one, as `defect_data`."""
-        if any(posixpath.dirname(file) == folder and is_image(file) for file in self.files):
-            return False
-        labels = {self._label(each) for each in self._below.get(folder, ())} - {None}
+        labels = {self._label(each) for each in self._below.get(folder, ())} - {None, self._label(folder)}
         beside = (each for each in self._below[posixpath.dirname(folder)] if each != folder)
-        return bool(labels - {self._label(folder)}) and all(self._label(each) is None for each in beside)
+        if not labels or any(self._label(each) is not None for each in beside):
+            return False
+        return not any(posixpath.dirname(file) == folder and is_image(file) for file in self.files)
 
     def _is_drawn(self, folder: str) -> bool:
         """Return whether a folder is of `bench predict`: of a method, of several (`a+b`), or its output folder."""

@@ -67,9 +67,22 @@ def sounds_like_masks(name: str) -> bool:
     return not words.MASKS.isdisjoint([*tokens, *pairs])
 
 
+def sounds_normal(name: str) -> bool:
+    """Return whether a word for normal images is among those of a name, and nothing negates it."""
+    tokens = _tokens(name)
+    return bool(tokens) and tokens[0] not in words.NEGATIONS and not words.SURE_NORMAL.isdisjoint(tokens)
+
+
+def may_be_normal(name: str) -> bool:
+    """Return whether a name is more likely that of normal images, for an example; `MT_Free`, `no_lesion`."""
+    tokens = _tokens(name)
+    negated = len(tokens) > 1 and (tokens[0] in words.NEGATIONS or tokens[-1] in {"free", "less"})
+    return negated or any(words.label_of(token) == 0 for token in (name, *tokens) if not token[1:].isdecimal())
+
+
 def _tokens(name: str) -> tuple[str, ...]:
     """Return the words of a name: `GoodParts_02` is good, parts, 02."""
-    apart = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[^\W\d_])(?=\d)", " ", name)
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[^\W\d_])(?=\d)", " ", name)
     return tuple(plain(token) for token in re.split(r"[\W_]+", apart) if token)
 
 
@@ -86,7 +99,7 @@ def _read(tokens: tuple[str, ...]) -> Role | None:
         joined = first if _says_nothing(rest) else _join(first, _read(rest))
         if joined is not None:
             return joined
-    if tokens[0] in words.FILLERS and len(tokens) > 1:
+    if len(tokens) > 1 and _says_nothing(tokens[:1]):  # 1_good, JPEGImages
         return _read(tokens[1:])
     return None
 
