@@ -322,6 +322,8 @@ def _load_file(source: WeightsSource, config: dict[str, Any], quick_gelu: bool |
     if missing := [key for key in wanted if key not in state]:
         there = f"they lack {listed(missing, 5)}; the file has {listed(list(state), 5)}"
         raise BackboneError(f"{refused}: {there}{_better(state)}")
+    if more := [key for key in state if key not in wanted and key not in OPENAI_KEYS]:
+        raise BackboneError(f"{refused}, which does not have {listed(more, 5)}{_better(state)}")
     try:
         model.load_state_dict({k: v.float() for k, v in state.items() if k not in OPENAI_KEYS})
     except RuntimeError as error:

@@ -180,7 +180,7 @@ def test_a_refusal_names_the_keys_that_are_there_and_those_that_are_not(tmp_path
     ):
         load_backbone(WeightsSource("tiny", file=path))
     torch.save({**native, "adapter.weight": torch.zeros(2)}, path)
-    with pytest.raises(BackboneError, match=r"do not fit tiny: .*adapter.weight"):
+    with pytest.raises(BackboneError, match=r"do not fit tiny, which does not have adapter.weight"):
         load_backbone(WeightsSource("tiny", file=path))
     save_file(to_transformers(native), tmp_path / "hf.safetensors")
     for architecture in ("ViT-B-32", "mini"):
