@@ -39,9 +39,10 @@ from benchmark.clip.weight_files import read_state_dict
 from benchmark.contract import Method
 from benchmark.data.cards import Card, CardError, cards_directory, load_card, load_cards
 from benchmark.data.check import check_dataset, render
+from benchmark.data.csv_tables import BadTableError
 from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.images import ImageError, read_image
-from benchmark.data.layouts import BadTableError, read_layout
+from benchmark.data.layouts import read_layout
 from benchmark.data.masks import MaskRule, read_mask
 from benchmark.data.samples import DatasetError, read_samples
 from benchmark.data.tree import inside, walk
@@ -417,7 +418,12 @@ def _pictures() -> list[bytes]:
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, form)
         made.append(file.getvalue())
+    for mode in ("P", "RGBA", "LA", "1"):
+        file = io.BytesIO()
+        Image.fromarray(pixels).convert(mode).save(file, "PNG")
+        made.append(file.getvalue())
     for values, options in (
+        (np.arange(192, dtype=np.uint16).reshape(8, 8, 3), {"photometric": "rgb"}),
         (np.linspace(0, 1, 64).reshape(8, 8), {"compression": "zlib"}),
         (np.linspace(0, 1, 64).reshape(8, 8), {"bigtiff": True}),
         (np.zeros((32, 32), np.uint16), {"tile": (16, 16), "bigtiff": True}),
@@ -436,7 +442,7 @@ PICTURES = _pictures()
 @fuzz(mutated(PICTURES), st.sampled_from(("a.png", "a.tif")), few=100)
 def test_an_image_is_read_or_named(content: bytes, name: str) -> None:
     path = file_of(content, name)
-    for read in (read_image, lambda path: read_mask(path, MaskRule(127))):
+    for read in (read_image, lambda path: read_mask(path, MaskRule(127)), lambda path: read_mask(path, MaskRule(None))):
         try:
             found = read(path)
         except ImageError as error:

@@ -76,7 +76,15 @@ def calibrate_command(
     from benchmark.records import environment
 
     paths = [sample.path for sample in samples.test]
-    known = find_scorers([method], method_options.settings, classes[0], options, images=paths, ranges=samples.ranges)
+    known = find_scorers(
+        [method],
+        method_options.settings,
+        classes[0],
+        options,
+        images=paths,
+        ranges=samples.ranges,
+        follow_links=folders.follow_links,
+    )
     (scorer,) = known.scorers
     if note := note_on_references(paths, known.scorers):
         fail(f"{note}; choose the threshold on other images than these")

@@ -96,7 +96,9 @@ def predict_command(
     given = _read_thresholds(threshold or [])
     paths = [each.path for each in found]
     ranges = common_ranges([each for each in given.values() if not isinstance(each, float)])
-    known = find_scorers(names, method_options.settings, class_name, options, images=paths, ranges=ranges)
+    known = find_scorers(
+        names, method_options.settings, class_name, options, images=paths, ranges=ranges, follow_links=follow_links
+    )
     thresholds = _match_thresholds(given, known.scorers, save_masks=save_masks)
     folders = [output / scorer.id.method for scorer in known.scorers]
     together = output / "+".join(folder.name for folder in folders)

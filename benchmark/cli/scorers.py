@@ -81,6 +81,7 @@ def find_scorers(
     *,
     images: Sequence[Path],
     ranges: "Ranges",
+    follow_links: bool,
 ) -> Found:
     """Find what the named methods need to score images of a class, and tell how images of more than 8 bits are read.
 
@@ -91,6 +92,7 @@ def find_scorers(
         options: Weights and reference images.
         images: The images.
         ranges: Black and white of images of more than 8 bits, as far as they are known; the rest is found.
+        follow_links: Whether links that lead out of the folder of reference images are followed.
     """
     from benchmark.cli import selection
     from benchmark.clip import parse_backbone
@@ -102,7 +104,11 @@ def find_scorers(
     for name in ("mask_gt0", "raw_class_names"):
         if getattr(protocol, name):
             fail(f"--set protocol.{name}: has no effect here; leave it out")
-    available = {} if options.shots is None else normal_images(options.shots)
+    available: dict[str, Path] = {}
+    if options.shots is not None:
+        available, left_out = normal_images(options.shots, follow_links=follow_links)
+        for line in left_out:
+            say(f"note: --shots: {line}")
     source = parse_backbone(options.backbone)
     identity = identify(source, dtype=options.dtype)
     given = _by_method(options.checkpoint or [], [kind for kind, _ in chosen])

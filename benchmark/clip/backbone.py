@@ -18,6 +18,7 @@ from benchmark.clip.spec import Features, Prompt, VisionSpec
 from benchmark.clip.text import embed_prompts, run_text
 from benchmark.clip.vision import embed, first_tokens, run_blocks
 from benchmark.clip.weight_files import read_state_dict
+from benchmark.clip.weight_folders import architectures_of
 from benchmark.clip.weights import (
     OPENAI_MEAN,
     OPENAI_STD,
@@ -319,9 +320,18 @@ def _load_file(source: WeightsSource, config: dict[str, Any], quick_gelu: bool |
         refuse_other_gelu(source, trained_with_quick_gelu=True)
     refused = f"{path}: the weights do not fit {source.architecture}"
     if missing := [key for key in wanted if key not in state]:
-        raise BackboneError(f"{refused}: they lack {listed(missing, 5)}; the file has {listed(list(state), 5)}")
+        there = f"they lack {listed(missing, 5)}; the file has {listed(list(state), 5)}"
+        raise BackboneError(f"{refused}: {there}{_better(state)}")
+    if more := [key for key in state if key not in wanted and key not in OPENAI_KEYS]:
+        raise BackboneError(f"{refused}, which does not have {listed(more, 5)}{_better(state)}")
     try:
         model.load_state_dict({k: v.float() for k, v in state.items() if k not in OPENAI_KEYS})
     except RuntimeError as error:
-        raise BackboneError(f"{refused}: {first_misfit(error)}") from error
+        raise BackboneError(f"{refused}: {first_misfit(error)}{_better(state)}") from error
     return model
+
+
+def _better(state: Mapping[str, Tensor]) -> str:
+    """Return which architectures have the sizes of some weights, as the end of a message."""
+    names = architectures_of({key: value.shape for key, value in state.items()})
+    return f"; the sizes are those of {' and '.join(names[:3])}" if names else ""

@@ -50,7 +50,9 @@ def _read_file(path: Path) -> Any:
     import torch
     from safetensors.torch import load_file
 
-    if path.exists() and not path.is_file():  # reading from a pipe would block
+    if not path.exists():
+        raise BackboneError(f"{path}: no such file")
+    if not path.is_file():  # reading from a pipe would block
         raise BackboneError(f"{path}: not a file; name the weight file itself")
     try:
         with path.open("rb") as file:

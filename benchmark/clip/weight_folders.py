@@ -6,7 +6,7 @@ weights were trained, which a weight file alone does not.
 
 import contextlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,17 +186,50 @@ def check_architecture(name: str, known: FolderConfig) -> None:
 
 
 def _fitting(known: FolderConfig) -> list[str]:
+    names = _of_sizes(known.numbers)
+    return [name for name in names if bool(architecture_config(name).get("quick_gelu")) == known.quick_gelu]
+
+
+def _of_sizes(numbers: Mapping[str, Any]) -> list[str]:
+    """Return the architectures that have these of the `sizes`."""
     import open_clip
 
     names = []
     for name in (*OWN, *open_clip.list_models()):
         try:
-            config = architecture_config(name)
+            known = sizes(architecture_config(name))
         except BackboneError:
             continue
-        if bool(config.get("quick_gelu")) == known.quick_gelu and sizes(config) == known.numbers:
+        if numbers.items() <= known.items():
             names.append(name)
     return sorted(names, key=lambda name: (len(name), name))
+
+
+def architectures_of(shapes: Mapping[str, Sequence[int]]) -> list[str]:
+    """Return the architectures whose tensors have these shapes, or none where the tensors are not those of a CLIP.
+
+    The number of heads and the activation are not seen in shapes, so several architectures can have the same.
+    """
+
+    def layers(tower: str) -> int:
+        return len({key.split(".")[tower.count(".")] for key in shapes if key.startswith(tower)})
+
+    try:
+        places, patch = shapes["visual.positional_embedding"][0] - 1, shapes["visual.conv1.weight"][-1]
+        numbers = {
+            "embed_dim": shapes["text_projection"][1],
+            "vision width": shapes["visual.conv1.weight"][0],
+            "vision layers": layers("visual.transformer.resblocks."),
+            "image size": round(places**0.5) * patch,
+            "patch size": patch,
+            "text width": shapes["token_embedding.weight"][1],
+            "text layers": layers("transformer.resblocks."),
+            "text length": shapes["positional_embedding"][0],
+            "text vocabulary": shapes["token_embedding.weight"][0],
+        }
+    except (KeyError, IndexError):
+        return []
+    return _of_sizes(numbers)
 
 
 def hub_folder(repository: str, *, weights: bool) -> Path:

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,14 +105,17 @@ def parse_backbone(text: str) -> WeightsSource:
     Raises:
         BackboneError: If the text has none of these forms, or no architecture is that of the configuration.
     """
-    if text.startswith(HUB):
-        hub = text.removeprefix(HUB)
-        return WeightsSource(architecture_of(folder_config(hub_folder(hub, weights=False))), hub=hub)
+    start, marker, hub = text.rpartition(HUB)
+    if marker:
+        if not re.fullmatch(r"([^=]+=)?", start) or not re.fullmatch(r"[\w.-]+/[\w.-]+", hub):
+            raise BackboneError(
+                f"--backbone {text!r}: say {HUB}ORGANISATION/NAME, as in {HUB}openai/clip-vit-large-patch14-336"
+            )
+        known = start.removesuffix("=") or architecture_of(folder_config(hub_folder(hub, weights=False)))
+        return WeightsSource(known, hub=hub)
     if (folder := Path(text).expanduser()).is_dir() and text:
         return WeightsSource(architecture_of(folder_config(folder)), file=folder)
     architecture, equals, file = text.partition("=")
-    if equals and architecture and file.startswith(HUB):
-        return WeightsSource(architecture, hub=file.removeprefix(HUB))
     if equals and architecture and file:
         return WeightsSource(architecture, file=_whole(Path(file).expanduser()))
     architecture, colon, tag = text.partition(":")

@@ -1,6 +1,7 @@
 """What a file is by its first bytes, for messages about files that are not what their names say."""
 
 import codecs
+import json
 import zipfile
 from pathlib import Path
 
@@ -10,6 +11,8 @@ _AGAIN = "download it again"
 _UNPACK = "unpack it, and name the file inside"
 _START = 4096
 """Number of bytes that are looked at."""
+_LIST = 2**24
+"""Most bytes of the list of tensors of a safetensors file."""
 
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"7z\xbc\xaf\x27\x1c", f"a 7z archive; {_UNPACK}"),
@@ -47,7 +50,8 @@ def what_is_it(path: Path, *, text: bool = False) -> str | None:
     """Return what a file is that cannot be read as what its name says, with the way out; None where that is unknown.
 
     A web page, a pointer of Git LFS, an error message of a server, an archive, an empty file and a download that was
-    broken off are known. No file is read beyond its first 4096 bytes, but for the list of contents of a zip archive.
+    broken off are known. No file is read beyond its first 4096 bytes, but for the list of contents of a zip archive or
+    of a safetensors file.
 
     Args:
         path: The file.
@@ -66,7 +70,7 @@ def what_is_it(path: Path, *, text: bool = False) -> str | None:
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _zip(path)
     if is_safetensors(start, size=size):
-        return "a safetensors file"
+        return _safetensors(path, size)
     signed = (kind for offset, signature, kind in _SIGNATURES if start[offset:].startswith(signature))
     return next(signed, None) or _text(start, known=not text)
 
@@ -74,6 +78,19 @@ def what_is_it(path: Path, *, text: bool = False) -> str | None:
 def is_safetensors(start: bytes, *, size: int) -> bool:
     """Return whether a file of this size with these first bytes is laid out as a safetensors file."""
     return start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size - 8
+
+
+def _safetensors(path: Path, size: int) -> str:
+    """Return whether the end of a safetensors file is missing, by the list of its tensors."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            listed = json.loads(file.read(length)) if length <= _LIST else {}
+        ends = [each["data_offsets"][1] for name, each in listed.items() if name != "__metadata__"]
+        missing = max(ends, default=0) > size - 8 - length
+    except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError):
+        missing = True
+    return f"a safetensors file of which the end is missing or broken; {_AGAIN}" if missing else "a safetensors file"
 
 
 def _zip(path: Path) -> str | None:

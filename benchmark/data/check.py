@@ -85,6 +85,7 @@ def check_dataset(sample_set: SampleSet, *, workers: int = 2, progress: Progress
     for sample in sample_set.samples:
         by_file[sample.path].append(sample)
     problems = [*sample_set.problems, *_count_problems(sample_set)]
+    ranges = sample_set.ranges  # before each thread looks for it
     pool = ThreadPoolExecutor(workers)
     try:
         looks = []
@@ -109,7 +110,7 @@ def check_dataset(sample_set: SampleSet, *, workers: int = 2, progress: Progress
         files=len(by_file),
         notes=sample_set.notes,
         left_out=sample_set.left_out,
-        ranges=str(sample_set.ranges),
+        ranges=str(ranges),
         examples=tuple(in_words(sample_set)) if sample_set.card.domain == "custom" else (),
     )
 

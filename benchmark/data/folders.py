@@ -93,8 +93,7 @@ def read_folder(folder: PlainFolder) -> SampleSet:
         layout=_LAYOUT,
         reason=found.taken,
         samples=tuple(samples),
-        problems=tuple(problems),
-        notes=tuple(_one_sided(samples)),
+        problems=(*problems, *_one_sided(samples)),
         left_out=(*found.left_out, *unread(tree)),
         options=folder.options,
         normal_masks=tuple(
@@ -226,12 +225,13 @@ def _card(folder: PlainFolder, classes: tuple[ClassCard, ...], samples: Sequence
     )
 
 
-def _one_sided(samples: Sequence[Sample]) -> Iterator[str]:
+def _one_sided(samples: Sequence[Sample]) -> Iterator[Problem]:
     counts = count(each for each in samples if each.split == "test")
     for label, word in enumerate(("normal", "anomalous")):
         if lacking := [name for name, found in counts.items() if not found[label]]:
-            of = "" if len(counts) == 1 else f" of {listed(lacking, 3, 'more classes')}"
-            yield f"there are no {word} test images{of}, so that metrics which compare both are undefined"
+            message = f"there are no {word} test images, so that metrics which compare both are undefined"
+            where = "." if len(counts) == 1 else listed(lacking, 3, "more classes")
+            yield Problem(where, "one-sided", message, fatal=False)
 
 
 def _refusal(folder: PlainFolder, tree: Tree, why: str) -> str:

@@ -3,36 +3,23 @@
 Masks are found by name, never by position: a file that is left over on either side is a problem.
 """
 
-import csv
-import io
 import math
 import posixpath
 import re
 import string
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from benchmark.common import TABLE_LIMIT, read_limited, what_is_it
 from benchmark.data.cards import Card, ClassCard, CsvIndex, HoldOut, LabelTable, Layout, Rule, Split
+from benchmark.data.csv_tables import Row, label_in, read_csv
 from benchmark.data.formats import is_image
 from benchmark.data.images import ImageError
 from benchmark.data.listed_paths import find_listed, leads_out
 from benchmark.data.masks import MaskRule, read_mask
 from benchmark.data.tree import Problem, Tree, stem
-from benchmark.data.words import label_of, split_of
-
-Row = dict[str, str]
-
-
-class BadTableError(ValueError):
-    """A CSV file is not as the layout describes it, so the layout does not fit."""
-
-    def __init__(self, path: str, message: str) -> None:
-        super().__init__(message)
-        self.path = path
+from benchmark.data.words import split_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,13 +202,13 @@ def _read_labels(table: LabelTable, prefix: str, found: _Found) -> dict[str, int
     if file is None:
         return None
     labels: dict[str, int] = {}
-    for line, row in _read_csv(found.tree, file, (table.key, table.column)):
+    for line, row in read_csv(found.tree, file, (table.key, table.column)):
         key = row[table.key]
         if is_image(key):  # a file in place of its number
             key = stem(posixpath.basename(key.replace("\\", "/")))
         if table.key_width:  # a number, which pandas may have written as 7.0
             key = key.removesuffix(".0").zfill(table.key_width)
-        label = _label(row[table.column], dict.fromkeys(table.anomalous, 1), f"line {line}: {table.column}", file)
+        label = label_in(row[table.column], dict.fromkeys(table.anomalous, 1), f"line {line}: {table.column}", file)
         if key in labels:
             message = f"{key} is listed twice" + ("" if labels[key] == label else " with different labels")
             found.report(file, "listed-twice", message, fatal=labels[key] != label)
@@ -238,7 +225,7 @@ def _by_index(card: Card, index: CsvIndex, prefix: str, found: _Found) -> None:
     columns = (index.class_column, index.split_column, index.label_column, index.image_column, index.mask_column)
     seen: dict[str, Row] = {}
     unknown: set[str] = set()
-    for line, row in _read_csv(found.tree, prefix + index.file, columns):
+    for line, row in read_csv(found.tree, prefix + index.file, columns):
         name, said_split, said_label, image, mask = (row[column] for column in columns)
         owner = card.class_of(name)
         if owner is None:
@@ -257,7 +244,7 @@ def _by_index(card: Card, index: CsvIndex, prefix: str, found: _Found) -> None:
             found.report(file, "listed-twice", message, fatal=seen[file] != row)
             continue
         seen[file] = row
-        label = _label(said_label, {index.normal: 0}, f"line {line}: {index.label_column}", prefix + index.file)
+        label = label_in(said_label, {index.normal: 0}, f"line {line}: {index.label_column}", prefix + index.file)
         anomalous = label == 1
         mask_file = _listed_file(mask, where, prefix, found) if anomalous and mask else None
         if mask_file:
@@ -290,44 +277,6 @@ def _listed_file(path: str, where: str, prefix: str, found: _Found) -> str | Non
     else:
         found.report(prefix + path, "missing-file", f"listed in {where} but not there; complete the download")
     return file
-
-
-def _label(text: str, own: Mapping[str, int], cell: str, file: str) -> int:
-    """Return the label that a cell of a table says, by the card's own words or the usual ones.
-
-    Raises:
-        BadTableError: The cell says neither normal nor anomalous.
-    """
-    label = own.get(text, label_of(text))
-    if label is None:
-        raise BadTableError(file, f"{cell} is {text!r}, neither normal nor anomalous; write 0 or 1")
-    return label
-
-
-def _read_csv(tree: Tree, file: str, columns: tuple[str, ...]) -> list[tuple[int, Row]]:
-    """Read some columns of a table. Blanks around headers and cells are removed; missing cells are empty.
-
-    Returns:
-        The rows with the number of the line in which each ends, from 1.
-    """
-    try:
-        stream = io.StringIO(read_limited(tree.files[file], TABLE_LIMIT).decode("utf-8-sig"), newline="")
-        reader = csv.reader(stream)
-        lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-        rows = [(line, row) for line, row in lines if any(row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BadTableError(file, f"cannot be read as CSV: {error}") from None
-    header = rows[0][1] if rows else []
-    if not set(columns) & set(header) and (what := what_is_it(tree.files[file], text=True)):
-        raise BadTableError(file, f"cannot be read as CSV: {what}")
-    if missing := [c for c in columns if c not in header]:
-        there = str(header[:20])[:500]
-        raise BadTableError(file, f"has the columns {there}, but not {missing}; get the dataset's own file")
-    places = {name: place for place, name in enumerate(header) if name in columns}  # the last of equal names counts
-    return [
-        (line, {name: row[place] if place < len(row) else "" for name, place in places.items()})
-        for line, row in rows[1:]
-    ]
 
 
 # ---- after both

@@ -141,7 +141,9 @@ def _levels(image: Image.Image | Values) -> Values:
     elif image.mode == "P":
         index = np.asarray(image)
         used = np.unique(index)
-        colours = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+        colours = np.zeros((256, 3), np.uint8)  # an index beyond the palette is black, as in Pillow's conversion
+        listed = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)[:256]
+        colours[: len(listed)] = listed
         if len(used) <= _FEW and colours[used].any(axis=1).all():
             return index  # no black: the first colour is the background
         values = colours[index]  # programs that make files smaller reorder palettes, so black is looked for

@@ -27,6 +27,8 @@ class Misfit:
     path: str
     """The file at fault."""
     message: str
+    of_table: bool = False
+    """Whether a table of the layout is at fault; the directory is then the right one."""
 
     @property
     def text(self) -> str:
@@ -66,7 +68,8 @@ def nothing_fits(card: Card, tree: Tree, misfits: Sequence[Misfit]) -> str:
     lines.append(f"There is: {listed(there, _MOST) or 'no file'}.")
     lines += [f"  {problem.path}: {problem.message}" for problem in tree.problems[:_MOST]]
     lines += [f"  {text}" for text in _in_disguise(tree)]
-    lines.append(_way_out(card, tree))
+    tables = [each.path for each in misfits if each.of_table]
+    lines.append(f"Correct {tables[0]}, or give {_own(card)}." if tables else _way_out(card, tree))
     return "\n".join(lines)
 
 
@@ -79,6 +82,10 @@ def looked_for(layout: Layout) -> list[str]:
     return list(dict.fromkeys([*files, *(layout.labels.file if layout.labels else ())]))
 
 
+def _own(card: Card) -> str:
+    return f"the dataset's own directory with --data-path {card.name}=DIR"
+
+
 def _way_out(card: Card, tree: Tree) -> str:
     option, directory = f"--data-path {card.name}=", tree.directory
     if deeper := deeper_root(card, tree):
@@ -87,9 +94,9 @@ def _way_out(card: Card, tree: Tree) -> str:
     if len(card.classes) > 1 and card.class_of(own):
         return f"{own} is one class of the dataset; say {option}{directory.absolute().parent}"
     if archives := [path for path in tree.files if Path(path).suffix.lower() in _ARCHIVES]:
-        return f"Unpack {listed(archives, 3)}, or give the dataset's own directory with {option}DIR."
+        return f"Unpack {listed(archives, 3)}, or give {_own(card)}."
     home = f"; its home page is {card.home}" if card.home else ""
-    return f"Complete the download, or give the dataset's own directory with {option}DIR{home}."
+    return f"Complete the download, or give {_own(card)}{home}."
 
 
 def deeper_root(card: Card, tree: Tree) -> str | None:

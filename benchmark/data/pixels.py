@@ -13,7 +13,7 @@ from benchmark.data.samples import SampleSet
 from benchmark.data.suspicions import Marked, MaskFacts, suspicions
 from benchmark.data.tree import Problem, relative
 
-DARK = 16
+DARK = 20
 """An image whose pixels are all below this, of 0 to 255, is black to the eye and to a method."""
 
 GREY = 0.1

@@ -20,6 +20,8 @@ _OVER = 1.1
 """Values may exceed the white of 8 bits, or 1 in floats, by so much, as resizing leaves them; they are clipped."""
 _OWN = 32.0
 """Floats above 1 whose peak is below this have no usual white; the peak is white."""
+_DEAD = 10_000
+"""At most one pixel of so many is dead, or hot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Extremes:
-    """The smallest and the largest value of images of more than 8 bits."""
+    """The smallest and the largest value of images of more than 8 bits, without those of dead pixels."""
 
     low: float
     high: float
@@ -54,7 +56,8 @@ class Extremes:
     @classmethod
     def of(cls, values: Values) -> Self:
         """Return the extremes of one image."""
-        return cls(float(values.min(initial=0)), float(values.max(initial=0)), values.dtype.kind == "f")
+        numbers = values.astype(np.float64).ravel()
+        return cls(-_peak(-numbers), _peak(numbers), values.dtype.kind == "f")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,17 @@ class Ranges:
     def __str__(self) -> str:
         said = [(what, span) for what, span in (("integers", self.integers), ("floats", self.floats)) if span]
         return ", ".join(f"{what} from {span.low:.15g} (black) to {span.high:.15g} (white)" for what, span in said)
+
+
+def _peak(numbers: npt.NDArray[np.float64]) -> float:
+    """Return the largest value, at least 0; of a few values that are more than twice all others, the next smaller one.
+
+    A dead pixel of a camera says nothing about white, and would make all images of its dataset black.
+    """
+    peak, few = float(numbers.max(initial=0)), len(numbers) // _DEAD
+    if np.count_nonzero(numbers > peak / 2) > few or not few:
+        return peak
+    return max(0.0, float(np.partition(numbers, -few - 1)[-few - 1]))
 
 
 def _holding(extremes: list[Extremes], *, floats: bool) -> Range | None:

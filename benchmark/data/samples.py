@@ -17,9 +17,10 @@ from pathlib import Path, PurePosixPath
 from benchmark.common import TABLE_LIMIT, listed, read_limited
 from benchmark.data.cards import Card, Layout
 from benchmark.data.contents import contents, remembered, stamp
+from benchmark.data.csv_tables import BadTableError
 from benchmark.data.formats import DECODED
 from benchmark.data.images import find_ranges
-from benchmark.data.layouts import BadTableError, Sample, read_layout
+from benchmark.data.layouts import Sample, read_layout
 from benchmark.data.leftovers import not_of_the_layout, unread
 from benchmark.data.masks import LOSSY
 from benchmark.data.misfits import Misfit, misfit, nothing_fits
@@ -293,7 +294,7 @@ def read_samples(card: Card, directory: Path, *, follow_links: bool = False) -> 
             try:
                 samples, problems, spare = read_layout(card, layout, tree, root)
             except BadTableError as error:
-                tables.append(Misfit(layout.name, error.path, str(error)))
+                tables.append(Misfit(layout.name, error.path, str(error), of_table=True))
                 continue
             if any(s.split == "test" for s in samples):
                 masks = tuple((image, tree.files[mask]) for image, mask in spare.items())

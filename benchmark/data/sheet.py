@@ -94,7 +94,7 @@ def contact_sheet(data: Sequence[SampleSet]) -> Image.Image:
 
 @dataclass(frozen=True, slots=True)
 class _Example:
-    """An image with what is written below it: its name, and a word with a text that may be cut."""
+    """An image with what is written below it: its name, and a word before a text of which the beginning may be cut."""
 
     name: str
     below: tuple[str, str]
@@ -116,7 +116,7 @@ def _rows(data: SampleSet) -> Iterator[tuple[str, list[_Example]]]:
         # One of each group first, since a group has one reason.
         mixed = [pair for nth in zip_longest(*unused) for pair in nth if pair is not None][:EXAMPLES]
         title = f"not used ({count} image{'s' if count > 1 else ''})"
-        yield title, [_Example(file, ("", printable(why)), data.directory / file) for file, why in mixed]
+        yield title, [_Example(file, (printable(why), ""), data.directory / file) for file, why in mixed]
 
 
 def _mask(sample: Sample, data: SampleSet) -> str:
@@ -153,7 +153,8 @@ def _font(file: str) -> ImageFont.FreeTypeFont:
 
 
 def _fitting(before: str, text: str, font: ImageFont.FreeTypeFont) -> str:
-    """Return the text after a word; where both are wider than an example, the beginning of the text is left out."""
-    while font.getlength(before + text) > _TILE:
-        text = "…" + text[2:]
-    return before + text
+    """Return the text after a word; where both are wider than an example, what lies between their ends is left out."""
+    cut = ""
+    while font.getlength(before + cut + text) > _TILE:
+        cut, text, before = "…", text[1:], before if text else before[:-1]
+    return before + cut + text

@@ -76,10 +76,10 @@ def suspicions(marked: Sequence[Marked], threshold: int | None) -> Iterator[Prob
         share = each.facts.share
         if not each.label:
             if share:
-                message = (
-                    f"{share:.1%} of it is anomalous, but its image {each.image} counts as normal; correct the mask, "
-                    "or move the image to the anomalous ones"
+                way = (
+                    "is it inverted?" if share >= WHOLE else "correct the mask, or move the image to the anomalous ones"
                 )
+                message = f"{share:.1%} of it is anomalous, but its image {each.image} counts as normal; {way}"
                 yield Problem(each.mask, "mask-of-normal", message, fatal=True)
         elif not share:
             above = "not 0" if threshold is None else f"above {threshold}"

@@ -1,4 +1,4 @@
-"""Predictions for a user's own images: finding them, scoring them, drawing heatmaps."""
+"""Predictions for a user's own images: finding and scoring them, choosing thresholds, drawing."""
 
 import lazy_loader
 

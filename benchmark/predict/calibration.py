@@ -7,16 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import FiniteFloat, ValidationError
 
 from benchmark.common import JSON_LIMIT, Model, printable, read_limited, validation_problems, write_whole
 from benchmark.data import Ranges
 from benchmark.predict.own_images import PredictError
 from benchmark.predict.predictions import ThresholdUsed
 from benchmark.predict.scorer import ScorerId
-from benchmark.predict.thresholds import (
-    Outcome,
-)
+from benchmark.predict.thresholds import Outcome
 
 Rule = Literal["f1-max", "false-alarms"]
 
@@ -24,7 +22,7 @@ Rule = Literal["f1-max", "false-alarms"]
 class ImageThreshold(Model):
     """From which score on an image is anomalous."""
 
-    value: float
+    value: FiniteFloat
     rule: Rule
     rate: float | None
     """The largest rate of false alarms that was asked for; null of F1-max."""
@@ -35,7 +33,7 @@ class ImageThreshold(Model):
 class PixelThreshold(Model):
     """From which value on a pixel of a map is anomalous."""
 
-    value: float
+    value: FiniteFloat
     rule: Rule
     rate: float | None
     """The largest share of the normal pixels that may be at or above it; null of F1-max."""

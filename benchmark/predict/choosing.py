@@ -126,9 +126,13 @@ def calibrate(
     normal, anomalous = found.labels.count(0), found.labels.count(1)
     name = samples.card.title
     if not normal:
-        raise PredictError(f"{name}: no normal image could be scored, and a threshold needs some")
+        raise PredictError(
+            f"{name}: no normal image could be scored, and a threshold needs some; add some to the folder"
+        )
+    warnings = []
     if rate is None and not anomalous:
         rate = RATE
+        warnings.append(f"there are no anomalous images: the threshold is that of --false-alarms {RATE:g}")
     curve = found.curve()
     value = threshold_of_best_f1(curve) if rate is None else threshold_of_rate(curve, rate)
     if value is None:
@@ -149,7 +153,7 @@ def calibrate(
             anomalous=anomalous,
             left_out=found.left_out,
         ),
-        warnings=tuple(_warnings(result, rate)),
+        warnings=(*warnings, *_warnings(result, rate)),
         run=run,
     )
 

@@ -16,7 +16,7 @@ from benchmark.data import ImageError, orientation, read_image, turn
 from benchmark.predict.heatmaps import COLOUR_MAP, overlay, reduced
 from benchmark.predict.own_images import InputImage
 from benchmark.predict.parts import Part
-from benchmark.predict.predictions import ColourScale, ImagePrediction, write
+from benchmark.predict.predictions import ColourScale, ImagePrediction, remove, write
 from benchmark.predict.regions import mask_at, outlined, regions_of
 from benchmark.predict.scoring import Floats
 
@@ -119,6 +119,8 @@ def _write_files(
 ) -> dict[str, object]:
     """Write the files of one image and method, and return what the prediction says of them.
 
+    Files of an earlier call that show the same image, and are not written now, are removed: they are of other scores.
+
     Args:
         folder: Where the files of the method go.
         name: Path of the drawings below the folder of their kind.
@@ -126,6 +128,7 @@ def _write_files(
         threshold: From which value on a pixel is anomalous; None for no mask.
         maps: Format of the map's file; None for no file.
     """
+    stem = name.removesuffix(".png")
     said: dict[str, object] = {"overlay": f"heatmaps/{name}"}
     write(folder / "heatmaps" / name, _png(pictures.heatmap))
     if threshold is not None:
@@ -134,9 +137,11 @@ def _write_files(
         write(folder / "masks" / name, _png(Image.fromarray(mask.astype(np.uint8) * np.uint8(255))))
         write(folder / "outlines" / name, _png(outlined(pictures.photo, mask)))
     if maps is not None:
-        file = f"maps/{name.removesuffix('.png')}.{maps}"
-        said["map"] = file
-        write(folder / file, map_content(pictures.anomaly_map, maps))
+        said["map"] = f"maps/{stem}.{maps}"
+        write(folder / f"maps/{stem}.{maps}", map_content(pictures.anomaly_map, maps))
+    for file in (f"masks/{name}", f"outlines/{name}", f"maps/{stem}.npy", f"maps/{stem}.tiff"):
+        if file not in said.values():
+            remove(folder / file)
     return said
 
 

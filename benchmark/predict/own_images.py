@@ -60,10 +60,8 @@ def find_images(
             raise PredictError(f"{printable(path)}: there is no such file or folder, or it cannot be reached")
         images = [path]
         if path.is_dir():
-            tree = walk(path, follow_links=follow_links)
-            problems += [f"{printable(path / each.path)}: {each.message}" for each in tree.problems if each.fatal]
-            problems += [f"{printable(path)}/{printable(each.text)}" for each in unread(tree) if each.loud]
-            images = [tree.files[key] for key in sorted(filter(is_image, tree.files), key=natural_key)]
+            below, left_out = images_below(path, follow_links=follow_links)
+            images, problems = list(below.values()), problems + left_out
         for image in images:
             if not inside(os.path.realpath(image), target):
                 paths.setdefault(_absolute(image), image)
@@ -77,6 +75,23 @@ def find_images(
     roots = [_absolute(path if path.is_dir() else path.parent) for path in given]
     names = drawing_names([_below(path, roots) for path in paths])
     return [InputImage(path, name) for path, name in zip(paths.values(), names, strict=True)], problems
+
+
+def images_below(directory: Path, *, follow_links: bool) -> tuple[dict[str, Path], list[str]]:
+    """Return the images below a folder by their paths in it, in natural order.
+
+    Args:
+        directory: The folder.
+        follow_links: Whether links that lead out of it are followed.
+
+    Returns:
+        The images, and messages about folders that cannot be listed, links that are not followed, and files that may be
+        images and are not read.
+    """
+    tree = walk(directory, follow_links=follow_links)
+    problems = [f"{printable(directory / each.path)}: {each.message}" for each in tree.problems if each.fatal]
+    problems += [f"{printable(directory)}/{printable(each.text)}" for each in unread(tree) if each.loud]
+    return {key: tree.files[key] for key in sorted(filter(is_image, tree.files), key=natural_key)}, problems
 
 
 def prepare_output(output: Path, folders: Sequence[Path]) -> None:
@@ -93,7 +108,8 @@ def prepare_output(output: Path, folders: Sequence[Path]) -> None:
         output.mkdir(parents=True, exist_ok=True)
         for folder in folders:
             folder.mkdir(exist_ok=True)
-            if any(folder.iterdir()) and not (folder / PREDICTIONS).exists():
+            theirs = [each for each in folder.iterdir() if not each.name.startswith(".")]
+            if theirs and not (folder / PREDICTIONS).exists():
                 raise PredictError(
                     f"{printable(folder)} holds files that are not from an earlier call (there is no {PREDICTIONS} "
                     "among them); choose another --output"

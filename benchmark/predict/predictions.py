@@ -1,7 +1,8 @@
 """What is written about images that were scored: `predictions.json`, `predictions.csv`, and the table on the screen."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -187,12 +188,11 @@ def note_on_earlier(folder: Path) -> str:
     return f"{printable(folder)}: the results of {count} images, made at {made}, are replaced"
 
 
-def write_predictions(folder: Path, predictions: Predictions) -> Path:
-    """Write `predictions.csv` and `predictions.json`, each whole or not at all, and return the path of the latter."""
+def write_predictions(folder: Path, predictions: Predictions) -> None:
+    """Write `predictions.json`, by which the folder is known from then on, and `predictions.csv`, each atomically."""
     text = json.dumps(predictions.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
-    write(folder / CSV, to_csv(predictions.images))
     write(folder / PREDICTIONS, text + "\n")
-    return folder / PREDICTIONS
+    write(folder / CSV, to_csv(predictions.images))
 
 
 def write(path: Path, content: str | bytes) -> None:
@@ -201,8 +201,24 @@ def write(path: Path, content: str | bytes) -> None:
     Raises:
         PredictError: It cannot be written.
     """
-    try:
+    with _changing(path):
         write_whole(path, content)
+
+
+def remove(path: Path) -> None:
+    """Remove a file of the output, if it is there.
+
+    Raises:
+        PredictError: It cannot be removed.
+    """
+    with _changing(path):
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _changing(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise PredictError(
             f"cannot write {printable(path)}: {error.strerror or error}; free the disk or choose another --output"

@@ -8,36 +8,49 @@ from typing import Any
 
 from benchmark.common import file_sha256, listed, printable
 from benchmark.contract import Method
-from benchmark.data import ImageError, PlainFolder, is_image, read_folder, read_image, walk
-from benchmark.predict.own_images import PredictError, natural_key
+from benchmark.data import DatasetError, ImageError, PlainFolder, read_folder, read_image
+from benchmark.predict.own_images import PredictError, images_below, natural_key
 from benchmark.predict.scorer import ReferencesUsed, Scorer
 
 SEED = 0
 """Seed by which images are drawn, where there are more than a method is shown."""
 
 
-def normal_images(directory: Path) -> dict[str, Path]:
+def normal_images(directory: Path, *, follow_links: bool = False) -> tuple[dict[str, Path], list[str]]:
     """Return the normal images of a folder by their paths below it: those that lie in the folder itself.
 
     Where none lies there, they are the normal ones of the folder, read as `bench run --folder` reads it: those that are
     there for training, else all.
 
+    Args:
+        directory: The folder.
+        follow_links: Whether links that lead out of it are followed.
+
+    Returns:
+        The images, and messages about what may be an image and is left out.
+
     Raises:
-        PredictError: There is no such folder, or there is no normal image in it.
-        DatasetError: No image lies in the folder itself, and its folders do not say which are normal.
+        PredictError: There is no such folder, or it does not say which of its images are normal.
     """
     if not directory.is_dir():
         raise PredictError(f"--shots {printable(directory)}: there is no such folder")
-    tree = walk(directory)
-    paths = {key: tree.files[key] for key in filter(is_image, tree.files) if "/" not in key}
+    below, problems = images_below(directory, follow_links=follow_links)
+    paths = {key: path for key, path in below.items() if "/" not in key}
     if not paths:
-        samples = read_folder(PlainFolder(directory=directory))
+        try:
+            samples = read_folder(PlainFolder(directory=directory, follow_links=follow_links))
+        except DatasetError as error:
+            why = "".join(f"\n  {problem}" for problem in problems)
+            raise PredictError(
+                f"--shots {printable(directory)}: no images that are read lie in the folder itself, and those below "
+                f"it do not say which are normal; name the folder that holds normal images{why}"
+            ) from error
         normal = [sample for sample in samples.samples if sample.label == 0]
         training = [sample for sample in normal if sample.split == "train"]
         paths = {sample.key: sample.path for sample in training or normal}
     if not paths:
         raise PredictError(f"--shots {printable(directory)}: holds no normal images; name the folder that does")
-    return {key: paths[key] for key in sorted(paths, key=natural_key)}
+    return {key: paths[key] for key in sorted(paths, key=natural_key)}, problems
 
 
 def with_shots(method: type[Method], options: Any, available: int, directory: Path) -> Any:

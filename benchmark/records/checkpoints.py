@@ -132,10 +132,12 @@ def _unreadable(path: Path, error: OSError | ValidationError) -> str:
         )
     if what and "JSON" not in what:
         return f"not the JSON file of a checkpoint, but {what}"
+    if path.is_dir():
+        return "a folder; name a .json file in it"
     if not path.exists():
         return "no such file; `bench train` and `bench import-checkpoint` print the files of checkpoints"
     reason = validation_problems(error)[0] if isinstance(error, ValidationError) else error
-    return f"not a readable checkpoint ({reason}); delete it to train again"
+    return f"not a readable checkpoint ({reason}); name another, or delete it to train again"
 
 
 def misfit(known: TrainingId, method: type[Learner], options: Any, backbone: BackboneId) -> str:

@@ -10,7 +10,15 @@ from benchmark.common import file_sha256, listed
 from benchmark.contract import Learner, Method, training_options
 from benchmark.data import Card
 from benchmark.protocol import Protocol
-from benchmark.records import BackboneId, CheckpointError, DataId, TrainingId, checkpoint_path, write_checkpoint
+from benchmark.records import (
+    BackboneId,
+    CheckpointError,
+    DataId,
+    TrainingId,
+    checkpoint_path,
+    read_checkpoint,
+    write_checkpoint,
+)
 from benchmark.registry import changed_options
 
 if TYPE_CHECKING:
@@ -51,6 +59,7 @@ def import_checkpoint(
     if not issubclass(method, Learner):
         raise CheckpointError(f"{method.name} learns nothing, so it has no checkpoints")
     if file.suffix == ".json" and file.is_file():
+        read_checkpoint(file)
         raise CheckpointError(f"{file}: imported already; use it by `bench run --checkpoint {shlex.quote(str(file))}`")
     state = read_state_dict(file, score=lambda found: _is_read(method, found))
     try:

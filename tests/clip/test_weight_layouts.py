@@ -180,8 +180,12 @@ def test_a_refusal_names_the_keys_that_are_there_and_those_that_are_not(tmp_path
     ):
         load_backbone(WeightsSource("tiny", file=path))
     torch.save({**native, "adapter.weight": torch.zeros(2)}, path)
-    with pytest.raises(BackboneError, match=r"do not fit tiny: .*adapter.weight"):
+    with pytest.raises(BackboneError, match=r"do not fit tiny, which does not have adapter.weight"):
         load_backbone(WeightsSource("tiny", file=path))
+    save_file(to_transformers(native), tmp_path / "hf.safetensors")
+    for architecture in ("ViT-B-32", "mini"):
+        with pytest.raises(BackboneError, match=r"hf.safetensors: .* do not fit .*; the sizes are those of tiny$"):
+            load_backbone(WeightsSource(architecture, file=tmp_path / "hf.safetensors"))
     torch.save({"epoch": 3, "args": {"lr": 1}}, path)
     with pytest.raises(BackboneError, match=r"no state dict of tensors; it holds epoch, args"):
         load_backbone(WeightsSource("tiny", file=path))
@@ -360,6 +364,9 @@ def test_a_repository_of_the_hub_is_downloaded_once(
 
 def test_a_repository_that_cannot_be_had_says_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.hf_hub_download", Hub(tmp_path, online=False))
+    for text in ("hf-hub:clip", "tiny=hf-hub:a/b/c", "hf-hub:a/b?x"):
+        with pytest.raises(BackboneError, match="say hf-hub:ORGANISATION/NAME, as in"):
+            parse_backbone(text)
     with pytest.raises(BackboneError, match=r"hf-hub:org/clip: .*could not be downloaded.*--backbone NAME=DIR"):
         parse_backbone("hf-hub:org/clip")
     monkeypatch.setattr("huggingface_hub.hf_hub_download", Hub(tmp_path))

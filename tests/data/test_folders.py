@@ -455,10 +455,10 @@ def test_masks_decide_where_no_folder_does(tmp_path: Path) -> None:
 
 def test_one_label_alone_is_read_and_said(tmp_path: Path) -> None:
     normal = read_folder(PlainFolder(directory=make(tmp_path / "d", "good/{1,2}.png")))
-    assert "no anomalous test images" in " ".join(normal.warnings)
+    assert "no anomalous test images" in " ".join(each.message for each in normal.problems)
     assert normal.card.levels == ("image",)
     anomalous = read_folder(PlainFolder(directory=make(tmp_path / "e", "bad/{1,2}.png masks/{1,2}.png")))
-    assert "no normal test images" in " ".join(anomalous.warnings)
+    assert "no normal test images" in " ".join(each.message for each in anomalous.problems)
     assert anomalous.card.levels == ("pixel",)
     assert anomalous.has_masks
 
@@ -546,7 +546,7 @@ def test_a_meta_json_says_what_folders_do_not(phase: str, tmp_path: Path) -> Non
     assert {s.mask.name for s in data.samples if s.mask} == {"gt_2.png", "gt_4.png"}
     assert "by meta.json" in data.reason
     assert ("a/5.png", "meta.json does not list it") in [(each.place, each.why) for each in data.left_out]
-    assert not data.problems
+    assert [(each.path, each.kind) for each in data.problems] == [("metal_nut", "one-sided")]
     with pytest.raises(DatasetError, match=r"a/.*--normal"):  # the user's word goes before the list
         read_folder(PlainFolder(directory=top, normal=("a", "b"), abnormal=("a",)))
 

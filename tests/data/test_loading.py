@@ -115,3 +115,26 @@ def test_an_error_of_the_code_that_reads_is_not_taken_for_a_death(
     monkeypatch.setattr(loading, "read_image", fatal(fail))
     with pytest.raises(RuntimeError, match="out of luck"):
         list(load(samples, READING))
+
+
+@pytest.mark.parametrize(("orientation", "error"), [(6, ""), (3, "a.png")])
+def test_a_mask_of_a_turned_photo_is_loaded_in_the_frame_of_its_pixels(
+    tmp_path: Path, orientation: int, error: str
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for folder in ("good", "bad"):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (96, 48), "green").save(tmp_path / folder / "a.jpg", exif=exif)
+    (tmp_path / "masks").mkdir()
+    stored = Image.new("L", (96, 48))
+    stored.paste(255, (0, 0, 48, 24))
+    turn = {6: Image.Transpose.ROTATE_270, 3: Image.Transpose.ROTATE_180}[orientation]
+    stored.transpose(turn).save(tmp_path / "masks/a.png")  # drawn on the displayed photo
+    data = read_folder(PlainFolder(directory=tmp_path))
+    (anomalous,) = [s for s in data.test if s.label]
+    ((item,),) = load([anomalous], Reading(48, masks=MaskRule(data.layout.mask_threshold), batch_size=1, workers=0))
+    assert error in item.error
+    if not error:
+        assert item.mask is not None
+        assert item.mask.sum() == item.mask[:24, :24].sum() == 24 * 24

@@ -69,6 +69,7 @@ LOSSLESS: dict[str, tuple[Image.Image, np.ndarray]] = {
     "palette": (palette(TRUTH, (0, 0, 0), (200, 0, 0)), TRUTH),
     "palette in another order": (palette(~TRUTH, (200, 0, 0), (0, 0, 0)), TRUTH),
     "palette without black": (palette(TRUTH, (90, 90, 90), (255, 255, 255)), TRUTH),
+    "palette of red on white": (palette(TRUTH, (255, 255, 255), (255, 0, 0)), TRUTH),
     "palette of kinds": (palette(np.asarray(draw(2, 1, 2)), (0, 0, 0), (128, 0, 0), (0, 0, 9)), THREE),
     "palette of greys": (SHAPE.convert("P"), TRUTH),
     "alpha over black": (alpha(BLACK), TRUTH),
@@ -157,11 +158,14 @@ def test_the_noise_of_other_lossy_formats_is_no_defect(tmp_path: Path, name: str
         assert regions(mask) == 3
 
 
+SIZES = ((300, 250), (288, 240), (192, 160))  # whole multiples give few levels, each of many pixels
+
+
 @pytest.mark.parametrize(
     "resample", [Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS, Image.Resampling.BOX]
 )
 def test_smooth_edges_are_cut_at_half(tmp_path: Path, resample: Image.Resampling) -> None:
-    for image in (draw(255, size=4).resize((96, 80), resample), SHAPE.resize((300, 250), resample)):
+    for image in (draw(255, size=4).resize((96, 80), resample), *(SHAPE.resize(size, resample) for size in SIZES)):
         image.save(tmp_path / "a.png")
         assert (read_mask(tmp_path / "a.png", BY_FILE) == (np.asarray(image) > 127)).all()
 

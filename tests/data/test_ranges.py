@@ -146,6 +146,17 @@ def test_what_was_found_is_remembered(tmp_path: Path, monkeypatch: pytest.Monkey
     assert replace(data).ranges == first
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_a_dead_pixel_turns_no_image_black(tmp_path: Path, dtype: type) -> None:
+    values = np.tile(RAMP, (20, 25)).repeat(2, axis=0)  # 48,000 pixels
+    images = {f"normal_{i}": (values * peak).astype(dtype) for i, peak in enumerate((900, 3000, 4000))}
+    images["normal_0"][3, 4:8] = 65535
+    data = folder(tmp_path, abnormal_0=(values * 2000).astype(dtype), **images)
+    assert str(data.ranges).endswith("from 0 (black) to 4095 (white)")
+    images["normal_0"][3, 4:9] = 65535  # five of 48,000 may be a reflection
+    assert str(folder(tmp_path, **images).ranges).endswith("to 65535 (white)")
+
+
 def test_integers_and_floats_have_ranges_of_their_own(tmp_path: Path) -> None:
     data = folder(tmp_path, normal_0=(RAMP * 4000).astype(np.uint16), abnormal_0=RAMP.astype(np.float32))
     assert data.ranges == Ranges(Range(0, 4095), Range(0, 1))

@@ -7,7 +7,7 @@ import random
 import shutil
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -297,7 +297,8 @@ def test_labels_are_understood_as_people_write_them(tmp_path: Path) -> None:
 def test_a_label_that_says_nothing_is_an_error_with_its_line(tmp_path: Path, word: str) -> None:
     draw(tmp_path, "scans/001.png", "scans/002.png", "nut/0.png")
     (tmp_path / "labels.csv").write_text(f"id,bleeding\n1,0\n\n2,{word}\n")
-    with pytest.raises(DatasetError, match=rf"labels\.csv: .*line 4: bleeding is '{word}', neither normal nor"):
+    said = rf"(?s)labels\.csv: .*line 4: bleeding is '{word}', neither normal nor.*Correct labels\.csv, or give [^\n]*$"
+    with pytest.raises(DatasetError, match=said):
         read_samples(make_card(TABLE, **ONE_CLASS), tmp_path)
     with pytest.raises(DatasetError, match=rf"1\.csv: .*line 2: label is '{word}', neither normal nor"):
         listed(tmp_path, f"nut,test,{word},nut/0.png,")
@@ -310,7 +311,7 @@ def test_a_card_may_have_words_of_its_own(tmp_path: Path) -> None:
     assert [s.label for s in read_samples(make_card(table, **ONE_CLASS), tmp_path).samples] == [1, 0]
 
 
-@pytest.mark.parametrize("content", [b"id;bleeding\n1;0\n", b"", b"\xff\xfe\x00", b"id,bleeding\n1," + b"1" * 200_000])
+@pytest.mark.parametrize("content", [b"id|bleeding\n1|0\n", b"", b"\xff\xfe\x00", b"id,bleeding\n1," + b"1" * 200_000])
 def test_a_bad_table_is_named_with_its_columns(tmp_path: Path, content: bytes) -> None:
     draw(tmp_path, "scans/001.png")
     (tmp_path / "labels.csv").write_bytes(content)
@@ -425,6 +426,27 @@ def test_a_file_is_taken_as_it_is_written_where_it_is_there(tmp_path: Path) -> N
     draw(tmp_path, "nut/0.png", "nut\\0.png", "deeper/nut/1.png", "nut/1.png")
     found = listed(tmp_path, r"nut,test,normal,nut\0.png,", "nut,test,normal,deeper/nut/1.png,")
     assert {s.key for s in found.samples} == {r"nut\0.png", "deeper/nut/1.png"}
+    assert not found.problems
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda text: text.replace(",", ";").encode(),
+        lambda text: text.replace(",", "\t").encode("utf-16"),
+        lambda text: b"\xef\xbb\xbf" + text.replace("object,split,", "Object,SPLIT,").encode(),
+        lambda text: text.replace("\n", "\r\n").encode(),
+        lambda text: f"\ufeff{text}".encode("utf-16-be"),
+    ],
+    ids=["semicolons", "tabs", "capitals", "windows", "utf-16"],
+)
+def test_a_list_of_another_spreadsheet_is_read(tmp_path: Path, write: Callable[[str], bytes]) -> None:
+    draw(tmp_path, "nut/0.png", "nut/1.png", "nut/m/1.png")
+    (tmp_path / "split").mkdir()
+    rows = ("object,split,label,image,mask", "nut,test,normal,nut/0.png,", "nut,test,anomaly,nut/1.png,nut/m/1.png")
+    (tmp_path / "split/1.csv").write_bytes(write("\n".join(rows)))
+    found = read_samples(make_card(INDEX), tmp_path)
+    assert [(s.key, s.label) for s in found.samples] == [("nut/0.png", 0), ("nut/1.png", 1)]
     assert not found.problems
 
 

@@ -20,9 +20,10 @@ from benchmark.metrics.pixel import PixelMetrics
 from benchmark.predict.calibration import Calibration, read_calibration, report, threshold_of, write_calibration
 from benchmark.predict.choosing import PIXEL_RATE, RATE, Scores, calibrate, score_samples
 from benchmark.predict.own_images import PredictError
-from benchmark.predict.predictions import Predictions
+from benchmark.predict.predictions import Predictions, ThresholdUsed
 from benchmark.predict.scorer import ReferencesUsed, Scorer, scorer_of
 from benchmark.predict.scoring import Scored, score_images
+from benchmark.predict.thresholds import outcome
 from benchmark.protocol import Protocol
 from benchmark.records.cells import backbone_id
 from methods.clip import Clip, ClipOptions
@@ -98,6 +99,7 @@ def test_from_normal_images_alone_a_quantile_is_chosen_and_it_is_said_which(samp
     ("found", "rate", "said"),
     [
         (scores([1.0, 2.0, 3.0], [4.0]), 0.01, "0.01 takes at least 100 normal images, and there are 3"),
+        (scores([1.0, 2.0, 3.0], []), None, "no anomalous images: the threshold is that of --false-alarms 0.05"),
         (scores([1.0, 2.0, 3.0], []), None, "0.05 takes at least 20 normal images, and there are 3"),
         (scores([2.0, 3.0, 4.0], [1.0, 0.5]), None, "every image is said to be anomalous"),
         (scores([2.0, 3.0, 4.0], [1.0, 0.5]), 0.0, "no anomalous image is found"),
@@ -384,3 +386,9 @@ def test_calibrate_does_not_write_over_another_file(bench: Bench, parts: Path) -
     assert code == 2
     assert "mine.json is there already" in err
     assert Path("mine.json").read_text() == "[]"
+
+
+def test_a_score_equal_to_the_threshold_is_anomalous() -> None:
+    threshold = ThresholdUsed(image=0.5, rule="given")
+    assert [threshold.decide(score) for score in (np.nextafter(0.5, 0), 0.5)] == ["normal", "anomalous"]
+    assert outcome([np.nextafter(0.5, 0), 0.5], [0, 1], 0.5).f1 == 1.0

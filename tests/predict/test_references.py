@@ -51,7 +51,7 @@ def written(method: str) -> Predictions:
 def test_the_images_of_the_folder_itself_are_the_normal_ones(tmp_path: Path) -> None:
     for index, name in enumerate(("10.png", "2.png", "NG/1.png")):
         save(tmp_path / name, seed=index)
-    assert list(normal_images(tmp_path)) == ["2.png", "10.png"]
+    assert list(normal_images(tmp_path)[0]) == ["2.png", "10.png"]
 
 
 @pytest.mark.parametrize(
@@ -66,15 +66,27 @@ def test_of_a_folder_with_bad_images_too_the_normal_ones_are_shown(
 ) -> None:
     for index, name in enumerate(names):
         save(tmp_path / name, seed=index)
-    assert list(normal_images(tmp_path)) == expected
+    assert list(normal_images(tmp_path)[0]) == expected
 
 
 def test_a_folder_without_normal_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PredictError, match="there is no such folder"):
         normal_images(tmp_path / "none")
-    save(tmp_path / "abnormal/1.png")
-    with pytest.raises(Exception, match=r"normal"):
-        normal_images(tmp_path)
+    save(tmp_path / "one/things/1.png")
+    with pytest.raises(PredictError, match=r"--shots .*name the folder that holds normal images"):
+        normal_images(tmp_path / "one")
+
+
+def test_links_are_followed_on_demand_and_told_otherwise(tmp_path: Path) -> None:
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links/1.png").symlink_to(save(tmp_path / "elsewhere/1.png"))
+    with pytest.raises(PredictError, match="--follow-links"):
+        normal_images(tmp_path / "links")
+    assert list(normal_images(tmp_path / "links", follow_links=True)[0]) == ["1.png"]
+    save(tmp_path / "links/2.png")
+    paths, problems = normal_images(tmp_path / "links")
+    assert list(paths) == ["2.png"]
+    assert "--follow-links" in problems[0]
 
 
 def test_the_number_is_that_of_the_option_else_that_of_the_images(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from benchmark.registry import load_plugin, source_sha256
 from benchmark.running.evaluate import at_evaluation_size
 from benchmark.training.chosen import SHIPPED
 from methods.clip import Clip, ClipOptions
+from methods.winclip import WinClip, WinClipOptions
 
 Bench = Callable[..., tuple[int, str, str]]
 TINY = ["--backbone", "tiny:random", "--device", "cpu"]
@@ -159,6 +160,26 @@ def test_the_maximum_is_told_in_pixels_of_the_image(tmp_path: Path, tiny: Backbo
     assert abs(y - 1.5 * 80 / 8) <= 80 / 8 / 2
     assert scored.map.shape == (112, 112)
     assert scored.raw.shape == (8, 8)
+
+
+class _Half(Clip):
+    """CLIP at half of the image size, so that it shares no forward pass with CLIP."""
+
+    def vision(self) -> VisionSpec:
+        return VisionSpec(56, layers=super().vision().layers)
+
+
+def test_methods_of_several_image_sizes_are_scored_as_each_alone(parts: Path, tiny: Backbone) -> None:
+    methods = [Clip(tiny, ClipOptions()), _Half(tiny, ClipOptions()), WinClip(tiny, WinClipOptions())]
+    paths = sorted((parts / "normal").iterdir())[:3]
+    together = list(score_images(paths, methods, tiny, class_name="nut", batch_size=2))
+    for index, method in enumerate(methods):
+        for path, found in zip(paths, together, strict=True):
+            mine, alone = found[index], score_one(path, method, tiny, "nut")
+            assert isinstance(mine, Scored)
+            assert mine.score == pytest.approx(alone.score, abs=1e-5)
+            assert mine.map.shape == alone.map.shape
+            assert np.abs(mine.map - alone.map).max() <= 1e-5
 
 
 class _NotFinite(_Spot):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_curve, precision_score, recall_score, roc_curve
 
@@ -96,6 +96,7 @@ def test_anomalous_images_alone_have_no_rate() -> None:
     assert threshold_of_rate(curve_of(([0.1, 0.2], [1, 1])), 0.1) is None
 
 
+@settings(max_examples=25)
 @given(labelled, scores)
 def test_outcomes_are_those_of_scikit_learn(data: Labelled, threshold: float) -> None:
     said = [int(score >= threshold) for score in data[0]]

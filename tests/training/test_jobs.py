@@ -605,6 +605,7 @@ def test_a_checkpoint_that_does_not_fit_the_run_says_what_would(
         ("c.json", b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
         ("c.json", b"", "empty; download it again"),
         ("c.json", b"{}", "not a readable checkpoint.*delete it to train again"),
+        ("folder", None, "a folder; name a .json file in it"),
         ("missing.json", None, "no such file; `bench train` and"),
         ("epoch_15.pth", b"\x80\x02}q\0.", "`bench import-checkpoint .*epoch_15.pth --auxiliary NAME`"),
         ("beside.safetensors", b"\x80\x02}q\0.", "name beside.json, which lies beside it"),
@@ -614,6 +615,7 @@ def test_what_is_given_in_place_of_a_checkpoint_is_named(
     tmp_path: Path, name: str, content: bytes | None, said: str
 ) -> None:
     (tmp_path / "beside.json").touch()
+    (tmp_path / "folder").mkdir()
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(CheckpointError, match=f"{name}: .*{said}"):
@@ -712,9 +714,16 @@ def test_prefixes_of_published_checkpoints_are_taken_off(tmp_path: Path, tiny: B
 
 
 def test_what_was_imported_is_not_imported_again(tmp_path: Path, tiny: Backbone) -> None:
-    (tmp_path / "c.json").write_text("{}")
-    with pytest.raises(CheckpointError, match=r"c.json: imported already; use it by `bench run --checkpoint"):
-        importing(tmp_path / "c.json", AnomalyClip, tiny, tmp_path)
+    official(tmp_path / "c.pth", width=tiny.text_width, depth=3)
+    importing(tmp_path / "c.pth", AnomalyClip, tiny, tmp_path)
+    [path] = (tmp_path / "checkpoints").glob("*.json")
+    with pytest.raises(CheckpointError, match=r"json: imported already; use it by `bench run --checkpoint"):
+        importing(path, AnomalyClip, tiny, tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"config.json: not a readable checkpoint"):
+        importing(tmp_path / "config.json", AnomalyClip, tiny, tmp_path)
+    with pytest.raises(BackboneError, match=r"missing.pth: no such file"):
+        importing(tmp_path / "missing.pth", AnomalyClip, tiny, tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
