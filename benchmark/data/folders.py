@@ -52,6 +52,17 @@ class PlainFolder:
         """The name in tables."""
         return self.name or self.directory.resolve().name or "folder"
 
+    @property
+    def options(self) -> str:
+        """The options of the command line that stand for it."""
+        values = [("folder", f"{self.name}={self.directory}" if self.name else str(self.directory))]
+        values += [("folder-class", self.class_name)] if self.class_name != DEFAULT_CLASS else []
+        values += [("normal", each) for each in self.normal] + [("abnormal", each) for each in self.abnormal]
+        values += [("masks", self.masks)] if self.masks else []
+        values += [("mask-suffix", self.mask_suffix)] if self.mask_suffix else []
+        said = [f"--{name} {shlex.quote(value)}" for name, value in values]
+        return " ".join([*said, *(["--follow-links"] if self.follow_links else [])])
+
 
 def read_folder(folder: PlainFolder) -> SampleSet:
     """Read a plain folder of normal and anomalous images.
@@ -84,6 +95,7 @@ def read_folder(folder: PlainFolder) -> SampleSet:
         samples=tuple(samples),
         problems=(*problems, *_one_sided(samples)),
         left_out=(*found.left_out, *unread(tree)),
+        options=folder.options,
         normal_masks=tuple(
             (each.file, tree.files[each.mask]) for each in found.images if each.mask and each.label == 0
         ),

@@ -8,7 +8,6 @@ and no file outside of the dataset's directory is opened.
 import hashlib
 import json
 import posixpath
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -40,6 +39,9 @@ MINI_MARKER = "zsad-bench-mini.json"
 SUBSET = "-subset"
 """End of the name of a part of a dataset."""
 
+_DOUBTS = frozenset({"doubtful-kind", "same-name"})
+"""Problems of plain folders that change numbers where the user thinks otherwise."""
+_MOST_DOUBTS = 8
 DRAWN = "drawn"
 """Stands for the content of a generated file that nobody changed."""
 
@@ -69,6 +71,8 @@ class SampleSet:
     """The files of the directory that are no samples and no masks."""
     normal_masks: tuple[tuple[str, Path], ...] = ()
     """The masks of normal images, which should be black, by the key of their sample."""
+    options: str = ""
+    """The options by which a plain folder was read."""
     whole: tuple[Sample, ...] = ()
     """All samples of the dataset, where `samples` are some of them; by default `samples`."""
 
@@ -99,7 +103,7 @@ class SampleSet:
     @property
     def argument(self) -> str:
         """What names the dataset on the command line of `bench data check`."""
-        return f"--folder {shlex.quote(str(self.directory))}" if self.card.domain == "custom" else self.card.name
+        return self.options or self.card.name
 
     @property
     def expected(self) -> dict[str, Counts]:
@@ -229,7 +233,13 @@ class SampleSet:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader of results on these samples must know, in sentences."""
-        warnings = [*self.notes, *(f"left out: {each.text}" for each in self.left_out if each.loud)]
+        warnings = [*self.notes]
+        doubts = [f"left out: {each.text}" for each in self.left_out if each.loud]
+        if self.card.domain == "custom":
+            doubts += [f"{each.path}: {each.message}" for each in self.problems if each.kind in _DOUBTS]
+        warnings += doubts[:_MOST_DOUBTS]
+        if (more := len(doubts) - _MOST_DOUBTS) > 0:
+            warnings.append(f"{more} more such, which `bench data check` names")
         if self.ranges:
             warnings.append(f"images of more than 8 bits are read by one range for all: {self.ranges}")
         if off := [f"{name} {f[0]}/{f[1]} instead of {e[0]}/{e[1]}" for name, (f, e) in self.differences.items()]:

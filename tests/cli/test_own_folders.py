@@ -111,3 +111,19 @@ def test_a_folder_that_nothing_is_trained_on_is_refused(bench: Bench, parts: Pat
     code, _, err = bench("train", "--methods", "coop", "--folder", parts, *TINY, "--results", tmp_path / "r")
     assert code == 2
     assert "nothing is trained on it; add --auxiliary parts" in err
+
+
+def test_what_is_left_out_is_said_by_the_run_and_its_record(bench: Bench, parts: Path, tmp_path: Path) -> None:
+    (parts / "notes.heic").write_text("x")
+    shutil.copy(parts / "normal/000.png", parts / "loose.png")
+    arguments = ["--methods", "clip", *TINY, "--limit", "2", "--results", tmp_path / "r"]
+    code, out, err = bench("run", "--folder", parts, *arguments)
+    assert code == 0, err
+    (record,) = records_of(tmp_path / "r").values()
+    for name in ("notes.heic", "loose.png"):
+        assert f"left out: {name}" in err
+        assert any(f"left out: {name}" in warning for warning in record.warnings)
+        assert f"left out: {name}" in out
+    code, _, err = bench("run", "--folder", parts, "--normal", "normla", *arguments)
+    assert code == 2
+    assert "--normal normla: no folder below it has that name; there are abnormal/, masks/, normal/" in err

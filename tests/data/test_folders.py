@@ -475,6 +475,39 @@ def test_the_reason_says_what_was_taken_for_what(tmp_path: Path) -> None:
     assert (data.card.domain, data.card.levels, data.card.version) == ("custom", ("image", "pixel"), 2)
 
 
+def test_a_command_that_is_advised_reads_the_folder_as_it_was_read(tmp_path: Path) -> None:
+    folder = PlainFolder(
+        directory=make(tmp_path / "my parts", "{healthy,tumor}/{1,2}.png spots/{1,2}_s.png"),
+        name="scans 1",
+        class_name="big brain",
+        normal=("healthy",),
+        abnormal=("tumor",),
+        masks="spots",
+        mask_suffix="_s",
+        follow_links=True,
+    )
+    data = read_folder(folder)
+    assert counts_of(data) == (2, 2, 2)
+    given = dict(itertools.pairwise(shlex.split(data.argument)))
+    assert given["--folder"] == f"scans 1={tmp_path / 'my parts'}"
+    assert (given["--normal"], given["--abnormal"], given["--masks"]) == ("healthy", "tumor", "spots")
+    assert (given["--mask-suffix"], given["--folder-class"]) == ("_s", "big brain")
+    assert data.argument.endswith(" --follow-links")
+
+
+def test_doubts_are_warnings_of_a_run_and_long_lists_are_cut(tmp_path: Path) -> None:
+    top = make(tmp_path / "d", "{good,bad,notes}/{1,2}.png bad/1.jpg")
+    warnings = read_folder(PlainFolder(directory=top)).warnings
+    assert any("notes/: taken for a kind of defect" in warning for warning in warnings)
+    assert any("bad/1.jpg: bad/1.png has the same name" in warning for warning in warnings)
+    make(top, "{a,b,c,d,e,f,g,h,i,j}.heic good/{a,b}/x.heic")
+    for n in range(12):
+        make(top, f"tmp/{n}/1.png")
+    warnings = read_folder(PlainFolder(directory=top)).warnings
+    assert len(warnings) == 9
+    assert "more such, which `bench data check` names" in warnings[-1]
+
+
 # ---- a meta.json
 
 
