@@ -664,7 +664,7 @@ def test_images_of_ones_own_do_not_follow_links_out(tmp_path: Path) -> None:
     Image.fromarray(PIXEL).save(tmp_path / "secret.png")
     Image.fromarray(PIXEL).save(tmp_path / "given/a.png")
     (tmp_path / "given/b.png").symlink_to(tmp_path / "secret.png")
-    found, problems = find_images([tmp_path / "given"], output=tmp_path / "out")
+    found, problems, _ = find_images([tmp_path / "given"], output=tmp_path / "out")
     assert [each.path.name for each in found] == ["a.png"]
     assert "leads out of this folder" in problems[0]
 

@@ -87,7 +87,7 @@ def predict_command(
         fail("--method: say a name from `bench methods`")
     from benchmark.predict import find_images, note_on_earlier, prepare_output
 
-    found, problems = find_images(images, output=output, follow_links=follow_links)
+    found, problems, left_out = find_images(images, output=output, follow_links=follow_links)
 
     from benchmark.common import image_progress
     from benchmark.predict import Wanted, common_ranges, draw, note_on_references, score_found, write_predictions
@@ -102,7 +102,7 @@ def predict_command(
     thresholds = _match_thresholds(given, known.scorers, save_masks=save_masks)
     folders = [output / scorer.id.method for scorer in known.scorers]
     together = output / "+".join(folder.name for folder in folders)
-    notes = [note_on_earlier(folder) for folder in folders]
+    notes = [*(f"not scored: {line}" for line in left_out), *(note_on_earlier(folder) for folder in folders)]
     prepare_output(output, folders)
     for note in [*notes, note_on_references(paths, known.scorers)]:
         if note:

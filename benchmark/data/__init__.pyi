@@ -5,6 +5,7 @@ from .check import check_dataset as check_dataset
 from .check import render as render
 from .folders import PLAIN as PLAIN
 from .folders import PlainFolder as PlainFolder
+from .folders import no_photos as no_photos
 from .folders import read_folder as read_folder
 from .formats import is_image as is_image
 from .images import ImageError as ImageError

@@ -1,4 +1,4 @@
-"""Tables of labels and lists of samples: CSV files of people's own spreadsheets, read as people write them."""
+"""Tables of labels and of samples: CSV files, whose cells are read as people write them."""
 
 import codecs
 import csv
@@ -20,6 +20,18 @@ class BadTableError(ValueError):
     def __init__(self, path: str, message: str) -> None:
         super().__init__(message)
         self.path = path
+
+
+def label_in(text: str, own: Mapping[str, int], cell: str, file: str) -> int:
+    """Return the label that a cell of a table says, by the card's own words or the usual ones.
+
+    Raises:
+        BadTableError: The cell says neither normal nor anomalous.
+    """
+    label = own.get(text, label_of(text))
+    if label is None:
+        raise BadTableError(file, f"{cell} is {text!r}, neither normal nor anomalous; write 0 or 1")
+    return label
 
 
 def read_csv(tree: Tree, file: str, columns: tuple[str, ...]) -> list[tuple[int, Row]]:
@@ -64,15 +76,3 @@ def _places(header: list[str], columns: tuple[str, ...]) -> dict[str, int] | Non
     places = {name: exact.get(name, alike.get(name.casefold())) for name in columns}
     known = {name: place for name, place in places.items() if place is not None}
     return known if len(known) == len(places) else None
-
-
-def label_in(text: str, own: Mapping[str, int], cell: str, file: str) -> int:
-    """Return the label that a cell of a table says, by the card's own words or the usual ones.
-
-    Raises:
-        BadTableError: The cell says neither normal nor anomalous.
-    """
-    label = own.get(text, label_of(text))
-    if label is None:
-        raise BadTableError(file, f"{cell} is {text!r}, neither normal nor anomalous; write 0 or 1")
-    return label

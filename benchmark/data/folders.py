@@ -8,17 +8,18 @@ from pathlib import Path
 
 from benchmark.common import listed, printable, slug
 from benchmark.data.cards import Card, ClassCard, Layout, Level
-from benchmark.data.formats import kind_of
+from benchmark.data.formats import is_image, kind_of
 from benchmark.data.images import ImageError
 from benchmark.data.layouts import Sample
-from benchmark.data.leftovers import unread
+from benchmark.data.leftovers import grouped, unread
 from benchmark.data.masks import MaskRule, read_mask
 from benchmark.data.plain.arranged import Arrangement, Found, Owner, UnclearError
 from benchmark.data.plain.arrangement import arrange
 from benchmark.data.plain.meta_list import META, by_meta
-from benchmark.data.plain.places import NONE, TOP, Meaning, match
+from benchmark.data.plain.pairing import beside
+from benchmark.data.plain.places import DRAWINGS, NONE, TOP, Meaning, match
 from benchmark.data.samples import DatasetError, SampleSet, count
-from benchmark.data.tree import Problem, Tree, inside, plain, relative, walk
+from benchmark.data.tree import Leftover, Problem, Tree, inside, plain, relative, walk
 
 PLAIN = "folder-"
 """Start of the names of plain folders in ids and file names; no card's name has a hyphen."""
@@ -126,11 +127,7 @@ def _meaning(folder: PlainFolder, tree: Tree) -> Meaning:
     Raises:
         UnclearError: No folder has a name that the user gives.
     """
-    folders = {""}
-    for file in tree.files:
-        parts = posixpath.dirname(file).split("/")
-        folders |= {"/".join(parts[: n + 1]) for n in range(len(parts))}
-    folders.discard("")
+    folders = _folders(tree)
 
     def called(option: str, names: Sequence[str]) -> frozenset[str]:
         found = match([_below(name, folder.directory) for name in names], sorted(folders))
@@ -145,13 +142,29 @@ def _meaning(folder: PlainFolder, tree: Tree) -> Meaning:
     if both := sorted(normal & abnormal):
         raise UnclearError(f"{both[0]}/ is named by --normal and by --abnormal; leave one out")
     return Meaning(
-        folders=frozenset(folders),
+        folders=folders,
         files=frozenset(tree.files),
         normal=normal,
         abnormal=abnormal,
         masks=called("--masks", () if no_masks or not folder.masks else (folder.masks,)),
         no_masks=no_masks,
     )
+
+
+def _folders(tree: Tree) -> frozenset[str]:
+    """Return all folders in which there are files, and those above them, but for the directory itself."""
+    paths = (posixpath.dirname(file).split("/") for file in tree.files)
+    return frozenset("/".join(parts[: n + 1]) for parts in paths for n in range(len(parts))) - {""}
+
+
+def no_photos(tree: Tree) -> list[Leftover]:
+    """Return the images of a tree that by their names are masks, or drawings of `bench predict`."""
+    meaning = Meaning(folders=_folders(tree), files=frozenset(tree.files))
+    places = {file: meaning.place(posixpath.dirname(file)) for file in tree.files if is_image(file)}
+    reasons = {file: "taken for masks" for file, place in places.items() if place.mask}
+    reasons |= {file: DRAWINGS for file, place in places.items() if place.no_use == DRAWINGS}
+    reasons |= dict.fromkeys(beside((file for file in places if file not in reasons), ""), "taken for masks")
+    return grouped(reasons, loud=False)
 
 
 def _below(name: str, directory: Path) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from benchmark.common import printable, safe_name
-from benchmark.data import inside, is_image, unread, walk
+from benchmark.data import inside, is_image, no_photos, unread, walk
 from benchmark.errors import BenchError
 
 PREDICTIONS = "predictions.json"
@@ -35,10 +35,10 @@ class InputImage:
 
 def find_images(
     given: Sequence[Path], *, output: Path, follow_links: bool = False
-) -> tuple[list[InputImage], list[str]]:
+) -> tuple[list[InputImage], list[str], list[str]]:
     """Return the given images and the images in the given folders, in natural order (2 before 10), each once.
 
-    A given file is used whatever its suffix. Drawings of an earlier call, which are in `output`, are left out.
+    A given file is used whatever its suffix. Masks and drawings of earlier calls in a given folder are left out.
 
     Args:
         given: Files and folders.
@@ -46,22 +46,23 @@ def find_images(
         follow_links: Whether links that lead out of a given folder are followed.
 
     Returns:
-        The images, and messages about folders that cannot be listed, links that are not followed, and files that may be
-        images and are not read.
+        The images; messages about folders that cannot be listed, links that are not followed, and files that may be
+        images and are not read; and notes about what is left out, as masks are.
 
     Raises:
         PredictError: If a path does not exist, if an image is in `output`, or if there is no image.
     """
     paths: dict[str, Path] = {}
     problems: list[str] = []
+    notes: list[str] = []
     target, again = os.path.realpath(output), _is_output(output)
     for path in given:
         if not os.access(path, os.F_OK):
             raise PredictError(f"{printable(path)}: there is no such file or folder, or it cannot be reached")
         images = [path]
         if path.is_dir():
-            below, left_out = images_below(path, follow_links=follow_links)
-            images, problems = list(below.values()), problems + left_out
+            below, wrong, left_out = images_below(path, follow_links=follow_links)
+            images, problems, notes = list(below.values()), problems + wrong, notes + left_out
         for image in images:
             if not inside(os.path.realpath(image), target):
                 paths.setdefault(_absolute(image), image)
@@ -70,28 +71,33 @@ def find_images(
                     f"{printable(image)} lies in --output {printable(output)}; choose another folder for the output"
                 )
     if not paths:
-        why = "".join(f"\n  {problem}" for problem in problems[:_SHOWN])
+        why = "".join(f"\n  {line}" for line in [*problems, *notes][:_SHOWN])
         raise PredictError(f"no images in {', '.join(map(printable, given))}, such as .png, .jpg or .tif{why}")
     roots = [_absolute(path if path.is_dir() else path.parent) for path in given]
     names = drawing_names([_below(path, roots) for path in paths])
-    return [InputImage(path, name) for path, name in zip(paths.values(), names, strict=True)], problems
+    return [InputImage(path, name) for path, name in zip(paths.values(), names, strict=True)], problems, notes
 
 
-def images_below(directory: Path, *, follow_links: bool) -> tuple[dict[str, Path], list[str]]:
-    """Return the images below a folder by their paths in it, in natural order.
+def images_below(directory: Path, *, follow_links: bool) -> tuple[dict[str, Path], list[str], list[str]]:
+    """Return the images below a folder by their paths in it, in natural order, but for masks and drawings.
 
     Args:
         directory: The folder.
         follow_links: Whether links that lead out of it are followed.
 
     Returns:
-        The images, and messages about folders that cannot be listed, links that are not followed, and files that may be
-        images and are not read.
+        The images; messages about folders that cannot be listed, links that are not followed, and files that may be
+        images and are not read; and notes about what is left out, as masks are.
     """
     tree = walk(directory, follow_links=follow_links)
     problems = [f"{printable(directory / each.path)}: {each.message}" for each in tree.problems if each.fatal]
     problems += [f"{printable(directory)}/{printable(each.text)}" for each in unread(tree) if each.loud]
-    return {key: tree.files[key] for key in sorted(filter(is_image, tree.files), key=natural_key)}, problems
+    others = no_photos(tree)
+    notes = [
+        f"{printable(directory)}/{printable(each.text)}; give these files themselves to score them" for each in others
+    ]
+    keys = set(filter(is_image, tree.files)).difference(*(each.files for each in others))
+    return {key: tree.files[key] for key in sorted(keys, key=natural_key)}, problems, notes
 
 
 def prepare_output(output: Path, folders: Sequence[Path]) -> None:

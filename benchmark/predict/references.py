@@ -34,7 +34,7 @@ def normal_images(directory: Path, *, follow_links: bool = False) -> tuple[dict[
     """
     if not directory.is_dir():
         raise PredictError(f"--shots {printable(directory)}: there is no such folder")
-    below, problems = images_below(directory, follow_links=follow_links)
+    below, problems, _ = images_below(directory, follow_links=follow_links)
     paths = {key: path for key, path in below.items() if "/" not in key}
     if not paths:
         try:

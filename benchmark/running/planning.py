@@ -90,11 +90,15 @@ class Auxiliaries:
         the target.
         """
         names = self.override or auxiliaries_for(target.card.name, self.rule)
-        given = [each.training for each in self.checkpoints.values()]
-        own = [tuple(each.auxiliary.name.split("+")) for each in given if each.method == method.name]
+        own = self.given_for(method)
         if not own or names in own or self.override or self.rule != DEFAULT:
             return names
         return next((each for each in own if target.card.name not in each), own[0])
+
+    def given_for(self, method: type[Method]) -> list[tuple[str, ...]]:
+        """Return on which datasets each checkpoint of a method that was given was trained."""
+        known = [each.training for each in self.checkpoints.values()]
+        return [tuple(each.auxiliary.name.split("+")) for each in known if each.method == method.name]
 
     @cached_property
     def checkpoints(self) -> dict[Path, Checkpoint]:
@@ -144,7 +148,7 @@ def plan(methods: Chosen, datasets: Sequence[SampleSet], setting: Setting, *, se
     planned: dict[tuple[int, tuple[str, ...]], list[Training | None]] = {}  # the same for all targets of an auxiliary
     for samples in datasets:
         target = samples.title
-        overlaps: dict[tuple[str, ...], tuple[str | None, str | None]] = {}
+        overlaps: dict[tuple[tuple[str, ...], bool], tuple[str | None, str | None]] = {}
         for index, (method, options) in enumerate(methods):
             title, shots = title_of(method, options), method.shots(options)
             if shots and (short := _too_few(samples, shots)):
@@ -154,9 +158,10 @@ def plan(methods: Chosen, datasets: Sequence[SampleSet], setting: Setting, *, se
                     made.jobs.append(_job(method, options, samples, None, setting, seed=seed))
             else:
                 names = setting.auxiliaries.names_for(samples, method)
-                if names not in overlaps:
-                    overlaps[names] = _overlap(samples, names, setting.auxiliaries)
-                refusal, warning = overlaps[names]
+                given = names in setting.auxiliaries.given_for(method)
+                if (names, given) not in overlaps:
+                    overlaps[names, given] = _overlap(samples, names, setting.auxiliaries, given=given)
+                refusal, warning = overlaps[names, given]
                 if refusal:
                     refused[f"{target}: {refusal}"].append(method.title)
                     continue
@@ -192,15 +197,18 @@ def _other_conditions(training: Training, setting: Setting) -> list[str]:
     return [f"the checkpoint was trained with {', '.join(different)}"] if different else []
 
 
-def _overlap(target: SampleSet, names: Sequence[str], auxiliaries: Auxiliaries) -> tuple[str | None, str | None]:
+def _overlap(
+    target: SampleSet, names: Sequence[str], auxiliaries: Auxiliaries, *, given: bool
+) -> tuple[str | None, str | None]:
     """Return why a learner of some auxiliary datasets must not be tested on a target, and else what its record says."""
+    trained = "its checkpoint was trained" if given else "to be trained"
     if target.card.name in names:
-        return "to be trained on that dataset itself", None
+        return f"{trained} on that dataset itself", None
     if (overlap := auxiliaries.overlap(target, names)) is None:
         return None, None
     if auxiliaries.allow_overlap:
         return None, f"trained on {overlap}"
-    return f"to be trained on {overlap}; --allow-overlap runs it all the same, and says so", None
+    return f"{trained} on {overlap}; --allow-overlap runs it all the same, and says so", None
 
 
 def _too_few(samples: SampleSet, shots: int) -> str | None:

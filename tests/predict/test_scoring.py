@@ -301,7 +301,7 @@ def test_a_second_call_does_not_score_the_drawings_of_the_first(bench: Bench, tm
 def test_the_same_name_in_two_folders_gives_two_drawings(bench: Bench, tmp_path: Path) -> None:
     first, second = save(tmp_path / "a/1.png"), save(tmp_path / "b/1.png", seed=1)
     for given in ([tmp_path / "a", tmp_path / "b"], [first, second], [tmp_path / "a", first, second]):
-        found, _ = find_images(given, output=Path("o"))
+        found, *_ = find_images(given, output=Path("o"))
         assert [(each.path, each.drawing) for each in found] == [(first, "a/1.png"), (second, "b/1.png")]
     assert bench("predict", tmp_path / "a", tmp_path / "b", *CLIP)[0] == 0
     drawn = [Path("predictions/clip/heatmaps", name, "1.png").read_bytes() for name in "ab"]
@@ -347,7 +347,7 @@ def test_no_drawing_leaves_the_output_folder(tmp_path: Path, monkeypatch: pytest
     save(tmp_path / "x/1.png")
     save(tmp_path / "y/z/2.png")
     monkeypatch.chdir(tmp_path / "y")
-    found, _ = find_images([Path("../x"), Path("z/../../y/z/2.png")], output=Path("o"))
+    found, *_ = find_images([Path("../x"), Path("z/../../y/z/2.png")], output=Path("o"))
     assert [each.drawing for each in found] == ["x/1.png", "y/z/2.png"]
 
 
@@ -549,7 +549,7 @@ def test_find_images_names_what_lies_in_the_output(tmp_path: Path) -> None:
     save(tmp_path / "o/1.png")
     with pytest.raises(PredictError, match="lies in --output"):
         find_images([tmp_path], output=tmp_path / "o")
-    ((found,), problems) = find_images([tmp_path], output=tmp_path / "p")
+    ((found,), problems, _) = find_images([tmp_path], output=tmp_path / "p")
     assert (found.path, found.drawing, problems) == (tmp_path / "o/1.png", "o/1.png", [])
 
 
@@ -595,9 +595,31 @@ def test_find_images_names_what_is_not_read_and_follows_links_on_demand(tmp_path
     with pytest.raises(PredictError, match=r"(?s)no images in .*link.*--follow-links.*c\.heic .*convert to PNG"):
         find_images([there], output=tmp_path / "o")
     save(there / "a.png")
-    found, problems = find_images([there], output=tmp_path / "o")
+    found, problems, _ = find_images([there], output=tmp_path / "o")
     assert [each.path.name for each in found] == ["a.png"]
     assert len(problems) == 2
-    found, problems = find_images([there], output=tmp_path / "o", follow_links=True)
+    found, problems, _ = find_images([there], output=tmp_path / "o", follow_links=True)
     assert [each.path.name for each in found] == ["a.png", "b.png"]
     assert len(problems) == 1
+
+
+def test_masks_and_drawings_below_a_folder_are_not_scored_but_named(tmp_path: Path) -> None:
+    top = tmp_path / "bottle"
+    names = [
+        "test/cut/1.png",
+        "ground_truth/cut/1_mask.png",
+        "beside/2.png",
+        "beside/2_mask.png",
+        "p/clip/heatmaps/1.png",
+    ]
+    for name in names:
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        save(top / name)
+    (top / "p/clip/predictions.json").write_text("{}")
+    found, problems, notes = find_images([top], output=tmp_path / "o")
+    assert [each.path.relative_to(top).as_posix() for each in found] == ["beside/2.png", "test/cut/1.png"]
+    assert not problems
+    assert len(notes) == 3
+    assert any("ground_truth/cut/1_mask.png (1 .png): taken for masks; give these files" in note for note in notes)
+    masks = [top / "ground_truth/cut/1_mask.png", top / "beside/2_mask.png"]
+    assert [each.path for each in find_images(masks, output=tmp_path / "o")[0]] == masks  # as the note advises

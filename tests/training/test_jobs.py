@@ -560,7 +560,7 @@ def test_a_checkpoint_brings_its_own_auxiliary_dataset(
     without = make([(AnomalyClip, FAST), (CoOp, CoOpOptions())], [target, itself], tiny, Auxiliaries(given=[path]))
     [job] = without.jobs  # the rule names mvtec, of which there is neither a checkpoint nor a file
     assert (job.training and job.training.given, job.samples.card.name) == (path, "btad")
-    assert without.refused == ["AnomalyCLIP on VISA: to be trained on that dataset itself"]
+    assert without.refused == ["AnomalyCLIP on VISA: its checkpoint was trained on that dataset itself"]
     assert [line.partition(": to be trained on ")[2][:5] for line in without.problems] == ["mvtec"]  # of CoOp
     told = make([(AnomalyClip, FAST)], [target], tiny, Auxiliaries({"mvtec": mvtec}, override=("mvtec",), given=[path]))
     assert [job.training and job.training.given for job in told.jobs] == [None]

@@ -18,6 +18,10 @@ NONE = "none"
 """As the name of a folder of masks: masks are not read."""
 
 
+DRAWINGS = "drawings of bench predict"
+"""Why the images of a folder are of no use that `bench predict` wrote."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """What the folders above a file say, from the outermost on."""
@@ -118,7 +122,7 @@ class Meaning:
         if above.no_use:
             return above
         if self._is_drawn(folder):
-            return replace(above, no_use="drawings of bench predict")
+            return replace(above, no_use=DRAWINGS)
         role = role_of(name, self._plain)
         if role is None:
             return _named(above, name, folder)
