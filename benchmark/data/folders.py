@@ -17,7 +17,7 @@ from benchmark.data.plain.arranged import Arrangement, Found, Owner, UnclearErro
 from benchmark.data.plain.arrangement import arrange
 from benchmark.data.plain.meta_list import META, by_meta
 from benchmark.data.plain.pairing import beside
-from benchmark.data.plain.places import DRAWINGS, NONE, Meaning, match
+from benchmark.data.plain.places import DRAWINGS, NONE, TOP, Meaning, match
 from benchmark.data.samples import DatasetError, SampleSet, count
 from benchmark.data.tree import Leftover, Problem, Tree, inside, plain, relative, walk
 
@@ -170,8 +170,9 @@ def no_photos(tree: Tree) -> list[Leftover]:
 def _below(name: str, directory: Path) -> str:
     """Return a folder's name as below the directory, where it is a path that begins before it."""
     path, real = Path(name).resolve(), directory.resolve()
-    if Path(name).is_absolute() or not (directory / name).is_dir():
-        return relative(path, real) if path != real and inside(str(path), str(real)) and path.is_dir() else name
+    begins_before = Path(name).is_absolute() or not (directory / name).is_dir()
+    if begins_before and path.is_dir() and inside(str(path), str(real)):
+        return TOP if path == real else relative(path, real)
     return name
 
 

@@ -248,11 +248,11 @@ QUESTIONS = [
     ("pictures/{1,2}.png", "--normal pictures or --abnormal pictures", (2, 0)),
     ("parts/{1,2}.png", "--normal parts or --abnormal parts", (2, 0)),
     ("bad/{1,2}.png healthy/{1,2,3}.png", "--normal healthy if healthy/ holds them, or --abnormal bad", (3, 2)),
-    ("{1,2}.png", "2 images lie in no folder", None),
-    ("{good_1,bad_1}.png", "2 images lie in no folder", None),
+    ("{1,2}.png", "2 images lie in no folder", (2, 0)),
+    ("{good_1,bad_1}.png", "2 images lie in no folder", (2, 0)),
     ("", "there are no images", None),
     ("good/{1,2}.heic", "convert to PNG", None),
-    ("labels.csv {1,2}.png", "labels.csv", None),
+    ("labels.csv {1,2}.png", "labels.csv", (2, 0)),
     ("valid/{1,2}.png invalid/{1,2}.png", "--normal", (2, 2)),
 ]
 
@@ -326,6 +326,15 @@ def test_folders_are_named_by_name_or_path(name: str, tmp_path: Path) -> None:
     assert counts_of(both) == (2, 2, 0)
     assert [each.place for each in both.left_out] == ["test/notes/"]
     assert any("test/notes/" in warning for warning in both.warnings)
+
+
+def test_images_at_the_top_are_named_by_a_dot(tmp_path: Path) -> None:
+    top = make(tmp_path / "d", "{1,2}.png crack/{1,2,3}.png")
+    for name in (".", "./", str(top)):
+        assert counts_of(read_folder(PlainFolder(directory=top, normal=(name,)))) == (2, 3, 0)
+    data = read_folder(PlainFolder(directory=top, normal=("crack",), abnormal=(".",)))
+    assert counts_of(data) == (3, 2, 0)
+    assert data.reason == "normal: crack/ (3); anomalous: ./ (2)"
 
 
 def test_names_that_are_given_replace_the_usual_words() -> None:

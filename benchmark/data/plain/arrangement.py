@@ -115,7 +115,7 @@ def _by_names(
             kind = "/".join(place.after) if place.label else ""
             found.append(Found(file, owner, place.label, kind, _split(place), None, place.side))
         elif len(folded) == len(root):
-            loose[file] = "it lies in no folder that says normal or anomalous"
+            loose[file] = "it lies in no folder that says normal or anomalous; put it into one"
         elif names.meaning.abnormal or 0 not in roots[root]:
             loose[file] = "its folder says neither normal nor anomalous"
         else:

@@ -47,7 +47,7 @@ def nothing_said(pictures: Sequence[str], places: Mapping[str, Place]) -> str:
     if not counts:
         return (
             f"{len(pictures)} images lie in no folder that says which of them are normal; put the normal ones into a "
-            "folder normal, and the anomalous ones into a folder abnormal"
+            "folder normal, and the anomalous ones into a folder abnormal, or say --normal . if all are normal"
         )
     names = sorted(counts)
     there = f"found {listed([f'{name}/ ({counts[name]} images)' for name in names], _SHOWN)}"

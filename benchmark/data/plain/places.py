@@ -12,6 +12,8 @@ from benchmark.data.tree import plain
 
 PREDICTIONS = "predictions.json"
 """The file that `bench predict` writes beside its drawings, which are no images of a dataset."""
+TOP = "."
+"""As the name of a folder: the images at the top of the directory."""
 NONE = "none"
 """As the name of a folder of masks: masks are not read."""
 
@@ -98,9 +100,16 @@ class Meaning:
         return all(map(of_a_method, methods)) or any(map(of_a_method, self._below.get(folder, ())))
 
     def place(self, folder: str) -> Place:
-        """Return what a folder and those above it say; "" is the directory itself."""
+        """Return what a folder and those above it say; "" is the directory itself.
+
+        What a user says of the directory itself is of the images at its top, not of its folders.
+        """
+        if not folder:
+            named = "" in self.normal or "" in self.abnormal
+            return Place(label=int("" in self.abnormal), side=TOP) if named else Place()
         if folder not in self._known:
-            self._known[folder] = self._enter(self.place(posixpath.dirname(folder)), folder) if folder else Place()
+            above = self.place(posixpath.dirname(folder)) if "/" in folder else Place()
+            self._known[folder] = self._enter(above, folder)
         return self._known[folder]
 
     def _enter(self, above: Place, folder: str) -> Place:
@@ -155,13 +164,16 @@ def _labelled(place: Place, folder: str, label: int, *, kind: str) -> Place:
 
 
 def match(given: Iterable[str], folders: Iterable[str]) -> dict[str, list[str]]:
-    """Return the folders that each name given by a user means: a folder's name, or the last parts of its path.
+    """Return the folders that each name given by a user means: a folder's name, the last parts of its path, or `.`.
 
     Case, blanks, `-` and `_` do not count where no folder has the very name.
     """
     known = list(folders)
     found: dict[str, list[str]] = {}
     for text in given:
+        if text.strip("/\\") == TOP:
+            found[text] = [""]
+            continue
         wanted = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".")]
         exact = [folder for folder in known if folder.split("/")[-len(wanted) :] == wanted] if wanted else []
         loose = [plain(part) for part in wanted]
