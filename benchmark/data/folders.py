@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.common import listed, printable, slug
+from benchmark.common import is_blank, listed, printable, slug
 from benchmark.data.cards import Card, ClassCard, Layout, Level
 from benchmark.data.formats import is_image, kind_of
 from benchmark.data.images import ImageError
@@ -75,7 +75,7 @@ def read_folder(folder: PlainFolder) -> SampleSet:
     directory = folder.directory
     if not directory.is_dir():
         raise DatasetError(f"--folder {directory}: is not a folder")
-    if not folder.class_name.strip():
+    if is_blank(folder.class_name):
         raise DatasetError('--folder-class: say what the images show, as in --folder-class "metal nut"')
     tree = walk(directory, follow_links=folder.follow_links)
     try:
@@ -186,7 +186,7 @@ def _owners(folder: PlainFolder, found: Arrangement) -> dict[Owner, ClassCard]:
     if len(owners) == 1:
         name = "/".join(owners[0]) if found.listed else DEFAULT_CLASS
         given = folder.class_name if folder.class_name != DEFAULT_CLASS or not found.listed else None
-        return {owners[0]: ClassCard(name=name, prompt=given)}
+        return {owners[0]: _class(name, given)}
     if folder.class_name != DEFAULT_CLASS:
         raise UnclearError(
             "--folder-class says what one class shows, and here are several with names of their "
@@ -194,9 +194,13 @@ def _owners(folder: PlainFolder, found: Arrangement) -> dict[Owner, ClassCard]:
         )
     shared = next(n for n, level in enumerate(zip(*owners, strict=False)) if len(set(level)) > 1)
     names_of = {owner: owner[shared:] for owner in owners}
-    return {
-        owner: ClassCard(name="/".join(names), prompt=names[-1].replace("_", " ")) for owner, names in names_of.items()
-    }
+    return {owner: _class("/".join(names), names[-1].replace("_", " ")) for owner, names in names_of.items()}
+
+
+def _class(name: str, prompt: str | None) -> ClassCard:
+    if is_blank(name if prompt is None else prompt):
+        raise UnclearError(f"{name!r} is no name of a class: it has no letter, or it has control characters; rename it")
+    return ClassCard(name=name, prompt=prompt)
 
 
 def _sample(tree: Tree, found: Found, owner: ClassCard, problems: list[Problem]) -> Sample | None:

@@ -142,7 +142,8 @@ def hint(data: Path, cards: Sequence[Card]) -> str:
     """Return what to type where no dataset of some cards was found in a folder, or "" where nothing is near."""
     home = data.resolve()
     folders = subfolders(data)[:_MOST]
-    if deeper := [folder for folder in folders if any(_below(card, folder) for card in cards)]:
+    names = {plain(PurePosixPath(name).parts[0]) for card in cards for name in (card.name, *card.folders)}
+    if deeper := [folder for folder in folders if names & {plain(each.name) for each in subfolders(folder)}]:
         return f"there are datasets in {listed([str(each) for each in deeper], 3)}; say --data {deeper[0]}"
     for folder in home.parents:
         if inside := [card for card in cards if _is_named(card, folder)]:

@@ -1,5 +1,6 @@
 """Which checkpoint a method that learns uses for data that no training was made for."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +59,17 @@ def choose_checkpoint(
             usable.append((path, checkpoint))
     if not usable:
         last = "".join(f"\n  does not fit: {reason}" for reason in reasons[-3:])
+        start, file, _ = backbone.name.partition("=")  # the name of a file is without its folder
+        typed = f"--backbone {start}=FILE" if file else f"--backbone {backbone.name}"
+        if results.absolute() != Path("results").absolute():  # where both look and write if nothing is said
+            typed += f" --results {shlex.quote(str(results))}"
+        ways = [f"make one by `bench train --methods {method.name} {typed} --data DIR`"]
+        if method.import_state.__func__ is not Learner.import_state.__func__:  # type: ignore[attr-defined]
+            ways.append(f"by `bench import-checkpoint FILE.pth --method {method.name} --auxiliary NAME {typed}`")
         raise CheckpointError(
             f"{method.title} learns, and there is no checkpoint for these options and the backbone {backbone.name}, "
-            f"neither in {results / 'checkpoints'} nor along with the benchmark; make one by `bench train --methods "
-            f"{method.name} --backbone {backbone.name} --data DIR`, or by `bench import-checkpoint FILE.pth "
-            f"--auxiliary NAME`, or name yours by --checkpoint FILE.json{last}"
+            f"neither in {results / 'checkpoints'} nor along with the benchmark; {', or '.join(ways)}, or name yours "
+            f"by --checkpoint FILE.json{last}"
         )
     return min(usable, key=_preference)
 

@@ -1,6 +1,7 @@
 """Class names that prompts can and cannot take."""
 
 import re
+import shutil
 from pathlib import Path
 
 import open_clip
@@ -12,6 +13,7 @@ from benchmark.clip.backbone import Backbone
 from benchmark.clip.class_names import NAME_TOKENS, ClassNameError, check_class_name
 from benchmark.data.cards import ClassCard, load_cards
 from benchmark.data.folders import PlainFolder, read_folder
+from benchmark.data.samples import DatasetError
 from benchmark.registry import all_methods
 
 LONGEST = "bolt " * NAME_TOKENS
@@ -77,3 +79,17 @@ def test_a_folder_of_such_a_class_is_refused_by_its_name(parts: Path) -> None:
     assert class_name_problems([good]) == []
     [line] = class_name_problems([good, long])
     assert re.match(r"parts, class '.*': the class name \"nut nut .*…\" has 70 tokens; .*say it shorter", line)
+
+
+def test_a_class_of_a_folder_that_has_no_name_is_said(tmp_path: Path, parts: Path) -> None:
+    for name in ("bolt", "---"):
+        shutil.copytree(parts, tmp_path / "several" / name)
+    with pytest.raises(DatasetError, match=r"'---' is no name of a class.*rename it"):
+        read_folder(PlainFolder(directory=tmp_path / "several"))
+    for name in (" ", "--", "\n"):
+        with pytest.raises(DatasetError, match="--folder-class: say what the images show"):
+            read_folder(PlainFolder(directory=parts, class_name=name))
+    long = tmp_path / "several" / ("rat_" * 56)
+    (tmp_path / "several/---").rename(long)
+    [line] = class_name_problems([read_folder(PlainFolder(directory=tmp_path / "several"))])
+    assert "rat rat" in line

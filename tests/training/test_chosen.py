@@ -127,3 +127,18 @@ def test_a_checkpoint_that_is_given_and_does_not_fit_is_refused(
     assert issubclass(kind, Learner)
     with pytest.raises(CheckpointError, match=said):
         choose_checkpoint(kind, options, backbone, given=path, results=tmp_path)
+
+
+def test_the_advice_where_there_is_none_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    theirs = MINI.model_copy(update={"name": "ViT-B-16=epoch_latest.pt", "sha256": "1" * 64})
+    for method, imported in ((AnomalyClip, True), (GenClip, False)):  # GenCLIP has no published checkpoints
+        with pytest.raises(CheckpointError) as error:
+            choose_checkpoint(method, method.Options(), theirs, given=None, results=Path("results"))
+        said = str(error.value)
+        assert f"`bench train --methods {method.name} --backbone ViT-B-16=FILE --data DIR`" in said
+        order = f"`bench import-checkpoint FILE.pth --method {method.name} --auxiliary NAME --backbone ViT-B-16=FILE`"
+        assert (order in said) == imported == ("import-checkpoint" in said)
+    with pytest.raises(CheckpointError, match=r"--backbone mini:v3 --results elsewhere"):
+        renamed = theirs.model_copy(update={"name": "mini:v3"})
+        choose_checkpoint(GenClip, GenClip.Options(), renamed, given=None, results=Path("elsewhere"))
