@@ -246,7 +246,7 @@ class SampleSet:
             warnings.append(f"normal/anomalous test images differ from the expected: {listed(off, 3, 'more classes')}")
         if self.layout.mask_threshold is None and (odd := Counter(p.kind for p in self._suspicions)):
             told = ", ".join(f"{kind} {n}" for kind, n in sorted(odd.items()))
-            warnings.append(f"masks look wrong: {told}; `bench data check {self.argument}` says more")
+            warnings.append(f"masks look wrong: {told}; `bench data check` says more")
         kinds = Counter(p.kind for p in self.problems if p.fatal)
         if kinds:
             warnings.append(f"files with problems: {', '.join(f'{kind} {n}' for kind, n in sorted(kinds.items()))}")
