@@ -72,15 +72,25 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
         )
     if not found.name.endswith(INDEX):
         return (found,)
-    parts = _json(found).get("weight_map")
-    if not isinstance(parts, dict) or not all(isinstance(name, str) for name in parts.values()) or not parts:
-        raise BackboneError(f"{found}: has no weight_map with the names of files; download the folder again")
-    files = []
-    for name in sorted(set(parts.values())):
-        if Path(name).name != name or not (folder / name).is_file():
-            raise BackboneError(f"{found}: names {name!r}, which is not in the folder; download the whole folder")
-        files.append(folder / name)
+    files = [folder / name for name in _parts(found)]
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise BackboneError(f"{found}: names {missing[0]!r}, which is not in the folder; download the whole folder")
     return tuple(files)
+
+
+def _parts(index: Path) -> list[str]:
+    """Return the names of the files that an index lists.
+
+    Raises:
+        BackboneError: It lists none, or one that is not in the folder of the index.
+    """
+    parts = _json(index).get("weight_map")
+    if not isinstance(parts, dict) or not all(isinstance(name, str) for name in parts.values()) or not parts:
+        raise BackboneError(f"{index}: has no weight_map with the names of files; download it again")
+    names = sorted(set(parts.values()))
+    if outside := [name for name in names if Path(name).name != name]:
+        raise BackboneError(f"{index}: names {outside[0]!r}, which is not in the folder; download it again")
+    return names
 
 
 def folder_config(folder: Path) -> FolderConfig:
@@ -249,9 +259,8 @@ def hub_folder(repository: str, *, weights: bool) -> Path:
         file = _from_hub(repository, WEIGHTS)
         folder = file.parent
         if file.name.endswith(INDEX):
-            parts = _json(file).get("weight_map")
-            for name in sorted(set(parts.values())) if isinstance(parts, dict) else ():
-                _from_hub(repository, (str(name),))
+            for name in _parts(file):
+                _from_hub(repository, (name,))
     return folder
 
 

@@ -362,6 +362,19 @@ def test_a_repository_of_the_hub_is_downloaded_once(
     assert hub_folder("org/clip", weights=True) == tmp_path / "cache/org/clip"
 
 
+def test_a_repository_that_names_a_file_elsewhere_downloads_nothing_of_it(
+    tmp_path: Path, native: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "org").mkdir()
+    folder = write_folder(tmp_path / "org/clip", to_transformers(native), parts=2)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "../other/w.safetensors"}}))
+    hub = Hub(tmp_path)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", hub)
+    with pytest.raises(BackboneError, match=r"names '../other/w.safetensors', which is not in the folder"):
+        load_backbone(parse_backbone("hf-hub:org/clip"))
+    assert hub.downloads == ["config.json", "model.safetensors.index.json"]
+
+
 def test_a_repository_that_cannot_be_had_says_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.hf_hub_download", Hub(tmp_path, online=False))
     for text in ("hf-hub:clip", "tiny=hf-hub:a/b/c", "hf-hub:a/b?x"):

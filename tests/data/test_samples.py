@@ -422,6 +422,14 @@ def test_a_list_of_another_machine_is_read_by_the_ends_of_its_paths(tmp_path: Pa
     assert "(and 2 more)" in problem.message
 
 
+@pytest.mark.parametrize("path", ["/x/../nut/1.png", r"..\nut\1.png", r"D:\..\nut\1.png", "nut/../nut/1.png"])
+def test_a_path_that_goes_up_is_not_read_by_its_end(tmp_path: Path, path: str) -> None:
+    draw(tmp_path, "nut/0.png", "nut/1.png")
+    found = listed(tmp_path, "nut,test,normal,nut/0.png,", f"nut,test,normal,{path},")
+    assert [s.key for s in found.samples] == ["nut/0.png"]
+    assert [(problem.kind, problem.fatal) for problem in found.problems] == [("outside-root", True)]
+
+
 def test_a_file_is_taken_as_it_is_written_where_it_is_there(tmp_path: Path) -> None:
     draw(tmp_path, "nut/0.png", "nut\\0.png", "deeper/nut/1.png", "nut/1.png")
     found = listed(tmp_path, r"nut,test,normal,nut\0.png,", "nut,test,normal,deeper/nut/1.png,")
