@@ -5,6 +5,7 @@ weights were trained, which a weight file alone does not.
 """
 
 import contextlib
+import functools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -253,8 +254,7 @@ def hub_folder(repository: str, *, weights: bool) -> Path:
         BackboneError: A file is neither in the cache nor to be downloaded. The message says what to do.
     """
     folder = _from_hub(repository, CONFIGS).parent
-    with contextlib.suppress(BackboneError):  # not every repository has it
-        _from_hub(repository, (PREPROCESSING,))
+    _fetch_preprocessing(repository)
     if weights:
         file = _from_hub(repository, WEIGHTS)
         folder = file.parent
@@ -262,6 +262,12 @@ def hub_folder(repository: str, *, weights: bool) -> Path:
             for name in _parts(file):
                 _from_hub(repository, (name,))
     return folder
+
+
+@functools.cache  # without a network the client tries for half a minute
+def _fetch_preprocessing(repository: str) -> None:
+    with contextlib.suppress(BackboneError):  # not every repository has it
+        _from_hub(repository, (PREPROCESSING,))
 
 
 def _from_hub(repository: str, names: Sequence[str]) -> Path:

@@ -16,7 +16,7 @@ from benchmark.clip.architectures import OWN, BackboneError
 from benchmark.clip.backbone import load_backbone
 from benchmark.clip.state_dicts import from_transformers, state_dicts
 from benchmark.clip.weight_files import read_state_dict
-from benchmark.clip.weight_folders import hub_folder, sizes
+from benchmark.clip.weight_folders import _fetch_preprocessing, hub_folder, sizes
 from benchmark.clip.weights import WeightsSource, assumptions, parse_backbone, pretraining, weights_sha256
 from benchmark.common.files import file_sha256
 
@@ -30,8 +30,9 @@ SMALL: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A smaller architecture under the name `tiny`, so that files are written fast."""
+    """A smaller architecture under the name `tiny`, so that files are written fast, and a hub not asked before."""
     monkeypatch.setitem(OWN, "tiny", SMALL)
+    _fetch_preprocessing.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -345,18 +346,21 @@ def test_a_repository_of_the_hub_is_downloaded_once(
     tmp_path: Path, native: State, monkeypatch: pytest.MonkeyPatch, parts: int
 ) -> None:
     (tmp_path / "org").mkdir()
-    write_folder(tmp_path / "org/clip", to_transformers(native), parts=parts)
+    folder = write_folder(tmp_path / "org/clip", to_transformers(native), parts=parts)
+    said = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.25, 0.25, 0.25]}
+    (folder / "preprocessor_config.json").write_text(json.dumps(said))
     hub = Hub(tmp_path)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", hub)
     source = parse_backbone("hf-hub:org/clip")
-    assert hub.downloads == ["config.json"]
+    asked = ["config.json", "preprocessor_config.json"]
+    assert hub.downloads == asked
     assert source == parse_backbone("tiny=hf-hub:org/clip")
-    assert pretraining(source).quick_gelu is False
-    assert hub.downloads == ["config.json"]
+    assert (pretraining(source).quick_gelu, pretraining(source).mean) == (False, (0.5, 0.5, 0.5))
+    assert hub.downloads == asked
     backbone = load_backbone(source)
     assert backbone.name == "tiny=hf-hub:org/clip"
     assert same(backbone.model.state_dict(), native)
-    assert len(hub.downloads) == (2 if parts == 1 else 4)
+    assert len(hub.downloads) == (3 if parts == 1 else 5)
     hub.online = False
     assert load_backbone(source).sha256 == backbone.sha256
     assert hub_folder("org/clip", weights=True) == tmp_path / "cache/org/clip"
