@@ -229,7 +229,9 @@ def plan_cells(
     for source, methods in by_source.items():
         try:
             identity = identify(source, dtype=computation.compute.dtype)
-            usable = _with_kept(auxiliaries, methods, targets, identity, computation.settings.results)
+            usable = selection.with_kept_checkpoints(
+                auxiliaries, methods, targets.found, identity, computation.settings.results
+            )
             setting = Setting(identity, protocol, usable)
         except BackboneError as error:
             if len(by_source) == 1:
@@ -247,38 +249,6 @@ def plan_cells(
     if not any(each.jobs for each in plans.values()):
         fail("nothing to run", code=1 if targets.problems else 2)
     return plans
-
-
-def _with_kept(
-    auxiliaries: "Auxiliaries", methods: "Chosen", targets: Targets, backbone: "BackboneId", results: Path
-) -> "Auxiliaries":
-    """Return the auxiliary datasets with the checkpoints that `bench predict` would take, where nothing can be trained.
-
-    That is so of plain folders, where the protocol's auxiliary dataset is not at hand.
-    """
-    from benchmark.contract import Learner
-    from benchmark.protocol import DEFAULT
-    from benchmark.records import CheckpointError
-    from benchmark.training import choose_checkpoint
-
-    told = auxiliaries.override or auxiliaries.rule != DEFAULT
-    if told or any(samples.card.domain != "custom" for samples in targets.found):
-        return auxiliaries
-    given = list(auxiliaries.given)
-    for method, options in methods:
-        names = {name for samples in targets.found for name in auxiliaries.names_for(samples, method)}
-        known = {each.training.method for each in auxiliaries.checkpoints.values()}
-        if not issubclass(method, Learner) or method.name in known or names <= auxiliaries.found.keys():
-            continue
-        try:
-            path, checkpoint = choose_checkpoint(method, options, backbone, given=None, results=results)
-        except CheckpointError as error:
-            say(f"note: {error}")
-            continue
-        learned = checkpoint.training
-        say(f"{method.title}: {path}, trained on {learned.auxiliary.name} with seed {learned.seed}")
-        given.append(path)
-    return replace(auxiliaries, given=tuple(given))
 
 
 def _check_checkpoints(

@@ -8,6 +8,7 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import ValidationError
 
+from benchmark.cli.messages import say
 from benchmark.clip import ClassNameError, check_class_name
 from benchmark.common import image_progress, listed, printable, user_cache, validation_problems
 from benchmark.contract import Learner
@@ -15,8 +16,10 @@ from benchmark.data import Card, DatasetError, SampleSet, hint, load_cards, loca
 from benchmark.errors import BenchError
 from benchmark.mini import SUITE_VERSION, image_count, is_suite, make_suite
 from benchmark.protocol import AUXILIARIES, DEFAULT, PROTOCOL, Protocol
+from benchmark.records import BackboneId, Checkpoint, CheckpointError
 from benchmark.registry import all_methods, choose, literal, make_options
-from benchmark.running import Auxiliaries, Chosen
+from benchmark.running import Auxiliaries, Chosen, seen_image
+from benchmark.training import choose_checkpoint
 
 
 def select_methods(names: Sequence[str], settings: Iterable[str]) -> tuple[Chosen, Protocol]:
@@ -209,6 +212,41 @@ def select_auxiliaries(
         check_class_names(elsewhere)
         found |= {samples.card.name: samples for samples in elsewhere}
     return replace(wanted, found={name: found[name] for name in names if name in found})
+
+
+def with_kept_checkpoints(
+    auxiliaries: Auxiliaries, methods: Chosen, targets: Sequence[SampleSet], backbone: BackboneId, results: Path
+) -> Auxiliaries:
+    """Return the auxiliary datasets with the checkpoints that `bench predict` would take, where nothing can be trained.
+
+    That is so of plain folders, where the protocol's auxiliary dataset is not at hand.
+    """
+
+    def unseen(checkpoint: Checkpoint) -> bool:
+        names = checkpoint.training.auxiliary.name.split("+")
+        return not any(each.card.name in names or seen_image(checkpoint, each) for each in targets)
+
+    told = auxiliaries.override or auxiliaries.rule != DEFAULT
+    if told or any(samples.card.domain != "custom" for samples in targets):
+        return auxiliaries
+    given = list(auxiliaries.given)
+    for method, options in methods:
+        names = {name for samples in targets for name in auxiliaries.names_for(samples, method)}
+        known = {each.training.method for each in auxiliaries.checkpoints.values()}
+        if not issubclass(method, Learner) or method.name in known or names <= auxiliaries.found.keys():
+            continue
+        try:
+            path, checkpoint = choose_checkpoint(
+                method, options, backbone, given=None, results=results, usable_for=unseen
+            )
+        except CheckpointError as error:
+            say(f"note: {error}")
+            continue
+        learned = checkpoint.training
+        say(f"{method.title}: {path}, trained on {checkpoint.source} with seed {learned.seed}")
+        given.append(path)
+    kept = frozenset(path for path in given if path.parent == results / "checkpoints") - set(auxiliaries.given)
+    return replace(auxiliaries, given=tuple(given), kept=kept)
 
 
 def class_name_problems(data: Iterable[SampleSet]) -> list[str]:

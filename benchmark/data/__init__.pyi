@@ -3,6 +3,7 @@ from .cards import Domain as Domain
 from .cards import load_cards as load_cards
 from .check import check_dataset as check_dataset
 from .check import render as render
+from .contents import digests as digests
 from .folders import PLAIN as PLAIN
 from .folders import PlainFolder as PlainFolder
 from .folders import no_photos as no_photos

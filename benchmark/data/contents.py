@@ -28,7 +28,7 @@ Stamp = tuple[int, int, int, int]
 """Size, times of change of content and of inode in ns, and inode."""
 
 
-def contents(paths: Iterable[Path], title: str) -> dict[Path, str | None]:
+def digests(paths: Iterable[Path], title: str) -> dict[Path, str | None]:
     """Return the sha256 of files in hexadecimal; None for a file that is missing or cannot be read.
 
     Args:

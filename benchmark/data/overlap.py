@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from benchmark.data.contents import THUMBNAIL, contents, thumbnails
+from benchmark.data.contents import THUMBNAIL, digests, thumbnails
 from benchmark.data.images import ImageError, read_image
 from benchmark.data.samples import SampleSet
 
@@ -37,7 +37,7 @@ def shared_image(one: SampleSet, other: SampleSet) -> tuple[Path, Path] | None:
 
 
 def _contents(data: SampleSet) -> tuple[list[Path], list[str]]:
-    found = contents((sample.path for sample in data.test), data.title)
+    found = digests((sample.path for sample in data.test), data.title)
     readable = {path: digest for path, digest in found.items() if digest}
     return list(readable), list(readable.values())
 

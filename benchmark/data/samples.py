@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from benchmark.common import TABLE_LIMIT, listed, read_limited
 from benchmark.data.cards import Card, Layout
-from benchmark.data.contents import contents, remembered, stamp
+from benchmark.data.contents import digests, remembered, stamp
 from benchmark.data.csv_tables import BadTableError
 from benchmark.data.formats import DECODED
 from benchmark.data.images import find_ranges
@@ -180,7 +180,7 @@ class SampleSet:
         None stands for a file that is missing or cannot be read.
         """
         paths = [path for s in samples for path in (s.path, s.mask) if path is not None]
-        known = contents(paths, self.title)
+        known = digests(paths, self.title)
         drawn = self._drawn()
         if not drawn:  # then no path needs to be resolved, which on a network file system takes time for each
             return known

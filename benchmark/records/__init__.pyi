@@ -7,6 +7,7 @@ from .cells import TrainingId as TrainingId
 from .cells import backbone_id as backbone_id
 from .cells import misnamed as misnamed
 from .checkpoints import PARTIAL as PARTIAL
+from .checkpoints import SEEN_LENGTH as SEEN_LENGTH
 from .checkpoints import Checkpoint as Checkpoint
 from .checkpoints import CheckpointError as CheckpointError
 from .checkpoints import as_settings as as_settings

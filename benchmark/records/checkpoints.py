@@ -34,6 +34,10 @@ class CheckpointError(BenchError):
     """A checkpoint cannot be read, written or used. The message names the file and says what to do."""
 
 
+SEEN_LENGTH = 16
+"""Digits that a checkpoint keeps of the sha256 of each image it was trained on."""
+
+
 class Checkpoint(Model):
     """The content of the JSON file of a checkpoint."""
 
@@ -50,6 +54,8 @@ class Checkpoint(Model):
     """Number of auxiliary images; None where it is unknown."""
     skipped: tuple[str, ...] = ()
     """Keys of the auxiliary images that could not be read and were left out."""
+    seen: tuple[str, ...] = ()
+    """The beginnings of the sha256 of the auxiliary images' files; empty where they are unknown."""
     curve: tuple[dict[str, float], ...] = ()
     """The mean of each term of the loss, one entry per epoch."""
     seconds: float | None = None

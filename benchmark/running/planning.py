@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.contract import Learner, Method, training_options
-from benchmark.data import Sample, SampleSet, load_cards, references, shared_image
+from benchmark.data import Sample, SampleSet, digests, load_cards, references, shared_image
 from benchmark.protocol import DEFAULT, Protocol, auxiliaries_for
 from benchmark.records import (
+    SEEN_LENGTH,
     BackboneId,
     Cell,
     Checkpoint,
@@ -80,6 +81,8 @@ class Auxiliaries:
     """Datasets for all targets, in place of the rule's."""
     given: Sequence[Path] = ()
     """JSON files of checkpoints to be used instead of training."""
+    kept: frozenset[Path] = frozenset()
+    """Of these, those that were trained in the results folder at hand: their cells are those of the training."""
     allow_overlap: bool = False
     """Whether a target is tested though its auxiliary dataset shares images with it; its records say so."""
 
@@ -118,7 +121,20 @@ class Auxiliaries:
             auxiliary = self.found.get(name)
             if shared := shared_image(auxiliary, target) if auxiliary else None:
                 return f"{name}, which holds the same image ({shared[0]} is {shared[1]})"
+        for checkpoint in self.checkpoints.values():
+            known = tuple(checkpoint.training.auxiliary.name.split("+"))
+            if known == tuple(names) and (image := seen_image(checkpoint, target)):
+                return f"{checkpoint.source}, which holds the same image as {image}"
         return None
+
+
+def seen_image(checkpoint: Checkpoint, target: SampleSet) -> Path | None:
+    """Return a test image of a target that a checkpoint was trained on, or None."""
+    if not checkpoint.seen:
+        return None
+    seen = set(checkpoint.seen)
+    known = digests([sample.path for sample in target.test], target.title)
+    return next((path for path, digest in known.items() if digest and digest[:SEEN_LENGTH] in seen), None)
 
 
 @dataclass(frozen=True)
@@ -239,7 +255,7 @@ def _job(
 ) -> Job:
     shots = method.shots(options)
     shown = references(samples, shots, seed=seed) if shots else {}
-    given = training.given if training else None
+    given = training.given if training and training.given not in setting.auxiliaries.kept else None
     cell = Cell(
         method=method.name,
         method_version=method.version,

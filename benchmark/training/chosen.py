@@ -1,6 +1,7 @@
 """Which checkpoint a method that learns uses for data that no training was made for."""
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,13 @@ SHIPPED = Path(__file__).parents[1] / "mini" / "checkpoints"
 
 
 def choose_checkpoint(
-    method: type[Learner], options: Any, backbone: BackboneId, *, given: Path | None, results: Path
+    method: type[Learner],
+    options: Any,
+    backbone: BackboneId,
+    *,
+    given: Path | None,
+    results: Path,
+    usable_for: Callable[[Checkpoint], bool] = lambda checkpoint: True,
 ) -> tuple[Path, Checkpoint]:
     """Return the checkpoint to predict with: the given one, else one in `results`, else the one that ships along.
 
@@ -26,6 +33,7 @@ def choose_checkpoint(
         backbone: The backbone of the prediction.
         given: JSON file of the checkpoint that the user names, or None.
         results: The results folder.
+        usable_for: Says whether a checkpoint may be used, as on images that it was not trained on.
 
     Returns:
         The JSON file of the checkpoint and its content.
@@ -53,6 +61,8 @@ def choose_checkpoint(
         reason = misfit(known, method, options, backbone)
         if not reason and known.method_version != method.version:
             reason = f"made by version {known.method_version} of {method.title}, which is now {method.version}"
+        if not reason and not usable_for(checkpoint):
+            reason = f"trained on these images, of {checkpoint.source}"
         if reason:
             reasons.append(f"{path}: {reason}")
         else:

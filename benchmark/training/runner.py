@@ -7,10 +7,11 @@ from typing import Any
 from benchmark.clip import Backbone
 from benchmark.common import Settings, device_name, image_progress, now
 from benchmark.contract import Learner, Method, VisionSpec, merge_specs
-from benchmark.data import SampleSet
+from benchmark.data import SampleSet, digests
 from benchmark.errors import first_misfit
 from benchmark.records import (
     PARTIAL,
+    SEEN_LENGTH,
     CheckpointError,
     Provenance,
     checkpoint_path,
@@ -115,6 +116,7 @@ def train_method(
         synthetic=any(data.synthetic for data in training.samples),
         images=len(features),
         skipped=features.skipped,
+        seen=_seen(training.samples),
         curve=tuple(curve),
         seconds=round(seconds, 3),
         made=Provenance(
@@ -123,6 +125,13 @@ def train_method(
     )
     loss = f"loss {curve[0]['total']:.3f} → {curve[-1]['total']:.3f}" if curve else "no epoch"
     say(f"trained {training.title}: {len(features)} images, {loss}, {seconds:.1f} s")
+
+
+def _seen(samples: Sequence[SampleSet]) -> tuple[str, ...]:
+    """Return what a checkpoint keeps of the content of the images it was trained on."""
+    paths = [sample.path for data in samples for sample in data.test]
+    known = digests(paths, " and ".join(data.title for data in samples)).values()
+    return tuple(sorted({digest[:SEEN_LENGTH] for digest in known if digest}))
 
 
 def _new_method(training: Training, backbone: Backbone) -> Learner:

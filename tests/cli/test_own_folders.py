@@ -5,7 +5,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from benchmark.records.records import Record, read_records
 
@@ -44,7 +46,7 @@ def test_learners_run_on_a_folder_from_the_checkpoints_that_ship(bench: Bench, p
         "run", "--methods", "coop,clip", "--folder", parts, *MINI, "--limit", "2", "--results", tmp_path
     )
     assert code == 0, err
-    assert "checkpoints/coop.json, trained on mvtec with seed 0" in err
+    assert "checkpoints/coop.json, trained on MVTec AD with seed 0" in err
     assert "CoOp" in out
     training = records_of(tmp_path)["coop", "parts (subset: 2 images)"].training
     assert training is not None
@@ -127,3 +129,35 @@ def test_what_is_left_out_is_said_by_the_run_and_its_record(bench: Bench, parts:
     code, _, err = bench("run", "--folder", parts, "--normal", "normla", *arguments)
     assert code == 2
     assert "--normal normla: no folder below it has that name; there are abnormal/, masks/, normal/" in err
+
+
+def test_a_checkpoint_is_not_tested_on_what_it_was_trained_on_whatever_its_name(
+    bench: Bench, parts: Path, bolts: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "r"
+    options = ["--methods", "coop", "--set", "coop.epochs=1", *TINY, "--results", results]
+    folders = ["--folder", f"nuts={parts}", "--folder", bolts]
+    code, _, err = bench("run", *options, *folders, "--auxiliary", "nuts", "--allow-overlap")
+    assert code == 0, err
+    (checkpoint,) = (results / "checkpoints").glob("*.json")
+    code, _, err = bench("run", *options, "--folder", f"other={parts}")
+    assert code == 1
+    assert "trained on these images, of nuts" in err
+    code, _, err = bench("run", *options, "--folder", f"other={parts}", "--checkpoint", checkpoint)
+    assert code == 2
+    assert "nuts, which holds the same image as" in err
+
+
+def test_a_kept_checkpoint_gives_the_cell_of_its_training(bench: Bench, parts: Path, tmp_path: Path) -> None:
+    other = parts.with_name("other")
+    for number, name in enumerate(["normal/1.png", "normal/2.png", "abnormal/3.png", "masks/abnormal/3.png"]):
+        (other / name).parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number + 50).integers(0, 256, size=(64, 64, 3), dtype=np.uint8)
+        mask = np.eye(64, dtype=np.uint8) * 255
+        Image.fromarray(mask if "masks" in name else pixels).save(other / name)
+    options = ["--methods", "coop", "--set", "coop.epochs=1", *TINY, "--results", tmp_path / "r"]
+    code, _, err = bench("run", *options, "--folder", f"nuts={parts}", "--folder", other, "--auxiliary", "nuts")
+    assert code == 0, err
+    code, _, err = bench("run", *options, "--folder", other)
+    assert code == 0, err
+    assert "1 cells, 0 to do" in err

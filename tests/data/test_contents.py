@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.data import contents as module
-from benchmark.data.contents import MEMORY, contents
+from benchmark.data.contents import MEMORY, digests
 
 Reads = list[Path]
 
@@ -45,15 +45,15 @@ def files(tmp_path: Path) -> list[Path]:
 
 def test_a_second_look_reads_nothing(files: list[Path], reads: Reads) -> None:
     expected = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-    assert contents([*files, *files], "files") == expected
+    assert digests([*files, *files], "files") == expected
     assert sorted(reads) == sorted(files)
-    assert contents(files, "files") == expected
+    assert digests(files, "files") == expected
     assert len(reads) == len(files)
 
 
 @pytest.mark.parametrize("kept", ["nothing", "size", "size and time", "size, time and name of another file"])
 def test_what_was_changed_is_read_again(files: list[Path], reads: Reads, kept: str) -> None:
-    before, path = contents(files, "files"), files[3]
+    before, path = digests(files, "files"), files[3]
     stat = path.stat()
     if kept == "size, time and name of another file":
         other = path.with_name("other")
@@ -65,7 +65,7 @@ def test_what_was_changed_is_read_again(files: list[Path], reads: Reads, kept: s
     if kept == "size and time":
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     reads.clear()
-    after = contents(files, "files")
+    after = digests(files, "files")
     assert reads == [path]
     assert after[path] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert {key: value for key, value in after.items() if key != path} == {
@@ -77,13 +77,13 @@ def test_a_file_that_may_still_change_is_not_remembered(
     files: list[Path], reads: Reads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "FRESH", 1000.0)
-    contents(files, "files")
-    contents(files, "files")
+    digests(files, "files")
+    digests(files, "files")
     assert len(reads) == 2 * len(files)
 
 
 def test_what_is_missing_or_no_file_has_no_content(files: list[Path], tmp_path: Path) -> None:
-    found = contents([files[0], tmp_path / "none", tmp_path], "files")
+    found = digests([files[0], tmp_path / "none", tmp_path], "files")
     assert [value is None for value in found.values()] == [False, True, True]
 
 
@@ -98,4 +98,4 @@ def test_without_a_memory_files_are_read(files: list[Path], memory: Path, damage
     else:
         memory.mkdir()
     expected = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-    assert contents(files, "files") == contents(files, "files") == expected
+    assert digests(files, "files") == digests(files, "files") == expected
