@@ -163,10 +163,15 @@ def find_targets(
         found, problems = selection.select_datasets(names, data=data, paths=paths, follow_links=follow_links)
     for problem in problems:
         say(f"FAILED {problem}")
+    if known and not own and not found + problems:
+        fail(f"{', '.join(known)}: trained on and not tested; name another folder to test, as in --folder NAME=DIR")
     if not found + own:
         fail("nothing to run on" if problems else selection.no_data(data), code=1 if problems else 2)
     selection.check_class_names([*found, *known.values()])
     targets = subsets(found + own, classes=split(part.classes), limit=part.limit) if part else found + own
+    for samples in found + own:
+        if all(samples.card.name != each.card.name for each in targets):
+            say(f"left out: {samples.title}, which has none of the classes {part.classes if part else ''}")
     return Targets(replace(places, data=data), targets, problems, list(known.values()), follow_links, asked)
 
 

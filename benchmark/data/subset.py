@@ -50,22 +50,29 @@ def _part(data: SampleSet, classes: Sequence[str], limit: int | None) -> SampleS
 def hold_out(data: SampleSet, shots: int) -> SampleSet:
     """Return a plain folder of which every class has `shots` normal training images, if need be from its test images.
 
-    They are the first normal test images of the class in the order of a hash of their names. A class that would be left
-    without normal test images keeps them.
+    They are normal test images of the class in the order of a hash of their names, those first that are not tested
+    anyway. Without images that were tested it is a part of the folder. A class that would be left without normal test
+    images keeps them.
     """
     if data.card.domain != "custom":
         return data
-    moved: set[str] = set()
+    tested = {sample.key for sample in data.test}
+    spare = replace(data, samples=tuple(sample for sample in data.whole if sample.key not in tested))
+    moved: dict[str, Sample] = {}
     for name in sorted(_classes(data)):
         lacking = shots - sum(sample.label == 0 and sample.class_name == name for sample in data.train)
-        normal, _ = _in_order(data, name)
-        if 0 < lacking < len(normal):
-            moved |= {sample.key for sample in normal[:lacking]}
+        (unused, _), (normal, _) = _in_order(spare, name), _in_order(data, name)
+        if 0 < lacking < len(unused) + len(normal):
+            moved |= {sample.key: sample for sample in [*unused, *normal][:lacking]}
     if not moved:
         return data
-    samples = tuple(replace(each, split="train") if each.key in moved else each for each in data.samples)
-    note = f"{len(moved)} normal images are not tested: methods that are shown normal images see them"
-    return replace(data, samples=samples, notes=(*data.notes, note))
+    samples = (*(each for each in data.samples if each.key not in moved), *moved.values())
+    shown = tuple(replace(each, split="train") if each.key in moved else each for each in samples)
+    if not (lost := len(tested & moved.keys())):
+        return replace(data, samples=shown)
+    words = f"without {lost} normal images"
+    note = f"{lost} normal images are not tested: methods that are shown normal images see them"
+    return replace(data, samples=shown, notes=(*data.notes, note), part=f"{data.part}; {words}" if data.part else words)
 
 
 def _drawn(data: SampleSet, class_name: str, limit: int) -> list[Sample]:

@@ -168,7 +168,10 @@ def plan(methods: Chosen, datasets: Sequence[SampleSet], setting: Setting, *, se
         for index, (method, options) in enumerate(methods):
             title, shots = title_of(method, options), method.shots(options)
             if shots and (short := _too_few(samples, shots)):
-                refused[f"{target}: {shots} normal training images are needed, and {short} has fewer"].append(title)
+                lack = f"{shots} normal training images are needed, and {short} has fewer"
+                if samples.card.domain == "custom":
+                    lack = f"{shots} normal images are needed besides one to test, and {short} has fewer"
+                refused[f"{target}: {lack}"].append(title)
             elif not issubclass(method, Learner):
                 for seed in seeds if method.stochastic or shots else (0,):
                     made.jobs.append(_job(method, options, samples, None, setting, seed=seed))

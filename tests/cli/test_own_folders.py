@@ -84,10 +84,15 @@ def test_a_k_shot_method_sees_normal_images_of_the_folder_that_no_method_is_test
     code, out, err = bench("run", *options, "--folder", parts)
     assert code == 0, err
     records = records_of(tmp_path)
-    (shown,) = (records["winclip", "parts"].cell.references or {}).values()
+    (shown,) = (records["winclip", "parts (subset: without 2 normal images)"].cell.references or {}).values()
     assert [name.partition("/")[0] for name in shown] == ["normal", "normal"]
     assert {sum(result.normal for result in record.classes.values()) for record in records.values()} == {5}
-    assert "parts: 2 normal images are not tested" in out
+    assert "2 normal images are not tested" in out
+    code, _, err = bench("run", "--methods", "clip", *MINI, "--results", tmp_path, "--folder", parts)
+    assert code == 0, err
+    code, out, err = bench("tables", "--results", tmp_path)  # the whole folder is another row, and no older state
+    assert "older" not in err
+    assert "parts  " in out
 
 
 @pytest.mark.parametrize(

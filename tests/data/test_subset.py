@@ -74,6 +74,7 @@ def test_a_plain_folder_sets_normal_images_aside_for_methods_that_see_some() -> 
     assert count(held.test) == {"nut": (3, 2), "bolt": (2, 2)}  # two of two would leave no normal bolt
     assert [each.label for each in held.train] == [0, 0]
     assert held.notes == ("2 normal images are not tested: methods that are shown normal images see them",)
+    assert held.title == "folder-nuts (subset: without 2 normal images)"
     assert hold_out(whole, 0) == whole
     known = replace(whole, samples=(*whole.samples, *(sample("nut", index, 0, "train") for index in range(2))))
     assert count(hold_out(known, 2).test)["nut"] == (5, 2)
@@ -89,3 +90,12 @@ def test_a_part_of_a_plain_folder_is_another_dataset(parts: Path) -> None:
     [part] = subsets([whole], limit=2)
     assert part.fingerprint != whole.fingerprint
     assert (whole.title, whole.name, part.name) == ("nuts", "folder-nuts", "folder-nuts-subset")
+
+
+def test_images_beyond_a_limit_are_shown_before_tested_ones() -> None:
+    whole = dataset("folder-nuts", "custom", nut=(5, 2))
+    [part] = subsets([whole], limit=3)
+    held = hold_out(part, 2)
+    assert {each.key for each in held.test} == {each.key for each in part.test}
+    assert (held.title, len(held.train)) == (part.title, 2)
+    assert not {each.key for each in held.train} & {each.key for each in held.test}
