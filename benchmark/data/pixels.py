@@ -66,14 +66,24 @@ def look(data: SampleSet, samples: Sequence[Sample], normal_mask: Path | None = 
         seen.turned, seen.more_frames = orientation(image.path) != 1, has_more_frames(image.path)
     if mask is None:
         return seen
+    label = max(s.label for s in samples)
+    if has_more_frames(mask):
+        message = "holds several pages or frames, and the first alone is read; save the whole mask as one page"
+        report(mask, "mask-frames", message, fatal=False)
     try:
-        pixels = read_mask(mask, MaskRule(data.layout.mask_threshold), size=size, photo=image.path)
+        # That of a normal image is not used, so its size breaks nothing.
+        wanted = (size, image.path) if label else (None, None)
+        pixels = read_mask(mask, MaskRule(data.layout.mask_threshold), size=wanted[0], photo=wanted[1])
     except ImageError as error:
         kind = "mask-size" if isinstance(error, MaskSizeError) else "unreadable-mask"
-        report(mask, kind, str(error), fatal=True)
+        report(mask, kind, str(error), fatal=bool(label))
     else:
-        label = max(s.label for s in samples)
         facts = MaskFacts.of(pixels)
+        if not label and size and sorted(pixels.shape) != sorted(size):
+            message = (
+                f"is {pixels.shape[1]}x{pixels.shape[0]} px, its normal image {size[0]}x{size[1]} px; it is not used"
+            )
+            report(mask, "mask-size", message, fatal=False)
         if (grey := shades_of_grey(mask)) > max(GREY, facts.share / 2):
             message = (
                 f"{grey:.0%} of it are shades of grey, neither black nor white; is it a photograph or a map of scores? "

@@ -210,7 +210,9 @@ class SampleSet:
         test = {s.key: s for s in self.test}
         pairs = [(s, s.mask) for s in self.test if s.mask]
         pairs += [(test[key], mask) for key, mask in self.normal_masks if key in test]
-        known = remembered("masks", (mask for _, mask in pairs), facts_as_text, f"looking at the masks of {self.title}")
+        known = remembered(
+            "mask_facts", (mask for _, mask in pairs), facts_as_text, f"looking at the masks of {self.title}"
+        )
         marked = [
             Marked(relative(mask, self.directory), s.key, s.label, MaskFacts(**json.loads(text)))
             for s, mask in pairs
