@@ -68,15 +68,15 @@ def read_image(path: Path, piece: tuple[int, int] | None = None, ranges: Ranges 
     return image if piece is None else image.crop((0, top, image.width, bottom))
 
 
-def find_ranges(paths: Iterable[Path], title: str) -> Ranges:
-    """Return black and white of the images of more than 8 bits among these, for `read_image`.
+def find_extremes(paths: Iterable[Path], title: str) -> dict[Path, Extremes]:
+    """Return the extremes of the images of more than 8 bits among these; `Ranges.holding` makes ranges of them.
 
     Args:
         paths: The images of a whole dataset. Files that cannot be read have no say.
         title: What is read, for the progress that is shown where it takes long.
     """
-    found = remembered("extremes", paths, _extremes, title)
-    return Ranges.holding(Extremes(**json.loads(text)) for text in found.values() if text and text != _SHALLOW)
+    found = remembered("peaks", paths, _extremes, title)
+    return {path: Extremes(**json.loads(text)) for path, text in found.items() if text and text != _SHALLOW}
 
 
 def _extremes(path: Path) -> str | None:

@@ -9,12 +9,10 @@ import numpy as np
 from benchmark.data.images import ImageError, has_more_frames, orientation, read_image
 from benchmark.data.layouts import Sample
 from benchmark.data.masks import MaskRule, MaskSizeError, read_mask, shades_of_grey
+from benchmark.data.ranges import DARK
 from benchmark.data.samples import SampleSet
 from benchmark.data.suspicions import Marked, MaskFacts, suspicions
 from benchmark.data.tree import Problem, relative
-
-DARK = 20
-"""An image whose pixels are all below this, of 0 to 255, is black to the eye and to a method."""
 
 GREY = 0.1
 """A file with a larger share of grey pixels, and half as many as are anomalous, is hardly a mask with smooth edges."""
