@@ -24,6 +24,7 @@ from benchmark.common import what_is_it
 from benchmark.data.contents import remembered
 from benchmark.data.formats import DECODED
 from benchmark.data.ranges import Extremes, Ranges, Values
+from benchmark.errors import BenchError
 
 FORMATS = tuple(DECODED)
 """The formats that are decoded, by Pillow's names."""
@@ -42,7 +43,7 @@ _ORIENTATION = 0x0112
 """The EXIF tag that says how a picture is turned for display."""
 
 
-class ImageError(RuntimeError):
+class ImageError(BenchError):
     """An image or mask cannot be used. The message names the path and the cause, and says what to do."""
 
 
