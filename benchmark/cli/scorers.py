@@ -147,15 +147,18 @@ def find_scorers(
 
 def _find_ranges(paths: Sequence[Path], known: "Ranges") -> "Ranges":
     """Return black and white of images of more than 8 bits: those that are known, else those that hold these images."""
-    from benchmark.data import Ranges, find_ranges
+    from benchmark.data import Ranges, find_extremes
 
-    found = find_ranges(paths, "looking for the range of the images")
+    extremes = find_extremes(paths, "looking for the range of the images")
+    found = Ranges.holding(extremes.values())
     used = Ranges(known.integers or found.integers, known.floats or found.floats)
     if found:
         say(f"images of more than 8 bits are read by one range for all: {used}")
     for ours, theirs in ((used.integers, found.integers), (used.floats, found.floats)):
         if ours and theirs and theirs.high > ours.high:
             say(f"note: some images need white at {theirs.high:.15g}; what is above {ours.high:.15g} is cut off")
+    if black := used.turned_black({str(path): each for path, each in extremes.items()}):
+        say(f"note: {black}")
     return used
 
 

@@ -10,7 +10,7 @@ from .folders import no_photos as no_photos
 from .folders import read_folder as read_folder
 from .formats import is_image as is_image
 from .images import ImageError as ImageError
-from .images import find_ranges as find_ranges
+from .images import find_extremes as find_extremes
 from .images import orientation as orientation
 from .images import read_image as read_image
 from .images import turn as turn

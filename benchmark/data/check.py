@@ -85,7 +85,7 @@ def check_dataset(sample_set: SampleSet, *, workers: int = 2, progress: Progress
     for sample in sample_set.samples:
         by_file[sample.path].append(sample)
     problems = [*sample_set.problems, *_count_problems(sample_set)]
-    ranges = sample_set.ranges  # before each thread looks for it
+    ranges, turned_black = sample_set.ranges, sample_set.turned_black  # before each thread looks for it
     pool = ThreadPoolExecutor(workers)
     try:
         looks = []
@@ -108,7 +108,7 @@ def check_dataset(sample_set: SampleSet, *, workers: int = 2, progress: Progress
         problems=tuple(sorted(set(problems), key=lambda p: (not p.fatal, p.kind, p.path, p.message))),
         identical=identical,
         files=len(by_file),
-        notes=sample_set.notes,
+        notes=(*sample_set.notes, *([turned_black] if turned_black else [])),
         left_out=sample_set.left_out,
         ranges=str(ranges),
         examples=tuple(in_words(sample_set)) if sample_set.card.domain == "custom" else (),

@@ -39,7 +39,10 @@ def digests(paths: Iterable[Path], title: str) -> dict[Path, str | None]:
 
 
 def remembered(
-    table: Literal["files", "extremes", "masks"], paths: Iterable[Path], look: Callable[[Path], str | None], title: str
+    table: Literal["files", "peaks", "mask_facts"],
+    paths: Iterable[Path],
+    look: Callable[[Path], str | None],
+    title: str,
 ) -> dict[Path, str | None]:
     """Return what `look` says of files, from memory where they are unchanged; None for a file that is missing.
 
@@ -118,7 +121,7 @@ def _open() -> sqlite3.Connection:
     folder.mkdir(parents=True, exist_ok=True)
     database = sqlite3.connect(folder / MEMORY, timeout=30)
     database.execute("CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, stamp TEXT, sha256 TEXT)")
-    for table in ("extremes", "masks"):
+    for table in ("peaks", "mask_facts"):
         database.execute(f"CREATE TABLE IF NOT EXISTS {table} (path TEXT PRIMARY KEY, stamp TEXT, found TEXT)")
     database.execute("CREATE TABLE IF NOT EXISTS thumbnails (sha256 TEXT PRIMARY KEY, pixels BLOB)")
     return database

@@ -24,6 +24,7 @@ from benchmark.common import what_is_it
 from benchmark.data.contents import remembered
 from benchmark.data.formats import DECODED
 from benchmark.data.ranges import Extremes, Ranges, Values
+from benchmark.errors import BenchError
 
 FORMATS = tuple(DECODED)
 """The formats that are decoded, by Pillow's names."""
@@ -42,7 +43,7 @@ _ORIENTATION = 0x0112
 """The EXIF tag that says how a picture is turned for display."""
 
 
-class ImageError(RuntimeError):
+class ImageError(BenchError):
     """An image or mask cannot be used. The message names the path and the cause, and says what to do."""
 
 
@@ -68,15 +69,15 @@ def read_image(path: Path, piece: tuple[int, int] | None = None, ranges: Ranges 
     return image if piece is None else image.crop((0, top, image.width, bottom))
 
 
-def find_ranges(paths: Iterable[Path], title: str) -> Ranges:
-    """Return black and white of the images of more than 8 bits among these, for `read_image`.
+def find_extremes(paths: Iterable[Path], title: str) -> dict[Path, Extremes]:
+    """Return the extremes of the images of more than 8 bits among these; `Ranges.holding` makes ranges of them.
 
     Args:
         paths: The images of a whole dataset. Files that cannot be read have no say.
         title: What is read, for the progress that is shown where it takes long.
     """
-    found = remembered("extremes", paths, _extremes, title)
-    return Ranges.holding(Extremes(**json.loads(text)) for text in found.values() if text and text != _SHALLOW)
+    found = remembered("peaks", paths, _extremes, title)
+    return {path: Extremes(**json.loads(text)) for path, text in found.items() if text and text != _SHALLOW}
 
 
 def _extremes(path: Path) -> str | None:

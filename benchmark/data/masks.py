@@ -19,6 +19,10 @@ LOSSY = ("JPEG", "JPEG2000", "WEBP")
 """Formats whose compression may leave noise."""
 _NEAR = 8 / 255
 """Levels nearer than this, relative to the maximum, are one level with the noise of compression."""
+_BLACK = 2
+"""Highest level of 0 to 255 that compression may leave in a black mask."""
+_VOC_VOID, _VOC = 255, {1: (128, 0, 0), 255: (224, 224, 192)}
+"""The index of PASCAL VOC's borders, which belong to no class, and two colours by which its palette is known."""
 _FAINT = 1 / 8
 """Levels below this, relative to the maximum, are noise in a file that is noisy."""
 
@@ -114,17 +118,33 @@ def _anomalous(path: Path, rule: MaskRule) -> Mask:
     values = decode(path, alpha=threshold is None)
     lossy = isinstance(values, Image.Image) and values.format in {*LOSSY, "MPO"}  # which some phones write as JPEG
     if threshold is None:
-        return _above_background(_levels(values), lossy=lossy)
+        levels = _levels(values)
+        return (
+            np.zeros(levels.shape, bool) if _is_empty(levels, lossy=lossy) else _above_background(levels, lossy=lossy)
+        )
     if isinstance(values, Image.Image):
         if threshold == 0 and lossy and not rule.gt0:
             return _above_background(_brightest(np.asarray(values.convert("RGB"))), lossy=True)
         above: Mask = np.asarray(values.convert("L")) > threshold
         return above
     values = _brightest(values)
-    own = Extremes.of(values)
-    white = Range.holding(own.low, own.high, floats=own.floats).high
-    above = values > threshold * (white / 255)
+    above = values > threshold * (_white(values) / 255)
     return above
+
+
+def _white(values: Values) -> float:
+    """Return the value of white of a mask (H, W)."""
+    own = Extremes.of(values)
+    return 255.0 if values.dtype == np.uint8 else Range.holding(own.low, own.high, floats=own.floats).high
+
+
+def _is_empty(values: Values, *, lossy: bool) -> bool:
+    """Return whether a mask (H, W) of one level marks nothing, or one of hardly more than the noise of compression.
+
+    One level below half of white is the index of a background that is not 0, as where 2 is the defect.
+    """
+    peak = values.max()
+    return bool((lossy and peak <= _BLACK) or (values.min() == peak and peak < _white(values) / 2))
 
 
 def _brightest(values: Values) -> Values:
@@ -144,11 +164,16 @@ def _levels(image: Image.Image | Values) -> Values:
         colours = np.zeros((256, 3), np.uint8)  # an index beyond the palette is black, as in Pillow's conversion
         listed = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)[:256]
         colours[: len(listed)] = listed
-        if len(used) <= _FEW and colours[used].any(axis=1).all():
-            return index  # no black: the first colour is the background
+        if len(used) > 2 and all(tuple(colours[place]) == colour for place, colour in _VOC.items()):
+            index = np.where(index == _VOC_VOID, 0, index)
+        alike = len(used) > 1 and (colours[used] == colours[used[0]]).all()
+        if alike or (len(used) <= _FEW and colours[used].any(axis=1).all()):
+            return index  # no black, or nothing else: the first colour is the background
         values = colours[index]  # programs that make files smaller reorder palettes, so black is looked for
     else:
         values = np.asarray(image.convert("L" if image.mode in {"1", "L"} else "RGB"))
+    if values.ndim == 3 and values.shape[2] == 4 and not (values[..., 3].any() or np.ptp(values, axis=(0, 1)).any()):
+        return values[..., 3]  # an empty layer
     if values.ndim == 3 and values.shape[2] == 4 and np.ptp(values[..., 3]):
         alpha = values[..., 3]
         seen = values[alpha > 0][:, :3]

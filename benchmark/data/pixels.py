@@ -9,12 +9,10 @@ import numpy as np
 from benchmark.data.images import ImageError, has_more_frames, orientation, read_image
 from benchmark.data.layouts import Sample
 from benchmark.data.masks import MaskRule, MaskSizeError, read_mask, shades_of_grey
+from benchmark.data.ranges import DARK
 from benchmark.data.samples import SampleSet
 from benchmark.data.suspicions import Marked, MaskFacts, suspicions
 from benchmark.data.tree import Problem, relative
-
-DARK = 20
-"""An image whose pixels are all below this, of 0 to 255, is black to the eye and to a method."""
 
 GREY = 0.1
 """A file with a larger share of grey pixels, and half as many as are anomalous, is hardly a mask with smooth edges."""
@@ -66,14 +64,24 @@ def look(data: SampleSet, samples: Sequence[Sample], normal_mask: Path | None = 
         seen.turned, seen.more_frames = orientation(image.path) != 1, has_more_frames(image.path)
     if mask is None:
         return seen
+    label = max(s.label for s in samples)
+    if has_more_frames(mask):
+        message = "holds several pages or frames, and the first alone is read; save the whole mask as one page"
+        report(mask, "mask-frames", message, fatal=False)
     try:
-        pixels = read_mask(mask, MaskRule(data.layout.mask_threshold), size=size, photo=image.path)
+        # That of a normal image is not used, so its size breaks nothing.
+        wanted = (size, image.path) if label else (None, None)
+        pixels = read_mask(mask, MaskRule(data.layout.mask_threshold), size=wanted[0], photo=wanted[1])
     except ImageError as error:
         kind = "mask-size" if isinstance(error, MaskSizeError) else "unreadable-mask"
-        report(mask, kind, str(error), fatal=True)
+        report(mask, kind, str(error), fatal=bool(label))
     else:
-        label = max(s.label for s in samples)
         facts = MaskFacts.of(pixels)
+        if not label and size and sorted(pixels.shape) != sorted(size):
+            message = (
+                f"is {pixels.shape[1]}x{pixels.shape[0]} px, its normal image {size[0]}x{size[1]} px; it is not used"
+            )
+            report(mask, "mask-size", message, fatal=False)
         if (grey := shades_of_grey(mask)) > max(GREY, facts.share / 2):
             message = (
                 f"{grey:.0%} of it are shades of grey, neither black nor white; is it a photograph or a map of scores? "

@@ -4,12 +4,14 @@ Files say how many bits a value takes, not which values stand for black and whit
 floats run from 0 to 1, from -1 to 1, or to 255. A scale of each file's own would make dark pictures bright.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+
+from benchmark.common import listed
 
 Values = npt.NDArray[Any]
 """Pixels (H, W) or (H, W, 3) of integers or floats, all finite."""
@@ -20,8 +22,14 @@ _OVER = 1.1
 """Values may exceed the white of 8 bits, or 1 in floats, by so much, as resizing leaves them; they are clipped."""
 _OWN = 32.0
 """Floats above 1 whose peak is below this have no usual white; the peak is white."""
+_TINY = 0.25
+"""Floats whose peak is below this are hardly on a scale of 0 to 1; the peak is white."""
+DARK = 20
+"""An image whose pixels are all below this, of 0 to 255, is black to the eye and to a method."""
 _DEAD = 10_000
-"""At most one pixel of so many is dead, or hot."""
+"""At most one pixel of so many is dead, or hot; in a smaller image, one."""
+_SMALL = 1000
+"""In an image of fewer pixels each counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +43,12 @@ class Range:
     def holding(cls, low: float, high: float, *, floats: bool) -> Self:
         """Return the usual range that holds values from `low` to `high`."""
         peak = max(high, 0.0)
-        if floats and peak <= _OVER:
-            white = 1.0
-        elif floats and peak < _OWN:
+        if floats and max(peak, -low) >= _TINY and peak <= _OVER and low >= -_OVER:
+            return cls(-1.0 if low < 1 - _OVER else 0.0, 1.0)
+        if floats and (0 < peak < _TINY or _OVER < peak < _OWN):
             white = peak
+        elif floats and peak <= _OVER:
+            white = 1.0
         else:
             white = next((each for each in _BITS if peak <= each * (_OVER if each == _BITS[0] else 1.0)), peak)
         # A slightly negative value is left by resizing, as one slightly above white is.
@@ -86,6 +96,22 @@ class Ranges:
         scaled = (values.astype(np.float64) - span.low) * (255 / (span.high - span.low))
         return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
+    def turned_black(self, extremes: Mapping[str, Extremes]) -> str:
+        """Return in a sentence which of these images, by name, are black by their range; empty where none is."""
+        spans = {name: self.floats if each.floats else self.integers for name, each in extremes.items()}
+        shares = {
+            name: (extremes[name].high - span.low) / (span.high - span.low) for name, span in spans.items() if span
+        }
+        dark = [name for name, share in shares.items() if share * 255 < DARK]
+        if not dark:
+            return ""
+        bright = max(shares, key=lambda name: shares[name])
+        return (
+            f"{len(dark)} of {len(extremes)} images of more than 8 bits are nearly black by the range of all: in "
+            f"{listed(dark, 3)} no value is above {max(extremes[name].high for name in dark):.6g}, in {bright} they "
+            f"reach {extremes[bright].high:.6g}; if they should not be black, save all images with the same depth"
+        )
+
     def __str__(self) -> str:
         said = [(what, span) for what, span in (("integers", self.integers), ("floats", self.floats)) if span]
         return ", ".join(f"{what} from {span.low:.15g} (black) to {span.high:.15g} (white)" for what, span in said)
@@ -96,8 +122,8 @@ def _peak(numbers: npt.NDArray[np.float64]) -> float:
 
     A dead pixel of a camera says nothing about white, and would make all images of its dataset black.
     """
-    peak, few = float(numbers.max(initial=0)), len(numbers) // _DEAD
-    if np.count_nonzero(numbers > peak / 2) > few or not few:
+    peak, few = float(numbers.max(initial=0)), max(1, len(numbers) // _DEAD)
+    if np.count_nonzero(numbers > peak / 2) > few or len(numbers) < _SMALL:
         return peak
     return max(0.0, float(np.partition(numbers, -few - 1)[-few - 1]))
 

@@ -19,12 +19,12 @@ from benchmark.data.cards import Card, Layout
 from benchmark.data.contents import digests, remembered, stamp
 from benchmark.data.csv_tables import BadTableError
 from benchmark.data.formats import DECODED
-from benchmark.data.images import find_ranges
+from benchmark.data.images import find_extremes
 from benchmark.data.layouts import Sample, read_layout
 from benchmark.data.leftovers import not_of_the_layout, unread
 from benchmark.data.masks import LOSSY
 from benchmark.data.misfits import Misfit, misfit, nothing_fits
-from benchmark.data.ranges import Ranges
+from benchmark.data.ranges import Extremes, Ranges
 from benchmark.data.suspicions import Marked, MaskFacts, facts_as_text, suspicions
 from benchmark.data.tree import Leftover, Problem, Tree, relative, walk
 from benchmark.errors import BenchError
@@ -81,9 +81,18 @@ class SampleSet:
             object.__setattr__(self, "whole", self.samples)
 
     @cached_property
+    def _extremes(self) -> dict[Path, Extremes]:
+        return find_extremes((s.path for s in self.whole), f"looking for the range of {self.card.title}")
+
+    @cached_property
     def ranges(self) -> Ranges:
         """Black and white of images of more than 8 bits, found over all images of the dataset."""
-        return find_ranges((s.path for s in self.whole), f"looking for the range of {self.card.title}")
+        return Ranges.holding(self._extremes.values())
+
+    @property
+    def turned_black(self) -> str:
+        """Which images are black by the range of all, in a sentence; empty where none is."""
+        return self.ranges.turned_black({relative(path, self.directory): e for path, e in self._extremes.items()})
 
     @property
     def name(self) -> str:
@@ -210,7 +219,9 @@ class SampleSet:
         test = {s.key: s for s in self.test}
         pairs = [(s, s.mask) for s in self.test if s.mask]
         pairs += [(test[key], mask) for key, mask in self.normal_masks if key in test]
-        known = remembered("masks", (mask for _, mask in pairs), facts_as_text, f"looking at the masks of {self.title}")
+        known = remembered(
+            "mask_facts", (mask for _, mask in pairs), facts_as_text, f"looking at the masks of {self.title}"
+        )
         marked = [
             Marked(relative(mask, self.directory), s.key, s.label, MaskFacts(**json.loads(text)))
             for s, mask in pairs
@@ -242,6 +253,7 @@ class SampleSet:
             warnings.append(f"{more} more such, which `bench data check` names")
         if self.ranges:
             warnings.append(f"images of more than 8 bits are read by one range for all: {self.ranges}")
+            warnings += [text] if (text := self.turned_black) else []
         if off := [f"{name} {f[0]}/{f[1]} instead of {e[0]}/{e[1]}" for name, (f, e) in self.differences.items()]:
             warnings.append(f"normal/anomalous test images differ from the expected: {listed(off, 3, 'more classes')}")
         if self.layout.mask_threshold is None and (odd := Counter(p.kind for p in self._suspicions)):

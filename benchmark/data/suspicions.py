@@ -82,8 +82,9 @@ def suspicions(marked: Sequence[Marked], threshold: int | None) -> Iterator[Prob
                 message = f"{share:.1%} of it is anomalous, but its image {each.image} counts as normal; {way}"
                 yield Problem(each.mask, "mask-of-normal", message, fatal=True)
         elif not share:
-            above = "not 0" if threshold is None else f"above {threshold}"
-            message = f"no pixel is {above}, but its image {each.image} counts as anomalous"
+            # Without a threshold, a mask of one dark level is empty too.
+            above = "brighter than its background" if threshold is None else f"above {threshold}"
+            message = f"no pixel is {above}, so it marks nothing, but its image {each.image} counts as anomalous"
             yield Problem(each.mask, "empty-mask", message, fatal=False)
         elif share >= WHOLE:
             message = f"{share:.0%} of it is anomalous; is it inverted? Anomalous pixels are bright, all others black"

@@ -152,7 +152,7 @@ def dataset(report: ReportData, of: DatasetResults) -> Context:
     skipped = max(sum(len(c.skipped) for c in record.classes.values()) for record in of.records)
     warnings = [
         *of.records[0].warnings,
-        *([f"{skipped} unreadable images were left out."] if skipped else []),
+        *([f"Images left out, as they or their masks cannot be used: {skipped}."] if skipped else []),
         *dict.fromkeys(note for record in of.records for note in undefined_notes(record)),
     ]
     return {

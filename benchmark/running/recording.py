@@ -152,11 +152,11 @@ def _training_report(job: Job, results: Path) -> TrainingReport | None:
 
 
 def refuse_broken_data(data: SampleSet, settings: Settings) -> None:
-    """Raise ValueError where the dataset has a fault that the run is not to skip."""
+    """Raise DatasetError where the dataset has a fault that the run is not to skip."""
     fatal = [problem for problem in data.problems if problem.fatal]
     if fatal and settings.on_error == "fail":
         more = f" (and {len(fatal) - 1} more)" if len(fatal) > 1 else ""
-        raise ValueError(
+        raise DatasetError(
             f"{fatal[0].path}: {fatal[0].message}{more}; `bench data check {data.argument}` lists them, "
             "--on-error skip leaves them out"
         )

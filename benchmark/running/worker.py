@@ -14,7 +14,7 @@ from filelock import Timeout
 from benchmark.clip import Backbone, load_backbone, pick_device
 from benchmark.common import Cache, image_progress
 from benchmark.contract import Learner, Method, VisionSpec, merge_specs
-from benchmark.data import ImageError, SampleSet
+from benchmark.data import SampleSet
 from benchmark.errors import BenchError
 from benchmark.records import RecordError, is_done, is_scored, is_trained, write_class
 from benchmark.registry import find_method, load_plugin, options_from
@@ -118,7 +118,9 @@ class _Worker:
             message = str(error) or "no message"
         except Exception:  # of a class of the method's own
             message = "no readable message"
-        self.failed.setdefault(identity, f"{type(error).__name__}: {message}")
+        # What a user can correct says all itself; of other errors the class is half of the message.
+        text = message if isinstance(error, BenchError) else f"{type(error).__name__}: {message}"
+        self.failed.setdefault(identity, text)
 
     def lock(self, locks: ExitStack) -> set[str]:
         """Take the locks of the cells or trainings that no other process is working on, and return their ids."""
@@ -229,7 +231,7 @@ class _Worker:
             record = write_if_whole(job, self.task.settings)
         except RecordError:
             raise
-        except (BenchError, ImageError) as error:  # a damaged class, a checkpoint that is gone, no readable image
+        except BenchError as error:  # a damaged class, a checkpoint that is gone, no readable image
             self.fail(job.cell.id, error)
             return
         if record is not None:

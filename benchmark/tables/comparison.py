@@ -286,4 +286,6 @@ def _data(number: Number, record: Record) -> list[Reason]:
         found.append(Reason(f"data: mean of {len(record.classes)} of {len(card.classes)} classes", bars=True))
     shown = [result for each, result in record.classes.items() if number.class_name in (None, each)]
     skipped = sum(len(result.skipped) for result in shown)
-    return found + ([Reason(f"data: {skipped} unreadable images left out")] if skipped else [])
+    return found + (
+        [Reason(f"data: images left out, as they or their masks cannot be used: {skipped}")] if skipped else []
+    )

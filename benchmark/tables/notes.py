@@ -38,7 +38,7 @@ def notes_of(records: Sequence[Record], metrics: Sequence[str] = MAIN_METRICS) -
         for note in dict.fromkeys(note for record in same for note in undefined_notes(record)):
             notes.append(f"{dataset}: {note}")
         skipped = max(sum(len(c.skipped) for c in record.classes.values()) for record in same)
-        notes += [f"{dataset}: {skipped} unreadable images were left out."] if skipped else []
+        notes += [f"{dataset}: images left out, as they or their masks cannot be used: {skipped}."] if skipped else []
     return tuple(notes)
 
 
@@ -246,7 +246,7 @@ def _left_out_of_trainings(done: Sequence[Record]) -> list[str]:
             key = record.title, record.cell.auxiliary.name
             found[key] = max(found.get(key, 0), len(record.training.skipped))
     return [
-        f"{title}: {count} unreadable images were left out of the training on {auxiliary}."
+        f"{title}: images left out of the training on {auxiliary}, as they or their masks cannot be used: {count}."
         for (title, auxiliary), count in sorted(found.items())
     ]
 

@@ -276,6 +276,31 @@ def test_files_of_several_pages_are_one_warning(root: Path) -> None:
     assert "1 of 10 images hold several pages or frames" in problems[0].message
 
 
+def test_a_mask_of_several_pages_says_so(root: Path) -> None:
+    path = root / "nut/ground_truth/cut/0_mask.png"
+    path.unlink()
+    Image.new("L", (24, 24)).save(path.with_suffix(".tif"), save_all=True, append_images=[BOX.copy()])
+    warnings = {p.kind: p for p in run(root).problems if p.path.endswith("0_mask.tif")}
+    assert set(warnings) == {"empty-mask", "mask-frames"}
+    assert not any(p.fatal for p in warnings.values())
+    assert "the first alone is read" in warnings["mask-frames"].message
+
+
+@pytest.mark.parametrize(("marked", "expected"), [(False, ("mask-size", False)), (True, ("mask-of-normal", True))])
+def test_a_mask_of_a_normal_image_that_does_not_fit_breaks_nothing(
+    tmp_path: Path, marked: bool, expected: tuple[str, bool]
+) -> None:
+    for folder in ("normal", "abnormal"):
+        for number in range(2):
+            draw(tmp_path / folder / f"{number}.png", number + 10 * len(folder))
+            draw(tmp_path / folder / f"{number}_mask.png", 0)
+            mask = BOX if folder == "abnormal" else Image.new("L", (16, 30), 255 * marked)
+            mask.save(tmp_path / folder / f"{number}_mask.png")
+    report = check_dataset(read_folder(PlainFolder(directory=tmp_path)))
+    assert expected in {(p.kind, p.fatal) for p in report.problems}
+    assert report.broken == marked
+
+
 def test_masks_of_a_users_own_that_look_wrong_are_in_the_record(tmp_path: Path) -> None:
     for folder, mask in (("normal", BOX), ("abnormal", ImageOps.invert(ImageOps.expand(Image.new("L", (6, 6)), 9)))):
         for number in range(3):
@@ -287,8 +312,7 @@ def test_masks_of_a_users_own_that_look_wrong_are_in_the_record(tmp_path: Path) 
     data = read_folder(PlainFolder(directory=tmp_path))
     data = replace(data, normal_masks=(("normal/normal0.png", tmp_path / "masks/abnormal1.png"),))
     assert data.warnings == (
-        "masks look wrong: empty-mask 1, mask-of-normal 1, whole-mask 2; "
-        f"`bench data check --folder {tmp_path}` says more",
+        "masks look wrong: empty-mask 1, mask-of-normal 1, whole-mask 2; `bench data check` says more",
     )
     assert Counter(p.kind for p in check_dataset(data).problems) == {
         "empty-mask": 1, "mask-of-normal": 1, "whole-mask": 2

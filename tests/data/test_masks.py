@@ -54,9 +54,18 @@ def coloured(red: int, green: int, blue: int) -> Image.Image:
 
 SOFT = SHAPE.filter(ImageFilter.GaussianBlur(1))
 WHITE = BLACK.point(lambda _: 255)
+VOC = palette(
+    np.where(ndimage.binary_dilation(TRUTH), np.where(TRUTH, 1, 255), 0),
+    *((0, 0, 0), (128, 0, 0), *[(9, 9, 9)] * 253, (224, 224, 192)),
+)
 LOSSLESS: dict[str, tuple[Image.Image, np.ndarray]] = {
     "grey": (SHAPE, TRUTH),
     "0 and 1": (draw(1), TRUTH),
+    "0 and 1, a palette of black": (palette(TRUTH, (0, 0, 0), (0, 0, 0)), TRUTH),
+    "indices from 1": (draw(1).point(lambda value: value + 1), TRUTH),
+    "a background of 1": (BLACK.point(lambda _: 1), np.zeros_like(TRUTH)),
+    "an empty layer": (alpha(WHITE, BLACK), np.zeros_like(TRUTH)),
+    "PASCAL VOC with a border": (VOC, TRUTH),
     "faint": (draw(7), TRUTH),
     "one bit": (SHAPE.convert("1"), TRUTH),
     "indices": (draw(1, 2, 3), THREE),
@@ -146,6 +155,12 @@ def test_the_noise_of_jpeg_is_no_defect(tmp_path: Path, quality: int) -> None:
             assert agreement(mask, truth) > 0.97
             if image is SHAPE:
                 assert regions(mask) == 3
+
+
+def test_hardly_more_than_black_in_a_jpeg_is_nothing(tmp_path: Path) -> None:
+    draw(1).save(tmp_path / "a.jpg", quality=100)
+    assert np.asarray(Image.open(tmp_path / "a.jpg")).any()
+    assert not read_mask(tmp_path / "a.jpg", BY_FILE).any()
 
 
 @pytest.mark.parametrize(("name", "options"), [("a.webp", {"quality": 70}), ("a.jp2", {"quality_layers": [20]})])

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from benchmark.data import images
+from benchmark.data.check import check_dataset, render
 from benchmark.data.folders import PlainFolder, read_folder
-from benchmark.data.images import find_ranges, read_image
+from benchmark.data.images import find_extremes, read_image
 from benchmark.data.ranges import Range, Ranges
 from benchmark.data.samples import SampleSet
 
@@ -51,6 +52,13 @@ def deep_png(path: Path, values: np.ndarray) -> None:
         (0, 0.4, True, (0, 1)),
         (-0.02, 1.03, True, (0, 1)),
         (-1, 1, True, (-1, 1)),
+        (-0.7, 0.9, True, (-1, 1)),
+        (-0.9, 0.1, True, (-1, 1)),
+        (-1.05, 1.02, True, (-1, 1)),
+        (-3, 1, True, (-3, 1)),
+        (0, 0.001, True, (0, 0.001)),
+        (-0.002, 0.001, True, (-0.002, 0.001)),
+        (0, 0, True, (0, 1)),
         (0, 1.2, True, (0, 1.2)),
         (0, 31, True, (0, 31)),
         (0, 40, True, (0, 255)),
@@ -121,7 +129,7 @@ def test_shallow_images_have_no_range_and_are_not_decoded(tmp_path: Path, monkey
         Image.fromarray((RAMP * 255).astype(np.uint8)).save(tmp_path / name)
     (tmp_path / "e.png").write_text("broken")
     monkeypatch.setattr(images, "decode", pytest.fail)
-    assert not find_ranges([*tmp_path.iterdir(), tmp_path / "missing.png"], "")
+    assert not find_extremes([*tmp_path.iterdir(), tmp_path / "missing.png"], "")
 
 
 @pytest.mark.parametrize("channels", [0, 3, 4])
@@ -129,7 +137,7 @@ def test_deep_pngs_keep_all_their_bits(tmp_path: Path, channels: int) -> None:
     values = (RAMP * 1000).astype(np.uint16)
     several = [values, values // 2, values // 4, np.full_like(values, 65535)]
     deep_png(tmp_path / "a.png", np.stack(several[:channels], -1) if channels else values)
-    ranges = find_ranges([tmp_path / "a.png"], "")
+    ranges = Ranges.holding(find_extremes([tmp_path / "a.png"], "").values())
     assert ranges == Ranges(integers=Range(0, 1023))
     read = np.asarray(read_image(tmp_path / "a.png", ranges=ranges))
     for channel in range(3):
@@ -155,6 +163,26 @@ def test_a_dead_pixel_turns_no_image_black(tmp_path: Path, dtype: type) -> None:
     assert str(data.ranges).endswith("from 0 (black) to 4095 (white)")
     images["normal_0"][3, 4:9] = 65535  # five of 48,000 may be a reflection
     assert str(folder(tmp_path, **images).ranges).endswith("to 65535 (white)")
+
+
+def test_a_hot_pixel_of_a_small_image_says_nothing_either(tmp_path: Path) -> None:
+    values = (np.tile(RAMP, (5, 5)) * 4000).astype(np.uint16)
+    hot = values.copy()
+    hot[3, 3] = 65535
+    assert folder(tmp_path, normal_0=hot, abnormal_0=values).ranges == Ranges(integers=Range(0, 4095))
+
+
+@pytest.mark.parametrize("scale", [(4000, 65000), (0.9, 900.0)])
+def test_images_that_turn_black_by_the_range_of_others_are_named(tmp_path: Path, scale: tuple[float, float]) -> None:
+    dtype = np.uint16 if scale[0] > 1 else np.float32
+    dark, bright = ((RAMP * peak).astype(dtype) for peak in scale)
+    data = folder(tmp_path, normal_0=dark, normal_1=bright, abnormal_0=dark, abnormal_1=bright)
+    (found,) = [warning for warning in data.warnings if "nearly black" in warning]
+    assert found.startswith("2 of 4 images of more than 8 bits are nearly black by the range of all: in abnormal/0.tif")
+    assert "save all images with the same depth" in found
+    assert found in render(check_dataset(data))
+    even = folder(tmp_path / "even", normal_0=bright, abnormal_0=bright // 4)
+    assert not even.turned_black
 
 
 def test_integers_and_floats_have_ranges_of_their_own(tmp_path: Path) -> None:

@@ -787,11 +787,11 @@ def test_another_test_set_and_images_left_out_are_reasons() -> None:
     made = record({}, dataset="sdd", classes=classes, cell={"dataset": data_id("sdd", "adaclip")})
     assert against(number("AnomalyCLIP", "sdd", "image ap"), made).reasons == (
         "data: the layout adaclip holds another test set than the published one",
-        "data: 1 unreadable images left out",
+        "data: images left out, as they or their masks cannot be used: 1",
     )
     of_wood = record({}, dataset="mvtec", classes={"wood": skipped, "pill": skipped.model_copy(update={"skipped": ()})})
     assert against(number("AnomalyCLIP", "mvtec", "image ap", "log", "wood"), of_wood).reasons == (
-        "data: 1 unreadable images left out",
+        "data: images left out, as they or their masks cannot be used: 1",
     )
     assert against(number("AnomalyCLIP", "mvtec", "image ap", "log", "pill"), of_wood).reasons == ()
     published_split = record({"image_ap": 0.8}, dataset="sdd", cell={"dataset": data_id("sdd", "anomalyclip")})

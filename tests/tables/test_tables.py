@@ -237,7 +237,7 @@ def test_notes_say_what_a_reader_must_know(three: list[Record]) -> None:
     text = render(make_tables([odd, *three[1:], failed])[0], "md")
     assert "Failed: Third on Parts: RuntimeError: out of luck" in text
     assert "Parts: 7 images, the card says 9" in text
-    assert "Parts: 1 unreadable images were left out." in text
+    assert "Parts: images left out, as they or their masks cannot be used: 1." in text
     assert "Backbone b:openai (sha256 aaaaaaaaaaaa…), float32." in text
     assert "Auxiliary dataset: none" in text
     trained = three[0].model_copy(
@@ -494,7 +494,7 @@ def test_notes_say_how_a_training_was_done() -> None:
         records.append(record("L", f"D{n}", {"c": (0.5, 0.5, 0.5, 0.5)}, training=training, cell=cell))
     notes = make_tables(records)[0].notes
     assert "L was trained by 2 states of the method's files: aaaaaaaa… (D0), bbbbbbbb… (D1)." in notes
-    assert "L: 1 unreadable images were left out of the training on visa." in notes
+    assert "L: images left out of the training on visa, as they or their masks cannot be used: 1." in notes
     assert not [note for note in make_tables(records[:1])[0].notes if "left out" in note or "states" in note]
 
 
