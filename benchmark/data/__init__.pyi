@@ -1,3 +1,4 @@
+from .cards import SUBSET as SUBSET
 from .cards import Card as Card
 from .cards import Domain as Domain
 from .cards import load_cards as load_cards
@@ -28,7 +29,6 @@ from .preprocess import Pixels as Pixels
 from .preprocess import Preprocess as Preprocess
 from .ranges import Ranges as Ranges
 from .samples import MINI_MARKER as MINI_MARKER
-from .samples import SUBSET as SUBSET
 from .samples import DatasetError as DatasetError
 from .samples import SampleSet as SampleSet
 from .samples import read_samples as read_samples

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from benchmark.common import TABLE_LIMIT, listed, read_limited
-from benchmark.data.cards import Card, Layout
+from benchmark.data.cards import SUBSET, Card, Layout
 from benchmark.data.contents import digests, remembered, stamp
 from benchmark.data.csv_tables import BadTableError
 from benchmark.data.formats import DECODED
@@ -35,9 +35,6 @@ Counts = tuple[int, int]
 MINI_MARKER = "zsad-bench-mini.json"
 """A file at the top of a mini suite, which marks the datasets below it as generated."""
 
-
-SUBSET = "-subset"
-"""End of the name of a part of a dataset."""
 
 _DOUBTS = frozenset({"doubtful-kind", "same-name"})
 """Problems of plain folders that change numbers where the user thinks otherwise."""

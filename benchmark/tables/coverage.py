@@ -1,8 +1,11 @@
 """Coverage: which methods are compared in means and ranks, and over which rows."""
 
-from collections import Counter
-from collections.abc import Collection, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+
+from benchmark.data import SUBSET
+from benchmark.records import Record
 
 
 @dataclass(frozen=True)
@@ -41,3 +44,16 @@ def compared_rows(having: Mapping[str, Collection[str]]) -> Coverage:
             }
             return Coverage(methods, common, lacking)
     return Coverage((), frozenset(), {})
+
+
+def repeated_parts(records: Iterable[Record]) -> frozenset[str]:
+    """Return the titles of parts of datasets beside which the whole or another part stands: their images count once."""
+    titles: dict[str, set[str]] = defaultdict(set)
+    parts: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        name = record.cell.dataset.name
+        base = name.removesuffix(SUBSET)
+        titles[base].add(record.dataset_title)
+        if base != name:
+            parts[base].add(record.dataset_title)
+    return frozenset(title for base, of in parts.items() if len(titles[base]) > 1 for title in of)

@@ -13,7 +13,7 @@ from benchmark.common import listed
 from benchmark.metrics import MAIN_METRICS, METRICS
 from benchmark.records import Record
 from benchmark.tables.comparable import check_comparable
-from benchmark.tables.coverage import compared_rows
+from benchmark.tables.coverage import compared_rows, repeated_parts
 from benchmark.tables.notes import notes_of
 from benchmark.tables.style import STYLES
 from benchmark.tables.tables import MOST_LACKING, column_order, mean_values, row_order
@@ -61,6 +61,8 @@ def rankings(records: Sequence[Record], metrics: Sequence[str] = MAIN_METRICS) -
         TableError: the records are not comparable.
     """
     check_comparable(records)
+    repeated = repeated_parts(records)
+    records = [record for record in records if record.dataset_title not in repeated]
     cells: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in sorted(records, key=lambda record: (*row_order(record), *column_order(record))):
         cells[record.dataset_title, record.title].append(record)

@@ -2,7 +2,7 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
@@ -11,7 +11,7 @@ from benchmark.data import Domain
 from benchmark.metrics import LEVELS, MAIN_METRICS, METRICS
 from benchmark.records import ClassResult, DefectResult, Record, expected_levels, range_over_classes
 from benchmark.tables.comparable import check_comparable
-from benchmark.tables.coverage import compared_rows
+from benchmark.tables.coverage import compared_rows, repeated_parts
 from benchmark.tables.notes import column_facts, notes_of
 
 DOMAINS = get_args(Domain)
@@ -93,7 +93,9 @@ def make_tables(
             row = _row(dataset, columns, found, shown)
             if row.is_defined or any(level in expected_levels(record) for record in same):
                 groups[same[0].domain].append(row)
-        tables += _with_means(Table(f"main_{level}", LEVELS[level], shown, columns, (), notes, facts), groups)
+        tables += _with_means(
+            Table(f"main_{level}", LEVELS[level], shown, columns, (), notes, facts), groups, repeated_parts(done)
+        )
     for stem, (dataset, same) in zip(dataset_stems(by_dataset), by_dataset.items(), strict=True):
         classes = list(dict.fromkeys(name for record in same for name in record.classes))
         if len(classes) > 1:
@@ -200,8 +202,10 @@ def results_of(
     return [*of_class] if defect is None else [each.defects[defect] for each in of_class if defect in each.defects]
 
 
-def _with_means(table: Table, groups: Mapping[str, Sequence[Row]]) -> list[Table]:
+def _with_means(table: Table, groups: Mapping[str, Sequence[Row]], repeated: Collection[str] = ()) -> list[Table]:
     """Return the table with the rows of the groups and a mean row for each, or none without any row.
+
+    Rows with the titles `repeated` are in no mean.
 
     A group holds the datasets of a domain: a mean over industrial and medical datasets would say nothing.
     """
@@ -211,8 +215,10 @@ def _with_means(table: Table, groups: Mapping[str, Sequence[Row]]) -> list[Table
     for group, rows in groups.items():
         apart = len(groups) > 1
         shown += rows
-        if len(rows) > 1:
-            mean, lacking = _mean(rows, table.columns, f", {group}" if apart else "")
+        if left_out := [row.title for row in rows if row.title in repeated]:
+            notes.append(f"Not in the mean, since their images are in other rows: {', '.join(left_out)}.")
+        if len(counted := [row for row in rows if row.title not in repeated]) > 1:
+            mean, lacking = _mean(counted, table.columns, f", {group}" if apart else "")
             shown += mean
             alike: dict[tuple[str, ...], list[str]] = defaultdict(list)
             for column, names in lacking.items():

@@ -166,3 +166,15 @@ def test_a_kept_checkpoint_gives_the_cell_of_its_training(bench: Bench, parts: P
     code, _, err = bench("run", *options, "--folder", other)
     assert code == 0, err
     assert "1 cells, 0 to do" in err
+
+
+def test_no_mean_counts_images_twice(bench: Bench, parts: Path, bolts: Path, tmp_path: Path) -> None:
+    options = ["--methods", "clip", *TINY, "--results", tmp_path]
+    bench("run", *options, "--folder", parts, "--folder", bolts)
+    _, before, _ = bench("tables", "--results", tmp_path)
+    bench("run", *options, "--folder", parts, "--limit", "4")
+    _, after, _ = bench("tables", "--results", tmp_path)
+    means = [[line for line in out.splitlines() if line.startswith("Mean")] for out in (before, after)]
+    assert means[0]
+    assert [line.split() for line in means[0]] == [line.split() for line in means[1]]
+    assert "Not in the mean, since their images are in other rows: parts (subset: 4 images)." in after
