@@ -1,5 +1,7 @@
 """The command `bench`. Nothing heavy is imported before a command needs it."""
 
+import sys
+
 import typer
 
 from benchmark.cli import ablate, calibrate, compare, data, methods, predict, report, results, run, tables, train
@@ -36,6 +38,9 @@ app.add_typer(results.app, name="results")
 def main() -> None:
     """Run the command line; an error that the user can correct ends it with a message and exit code 2."""
     try:
+        if "" in sys.argv[1:]:
+            before = sys.argv[sys.argv.index("", 1) - 1]
+            fail(f"an empty value after {before}: is a variable of the shell not set?")
         app()
     except BenchError as error:
         fail(str(error))

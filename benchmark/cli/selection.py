@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from filelock import FileLock
@@ -196,7 +197,7 @@ def select_auxiliaries(
     """
     own = {samples.title: samples for samples in folders}
     if cards := [name for name in override if name not in own]:
-        select_cards(cards)
+        select_auxiliary_cards(cards, own)
     choose("protocol", [rule], AUXILIARIES)
     names_of = [own[name].card.name if name in own else name for name in override]
     wanted = Auxiliaries(rule=rule, override=tuple(names_of), given=tuple(checkpoints), allow_overlap=allow_overlap)
@@ -247,6 +248,21 @@ def with_kept_checkpoints(
         given.append(path)
     kept = frozenset(path for path in given if path.parent == results / "checkpoints") - set(auxiliaries.given)
     return replace(auxiliaries, given=tuple(given), kept=kept)
+
+
+def select_auxiliary_cards(names: Sequence[str], folders: Iterable[str]) -> list[Card]:
+    """Return the cards of the datasets that --auxiliary names, besides plain folders.
+
+    Raises:
+        BenchError: A name is neither that of a dataset nor that of a folder of this command.
+    """
+    for name in names:
+        if name not in load_cards() and not get_close_matches(name, load_cards()):
+            there = f"; the folders here are {', '.join(folders)}" if folders else ""
+            raise BenchError(
+                f"--auxiliary {name}: no dataset has that name{there}; for a folder add --folder {name}=DIR"
+            )
+    return select_cards(names)
 
 
 def class_name_problems(data: Iterable[SampleSet]) -> list[str]:

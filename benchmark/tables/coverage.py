@@ -4,7 +4,6 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from benchmark.data import SUBSET
 from benchmark.records import Record
 
 
@@ -51,9 +50,8 @@ def repeated_parts(records: Iterable[Record]) -> frozenset[str]:
     titles: dict[str, set[str]] = defaultdict(set)
     parts: dict[str, set[str]] = defaultdict(set)
     for record in records:
-        name = record.cell.dataset.name
-        base = name.removesuffix(SUBSET)
-        titles[base].add(record.dataset_title)
-        if base != name:
-            parts[base].add(record.dataset_title)
+        data = record.cell.dataset
+        titles[data.card_name].add(record.dataset_title)
+        if data.card_name != data.name:
+            parts[data.card_name].add(record.dataset_title)
     return frozenset(title for base, of in parts.items() if len(titles[base]) > 1 for title in of)
