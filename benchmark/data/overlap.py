@@ -18,6 +18,10 @@ FLAT = 8.0
 """Grey levels. Thumbnails whose standard deviation is less, as those of fine textures, look alike without being so."""
 
 
+COPY = 0.5
+"""Grey levels. Thumbnails that are nearer are copies, of which some datasets hold many."""
+
+
 def shared_image(one: SampleSet, other: SampleSet) -> tuple[Path, Path] | None:
     """Return a test image of each dataset such that both show the same, or None.
 
@@ -57,14 +61,31 @@ def _rows(thumbs: Sequence[bytes]) -> npt.NDArray[np.float32]:
 def _alike(
     paths: Sequence[Path], ours: npt.NDArray[np.float32], others: Sequence[Path], theirs: npt.NDArray[np.float32]
 ) -> tuple[Path, Path] | None:
-    """Return the first pair of thumbnails that are alike, in order, or None."""
+    """Return the first pair of thumbnails that are alike, in order, or None.
+
+    Under one camera all images look alike. So a pair counts only if it is much nearer than each of the two is to the
+    other images of its own dataset.
+    """
     varied = theirs.std(axis=1) >= FLAT
-    squares = (theirs.astype(np.float64) ** 2).mean(axis=1)
-    for path, row in zip(paths, ours, strict=True):
-        if row.std() < FLAT:
+    for index, path in enumerate(paths):
+        if ours[index].std() < FLAT:
             continue
-        distances = squares - 2 * (theirs @ row) / len(row) + float((row.astype(np.float64) ** 2).mean())
-        near = np.flatnonzero((distances <= ALIKE**2) & varied)
-        if near.size:
-            return path, others[int(near[0])]
+        distances = _distances(ours[index], theirs)
+        for near in np.flatnonzero((distances <= ALIKE) & varied):
+            own = min(_nearest(ours, index), _nearest(theirs, int(near)))
+            if distances[near] <= own / 2:
+                return path, others[int(near)]
     return None
+
+
+def _distances(row: npt.NDArray[np.float32], rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return the distances of a thumbnail (D,) from others (N, D): root mean squares, in grey levels."""
+    squares = (rows.astype(np.float64) ** 2).mean(axis=1) - 2 * (rows @ row) / len(row)
+    distances: npt.NDArray[np.float64] = np.sqrt(np.maximum(squares + float((row.astype(np.float64) ** 2).mean()), 0))
+    return distances
+
+
+def _nearest(rows: npt.NDArray[np.float32], index: int) -> float:
+    """Return the distance of a thumbnail from the nearest other one of its dataset that is no copy of it."""
+    others = _distances(rows[index], np.delete(rows, index, axis=0))
+    return float(others[others > COPY].min(initial=np.inf))

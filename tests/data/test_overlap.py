@@ -97,3 +97,21 @@ def test_real_scans_are_found_in_other_compression_and_not_taken_for_others(tmp_
     found = shared_image(one, read_folder(PlainFolder(directory=tmp_path / "brains", class_name="brain")))
     assert found is not None
     assert (found[0].name, found[1].name) == ("7.png", "copy.jpg")
+
+
+def test_parts_under_one_camera_are_no_copies_but_a_copy_among_them_is(tmp_path: Path) -> None:
+    scene = np.asarray(picture(7), dtype=np.float64)
+
+    def shot(seed: int) -> Image.Image:
+        noise = np.random.default_rng(seed).normal(0, 2, size=(8, 8, 3))
+        drift = np.kron(noise, np.ones((25, 30, 1)))
+        return Image.fromarray((scene + drift).clip(0, 255).astype(np.uint8))
+
+    first = dataset(tmp_path / "first", *((f"{n}.png", shot(n)) for n in range(5)))
+    second = dataset(tmp_path / "second", *((f"{n}.png", shot(n + 50)) for n in range(5)))
+    assert shared_image(first, second) is None
+    shot(3).save(tmp_path / "second/normal/copy.jpg", quality=90)
+    again = read_folder(PlainFolder(directory=tmp_path / "second"))
+    found = shared_image(first, again)
+    assert found is not None
+    assert [path.name for path in found] == ["3.png", "copy.jpg"]
