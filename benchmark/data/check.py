@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from benchmark.common import file_sha256, printable
+from benchmark.common import file_sha256, listed, printable
 from benchmark.data.layouts import Sample
 from benchmark.data.meta import check_meta
 from benchmark.data.pixels import look, over_all
@@ -96,6 +96,7 @@ def check_dataset(sample_set: SampleSet, *, workers: int = 2, progress: Progress
             if progress:
                 progress(len(samples))
         identical = _identical(sample_set, by_file, pool)
+        problems += [_both_labels(group) for group in identical if group.crosses_labels]
     finally:
         pool.shutdown(cancel_futures=True)  # Ctrl-C must not wait for thousands of images
     problems += [*over_all(looks, sample_set.layout.mask_threshold), *check_meta(sample_set)]
@@ -194,6 +195,12 @@ def _describe(data: SampleSet, group: Sequence[Path], by_file: dict[Path, list[S
         crosses_classes=differ(by_file[path][0].class_name for path in group),
         crosses_splits=differ(tuple(s.split for s in by_file[path]) for path in group),
     )
+
+
+def _both_labels(group: Identical) -> Problem:
+    first, *others = group.paths
+    message = f"is identical to {listed(others, 3)}, but not all of them count as normal, nor all as anomalous"
+    return Problem(first, "both-labels", f"{message}; remove those that are in the wrong place", fatal=False)
 
 
 def _sha256(path: Path) -> str:

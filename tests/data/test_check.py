@@ -276,6 +276,22 @@ def test_files_of_several_pages_are_one_warning(root: Path) -> None:
     assert "1 of 10 images hold several pages or frames" in problems[0].message
 
 
+def test_identical_and_turned_images_of_a_users_own_are_in_the_record(tmp_path: Path) -> None:
+    for folder in ("normal", "abnormal"):
+        for number in range(3):
+            draw(tmp_path / folder / f"{number}.png", number + 10 * len(folder))
+    data = read_folder(PlainFolder(directory=tmp_path))
+    assert data.warnings == ()
+    shutil.copy(tmp_path / "normal/1.png", tmp_path / "abnormal/2.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(tmp_path / "normal/0.png").save(tmp_path / "normal/0.png", exif=exif)
+    assert replace(data).warnings == (
+        "identical images are normal and anomalous: normal/1.png and abnormal/2.png",
+        "images that EXIF turns for display are read as they are stored, on their side or head: normal/0.png",
+    )
+
+
 def test_a_mask_of_several_pages_says_so(root: Path) -> None:
     path = root / "nut/ground_truth/cut/0_mask.png"
     path.unlink()
@@ -359,6 +375,7 @@ def test_identical_images_are_grouped_by_content(root: Path) -> None:
     assert not report.broken
     text = render(report)
     assert "3 groups of identical images, 3 redundant" in text
+    assert found(report) == {("both-labels", f"{name}.png", False) for name in ("bolt/test/good/0", "nut/test/hole/0")}
     assert "bolt/test/good/0.png = nut/test/cut/0.png  (across NORMAL AND ANOMALOUS, several classes)" in text
 
 
