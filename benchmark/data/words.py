@@ -31,7 +31,8 @@ YES: Final = _words("yes y 1 true pos positive unhealthy diseased")
 """Words that mean anomalous where the question is whether an image is anomalous, as `NO`."""
 MASKS: Final = _words(
     "mask masks groundtruth groundtruths gt gts label labels annotation annotations segmentation segmentations seg "
-    "anomalymask anomalymasks defectmask defectmasks truth"
+    "anomalymask anomalymasks defectmask defectmasks truth ann anns annot annots lbl lbls msk msks maske masken masque "
+    "masques segm segs target targets 掩码 掩膜 标注"
 )
 """Names of folders of masks, in the form of `spelled`."""
 SURE_NORMAL: Final = _words("normal normals good goods ok okay")
@@ -47,15 +48,18 @@ IMAGES: Final = _words(
 )
 """Names of folders that say no more than that images are in them; they may also stand beside an image's own name."""
 FILLERS: Final = _words(
-    "sample samples set part parts piece pieces product products item items object objects class all binary pixel map "
-    "maps file files jpeg jpg png bmp tif"
+    "sample samples set part parts piece pieces product products item items object objects class all binary pixel "
+    "pixels file files jpeg jpg png bmp tif"
 )
 """Words that change nothing in a name of several words."""
+OF_PIXELS: Final = _words("binary pixel pixels")
+"""Words by which a name of anomalous or normal images is that of their masks, as `bad_binary`."""
 NEGATIONS: Final = _words("no non not without")
 NO_KIND: Final = _words(
-    "unlabeled unlabelled unsorted unknown undefined ignore ignored exclude excluded heatmap heatmaps overlay overlays "
-    "result results prediction predictions pred preds output outputs visualization visualizations vis backup backups "
-    "thumbnail thumbnails thumb thumbs preview previews doc docs tmp temp trash cache logs augmented"
+    "unlabeled unlabelled unsorted unknown undefined ignore ignored exclude excluded map maps heatmap heatmaps "
+    "overlay overlays viz annotated result results prediction predictions pred preds output outputs visualization "
+    "visualizations vis backup backups thumbnail thumbnails thumb thumbs preview previews doc docs tmp temp trash "
+    "cache logs augmented"
 )
 """Names of folders whose images are no kind of defect."""
 

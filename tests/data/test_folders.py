@@ -709,3 +709,23 @@ def test_no_name_says_two_things(name: str) -> None:
     if role is not None and role.label is not None and not role.mask:
         negated = role_of(f"not {name}", {"crack"})
         assert negated is None or negated.label in (None, 1 - role.label)
+
+
+# ---- masks, drawings and companions under unusual names
+
+
+RARER = "Masken masque annot ann lbl msk segm targets 掩码 ground_truht grund_truth ground_thruth bad_binary Masken_bad"
+
+
+@pytest.mark.parametrize("name", RARER.split())
+def test_folders_of_masks_under_rarer_names(name: str) -> None:
+    assert counts(understood(f"good/{{1,2}}.png bad/{{1,2}}.png {name}/{{1,2}}.png")) == (2, 2, 0, 2)
+
+
+@pytest.mark.parametrize(
+    "name", ["anomaly_map", "AnomalyMaps", "normal_map", "bad_overlay", "heat~map", "crack_heat_map"]
+)
+def test_drawings_are_no_photos(name: str) -> None:
+    found = understood(f"good/{{1,2}}.png crack/{{1,2}}.png {name}/{{1,2}}.png")
+    assert counts(found) == (2, 2, 0, 0)
+    assert [each.place for each in found.left_out] == [f"{name.replace('~', ' ')}/"]

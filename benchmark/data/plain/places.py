@@ -79,7 +79,7 @@ class Meaning:
 
     def _label(self, folder: str) -> int | None:
         role = role_of(posixpath.basename(folder), self._plain)
-        return None if role is None or role.mask else role.label
+        return None if role is None or role.mask or role.no_kind else role.label
 
     def _is_collection(self, folder: str) -> bool:
         """Return whether a folder holds normal and anomalous images although its name says one, as `defect_data`."""

@@ -7,6 +7,7 @@ import itertools
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 from functools import cache
 from typing import Literal
 
@@ -16,6 +17,8 @@ from benchmark.data.tree import plain
 Share = Literal["", "train", "test", "validation"]
 """The split that a folder's name says; "" where it says none."""
 _MOST_WORDS = 6
+_ALIKE = 0.9
+"""Likeness, 0 to 1, from which a word is another with a mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +48,20 @@ def role_of(name: str, others: Collection[str]) -> Role | None:
         return None
     if len(tokens) == 1 and tokens[0] in {"no", "yes"}:
         return Role(label=int(tokens[0] == "yes"))
-    return _read(tokens) or _masks_of_others(tokens, others)
+    role = _read(tokens) or _of_others(tokens, others)
+    of_pixels = role is not None and role.label is not None and not words.OF_PIXELS.isdisjoint(tokens)
+    return replace(role, mask=True) if role and of_pixels else role
 
 
-def _masks_of_others(tokens: tuple[str, ...], others: Collection[str]) -> Role | None:
+def _of_others(tokens: tuple[str, ...], others: Collection[str]) -> Role | None:
     if tokens[0] in {"with", *words.NEGATIONS}:
         return None  # people with masks and without, labels that are not there
     for n in range(1, min(3, len(tokens))):
         ahead, last = "".join(tokens[:-n]), "".join(tokens[-n:])
         if last in words.SURE_MASKS or (last in words.MASKS and ahead in others):
             return Role(mask=True, rest=" ".join(tokens[:-n]))
+        if last in words.NO_KIND and ahead in others:
+            return Role(no_kind=True)  # crack_heatmap beside crack
         if "".join(tokens[:n]) in words.MASKS and "".join(tokens[n:]) in others:
             return Role(mask=True, rest=" ".join(tokens[n:]))
     return None
@@ -112,7 +119,7 @@ def _word(tokens: tuple[str, ...]) -> Role | None:
     word = "".join(tokens)
     if (label := _label(tokens)) is not None:
         return Role(label=label)
-    if word in words.MASKS:
+    if word in words.MASKS or _is_misspelt(word):
         return Role(mask=True)
     for split, names in (("train", words.TRAIN), ("test", words.TEST), ("validation", words.VALIDATION)):
         if word in names:
@@ -120,6 +127,12 @@ def _word(tokens: tuple[str, ...]) -> Role | None:
     if word in words.NO_KIND:
         return Role(no_kind=True)
     return Role() if word in words.IMAGES else None
+
+
+def _is_misspelt(word: str) -> bool:
+    """Return whether a word is `groundtruth` with a letter wrong, missing, doubled or exchanged with the next."""
+    right = "groundtruth"
+    return abs(len(word) - len(right)) < 2 and SequenceMatcher(None, word, right).ratio() >= _ALIKE
 
 
 def _label(tokens: tuple[str, ...]) -> int | None:
