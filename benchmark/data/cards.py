@@ -95,6 +95,10 @@ class Rule(Model):
     """Templates of the mask's path without extension; `{group}` stands for the text of a group of the pattern. The
     first mask that exists is used. A normal sample needs none."""
 
+    def match(self, path: str) -> re.Match[str] | None:
+        """Return how the pattern matches a path; case does not matter, since copies write `Good` for `good`."""
+        return re.fullmatch(self.pattern, path, re.IGNORECASE)
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         try:
@@ -231,8 +235,9 @@ class Card(Model):
         return self
 
     def class_of(self, folder: str) -> ClassCard | None:
-        """Return the class that the folder holds, or None if the card does not know it."""
-        return next((c for c in self.classes if folder == c.name or folder in c.folders), None)
+        """Return the class that the folder holds, or None if the card does not know it; case does not matter."""
+        folded = folder.casefold()
+        return next((c for c in self.classes if folded in (each.casefold() for each in (c.name, *c.folders))), None)
 
     def expected(self, layout: Layout) -> dict[str, tuple[int, int]]:
         """Return the expected numbers of (normal, anomalous) test images by class; unknown numbers are left out."""

@@ -19,7 +19,7 @@ from benchmark.data.images import ImageError
 from benchmark.data.listed_paths import find_listed, leads_out
 from benchmark.data.masks import MaskRule, read_mask
 from benchmark.data.tree import Problem, Tree, stem
-from benchmark.data.words import split_of
+from benchmark.data.words import NORMAL, spelled, split_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,8 @@ class _Found:
     mask_folders: set[str] = field(default_factory=set)
     normal_masks: dict[str, str] = field(default_factory=dict)
     """The masks of normal images, which should be black, by image."""
+    clashes: set[str] = field(default_factory=set)
+    """Folders in the place of a kind of defect that say normal."""
     respelled: dict[str, str] = field(default_factory=dict)
     """Listed paths that are written as on another machine, and where they are listed."""
 
@@ -116,7 +118,6 @@ def read_layout(
 
 
 def _by_rules(card: Card, layout: Layout, prefix: str, found: _Found) -> None:
-    rules = [(rule, re.compile(rule.pattern)) for rule in layout.rules]
     labels = _read_labels(layout.labels, prefix, found) if layout.labels else {}
     if labels is None:
         return
@@ -127,7 +128,7 @@ def _by_rules(card: Card, layout: Layout, prefix: str, found: _Found) -> None:
         if not is_image(file) or not file.startswith(prefix):
             continue
         path = stem(file[len(prefix) :])
-        rule, match = next(((r, m) for r, p in rules if (m := p.fullmatch(path))), (None, None))
+        rule, match = next(((r, m) for r in layout.rules if (m := r.match(path))), (None, None))
         if rule is None or match is None:
             continue
         groups = {name: value or "" for name, value in match.groupdict().items()}
@@ -137,6 +138,9 @@ def _by_rules(card: Card, layout: Layout, prefix: str, found: _Found) -> None:
             unknown.add(file[: len(prefix) + match.end("class")])
             continue
         found.matched.add(file)
+        if rule.label == "anomalous" and spelled(posixpath.basename(posixpath.dirname(path))) in NORMAL:
+            found.clashes.add(posixpath.dirname(file))
+            continue
         mask = _find_mask(rule, groups, file, prefix, found)
         label: int | None = {"normal": 0, "anomalous": 1, "mask_exists": int(mask is not None)}.get(rule.label)
         if rule.label == "table":
@@ -154,11 +158,18 @@ def _by_rules(card: Card, layout: Layout, prefix: str, found: _Found) -> None:
         defect = rule.defect or groups.get("defect", "")
         found.images.append(_Image(file, owner, label, defect, rule.split, mask))
     _claim_masks_of_normal_images(said, prefix, found)
-    for folder in sorted(unknown):
-        found.report(folder, "unknown-class", "a folder of no class of the card; ignored", fatal=False)
+    _report_folders(unknown, found)
     if found.images:
         for key in unlabelled:
             found.report(key, "missing-file", "the table of labels has a row for this image, but it is not there")
+
+
+def _report_folders(unknown: set[str], found: _Found) -> None:
+    for folder in sorted(found.clashes):
+        message = "its name says normal, but it lies where defects do; name it as the card names normal images"
+        found.report(folder, "doubtful-label", f"{message}, or move it away")
+    for folder in sorted(unknown):
+        found.report(folder, "unknown-class", "a folder of no class of the card; ignored", fatal=False)
 
 
 def _find_mask(rule: Rule, groups: dict[str, str], file: str, prefix: str, found: _Found) -> str | None:
@@ -168,7 +179,8 @@ def _find_mask(rule: Rule, groups: dict[str, str], file: str, prefix: str, found
     for template in rule.mask:
         path = prefix + template.format_map(groups)
         found.mask_folders.add(posixpath.dirname(path))
-        twins = [f for f in found.tree.images.get(path, ()) if f != file]
+        twins = [f for f in found.tree.named(path) if f != file]
+        found.mask_folders.update(posixpath.dirname(twin) for twin in twins)
         if len(twins) > 1:
             message = f"{twins} could all be the mask of {file}; the first was taken, move the others away"
             found.report(twins[0], "ambiguous-mask", message, fatal=False)
@@ -186,7 +198,7 @@ def _claim_masks_of_normal_images(said: dict[str, dict[str, str]], prefix: str, 
         groups = usual | said[file]
         for template in sorted(found.templates):
             if {name for _, name, _, _ in string.Formatter().parse(template) if name is not None} <= set(groups):
-                twins = found.tree.images.get(prefix + template.format_map(groups), ())
+                twins = found.tree.named(prefix + template.format_map(groups))
                 if mask := next((twin for twin in twins if twin not in claimed), None):
                     found.normal_masks.setdefault(file, mask)
                     claimed.add(mask)
@@ -198,7 +210,7 @@ def _looked_for(rule: Rule, groups: dict[str, str]) -> str:
 
 def _read_labels(table: LabelTable, prefix: str, found: _Found) -> dict[str, int] | None:
     """Return the labels by key, or None if there is no table."""
-    file = next((f for f in (prefix + name for name in table.file) if f in found.tree.files), None)
+    file = next((f for name in table.file if (f := found.tree.find(prefix + name))), None)
     if file is None:
         return None
     labels: dict[str, int] = {}
@@ -220,19 +232,20 @@ def _read_labels(table: LabelTable, prefix: str, found: _Found) -> dict[str, int
 
 
 def _by_index(card: Card, index: CsvIndex, prefix: str, found: _Found) -> None:
-    if prefix + index.file not in found.tree.files:
+    table = found.tree.find(prefix + index.file)
+    if table is None:
         return
     columns = (index.class_column, index.split_column, index.label_column, index.image_column, index.mask_column)
     seen: dict[str, Row] = {}
     unknown: set[str] = set()
-    for line, row in read_csv(found.tree, prefix + index.file, columns):
+    for line, row in read_csv(found.tree, table, columns):
         name, said_split, said_label, image, mask = (row[column] for column in columns)
         owner = card.class_of(name)
         if owner is None:
             unknown.add(name)
             continue
         if not image:
-            found.report(prefix + index.file, "missing-file", f"a row of {name!r} names no image; get the whole list")
+            found.report(table, "missing-file", f"a row of {name!r} names no image; get the whole list")
             continue
         where = f"line {line} of {index.file}"
         file = _listed_file(image, where, prefix, found)
@@ -244,7 +257,7 @@ def _by_index(card: Card, index: CsvIndex, prefix: str, found: _Found) -> None:
             found.report(file, "listed-twice", message, fatal=seen[file] != row)
             continue
         seen[file] = row
-        label = label_in(said_label, {index.normal: 0}, f"line {line}: {index.label_column}", prefix + index.file)
+        label = label_in(said_label, {index.normal: 0}, f"line {line}: {index.label_column}", table)
         anomalous = label == 1
         mask_file = _listed_file(mask, where, prefix, found) if anomalous and mask else None
         if mask_file:
@@ -258,11 +271,11 @@ def _by_index(card: Card, index: CsvIndex, prefix: str, found: _Found) -> None:
             continue
         found.images.append(_Image(file, owner, label, "", split, mask_file))
     for name in sorted(unknown):
-        found.report(prefix + index.file, "unknown-class", f"{name!r} is no class of the card; ignored", fatal=False)
+        found.report(table, "unknown-class", f"{name!r} is no class of the card; ignored", fatal=False)
     for path, where in list(found.respelled.items())[:1]:
         count = f" (and {len(found.respelled) - 1} more)" if len(found.respelled) > 1 else ""
         message = f"{where} has {path!r}{count}; taken as the file with this end below the dataset's folder"
-        found.report(prefix + index.file, "respelled-path", message, fatal=False)
+        found.report(table, "respelled-path", message, fatal=False)
 
 
 def _listed_file(path: str, where: str, prefix: str, found: _Found) -> str | None:
@@ -290,7 +303,9 @@ def _report_leftovers(card: Card, prefix: str, found: _Found) -> None:
             found.report(image.file, "shared-mask", f"has the same mask as {first}; which of them is meant?")
     # A folder that also holds images may hold other things too; there, only what is named like a mask is one.
     pure = found.mask_folders - {posixpath.dirname(file) for file in found.matched}
-    named = [re.compile(re.escape(prefix) + _pattern(card, template)) for template in sorted(found.templates)]
+    named = [
+        re.compile(re.escape(prefix) + _pattern(card, template), re.IGNORECASE) for template in sorted(found.templates)
+    ]
     for path, files in found.tree.images.items():
         is_mask = posixpath.dirname(path) in pure or any(p.fullmatch(path) for p in named)
         if is_mask and path not in claims:

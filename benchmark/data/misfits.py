@@ -101,14 +101,16 @@ def _way_out(card: Card, tree: Tree) -> str:
 
 def deeper_root(card: Card, tree: Tree) -> str | None:
     """Return the folder below a directory in which files lie as by a layout of the card, if there is just one."""
-    rules = [re.compile(rule.pattern) for layout in card.layouts for rule in layout.rules if rule.split == "test"]
-    indices = {layout.index.file for layout in card.layouts if layout.index}
+    rules = [rule for layout in card.layouts for rule in layout.rules if rule.split == "test"]
+    indices = {layout.index.file.casefold() for layout in card.layouts if layout.index}
     found: Counter[str] = Counter()
     for file in tree.files:
         parts = file.split("/")
         for depth in range(1, min(_DEPTH, len(parts) - 1) + 1):
             rest = "/".join(parts[depth:])
-            if rest in indices or (is_image(file) and any(_known(card, rule.fullmatch(stem(rest))) for rule in rules)):
+            if rest.casefold() in indices or (
+                is_image(file) and any(_known(card, rule.match(stem(rest))) for rule in rules)
+            ):
                 found["/".join(parts[:depth])] += 1
                 break
     if len(found) != 1:

@@ -320,7 +320,7 @@ def read_samples(card: Card, directory: Path, *, follow_links: bool = False) -> 
     tables: list[Misfit] = []  # layouts whose table cannot be read, which is said even where another layout fits
     misfits: list[Misfit] = []
     for layout in card.layouts:
-        for root in ("/".join(PurePosixPath(r).parts) for r in layout.roots):
+        for root in (tree.folder("/".join(PurePosixPath(r).parts)) for r in layout.roots):
             try:
                 samples, problems, spare = read_layout(card, layout, tree, root)
             except BadTableError as error:
@@ -346,7 +346,7 @@ def _left_out(data: SampleSet, tree: Tree) -> tuple[Leftover, ...]:
     used |= {relative(mask, data.directory) for mask in masks}
     layout = data.layout
     names = (*(layout.labels.file if layout.labels else ()), *((layout.index.file,) if layout.index else ()))
-    tables = {posixpath.join(data.root, name) for name in names}
+    tables = {tree.find(posixpath.join(data.root, name)) for name in names}
     others = replace(tree, files={file: path for file, path in tree.files.items() if file not in tables})
     return (*not_of_the_layout(tree, used), *unread(others))
 

@@ -60,13 +60,43 @@ class Tree:
         return images
 
     def find(self, path: str) -> str | None:
-        """Return the file with this path; the case of its extension does not matter."""
+        """Return the file with this path, or else the one that differs in nothing but case."""
         if path in self.files:
             return path
         twins = (
             f for f in self.images.get(stem(path), ()) if f.lower() == f"{stem(f)}{path[len(stem(path)) :]}".lower()
         )
-        return next(twins, None)
+        if (twin := next(twins, None)) is not None:
+            return twin
+        alike = self._alike.get(path.casefold(), ())
+        return alike[0] if len(alike) == 1 else None
+
+    def named(self, path: str) -> list[str]:
+        """Return the image files with this path without extension; folders are compared in the form of `plain`."""
+        return self.images.get(path) or self._below_alike.get(_below_alike(path), [])
+
+    def folder(self, path: str) -> str:
+        """Return the folder that is spelled like this, or but for its case, if there is just one; else the path."""
+        if not path or any(file.startswith(f"{path}/") for file in self.files):
+            return path
+        size = path.count("/") + 1
+        tops = {"/".join(parts[:size]) for file in self.files if len(parts := file.split("/")) > size}
+        alike = [top for top in tops if top.casefold() == path.casefold()]
+        return alike[0] if len(alike) == 1 else path
+
+    @cached_property
+    def _alike(self) -> dict[str, list[str]]:
+        alike: dict[str, list[str]] = defaultdict(list)
+        for path in self.files:
+            alike[path.casefold()].append(path)
+        return dict(alike)
+
+    @cached_property
+    def _below_alike(self) -> dict[str, list[str]]:
+        alike: dict[str, list[str]] = defaultdict(list)
+        for path, files in self.images.items():
+            alike[_below_alike(path)] += files
+        return dict(alike)
 
 
 def walk(directory: Path, *, follow_links: bool = False) -> Tree:
@@ -157,6 +187,12 @@ def _counted(files: Sequence[str]) -> str:
 def stem(path: str) -> str:
     """Return the path without its extension."""
     return posixpath.splitext(path)[0]
+
+
+def _below_alike(path: str) -> str:
+    """Return a path whose folders are in the form in which they are compared."""
+    *folders, name = path.split("/")
+    return "/".join((*map(plain, folders), name))
 
 
 def subfolders(directory: Path) -> list[Path]:

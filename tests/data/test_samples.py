@@ -721,3 +721,44 @@ def test_real_datasets_have_their_published_counts(name: str, normal: int, anoma
     assert Counter(s.label for s in found.test) == {0: normal, 1: anomalous}
     assert found.problems == ()
     assert found.warnings == ()
+
+
+# ---- names in another case
+
+
+def test_folders_of_a_layout_are_known_in_any_case(tmp_path: Path) -> None:
+    mvtec(tmp_path)
+    before = read_samples(make_card(), tmp_path)
+    for old, new in (("test/good", "test/Good"), ("train/good", "train/GOOD"), ("ground_truth", "GroundTruth")):
+        (tmp_path / "nut" / old).rename(tmp_path / "nut" / new)
+    (tmp_path / "nut").rename(tmp_path / "NUT")
+    found = read_samples(make_card(), tmp_path)
+    said = [[(s.class_name, s.label, s.split, s.mask is None) for s in each.samples] for each in (before, found)]
+    assert sorted(said[0]) == sorted(said[1])
+    assert not found.problems
+
+
+def test_a_word_for_normal_is_no_defect(tmp_path: Path) -> None:
+    mvtec(tmp_path)
+    (tmp_path / "nut/test/good").rename(tmp_path / "nut/test/OK")
+    found = read_samples(make_card(), tmp_path)
+    assert {s.label for s in found.test if s.class_name == "nut"} == {1}
+    assert [(p.path, p.kind, p.fatal) for p in found.problems] == [("nut/test/OK", "doubtful-label", True)]
+
+
+@pytest.mark.parametrize("name", ["Split/1.csv", "split/1.CSV"])
+def test_a_list_and_its_words_are_known_in_any_case(tmp_path: Path, name: str) -> None:
+    draw(tmp_path, "Nut/A/0.JPG", "Nut/A/1.JPG", "Nut/M/1.png")
+    (tmp_path / name).parent.mkdir()
+    rows = ("object,split,label,image,mask", "Nut,test,normal,nut/a/0.jpg,", "NUT,test,bad,nut/a/1.jpg,nut/m/1.png")
+    (tmp_path / name).write_text("\n".join(rows))
+    found = read_samples(make_card(INDEX), tmp_path)
+    assert [(s.key, s.label, s.mask is None) for s in found.samples] == [
+        ("Nut/A/0.JPG", 0, True),
+        ("Nut/A/1.JPG", 1, False),
+    ]
+    assert not found.problems
+    assert not found.left_out
+    (tmp_path / "Nut/a").mkdir()
+    draw(tmp_path, "Nut/a/0.jpg")  # now two files could be meant
+    assert [p.kind for p in read_samples(make_card(INDEX), tmp_path).problems] == ["missing-file"]
