@@ -230,7 +230,7 @@ class SampleSet:
     def _odd_files(self) -> tuple[str, ...]:
         """What is odd about the image files, which are a user's own, in sentences."""
         said = []
-        known = contents((s.path for s in self.test), self.title)  # also of images that are as they were drawn
+        known = digests((s.path for s in self.test), self.title)  # also of images that are as they were drawn
         sides: dict[str, dict[int, str]] = {}
         for s in self.test:
             if digest := known[s.path]:

@@ -123,8 +123,18 @@ GENERATIONS = (
         made,
         lambda record: f"{record.title} after a training on older images or labels",
     ),
+    _Generation(
+        lambda record: (
+            (*_column(record), record.title, record.dataset_title, record.location, record.cell.seed)
+            if record.cell.references
+            else None
+        ),
+        lambda record: record.cell.references_sha256,
+        made,
+        lambda record: f"{record.title} that was shown other normal images of {record.dataset_title}",
+    ),
 )
-"""Older versions of the metrics and of methods, and older lists of test and auxiliary images."""
+"""Older versions of the metrics and of methods, and older lists of test, auxiliary and reference images."""
 
 
 def newest(records: Iterable[Record], chosen: Sequence[Record] = ()) -> tuple[list[Record], list[Outdated]]:
