@@ -5,6 +5,7 @@ import os
 import re
 import tempfile
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -137,19 +138,23 @@ def natural_key(path: str) -> list[list[str | int]]:
 def drawing_names(paths: Sequence[PurePath]) -> list[str]:
     """Return the path of a PNG file for each relative path, with forward slashes and valid on Windows too.
 
-    The suffix is replaced by .png. If that makes two paths equal (1.png, 1.jpg), the later one keeps its suffix before
-    .png (1.jpg.png) or gets a number.
+    The suffix is replaced by .png. Of several paths that this makes equal (1.png, 1.jpg), the PNG file keeps its name,
+    and the others keep their suffix before .png (1.jpg.png), some with a number.
     """
+    folders = ["".join(f"{safe_name(part)}/" for part in path.parts[:-1]) for path in paths]
+    plain = [_folded(f"{folder}{safe_name(path.stem)}.png") for folder, path in zip(folders, paths, strict=True)]
+    shared = Counter(plain)
+    own = {name for name, path in zip(plain, paths, strict=True) if path.suffix.casefold() == ".png"}
     taken: set[str] = set()
     names = []
-    for path in paths:
-        folder = "".join(f"{safe_name(part)}/" for part in path.parts[:-1])
+    for folder, name, path in zip(folders, plain, paths, strict=True):
         stem, full = safe_name(path.stem), safe_name(path.name)
-        stems = itertools.chain([stem, full], (f"{full}-{number}" for number in itertools.count(2)))
+        numbered = (f"{full}-{number}" for number in itertools.count(2))
+        keeps = shared[name] == 1 or path.suffix.casefold() == ".png" or name not in own
+        stems = itertools.chain([stem] if keeps else [], [full], numbered)
         candidates = (f"{folder}{stem}.png" for stem in stems)
-        name = next(each for each in candidates if _folded(each) not in taken)
-        taken.add(_folded(name))
-        names.append(name)
+        names.append(next(each for each in candidates if _folded(each) not in taken))
+        taken.add(_folded(names[-1]))
     return names
 
 

@@ -320,6 +320,7 @@ def test_names_of_drawings_never_clash_whatever_the_case() -> None:
         "é.png",
         "e\u0301.png.png",
     ]
+    assert names_of("1.jpg", "1.png") == ["1.jpg.png", "1.png"]
     assert names_of("d/1.png", "D/1.png") == ["d/1.png", "D/1.png.png"]
     long = names_of(*(f"{'ä' * 150}{index}.png" for index in range(4)))
     assert len(set(long)) == 4
