@@ -31,7 +31,8 @@ def read_state_dict(path: Path, *, score: "Callable[[dict[str, Tensor]], int]" =
         The tensors by name.
 
     Raises:
-        BackboneError: If the file has another format or would need unpickling of arbitrary objects.
+        BackboneError: If the file has another format, would need unpickling of arbitrary objects, or holds values that
+            are not finite.
     """
     if path.is_dir():
         parts = [_read_file(file) for file in weight_files(path)]
@@ -42,7 +43,17 @@ def read_state_dict(path: Path, *, score: "Callable[[dict[str, Tensor]], int]" =
     if not found:
         there = f"; it holds {listed([str(key) for key in loaded], 5)}" if isinstance(loaded, dict) and loaded else ""
         raise BackboneError(f"{path}: holds no state dict of tensors{there}")
-    return max(found, key=score)
+    best = max(found, key=score)
+    if wrong := next((key for key, value in best.items() if not _is_finite(value)), None):
+        raise BackboneError(
+            f"{path}: {wrong} holds values that are no finite numbers (NaN or infinite); the training that made it "
+            "failed, or the file is broken"
+        )
+    return best
+
+
+def _is_finite(tensor: "Tensor") -> bool:
+    return not tensor.is_floating_point() or bool(tensor.isfinite().all())
 
 
 def _read_file(path: Path) -> Any:

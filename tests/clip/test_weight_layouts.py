@@ -389,3 +389,9 @@ def test_a_repository_that_cannot_be_had_says_the_way_out(tmp_path: Path, monkey
     monkeypatch.setattr("huggingface_hub.hf_hub_download", Hub(tmp_path))
     with pytest.raises(BackboneError, match=r"hf-hub:org/clip: has no open_clip_config.json or config.json"):
         parse_backbone("tiny=hf-hub:org/clip") and weights_sha256(parse_backbone("tiny=hf-hub:org/clip"))
+
+
+def test_values_that_are_not_finite_are_refused_with_their_key(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(3), "b": torch.tensor([0.0, float("nan")])}, tmp_path / "w.pt")
+    with pytest.raises(BackboneError, match=r"w\.pt: b holds values that are no finite numbers"):
+        read_state_dict(tmp_path / "w.pt")
