@@ -39,7 +39,7 @@ def digests(paths: Iterable[Path], title: str) -> dict[Path, str | None]:
 
 
 def remembered(
-    table: Literal["files", "peaks", "mask_facts", "orientations"],
+    table: Literal["files", "peaks", "mask_facts", "image_facts"],
     paths: Iterable[Path],
     look: Callable[[Path], str | None],
     title: str,
@@ -121,7 +121,7 @@ def _open() -> sqlite3.Connection:
     folder.mkdir(parents=True, exist_ok=True)
     database = sqlite3.connect(folder / MEMORY, timeout=30)
     database.execute("CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, stamp TEXT, sha256 TEXT)")
-    for table in ("peaks", "mask_facts", "orientations"):
+    for table in ("peaks", "mask_facts", "image_facts"):
         database.execute(f"CREATE TABLE IF NOT EXISTS {table} (path TEXT PRIMARY KEY, stamp TEXT, found TEXT)")
     database.execute("CREATE TABLE IF NOT EXISTS thumbnails (sha256 TEXT PRIMARY KEY, pixels BLOB)")
     return database

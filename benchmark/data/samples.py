@@ -19,11 +19,12 @@ from benchmark.data.cards import SUBSET, Card, Layout
 from benchmark.data.contents import digests, remembered, stamp
 from benchmark.data.csv_tables import BadTableError
 from benchmark.data.formats import DECODED
-from benchmark.data.images import find_extremes, orientation
+from benchmark.data.images import find_extremes
 from benchmark.data.layouts import Sample, read_layout
 from benchmark.data.leftovers import not_of_the_layout, unread
 from benchmark.data.masks import LOSSY
 from benchmark.data.misfits import Misfit, misfit, nothing_fits
+from benchmark.data.odd_images import odd_images
 from benchmark.data.ranges import Extremes, Ranges
 from benchmark.data.suspicions import Marked, MaskFacts, facts_as_text, suspicions
 from benchmark.data.tree import Leftover, Problem, Tree, relative, walk
@@ -227,24 +228,9 @@ class SampleSet:
         return tuple(suspicions(marked, self.layout.mask_threshold))
 
     @cached_property
-    def _odd_files(self) -> tuple[str, ...]:
-        """What is odd about the image files, which are a user's own, in sentences."""
-        said = []
-        known = digests((s.path for s in self.test), self.title)  # also of images that are as they were drawn
-        sides: dict[str, dict[int, str]] = {}
-        for s in self.test:
-            if digest := known[s.path]:
-                sides.setdefault(digest, {}).setdefault(s.label, s.key)
-        if both := [f"{pair[0]} and {pair[1]}" for pair in sides.values() if len(pair) == 2]:
-            said.append(f"identical images are normal and anomalous: {listed(both, 3, 'more pairs')}")
-        paths = (s.path for s in self.test)
-        turns = remembered("orientations", paths, lambda path: str(orientation(path)), f"looking at {self.title}")
-        if turned := [relative(path, self.directory) for path, text in turns.items() if text not in {None, "1"}]:
-            told = listed(turned, 3)
-            said.append(
-                f"images that EXIF turns for display are read as they are stored, on their side or head: {told}"
-            )
-        return tuple(said)
+    def _odd_images(self) -> list[str]:
+        """What is odd about the images, which are a user's own."""
+        return odd_images(self.test, self.title)
 
     @property
     def differences(self) -> dict[str, tuple[Counts, Counts]]:
@@ -264,7 +250,7 @@ class SampleSet:
         warnings = [*self.notes]
         doubts = [f"left out: {each.text}" for each in self.left_out if each.loud]
         if self.card.domain == "custom":
-            warnings += self._odd_files
+            warnings += self._odd_images
             doubts += [f"{each.path}: {each.message}" for each in self.problems if each.kind in _DOUBTS]
         warnings += doubts[:_MOST_DOUBTS]
         if (more := len(doubts) - _MOST_DOUBTS) > 0:

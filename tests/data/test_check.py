@@ -276,7 +276,7 @@ def test_files_of_several_pages_are_one_warning(root: Path) -> None:
     assert "1 of 10 images hold several pages or frames" in problems[0].message
 
 
-def test_identical_and_turned_images_of_a_users_own_are_in_the_record(tmp_path: Path) -> None:
+def test_odd_images_of_a_users_own_are_in_the_record(tmp_path: Path) -> None:
     for folder in ("normal", "abnormal"):
         for number in range(3):
             draw(tmp_path / folder / f"{number}.png", number + 10 * len(folder))
@@ -286,9 +286,15 @@ def test_identical_and_turned_images_of_a_users_own_are_in_the_record(tmp_path: 
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.open(tmp_path / "normal/0.png").save(tmp_path / "normal/0.png", exif=exif)
+    for number, level in enumerate((255, 0)):
+        Image.new("RGB", (24, 24), (level,) * 3).save(tmp_path / "abnormal" / f"{number}.png")
+    black = np.random.default_rng(0).integers(0, 15, (24, 24, 3), dtype=np.uint8)
+    Image.fromarray(black).save(tmp_path / "normal/2.png")
     assert replace(data).warnings == (
         "identical images are normal and anomalous: normal/1.png and abnormal/2.png",
         "images that EXIF turns for display are read as they are stored, on their side or head: normal/0.png",
+        "images of one colour all over: abnormal/0.png, abnormal/1.png",
+        "images that are nearly black: normal/2.png",
     )
 
 

@@ -513,7 +513,8 @@ def test_doubts_are_warnings_of_a_run_and_long_lists_are_cut(tmp_path: Path) -> 
     for n in range(12):
         make(top, f"tmp/{n}/1.png")
     warnings = read_folder(PlainFolder(directory=top)).warnings
-    assert len(warnings) == 9
+    assert warnings[0].startswith("images of one colour all over: ")
+    assert len(warnings) == 10
     assert "more such, which `bench data check` names" in warnings[-1]
 
 
