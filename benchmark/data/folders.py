@@ -15,6 +15,7 @@ from benchmark.data.leftovers import grouped, unread
 from benchmark.data.masks import MaskRule, read_mask
 from benchmark.data.plain.arranged import Arrangement, Found, Owner, UnclearError
 from benchmark.data.plain.arrangement import arrange
+from benchmark.data.plain.content import masks_among
 from benchmark.data.plain.meta_list import META, by_meta
 from benchmark.data.plain.pairing import beside
 from benchmark.data.plain.places import DRAWINGS, NONE, TOP, Meaning, match
@@ -79,11 +80,14 @@ def read_folder(folder: PlainFolder) -> SampleSet:
         raise DatasetError('--folder-class: say what the images show, as in --folder-class "metal nut"')
     tree = walk(directory, follow_links=folder.follow_links)
     try:
-        found = _arrange(folder, tree)
+        meaning = _meaning(folder, tree)
+        found = _arrange(folder, tree, meaning)
         owners = _owners(folder, found)
     except UnclearError as error:
         raise DatasetError(_refusal(folder, tree, str(error))) from error
     problems = [*tree.problems, *found.problems]
+    if not found.listed:
+        problems += masks_among(found.images, meaning, tree.files)
     made = (_sample(tree, each, owners[each.owner], problems) for each in found.images)
     samples = [each for each in made if each is not None]
     order = {each.name: n for n, each in enumerate(owners.values())}
@@ -103,14 +107,14 @@ def read_folder(folder: PlainFolder) -> SampleSet:
     )
 
 
-def _arrange(folder: PlainFolder, tree: Tree) -> Arrangement:
+def _arrange(folder: PlainFolder, tree: Tree, meaning: Meaning) -> Arrangement:
     """Return how the files are understood by their names, or else by the meta.json at the top.
 
     Raises:
         UnclearError: Neither says it.
     """
     try:
-        found = arrange(list(tree.files), _meaning(folder, tree), mask_suffix=folder.mask_suffix)
+        found = arrange(list(tree.files), meaning, mask_suffix=folder.mask_suffix)
     except UnclearError:
         told = folder.normal or folder.abnormal or folder.masks or folder.mask_suffix
         if told or (by_list := by_meta(tree)) is None:

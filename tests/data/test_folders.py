@@ -730,3 +730,36 @@ def test_drawings_are_no_photos(name: str) -> None:
     found = understood(f"good/{{1,2}}.png crack/{{1,2}}.png {name}/{{1,2}}.png")
     assert counts(found) == (2, 2, 0, 0)
     assert [each.place for each in found.left_out] == [f"{name.replace('~', ' ')}/"]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "good/{1,2}.png crack/{1,2}.png ROI/{1,2}.png",
+        "good/{1,2}.png crack/{1,2}.png ROI/crack/{001,002}.png",
+        "good/{1,2}.png crack/{a,b}/{1,2}.png crack/ROI/{a,b}/{1,2}.png",
+        "good/{1,2}.jpg bad/{1,2}.heic bad/ROI_{1,2}.png",
+    ],
+)
+def test_masks_in_folders_of_other_names_are_known_by_their_content(spec: str, tmp_path: Path) -> None:
+    top = make(tmp_path / "d", spec)
+    masks = [path for path in top.rglob("*") if "ROI" in str(path.relative_to(top)) and path.is_file()]
+    for path in masks:
+        pixels = np.zeros((40, 40), np.uint8)
+        pixels[:9, :9] = 255
+        pixels[9, :9] = np.arange(9) * 20  # a smooth edge
+        Image.fromarray(pixels).save(path, "PNG")
+    data = read_folder(PlainFolder(directory=top))
+    folders = {f"{path.parent.relative_to(top)}/" for path in masks}
+    assert {(each.path, each.fatal) for each in data.problems if each.kind == "doubtful-kind"} == {
+        (folder, True) for folder in folders
+    }
+    named = [each.rstrip("/") for each in sorted(folders)]
+    text = " ".join(each.message for each in data.problems)
+    assert f"--masks {named[0]}" in text
+    said = [name for folder in follow(text, top) for name in folder.abnormal]
+    data = read_folder(PlainFolder(directory=top, abnormal=tuple(said)))
+    assert not [each for each in data.problems if each.kind == "doubtful-kind"]
+    for path in (top / "good").iterdir():  # where normal images look so too, these are the images
+        Image.fromarray(pixels).save(path, "PNG")
+    assert not [each for each in read_folder(PlainFolder(directory=top)).problems if each.kind == "doubtful-kind"]
