@@ -39,7 +39,7 @@ MINI_MARKER = "zsad-bench-mini.json"
 SUBSET = "-subset"
 """End of the name of a part of a dataset."""
 
-_DOUBTS = frozenset({"doubtful-kind", "same-name"})
+_DOUBTS = frozenset({"doubtful-kind", "no-such-folder", "same-name"})
 """Problems of plain folders that change numbers where the user thinks otherwise."""
 _MOST_DOUBTS = 8
 DRAWN = "drawn"
