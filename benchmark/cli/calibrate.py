@@ -11,7 +11,7 @@ from benchmark.cli.messages import fail, say
 from benchmark.cli.options import MethodName, MethodOptions, with_options
 from benchmark.cli.scorers import ScorerOptions, find_scorers
 from benchmark.clip import check_class_name
-from benchmark.common import listed
+from benchmark.common import listed, printable
 
 
 @with_options
@@ -91,9 +91,9 @@ def calibrate_command(
     path = output or Path(f"calibration-{method}.json")
     check_file(path, scorer.id)
     backbone = known.load()
-    say(f"{samples.title}: {len(samples.test)} images in {samples.directory}; {samples.reason}")
+    say(printable(f"{samples.title}: {len(samples.test)} images in {samples.directory}; {samples.reason}"))
     for warning in samples.warnings:
-        say(f"note: {warning}")
+        say(printable(f"note: {warning}"))
     say(f"{scorer.told}, class {classes[0]!r}, backbone {known.source.name}")
     try:
         with image_progress("scoring", len(samples.test)) as progress:
@@ -117,7 +117,7 @@ def calibrate_command(
     for line in report(calibration):
         print(line)
     for warning in calibration.warnings:
-        say(f"note: {warning}")
+        say(printable(f"note: {warning}"))
     if replaced:
         say(f"note: {path} held the {replaced}; it is replaced")
     say(f"{path} is for bench predict --threshold")

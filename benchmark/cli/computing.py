@@ -13,7 +13,7 @@ from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import CellOptions, ComputeOptions, ExecutorOptions, TrainingOptions, split
 from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
-from benchmark.common import listed
+from benchmark.common import listed, printable
 
 if TYPE_CHECKING:
     from benchmark.clip import WeightsSource
@@ -273,9 +273,9 @@ def _check_checkpoints(
 
 def _tell_of_data(found: "Sequence[SampleSet]") -> None:
     for samples in found:
-        say(f"{samples.title}: {len(samples.test)} test images in {samples.directory}; {samples.reason}")
+        say(printable(f"{samples.title}: {len(samples.test)} test images in {samples.directory}; {samples.reason}"))
         for warning in samples.warnings:
-            say(f"warning: {samples.title}: {warning}")
+            say(printable(f"warning: {samples.title}: {warning}"))
 
 
 def carry_out(

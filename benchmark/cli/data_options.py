@@ -1,6 +1,7 @@
 """The options that say where images are, how plain folders are read, and which part of a dataset is tested."""
 
 import dataclasses
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -53,8 +54,9 @@ class FolderOptions:
         _data("--abnormal", metavar="NAME", help="Folder of anomalous images below --folder; may be repeated."),
     ] = field(default_factory=list)
     masks: Annotated[
-        str, _data("--masks", metavar="NAME", help="Folder of masks below --folder; none reads no masks.")
-    ] = ""
+        list[str],
+        _data("--masks", metavar="NAME", help="Folder of masks below --folder; may be repeated. none reads no masks."),
+    ] = field(default_factory=list)
     mask_suffix: Annotated[
         str, _data("--mask-suffix", help="What follows an image's name in that of its mask, as in _mask.")
     ] = ""
@@ -81,6 +83,8 @@ class FolderOptions:
         found: dict[str, PlainFolder] = {}
         for text in self.folder:
             name, equals, directory = text.partition("=")
+            if not text.strip() or (equals and not directory.strip() and not Path(text).is_dir()):
+                raise BenchError(f"--folder {shlex.quote(text)}: the directory is empty; say --folder DIR or NAME=DIR")
             if not (equals and name.strip() and directory) or Path(text).is_dir():
                 name, directory = "", text
             each = PlainFolder(
@@ -89,9 +93,10 @@ class FolderOptions:
                 class_name="object" if self.folder_class is None else self.folder_class,
                 normal=tuple(self.normal),
                 abnormal=tuple(self.abnormal),
-                masks=self.masks,
+                masks=tuple(self.masks),
                 mask_suffix=self.mask_suffix,
                 follow_links=self.follow_links,
+                one_of_several=len(self.folder) > 1,
             )
             if each.title in found:
                 raise BenchError(

@@ -3,7 +3,7 @@
 import posixpath
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmark.common import is_blank, listed, printable, slug
@@ -42,12 +42,14 @@ class PlainFolder:
     """Folders of normal images, where their names are none of the usual."""
     abnormal: tuple[str, ...] = ()
     """Folders of anomalous images, where their names are none of the usual."""
-    masks: str = ""
-    """Folder of the masks, where its name is none of the usual; `none` leaves masks out."""
+    masks: tuple[str, ...] = ()
+    """Folders of masks, where their names are none of the usual; `none` alone leaves masks out."""
     mask_suffix: str = ""
     """What follows an image's name in that of its mask, as in `_mask`, where it is nothing usual."""
     follow_links: bool = False
     """Whether links that lead out of the folder are followed."""
+    one_of_several: bool = False
+    """Whether the names are those of several directories, each of which has only some of them."""
 
     @property
     def title(self) -> str:
@@ -60,7 +62,7 @@ class PlainFolder:
         values = [("folder", f"{self.name}={self.directory}" if self.name else str(self.directory))]
         values += [("folder-class", self.class_name)] if self.class_name != DEFAULT_CLASS else []
         values += [("normal", each) for each in self.normal] + [("abnormal", each) for each in self.abnormal]
-        values += [("masks", self.masks)] if self.masks else []
+        values += [("masks", each) for each in self.masks]
         values += [("mask-suffix", self.mask_suffix)] if self.mask_suffix else []
         said = [f"--{name} {shlex.quote(value)}" for name, value in values]
         return " ".join([*said, *(["--follow-links"] if self.follow_links else [])])
@@ -80,12 +82,13 @@ def read_folder(folder: PlainFolder) -> SampleSet:
         raise DatasetError('--folder-class: say what the images show, as in --folder-class "metal nut"')
     tree = walk(directory, follow_links=folder.follow_links)
     try:
+        folder, lacking = _with_its_names(folder, tree)
         meaning = _meaning(folder, tree)
         found = _arrange(folder, tree, meaning)
         owners = _owners(folder, found)
     except UnclearError as error:
         raise DatasetError(_refusal(folder, tree, str(error))) from error
-    problems = [*tree.problems, *found.problems]
+    problems = [*tree.problems, *lacking, *found.problems]
     if not found.listed:
         problems += masks_among(found.images, meaning, tree.files)
     made = (_sample(tree, each, owners[each.owner], problems) for each in found.images)
@@ -125,24 +128,63 @@ def _arrange(folder: PlainFolder, tree: Tree, meaning: Meaning) -> Arrangement:
     return found
 
 
+def _with_its_names(folder: PlainFolder, tree: Tree) -> tuple[PlainFolder, list[Problem]]:
+    """Return the folder with those names given by the user that it has, and problems for the others.
+
+    Raises:
+        UnclearError: It lacks a name, and there is no other folder whose name that may be, or it lacks all.
+    """
+    folders = sorted(_folders(tree))
+    said = {"normal": folder.normal, "abnormal": folder.abnormal, "masks": folder.masks}
+    if _no_masks(folder):
+        del said["masks"]
+    kept: dict[str, tuple[str, ...]] = {}
+    problems: list[Problem] = []
+    for option, names in said.items():
+        kept[option] = tuple(name for name in names if _called(name, folder.directory, folders))
+        for name in names:
+            if name in kept[option]:
+                continue
+            tops = sorted({each.split("/")[0] for each in folders})
+            there = f"there are {listed([f'{each}/' for each in tops], _SHOWN)}" if tops else "there are none"
+            why = f"--{option} {shlex.quote(name)}: no folder below it has that name; {there}"
+            if not (folder.one_of_several and kept[option]):
+                raise UnclearError(why)
+            problems.append(Problem(".", "no-such-folder", why, fatal=False))
+    masks = kept.get("masks", folder.masks)
+    return replace(folder, normal=kept["normal"], abnormal=kept["abnormal"], masks=masks), problems
+
+
+def _called(name: str, directory: Path, folders: Sequence[str]) -> list[str]:
+    """Return the folders that a name given by the user means."""
+    return next(iter(match([_below(name, directory)], folders).values()))
+
+
+def _no_masks(folder: PlainFolder) -> bool:
+    """Return whether the user says that masks are not read.
+
+    Raises:
+        UnclearError: The user names folders of masks as well.
+    """
+    none = NONE in map(plain, folder.masks)
+    if none and len(folder.masks) > 1:
+        raise UnclearError("--masks none reads no masks, and another --masks names some; leave one out")
+    return none
+
+
 def _meaning(folder: PlainFolder, tree: Tree) -> Meaning:
     """Return what the names of the folders of a tree mean.
 
     Raises:
-        UnclearError: No folder has a name that the user gives.
+        UnclearError: A folder is said to be normal and anomalous.
     """
     folders = _folders(tree)
 
-    def called(option: str, names: Sequence[str]) -> frozenset[str]:
-        found = match([_below(name, folder.directory) for name in names], sorted(folders))
-        if names and not any(found.values()):
-            tops = sorted({each.split("/")[0] for each in folders})
-            there = f"there are {listed([f'{each}/' for each in tops], 8)}" if tops else "there are none"
-            raise UnclearError(f"{option} {shlex.quote(names[0])}: no folder below it has that name; {there}")
-        return frozenset(each for several in found.values() for each in several)
+    def called(names: Sequence[str]) -> frozenset[str]:
+        return frozenset(each for name in names for each in _called(name, folder.directory, sorted(folders)))
 
-    no_masks = plain(folder.masks) == NONE
-    normal, abnormal = called("--normal", folder.normal), called("--abnormal", folder.abnormal)
+    no_masks = _no_masks(folder)
+    normal, abnormal = called(folder.normal), called(folder.abnormal)
     if both := sorted(normal & abnormal):
         raise UnclearError(f"{both[0]}/ is named by --normal and by --abnormal; leave one out")
     return Meaning(
@@ -150,7 +192,7 @@ def _meaning(folder: PlainFolder, tree: Tree) -> Meaning:
         files=frozenset(tree.files),
         normal=normal,
         abnormal=abnormal,
-        masks=called("--masks", () if no_masks or not folder.masks else (folder.masks,)),
+        masks=called(() if no_masks else folder.masks),
         no_masks=no_masks,
     )
 

@@ -37,7 +37,7 @@ MINI_MARKER = "zsad-bench-mini.json"
 """A file at the top of a mini suite, which marks the datasets below it as generated."""
 
 
-_DOUBTS = frozenset({"doubtful-kind", "same-name"})
+_DOUBTS = frozenset({"doubtful-kind", "no-such-folder", "same-name"})
 """Problems of plain folders that change numbers where the user thinks otherwise."""
 _MOST_DOUBTS = 8
 DRAWN = "drawn"

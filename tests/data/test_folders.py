@@ -290,12 +290,12 @@ def test_advice_about_masks_is_accepted(tmp_path: Path) -> None:
     plain = PlainFolder(directory=make(tmp_path / "d", "good/{1,2}.png bad/{1,2}.png masks/{x,y}.png"))
     with pytest.raises(DatasetError, match=r"like bad/1\.png, masks like masks/x\.png.*--masks none"):
         read_folder(plain)
-    data = read_folder(replace(plain, masks="none"))
+    data = read_folder(replace(plain, masks=("none",)))
     assert not data.has_masks
     assert [each.files for each in data.left_out] == [("masks/x.png", "masks/y.png")]
     some = PlainFolder(directory=make(tmp_path / "e", "good/{1,2}.png bad/{1,2}.png masks/1.png"))
     assert [each.kind for each in read_folder(some).problems if each.fatal] == ["missing-mask"]
-    assert not read_folder(replace(some, masks="none")).problems
+    assert not read_folder(replace(some, masks=("none",))).problems
     twins = PlainFolder(directory=make(tmp_path / "f", "good/{1,2}.jpg bad/{1,2}.jpg bad/{1,2}.png"))
     with pytest.raises(DatasetError, match=r"if those in \.png are masks, say --mask-suffix \.png"):
         read_folder(twins)
@@ -306,9 +306,9 @@ def test_advice_about_masks_is_accepted(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"--mask-suffix _blob: .* as 1_blob\.png would be"):
         read_folder(replace(beside, mask_suffix="_blob"))
     named = PlainFolder(directory=make(tmp_path / "h", "good/{1,2}.png bad/{1,2}.png spots/{1,2}.png"))
-    assert counts_of(read_folder(replace(named, masks="spots"))) == (2, 2, 2)
+    assert counts_of(read_folder(replace(named, masks=("spots",)))) == (2, 2, 2)
     with pytest.raises(DatasetError, match=r"--masks spot: no folder .*there are bad/, good/, spots/"):
-        read_folder(replace(named, masks="spot"))
+        read_folder(replace(named, masks=("spot",)))
 
 
 def counts_of(data: SampleSet) -> tuple[int, int, int]:
@@ -358,7 +358,11 @@ def test_names_are_refused_where_they_are_wrong(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"bad/ is named by --normal and by --abnormal"):
         read_folder(PlainFolder(directory=top, normal=("bad",), abnormal=("bad",)))
     # Of several names, those that this folder lacks may be of another one.
-    assert counts_of(read_folder(PlainFolder(directory=top, normal=("goof", "good")))) == (2, 2, 0)
+    several = PlainFolder(directory=top, normal=("goof", "good"), one_of_several=True)
+    data = read_folder(several)
+    assert counts_of(data) == (2, 2, 0)
+    assert "goof" not in data.argument
+    assert any("--normal goof" in warning for warning in data.warnings)
 
 
 AMBIGUOUS = [
@@ -491,7 +495,7 @@ def test_a_command_that_is_advised_reads_the_folder_as_it_was_read(tmp_path: Pat
         class_name="big brain",
         normal=("healthy",),
         abnormal=("tumor",),
-        masks="spots",
+        masks=("spots",),
         mask_suffix="_s",
         follow_links=True,
     )
