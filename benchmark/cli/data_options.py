@@ -99,8 +99,10 @@ class FolderOptions:
                 one_of_several=len(self.folder) > 1,
             )
             if each.title in found:
+                free = f"{each.directory.resolve().parent.name}-{each.title}".strip("-")
                 raise BenchError(
-                    f"--folder: two folders are named {each.title!r}; give them names, as in --folder nuts={directory}"
+                    f"--folder: two folders are named {each.title!r}; give one another name, as in --folder "
+                    f"{shlex.quote(f'{free}={directory}')}"
                 )
             found[each.title] = each
         return list(found.values())

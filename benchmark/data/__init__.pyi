@@ -1,3 +1,4 @@
+from .cards import PLAIN as PLAIN
 from .cards import SUBSET as SUBSET
 from .cards import Card as Card
 from .cards import Domain as Domain
@@ -5,7 +6,6 @@ from .cards import load_cards as load_cards
 from .check import check_dataset as check_dataset
 from .check import render as render
 from .contents import digests as digests
-from .folders import PLAIN as PLAIN
 from .folders import PlainFolder as PlainFolder
 from .folders import no_photos as no_photos
 from .folders import read_folder as read_folder

@@ -18,6 +18,8 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from benchmark.common import CARD_LIMIT, Model, is_blank, read_limited, shipped_folder, validation_problems
 from benchmark.errors import BenchError
 
+PLAIN = "folder-"
+"""Start of the names of plain folders in ids and file names; no card's name has a hyphen."""
 SUBSET = "-subset"
 """End of the name of a part of a dataset in ids and file names."""
 Label = Literal["normal", "anomalous", "mask_exists", "mask_nonzero", "table"]

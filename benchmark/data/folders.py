@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmark.common import is_blank, listed, printable, slug
-from benchmark.data.cards import Card, ClassCard, Layout, Level
+from benchmark.data.cards import PLAIN, Card, ClassCard, Layout, Level
 from benchmark.data.formats import is_image, kind_of
 from benchmark.data.images import ImageError
 from benchmark.data.layouts import Sample
@@ -22,8 +22,6 @@ from benchmark.data.plain.places import DRAWINGS, NONE, TOP, Meaning, match
 from benchmark.data.samples import DatasetError, SampleSet, count
 from benchmark.data.tree import Leftover, Problem, Tree, inside, plain, relative, walk
 
-PLAIN = "folder-"
-"""Start of the names of plain folders in ids and file names; no card's name has a hyphen."""
 DEFAULT_CLASS = "object"
 _LAYOUT = Layout(name="plain", mask_threshold=None)
 _SHOWN = 8

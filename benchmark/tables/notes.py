@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from benchmark.data import PLAIN
 from benchmark.metrics import MAIN_METRICS
 from benchmark.records import Record, undefined_notes
 
@@ -51,7 +52,7 @@ def column_facts(records: Sequence[Record], columns: Sequence[str]) -> dict[str,
     sizes = [sorted({size for r in by_title[title] if (size := evaluation_size(r))}) for title in columns]
     trained = [
         dict.fromkeys(
-            record.cell.auxiliary.name + ("" if (source := _source(record)) == "here" else f" ({source})")
+            _trained_on(record) + ("" if (source := _source(record)) == "here" else f" ({source})")
             for record in sorted(by_title[title], key=lambda record: record.id)
             if record.cell.auxiliary
         )
@@ -138,7 +139,7 @@ def _trainings(done: Sequence[Record]) -> list[str]:
     trained: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for record in done:
         if record.cell.auxiliary is not None:
-            trained[record.cell.auxiliary.name, _origin(record), record.title].add(record.dataset_title)
+            trained[_trained_on(record), _origin(record), record.title].add(record.dataset_title)
     alike: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for (auxiliary, origin, title), targets in sorted(trained.items()):
         alike[auxiliary, origin, ", ".join(sorted(targets))].append(title)
@@ -147,6 +148,15 @@ def _trainings(done: Sequence[Record]) -> list[str]:
         for (name, origin, targets), titles in alike.items()
     ]
     return notes or ["Auxiliary dataset: none; no method here trains."]
+
+
+def _trained_on(record: Record) -> str:
+    """Return the name of the auxiliary dataset; of a plain folder the one that the user gave."""
+    auxiliary, training = record.cell.auxiliary, record.training
+    if auxiliary is None:
+        return "none"
+    own = auxiliary.name.startswith(PLAIN) and training is not None and training.origin == "trained"
+    return training.source if own and training else auxiliary.name
 
 
 def _source(record: Record) -> str:

@@ -72,7 +72,7 @@ def test_methods_train_on_a_folder_and_are_not_tested_on_it(
     code, out, err = bench("run", *options, *folders, "--auxiliary", "nuts", "--allow-overlap")
     assert code == 0, err
     assert set(records_of(tmp_path)) == {("clip", "bolts"), ("coop", "bolts")}
-    assert "folder-nuts (for bolts)" in out
+    assert "trained here: nuts (for bolts)" in out
     code, out, err = bench("train", *options[2:], *folders[:2], "--methods", "coop", "--auxiliary", "nuts")
     assert (code, len(list((tmp_path / "checkpoints").glob("coop--folder-nuts--*.json")))) == (0, 1), err
 
@@ -98,7 +98,10 @@ def test_a_k_shot_method_sees_normal_images_of_the_folder_that_no_method_is_test
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--folder", "PARTS", "--folder", "PARTS"], "two folders are named 'parts'; give them names, as in --folder"),
+        (
+            ["--folder", "PARTS", "--folder", "PARTS"],
+            "two folders are named 'parts'; give one another name, as",
+        ),
         (["--folder", "visa=PARTS"], "visa is the name of a dataset; give the folder another, as in --folder my-visa="),
         (["--folder", "PARTS", "--classes", "nut"], "--classes nut: no dataset of this run has that class; there are"),
         (["--folder-class", "nut"], "--folder-class says how --folder is read, and there is none; add --folder DIR"),
