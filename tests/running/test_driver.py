@@ -340,7 +340,7 @@ def test_references_follow_the_seed_and_grow_with_the_shots(parts: Path, tiny: B
 def test_without_enough_training_images_a_k_shot_method_is_left_out(parts: Path, tiny: Backbone) -> None:
     made = kshot(read_folder(PlainFolder(directory=parts, class_name="x")), tiny, [0])
     assert made.jobs == []
-    assert made.refused == ["KShot on parts: 2 normal training images are needed, and object has fewer"]
+    assert made.refused == ["KShot on parts: 2 normal images are needed besides one to test, and object has fewer"]
 
 
 def test_a_broken_reference_fails_its_method_alone(parts: Path, tiny: Backbone, tmp_path: Path) -> None:
