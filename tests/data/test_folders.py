@@ -767,3 +767,67 @@ def test_masks_in_folders_of_other_names_are_known_by_their_content(spec: str, t
     for path in (top / "good").iterdir():  # where normal images look so too, these are the images
         Image.fromarray(pixels).save(path, "PNG")
     assert not [each for each in read_folder(PlainFolder(directory=top)).problems if each.kind == "doubtful-kind"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "masks", "left"),
+    [
+        ("bad/{1,2}_mask_binary.png", 2, 0),
+        ("bad/{1,2}~(mask).png", 2, 0),
+        ("bad/{1,2}_mask~(1).png", 2, 0),
+        ("bad/{1,2}_binary_mask_v2.png", 2, 0),
+        ("bad/{1,2}_overlay.png", 0, 2),
+        ("bad/{1,2}_mask.png bad/{1,2}_mask_overlay.png", 2, 2),
+        ("bad/{1,2}_thumb.png bad/{1,2}-viz.png", 0, 4),
+        ("xyz/{1,2}_mask.png", 2, 0),
+        ("xyz/dent/mask_{1,2}.png", 2, 0),
+    ],
+)
+def test_companions_of_images(spec: str, masks: int, left: int) -> None:
+    found = understood(f"good/{{1,2}}.png bad/{{1,2}}.png {spec}")
+    assert counts(found) == (2, 2, 0, masks)
+    assert sum(len(each.files) for each in found.left_out) == left
+    assert not found.problems
+
+
+@pytest.mark.parametrize("end", ["_m", "_t", "_roi", "~-~Kopie", ".spot"])
+def test_companions_that_may_be_masks_are_said(end: str, tmp_path: Path) -> None:
+    spec = f"good/{{1,2}}.png bad/{{1,2,3}}.png bad/{{1,2}}{end}.png"
+    end = end.replace("~", " ")
+    (problem,) = understood(spec).problems
+    assert f"--mask-suffix {shlex.quote(end)}" in problem.message
+    assert (problem.kind, problem.fatal) == ("doubtful-kind", False)
+    top = make(tmp_path / "d", spec)
+    for path in top.glob(f"bad/*{end}.png"):
+        Image.fromarray(np.eye(8, dtype=np.uint8) * np.uint8(255)).save(path)
+    data = read_folder(PlainFolder(directory=top))
+    assert [(each.path, each.kind) for each in data.problems if each.fatal] == [(f"bad/*{end}", "doubtful-kind")]
+    assert counts_of(read_folder(PlainFolder(directory=top, mask_suffix=end))) == (2, 3, 2)
+
+
+def test_images_are_no_companions_where_few_are_named_so() -> None:
+    assert not understood("good/{1,2,3}.png bad/{1,2,3,4,5}.png bad/1_left.png bad/{1_2,2_2}.png").problems
+    found = understood("good/{1,2}.png bad/{1,2}.png bad/{1,2}_overlay.png", suffix="_overlay")
+    assert counts(found) == (2, 2, 0, 2)
+
+
+@pytest.mark.parametrize("names", ["img.png label.png label_viz.png", "image.png mask.png", "a.jpg GT.png"])
+def test_a_folder_for_each_image_with_its_mask(names: str) -> None:
+    spec = " ".join(f"bad/{{1,2}}/{name}" for name in names.split())
+    assert counts(understood(f"good/{{1,2}}.png {spec}")) == (2, 2, 0, 2)
+
+
+UNREAD = [
+    "bad/{1,2}.heic bad/{1,2}_mask.png",
+    "bad/{1,2}.CR2 mask/{1,2}.png",
+    "crack/{1,2}.heic gt/crack/{1,2}.png",
+    "crack/{1,2}.heic gt/{1,2}_mask.png",
+]
+
+
+@pytest.mark.parametrize("spec", UNREAD)
+def test_masks_of_images_that_are_not_read_stay_theirs(spec: str) -> None:
+    found = understood(f"good/{{1,2}}.png {spec}")
+    assert counts(found) == (2, 0, 0, 0)
+    assert not [each for each in found.images if each.mask]
+    assert [each.why for each in found.left_out] == ["a mask of an image that is left out"]

@@ -12,11 +12,11 @@ from dataclasses import replace
 
 from benchmark.common import listed
 from benchmark.data.cards import Split
-from benchmark.data.formats import DECODED, extension, is_image
+from benchmark.data.formats import DECODED, extension, is_image, kind_of
 from benchmark.data.plain.arranged import Arrangement, Found, Names, Owner, UnclearError
 from benchmark.data.plain.asking import folders_of, nothing_said, one_side_said, option
 from benchmark.data.plain.own_masks import add_masks, each_has_a_mask, without_strays
-from benchmark.data.plain.pairing import beside
+from benchmark.data.plain.pairing import beside, companions, drawings, elsewhere
 from benchmark.data.plain.places import Meaning, Place
 from benchmark.data.plain.roles import sounds_like_masks, sounds_normal
 from benchmark.data.tree import plain, stem
@@ -38,18 +38,27 @@ def arrange(files: Sequence[str], meaning: Meaning, *, mask_suffix: str = "") ->
     places = {file: meaning.place(posixpath.dirname(file)) for file in files if is_image(file)}
     usable = {file: place for file, place in places.items() if not place.no_use}
     masks = {file: place for file, place in usable.items() if place.mask}
-    near = beside((file for file in usable if file not in masks), mask_suffix)
-    names = Names(meaning, places, masks, near, mask_suffix)
+    if not (mask_suffix or meaning.masks) and any(place.label is not None for place in usable.values()):
+        loose = [file for file, place in usable.items() if file not in masks and place.label is None]
+        away = elsewhere(loose, [file for file in usable if file not in masks])
+        masks |= {file: replace(usable[file], mask=posixpath.dirname(file)) for file in away}
+    drawn = drawings((file for file in usable if file not in masks), mask_suffix)
+    unread = {file: meaning.place(posixpath.dirname(file)) for file in files if kind_of(file) == "undecoded"}
+    unread = {file: place for file, place in unread.items() if not (place.mask or place.no_use)}
+    near = beside([*(file for file in usable if file not in masks and file not in drawn), *unread], mask_suffix)
+    names = Names(meaning, places | unread, masks, near, mask_suffix)
     result = Arrangement()
+    result.leave_out(drawn, "drawn from the image of the same name beside it")
     no_use = {file: place.no_use for file, place in places.items() if place.no_use}
     result.leave_out(no_use, no_use)
-    pictures = without_strays(result, [file for file in usable if file not in masks and file not in near], names)
+    pictures = without_strays(result, [file for file in usable if file not in {*masks, *near, *drawn}], names)
     found = _choose_splits(result, _label(result, pictures, names), places)
     if meaning.no_masks:
         result.leave_out([*masks, *near], "masks are not read, as --masks none says")
     else:
         found = add_masks(result, found, names)
     _report_twins(result, [each.file for each in found])
+    _report_companions(result, [each.file for each in found])
     result.images = _name_kinds(found)
     result.taken = _taken(result.images, near)
     return result
@@ -215,6 +224,21 @@ def _report_twins(result: Arrangement, images: Sequence[str]) -> None:
                 f"{listed(each[1:], 3)} has the same name but for its end; if it is a mask or a copy, move it away"
             )
             result.report(each[0], "same-name", message, fatal=False)
+
+
+def _report_companions(result: Arrangement, images: Sequence[str]) -> None:
+    """Report images that stand beside most others of their folder under the same name with one thing after it."""
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for file, (_, more) in companions(images).items():
+        groups[posixpath.dirname(file), more].append(file)
+    counts = Counter(map(posixpath.dirname, images))
+    for (folder, more), those in groups.items():
+        if len(those) > 1 and 3 * len(those) >= counts[folder]:
+            message = (
+                f"{len(those)} files that end in {more} lie beside images of the same name, and are taken for images; "
+                f"if they are masks, say --mask-suffix {shlex.quote(more)}; if not, move them away"
+            )
+            result.report(min(those), "doubtful-kind", message, fatal=False)
 
 
 # ---- in words

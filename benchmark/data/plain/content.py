@@ -12,6 +12,7 @@ from PIL import Image
 from benchmark.data.images import ImageError, decode
 from benchmark.data.plain.arranged import Found
 from benchmark.data.plain.asking import option
+from benchmark.data.plain.pairing import companions
 from benchmark.data.plain.places import TOP, Meaning
 from benchmark.data.tree import Problem
 
@@ -33,24 +34,28 @@ def masks_among(found: Sequence[Found], meaning: Meaning, files: Mapping[str, Pa
         meaning: what the user says; folders that the user calls anomalous are not looked at.
         files: the path of each image.
     """
-    folders: dict[str, list[Path]] = defaultdict(list)
+    after = {file: more for file, (_, more) in companions([each.file for each in found]).items()}
+    groups: dict[tuple[str, str], list[Path]] = defaultdict(list)
     normal: list[Path] = []
     for each in found:
         if each.label == 0:
             normal.append(files[each.file])
         elif each.label == 1 and posixpath.dirname(each.file) not in meaning.abnormal:
-            folders[posixpath.dirname(each.file)].append(files[each.file])
-    masks = [folder for folder, images in [*folders.items()][:_FOLDERS] if look_like_masks(images)]
+            groups[posixpath.dirname(each.file), after.get(each.file, "")].append(files[each.file])
+    masks = [group for group, images in [*groups.items()][:_FOLDERS] if look_like_masks(images)]
     if not masks or look_like_masks(normal):
         return
     sides = sorted({each.side or TOP for each in found if each.label == 1})
-    for folder in masks:
+    for folder, more in masks:
         photos = option("abnormal", dict.fromkeys([*sides, folder or TOP]))
+        place, way = f"{folder}/", f"--masks {shlex.quote(folder or TOP)}"
+        if more:
+            place, way = f"{folder}/*{more}", f"--mask-suffix {shlex.quote(more)}"
         message = (
-            "looks like masks, not photographs, but its name does not say so: say --masks "
-            f"{shlex.quote(folder or TOP)} if it holds masks, or {photos} if it holds anomalous images"
+            f"looks like masks, not photographs, but no name says so: say {way} if they are masks, "
+            f"or {photos} if they are anomalous images"
         )
-        yield Problem(f"{folder}/", "doubtful-kind", message, fatal=True)
+        yield Problem(place, "doubtful-kind", message, fatal=True)
 
 
 def look_like_masks(images: Sequence[Path]) -> bool:

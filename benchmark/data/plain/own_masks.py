@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from benchmark.common import listed
+from benchmark.data.formats import is_image
 from benchmark.data.plain.arranged import Arrangement, Found, Names, UnclearError
 from benchmark.data.plain.asking import folders_of
 from benchmark.data.plain.pairing import Pairs, Picture, bares, is_extension, pair
@@ -46,6 +47,7 @@ def add_masks(result: Arrangement, found: Sequence[Found], names: Names) -> list
     unused = [file for each in result.left_out for file in each.files if not names.places[file].mask]
     pictures = [_picture(each.file, each.label, names) for each in found]
     pictures += [_picture(file, None, names) for file in unused]
+    pictures += [_unread(file, place) for file, place in names.places.items() if not is_image(file)]
     pairs = pair(pictures, names.masks, names.near, names.suffix)
     anomalous = [each.file for each in found if each.label != 0]
     if anomalous and not taken & set(pairs.masks):
@@ -64,6 +66,12 @@ def add_masks(result: Arrangement, found: Sequence[Found], names: Names) -> list
 
 def _picture(file: str, label: int | None, names: Names) -> Picture:
     place: Place = names.places[file]
+    return Picture(file, place, label, tuple(map(plain, place.names)))
+
+
+def _unread(file: str, place: Place) -> Picture:
+    """Return an image that is not read. It keeps its mask, which could fit a normal image of the same name."""
+    label = 1 if place.label is None else place.label
     return Picture(file, place, label, tuple(map(plain, place.names)))
 
 

@@ -10,8 +10,10 @@ from functools import cache
 from benchmark.data import words
 from benchmark.data.formats import is_image
 from benchmark.data.plain.places import Place
+from benchmark.data.plain.roles import words_of
 from benchmark.data.tree import plain, stem
 
+_SIGN = re.compile(r"[ _.\-(]")
 _BETWEEN = r"[ _.\-]*"
 
 
@@ -107,27 +109,94 @@ def _keys(file: str) -> frozenset[str]:
     return frozenset(each.casefold() for each in (name, *_strip(name, _IMAGE)) if each)
 
 
-def beside(files: Iterable[str], suffix: str) -> dict[str, str]:
-    """Return the masks that lie beside their images, with their images.
+def companions(files: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Return the files whose name is that of another file in their folder with something after it, and these two.
 
-    A file is one if its name is that of another file in its folder with a word for masks after it or before it.
+    What follows begins with a blank or a sign and holds a letter: of 7_spot it is `_spot`, beside 7.
     """
+    found: dict[str, tuple[str, str]] = {}
+    for there in _by_folder(files).values():
+        stems = {stem(posixpath.basename(file)): file for file in reversed(there)}
+        for name, file in stems.items():
+            for start in (match.start() for match in _SIGN.finditer(name)):
+                if name[:start] in stems and any(map(str.isalpha, name[start:])):
+                    found[file] = (stems[name[:start]], name[start:])
+                    break
+    return found
+
+
+def drawings(files: Iterable[str], suffix: str) -> list[str]:
+    """Return the files beside an image whose names say that they are drawn from it, as 7_overlay beside 7.
+
+    Args:
+        files: images.
+        suffix: as in `bares`; what the user calls masks is none.
+    """
+    found = companions(files)
+    drawn = (file for file, (_, more) in found.items() if not words.NO_KIND.isdisjoint(words_of(more)))
+    return [file for file in drawn if not suffix or not bares(posixpath.basename(file), suffix)]
+
+
+def _is_mask(tokens: Iterable[str]) -> bool:
+    return not words.MASKS.isdisjoint(tokens)
+
+
+def _by_folder(files: Iterable[str]) -> dict[str, list[str]]:
     folders: dict[str, list[str]] = defaultdict(list)
     for file in files:
         folders[posixpath.dirname(file)].append(file)
+    return folders
+
+
+def beside(files: Iterable[str], suffix: str) -> dict[str, str]:
+    """Return the masks that lie beside their images, with their images.
+
+    A file is one if its name is that of another file in its folder with a word for masks after it or before it, or if
+    it is no more than such a word and there is one other file in its folder.
+
+    Args:
+        files: images, also such as are not read; these have masks, but are none.
+        suffix: as in `bares`.
+    """
     found: dict[str, str] = {}
-    for there in folders.values():
+    every = sorted(files, key=lambda file: (not is_image(file), file))
+    if not suffix:
+        said = companions(every)
+        found = {file: image for file, (image, more) in said.items() if _is_mask(words_of(more)) and is_image(file)}
+    for there in _by_folder(every).values():
         images: dict[str, list[str]] = defaultdict(list)
+        if len(there) == 2 and not suffix:
+            masks = [file for file in there if is_image(file) and _is_mask((plain(stem(posixpath.basename(file))),))]
+            if len(masks) == 1:
+                found[masks[0]] = next(file for file in there if file != masks[0])
         for file in there:
             for key in _keys(file):
                 images[key].append(file)
-        for file in there:
+        for file in filter(is_image, there):
             names = bares(posixpath.basename(file), suffix)
             twins = [each for name in names for each in images.get(name.casefold(), ()) if each != file]
             if twins:
                 found[file] = twins[0]
     # An image that is taken for a mask has no mask: a_mask_mask.png belongs to nothing.
     return {mask: image for mask, image in found.items() if image not in found}
+
+
+def elsewhere(loose: Iterable[str], files: Iterable[str]) -> list[str]:
+    """Return the files of folders in which each is named like the mask of an image in another folder.
+
+    Args:
+        loose: images of whose folders the names say nothing.
+        files: all images.
+    """
+    images: dict[str, set[str]] = defaultdict(set)
+    for file in files:
+        images[stem(posixpath.basename(file)).casefold()].add(posixpath.dirname(file))
+    found: list[str] = []
+    for folder, there in _by_folder(loose).items():
+        said = [bares(posixpath.basename(file), "") for file in there]
+        if all(any(images.get(name.casefold(), set()) - {folder} for name in names) for names in said):
+            found += there
+    return found
 
 
 def pair(pictures: Sequence[Picture], masks: Mapping[str, Place], near: Mapping[str, str], suffix: str) -> Pairs:

@@ -43,7 +43,7 @@ def role_of(name: str, others: Collection[str]) -> Role | None:
         others: names of all folders, in the form of `plain`. `label_crack` is a folder of masks only where there is a
             folder `crack`; else it may be a kind of defect.
     """
-    tokens = _tokens(name)
+    tokens = words_of(name)
     if not tokens or len(tokens) > _MOST_WORDS:
         return None
     if len(tokens) == 1 and tokens[0] in {"no", "yes"}:
@@ -69,25 +69,25 @@ def _of_others(tokens: tuple[str, ...], others: Collection[str]) -> Role | None:
 
 def sounds_like_masks(name: str) -> bool:
     """Return whether a word for masks is among those of a name."""
-    tokens = _tokens(name)
+    tokens = words_of(name)
     pairs = [first + second for first, second in itertools.pairwise(tokens)]
     return not words.MASKS.isdisjoint([*tokens, *pairs])
 
 
 def sounds_normal(name: str) -> bool:
     """Return whether a word for normal images is among those of a name, and nothing negates it."""
-    tokens = _tokens(name)
+    tokens = words_of(name)
     return bool(tokens) and tokens[0] not in words.NEGATIONS and not words.SURE_NORMAL.isdisjoint(tokens)
 
 
 def may_be_normal(name: str) -> bool:
     """Return whether a name is more likely that of normal images, for an example; `MT_Free`, `no_lesion`."""
-    tokens = _tokens(name)
+    tokens = words_of(name)
     negated = len(tokens) > 1 and (tokens[0] in words.NEGATIONS or tokens[-1] in {"free", "less"})
     return negated or any(words.label_of(token) == 0 for token in (name, *tokens) if not token[1:].isdecimal())
 
 
-def _tokens(name: str) -> tuple[str, ...]:
+def words_of(name: str) -> tuple[str, ...]:
     """Return the words of a name: `GoodParts_02` is good, parts, 02."""
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[^\W\d_])(?=\d)", " ", name)
     return tuple(plain(token) for token in re.split(r"[\W_]+", apart) if token)
