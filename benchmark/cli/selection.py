@@ -125,7 +125,11 @@ def check_paths_used(paths: Iterable[str], names: Iterable[str]) -> None:
     known = list(dict.fromkeys(names))
     there = listed(known, 3) if known else "the folders of --folder"
     for text in paths:
-        if (name := text.partition("=")[0]) not in known:
+        name, equals, _ = text.partition("=")
+        if known and not equals:
+            raise BenchError(f"--data-path {text}: say NAME=DIR, as in --data-path {known[0]}={text}")
+        if name not in known:
+            choose("dataset", [name], load_cards())
             raise BenchError(f"--data-path {text}: {name} takes no part here, only {there}; leave the option out")
 
 

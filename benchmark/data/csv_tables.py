@@ -56,6 +56,8 @@ def read_csv(tree: Tree, file: str, columns: tuple[str, ...]) -> list[tuple[int,
             lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
             found.append([(line, row) for line, row in lines if any(row)])
             if found[-1] and (places := _places(found[-1][0][1], columns)):
+                if len(found[-1]) == 1:
+                    raise BadTableError(file, "has a header and no rows; get the whole file")
                 return [
                     (line, {name: row[place] if place < len(row) else "" for name, place in places.items()})
                     for line, row in found[-1][1:]

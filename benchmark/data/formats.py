@@ -47,7 +47,7 @@ Pillow knows more, but starts other programs for some (Ghostscript for EPS).
 IMAGE_EXTENSIONS: Final = frozenset(extension for each in DECODED.values() for extension in each)
 """In lower case; the case of a file's extension does not matter."""
 
-Kind = Literal["image", "undecoded", "video", "archive", "table", "other"]
+Kind = Literal["image", "undecoded", "packed", "video", "archive", "table", "other"]
 """What a file is by its name."""
 _OTHERS: Final[Mapping[Kind, tuple[str, ...]]] = {
     "undecoded": _split(
@@ -56,9 +56,10 @@ _OTHERS: Final[Mapping[Kind, tuple[str, ...]]] = {
         "fts ico icns jxl jxr hdp wdp qoi sgi rgb rgba bw ras xbm xpm fli flc mng bpg flif pcd cur vtf djvu czi svs "
         "ndpi vsi lif"
     ),
-    "video": _split("mp4 avi mov mkv wmv webm m4v mpg mpeg"),
-    "archive": _split("zip tar gz tgz bz2 xz 7z rar"),
-    "table": _split("csv tsv xls xlsx ods json jsonl ndjson xml txt yaml yml parquet pkl"),
+    "packed": _split("parquet arrow feather h5 hdf5 tfrecord tfrecords lmdb mdb pkl pickle"),
+    "video": _split("mp4 avi mov mkv wmv webm m4v mpg mpeg 3gp flv ogv mts m2ts vob"),
+    "archive": _split("zip tar gz tgz bz2 tbz2 xz txz zst lz4 lzma 7z rar 001 z01 r00"),
+    "table": _split("csv tsv xls xlsx ods json jsonl ndjson xml txt yaml yml"),
 }
 _KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
     {extension: kind for kind, extensions in _OTHERS.items() for extension in extensions}
@@ -67,6 +68,7 @@ _KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
 WAYS_OUT: Final[Mapping[Kind, str]] = MappingProxyType(
     {
         "undecoded": "this format is not read; convert to PNG",
+        "packed": "images inside such files are not read; save them as PNG",
         "video": "videos are not read; save their frames as PNG",
         "archive": "archives are not read; unpack them",
         "table": "labels and other texts are not used",

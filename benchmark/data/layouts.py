@@ -274,7 +274,7 @@ def _by_index(card: Card, index: CsvIndex, prefix: str, found: _Found) -> None:
         found.report(table, "unknown-class", f"{name!r} is no class of the card; ignored", fatal=False)
     for path, where in list(found.respelled.items())[:1]:
         count = f" (and {len(found.respelled) - 1} more)" if len(found.respelled) > 1 else ""
-        message = f"{where} has {path!r}{count}; taken as the file with this end below the dataset's folder"
+        message = f"{where} has {path!r}{count}; taken as the file of this name below the dataset's folder"
         found.report(table, "respelled-path", message, fatal=False)
 
 

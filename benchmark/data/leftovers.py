@@ -29,7 +29,7 @@ def unread(tree: Tree) -> list[Leftover]:
     looked = 0
     for file, path in tree.files.items():
         kind = kind_of(file)
-        if kind in ("undecoded", "video", "archive"):
+        if kind in ("undecoded", "packed", "video", "archive"):
             loud[file] = WAYS_OUT[kind]
         elif kind == "table":
             quiet[file] = WAYS_OUT[kind]

@@ -1,20 +1,23 @@
 """What is said of a directory that no layout of a card fits: what was looked for, what is there, what to type."""
 
+import posixpath
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.common import listed, what_is_it
 from benchmark.data.cards import Card, Layout
 from benchmark.data.examples import example
-from benchmark.data.formats import is_image
+from benchmark.data.formats import is_image, kind_of
 from benchmark.data.layouts import Sample
 from benchmark.data.tree import Problem, Tree, stem
 
 _MOST = 10
 _ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".7z", ".rar"}
+_OF_LISTS = frozenset({"bad-split", "outside-root", "unknown-class"})
+"""Problems of what a list says, which no download mends."""
 _DEPTH = 3
 """Folders above the files in which a dataset is searched for that lies deeper."""
 
@@ -27,8 +30,8 @@ class Misfit:
     path: str
     """The file at fault."""
     message: str
-    of_table: bool = False
-    """Whether a table of the layout is at fault; the directory is then the right one."""
+    table: str = ""
+    """The table of the layout that is at fault; the directory is then the right one."""
 
     @property
     def text(self) -> str:
@@ -36,13 +39,20 @@ class Misfit:
         return f"{self.path}: layout {self.layout}: {self.message}"
 
 
-def misfit(layout: Layout, samples: Sequence[Sample], problems: Sequence[Problem]) -> Misfit | None:
-    """Return why a layout without test images does not fit, or None where nothing of it is there."""
+def misfit(layout: Layout, samples: Sequence[Sample], problems: Sequence[Problem], table: str = "") -> Misfit | None:
+    """Return why a layout without test images does not fit, or None where nothing of it is there.
+
+    Args:
+        layout: that was tried.
+        samples: that were found, of which none is a test image.
+        problems: that were found.
+        table: the list of samples that the layout has there, or "".
+    """
     if fatal := [problem for problem in problems if problem.fatal] or list(problems):
         kind, count = Counter(problem.kind for problem in fatal).most_common(1)[0]
         first = next(problem for problem in fatal if problem.kind == kind)
         more = f" (and {count - 1} more)" if count > 1 else ""
-        return Misfit(layout.name, first.path, f"{first.message}{more}")
+        return Misfit(layout.name, first.path, f"{first.message}{more}", table if kind in _OF_LISTS else "")
     if samples:
         return Misfit(layout.name, samples[0].key, f"{len(samples)} training images, but no test image")
     return None
@@ -51,6 +61,8 @@ def misfit(layout: Layout, samples: Sequence[Sample], problems: Sequence[Problem
 def nothing_fits(card: Card, tree: Tree, misfits: Sequence[Misfit]) -> str:
     """Return the message that no layout of a card fits a directory."""
     lines = [f"{card.name}: no layout of the card fits {tree.directory}."]
+    if not deeper_root(card, tree):
+        misfits = [*misfits, *(each for layout in card.layouts for each in _misplaced(layout, tree))]
     reasons = sorted({each.text for each in misfits}, key=lambda text: (len(text), text))
     if reasons:
         lines += ["Nearly right:", *(f"  {_short(reason)}" for reason in reasons[:_MOST])]
@@ -68,9 +80,22 @@ def nothing_fits(card: Card, tree: Tree, misfits: Sequence[Misfit]) -> str:
     lines.append(f"There is: {listed(there, _MOST) or 'no file'}.")
     lines += [f"  {problem.path}: {problem.message}" for problem in tree.problems[:_MOST]]
     lines += [f"  {text}" for text in _in_disguise(tree)]
-    tables = [each.path for each in misfits if each.of_table]
+    tables = [each.table for each in misfits if each.table]
     lines.append(f"Correct {tables[0]}, or give {_own(card)}." if tables else _way_out(card, tree))
     return "\n".join(lines)
+
+
+def _misplaced(layout: Layout, tree: Tree) -> Iterator[Misfit]:
+    """Yield the files that seem to be the table of a layout, but have another folder or format."""
+    tables = [*((layout.index.file,) if layout.index else ()), *(layout.labels.file if layout.labels else ())]
+    if not tables or any(tree.find(posixpath.join(root, table)) for root in layout.roots for table in tables):
+        return
+    name = posixpath.basename(stem(tables[0])).casefold()
+    for file in tree.files:
+        if kind_of(file) == "table" and posixpath.basename(stem(file)).casefold() == name:
+            text = Path(file).suffix.casefold() == ".csv"
+            way = f"move it to {tables[0]}" if text else f"save it as CSV, as {tables[0]}"
+            yield Misfit(layout.name, file, f"is looked for as {' or '.join(tables)}; {way}", table=file)
 
 
 def looked_for(layout: Layout) -> list[str]:

@@ -310,13 +310,13 @@ def read_samples(card: Card, directory: Path, *, follow_links: bool = False) -> 
             try:
                 samples, problems, spare = read_layout(card, layout, tree, root)
             except BadTableError as error:
-                tables.append(Misfit(layout.name, error.path, str(error), of_table=True))
+                tables.append(Misfit(layout.name, error.path, str(error), table=error.path))
                 continue
             if any(s.split == "test" for s in samples):
                 masks = tuple((image, tree.files[mask]) for image, mask in spare.items())
                 fits.append(SampleSet(card, directory, layout, "", samples, problems, root, normal_masks=masks))
                 break
-            if reason := misfit(layout, samples, problems):
+            if reason := misfit(layout, samples, problems, _list_of(layout, root, tree)):
                 misfits.append(reason)
     if not fits:
         raise DatasetError(nothing_fits(card, tree, [*tables, *misfits]))
@@ -324,6 +324,10 @@ def read_samples(card: Card, directory: Path, *, follow_links: bool = False) -> 
     bad = [Problem(each.path, "bad-table", f"layout {each.layout}: {each.message}", fatal=False) for each in tables]
     problems = (*tree.problems, *bad, *best.problems)
     return replace(best, reason=_reason(best, fits), problems=problems, left_out=_left_out(best, tree))
+
+
+def _list_of(layout: Layout, root: str, tree: Tree) -> str:
+    return (layout.index and tree.find(posixpath.join(root, layout.index.file))) or ""
 
 
 def _left_out(data: SampleSet, tree: Tree) -> tuple[Leftover, ...]:

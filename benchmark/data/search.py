@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from benchmark.common import listed
 from benchmark.data.cards import Card, load_cards
+from benchmark.data.formats import kind_of
 from benchmark.data.misfits import looked_for
 from benchmark.data.samples import DatasetError, SampleSet, read_samples
 from benchmark.data.tree import plain, subfolders
@@ -16,6 +17,8 @@ _NEAR = 0.1
 """Part of the expected test images that may be missing or too many in a folder that is known by its counts alone."""
 _MOST = 100
 """Subfolders that are searched for what to type."""
+_UP = 3
+"""Folders above the given one that are searched for what to type."""
 
 
 def find_directories(card: Card, data: Path | None, path: Path | None) -> list[Path]:
@@ -138,6 +141,39 @@ def _tops(card: Card) -> set[str]:
     return tops
 
 
+def _holds_classes(card: Card, directory: Path) -> bool:
+    """Return whether a directory holds classes of a card: two by their names, or one and a layout fits."""
+    classes = [each.name for each in subfolders(directory)[:_MOST] if card.class_of(each.name)]
+    if len([name for name in classes if not name.isdecimal()]) > 1:
+        return True
+    try:
+        return bool(classes) and bool(read_samples(card, directory).samples)
+    except DatasetError:
+        return False
+
+
+def _renamed(data: Path, folders: Sequence[Path], cards: Sequence[Card]) -> str:
+    """Return what to type where a dataset under another name, or its archive, is at, above or below a folder."""
+    home = data.resolve()
+    above = [folder for child, folder in zip((home, *home.parents), home.parents, strict=False) if _is_class(child)]
+    for folder in (data, *folders, *above[:_UP]):
+        for card in cards:
+            if _holds_classes(card, folder):
+                classes = [f"{each.name}/" for each in subfolders(folder)[:_MOST] if card.class_of(each.name)]
+                what = "is a class" if len(classes) == 1 else "are classes"
+                say = f"say --data-path {card.name}={folder}"
+                return f"{listed(classes, 3)} in {folder} {what} of {card.title}; {say}"
+    titles = {plain(PurePosixPath(name).name) for card in cards for name in (card.name, *card.folders)}
+    for each in sorted(data.iterdir()):
+        if kind_of(each.name) == "archive" and plain(each.name.partition(".")[0]) in titles and each.is_file():
+            return f"unpack {each}"
+    return ""
+
+
+def _is_class(directory: Path) -> bool:
+    return any(len(card.classes) > 1 and card.class_of(directory.name) for card in load_cards().values())
+
+
 def hint(data: Path, cards: Sequence[Card]) -> str:
     """Return what to type where no dataset of some cards was found in a folder, or "" where nothing is near."""
     home = data.resolve()
@@ -148,6 +184,8 @@ def hint(data: Path, cards: Sequence[Card]) -> str:
     for folder in home.parents:
         if inside := [card for card in cards if _is_named(card, folder)]:
             return f"it lies in {inside[0].title}; say --data-path {inside[0].name}={folder}"
+    if renamed := _renamed(data, folders, cards):
+        return renamed
     if any(label_of(folder.name) == 0 for folder in folders):
         return f"for images of your own say --folder {data}"
     if beside := [card.title for card in cards if _below(card, home.parent)]:

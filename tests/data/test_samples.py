@@ -400,6 +400,10 @@ def test_what_is_wrong_with_a_list_is_reported_row_by_row(tmp_path: Path) -> Non
         ".\\",
         "demo/",
         "Demo\\",
+        "Demo_2022/",
+        "old/Demo_2022/",
+        "file:///data/demo/",
+        "~/demo/",
         "/" * 3 + "a/" * 90,
     ],
 )
@@ -762,3 +766,47 @@ def test_a_list_and_its_words_are_known_in_any_case(tmp_path: Path, name: str) -
     (tmp_path / "Nut/a").mkdir()
     draw(tmp_path, "Nut/a/0.jpg")  # now two files could be meant
     assert [p.kind for p in read_samples(make_card(INDEX), tmp_path).problems] == ["missing-file"]
+
+
+def test_quotes_and_missing_extensions_of_a_list_are_understood(tmp_path: Path) -> None:
+    draw(tmp_path, "nut/a/0.JPG", "nut/a/1.JPG", "nut/m/1.png")
+    found = listed(tmp_path, "nut,test,normal,'nut/a/0.JPG',", "nut,test,bad,nut/a/1,nut/m/1")
+    assert [(s.key, s.label, s.mask is None) for s in found.samples] == [
+        ("nut/a/0.JPG", 0, True),
+        ("nut/a/1.JPG", 1, False),
+    ]
+    assert kinds(found) == {"respelled-path": 1}
+
+
+@pytest.mark.parametrize(
+    "row", ["nut,val,normal,nut/0.png,", "nut,,normal,nut/0.png,", "nut,test,normal,../nut/0.png,", "x,test,ok,0.png,"]
+)
+def test_what_only_the_list_can_mend_is_said_last(tmp_path: Path, row: str) -> None:
+    draw(tmp_path, "nut/0.png")
+    with pytest.raises(DatasetError) as error:
+        listed(tmp_path, row)
+    assert str(error.value).splitlines()[-1].startswith("Correct split/1.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("1.csv", "1.csv: layout original: is looked for as split/1.csv; move it to split/1.csv"),
+        ("split/1.xlsx", "split/1.xlsx: layout original: is looked for as split/1.csv; save it as CSV, as split/1.csv"),
+        ("split/1.csv", "split/1.csv: layout original: has a header and no rows; get the whole file"),
+    ],
+)
+def test_a_list_that_cannot_be_used_is_named(tmp_path: Path, name: str, said: str) -> None:
+    draw(tmp_path, "nut/0.png")
+    (tmp_path / "split").mkdir()
+    (tmp_path / name).write_text("object,split,label,image,mask\n")
+    with pytest.raises(DatasetError) as error:
+        read_samples(make_card(INDEX), tmp_path)
+    assert said in str(error.value)
+    assert str(error.value).splitlines()[-1].startswith(f"Correct {name}")
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.h5", "a.tfrecord", "a.lmdb", "a.zst", "a.zip.001", "a.z01", "a.flv"])
+def test_what_may_hold_images_is_said_loudly(tmp_path: Path, name: str) -> None:
+    (mvtec(tmp_path) / name).write_text("x")
+    assert [(each.place, each.loud) for each in read_samples(make_card(), tmp_path).left_out] == [(name, True)]

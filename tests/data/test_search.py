@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.cli.selection import no_data, select_datasets
+from benchmark.cli.selection import check_paths_used, no_data, select_datasets
 from benchmark.data.cards import Card, load_cards
 from benchmark.data.samples import DatasetError, read_samples
 from benchmark.data.search import find_directories, hint, locate, recognise
+from benchmark.errors import BenchError
 
 CARDS = load_cards()
 EVERY = [card for card in CARDS.values() if card.name != "folder"]
@@ -163,3 +164,32 @@ def test_what_is_still_packed_or_a_pointer_is_said(tmp_path: Path) -> None:
     assert "somewhere/else.png: a pointer of Git LFS" in refused("mvtec", tmp_path / "b")
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "b/somewhere/else.png")
     assert "somewhere/else.png: " not in refused("mvtec", tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("copy", "bottle/, cable/ in {root}/copy are classes of MVTec AD; say --data-path mvtec={root}/copy"),
+        (".", "bottle/, cable/ in {root}/copy are classes of MVTec AD; say --data-path mvtec={root}/copy"),
+        ("copy/bottle", "bottle/, cable/ in {root}/copy are classes of MVTec AD; say --data-path mvtec={root}/copy"),
+        ("one/x", "bottle/ in {root}/one/x is a class of MVTec AD; say --data-path mvtec={root}/one/x"),
+        ("packed", "unpack {root}/packed/mvtec_anomaly_detection.tar.xz"),
+    ],
+)
+def test_a_dataset_under_another_name_is_known_by_its_classes(tmp_path: Path, data: str, said: str) -> None:
+    root = tmp_path.resolve()
+    touch(root, "copy/bottle/a.txt", "copy/cable/a.txt", "packed/mvtec_anomaly_detection.tar.xz")
+    bottle(root / "one/x")
+    assert said.format(root=root) in no_data(root / data)
+    found, problems = select_datasets(["mvtec"], data=root / data)
+    assert not found
+    assert said.format(root=root) in problems[0]
+
+
+def test_a_path_without_a_name_or_with_the_name_in_capitals_is_answered() -> None:
+    with pytest.raises(BenchError, match="say NAME=DIR, as in --data-path mvtec=/data/x"):
+        check_paths_used(["/data/x"], ["mvtec"])
+    with pytest.raises(BenchError, match=r"'MVTec'; did you mean mvtec\?"):
+        check_paths_used(["MVTec=/data/x"], ["mvtec"])
+    with pytest.raises(BenchError, match=r"'VisA'; did you mean visa"):
+        select_datasets(["VisA"], data=None)
