@@ -112,6 +112,7 @@ def walk(directory: Path, *, follow_links: bool = False) -> Tree:
     hidden: list[str] = []
     linked: set[str] = set()  # folders that were reached through a link
     entered: set[str] = set()  # real folders outside of the directory
+    nowhere: dict[str, list[Path]] = defaultdict(list)  # links whose targets are not there, by folder
     left: dict[tuple[str, bool], list[Path]] = defaultdict(list)  # links that are not followed, by folder
 
     def unreadable(error: OSError) -> None:
@@ -146,12 +147,15 @@ def walk(directory: Path, *, follow_links: bool = False) -> Tree:
             if is_litter(path.name):
                 if is_image(path.name) and not path.name.startswith("._"):  # macOS's shadows of files
                     hidden.append(relative(path, directory))
+            elif follow_links and path.is_symlink() and not path.exists():
+                nowhere[relative(path.parent, directory)].append(path)
             elif stays(path, fatal=is_image(path.name)):
                 key = relative(path, directory)
                 if files.setdefault(key, path) != path:
                     message = "two files whose names differ only in Unicode's normal form; delete one"
                     problems.append(Problem(key, "same-name", message, fatal=True))
     problems += [_not_followed(links, directory, fatal=fatal) for (_, fatal), links in left.items()]
+    problems += [_leads_nowhere(links, directory) for links in nowhere.values()]
     return Tree(directory, dict(sorted(files.items())), tuple(problems), tuple(sorted(hidden)))
 
 
@@ -160,8 +164,19 @@ def _not_followed(links: Sequence[Path], directory: Path, *, fatal: bool) -> Pro
     first = links[0]
     target = printable(os.path.realpath(first)) + ("" if first.exists() else ", which is not there")
     many = "a link that leads" if len(links) == 1 else f"{len(links)} links that lead"
-    message = f"{many} out of this folder, to {target}; not followed: say --follow-links, or copy what is there"
+    message = f"{many} out of this folder, to {target}; "
+    if any(link.exists() for link in links):
+        message += "not followed: say --follow-links, or copy what is there"
+    else:
+        message += "correct or delete it" if len(links) == 1 else "correct or delete them"
     return Problem(relative(first, directory), "outside-root", message, fatal)
+
+
+def _leads_nowhere(links: Sequence[Path], directory: Path) -> Problem:
+    """Return the problem of the links in a folder whose targets are not there."""
+    more = f", and {len(links) - 1} more links beside it lead nowhere" if len(links) > 1 else ""
+    message = f"a link to {printable(os.path.realpath(links[0]))}, which is not there{more}; correct or delete it"
+    return Problem(relative(links[0], directory), "broken-link", message, fatal=True)
 
 
 def relative(path: Path, directory: Path) -> str:

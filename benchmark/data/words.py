@@ -16,18 +16,21 @@ def _words(text: str) -> frozenset[str]:
 NORMAL: Final = _words(
     "normal normals good goods ok okay io pass passed accepted intact regular conforming undamaged clean flawless "
     "defectfree faultless nodefect nodefects nondefective notdefective nonanomalous nofault noerror noanomaly nocrack "
-    "nodamage nontumor notumor"
+    "nodamage nontumor notumor oks accept acceptable qualified golden inlier inliers nominal conform perfect goodpart "
+    "goodparts okpart okparts okteil okteile goodimages okimages 正常 良品 合格"
 )
 """Names of normal images, in folders as in tables, in the form of `spelled`."""
 ANOMALOUS: Final = _words(
     "abnormal abnormals abnormality abnormalities anomalous anomaly anomalies anomal outlier outliers bad ng nok nio "
     "ko nogood notgood notok notpass fail failed fails failure defect defects defective defected faulty fault faults "
-    "damaged damage broken reject rejected rejects nonconforming"
+    "damaged damage broken reject rejected rejects nonconforming bads ngs noks unacceptable unqualified imperfect "
+    "schlecht defekt défaut défauts defaut defauts badpart badparts ngpart ngparts nokteil nokteile badimages ngimages "
+    "异常 不良品 不良 不合格"
 )
 """Names of anomalous images, in folders as in tables, in the form of `spelled`."""
-NO: Final = _words("no n 0 false neg negative healthy uninfected")
+NO: Final = _words("no n 0 false neg negative healthy uninfected gut reference")
 """Words that mean normal where the question is whether an image is anomalous; as the name of a folder they may not."""
-YES: Final = _words("yes y 1 true pos positive unhealthy diseased")
+YES: Final = _words("yes y 1 true pos positive unhealthy diseased infected")
 """Words that mean anomalous where the question is whether an image is anomalous, as `NO`."""
 MASKS: Final = _words(
     "mask masks groundtruth groundtruths gt gts label labels annotation annotations segmentation segmentations seg "
@@ -35,13 +38,16 @@ MASKS: Final = _words(
     "masques segm segs target targets 掩码 掩膜 标注"
 )
 """Names of folders of masks, in the form of `spelled`."""
-SURE_NORMAL: Final = _words("normal normals good goods ok okay")
+SURE_NORMAL: Final = _words("normal normals good goods ok oks okay healthy uninfected undamaged intact flawless")
 """Words for normal that stand in no name of a kind of defect, as `clean` does in `clean_cut`."""
 SURE_MASKS: Final = _words("mask masks gt gts groundtruth groundtruths segmentation segmentations")
 """Words for masks that end no name of a kind of defect, as `label` does in `wrong_label`."""
-TRAIN: Final = _words("train training")
-TEST: Final = _words("test tests testing")
-VALIDATION: Final = _words("val valid validation dev eval evaluation")
+TRAIN: Final = _words("train training trainset trainingset traindata trainingdata trainimages")
+TEST: Final = _words("test tests testing testset testingset testdata testingdata testimages")
+VALIDATION: Final = _words(
+    "val valid validation dev eval evaluation valset validset validationset devset evalset valdata validationdata "
+    "valimages"
+)
 """Names of folders of images for choosing settings; they are tested where there are no others."""
 IMAGES: Final = _words(
     "image images img imgs photo photos picture pictures pic pics rgb original originals input inputs data dataset"
@@ -54,7 +60,9 @@ FILLERS: Final = _words(
 """Words that change nothing in a name of several words."""
 OF_PIXELS: Final = _words("binary pixel pixels")
 """Words by which a name of anomalous or normal images is that of their masks, as `bad_binary`."""
-NEGATIONS: Final = _words("no non not without")
+NEGATIONS: Final = _words("no non not without sans ohne")
+NEGATING: Final = ("un", "im", "in", "non", "not", "no", "sans", "ohne", "不")
+"""What begins a word that is the opposite of the rest."""
 NO_KIND: Final = _words(
     "unlabeled unlabelled unsorted unknown undefined ignore ignored exclude excluded map maps heatmap heatmaps "
     "overlay overlays viz annotated result results prediction predictions pred preds output outputs visualization "

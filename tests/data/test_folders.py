@@ -177,7 +177,7 @@ SHAPES = [
     ("good/{1,2}.png crack/{1,2,3}.png", (2, 3, 0, 0), {"crack"}),
     ("normal/{1,2}.png abnormal/crack/{1,2}.png abnormal/dent/3.png", (2, 3, 0, 0), {"crack", "dent"}),
     ("normal/a/{1,2}.png normal/b/c/3.png abnormal/1.png", (3, 1, 0, 0), {""}),
-    ("good/1.png ok/2.png bad/1.png NG/2.png", (2, 2, 0, 0), {""}),
+    ("good/1.png ok/2.png bad/1.png NG/2.png", (2, 2, 0, 0), {"bad", "NG"}),
     ("good/1.png bad/1.png bad/crack/2.png", (1, 2, 0, 0), {"bad", "crack"}),
     ("train/good/{1,2}.png test/good/1.png test/{crack,dent}/{1,2}.png", (1, 4, 2, 0), {"crack", "dent"}),
     ("Train/Good/{1,2}.png Test/Good/1.png Test/Crack/{1,2}.png", (1, 2, 2, 0), {"Crack"}),

@@ -18,8 +18,9 @@ from benchmark.data.plain.asking import folders_of, nothing_said, one_side_said,
 from benchmark.data.plain.own_masks import add_masks, each_has_a_mask, without_strays
 from benchmark.data.plain.pairing import beside, companions, drawings, elsewhere
 from benchmark.data.plain.places import Meaning, Place
-from benchmark.data.plain.roles import sounds_like_masks, sounds_normal
+from benchmark.data.plain.roles import opposite, sounds_like_masks, sounds_normal
 from benchmark.data.tree import plain, stem
+from benchmark.data.words import label_of
 
 _SHOWN = 8
 
@@ -111,6 +112,7 @@ def _by_names(
     """Return the images of the classes; a folder beside normal ones that says nothing is a kind of defect."""
     found = []
     spelled: dict[Owner, Owner] = {}  # the first spelling of each class
+    _refuse_twin_classes(names, pictures, roots)
     loose: dict[str, str] = {}
     for file in pictures:
         place = names.places[file]
@@ -138,16 +140,11 @@ def _report_doubtful_kinds(result: Arrangement, found: Sequence[Found], meaning:
     """Report folders that were taken for kinds of defect although something speaks against it."""
     sides = {each.side for each in found if each.label == 1}
     said = {side for side in sides if meaning.place(side).label == 1}
+    _refuse_normal_kinds(found, sides - said, meaning)
     for side in sorted(sides - said):
         beside_it = sorted(each for each in said if posixpath.dirname(each) == posixpath.dirname(side))
         doubt = ""
         name = posixpath.basename(side)
-        if sounds_normal(name) and not meaning.normal:
-            normal, abnormal = ({each.side for each in found if each.label == label} for label in (0, 1))
-            raise UnclearError(
-                f"{side}/ may be normal or a kind of defect; say {option('normal', sorted({*normal, side}))} if it is "
-                f"normal, or {option('abnormal', sorted(abnormal))} if it is not"
-            )
         if sounds_like_masks(name):
             doubt = f"if it holds masks, say --masks {shlex.quote(side)}"
         elif beside_it:
@@ -156,15 +153,60 @@ def _report_doubtful_kinds(result: Arrangement, found: Sequence[Found], meaning:
             result.report(f"{side}/", "doubtful-kind", f"taken for a kind of defect; {doubt}", fatal=False)
 
 
+def _refuse_normal_kinds(found: Sequence[Found], kinds: Iterable[str], meaning: Meaning) -> None:
+    """Refuse folders that may be normal or kinds of defect: of a word for normal, or `no_crack` beside `crack`.
+
+    Raises:
+        UnclearError: There are such folders, and the user has not said which are normal.
+    """
+    beside: dict[str, set[str]] = defaultdict(set)
+    for folder in meaning.folders:
+        beside[posixpath.dirname(folder)].add(plain(posixpath.basename(folder)))
+    doubtful = []
+    for side in sorted(kinds):
+        name = posixpath.basename(side)
+        says_normal = sounds_normal(name) or (len(name) > 2 and label_of(name) == 0)
+        negated = opposite(name)
+        if says_normal or (negated and negated in beside[posixpath.dirname(side)]):
+            doubtful.append(side)
+    if doubtful and not meaning.normal:
+        normal, abnormal = ({each.side for each in found if each.label == label} for label in (0, 1))
+        said = option("normal", sorted({*normal, *doubtful}))
+        raise UnclearError(
+            f"{folders_of(doubtful)} may be normal or a kind of defect; say {said} if it is normal, or "
+            f"{option('abnormal', sorted(abnormal))} if it is not"
+        )
+
+
 def _name_kinds(found: Sequence[Found]) -> list[Found]:
-    """Name the kind of images whose folder says no more than anomalous, where others of the class have kinds."""
-    with_kinds = {each.owner for each in found if each.kind}
+    """Name the kind of images whose folder says no more than anomalous, where their class has several folders."""
+    sides: dict[tuple[Owner, str, str], set[str]] = defaultdict(set)
+    for each in found:
+        if each.label == 1:
+            sides[each.owner, each.split, posixpath.dirname(each.side)].add(each.side)
+    several = {owner for (owner, _, _), beside in sides.items() if len(beside) > 1}
+    with_kinds = several | {each.owner for each in found if each.kind}
     return [
         replace(each, kind=posixpath.basename(each.side))
         if each.label == 1 and not each.kind and each.owner in with_kinds
         else each
         for each in found
     ]
+
+
+def _refuse_twin_classes(names: Names, pictures: Sequence[str], roots: Mapping[Owner, set[int]]) -> None:
+    """Refuse folders of classes that stand side by side and differ in case alone.
+
+    Raises:
+        UnclearError: There are such folders.
+    """
+    depth = max(map(len, roots))
+    paths = sorted({path for file in pictures for path in names.places[file].paths[:depth]})
+    seen: dict[tuple[str, str], str] = {}
+    for path in paths:
+        first = seen.setdefault((posixpath.dirname(path), posixpath.basename(path).casefold()), path)
+        if first != path:
+            raise UnclearError(f"{first}/ and {path}/ differ only in upper and lower case; rename or join them")
 
 
 def _folded(names: Iterable[str]) -> Owner:

@@ -1,5 +1,6 @@
 """Sentences that ask the user which images are normal, where the names of folders do not say so."""
 
+import itertools
 import posixpath
 import shlex
 from collections import Counter, defaultdict
@@ -8,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from benchmark.common import listed
 from benchmark.data.plain.arranged import Arrangement, Found, Names, Owner, UnclearError
 from benchmark.data.plain.places import Place
-from benchmark.data.plain.roles import may_be_normal
+from benchmark.data.plain.roles import likely_label, may_be_normal, opposite, role_of
 from benchmark.data.tree import plain
 
 _SHOWN = 8
@@ -22,19 +23,21 @@ def one_side_said(result: Arrangement, found: Sequence[Found], names: Names, roo
     """
     if names.meaning.normal or names.meaning.abnormal:
         return
-    unsaid: set[str] = set()
+    unsaid: dict[Owner, set[str]] = defaultdict(set)
     one_sided = [root for root, labels in roots.items() if labels == {1}]
     for file in (file for each in result.left_out for file in each.files):
         place = names.places[file]
         owner = tuple(name.casefold() for name in place.before)
         for root in one_sided:
             if len(owner) > len(root) and owner[: len(root)] == root and not place.no_use:
-                unsaid.add(place.paths[len(root)])
+                unsaid[root].add(place.paths[len(root)])
     if unsaid:
-        known, first = sorted({each.side for each in found if each.label == 1}), min(unsaid)
+        known, normal = (sorted({each.side for each in found if each.label == label}) for label in (1, 0))
+        first = sorted(map(min, unsaid.values()))
         raise UnclearError(
-            f"found {folders_of(known)} for anomalous images, but nothing says which are normal; say "
-            f"{option('normal', [first])} if {first}/ holds them, or {option('abnormal', known)} if there are none"
+            f"found {folders_of(known)} for anomalous images, but nothing says which are normal beside them; say "
+            f"{option('normal', [*normal, *first])} if {folders_of(first)} holds them, or "
+            f"{option('abnormal', known)} if there are none"
         )
 
 
@@ -56,13 +59,40 @@ def nothing_said(pictures: Sequence[str], places: Mapping[str, Place]) -> str:
             f"{there}, whose name says neither normal nor anomalous; say {option('normal', names)} or "
             f"{option('abnormal', names)}"
         )
-    normal = next(
-        (name for name in names if may_be_normal(name) or plain(name) in {f"un{plain(each)}" for each in names}),
-        names[0],
-    )
-    others = [name for name in names if name != normal]
-    say = f"{there}; say which are normal, as in {option('normal', [normal])}"
-    return f"{say} {option('abnormal', others)}" if len(others) <= _SHOWN else f"{say}; the others are then anomalous"
+    return f"{there}{_which_are_normal(names)}"
+
+
+def _which_are_normal(names: Sequence[str]) -> str:
+    """Return what to say where there are several folders; nothing is chosen where no known word decides."""
+    if all((role := role_of(name, ())) is not None and role.split for name in names):
+        return f", whose names do not say which are normal; say {option('normal', names)} if all are"
+    labels = _likely_labels(names)
+    rest = "; the others are then anomalous" if len(names) > _SHOWN else ""
+    if normal := [name for name in names if labels[name] == 0]:
+        return f"; say which are normal, as in {_sides(normal, names)}{rest}"
+    negated = {opposite(name) for name in names}
+    likely = sorted(names, key=lambda name: (labels[name] == 1, not may_be_normal(name), plain(name) in negated, name))
+    say = f", whose names do not say which are normal; say {_sides(likely[:1], names)}"
+    if len(names) > 2:
+        return f"{say} if {likely[0]}/ alone is normal, and else likewise{rest}"
+    return f"{say} if {likely[0]}/ is normal, or {_sides(likely[1:], names)} if {likely[1]}/ is"
+
+
+def _sides(normal: Sequence[str], names: Sequence[str]) -> str:
+    """Return the options that say which folders are normal, and that the others are anomalous if these are few."""
+    others = [name for name in names if name not in normal] if len(names) <= _SHOWN else []
+    return " ".join(filter(None, (option("normal", normal), option("abnormal", others))))
+
+
+def _likely_labels(names: Sequence[str]) -> dict[str, int | None]:
+    """Return which folders are normal (0) and anomalous (1) by known words in their names and those of opposites."""
+    labels = {name: likely_label(name) for name in names}
+    for name, other in itertools.permutations(names, 2):
+        if (negated := opposite(name)) and negated == plain(other):
+            for one, two in ((name, other), (other, name)):
+                if labels[one] is None and (label := labels[two]) is not None:
+                    labels[one] = 1 - label
+    return labels
 
 
 def option(side: str, names: Iterable[str]) -> str:

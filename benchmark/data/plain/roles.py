@@ -87,6 +87,33 @@ def may_be_normal(name: str) -> bool:
     return negated or any(words.label_of(token) == 0 for token in (name, *tokens) if not token[1:].isdecimal())
 
 
+def opposite(name: str) -> str:
+    """Return what a name negates: `crack` for `no_crack`, `noncrack` and `crack-free`; "" where it negates nothing."""
+    tokens = words_of(name)
+    if len(tokens) > 1 and tokens[0] in words.NEGATIONS:
+        return "".join(tokens[1:])
+    if len(tokens) > 1 and tokens[-1] in {"free", "less"}:
+        return "".join(tokens[:-1])
+    whole = "".join(tokens)
+    longest = max((start for start in words.NEGATING if whole.startswith(start)), key=len, default="")
+    return whole[len(longest) :] if longest and len(whole) - len(longest) > (longest != "不") else ""
+
+
+def likely_label(name: str) -> int | None:
+    """Return what a name says of its images by known words, for an example: `unhealthy` 1, `ok_front` 0, else None."""
+    tokens = words_of(name)
+    role = role_of(name, ())
+    known = words.label_of(name) if role is None or role.label is None else role.label
+    if known is not None:
+        return known
+    if negated := opposite(name):
+        said = None if negated.isdecimal() else words.label_of(negated)
+        return None if said is None else 1 - said
+    labels = {words.label_of(token) for token in tokens if len(token) > 2 or token in words.NORMAL | words.ANOMALOUS}
+    labels -= {None}
+    return labels.pop() if len(labels) == 1 else None
+
+
 def words_of(name: str) -> tuple[str, ...]:
     """Return the words of a name: `GoodParts_02` is good, parts, 02."""
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[^\W\d_])(?=\d)", " ", name)
