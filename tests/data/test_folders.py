@@ -831,3 +831,11 @@ def test_masks_of_images_that_are_not_read_stay_theirs(spec: str) -> None:
     assert counts(found) == (2, 0, 0, 0)
     assert not [each for each in found.images if each.mask]
     assert [each.why for each in found.left_out] == ["a mask of an image that is left out"]
+
+
+def test_a_kind_with_the_names_of_another_is_doubtful() -> None:
+    found = understood("good/{1,2}.png crack/IMG_{71,72,73}.png xyz/IMG_{71,72}.png")
+    assert [(each.path, each.kind, "--masks xyz" in each.message) for each in found.problems] == [
+        ("xyz/", "doubtful-kind", True)
+    ]
+    assert not understood("good/{1,2}.png {crack,dent}/part_{001,002}.png spot/IMG_{71,72}.png").problems

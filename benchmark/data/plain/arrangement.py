@@ -5,6 +5,7 @@ list of what is left out; what could mean two things is refused with what to typ
 """
 
 import posixpath
+import re
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -147,6 +148,8 @@ def _report_doubtful_kinds(result: Arrangement, found: Sequence[Found], meaning:
         name = posixpath.basename(side)
         if sounds_like_masks(name):
             doubt = f"if it holds masks, say --masks {shlex.quote(side)}"
+        elif twin := _same_names(side, found):
+            doubt = f"its images have the names of those in {twin}/; if it holds masks, say --masks {shlex.quote(side)}"
         elif beside_it:
             doubt = f"if it is none, say {option('abnormal', beside_it)}"
         if doubt:
@@ -176,6 +179,21 @@ def _refuse_normal_kinds(found: Sequence[Found], kinds: Iterable[str], meaning: 
             f"{folders_of(doubtful)} may be normal or a kind of defect; say {said} if it is normal, or "
             f"{option('abnormal', sorted(abnormal))} if it is not"
         )
+
+
+def _same_names(side: str, found: Sequence[Found]) -> str:
+    """Return another folder of anomalous images that has the names of all in a folder; "" where there is none.
+
+    Names that are counted from 0 or 1 say nothing: numbers begin anew in each kind of defect.
+    """
+    names: dict[str, set[str]] = defaultdict(set)
+    for each in found:
+        if each.label == 1:
+            names[each.side].add(stem(posixpath.basename(each.file)).casefold())
+    own = names[side]
+    counted = any(re.search(r"(?<!\d)0*[01]$", name) for name in own)
+    others = (each for each, theirs in names.items() if each != side and own <= theirs)
+    return "" if counted or len(own) < 2 else next(others, "")
 
 
 def _name_kinds(found: Sequence[Found]) -> list[Found]:
