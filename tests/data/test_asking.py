@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmark.cli.computing import _tell_of_data as tell_of_data
 from benchmark.cli.data_options import FolderOptions
 from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.samples import DatasetError, SampleSet
@@ -145,3 +146,15 @@ def test_a_folder_that_is_a_link_to_nothing_is_said(tmp_path: Path) -> None:
         assert problem.path == "bad"
         assert "gone, which is not there" in problem.message
         assert "--follow-links" not in problem.message
+
+
+# ---- in the header of a run
+
+
+def test_names_of_folders_are_printed_without_control_characters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tell_of_data([read_folder(PlainFolder(directory=make(tmp_path / "d", "good cra\x1b[31mck")))])
+    written = "".join(capsys.readouterr())
+    assert "cra\\x1b[31mck/ (2)" in written
+    assert "\x1b" not in written
