@@ -13,10 +13,11 @@ from benchmark.data.images import ImageError
 from benchmark.data.layouts import Sample
 from benchmark.data.leftovers import grouped, unread
 from benchmark.data.masks import MaskRule, read_mask
+from benchmark.data.meta import META
 from benchmark.data.plain.arranged import Arrangement, Found, Owner, UnclearError
 from benchmark.data.plain.arrangement import arrange
 from benchmark.data.plain.content import masks_among
-from benchmark.data.plain.meta_list import META, by_meta
+from benchmark.data.plain.meta_list import by_meta
 from benchmark.data.plain.pairing import beside
 from benchmark.data.plain.places import DRAWINGS, NONE, TOP, Meaning, match
 from benchmark.data.samples import DatasetError, SampleSet, count
@@ -89,6 +90,7 @@ def read_folder(folder: PlainFolder) -> SampleSet:
     problems = [*tree.problems, *lacking, *found.problems]
     if not found.listed:
         problems += masks_among(found.images, meaning, tree.files)
+    unlisted = {file: path for file, path in tree.files.items() if file != found.listed}
     made = (_sample(tree, each, owners[each.owner], problems) for each in found.images)
     samples = [each for each in made if each is not None]
     order = {each.name: n for n, each in enumerate(owners.values())}
@@ -100,7 +102,7 @@ def read_folder(folder: PlainFolder) -> SampleSet:
         reason=found.taken,
         samples=tuple(samples),
         problems=(*problems, *_one_sided(samples)),
-        left_out=(*found.left_out, *unread(tree)),
+        left_out=(*found.left_out, *unread(replace(tree, files=unlisted))),
         options=folder.options,
         normal_masks=tuple(
             (each.file, tree.files[each.mask]) for each in found.images if each.mask and each.label == 0
@@ -114,14 +116,21 @@ def _arrange(folder: PlainFolder, tree: Tree, meaning: Meaning) -> Arrangement:
     Raises:
         UnclearError: Neither says it.
     """
+    told = folder.normal or folder.abnormal or folder.masks or folder.mask_suffix
     try:
         found = arrange(list(tree.files), meaning, mask_suffix=folder.mask_suffix)
     except UnclearError:
-        told = folder.normal or folder.abnormal or folder.masks or folder.mask_suffix
         if told or (by_list := by_meta(tree)) is None:
             raise
         return by_list
-    if META in tree.files:
+    if tree.find(META) is None:
+        return found
+    if not told and all(each.label is None for each in found.images):  # by masks alone, which normal images may lack
+        try:
+            return by_meta(tree) or found
+        except UnclearError as error:
+            found.report(META, "meta.json", f"not used: {error}", fatal=False)
+    else:
         found.taken += f"; its {META} is not trusted: labels and masks come from the files"
     return found
 

@@ -839,3 +839,27 @@ def test_a_kind_with_the_names_of_another_is_doubtful() -> None:
         ("xyz/", "doubtful-kind", True)
     ]
     assert not understood("good/{1,2}.png {crack,dent}/part_{001,002}.png spot/IMG_{71,72}.png").problems
+
+
+@pytest.mark.parametrize("name", ["meta.json", "Meta.json"])
+@pytest.mark.parametrize("code", ["utf-8-sig", "utf-16"])
+def test_a_meta_json_goes_before_masks_alone_and_is_read_as_people_write_it(
+    name: str, code: str, tmp_path: Path
+) -> None:
+    top = make(tmp_path / "d", "images/{1,2}.png masks/2.png")
+    records = [record("d/images/1.PNG", 0), record("old/images/2.PNG", 1, "old/masks/2.PNG")]
+    (top / name).write_text(json.dumps({"TEST": {"bolt": records}}), encoding=code)
+    data = read_folder(PlainFolder(directory=top))
+    assert counts_of(data) == (1, 1, 1)
+    assert not [each for each in data.left_out if "meta" in each.place.lower()]
+    assert "meta.json" not in {each.kind for each in check_dataset(data).problems}
+
+
+def test_why_a_meta_json_lists_nothing_is_said(tmp_path: Path) -> None:
+    top = make(tmp_path / "d", "a/{1,2}.png")
+    write_meta(top, record("a/1.png", None))
+    with pytest.raises(DatasetError, match=r"(?s)lists no test image that can be used.*says anomaly = None"):
+        read_folder(PlainFolder(directory=top))
+    (top / "meta.json").write_text('{"test": [{"img_path": "a/1.png"}]}')
+    with pytest.raises(DatasetError, match="does not give a list of records for each class"):
+        read_folder(PlainFolder(directory=top))

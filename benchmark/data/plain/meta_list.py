@@ -6,18 +6,16 @@ is opened.
 """
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 from benchmark.common import read_limited
 from benchmark.data import words
 from benchmark.data.cards import Split
 from benchmark.data.formats import is_image
-from benchmark.data.meta import META_LIMIT, leads_out, posix
+from benchmark.data.listed_paths import find_listed
+from benchmark.data.meta import META, META_LIMIT, leads_out, meta_records, posix
 from benchmark.data.plain.arranged import Arrangement, Found, UnclearError
 from benchmark.data.tree import Tree
-
-META = "meta.json"
 
 
 def by_meta(tree: Tree) -> Arrangement | None:
@@ -26,14 +24,15 @@ def by_meta(tree: Tree) -> Arrangement | None:
     Raises:
         UnclearError: It is not of the usual form, or lists no test images.
     """
-    if META not in tree.files:
+    meta = tree.find(META)
+    if meta is None:
         return None
     try:
-        content = json.loads(read_limited(tree.files[META], META_LIMIT))
-        records = list(_records(content))
-    except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
+        content = json.loads(read_limited(tree.files[meta], META_LIMIT))
+        records = list(meta_records(content))
+    except (OSError, ValueError, RecursionError) as error:
         raise UnclearError(f"{META} is not of the usual form: {error or type(error).__name__}") from None
-    result = Arrangement(listed=META)
+    result = Arrangement(listed=meta)
     for split, name, record in records:
         _add(result, tree, split, name, record)
     seen: dict[str, Found] = {}
@@ -45,28 +44,12 @@ def by_meta(tree: Tree) -> Arrangement | None:
             )
     result.images = list(seen.values())
     if not any(each.split == "test" for each in result.images):
-        raise UnclearError(f"{META} lists no test image that is there")
+        why = "".join(f"\n  {each.path}: {each.message}" for each in result.problems[:1])
+        raise UnclearError(f"{META} lists no test image that can be used{why}")
     used = set(seen) | {each.mask for each in result.images if each.mask}
     result.taken = f"classes, labels, kinds and masks by {META}, as the names of folders do not say them"
     result.leave_out((file for file in tree.files if is_image(file) and file not in used), f"{META} does not list it")
     return result
-
-
-def _records(content: Any) -> Iterator[tuple[Split, str, dict[str, Any]]]:
-    """Yield the records with their splits and classes."""
-    known = False
-    for phase, classes in content.items():
-        split = words.split_of(phase)
-        if split is None:
-            continue
-        known = True
-        for name, records in classes.items():
-            for record in records:
-                if not isinstance(record["img_path"], str):
-                    raise TypeError("an img_path is no text")
-                yield split, name, record
-    if not known:
-        raise ValueError("it has neither 'test' nor 'train'")
 
 
 def _add(result: Arrangement, tree: Tree, split: Split, name: str, record: dict[str, Any]) -> None:
@@ -89,15 +72,11 @@ def _add(result: Arrangement, tree: Tree, split: Split, name: str, record: dict[
 
 def _file(result: Arrangement, tree: Tree, given: str) -> str | None:
     """Return the file that a path of the list names: itself, or of a path of another machine what its end names."""
+    found, _ = find_listed(given, "", tree)
     path = posix(given)
-    if not leads_out(path):
-        found = tree.find(str(path))
-        if found is None:
-            result.report(str(path), "missing-file", f"{META} lists it, but it is not there; complete the data")
-        return found
-    ends = ("/".join(path.parts[start:]) for start in range(1, len(path.parts)))
-    found = next((each for end in ends if ".." not in end.split("/") and (each := tree.find(end))), None)
-    if found is None:
+    if found is None and not leads_out(path):
+        result.report(str(path), "missing-file", f"{META} lists it, but it is not there; complete the data")
+    elif found is None:
         message = f"{META} lists a path that leads out of the directory; write paths that count from {META}"
         result.report(str(path), "outside-root", message)
     return found
