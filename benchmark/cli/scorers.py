@@ -98,7 +98,7 @@ def find_scorers(
     from benchmark.clip import parse_backbone
     from benchmark.contract import Learner
     from benchmark.predict import draw_references, normal_images, scorer_of, with_shots
-    from benchmark.training import choose_checkpoint
+    from benchmark.training import choose_checkpoint, seen_images
 
     chosen, protocol = selection.select_methods(methods, settings)
     for name in ("mask_gt0", "raw_class_names"):
@@ -124,6 +124,8 @@ def find_scorers(
         if issubclass(kind, Learner):
             path = given.get(kind.name)
             learned = choose_checkpoint(kind, values, identity, given=path, results=options.results)
+            if seen := seen_images(learned[1], images, "images"):
+                say(f"note: {kind.title} was trained on {len(seen)} of these images, such as {seen[0]}")
         found.append((kind, values, learned, references))
     shown = [path for *_, references in found if references for path in references[1]]
     if options.shots is not None and not shown:

@@ -19,8 +19,8 @@ from benchmark.mini import SUITE_VERSION, image_count, is_suite, make_suite
 from benchmark.protocol import AUXILIARIES, DEFAULT, PROTOCOL, Protocol
 from benchmark.records import BackboneId, Checkpoint, CheckpointError
 from benchmark.registry import all_methods, choose, literal, make_options
-from benchmark.running import Auxiliaries, Chosen, seen_image
-from benchmark.training import choose_checkpoint
+from benchmark.running import Auxiliaries, Chosen
+from benchmark.training import choose_checkpoint, seen_images
 
 
 def select_methods(names: Sequence[str], settings: Iterable[str]) -> tuple[Chosen, Protocol]:
@@ -229,7 +229,8 @@ def with_kept_checkpoints(
 
     def unseen(checkpoint: Checkpoint) -> bool:
         names = checkpoint.training.auxiliary.name.split("+")
-        return not any(each.card.name in names or seen_image(checkpoint, each) for each in targets)
+        shown = (sample.path for samples in targets for sample in samples.test)
+        return all(each.card.name not in names for each in targets) and not seen_images(checkpoint, shown, "targets")
 
     told = auxiliaries.override or auxiliaries.rule != DEFAULT
     if told or any(samples.card.domain != "custom" for samples in targets):

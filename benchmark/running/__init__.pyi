@@ -13,7 +13,6 @@ from .planning import aged as aged
 from .planning import finished as finished
 from .planning import plan as plan
 from .planning import plan_training as plan_training
-from .planning import seen_image as seen_image
 from .tasks import Loading as Loading
 from .variants import select_ablations as select_ablations
 from .variants import variants_of as variants_of

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.contract import Learner, Method, training_options
-from benchmark.data import Sample, SampleSet, digests, load_cards, references, shared_image
+from benchmark.data import Sample, SampleSet, load_cards, references, shared_image
 from benchmark.protocol import DEFAULT, Protocol, auxiliaries_for
 from benchmark.records import (
-    SEEN_LENGTH,
     BackboneId,
     Cell,
     Checkpoint,
@@ -31,7 +30,7 @@ from benchmark.records import (
     write_record,
 )
 from benchmark.registry import changed_options, source_sha256, title_of
-from benchmark.training import Training
+from benchmark.training import Training, seen_images
 
 Chosen = Sequence[tuple[type[Method], Any]]
 """Method classes with their options."""
@@ -123,18 +122,13 @@ class Auxiliaries:
                 return f"{name}, which holds the same image ({shared[0]} is {shared[1]})"
         for checkpoint in self.checkpoints.values():
             known = tuple(checkpoint.training.auxiliary.name.split("+"))
-            if known == tuple(names) and (image := seen_image(checkpoint, target)):
-                return f"{checkpoint.source}, which holds the same image as {image}"
+            if known == tuple(names) and (images := seen_images(checkpoint, _paths(target), target.title)):
+                return f"{checkpoint.source}, which holds the same image as {images[0]}"
         return None
 
 
-def seen_image(checkpoint: Checkpoint, target: SampleSet) -> Path | None:
-    """Return a test image of a target that a checkpoint was trained on, or None."""
-    if not checkpoint.seen:
-        return None
-    seen = set(checkpoint.seen)
-    known = digests([sample.path for sample in target.test], target.title)
-    return next((path for path, digest in known.items() if digest and digest[:SEEN_LENGTH] in seen), None)
+def _paths(target: SampleSet) -> list[Path]:
+    return [sample.path for sample in target.test]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 from .chosen import SHIPPED as SHIPPED
 from .chosen import choose_checkpoint as choose_checkpoint
+from .chosen import seen_images as seen_images
 from .features import AuxiliaryFeatures as AuxiliaryFeatures
 from .jobs import Training as Training
 from .jobs import untrained as untrained

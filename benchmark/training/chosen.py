@@ -1,13 +1,14 @@
 """Which checkpoint a method that learns uses for data that no training was made for."""
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from benchmark.contract import Learner
+from benchmark.data import digests
 from benchmark.protocol import AUXILIARIES, DEFAULT
-from benchmark.records import BackboneId, Checkpoint, CheckpointError, misfit, read_checkpoint
+from benchmark.records import SEEN_LENGTH, BackboneId, Checkpoint, CheckpointError, misfit, read_checkpoint
 
 SHIPPED = Path(__file__).parents[1] / "mini" / "checkpoints"
 """Checkpoints that ship with the package: methods trained with default options on the mini suite and mini CLIP."""
@@ -82,6 +83,20 @@ def choose_checkpoint(
             f"by --checkpoint FILE.json{last}"
         )
     return min(usable, key=_preference)
+
+
+def seen_images(checkpoint: Checkpoint, paths: Iterable[Path], title: str) -> list[Path]:
+    """Return the images that a checkpoint was trained on, by the content of their files; none where it does not say.
+
+    Args:
+        checkpoint: What learned.
+        paths: The images.
+        title: What they are, for the progress that is shown where it takes long.
+    """
+    if not checkpoint.seen:
+        return []
+    seen = set(checkpoint.seen)
+    return [path for path, digest in digests(paths, title).items() if digest and digest[:SEEN_LENGTH] in seen]
 
 
 def _preference(found: tuple[Path, Checkpoint]) -> tuple[bool, int, str]:
