@@ -265,6 +265,12 @@ def _check_checkpoints(
     for path in paths:
         if path not in used and not refused:
             known = auxiliaries.checkpoints[path].training
+            others = [auxiliaries.checkpoints[each].training for each in paths if each in used]
+            if any((each.method, each.auxiliary.name) == (known.method, known.auxiliary.name) for each in others):
+                fail(
+                    f"--checkpoint {path}: another of {known.method}, trained on {known.auxiliary.name}, is given too; "
+                    "run the command once for each"
+                )
             fail(
                 f"--checkpoint {path}: it is of {known.method}, trained on {known.auxiliary.name}, and nothing here "
                 "runs that; see --methods, --auxiliary and --protocol"

@@ -156,7 +156,10 @@ def misfit(known: TrainingId, method: type[Learner], options: Any, backbone: Bac
             "or import it again"
         )
     if known.backbone.sha256 != backbone.sha256:
-        return f"made with the backbone {known.backbone.name}, not {backbone.name}"
+        names = [each.name for each in (known.backbone, backbone)]
+        if names[0] == names[1]:  # files of one name
+            names = [f"{each.name} of sha256 {each.sha256[:12]}…" for each in (known.backbone, backbone)]
+        return f"made with the backbone {names[0]}, not {names[1]}"
     ours = json.loads(json.dumps(training_options(options)))  # as they were written: tuples are lists
     different = {key: value for key, value in known.options.items() if ours.get(key) != value}
     return f"made with other options; to use it say {as_settings(known.method, different)}" if different else ""

@@ -169,6 +169,13 @@ def test_a_kept_checkpoint_gives_the_cell_of_its_training(bench: Bench, parts: P
     code, _, err = bench("run", *options, "--folder", other)
     assert code == 0, err
     assert "1 cells, 0 to do" in err
+    (checkpoint,) = (tmp_path / "r/checkpoints").glob("*.json")
+    for suffix in (".json", ".safetensors"):
+        shutil.copy(checkpoint.with_suffix(suffix), tmp_path / f"copy{suffix}")
+    both = ["--checkpoint", checkpoint, "--checkpoint", tmp_path / "copy.json"]
+    code, _, err = bench("run", *options, "--folder", other, *both)
+    assert code == 2
+    assert "another of coop, trained on folder-nuts, is given too; run the command once for each" in err
 
 
 def test_no_mean_counts_images_twice(bench: Bench, parts: Path, bolts: Path, tmp_path: Path) -> None:

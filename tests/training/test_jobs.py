@@ -596,6 +596,11 @@ def test_a_checkpoint_that_does_not_fit_the_run_says_what_would(
     other = identity(tiny).model_copy(update={"sha256": "1" * 64, "name": "other"})
     with pytest.raises(CheckpointError, match=r"made with the backbone tiny:random-0, not other"):
         plan([(AnomalyClip, FAST)], [target], Setting(other, Protocol(), Auxiliaries(given=[path])), seeds=[0])
+    namesake = identity(tiny).model_copy(update={"sha256": "1" * 64})
+    with pytest.raises(
+        CheckpointError, match=r"tiny:random-0 of sha256 [0-9a-f]{12}…, not tiny:random-0 of sha256 1{12}…"
+    ):
+        plan([(AnomalyClip, FAST)], [target], Setting(namesake, Protocol(), Auxiliaries(given=[path])), seeds=[0])
 
 
 @pytest.mark.parametrize(
