@@ -176,9 +176,7 @@ def test_a_task_for_another_version_of_a_method_is_refused(jobs: list[Job], tmp_
     (ref,) = task.cells
     other = replace(ref, cell=ref.cell.model_copy(update={"method_version": 99}))
     failed = perform(replace(task, cells=(other,))).failed
-    assert list(failed.values()) == [
-        f"method 'clip' is of version {Clip.version} here, not 99; install the same code"
-    ]
+    assert list(failed.values()) == [f"method 'clip' is of version {Clip.version} here, not 99; install the same code"]
 
 
 def test_tasks_bundle_whole_classes(jobs: list[Job], tmp_path: Path) -> None:
