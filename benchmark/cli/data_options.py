@@ -2,6 +2,7 @@
 
 import dataclasses
 import shlex
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -42,9 +43,15 @@ class FolderOptions:
         ),
     ] = field(default_factory=list)
     folder_class: Annotated[
-        str | None,
-        _data("--folder-class", help="What the images of --folder show, in plain English.", show_default="object"),
-    ] = None
+        list[str],
+        _data(
+            "--folder-class",
+            metavar="[NAME=]CLASS",
+            help="What the images of --folder show, in plain English: of all folders, or of the one called NAME; may "
+            "be repeated.",
+            show_default="object",
+        ),
+    ] = field(default_factory=list)
     normal: Annotated[
         list[str],
         _data("--normal", metavar="NAME", help="Folder of normal images below --folder; may be repeated."),
@@ -90,7 +97,6 @@ class FolderOptions:
             each = PlainFolder(
                 directory=Path(directory),
                 name=name.strip(),
-                class_name="object" if self.folder_class is None else self.folder_class,
                 normal=tuple(self.normal),
                 abnormal=tuple(self.abnormal),
                 masks=tuple(self.masks),
@@ -105,7 +111,26 @@ class FolderOptions:
                     f"{shlex.quote(f'{free}={directory}')}"
                 )
             found[each.title] = each
-        return list(found.values())
+        classes = self._classes(found)
+        return [
+            dataclasses.replace(each, class_name=classes.get(title, classes.get("", each.class_name)))
+            for title, each in found.items()
+        ]
+
+    def _classes(self, titles: Collection[str]) -> dict[str, str]:
+        """Return what the images show by the name of their folder; under "" what those of all other folders show."""
+        classes: dict[str, str] = {}
+        for text in self.folder_class:
+            name, equals, shown = text.partition("=")
+            if not (equals and name.strip() in titles):
+                name, shown = "", text
+            if name.strip() in classes:
+                raise BenchError(
+                    f"--folder-class {text!r}: what {name.strip() or 'the images'} show is said twice; say it once, "
+                    "or NAME=CLASS for each folder"
+                )
+            classes[name.strip()] = shown
+        return classes
 
 
 @dataclass(frozen=True, kw_only=True)

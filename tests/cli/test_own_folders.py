@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmark.cli.data_options import FolderOptions
 from benchmark.records.records import Record, read_records
 
 Bench = Callable[..., tuple[int, str, str]]
@@ -104,6 +105,7 @@ def test_a_k_shot_method_sees_normal_images_of_the_folder_that_no_method_is_test
         ),
         (["--folder", "visa=PARTS"], "visa is the name of a dataset; give the folder another, as in --folder my-visa="),
         (["--folder", "PARTS", "--classes", "nut"], "--classes nut: no dataset of this run has that class; there are"),
+        (["--folder", "PARTS", "--folder-class", "nut", "--folder-class", "bolt"], "NAME=CLASS for each folder"),
         (["--folder-class", "nut"], "--folder-class says how --folder is read, and there is none; add --folder DIR"),
         (["--datasets", "mvtec", "--masks", "gt"], "--masks says how --folder is read"),
     ],
@@ -188,3 +190,9 @@ def test_no_mean_counts_images_twice(bench: Bench, parts: Path, bolts: Path, tmp
     assert means[0]
     assert [line.split() for line in means[0]] == [line.split() for line in means[1]]
     assert "Not in the mean, since their images are in other rows: parts (subset: 4 images)." in after
+
+
+def test_each_folder_has_the_class_that_is_said_of_it(parts: Path, bolts: Path) -> None:
+    said = FolderOptions(folder=[f"nuts={parts}", str(bolts)], folder_class=["metal nut", "bolts=hex bolt"])
+    assert [each.class_name for each in said.folders()] == ["metal nut", "hex bolt"]
+    assert [each.class_name for each in FolderOptions(folder=[str(parts)]).folders()] == ["object"]
