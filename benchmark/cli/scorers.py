@@ -155,7 +155,7 @@ def _find_ranges(paths: Sequence[Path], known: "Ranges") -> "Ranges":
     found = Ranges.holding(extremes.values())
     used = Ranges(known.integers or found.integers, known.floats or found.floats)
     if found:
-        say(f"images of more than 8 bits are read by one range for all: {used}")
+        say(used.told)
     for ours, theirs in ((used.integers, found.integers), (used.floats, found.floats)):
         if ours and theirs and theirs.high > ours.high:
             say(f"note: some images need white at {theirs.high:.15g}; what is above {ours.high:.15g} is cut off")

@@ -63,7 +63,7 @@ class CheckReport:
     notes: tuple[str, ...] = ()
     left_out: tuple[Leftover, ...] = ()
     ranges: str = ""
-    """Black and white of images of more than 8 bits; empty where there are none."""
+    """How images of more than 8 bits are read, in a sentence; empty where there are none."""
     examples: tuple[str, ...] = ()
     """What was taken for what, of a plain folder, whose files no card describes."""
 
@@ -111,7 +111,7 @@ def check_dataset(sample_set: SampleSet, *, workers: int = 2, progress: Progress
         files=len(by_file),
         notes=(*sample_set.notes, *([turned_black] if turned_black else [])),
         left_out=sample_set.left_out,
-        ranges=str(ranges),
+        ranges=ranges.told,
         examples=tuple(in_words(sample_set)) if sample_set.card.domain == "custom" else (),
     )
 
@@ -215,8 +215,7 @@ def _sha256(path: Path) -> str:
 
 def render(report: CheckReport) -> str:
     """Return the report as text for a terminal."""
-    ranges = f"images of more than 8 bits are read by one range for all: {report.ranges}" if report.ranges else ""
-    head = (f"{report.title}: {report.directory}", report.reason, report.note, *report.notes, ranges)
+    head = (f"{report.title}: {report.directory}", report.reason, report.note, *report.notes, report.ranges)
     parts = [*(printable(line) for line in head if line), "", _table(report.rows), ""]
     if report.examples:
         parts += ["What was taken for what:", *(f"  {line}" for line in report.examples), ""]

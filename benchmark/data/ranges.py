@@ -112,6 +112,11 @@ class Ranges:
             f"reach {extremes[bright].high:.6g}; if they should not be black, save all images with the same depth"
         )
 
+    @property
+    def told(self) -> str:
+        """How images of more than 8 bits are read, in a sentence; empty where there are none."""
+        return f"images of more than 8 bits are read by one range for all: {self}" if self else ""
+
     def __str__(self) -> str:
         said = [(what, span) for what, span in (("integers", self.integers), ("floats", self.floats)) if span]
         return ", ".join(f"{what} from {span.low:.15g} (black) to {span.high:.15g} (white)" for what, span in said)

@@ -256,7 +256,7 @@ class SampleSet:
         if (more := len(doubts) - _MOST_DOUBTS) > 0:
             warnings.append(f"{more} more such, which `bench data check` names")
         if self.ranges:
-            warnings.append(f"images of more than 8 bits are read by one range for all: {self.ranges}")
+            warnings.append(self.ranges.told)
             warnings += [text] if (text := self.turned_black) else []
         if off := [f"{name} {f[0]}/{f[1]} instead of {e[0]}/{e[1]}" for name, (f, e) in self.differences.items()]:
             warnings.append(f"normal/anomalous test images differ from the expected: {listed(off, 3, 'more classes')}")
@@ -278,18 +278,26 @@ def count(samples: Iterable[Sample]) -> dict[str, Counts]:
     return counts
 
 
-def references(data: SampleSet, shots: int, *, seed: int) -> dict[str, tuple[Sample, ...]]:
-    """Return `shots` normal training images of each tested class, drawn by seed, or all where there are fewer.
+def in_drawing_order(data: SampleSet, samples: Iterable[Sample], *, seed: int | None = None) -> list[Sample]:
+    """Return samples in the order of a hash of their names, in which images are drawn.
 
-    Images are drawn in the order of a hash of their names. Therefore a draw of more shots contains those of fewer
-    shots, and a file that is added or missing changes little.
+    Therefore a draw of more images contains that of fewer, and a file that is added or missing changes little.
     """
-    drawn: dict[str, list[tuple[str, Sample]]] = {s.class_name: [] for s in data.test}
-    for s in data.train:
+    start = "" if seed is None else f"{seed} "
+
+    def place(sample: Sample) -> str:
+        return hashlib.sha256(f"{start}{posixpath.relpath(sample.key, data.root or '.')}".encode()).hexdigest()
+
+    return sorted(samples, key=place)
+
+
+def references(data: SampleSet, shots: int, *, seed: int) -> dict[str, tuple[Sample, ...]]:
+    """Return `shots` normal training images of each tested class, drawn by seed, or all where there are fewer."""
+    drawn: dict[str, list[Sample]] = {s.class_name: [] for s in data.test}
+    for s in in_drawing_order(data, data.train, seed=seed):
         if s.label == 0 and s.class_name in drawn:
-            key = posixpath.relpath(s.key, data.root or ".")
-            drawn[s.class_name].append((hashlib.sha256(f"{seed} {key}".encode()).hexdigest(), s))
-    return {name: tuple(s for _, s in sorted(each, key=lambda pair: pair[0])[:shots]) for name, each in drawn.items()}
+            drawn[s.class_name].append(s)
+    return {name: tuple(each[:shots]) for name, each in drawn.items()}
 
 
 def read_samples(card: Card, directory: Path, *, follow_links: bool = False) -> SampleSet:

@@ -1,12 +1,10 @@
 """A part of a dataset: some of its classes, a few images of each, or all images but those that a method is shown."""
 
-import hashlib
-import posixpath
 from collections.abc import Sequence
 from dataclasses import replace
 
 from benchmark.data.layouts import Sample
-from benchmark.data.samples import DatasetError, SampleSet
+from benchmark.data.samples import DatasetError, SampleSet, in_drawing_order
 
 
 def subsets(data: Sequence[SampleSet], *, classes: Sequence[str] = (), limit: int | None = None) -> list[SampleSet]:
@@ -82,10 +80,6 @@ def _drawn(data: SampleSet, class_name: str, limit: int) -> list[Sample]:
 
 
 def _in_order(data: SampleSet, class_name: str) -> tuple[list[Sample], list[Sample]]:
-    """Return the normal and the anomalous test images of a class, in the order of a hash of their names."""
-
-    def place(sample: Sample) -> str:
-        return hashlib.sha256(posixpath.relpath(sample.key, data.root or ".").encode()).hexdigest()
-
-    of_class = sorted((sample for sample in data.test if sample.class_name == class_name), key=place)
+    """Return the normal and the anomalous test images of a class, in the order in which images are drawn."""
+    of_class = in_drawing_order(data, (sample for sample in data.test if sample.class_name == class_name))
     return [each for each in of_class if each.label == 0], [each for each in of_class if each.label == 1]
