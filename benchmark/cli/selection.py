@@ -200,8 +200,7 @@ def select_auxiliaries(
         BenchError: a name or a path option is wrong, or an option has no effect.
     """
     own = {samples.title: samples for samples in folders}
-    if cards := [name for name in override if name not in own]:
-        select_auxiliary_cards(cards, own)
+    check_auxiliary_names([name for name in override if name not in own], own)
     choose("protocol", [rule], AUXILIARIES)
     names_of = [own[name].card.name if name in own else name for name in override]
     wanted = Auxiliaries(rule=rule, override=tuple(names_of), given=tuple(checkpoints), allow_overlap=allow_overlap)
@@ -236,9 +235,9 @@ def with_kept_checkpoints(
     if told or any(samples.card.domain != "custom" for samples in targets):
         return auxiliaries
     given = list(auxiliaries.given)
+    known = {each.training.method for each in auxiliaries.checkpoints.values()}
     for method, options in methods:
         names = {name for samples in targets for name in auxiliaries.names_for(samples, method)}
-        known = {each.training.method for each in auxiliaries.checkpoints.values()}
         if not issubclass(method, Learner) or method.name in known or names <= auxiliaries.found.keys():
             continue
         try:
@@ -255,8 +254,8 @@ def with_kept_checkpoints(
     return replace(auxiliaries, given=tuple(given), kept=kept)
 
 
-def select_auxiliary_cards(names: Sequence[str], folders: Iterable[str]) -> list[Card]:
-    """Return the cards of the datasets that --auxiliary names, besides plain folders.
+def check_auxiliary_names(names: Sequence[str], folders: Iterable[str]) -> None:
+    """Check that each name of --auxiliary, but for those of the plain folders, is that of a dataset.
 
     Raises:
         BenchError: A name is neither that of a dataset nor that of a folder of this command.
@@ -267,7 +266,7 @@ def select_auxiliary_cards(names: Sequence[str], folders: Iterable[str]) -> list
             raise BenchError(
                 f"--auxiliary {name}: no dataset has that name{there}; for a folder add --folder {name}=DIR"
             )
-    return select_cards(names)
+    choose("dataset", names, load_cards())
 
 
 def class_name_problems(data: Iterable[SampleSet]) -> list[str]:

@@ -58,10 +58,7 @@ def choose_checkpoint(
         except CheckpointError as error:
             reasons.append(str(error))
             continue
-        known = checkpoint.training
-        reason = misfit(known, method, options, backbone)
-        if not reason and known.method_version != method.version:
-            reason = f"made by version {known.method_version} of {method.title}, which is now {method.version}"
+        reason = misfit(checkpoint.training, method, options, backbone)
         if not reason and not usable_for(checkpoint):
             reason = f"trained on these images, of {checkpoint.source}"
         if reason:
