@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmark.common import file_sha256, listed, printable
 from benchmark.contract import Method
-from benchmark.data import DatasetError, ImageError, PlainFolder, read_folder, read_image
+from benchmark.data import DatasetError, ImageError, PlainFolder, digests, read_folder, read_image
 from benchmark.predict.own_images import PredictError, images_below, natural_key
 from benchmark.predict.scorer import ReferencesUsed, Scorer
 
@@ -92,10 +92,10 @@ def draw_references(images: dict[str, Path], shots: int, directory: Path) -> tup
     try:
         for path in chosen.values():
             read_image(path)
-        digests = {printable(key): file_sha256(path) for key, path in chosen.items()}
+        files = {printable(key): file_sha256(path) for key, path in chosen.items()}
     except (ImageError, OSError) as error:
         raise PredictError(f"--shots {printable(directory)}: {error}") from error
-    return ReferencesUsed(folder=str(printable(directory)), files=digests), tuple(chosen.values())
+    return ReferencesUsed(folder=str(printable(directory)), files=files), tuple(chosen.values())
 
 
 def note_on_references(paths: Sequence[Path], scorers: Sequence[Scorer]) -> str:
@@ -104,15 +104,9 @@ def note_on_references(paths: Sequence[Path], scorers: Sequence[Scorer]) -> str:
     Images are compared by the content of their files.
     """
     shown = {digest for scorer in scorers if scorer.id.references for digest in scorer.id.references.files.values()}
-    both = [str(path) for path in paths if shown and _digest(path) in shown]
+    if not shown:
+        return ""
+    both = [str(path) for path, digest in digests(paths, "images").items() if digest in shown]
     if not both:
         return ""
     return printable(f"{listed(both, 3)}: a reference image of --shots, which makes its own score too low")
-
-
-def _digest(path: Path) -> str | None:
-    """Return the sha256 of a file; None where it cannot be read, which scoring tells."""
-    try:
-        return file_sha256(path)
-    except OSError:
-        return None
