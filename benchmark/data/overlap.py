@@ -1,5 +1,6 @@
 """Whether two datasets share an image, also where one of them has it in another format, size or compression."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,14 +68,18 @@ def _alike(
     other images of its own dataset.
     """
     varied = theirs.std(axis=1) >= FLAT
+    nearest_of_others = functools.cache(lambda place: _nearest(theirs, place))  # under one camera all are asked for
     for index, path in enumerate(paths):
         if ours[index].std() < FLAT:
             continue
         distances = _distances(ours[index], theirs)
-        for near in np.flatnonzero((distances <= ALIKE) & varied):
-            own = min(_nearest(ours, index), _nearest(theirs, int(near)))
-            if distances[near] <= own / 2:
-                return path, others[int(near)]
+        near = (distances <= ALIKE) & varied
+        if not near.any():
+            continue
+        near &= distances <= _nearest(ours, index) / 2
+        for place in np.flatnonzero(near):
+            if distances[place] <= nearest_of_others(int(place)) / 2:
+                return path, others[int(place)]
     return None
 
 
