@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from benchmark.cli.messages import fail, say, writing
-from benchmark.cli.options import RESULTS, Datasets, Methods, OneBackbone, Results, split
+from benchmark.cli.options import Datasets, Methods, OneBackbone, Results, split
+from benchmark.common import RESULTS
 
 
 def compare_command(
