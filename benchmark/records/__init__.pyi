@@ -39,6 +39,7 @@ from .provenance import environment as environment
 from .provenance import features_key as features_key
 from .records import ClassResult as ClassResult
 from .records import DefectResult as DefectResult
+from .records import Parameters as Parameters
 from .records import Record as Record
 from .records import RecordError as RecordError
 from .records import Run as Run

@@ -17,6 +17,13 @@ from .comparison_output import comparison_csv as comparison_csv
 from .comparison_output import published_csv as published_csv
 from .comparison_output import render_comparison as render_comparison
 from .comparison_output import render_published as render_published
+from .cost import COST_NAMES as COST_NAMES
+from .cost import Cost as Cost
+from .cost import CostTable as CostTable
+from .cost import cost_files as cost_files
+from .cost import cost_summary as cost_summary
+from .cost import cost_tables as cost_tables
+from .cost import costs as costs
 from .coverage import compared_rows as compared_rows
 from .marks import WIDE_MARK as WIDE_MARK
 from .marks import WIDE_NOTE as WIDE_NOTE
