@@ -25,6 +25,7 @@ from benchmark.running.recording import (
     class_paths,
     class_run,
     describe,
+    parameters_of,
     refuse_broken_data,
     start_peak_memory,
     write_if_whole,
@@ -205,25 +206,28 @@ class _Worker:
                     progress=progress,
                     say=self.say,
                 ):
-                    self.keep(done, [job for job, _ in sharing], backbone, spec.image_size)
+                    self.keep(done, sharing, backbone, spec.image_size)
         except RecordError:
             raise
         except Exception as error:  # out of memory with one image, a killed loader process, …: other passes go on
             for job, _ in sharing:
                 self.fail(job.cell.id, error)
 
-    def keep(self, done: ClassOutcomes, jobs: Sequence[Job], backbone: Backbone, image_size: int) -> None:
+    def keep(
+        self, done: ClassOutcomes, sharing: Sequence[tuple[Job, Participant]], backbone: Backbone, image_size: int
+    ) -> None:
         """Write what the methods gave for a class."""
         settings = self.task.settings
         for index, outcome in done.outcomes.items():
-            job = jobs[index]
+            job, participant = sharing[index]
             if isinstance(outcome, Exception):
                 self.fail(job.cell.id, outcome)
                 continue
             run = class_run(job, settings, backbone.device, outcome.seconds)
             result = outcome.result.model_copy(update={"run": run})
             path = class_paths(job, settings)[done.class_name]
-            write_class(path, done.class_name, result, outcome.images, image_size=image_size)
+            parameters = parameters_of(participant.method, backbone)
+            write_class(path, done.class_name, result, outcome.images, image_size=image_size, parameters=parameters)
 
     def put_together(self, job: Job) -> None:
         """Write the record of a cell if its last class is there."""
