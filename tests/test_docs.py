@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
+from support.reference import REFERENCE
 
 from benchmark.records.cells import BackboneId, Cell, DataId
 from benchmark.records.placement import AblationRow, Placement
@@ -68,7 +69,7 @@ def test_every_field_of_a_record_is_explained(model: type[BaseModel]) -> None:
 
 
 def test_every_column_of_results_csv_is_explained() -> None:
-    header = (ROOT / "results/tables/results.csv").read_text(encoding="utf-8").splitlines()[0]
+    header = (REFERENCE / "tables/results.csv").read_text(encoding="utf-8").splitlines()[0]
     text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
     section = text.split("## Columns of results.csv")[1].split("\n## ")[0]
     assert [name for name in header.split(",") if f"`{name}`" not in section] == []

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.messages import fail, say, writing
-from benchmark.cli.options import RESULTS, ChosenRecords, Datasets, Methods, OneBackbone, Results, split
+from benchmark.cli.options import ChosenRecords, Datasets, Methods, OneBackbone, Results, split
+from benchmark.common import RESULTS
 
 if TYPE_CHECKING:
     from benchmark.records import Record

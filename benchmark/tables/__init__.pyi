@@ -3,6 +3,10 @@ from .ablations import Grid as Grid
 from .ablations import ablation_files as ablation_files
 from .ablations import ablation_summary as ablation_summary
 from .ablations import make_ablations as make_ablations
+from .agreement_output import agreement_csv as agreement_csv
+from .agreement_output import agreement_line as agreement_line
+from .agreement_output import disagreement_lines as disagreement_lines
+from .agreement_output import render_agreement as render_agreement
 from .comparable import TableError as TableError
 from .comparable import check_comparable as check_comparable
 from .comparable import main_records as main_records
