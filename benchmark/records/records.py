@@ -86,8 +86,9 @@ class ClassResult(Model):
     skipped: tuple[Skipped, ...] = ()
     metrics: dict[str, FiniteFloat | None]
     ranges: dict[str, tuple[FiniteFloat, FiniteFloat]] = Field(default_factory=dict)
-    """Of a fragile metric: the least and the greatest value it takes when scores move by one part in a million. None is
-    kept where every such move leaves it undefined, nor in records of earlier versions."""
+    """Of a fragile metric: the least and the greatest value it takes when scores move by one part in a million; none is
+    kept where every such move leaves it undefined. Of an image metric: the same when scores move by ten parts, kept
+    where that changes it. Records of earlier versions lack them."""
     defects: dict[str, DefectResult] = Field(default_factory=dict)
     """By kind of defect, in alphabetical order; empty where the dataset names no kinds, and in records of earlier
     versions."""
