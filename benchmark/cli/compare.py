@@ -37,9 +37,8 @@ def compare_command(
     from benchmark.tables import (
         compare,
         comparison_csv,
-        draws_keeper,
+        lacking,
         load_published,
-        per_image_reader,
         published_csv,
         render_comparison,
         render_published,
@@ -67,9 +66,9 @@ def compare_command(
     # Of synthetic results, which are not compared, the variants would only lengthen the list.
     done = [record for record in kept if record.status == "done" and not (record.synthetic and record.cell.changed)]
     if done:
-        rows = compare(
-            numbers, done, tolerance=tolerance, read=per_image_reader(results, say), keep=draws_keeper(results)
-        )
+        for line in lacking(done):
+            say(line)
+        rows = compare(numbers, done, tolerance=tolerance)
         text = {style: render_comparison(rows, style, tolerance=tolerance) for style in ("txt", "md")}
         table = comparison_csv(rows)
     else:

@@ -48,10 +48,9 @@ def tables_command(
     from benchmark.tables import (
         choose_records,
         differences,
-        draws_keeper,
+        lacking,
         left_over,
         make_outputs,
-        per_image_reader,
         summary,
         write_files,
     )
@@ -71,12 +70,12 @@ def tables_command(
         backbone=known_backbone(records, backbone),
         chosen=record or (),
     )
-    for line in lines:
+    for line in [*lines, *lacking(kept)]:
         say(line)
     if not kept:
         fail(f"no records in {results / 'records'} fit the selection")
     directory = output or results / "tables"
-    made = make_outputs(kept, per_image_reader(results, say), draws_keeper(results), metrics=shown, methods=wanted)
+    made = make_outputs(kept, metrics=shown, methods=wanted)
     if check:
         found, extra = differences(directory, made.files), left_over(directory, made.files)
         lines = [*found, *(f"{path}: no record gives it; delete it" for path in extra)]

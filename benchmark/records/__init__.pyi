@@ -25,6 +25,10 @@ from .classes import is_scored as is_scored
 from .classes import read_class as read_class
 from .classes import remove_classes as remove_classes
 from .classes import write_class as write_class
+from .draws import RESOLUTION as RESOLUTION
+from .draws import Draws as Draws
+from .draws import unpacked as unpacked
+from .intervals import with_intervals as with_intervals
 from .placement import AblationRow as AblationRow
 from .placement import Placement as Placement
 from .provenance import Provenance as Provenance
