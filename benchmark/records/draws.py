@@ -29,11 +29,11 @@ FloatArray = npt.NDArray[np.float64]
 
 def packed(moves: FloatArray) -> str:
     """Return moves (REPLICATES,) in [-1, 1] as text."""
-    return base64.b64encode(zlib.compress(_in_steps(moves).astype("<i2").tobytes(), level=9)).decode()
+    return base64.b64encode(zlib.compress(np.rint(STEPS * moves).astype("<i2").tobytes(), level=9)).decode()
 
 
 def unpacked(text: str) -> FloatArray:
-    """Return the moves (REPLICATES,) that a text holds, as `rounded` gives them.
+    """Return the moves (REPLICATES,) that a text holds, each a whole number of steps.
 
     Raises:
         ValueError: it holds none, or others than `packed` writes. No more is unpacked than moves can have.
@@ -49,15 +49,6 @@ def unpacked(text: str) -> FloatArray:
     if abs(steps).max() > STEPS:
         raise ValueError("a move is greater than 1")
     return steps / STEPS
-
-
-def rounded(moves: FloatArray) -> FloatArray:
-    """Return moves as they come back from a record."""
-    return _in_steps(moves) / STEPS
-
-
-def _in_steps(moves: FloatArray) -> FloatArray:
-    return np.asarray(np.rint(STEPS * moves))
 
 
 def _checked(text: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from benchmark.metrics import MAIN_METRICS, ClassImages, interval, replicates
-from benchmark.records.draws import Draws, FloatArray, rounded
+from benchmark.records.draws import Draws, FloatArray
 from benchmark.records.records import ClassResult, Record
 
 
@@ -35,10 +35,10 @@ def _moves(images: ClassImages, fingerprint: str, class_name: str) -> dict[str, 
 
 
 def _intervals(result: ClassResult, moves: Mapping[str, FloatArray]) -> dict[str, tuple[float, float]]:
-    """Return the interval of each metric; rounded as means are, so that a mean over one class has that of the class."""
+    """Return the interval of each metric."""
     found = {}
     for metric, values in moves.items():
         if (value := result.metrics.get(metric)) is not None:
-            low, high = interval(rounded(values), value)
+            low, high = interval(values, value)
             found[metric] = (float(low), float(high))
     return found
