@@ -16,6 +16,7 @@ from benchmark.metrics.per_image import ClassImages, PerImageAccumulator, read_p
 from benchmark.metrics.pixel import image_pixels
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
+from benchmark.records.intervals import with_intervals
 from benchmark.records.placement import Placement
 from benchmark.records.records import (
     ClassResult,
@@ -86,7 +87,7 @@ def write(
         for each in samples.card.classes
     }
     record = _record(samples, method, title, images, synthetic=synthetic, changed=changed)
-    write_record(results, record, to_bytes(images))
+    write_record(results, with_intervals(record, images), to_bytes(images))
 
 
 def class_images(samples: SampleSet, class_name: str, *, strength: float, texts: bool = False) -> ClassImages:
