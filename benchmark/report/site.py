@@ -19,6 +19,7 @@ from benchmark.errors import BenchError
 from benchmark.records import Record
 from benchmark.report import pages, qualitative
 from benchmark.report.about import about_page
+from benchmark.report.cost import cost_page
 from benchmark.report.gallery import Gallery, by_method, class_gallery
 from benchmark.report.report_data import DatasetResults, ReadPerImage, ReportData, collect_report_data
 from benchmark.report.sources import PerImage, candidates, no_images, source_of, unused_folders, way_to_images
@@ -30,6 +31,7 @@ NAVIGATION = (
     ("index.html", "Leaderboard"),
     ("ablations.html", "Ablations"),
     ("training.html", "Training"),
+    ("cost.html", "Cost"),
     ("published.html", "Published"),
     ("figures.html", "Figures"),
     ("about.html", "About"),
@@ -150,6 +152,7 @@ def make_site(
     site.page("index.html", "index.html", **pages.index(report))
     site.page("ablations.html", "ablations.html", **pages.ablations(report.ablations))
     site.page("training.html", "training.html", **pages.training(report))
+    site.page("cost.html", "cost.html", **cost_page(report))
     site.page("published.html", "published.html", **pages.published(report, load_published()))
     missing = f"No images were found; {way_to_images(report.datasets)}."
     if not texts:

@@ -24,13 +24,14 @@ from benchmark.metrics.per_image import ClassImages
 from benchmark.protocol import Protocol
 from benchmark.records.records import Record
 from benchmark.report import ReportError, figures, gallery, write_site
+from benchmark.report.cost import cost_page
 from benchmark.report.leaderboard import leaderboard
 from benchmark.report.report_data import collect_report_data
 from benchmark.report.site import MARKER, make_site
 from benchmark.report.values import UNDEFINED, ShownValue, dataset_rows, dataset_values, defect_rows, shown_value
 from benchmark.tables.ranks import Ranking
 
-PAGES = {"index.html", "ablations.html", "training.html", "published.html", "figures.html", "about.html"}
+PAGES = {f"{name}.html" for name in ("index", "ablations", "training", "cost", "published", "figures", "about")}
 
 
 class Document(HTMLParser):
@@ -186,6 +187,34 @@ def test_variants_of_an_ablation_stand_on_its_page_alone(documents: dict[str, Do
     assert "branch=vision" not in documents["index.html"].text
     assert "vision-enhanced" in documents["ablations.html"].text
     assert "default" in documents["ablations.html"].text
+
+
+def test_the_costs_of_methods_are_shown_beside_their_results(study: Study, documents: dict[str, Document]) -> None:
+    """Two datasets of 40 images in two seconds: half of them in the tower, a quarter in the method."""
+    document = documents["cost.html"]
+    assert "GenCLIP 7.0 0.005 25.0 12.5 37.5 12.5 –" in document.text
+    assert document.text.count("SYNTHETIC") == 1
+    assert "branch=vision" not in document.text
+    drawn = [json.loads(data)["data"] for tag, data in document.data if tag == "script" and data.strip()]
+    report = collect_report_data(study.records, study.read)
+    places = (("industrial", "image_auroc"), ("industrial", "pixel_auroc"), ("medical", "image_auroc"))
+    assert len(drawn) == len(places), "no pixel metric is defined on the scans"
+    for traces, place in zip(drawn, places, strict=True):
+        board = leaderboard(report, *place, {})
+        assert board is not None
+        assert {(trace["name"], *trace["x"], *trace["y"]) for trace in traces} == {
+            (row.title, 37.5, float(row.mean.sort)) for row in board.rows
+        }
+
+
+def test_points_of_several_devices_say_which(study: Study) -> None:
+    records = study.records
+    other = records[0].run.model_copy(update={"device": "Some GPU", "processor": "Some CPU"})
+    changed = [r.model_copy(update={"run": other}) if r.dataset_title == "Scans" else r for r in records]
+    page = cost_page(collect_report_data(changed, lambda record: None))
+    names = [trace["name"] for trace in page["charts"][0].figure["data"]]
+    assert "CLIP (Some GPU with Some CPU, batch size 8)" in names
+    assert len(names) == 6
 
 
 def test_the_failed_cell_is_shown(documents: dict[str, Document]) -> None:
