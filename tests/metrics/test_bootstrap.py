@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from benchmark.common.regions import find_regions
 from benchmark.metrics.bootstrap import (
     FEWEST_SEEDS,
     REPLICATES,
@@ -53,7 +54,7 @@ def test_pixel_metrics_under_a_draw_are_those_of_repeated_images(seed: int) -> N
         scores = (rng.integers(0, 40, size=(12, 12)) / 16).astype(np.float32)
         mask = rng.random((12, 12)) < (0.3 if index else 0.0)
         gathering.add(str(index), int(mask.any()), float(scores.max()), scores)
-        gathering.add_pixels(image_pixels(scores, mask))
+        gathering.add_pixels(image_pixels(scores, find_regions(mask)))
         shown.append((scores, mask))
     images = gathering.finish()
     assert images.pixels is not None
@@ -181,7 +182,7 @@ def test_what_is_undefined_has_no_replicates() -> None:
     gathering = PerImageAccumulator()
     for index in range(3):
         gathering.add(str(index), 1, index / 3, np.zeros((2, 2)))
-        gathering.add_pixels(image_pixels(np.zeros((4, 4), np.float32), np.zeros((4, 4), bool)))
+        gathering.add_pixels(image_pixels(np.zeros((4, 4), np.float32), find_regions(np.zeros((4, 4), bool))))
     assert replicates(gathering.finish(), fingerprint="f", class_name="c") == {}
 
 

@@ -13,6 +13,7 @@ from support.records import made_run
 
 from benchmark.cli.data_options import DataOptions, FolderOptions
 from benchmark.cli.report import find_images
+from benchmark.common.regions import find_regions
 from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.loading import Loaded
 from benchmark.data.samples import SampleSet
@@ -59,7 +60,7 @@ def scored(
         maps = rng.random((8, 8)).astype(np.float32)
         mask = np.zeros((8, 8), bool)
         mask[2:5, 2:5] = bool(sample.label)
-        item = Loaded(sample, mask=mask if samples.has_masks else None)
+        item = Loaded(sample, regions=find_regions(mask) if samples.has_masks else None)
         accumulator.add(item, float(rng.random()), maps, maps if samples.has_masks else None)
     results = {name: each.result(with_masks=samples.has_masks) for name, each in accumulators.items()}
     images = {name: found for name, each in accumulators.items() if (found := each.per_image()) is not None}

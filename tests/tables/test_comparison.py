@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from support.records import made_run
 
+from benchmark.common.regions import find_regions
 from benchmark.data.cards import load_cards
 from benchmark.metrics.image import ImageMetrics
 from benchmark.metrics.per_image import PerImageAccumulator
@@ -563,7 +564,7 @@ def test_a_papers_aupro_has_the_margin_of_the_exact_one() -> None:
         mask[4:9, 4:9] = index % 2 > 0
         scores = (rng.random((16, 16)) + mask).astype(np.float32)
         images.add(str(index), index % 2, float(scores.max()), scores)
-        images.add_pixels(image_pixels(scores, mask))
+        images.add_pixels(image_pixels(scores, find_regions(mask)))
     kvasir = load_cards()["kvasir"].classes[0].name
     one = ClassResult(normal=10, anomalous=10, metrics={"pixel_aupro": 0.9, "pixel_aupro_200": 0.8})
     made = record({}, dataset="kvasir", classes={kvasir: one})
