@@ -13,7 +13,7 @@ from filelock import Timeout
 
 from benchmark.clip import Backbone, load_backbone, pick_device
 from benchmark.common import Cache, image_progress
-from benchmark.contract import Learner, Method, VisionSpec, merge_specs
+from benchmark.contract import Learner, Method
 from benchmark.data import SampleSet
 from benchmark.errors import BenchError
 from benchmark.records import RecordError, is_done, is_scored, is_trained, write_class
@@ -27,7 +27,6 @@ from benchmark.running.recording import (
     describe,
     parameters_of,
     refuse_broken_data,
-    start_peak_memory,
     write_if_whole,
 )
 from benchmark.running.tasks import CellRef, Loading, Reply, Task, TrainingRef
@@ -57,12 +56,12 @@ def perform(task: Task, *, say: Callable[[str], None] | None = None, device: str
                 with watched(task):
                     {"encode": worker.encode, "train": worker.train, "score": worker.score}[task.kind](mine, backbone)
     except RecordError as error:
-        return Reply(tuple(said), worker.failed, tuple(worker.busy), stop=str(error))
+        return worker.reply(said, stop=str(error))
     except (Exception, SystemExit) as error:  # no backbone, a plug-in is missing, a method exits while it is made, …
         for identity in task.ids:
-            if identity not in worker.written and identity not in worker.busy:
+            if identity not in worker.made and identity not in worker.busy:
                 worker.fail(identity, as_failure(error))
-    return Reply(tuple(said), worker.failed, tuple(worker.busy))
+    return worker.reply(said)
 
 
 @functools.lru_cache(maxsize=2)  # most runs have one, or WinCLIP's beside it
@@ -102,7 +101,7 @@ def training_of(ref: TrainingRef, task: Task | None = None) -> Training:
     method = find_method(ref.id.method, ref.id.method_version)
     assert issubclass(method, Learner)  # of that version, so it is the method that was planned
     options = options_from(method, ref.id.options)
-    return Training(ref.id, method, options, task.data if task else (), ref.given)
+    return Training(ref.id, method, options, task.data if task else (), ref.given, ref.several_seeds)
 
 
 @dataclass
@@ -111,8 +110,11 @@ class _Worker:
     say: Callable[[str], None]
     failed: dict[str, str] = field(default_factory=dict)
     busy: list[str] = field(default_factory=list)
-    written: set[str] = field(default_factory=set)
-    """Cells whose records were written."""
+    made: set[str] = field(default_factory=set)
+    """Cells whose records were written, and trainings that were done."""
+
+    def reply(self, said: Sequence[str], *, stop: str | None = None) -> Reply:
+        return Reply(tuple(said), self.failed, tuple(self.busy), tuple(self.made), stop)
 
     def fail(self, identity: str, error: BaseException) -> None:
         try:
@@ -149,9 +151,11 @@ class _Worker:
         for ref in self.task.trainings:
             if ref.id.id in mine and (settings.force or not is_trained(settings.results, ref.id)):
                 try:
-                    train_method(
-                        training_of(ref, self.task), backbone, settings, say=self.say, held_out=self.held_out()
-                    )
+                    training = training_of(ref, self.task)
+                    if self.task.waited:
+                        self.say(f"takes over the training {training.title} from another process")
+                    train_method(training, backbone, settings, say=self.say, held_out=self.held_out())
+                    self.made.add(ref.id.id)
                 except (Exception, SystemExit) as error:  # a method's own code may raise anything
                     self.fail(ref.id.id, as_failure(error))
 
@@ -163,7 +167,7 @@ class _Worker:
         return data, lambda features: after_epoch(features, data.title, self.say)
 
     def score(self, mine: set[str], backbone: Backbone) -> None:
-        """Score the classes in as few passes as the methods' image sizes allow, and put together what is whole."""
+        """Score the classes in one pass, and put together what is whole."""
         settings = self.task.settings
         jobs: list[Job] = []
         ready: list[tuple[Job, Participant]] = []
@@ -177,57 +181,69 @@ class _Worker:
                 skip = settings.on_error == "skip"
                 classes = frozenset(name for name in self.task.classes if not is_scored(paths[name], with_skipped=skip))
                 if classes:
+                    self.tell_of_earlier_work(ref, len(classes))
                     ready.append((job, Participant(_build(job, backbone, self.task), classes, job.references)))
                 jobs.append(job)
             except (Exception, SystemExit) as error:  # a method's own code may raise anything
                 self.fail(ref.cell.id, as_failure(error))
-        for spec in merge_specs(participant.method.vision() for _, participant in ready):
-            sharing = [each for each in ready if each[1].method.vision().image_size == spec.image_size]
-            self.run_pass(sharing, backbone, spec)
+        if ready:
+            self.run_pass(ready, backbone)
         for job in jobs:
             if job.cell.id not in self.failed:
                 self.put_together(job)
 
-    def run_pass(self, sharing: Sequence[tuple[Job, Participant]], backbone: Backbone, spec: VisionSpec) -> None:
-        """Score the classes of methods that share a pass; each class is written as it ends."""
+    def tell_of_earlier_work(self, ref: CellRef, missing: int) -> None:
+        """Say that a cell was begun before, by this run or another one."""
+        there = len(self.task.classes) - missing
+        known = f": {there} of {len(self.task.classes)} classes are there" if there else ""
+        if self.task.waited:
+            self.say(f"takes over {ref.name} from another process{known}")
+        elif there:
+            self.say(f"resumes {ref.name}{known}")
+
+    def run_pass(self, ready: Sequence[tuple[Job, Participant]], backbone: Backbone) -> None:
+        """Score the classes of some methods; each class is written as it ends."""
         task = self.task
-        wanted = frozenset[str]().union(*(participant.classes for _, participant in sharing))
+        wanted = frozenset[str]().union(*(participant.classes for _, participant in ready))
         images = sum(sample.class_name in wanted for sample in task.samples.test)
-        start_peak_memory(backbone.device)
         try:
             with image_progress(task.title, images) as progress:
                 for done in evaluate(
-                    [participant for _, participant in sharing],
+                    [participant for _, participant in ready],
                     backbone,
                     task.samples,
-                    spec,
                     protocol=task.cells[0].cell.protocol,
                     settings=task.settings,
                     progress=progress,
                     say=self.say,
                 ):
-                    self.keep(done, sharing, backbone, spec.image_size)
+                    self.keep(done, ready, backbone)
         except RecordError:
             raise
-        except Exception as error:  # out of memory with one image, a killed loader process, …: other passes go on
-            for job, _ in sharing:
+        except Exception as error:  # of what all methods share, such as reading the images
+            for job, _ in ready:
                 self.fail(job.cell.id, error)
 
-    def keep(
-        self, done: ClassOutcomes, sharing: Sequence[tuple[Job, Participant]], backbone: Backbone, image_size: int
-    ) -> None:
+    def keep(self, done: ClassOutcomes, ready: Sequence[tuple[Job, Participant]], backbone: Backbone) -> None:
         """Write what the methods gave for a class."""
         settings = self.task.settings
         for index, outcome in done.outcomes.items():
-            job, participant = sharing[index]
+            job, participant = ready[index]
             if isinstance(outcome, Exception):
                 self.fail(job.cell.id, outcome)
                 continue
-            run = class_run(job, settings, backbone.device, outcome.seconds)
+            run = class_run(job, settings, backbone.device, seconds=outcome.seconds, peak_memory=outcome.peak_memory)
             result = outcome.result.model_copy(update={"run": run})
             path = class_paths(job, settings)[done.class_name]
             parameters = parameters_of(participant.method, backbone)
-            write_class(path, done.class_name, result, outcome.images, image_size=image_size, parameters=parameters)
+            write_class(
+                path,
+                done.class_name,
+                result,
+                outcome.images,
+                image_size=outcome.image_size,
+                parameters=parameters,
+            )
 
     def put_together(self, job: Job) -> None:
         """Write the record of a cell if its last class is there."""
@@ -239,8 +255,9 @@ class _Worker:
             self.fail(job.cell.id, error)
             return
         if record is not None:
-            self.written.add(record.id)
-            self.say(f"done   {job.title} on {job.samples.title}: {describe(record)}")
+            self.made.add(record.id)
+            [name] = [ref.name for ref in self.task.cells if ref.cell.id == record.id]
+            self.say(f"done   {name}: {describe(record)}")
 
 
 def _build(job: Job, backbone: Backbone, task: Task) -> Method:
