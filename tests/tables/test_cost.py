@@ -258,6 +258,6 @@ def test_the_costs_are_among_all_tables_and_those_of_variants_are_not() -> None:
     changes = {"title": "CLIP (part=half)", "placement": Placement(main=False)}
     other = record("CLIP", [(10, run((1, 1, 1)))], cell={"options": {"part": "half"}})
     variant = other.model_copy(update=changes)
-    made = make_outputs([main, variant], lambda record: None)
+    made = make_outputs([main, variant])
     assert "| CLIP " in made.files["cost.md"]
     assert "part=half" not in made.files["cost.md"]
