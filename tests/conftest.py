@@ -191,7 +191,8 @@ def bench(
     """Run a command in this process; returns exit code, standard output and standard error."""
     from benchmark import cli, registry
 
-    monkeypatch.delenv("BENCH_DATA", raising=False)
+    for name in ("BENCH_DATA", "BENCH_RESULTS"):  # what the shell of a user may say
+        monkeypatch.delenv(name, raising=False)
 
     def call(*arguments: object) -> tuple[int, str, str]:
         registry.PLUGINS.clear()  # a command starts without any

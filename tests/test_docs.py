@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
+from support.reference import REFERENCE
 
 from benchmark.records.cells import BackboneId, Cell, DataId
 from benchmark.records.placement import AblationRow, Placement
 from benchmark.records.provenance import Provenance
-from benchmark.records.records import ClassResult, DefectResult, Record, Run, TrainingReport
+from benchmark.records.records import ClassResult, DefectResult, Parameters, Record, Run, TrainingReport
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -53,6 +54,7 @@ MODELS = (
     DataId,
     BackboneId,
     TrainingReport,
+    Parameters,
     Run,
     Provenance,
     Placement,
@@ -67,7 +69,7 @@ def test_every_field_of_a_record_is_explained(model: type[BaseModel]) -> None:
 
 
 def test_every_column_of_results_csv_is_explained() -> None:
-    header = (ROOT / "results/tables/results.csv").read_text(encoding="utf-8").splitlines()[0]
+    header = (REFERENCE / "tables/results.csv").read_text(encoding="utf-8").splitlines()[0]
     text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
     section = text.split("## Columns of results.csv")[1].split("\n## ")[0]
     assert [name for name in header.split(",") if f"`{name}`" not in section] == []

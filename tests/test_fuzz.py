@@ -32,6 +32,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 from safetensors.torch import save
+from support.reference import REFERENCE_RECORDS
 
 from benchmark.cli.selection import select_methods
 from benchmark.clip.architectures import BackboneError
@@ -474,8 +475,7 @@ def test_weights_are_tensors_or_named(each: tuple[str, bytes]) -> None:
 
 # ---- records, results per image, checkpoints, published numbers
 
-RESULTS = Path(__file__).parents[1] / "results"
-RECORD_FILES = sorted((RESULTS / "records").glob("*.json"))[::60]
+RECORD_FILES = REFERENCE_RECORDS[::60]
 RECORDS = [path.read_bytes() for path in RECORD_FILES]
 
 

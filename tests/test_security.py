@@ -29,6 +29,7 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 from safetensors.torch import save
+from support.reference import REFERENCE_RECORDS
 
 from benchmark.clip.architectures import BackboneError
 from benchmark.clip.weight_files import read_state_dict
@@ -59,7 +60,7 @@ from methods.anomalyclip import AnomalyClip
 
 TOP = Path(__file__).parents[1]
 MINI = TOP / "benchmark" / "mini"
-RECORD = next(iter(sorted((TOP / "results" / "records").glob("*.json"))))
+RECORD = REFERENCE_RECORDS[0]
 PIXEL = np.full((2, 2), 255, np.uint8)
 
 
@@ -674,7 +675,7 @@ def test_images_of_ones_own_do_not_follow_links_out(tmp_path: Path) -> None:
     [{"id": "../../escaped"}, {"cell.dataset.name": "../../escaped"}, {"cell.method": "/tmp/x"}, {"domain": "../x"}],
 )
 def test_a_record_names_no_file_but_its_own(changes: dict[str, str], tmp_path: Path) -> None:
-    content = json.loads(min((TOP / "results/records").glob("*.json")).read_text())
+    content = json.loads(RECORD.read_text())
     path = tmp_path / f"{content['id']}.json"
     path.write_text(json.dumps(content))
     read_record(path)

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
-from benchmark.common import BATCH_SIZE, CACHE_LIMIT, WINDOW_CHUNK, WORKERS, OnError
+from benchmark.common import BATCH_SIZE, CACHE_LIMIT, RESULTS, WINDOW_CHUNK, WORKERS, OnError
 from benchmark.errors import BenchError
 
 
@@ -86,14 +86,14 @@ def in_panel(panel: str) -> Callable[..., Any]:
 _methods, _data, _training = in_panel("Methods"), in_panel("Data"), in_panel("Training")
 _computing, _executor, _results = in_panel("Computing"), in_panel("Executor"), in_panel("Results")
 
-RESULTS = Path("results")
-
 Methods = Annotated[str, _methods("--methods", help="Names from `bench methods`, separated by commas; none means all.")]
 MethodName = Annotated[str, _methods("--method", help="Name from `bench methods`.")]
 Datasets = Annotated[
     str, _data("--datasets", help="Names from `bench data list`, separated by commas; none means all.")
 ]
-Results = Annotated[Path, _results("--results", help="Folder of records, checkpoints and tables.")]
+Results = Annotated[
+    Path, _results("--results", envvar="BENCH_RESULTS", help="Folder of records, checkpoints and tables.")
+]
 OneBackbone = Annotated[
     str,
     _results(

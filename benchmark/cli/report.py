@@ -7,9 +7,9 @@ import typer
 
 from benchmark.cli.data_options import DataOptions, FolderOptions
 from benchmark.cli.messages import fail, say
-from benchmark.cli.options import RESULTS, ChosenRecords, OneBackbone, Results, with_options
+from benchmark.cli.options import ChosenRecords, OneBackbone, Results, with_options
 from benchmark.cli.tables import known_backbone
-from benchmark.common import listed
+from benchmark.common import RESULTS, listed
 
 if TYPE_CHECKING:
     from benchmark.data import SampleSet
@@ -36,7 +36,7 @@ def report_command(
 
     bench report
 
-    bench report --results results --data /datasets --output /var/www/zsad
+    bench report --data /datasets --output /var/www/zsad
 
     bench report --folder ./nuts --folder ./bolts
     """

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from benchmark.cli.messages import fail, say, writing
-from benchmark.cli.options import RESULTS, Results, add_command
+from benchmark.cli.options import Results, add_command
+from benchmark.common import RESULTS
 
 app = typer.Typer(no_args_is_help=True, help="Records of results: remove those that are out of date.")
 

@@ -9,8 +9,9 @@ import typer
 
 from benchmark.cli.computing import identify
 from benchmark.cli.messages import fail, say
-from benchmark.cli.options import RESULTS, EncodingOptions, Results
+from benchmark.cli.options import EncodingOptions, Results
 from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
+from benchmark.common import RESULTS
 
 if TYPE_CHECKING:
     from benchmark.clip import Backbone, WeightsSource

@@ -11,7 +11,6 @@ from benchmark.cli.computing import Computation, by_backbone, find_targets, iden
 from benchmark.cli.data_options import DataOptions, FolderOptions
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import (
-    RESULTS,
     CellOptions,
     ComputeOptions,
     Dtype,
@@ -25,6 +24,7 @@ from benchmark.cli.options import (
     with_options,
 )
 from benchmark.clip import DEFAULT_BACKBONE
+from benchmark.common import RESULTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,7 +141,7 @@ def import_command(
 
     bench import-checkpoint epoch_15.pth --auxiliary mvtec --set anomalyclip.feature_layers=four
 
-    bench run --methods anomalyclip --datasets visa --data /datasets --checkpoint results/checkpoints/….json
+    bench run --methods anomalyclip --datasets visa --data /datasets --checkpoint results/local/checkpoints/….json
     """
     from benchmark.cli import selection
     from benchmark.clip import parse_backbone

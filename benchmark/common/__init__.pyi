@@ -6,11 +6,13 @@ from .cache import Writer as Writer
 from .csv_text import to_csv_text as to_csv_text
 from .defaults import BATCH_SIZE as BATCH_SIZE
 from .defaults import CACHE_LIMIT as CACHE_LIMIT
+from .defaults import RESULTS as RESULTS
 from .defaults import TASK_IMAGES as TASK_IMAGES
 from .defaults import WINDOW_CHUNK as WINDOW_CHUNK
 from .defaults import WORKERS as WORKERS
 from .defaults import OnError as OnError
 from .files import file_sha256 as file_sha256
+from .files import reference_results as reference_results
 from .files import shipped_folder as shipped_folder
 from .files import unix_content as unix_content
 from .files import user_cache as user_cache

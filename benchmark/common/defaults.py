@@ -1,7 +1,10 @@
 """Default values of options. The command line shows them in its help, so nothing heavy is imported here."""
 
+from pathlib import Path
 from typing import Literal
 
+RESULTS = Path("results", "local")
+"""Folder of results, below the current one."""
 BATCH_SIZE = 8
 """Images per forward pass."""
 WINDOW_CHUNK = 512

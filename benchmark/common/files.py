@@ -57,6 +57,12 @@ def shipped_folder(name_in_package: str, path_in_checkout: str) -> Path:
     return installed if installed.is_dir() else package.parent / path_in_checkout
 
 
+def reference_results() -> Path | None:
+    """Return the folder of the results that the checkout holds to compare with; None where there is no checkout."""
+    folder = Path(__file__).parents[2] / "results" / "reference"
+    return folder if (folder / "records").is_dir() else None
+
+
 def user_cache() -> Path:
     """Return the folder that the environment variable `BENCH_CACHE` names, else the system's cache folder of the user.
 

@@ -1,4 +1,6 @@
-from .agreement import disagreements as disagreements
+from .agreement import SAME_MACHINE as SAME_MACHINE
+from .agreement import TOLERANCE as TOLERANCE
+from .agreement import Difference as Difference
 from .agreement import range_over_classes as range_over_classes
 from .cells import BackboneId as BackboneId
 from .cells import Cell as Cell
@@ -25,6 +27,10 @@ from .classes import is_scored as is_scored
 from .classes import read_class as read_class
 from .classes import remove_classes as remove_classes
 from .classes import write_class as write_class
+from .counterparts import Counterparts as Counterparts
+from .counterparts import Pairing as Pairing
+from .counterparts import pair_up as pair_up
+from .counterparts import records_beside as records_beside
 from .placement import AblationRow as AblationRow
 from .placement import Placement as Placement
 from .provenance import Provenance as Provenance
@@ -33,6 +39,7 @@ from .provenance import environment as environment
 from .provenance import features_key as features_key
 from .records import ClassResult as ClassResult
 from .records import DefectResult as DefectResult
+from .records import Parameters as Parameters
 from .records import Record as Record
 from .records import RecordError as RecordError
 from .records import Run as Run

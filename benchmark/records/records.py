@@ -55,6 +55,15 @@ class Run(Provenance):
     """Bytes: of the accelerator during the pass where there is one, else of the process so far."""
 
 
+class Parameters(Model):
+    """How many parameters scored the images; they depend on method and backbone, not on the machine."""
+
+    frozen: int
+    """Of the backbone: both towers of CLIP, which every method uses, with embeddings and projections."""
+    learned: int
+    """Of the module `learned` of a method that trains; 0 for all others."""
+
+
 class DefectResult(Model):
     """The numbers of one kind of defect of a class; metrics in [0, 1], null where undefined.
 
@@ -117,6 +126,8 @@ class Record(Model):
     cell: Cell
     image_size: int | None = None
     """Side of the input in pixels, and of the maps that were evaluated unless the protocol has an evaluation size."""
+    parameters: Parameters | None = None
+    """Null of a cell that failed, and in records that were made before this was kept."""
     status: Literal["done", "failed"]
     error: Text | None = None
     synthetic: tuple[str, ...] = ()

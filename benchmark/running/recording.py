@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.clip import assumptions
+from benchmark.clip import Backbone, assumptions
 from benchmark.common import Settings, device_name
+from benchmark.contract import Learner, Method
 from benchmark.data import DatasetError, ImageError, SampleSet
 from benchmark.metrics import ClassImages, to_bytes
 from benchmark.records import (
     Checkpoint,
     ClassFile,
+    Parameters,
     Record,
     Run,
     TrainingReport,
@@ -45,6 +47,13 @@ def class_run(
         source_sha256=source_sha256(job.method),
         **environment(),
     )
+
+
+def parameters_of(method: Method, backbone: Backbone) -> Parameters:
+    """Return how many parameters score with a method that holds what it learned."""
+    learned = method.learned.parameters() if isinstance(method, Learner) else ()
+    frozen, trained = (sum(each.numel() for each in some) for some in (backbone.model.parameters(), learned))
+    return Parameters(frozen=frozen, learned=trained)
 
 
 def class_paths(job: Job, settings: Settings) -> dict[str, Path]:
@@ -98,6 +107,7 @@ def _record(job: Job, found: Sequence[ClassFile], results: Path) -> Record:
         **known,
         status="done",
         image_size=found[0].image_size,
+        parameters=found[0].parameters,
         classes=classes,
         prompts={sample.class_name: sample.prompt_name for sample in job.samples.test},
         mean=mean_over_classes(classes.values()),

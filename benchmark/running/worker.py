@@ -25,6 +25,7 @@ from benchmark.running.recording import (
     class_paths,
     class_run,
     describe,
+    parameters_of,
     refuse_broken_data,
     write_if_whole,
 )
@@ -201,25 +202,33 @@ class _Worker:
                     progress=progress,
                     say=self.say,
                 ):
-                    self.keep(done, [job for job, _ in ready], backbone)
+                    self.keep(done, ready, backbone)
         except RecordError:
             raise
         except Exception as error:  # of what all methods share, such as reading the images
             for job, _ in ready:
                 self.fail(job.cell.id, error)
 
-    def keep(self, done: ClassOutcomes, jobs: Sequence[Job], backbone: Backbone) -> None:
+    def keep(self, done: ClassOutcomes, ready: Sequence[tuple[Job, Participant]], backbone: Backbone) -> None:
         """Write what the methods gave for a class."""
         settings = self.task.settings
         for index, outcome in done.outcomes.items():
-            job = jobs[index]
+            job, participant = ready[index]
             if isinstance(outcome, Exception):
                 self.fail(job.cell.id, outcome)
                 continue
             run = class_run(job, settings, backbone.device, seconds=outcome.seconds, peak_memory=outcome.peak_memory)
             result = outcome.result.model_copy(update={"run": run})
             path = class_paths(job, settings)[done.class_name]
-            write_class(path, done.class_name, result, outcome.images, image_size=outcome.image_size)
+            parameters = parameters_of(participant.method, backbone)
+            write_class(
+                path,
+                done.class_name,
+                result,
+                outcome.images,
+                image_size=outcome.image_size,
+                parameters=parameters,
+            )
 
     def put_together(self, job: Job) -> None:
         """Write the record of a cell if its last class is there."""

@@ -3,6 +3,10 @@ from .ablations import Grid as Grid
 from .ablations import ablation_files as ablation_files
 from .ablations import ablation_summary as ablation_summary
 from .ablations import make_ablations as make_ablations
+from .agreement_output import agreement_csv as agreement_csv
+from .agreement_output import agreement_line as agreement_line
+from .agreement_output import disagreement_lines as disagreement_lines
+from .agreement_output import render_agreement as render_agreement
 from .comparable import TableError as TableError
 from .comparable import check_comparable as check_comparable
 from .comparable import main_records as main_records
@@ -13,6 +17,13 @@ from .comparison_output import comparison_csv as comparison_csv
 from .comparison_output import published_csv as published_csv
 from .comparison_output import render_comparison as render_comparison
 from .comparison_output import render_published as render_published
+from .cost import COST_NAMES as COST_NAMES
+from .cost import Cost as Cost
+from .cost import CostTable as CostTable
+from .cost import cost_files as cost_files
+from .cost import cost_summary as cost_summary
+from .cost import cost_tables as cost_tables
+from .cost import costs as costs
 from .coverage import compared_rows as compared_rows
 from .marks import WIDE_MARK as WIDE_MARK
 from .marks import WIDE_NOTE as WIDE_NOTE

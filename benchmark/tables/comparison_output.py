@@ -12,7 +12,7 @@ from benchmark.tables.comparison import Comparison, Verdict
 from benchmark.tables.marks import WIDE_MARK, WIDE_NOTE, is_wide
 from benchmark.tables.notes import SYNTHETIC
 from benchmark.tables.published import Number, printed_metrics
-from benchmark.tables.style import STYLES, Style
+from benchmark.tables.style import STYLES, Style, as_list, lettered, letters_of, numbered
 
 NONE = "–"
 ALONE = "Published numbers alone, as their sources print them; none was measured here."
@@ -45,8 +45,8 @@ def render_comparison(rows: Sequence[Comparison], style: str, *, tolerance: floa
     """
     how = STYLES[style]
     shown = [row for row in _ordered(rows) if row.verdict != "not run"]
-    sources = _numbered(row.number.row.source for row in shown)
-    why = {reason: _letters(index) for reason, index in _numbered(r for row in shown for r in row.reasons).items()}
+    sources = numbered(row.number.row.source for row in shown)
+    why = lettered(reason for row in shown for reason in row.reasons)
     body = [_line(row, sources, why, how) for row in shown]
     header = ("Dataset", "Metric", "Method", "Published", "Ours", "Difference", "Verdict", "Why")
     lines = [counts(rows, tolerance)]
@@ -58,12 +58,12 @@ def render_comparison(rows: Sequence[Comparison], style: str, *, tolerance: floa
         lines.append(f"In brackets: {CONFIDENCE:.0%} bootstrap interval of our value; AUPRO has that of the exact one.")
     if any(is_wide(row.span) for row in shown):
         lines.append(f"{WIDE_NOTE}; results.csv holds its range.")
-    parts = [_listed(lines, how), tabulate(body, headers=header, tablefmt=how.tablefmt, disable_numparse=True)]
+    parts = [as_list(lines, how), tabulate(body, headers=header, tablefmt=how.tablefmt, disable_numparse=True)]
     if why:
         parts.append("Why results may differ, or are not compared:")
-        parts.append(_listed([f"{letter}: {reason}" for reason, letter in why.items()], how))
+        parts.append(as_list([f"{letter}: {reason}" for reason, letter in why.items()], how))
     if not_run := _not_run(rows):
-        parts.append(_listed(not_run, how))
+        parts.append(as_list(not_run, how))
     if sources:
         parts.append(_sources(sources, how))
     return "\n\n".join(["# Results beside published numbers" if style == "md" else "", *parts]).strip() + "\n"
@@ -86,7 +86,7 @@ def _line(row: Comparison, sources: dict[str, int], why: dict[str, str], how: St
         ours,
         NONE if row.difference is None else f"{round(row.difference, 2) + 0:+.2f}",
         row.verdict,
-        " ".join(sorted((why[reason] for reason in row.reasons), key=lambda letter: (len(letter), letter))),
+        letters_of(row.reasons, why),
     ]
 
 
@@ -96,8 +96,8 @@ def _place(number: Number) -> str:
 
 def _ordered(rows: Sequence[Comparison]) -> list[Comparison]:
     """Return the rows by dataset and class as first published, metric, and title."""
-    places = _numbered((row.number.card.name, row.number.row.class_name) for row in rows)
-    datasets = _numbered(row.number.card.name for row in rows)
+    places = numbered((row.number.card.name, row.number.row.class_name) for row in rows)
+    datasets = numbered(row.number.card.name for row in rows)
 
     def key(row: Comparison) -> tuple[int, bool, int, str, int, str]:
         n = row.number
@@ -127,26 +127,7 @@ def _not_run(rows: Iterable[Comparison]) -> list[str]:
 
 
 def _sources(sources: dict[str, int], how: Style) -> str:
-    return "\n".join(f"{_mark(how)}[{index}] {how.escape(source)}" for source, index in sources.items())
-
-
-def _listed(lines: Iterable[str], how: Style) -> str:
-    return "\n".join(f"{_mark(how)}{how.escape(line)}" for line in lines)
-
-
-def _mark(how: Style) -> str:
-    return "- " if how.tablefmt == "pipe" else ""
-
-
-def _numbered(items: Iterable[Key]) -> dict[Key, int]:
-    """Return each distinct item with its number from 1 on, in the order in which they come first."""
-    return {item: index for index, item in enumerate(dict.fromkeys(items), 1)}
-
-
-def _letters(index: int) -> str:
-    """Return a, b, …, z, aa, ab, … for 1, 2, …"""
-    before, last = divmod(index - 1, 26)
-    return (_letters(before) if before else "") + "abcdefghijklmnopqrstuvwxyz"[last]
+    return "\n".join(f"{how.bullet}[{index}] {how.escape(source)}" for source, index in sources.items())
 
 
 def comparison_csv(rows: Iterable[Comparison]) -> str:
@@ -186,14 +167,14 @@ def render_published(numbers: Sequence[Number], style: str) -> str:
     the source of a dataset's values, or of the one value it stands at.
     """
     how = STYLES[style]
-    sources = _numbered(number.row.source for number in numbers)
+    sources = numbered(number.row.source for number in numbers)
     parts = []
     for title, of_file in _by(numbers, lambda n: n.title).items():
         for level, heading in LEVELS.items():
             same = [number for number in of_file if number.row.level == level]
             if same:
                 parts.append(_dry_table(f"{title}: {heading.lower()}", same, sources, how))
-    said = f"{_listed([RANKLESS], how)}\n{_sources(sources, how)}"
+    said = f"{as_list([RANKLESS], how)}\n{_sources(sources, how)}"
     parts = ["# Published numbers" if style == "md" else "", ALONE, *parts, said]
     return "\n\n".join(parts).strip() + "\n"
 

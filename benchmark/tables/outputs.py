@@ -25,6 +25,7 @@ from benchmark.records import Record, per_image_path
 from benchmark.tables import ranks, uncertainty
 from benchmark.tables.ablations import ablation_files, make_ablations
 from benchmark.tables.comparable import main_records
+from benchmark.tables.cost import cost_files, cost_tables
 from benchmark.tables.render import table_files
 from benchmark.tables.tables import Table, make_tables
 
@@ -105,7 +106,7 @@ def make_outputs(
     metrics: Sequence[str] = MAIN_METRICS,
     methods: Sequence[str] = (),
 ) -> Outputs:
-    """Return the main tables, those per class, with intervals, of ranks and of ablations, and `results.csv`.
+    """Return the main tables, those per class, with intervals, of ranks, costs and ablations, and `results.csv`.
 
     Args:
         records: that count.
@@ -121,6 +122,7 @@ def make_outputs(
     files = {f"ablations/{name}": text for name, text in ablation_files(make_ablations(records)).items()}
     tables_of_main = make_tables(main, metrics=metrics, methods=methods)
     files |= table_files(tables_of_main, records)
+    files |= cost_files(cost_tables(records, methods))
     done = [record for record in main if record.status == "done"]
     estimates = uncertainty.estimates(done, read, keep)
     files |= {

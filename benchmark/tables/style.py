@@ -1,12 +1,15 @@
 """How tables look as Markdown, LaTeX and plain text: marks, escaped text and the grid itself."""
 
 import re
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tabulate import tabulate
 
 from benchmark.metrics import METRICS
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,11 @@ class Style:
     """What stands before the title of a table."""
     legend: str
     """What the marks mean."""
+
+    @property
+    def bullet(self) -> str:
+        """What stands before a line of a list."""
+        return "- " if self.tablefmt == "pipe" else ""
 
 
 _BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
@@ -52,6 +60,31 @@ def _escape_markdown(text: str) -> str:
 
 def _escape_latex(text: str) -> str:
     return one_line(text).translate(_LATEX)
+
+
+def as_list(lines: Iterable[str], how: Style) -> str:
+    """Return lines of escaped text as a list."""
+    return "\n".join(f"{how.bullet}{how.escape(line)}" for line in lines)
+
+
+def numbered(items: Iterable[Key]) -> dict[Key, int]:
+    """Return each distinct item with its number from 1 on, in the order in which they come first."""
+    return {item: index for index, item in enumerate(dict.fromkeys(items), 1)}
+
+
+def lettered(items: Iterable[Key]) -> dict[Key, str]:
+    """Return each distinct item with its letters a, b, …, z, aa, ab, …, in the order in which they come first."""
+    return {item: _letters(index) for item, index in numbered(items).items()}
+
+
+def _letters(index: int) -> str:
+    before, last = divmod(index - 1, 26)
+    return (_letters(before) if before else "") + "abcdefghijklmnopqrstuvwxyz"[last]
+
+
+def letters_of(items: Iterable[Key], known: Mapping[Key, str]) -> str:
+    """Return the letters of some items in the order of the alphabet."""
+    return " ".join(sorted((known[item] for item in items), key=lambda letters: (len(letters), letters)))
 
 
 BY_NUMBERS = "by the numbers as printed"

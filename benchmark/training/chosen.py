@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from benchmark.common import RESULTS
 from benchmark.contract import Learner
 from benchmark.data import digests
 from benchmark.protocol import AUXILIARIES, DEFAULT
@@ -69,7 +70,7 @@ def choose_checkpoint(
         last = "".join(f"\n  does not fit: {reason}" for reason in reasons[-3:])
         start, file, _ = backbone.name.partition("=")  # the name of a file is without its folder
         typed = f"--backbone {start}=FILE" if file else f"--backbone {backbone.name}"
-        if results.absolute() != Path("results").absolute():  # where both look and write if nothing is said
+        if results.absolute() != RESULTS.absolute():  # where both look and write if nothing is said
             typed += f" --results {shlex.quote(str(results))}"
         ways = [f"make one by `bench train --methods {method.name} {typed} --data DIR`"]
         if method.import_state.__func__ is not Learner.import_state.__func__:  # type: ignore[attr-defined]

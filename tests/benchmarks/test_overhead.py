@@ -8,11 +8,11 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from support.reference import REFERENCE
 
 from benchmark import registry
 from benchmark.cli import selection
@@ -86,7 +86,7 @@ def test_ten_thousand_finished_cells(benchmark, capsys, tmp_path, command):
     chosen, protocol = selection.select_methods([], [])
     identity = backbone_id(parse_backbone("mini:v2"), dtype="float32")
     setting = Setting(identity, protocol, selection.select_auxiliaries(chosen, found, data=data))
-    records, problems = read_records(Path(__file__).parents[2] / "results")
+    records, problems = read_records(REFERENCE)
     assert not problems
     known = {(r.cell.method, r.cell.dataset.name): r for r in records if not r.cell.changed}
     (tmp_path / "records").mkdir()

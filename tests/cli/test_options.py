@@ -1,9 +1,9 @@
 """Options that are declared once: fields of dataclasses as options of commands."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 import typer
@@ -117,6 +117,19 @@ def test_the_commands_that_compute_share_their_options() -> None:
     assert options_of("run")["--cache-limit"] == "BENCH_CACHE_LIMIT"
 
 
+def test_results_lie_in_a_folder_of_their_own_unless_said_otherwise() -> None:
+    """Those that the checkout holds are never taken for results of a run."""
+
+    def parameters(command: Any) -> Iterator[Any]:
+        yield from command.params
+        for each in getattr(command, "commands", {}).values():
+            yield from parameters(each)
+
+    found = [each for each in parameters(typer.main.get_command(app)) if each.name == "results"]
+    assert len(found) == 10
+    assert {(each.default, each.envvar) for each in found} == {(Path("results/local"), "BENCH_RESULTS")}
+
+
 def test_the_help_shows_options_in_groups(bench: Bench) -> None:
     code, out, _ = bench("run", "--help")
     assert code == 0
@@ -131,4 +144,4 @@ def test_options_are_checked_before_the_command_starts() -> None:
     assert TrainingOptions(seeds="1, 0,1").seed_numbers() == [1, 0]
     options = ExecutorOptions(executor="slurm", slurm=["gpus-per-node=1", "partition=gpu"])
     assert options.slurm_parameters() == {"gpus_per_node": 1, "partition": "gpu"}
-    assert ComputeOptions().results == Path("results")
+    assert ComputeOptions().results == Path("results/local")

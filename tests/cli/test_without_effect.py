@@ -19,7 +19,7 @@ Bench = Callable[..., tuple[int, str, str]]
 ALWAYS = {
     *("--results", "--output", "--backbone", "--device", "--dtype", "--batch-size", "--workers", "--on-error"),
     *("--window-chunk", "--cache-limit", "--executor", "--processes", "--cell-timeout", "--force", "--dry-run"),
-    *("--allow-overlap", "--check", "--tolerance", "--classes", "--limit", "--evaluation-size", "--follow-links"),
+    *("--allow-overlap", "--check", "--tolerance", "--against", "--limit", "--evaluation-size", "--follow-links"),
     *("--plugin", "--method", "--methods", "--datasets", "--domain", "--metric", "--record", "--only", "--learns"),
     *("--class", "--save-masks", "--save-maps", "--threshold", "--false-alarms", "--show", "--held-out", "--folder"),
     # BENCH_DATA stands in a profile of the shell; a method that draws no random numbers runs once, as --help says.
@@ -70,6 +70,9 @@ REFUSED: dict[str, list[tuple[list[str], str]]] = {
     ],
     "--checkpoint": [
         (["predict", __file__, "--method", "clip", "--checkpoint", "c.json"], "--checkpoint"),
+    ],
+    "--classes": [
+        (["compare", "--against", PARTS, "--classes"], "with --against all classes are compared, so leave it out")
     ],
     "--shots": [],  # tests/predict
     "--ray-address": [(["run", "--methods", "clip", "--all", "--ray-address", "auto"], "is for --executor ray")],

@@ -1,9 +1,11 @@
 """Records: means and ranges over classes, and when two of the same work agree."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmark.protocol import Protocol
-from benchmark.records.agreement import disagreements, range_over_classes
+from benchmark.records.agreement import differences, disagreements, range_over_classes
 from benchmark.records.cells import BackboneId, Cell, DataId
 from benchmark.records.records import (
     ClassResult,
@@ -92,6 +94,8 @@ def test_a_record_of_before_there_were_kinds_of_defect_is_read() -> None:
         (result(0.5, None), result(0.58, (0.45, 0.6)), True),  # an old record: its value alone
         (result(0.5, None), result(0.58, None), False),
         (result(0.5, None), result(0.5 + 1e-7, None), True),
+        (result(0.9, (0.4, 0.6)), result(0.5, (0.4, 0.6)), False),  # a value that was not made with its range
+        (result(0.58, (0.4, 0.6)), result(0.42, (0.4, 0.6)), True),
     ],
 )
 def test_a_fragile_metric_agrees_within_its_range(one: ClassResult, other: ClassResult, agrees: bool) -> None:
@@ -107,6 +111,14 @@ def test_what_disagrees_is_named_with_both_values() -> None:
         "b, pixel_aupro_200: 0.5 and None",
         "mean, pixel_auroc: 0.5 and 0.75",
     ]
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_a_number_differs_by_the_distance_of_its_values(value: float, other: float) -> None:
+    found = differences(record(a=result(None, None, value)), record(a=result(None, None, other)))
+    sizes = [each.size for each in found if each.metric == "pixel_auroc"]
+    assert sizes == [pytest.approx(abs(value - other))] * 2  # of the class, and of the mean over it
+    assert {(each.place, each.size) for each in found if each.metric == KEY} == {("a", 0.0), ("mean", 0.0)}
 
 
 def test_numbers_of_a_kind_of_defect_are_compared_too() -> None:

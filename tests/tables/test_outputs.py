@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.reference import REFERENCE
 
 from benchmark.common.cache import GB, Cache, Entry
 from benchmark.data.folders import PlainFolder, read_folder
@@ -222,7 +223,7 @@ def test_draws_used_longest_ago_make_room_for_others(results: Path, tmp_path: Pa
 
 
 def test_the_ids_of_the_committed_records_are_those_of_their_cells() -> None:
-    records, problems = read_records(Path(__file__).parents[2] / "results")
+    records, problems = read_records(REFERENCE)
     assert not problems
     assert len(records) > 100
     for record in records:

@@ -134,7 +134,7 @@ def test_the_advice_where_there_is_none_can_be_typed(tmp_path: Path, monkeypatch
     theirs = MINI.model_copy(update={"name": "ViT-B-16=epoch_latest.pt", "sha256": "1" * 64})
     for method, imported in ((AnomalyClip, True), (GenClip, False)):  # GenCLIP has no published checkpoints
         with pytest.raises(CheckpointError) as error:
-            choose_checkpoint(method, method.Options(), theirs, given=None, results=Path("results"))
+            choose_checkpoint(method, method.Options(), theirs, given=None, results=Path("results/local"))
         said = str(error.value)
         assert f"`bench train --methods {method.name} --backbone ViT-B-16=FILE --data DIR`" in said
         order = f"`bench import-checkpoint FILE.pth --method {method.name} --auxiliary NAME --backbone ViT-B-16=FILE`"

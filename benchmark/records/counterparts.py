@@ -1,0 +1,202 @@
+"""Cells of one folder of results beside those of another: which belong together, and how far they agree."""
+
+import json
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from benchmark.records.agreement import SAME_MACHINE, TOLERANCE, Difference, differences
+from benchmark.records.cells import Cell
+from benchmark.records.provenance import Provenance
+from benchmark.records.records import Record, RecordError, read_record
+
+_MACHINE = ("device", "machine", "processor", "python", "float32_precision")
+_CODE = {"source_sha256": "files of the method", "code_sha256": "code of the benchmark"}
+_OWN_PACKAGE = "zsad-bench"
+"""Its version says nothing that its files do not say."""
+
+
+@dataclass(frozen=True)
+class Counterparts:
+    """A record of one folder and its counterpart in another."""
+
+    one: Record
+    other: Record
+    tolerance: float
+    """Difference of a metric, in [0, 1], up to which the two agree."""
+
+    @cached_property
+    def numbers(self) -> list[Difference]:
+        """Every number of the two, those that differ most first."""
+        return sorted(differences(self.one, self.other), key=lambda each: -each.size)
+
+    @property
+    def disagreeing(self) -> list[Difference]:
+        """The numbers that differ by more than the tolerance, the worst first."""
+        return [each for each in self.numbers if each.size > self.tolerance]
+
+    @property
+    def same_cell(self) -> bool:
+        """Whether both are results of one cell; else something that can change numbers is not the same."""
+        return self.one.id == self.other.id
+
+    @property
+    def failed(self) -> bool:
+        """Whether one of the two has no results."""
+        return "failed" in (self.one.status, self.other.status)
+
+    @property
+    def agree(self) -> bool:
+        """Whether both are results of one cell and all numbers agree."""
+        return self.same_cell and not self.failed and not self.disagreeing
+
+    @cached_property
+    def reasons(self) -> tuple[str, ...]:
+        """What is not the same: the cell, the machine, the packages and the code that made the two."""
+        return tuple(_reasons(self.one, self.other))
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Two folders of results, cell by cell."""
+
+    pairs: tuple[Counterparts, ...]
+    only_one: tuple[Record, ...]
+    only_other: tuple[Record, ...]
+
+    @property
+    def same_cells(self) -> list[Counterparts]:
+        """The pairs of which both are results of one cell."""
+        return [pair for pair in self.pairs if pair.same_cell]
+
+
+def pair_up(ones: Iterable[Record], others: Iterable[Record], *, tolerance: float | None = None) -> Pairing:
+    """Return the cells of one folder beside those of another.
+
+    A cell that the other folder lacks goes with the one there of the same method, options, dataset, seed, backbone and
+    protocol, whose images, or version of the method or of the metrics, are others.
+
+    Args:
+        ones: records of one folder.
+        others: records of the other one.
+        tolerance: difference of a metric, in [0, 1], up to which two results agree. None for `SAME_MACHINE` where both
+            were computed on the same machine with the same packages and batches, else `TOLERANCE`.
+    """
+    known, left = list(ones), {record.id: record for record in others}
+    found = {record.id: left.pop(record.id) for record in known if record.id in left}
+    theirs = _alone(left.values())
+    for asked, record in _alone(record for record in known if record.id not in found).items():
+        if asked in theirs:
+            found[record.id] = left.pop(theirs[asked].id)
+    pairs = []
+    for record in known:
+        if (other := found.get(record.id)) is not None:
+            limit = SAME_MACHINE if made_alike(record, other) else TOLERANCE
+            pairs.append(Counterparts(record, other, limit if tolerance is None else tolerance))
+    only = tuple(record for record in known if record.id not in found)
+    return Pairing(tuple(pairs), only, tuple(left.values()))
+
+
+def records_beside(folder: Path, records: Sequence[Record]) -> list[Record]:
+    """Return the readable records of a folder that may be counterparts of some records; few files are read for it."""
+    found: list[Record] = []
+    for method, dataset, seed in sorted({(r.cell.method, r.cell.dataset.name, r.cell.seed) for r in records}):
+        for path in sorted((folder / "records").glob(f"{method}--{dataset}--s{seed}--*.json")):
+            try:
+                found.append(read_record(path))
+            except RecordError:  # compared with nothing
+                continue
+    return found
+
+
+def made_alike(one: Record, other: Record) -> bool:
+    """Say whether two records were computed on the same machine with the same packages and batches, trainings too."""
+    pairs: list[tuple[Provenance, Provenance]] = [(one.run, other.run)]
+    if one.training and one.training.made and other.training and other.training.made:
+        pairs.append((one.training.made, other.training.made))
+    return one.run.batch_size == other.run.batch_size and not any(list(_machine(*each)) for each in pairs)
+
+
+def _alone(records: Iterable[Record]) -> dict[Hashable, Record]:
+    """Return the records by what was asked for, without those that share it with others."""
+    found: dict[Hashable, list[Record]] = {}
+    for record in records:
+        found.setdefault(_asked(record), []).append(record)
+    return {asked: same[0] for asked, same in found.items() if len(same) == 1}
+
+
+def _asked(record: Record) -> Hashable:
+    cell = record.cell
+    return (
+        (cell.method, json.dumps(cell.changed, sort_keys=True), cell.seed, cell.protocol, record.synthetic),
+        (cell.dataset.name, record.dataset_title, cell.auxiliary and cell.auxiliary.name, cell.checkpoint),
+        (cell.backbone.sha256, cell.backbone.dtype),
+    )
+
+
+def _reasons(one: Record, other: Record) -> Iterator[str]:
+    for record, where in ((one, "failed"), (other, "failed there")):
+        if record.error:
+            yield f"{where}: {record.error}"
+    ours, theirs = _identity(one.cell), _identity(other.cell)
+    for name, value in ours.items():
+        yield from _differs(name, value, theirs[name])
+    yield from _differs("images that were scored", _images(one), _images(other))
+    yield from _differs("batch size", one.run.batch_size, other.run.batch_size)
+    scored = list(_provenance(one.run, other.run))
+    yield from scored
+    if one.training and other.training:
+        if one.training.made and other.training.made:
+            trained = _provenance(one.training.made, other.training.made)
+            yield from (f"in training: {line}" for line in trained if line not in scored)
+        if one.training.sha256 != other.training.sha256:
+            yield "learned parameters"
+
+
+def _identity(cell: Cell) -> dict[str, object]:
+    """Return what can change a number and is not typed by the user, by the words in which it is told."""
+    names = {"dataset": "images", "auxiliary": "training images"}
+    told: dict[str, object] = {
+        "version of the method": cell.method_version,
+        "version of the metrics": cell.metrics_version,
+        "reference images": cell.references_sha256,
+    }
+    for field, words in names.items():
+        data = getattr(cell, field)
+        told[words] = data and data.fingerprint
+        told[f"layout of the {words}"] = data and data.layout
+        told[f"version of the card of the {words}"] = data and data.card_version
+    return told
+
+
+def _images(record: Record) -> int | None:
+    counted = sum(result.normal + result.anomalous for result in record.classes.values())
+    return counted if record.status == "done" else None
+
+
+def _provenance(one: Provenance, other: Provenance) -> Iterator[str]:
+    yield from _machine(one, other)
+    for field, words in _CODE.items():
+        ours, theirs = (getattr(each, field) for each in (one, other))
+        if ours != theirs:
+            commits = [each.git_commit[:7] if each.git_commit else "not known" for each in (one, other)]
+            yield f"{words} (commit {commits[0]}, there {commits[1]})"
+
+
+def _machine(one: Provenance, other: Provenance) -> Iterator[str]:
+    for field in _MACHINE:
+        yield from _differs(field.replace("_", " "), getattr(one, field), getattr(other, field))
+    for name in sorted((one.packages.keys() | other.packages.keys()) - {_OWN_PACKAGE}):
+        yield from _differs(name, one.packages.get(name), other.packages.get(name))
+
+
+def _differs(name: str, one: Any, other: Any) -> Iterator[str]:
+    """Yield a phrase where two values differ; of a sha256 its beginning."""
+    if one != other:
+        ours, theirs = (
+            f"{each[:8]}…" if isinstance(each, str) and len(each) == 64 else "none" if each is None else each
+            for each in (one, other)
+        )
+        yield f"{name} {ours}, there {theirs}"

@@ -1,0 +1,175 @@
+"""Two folders of results cell by cell, as text and CSV, and in one line how many cells agree."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from tabulate import tabulate
+
+from benchmark.common import listed, printable, to_csv_text
+from benchmark.metrics import METRICS
+from benchmark.records import SAME_MACHINE, TOLERANCE, Counterparts, Difference, Pairing, Record
+from benchmark.tables.style import STYLES, as_list, lettered, letters_of
+from benchmark.tables.tables import row_order
+
+NONE = "–"
+WORST = 3
+"""Numbers that are shown of a cell that does not agree."""
+NAMES = 5
+"""Cells that are named in a line."""
+
+
+def agreement_line(pairing: Pairing, there: str) -> str:
+    """Return how many cells agree with those of a folder, within which tolerance, and which do not.
+
+    Args:
+        pairing: the cells of one folder beside those of the other.
+        there: name of the other folder.
+    """
+    same = pairing.same_cells
+    agreeing = [pair for pair in same if pair.agree]
+    line = f"{len(agreeing)} of {len(same)} cells agree with {there}"
+    if same:
+        line += f" within {_limits(same)}"
+        largest = max((_size(pair.numbers[0]) for pair in agreeing if pair.numbers), default=0.0)
+        line += f"; largest difference {largest:.2g}" if agreeing else ""
+    for what, records in (
+        ("not", [pair.one for pair in same if not pair.agree]),
+        ("of other images or another version there", [pair.one for pair in pairing.pairs if not pair.same_cell]),
+    ):
+        line += f"; {what}: {_named(records)}" if records else ""
+    return line
+
+
+def _limits(pairs: Sequence[Counterparts]) -> str:
+    counts = Counter(pair.tolerance for pair in pairs)
+    limits = f"{_points(max(counts))} points"
+    notes = []
+    if TOLERANCE in counts and any(pair.one.cell.auxiliary for pair in pairs if pair.tolerance == TOLERANCE):
+        notes.append("as much as the stability test of methods that learn allows")
+    if SAME_MACHINE in counts:
+        which = "" if len(counts) == 1 else f"{counts[SAME_MACHINE]} within {_points(SAME_MACHINE)}, as "
+        notes.append(f"{which}machine and packages are the same")
+    return limits + (f" ({'; '.join(notes)})" if notes else "")
+
+
+def disagreement_lines(pairing: Pairing) -> list[str]:
+    """Return a line for each cell that does not agree: its worst numbers and what else differs."""
+    return [
+        f"{_name(pair.one)}: {_worst(pair)}. Not the same: {'; '.join(pair.reasons) or 'nothing that records tell'}"
+        for pair in pairing.pairs
+        if not pair.agree
+    ]
+
+
+def _worst(pair: Counterparts) -> str:
+    if pair.failed:
+        return "no results to compare"
+    found = pair.disagreeing
+    if not found:
+        return f"all numbers within {_points(pair.tolerance)} points"
+    shown = [
+        f"{each.place}, {_heading(each)} {_value(each.one)}, there {_value(each.other)} "
+        f"(difference {_difference(each)}, tolerance {_points(pair.tolerance)})"
+        for each in found[:WORST]
+    ]
+    return "; ".join(shown) + (f"; and {len(found) - WORST} more numbers" if len(found) > WORST else "")
+
+
+def render_agreement(pairing: Pairing, style: str, *, there: str) -> str:
+    """Return two folders cell by cell as Markdown (`md`) or plain text (`txt`), what does not agree first.
+
+    A row is a cell with the number that differs most. Values are percentages, differences points.
+    """
+    how = STYLES[style]
+    pairs = sorted(pairing.pairs, key=lambda pair: (pair.agree, row_order(pair.one), pair.one.title, pair.one.id))
+    why = lettered(reason for pair in pairs for reason in pair.reasons)
+    numbers = ("Largest difference in", "Here", "There", "Difference", "Tolerance")
+    header = ("Dataset", "Method", *numbers, "Verdict", "Why")
+    body = []
+    for pair in pairs:
+        number = [NONE] * 4
+        if not pair.failed and (largest := pair.numbers[0]).size > 0:
+            place = f"{largest.place}, {_heading(largest)}"
+            number = [place, _value(largest.one), _value(largest.other), _difference(largest)]
+        places = (pair.one.dataset_title, _title(pair.one), *number, _points(pair.tolerance), _verdict(pair))
+        body.append([*map(how.escape, places), letters_of(pair.reasons, why)])
+    parts = ["# Two folders of results" if style == "md" else ""]
+    if body:
+        parts.append(tabulate(body, headers=header, tablefmt=how.tablefmt, disable_numparse=True))
+    if why:
+        parts += ["What is not the same:", as_list([f"{letter}: {reason}" for reason, letter in why.items()], how)]
+    lines = disagreement_lines(pairing)
+    for where, records in (("here", pairing.only_one), (f"in {there}", pairing.only_other)):
+        if records:
+            lines.append(f"Only {where}: {_named(records)}.")
+    parts += [as_list([*lines, f"{agreement_line(pairing, there)}."], how)]
+    return "\n\n".join(parts).strip() + "\n"
+
+
+def agreement_csv(pairing: Pairing) -> str:
+    """Return every number of two folders as CSV: percentages in full precision, empty where there is none."""
+    names = "method,title,dataset,seed,class,defect,metric,here,there,difference,tolerance,verdict,why,record"
+    lines: list[Sequence[str | float | None]] = [(*names.split(","), "record_there")]
+    for pair in pairing.pairs:
+        known = _columns(pair.one)
+        verdict, ids = _verdict(pair), (pair.one.id, pair.other.id)
+        if pair.failed:
+            lines.append((*known, *[None] * 7, verdict, "; ".join(pair.reasons), *ids))
+            continue
+        for each in pair.numbers:
+            place = ("mean" if each.class_name is None else each.class_name, each.defect, each.metric)
+            values = tuple(None if value is None else 100 * value for value in (each.one, each.other))
+            size = _size(each) if math.isfinite(each.size) else None
+            numbers = (*values, size, 100 * pair.tolerance)
+            own = verdict if not pair.same_cell else "agrees" if each.size <= pair.tolerance else "differs"
+            lines.append((*known, *place, *numbers, own, "; ".join(pair.reasons), *ids))
+    for verdict, records in (("only here", pairing.only_one), ("only there", pairing.only_other)):
+        for record in records:
+            ids = (record.id, "") if verdict == "only here" else ("", record.id)
+            lines.append((*_columns(record), *[None] * 7, verdict, "", *ids))
+    return to_csv_text(lines)
+
+
+def _columns(record: Record) -> tuple[str, str, str, str]:
+    return record.cell.method, record.title, record.cell.dataset.name, str(record.cell.seed)
+
+
+def _verdict(pair: Counterparts) -> str:
+    if not pair.same_cell:
+        return "another cell"
+    return "failed" if pair.failed else "agrees" if pair.agree else "differs"
+
+
+def _title(record: Record) -> str:
+    return record.title + (f", seed {record.cell.seed}" if record.cell.seed else "")
+
+
+def _name(record: Record) -> str:
+    return printable(f"{_title(record)} on {record.dataset_title}")
+
+
+def _named(records: Iterable[Record]) -> str:
+    return listed([_name(record) for record in records], NAMES)
+
+
+def _heading(number: Difference) -> str:
+    metric = METRICS.get(number.metric)
+    return f"{metric.level} {metric.heading}" if metric else number.metric
+
+
+def _value(value: float | None) -> str:
+    return "undefined" if value is None else f"{100 * value:.4f}"
+
+
+def _difference(number: Difference) -> str:
+    return f"{_size(number):.2g}" if math.isfinite(number.size) else "one is undefined"
+
+
+def _size(number: Difference) -> float:
+    """Return by how many points a number differs; of a fragile one, its ranges."""
+    return 100 * number.size
+
+
+def _points(limit: float) -> str:
+    return f"{100 * limit:g}"

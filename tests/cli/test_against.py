@@ -1,0 +1,83 @@
+"""`bench compare --against`: two folders of results, their differences and the exit code."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.two_folders import changed, reference_records, write_all
+
+from benchmark.records.records import path_of
+
+Bench = Callable[..., tuple[int, str, str]]
+LEARNER, CLIP, COOP = reference_records().values()
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    return write_all(tmp_path / "mine", [LEARNER, CLIP, COOP])
+
+
+@pytest.fixture
+def theirs(tmp_path: Path) -> Path:
+    return write_all(tmp_path / "theirs", [LEARNER, CLIP, COOP])
+
+
+def test_the_same_results_agree(bench: Bench, mine: Path, theirs: Path) -> None:
+    code, out, _ = bench("compare", "--results", mine, "--against", theirs)
+    assert code == 0
+    assert out.splitlines()[-1].startswith(f"3 of 3 cells agree with {theirs} within 0.0001 points")
+
+
+def test_a_wrong_number_that_is_planted_is_found_and_named(bench: Bench, mine: Path, theirs: Path) -> None:
+    path = path_of(theirs, CLIP.id)
+    content = json.loads(path.read_text())
+    content["mean"]["pixel_aupro"] += 2e-6
+    path.write_text(json.dumps(content))
+    code, out, _ = bench("compare", "--results", mine, "--against", theirs)
+    assert code == 1
+    assert "CLIP on BTAD: mean, pixel AUPRO " in out
+    assert bench("compare", "--results", mine, "--against", theirs, "--tolerance", "0.001")[0] == 0
+    assert bench("compare", "--results", mine, "--against", theirs, "--methods", "coop,anomalyclip")[0] == 0
+    assert bench("compare", "--results", mine, "--against", theirs, "--datasets", "mpdd")[0] == 0
+
+
+def test_every_cell_of_the_other_folder_must_be_here_and_more_may_be(bench: Bench, mine: Path, theirs: Path) -> None:
+    path_of(theirs, COOP.id).unlink()
+    code, out, _ = bench("compare", "--results", mine, "--against", theirs)
+    assert (code, "Only here: CoOp on BTAD." in out) == (0, True)
+    code, out, _ = bench("compare", "--results", theirs, "--against", mine)
+    assert (code, f"Only in {mine}: CoOp on BTAD." in out) == (1, True)
+
+
+def test_a_cell_of_another_version_does_not_agree(bench: Bench, mine: Path, theirs: Path) -> None:
+    newer = changed(CLIP, lambda content: content["cell"].update(method_version=9))
+    write_all(theirs, [LEARNER, newer.model_copy(update={"id": newer.cell.id}), COOP])
+    code, out, _ = bench("compare", "--results", mine, "--against", theirs)
+    assert code == 1
+    assert "version of the method 1, there 9" in out
+
+
+def test_it_is_written_as_markdown_or_csv(bench: Bench, mine: Path, theirs: Path, tmp_path: Path) -> None:
+    for name, start in (
+        ("a.md", "# Two folders of results"),
+        ("a.csv", "method,title,dataset,seed,class,defect,metric"),
+    ):
+        code, _, err = bench("compare", "--results", mine, "--against", theirs, "--output", tmp_path / name)
+        assert (code, f"written to {tmp_path / name}" in err) == (0, True)
+        assert (tmp_path / name).read_text().startswith(start)
+
+
+def test_mistakes_are_answered_with_the_way_out(bench: Bench, mine: Path, theirs: Path, tmp_path: Path) -> None:
+    for arguments, said in (
+        (["--results", mine, "--against", mine], "it is the folder of --results; name another"),
+        (["--results", mine, "--against", tmp_path], f"--against {tmp_path}: no records in"),
+        (["--results", tmp_path, "--against", mine], f"--results {tmp_path}: no records in"),
+        (["--results", mine, "--against", theirs, "--methods", "winclip"], "unknown method with results 'winclip'"),
+        (["--results", mine, "--against", theirs, "--datasets", "mvtek"], "unknown dataset with results"),
+        (["--results", mine, "--against", theirs, "--methods", "clip", "--datasets", "mpdd"], "no results fit"),
+        (["--results", mine, "--against", theirs, "--backbone", "vit"], "unknown backbone with results"),
+    ):
+        code, out, err = bench("compare", *arguments)
+        assert (code, out) == (2, "")
+        assert said in err
