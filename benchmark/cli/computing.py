@@ -1,7 +1,7 @@
 """What the commands that compute share: finding data, loading the backbone, planning cells and running them."""
 
 import secrets
-import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions
+from benchmark.cli.ending import Tally, stopped
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import CellOptions, ComputeOptions, ExecutorOptions, TrainingOptions, split
 from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
@@ -49,6 +50,7 @@ class Computation:
     compute: ComputeOptions
     executor: ExecutorOptions
     cells: CellOptions = field(default_factory=CellOptions)
+    began: float = field(default_factory=time.monotonic)
 
     @cached_property
     def settings(self) -> "Settings":
@@ -284,12 +286,22 @@ def _tell_of_data(found: "Sequence[SampleSet]") -> None:
             say(printable(f"warning: {samples.title}: {warning}"))
 
 
+@dataclass(frozen=True)
+class Ran:
+    """What a command has computed."""
+
+    records: "list[Record]" = field(default_factory=list)
+    """Of all its cells; none after a dry run."""
+    tally: str = ""
+    """How many cells there are, who did them, and the time it took."""
+
+
 def carry_out(
     plans: "dict[WeightsSource, Plan]", targets: Targets, computation: Computation, protocol: "Protocol"
-) -> "list[Record]":
-    """Run the missing cells of some plans and return the records of all cells; a dry run returns none."""
+) -> Ran:
+    """Run the missing cells of some plans."""
     from benchmark.records import is_done, path_of, place_record, read_record
-    from benchmark.running import aged, finished
+    from benchmark.running import Outcome, aged, finished
     from benchmark.training import untrained
 
     settings, dry_run = computation.settings, computation.cells.dry_run
@@ -299,26 +311,32 @@ def carry_out(
     todo = [job for job in jobs if job.cell.id not in done]
     loading = {}
     for source, each in plans.items():
-        missing = [job for job in each.jobs if job.cell.id not in done]
-        wanted = [job.training for job in missing if job.training]
+        lacking = [job for job in each.jobs if job.cell.id not in done]
+        wanted = [job.training for job in lacking if job.training]
         trainings = untrained(wanted, settings.results, force=settings.force)
-        say(f"{len(each.jobs)} cells, {len(missing)} to do, {len(trainings)} to train first, backbone {source.name}")
-        if missing:
-            loading[missing[0].cell.backbone] = computation.loading(source, protocol)
+        say(f"{len(each.jobs)} cells, {len(lacking)} to do, {len(trainings)} to train first, backbone {source.name}")
+        if lacking:
+            loading[lacking[0].cell.backbone] = computation.loading(source, protocol)
         if dry_run:
             for training in trainings:
                 print(f"train  {training.id.id}")
             for job in each.jobs:
                 print(f"{'done ' if job.cell.id in done else 'to do'}  {job.cell.id}")
     if dry_run:
-        return []
+        return Ran()
+    outcome = Outcome()
     if todo:
         from benchmark.running import run
 
-        with computation.opened(loading) as executor:
-            failed = run(todo, settings, executor, loading=loading, say=say)
+        say(f"results go to {settings.results}; what is finished stays there if the command is stopped")
+        try:
+            with computation.opened(loading) as executor:
+                outcome = run(todo, settings, executor, loading=loading, say=say)
+        except KeyboardInterrupt:
+            stopped(len(finished(jobs, settings.results)), len(jobs), "cell", settings.results)
+        failed = outcome.failed
         kept = [job for job in todo if job.cell.id in failed and is_done(settings.results, job.cell.id)]
-        targets.problems.extend(f"{job.title} on {job.samples.title}: {failed[job.cell.id]}" for job in kept)
+        targets.problems.extend(f"{job.name}: {failed[job.cell.id]}" for job in kept)
     known = ((job, done.get(job.cell.id) or read_record(path_of(settings.results, job.cell.id))) for job in jobs)
     records = [aged(job, record, settings.results) for job, record in known]
     for index, (job, record) in enumerate(zip(jobs, records, strict=True)):
@@ -338,7 +356,8 @@ def carry_out(
             f"{listed([f'{record.title} on {record.dataset_title}' for record in partial], 3)}; "
             "mend the images and run again"
         )
-    return records
+    tally = Tally.of([job.cell.id for job in todo], outcome, there=len(jobs) - len(todo))
+    return Ran(records, tally.told("cell", time.monotonic() - computation.began))
 
 
 def _met_again(records: "list[Record]", asked: "Mapping[str, Placement]", settings: "Settings") -> "list[Record]":
@@ -365,12 +384,3 @@ def _left_out(record: "Record") -> bool:
     """Say whether images were left out of the results, or of the training before them."""
     trained = record.training.skipped if record.training else ()
     return bool(trained) or any(result.skipped for result in record.classes.values())
-
-
-def end(records: "list[Record]", problems: list[str]) -> None:
-    """End the command with exit code 1 if a cell failed or something was not found."""
-    failed = sum(record.status == "failed" for record in records)
-    if failed:
-        say(f"{failed} of {len(records)} cells failed; remove the cause and run the same command again")
-    if failed or problems:
-        sys.exit(1)

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.computing import Computation, carry_out, end, find_targets, plan_cells
+from benchmark.cli.computing import Computation, carry_out, find_targets, plan_cells
 from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions
+from benchmark.cli.ending import compare_with_reference, end
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import (
     CellOptions,
@@ -77,13 +78,15 @@ def run_command(
     from benchmark.tables import TableError, make_tables, summary
 
     chosen, protocol = selection.select_methods(split(methods), [*method.settings, *evaluation.settings()])
-    targets = find_targets(datasets, places, folders=folders, part=part, every=every, aside=training.auxiliaries())
     computation = Computation(compute, executor, cells)
+    targets = find_targets(datasets, places, folders=folders, part=part, every=every, aside=training.auxiliaries())
     plans = plan_cells(chosen, targets, computation, protocol, training, checkpoints=checkpoint or [])
-    records = carry_out(plans, targets, computation, protocol)
-    if records:
+    ran = carry_out(plans, targets, computation, protocol)
+    if ran.records:
         try:
-            print(summary(make_tables(records, methods=split(methods))))
+            print(summary(make_tables(ran.records, methods=split(methods))), flush=True)
         except TableError as error:  # with results of earlier runs; those of this one are written
             say(f"no tables: {error}")
-    end(records, targets.problems)
+        say(ran.tally)
+        compare_with_reference(ran.records, compute.results)
+    end(ran.records, targets.problems)

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from benchmark.cli.computing import Computation, by_backbone, find_targets, identify
 from benchmark.cli.data_options import DataOptions, FolderOptions
+from benchmark.cli.ending import Tally, stopped
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import (
     CellOptions,
@@ -65,8 +67,8 @@ def train_command(
     from benchmark.contract import Learner
     from benchmark.protocol import AUXILIARIES
     from benchmark.registry import choose
-    from benchmark.running import Auxiliaries, Setting, plan_training, run
-    from benchmark.training import Training
+    from benchmark.running import Auxiliaries, Setting, plan_trainings, run
+    from benchmark.training import Training, untrained
 
     chosen, protocol = selection.select_methods(split(methods), method.settings)
     learners = [(each, options) for each, options in chosen if issubclass(each, Learner)]
@@ -74,10 +76,10 @@ def train_command(
         fail(f"nothing to train: {', '.join(each.name for each, _ in chosen)} train on nothing")
     [rule] = choose("protocol", [training.protocol], AUXILIARIES)
     names = training.auxiliaries() or AUXILIARIES[rule][0]
+    computation = Computation(compute, executor, CellOptions(force=bool(held_out)))
     targets = find_targets(",".join(names), places, folders=folders, aside=[held_out])
     if idle := [each.title for each in targets.folders if each.title not in (*names, held_out)]:
         fail(f"--folder {idle[0]}: nothing is trained on it; add --auxiliary {shlex.quote(idle[0])}")
-    computation = Computation(compute, executor, CellOptions(force=bool(held_out)))
     selection.check_paths_used(places.data_path, [*names, held_out])
     watched = _held_out(held_out, names, targets.places, folders)
     found = {samples.card.name: samples for samples in targets.found}
@@ -88,18 +90,23 @@ def train_command(
     for source, group in by_backbone(learners, targets, computation).items():
         setting = Setting(identify(source, dtype=compute.dtype), protocol, Auxiliaries(found))
         loading[setting.backbone] = computation.loading(source, protocol)
-        planned = [
-            plan_training(learner, options, names, setting, seed=seed)
-            for learner, options in group
-            for seed in training.seed_numbers()
-        ]
-        trainings += [each for each in planned if each]
-    with computation.opened(loading) as opened:
-        failed = run([], computation.settings, opened, loading=loading, trainings=trainings, say=say, held_out=watched)
+        for learner, options in group:
+            planned = plan_trainings(learner, options, names, setting, seeds=training.seed_numbers())
+            trainings += [each for each in planned if each]
+    settings = computation.settings
+    todo = {each.id.id for each in untrained(trainings, settings.results, force=settings.force)}
+    try:
+        with computation.opened(loading) as opened:
+            outcome = run([], settings, opened, loading=loading, trainings=trainings, say=say, held_out=watched)
+    except KeyboardInterrupt:
+        left = untrained(trainings, settings.results)
+        stopped(len(trainings) - len(left), len(trainings), "training", settings.results / "checkpoints")
     for each in trainings:
-        if each.id.id not in failed:
-            print(each.checkpoint(compute.results))
-    if failed:
+        if each.id.id not in outcome.failed:
+            print(each.checkpoint(compute.results), flush=True)
+    tally = Tally.of(todo, outcome, there=len(trainings) - len(todo))
+    say(tally.told("training", time.monotonic() - computation.began))
+    if outcome.failed:
         sys.exit(1)
 
 

@@ -1,3 +1,4 @@
+from .driver import Outcome as Outcome
 from .driver import run as run
 from .evaluate import at_evaluation_size as at_evaluation_size
 from .executors import Executor as Executor
@@ -12,7 +13,7 @@ from .planning import Setting as Setting
 from .planning import aged as aged
 from .planning import finished as finished
 from .planning import plan as plan
-from .planning import plan_training as plan_training
+from .planning import plan_trainings as plan_trainings
 from .tasks import Loading as Loading
 from .variants import select_ablations as select_ablations
 from .variants import variants_of as variants_of

@@ -39,7 +39,7 @@ class DefectAccumulator:
         return DefectResult(
             images=self.images,
             metrics={**against.compute(), **pixel},
-            ranges=self.pixel.compute_ranges() if with_masks else {},
+            ranges=against.compute_ranges() | (self.pixel.compute_ranges() if with_masks else {}),
         )
 
 
@@ -89,7 +89,7 @@ class ClassAccumulator:
             anomalous=anomalous,
             skipped=tuple(self.skipped),
             metrics={**self.image.compute(), **pixel},
-            ranges=self.pixel.compute_ranges() if with_masks else {},
+            ranges=self.image.compute_ranges() | (self.pixel.compute_ranges() if with_masks else {}),
             defects={
                 name: kind.result(self.normal, with_masks=with_masks) for name, kind in sorted(self.defects.items())
             },

@@ -27,6 +27,7 @@ from benchmark.records import (
     read_class,
     remove_classes,
     undefined_notes,
+    with_intervals,
     write_record,
 )
 from benchmark.registry import source_sha256
@@ -87,10 +88,10 @@ def write_if_whole(job: Job, settings: Settings) -> Record | None:
         except DatasetError:
             remove_classes(settings.results, job.cell.id)
             raise
-        record = _record(job, [known for known, _ in found], settings.results)
         images: dict[str, ClassImages] = {}
         for _, each in found:
             images |= each
+        record = with_intervals(_record(job, [known for known, _ in found], settings.results), images)
         write_record(settings.results, record, to_bytes(images))
         remove_classes(settings.results, job.cell.id)
     return record

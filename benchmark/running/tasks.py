@@ -43,6 +43,8 @@ class TrainingRef:
     id: TrainingId
     given: Path | None = None
     """JSON of a checkpoint that was given in its place."""
+    several_seeds: bool = False
+    """Whether its seed is named in messages."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ class CellRef:
     """A cell with the training that its method needs."""
 
     cell: Cell
-    title: str
-    """Method and dataset, in words."""
+    name: str
+    """Method and dataset, and the seed where there are several, in words."""
     training: TrainingRef | None
     warnings: tuple[str, ...] = ()
     """What a reader of its numbers must know."""
@@ -86,6 +88,8 @@ class Task:
     """Files of methods that the worker registers first."""
     folder: Path = Path()
     """The directory from which relative paths count."""
+    waited: bool = False
+    """Whether another process was at it when it was handed out before."""
 
     @property
     def samples(self) -> SampleSet:
@@ -107,7 +111,7 @@ class Task:
         wanted = set(identities)
         cells = tuple(ref for ref in self.cells if ref.cell.id in wanted)
         trainings = tuple(ref for ref in self.trainings if ref.id.id in wanted)
-        return replace(self, title=cells[0].title if len(cells) == 1 else self.title, cells=cells, trainings=trainings)
+        return replace(self, title=cells[0].name if len(cells) == 1 else self.title, cells=cells, trainings=trainings)
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,8 @@ class Reply:
     """Errors by the id of the cell or training."""
     busy: tuple[str, ...] = ()
     """Ids of those that another process is working on."""
+    made: tuple[str, ...] = ()
+    """Ids of the cells whose records it wrote, and of the trainings that it did."""
     stop: str | None = None
     """Why the run cannot go on: nothing can be written."""
 
@@ -175,7 +181,8 @@ def make_tasks(
         tasks.append(Task(key, "encode", f"encoding {data.card.name}", trainings=refs, **known))
     for training in trainings:
         known = {"loading": loading[training.id.backbone], "data": training.samples, "held_out": held_out, **common}
-        ref, after = TrainingRef(training.id), frozenset(encoded[training.id.id])
+        ref = TrainingRef(training.id, several_seeds=training.several_seeds)
+        after = frozenset(encoded[training.id.id])
         tasks.append(Task(ref.id.id, "train", f"training {training.title}", trainings=(ref,), after=after, **known))
     by_dataset: dict[str, list[Job]] = defaultdict(list)
     for job in jobs:
@@ -185,7 +192,7 @@ def make_tasks(
         data = group[0].samples
         common |= {"loading": loading[group[0].cell.backbone], "data": (data,)}
         common["cells"] = tuple(
-            CellRef(job.cell, _title(job), _training_ref(job), job.warnings, job.placement) for job in group
+            CellRef(job.cell, job.name, _training_ref(job), job.warnings, job.placement) for job in group
         )
         common["after"] = frozenset(job.training.id.id for job in group if job.training) & trained
         bundles = list(_bundles(data, settings.task_images))
@@ -197,10 +204,6 @@ def make_tasks(
                 key += f"--{class_places(data)[classes[0]]}"
             tasks.append(Task(key, "score", title, classes=classes, **common))
     return tasks
-
-
-def _title(job: Job) -> str:
-    return f"{job.title} on {job.samples.title}"
 
 
 def _training_ref(job: Job) -> TrainingRef | None:

@@ -56,12 +56,12 @@ def perform(task: Task, *, say: Callable[[str], None] | None = None, device: str
                 with watched(task):
                     {"encode": worker.encode, "train": worker.train, "score": worker.score}[task.kind](mine, backbone)
     except RecordError as error:
-        return Reply(tuple(said), worker.failed, tuple(worker.busy), stop=str(error))
+        return worker.reply(said, stop=str(error))
     except (Exception, SystemExit) as error:  # no backbone, a plug-in is missing, a method exits while it is made, …
         for identity in task.ids:
-            if identity not in worker.written and identity not in worker.busy:
+            if identity not in worker.made and identity not in worker.busy:
                 worker.fail(identity, as_failure(error))
-    return Reply(tuple(said), worker.failed, tuple(worker.busy))
+    return worker.reply(said)
 
 
 @functools.lru_cache(maxsize=2)  # most runs have one, or WinCLIP's beside it
@@ -101,7 +101,7 @@ def training_of(ref: TrainingRef, task: Task | None = None) -> Training:
     method = find_method(ref.id.method, ref.id.method_version)
     assert issubclass(method, Learner)  # of that version, so it is the method that was planned
     options = options_from(method, ref.id.options)
-    return Training(ref.id, method, options, task.data if task else (), ref.given)
+    return Training(ref.id, method, options, task.data if task else (), ref.given, ref.several_seeds)
 
 
 @dataclass
@@ -110,8 +110,11 @@ class _Worker:
     say: Callable[[str], None]
     failed: dict[str, str] = field(default_factory=dict)
     busy: list[str] = field(default_factory=list)
-    written: set[str] = field(default_factory=set)
-    """Cells whose records were written."""
+    made: set[str] = field(default_factory=set)
+    """Cells whose records were written, and trainings that were done."""
+
+    def reply(self, said: Sequence[str], *, stop: str | None = None) -> Reply:
+        return Reply(tuple(said), self.failed, tuple(self.busy), tuple(self.made), stop)
 
     def fail(self, identity: str, error: BaseException) -> None:
         try:
@@ -148,9 +151,11 @@ class _Worker:
         for ref in self.task.trainings:
             if ref.id.id in mine and (settings.force or not is_trained(settings.results, ref.id)):
                 try:
-                    train_method(
-                        training_of(ref, self.task), backbone, settings, say=self.say, held_out=self.held_out()
-                    )
+                    training = training_of(ref, self.task)
+                    if self.task.waited:
+                        self.say(f"takes over the training {training.title} from another process")
+                    train_method(training, backbone, settings, say=self.say, held_out=self.held_out())
+                    self.made.add(ref.id.id)
                 except (Exception, SystemExit) as error:  # a method's own code may raise anything
                     self.fail(ref.id.id, as_failure(error))
 
@@ -176,6 +181,7 @@ class _Worker:
                 skip = settings.on_error == "skip"
                 classes = frozenset(name for name in self.task.classes if not is_scored(paths[name], with_skipped=skip))
                 if classes:
+                    self.tell_of_earlier_work(ref, len(classes))
                     ready.append((job, Participant(_build(job, backbone, self.task), classes, job.references)))
                 jobs.append(job)
             except (Exception, SystemExit) as error:  # a method's own code may raise anything
@@ -185,6 +191,15 @@ class _Worker:
         for job in jobs:
             if job.cell.id not in self.failed:
                 self.put_together(job)
+
+    def tell_of_earlier_work(self, ref: CellRef, missing: int) -> None:
+        """Say that a cell was begun before, by this run or another one."""
+        there = len(self.task.classes) - missing
+        known = f": {there} of {len(self.task.classes)} classes are there" if there else ""
+        if self.task.waited:
+            self.say(f"takes over {ref.name} from another process{known}")
+        elif there:
+            self.say(f"resumes {ref.name}{known}")
 
     def run_pass(self, ready: Sequence[tuple[Job, Participant]], backbone: Backbone) -> None:
         """Score the classes of some methods; each class is written as it ends."""
@@ -240,8 +255,9 @@ class _Worker:
             self.fail(job.cell.id, error)
             return
         if record is not None:
-            self.written.add(record.id)
-            self.say(f"done   {job.title} on {job.samples.title}: {describe(record)}")
+            self.made.add(record.id)
+            [name] = [ref.name for ref in self.task.cells if ref.cell.id == record.id]
+            self.say(f"done   {name}: {describe(record)}")
 
 
 def _build(job: Job, backbone: Backbone, task: Task) -> Method:

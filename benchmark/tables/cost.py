@@ -25,9 +25,9 @@ PARAMETERS_NOTE = (
     "method trained."
 )
 TIMES_NOTE = (
-    "Times per image are wall times, the mean over all images; reading them is left out. Vision: forward pass of the "
-    "tower, which methods of one run share. Method: from features to scores and smoothed maps. Scoring: metrics and "
-    "results per image. What runs at the same time slows each other."
+    "Times per image are the mean over all images; reading them is left out. Vision: forward pass of the tower, which "
+    "methods of one run share. Method: from features to scores and smoothed maps. Scoring: metrics and results per "
+    "image, in processor time where they run beside the tower; the others are wall times."
 )
 MEMORY = {True: "of the accelerator during a pass", False: "of the process, also of what it did before a pass"}
 

@@ -187,10 +187,11 @@ def test_what_is_undefined_has_no_replicates() -> None:
 
 
 def test_an_interval_is_around_the_reported_number_and_within_bounds() -> None:
-    values = np.concatenate(([0.5], np.linspace(0.4, 0.6, REPLICATES)))
-    assert interval(values, 0.5) == pytest.approx((0.405, 0.595), abs=1e-3)
-    assert interval(values, 0.51) == pytest.approx((0.415, 0.605), abs=1e-3)
-    assert interval(values + 0.45, 0.95) == pytest.approx((0.855, 1.0), abs=1e-3)
+    moves = np.linspace(-0.1, 0.1, REPLICATES)
+    assert interval(moves, 0.5) == pytest.approx((0.405, 0.595), abs=1e-3)
+    assert interval(moves, 0.51) == pytest.approx((0.415, 0.605), abs=1e-3)
+    assert interval(moves, 0.95) == pytest.approx((0.855, 1.0), abs=1e-3)
+    assert interval(np.zeros(REPLICATES), 1 + 1e-12) == (1.0, 1.0)
 
 
 def test_intervals_hold_the_true_value_about_as_often_as_they_say() -> None:
@@ -199,6 +200,6 @@ def test_intervals_hold_the_true_value_about_as_often_as_they_say() -> None:
     for trial in range(200):
         scores = rng.normal(size=120) + labels
         values = image_replicates(scores, labels, draws(labels.tobytes(), str(trial)))["image_auroc"]
-        low, high = interval(values, float(values[0]))
+        low, high = interval(values[1:] - values[0], float(values[0]))
         held += low <= 0.7602 <= high
     assert 180 <= held <= 199  # 190 are expected; 3 standard deviations are 9

@@ -205,6 +205,16 @@ def test_the_gallery_of_a_plain_folder_goes_by_its_images_not_by_its_name(tmp_pa
     assert "images/figures/folder-nuts-0.webp" in site
 
 
+def test_without_results_per_image_no_folder_is_called_unused(tmp_path: Path) -> None:
+    """Which part of a folder was tested cannot be told, nor so whether it holds the images."""
+    run = read_folder(PlainFolder(directory=draw_folder(tmp_path / "parts", 2, 2, masks=True)))
+    record, _ = scored(run)
+    said: list[str] = []
+    make_site([record], lambda _: None, [run], say=said.append)
+    assert said
+    assert not [line for line in said if "no result was made from these images" in line]
+
+
 def test_images_that_changed_since_are_not_shown_as_those_of_the_results(tmp_path: Path) -> None:
     folder = draw_folder(tmp_path / "parts", 2, 2, masks=False)
     record, images = scored(read_folder(PlainFolder(directory=folder)))

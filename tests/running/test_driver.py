@@ -445,7 +445,10 @@ def test_a_cell_that_another_process_holds_is_waited_for(
     held.wait()
     run(jobs, settings, say=said.append)
     holder.join()
-    assert [line.split()[0] for line in said] == ["done", "waiting", "done"]
+    name = f"{jobs[0].title} on {jobs[0].samples.title}"
+    assert [line.split()[0] for line in said] == ["done", "waiting", "takes", "done"]
+    assert said[1] == f"waiting for another process that is at {name}"
+    assert said[2] == f"takes over {name} from another process"
 
 
 # --- text embeddings on disk ---

@@ -17,10 +17,12 @@ from benchmark.metrics.per_image import ClassImages, PerImageAccumulator, read_p
 from benchmark.metrics.pixel import image_pixels
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
+from benchmark.records.intervals import with_intervals
 from benchmark.records.placement import Placement
 from benchmark.records.records import (
     ClassResult,
     DefectResult,
+    Parameters,
     Record,
     TrainingReport,
     mean_over_classes,
@@ -87,7 +89,7 @@ def write(
         for each in samples.card.classes
     }
     record = _record(samples, method, title, images, synthetic=synthetic, changed=changed)
-    write_record(results, record, to_bytes(images))
+    write_record(results, with_intervals(record, images), to_bytes(images))
 
 
 def class_images(samples: SampleSet, class_name: str, *, strength: float, texts: bool = False) -> ClassImages:
@@ -154,7 +156,8 @@ def _record(
         classes=results,
         mean=mean_over_classes(results.values()),
         training=training if learns else None,
-        run=made_run(packages={"torch": "2"}),
+        parameters=Parameters(frozen=7_000_000, learned=5000 if learns else 0),
+        run=made_run(packages={"torch": "2"}, seconds={"total": 1.0, "vision": 0.5, "method": 0.25, "metrics": 0.25}),
         placement=_placement(dict(changed or {})) if learns else Placement(),
     )
 
