@@ -214,9 +214,12 @@ def test_a_folder_run_from_images_to_tables(bench: Bench, parts: Path, tmp_path:
     assert "SYNTHETIC WEIGHTS" in out
     assert "(AUROC, AUPRO)" in out
     assert "13 images (7 normal, 6 anomalous)" in err
+    assert "\n2 cells: 2 here, 0 failed, " in err
+    assert "reference" not in err  # which has no such cells
     code, again, err = bench(*arguments)
     assert (code, again) == (0, out)
     assert "2 cells, 0 to do" in err
+    assert "\n2 cells: 2 were there, 0 failed, " in err
     code, tables, _ = bench("tables", "--results", results)
     assert (code, tables) == (0, out)
     assert (results / "tables/main_pixel.tex").is_file()
@@ -272,6 +275,7 @@ def test_a_failed_cell_gives_exit_code_1_and_its_cause(bench: Bench, parts: Path
     code, out, err = bench("run", *FROZEN, "--folder", parts, "--results", tmp_path / "r", *TINY)
     assert code == 1
     assert "001.png" in err
+    assert "\n2 cells: 0 here, 2 failed, " in err
     assert "2 of 2 cells failed" in err
     code, out, _ = bench("run", *FROZEN, "--folder", parts, "--results", tmp_path / "r", *TINY, "--on-error", "skip")
     assert code == 0
@@ -349,6 +353,7 @@ def test_train_alone_makes_what_a_run_then_uses(bench: Bench, two_datasets: Path
     assert code == 0
     assert Path(out.strip()).is_file()
     assert "trained AnomalyCLIP (epochs=1) on mvtec: 6 images" in err
+    assert "\n1 training: 1 here, 0 failed, " in err
     code, out, err = bench("run", "--methods", "anomalyclip", "--datasets", "btad", *common, "--dry-run")
     assert "1 cells, 1 to do, 0 to train first" in err
     code, out, err = bench("run", "--methods", "anomalyclip", "--datasets", "btad", *common)
