@@ -11,7 +11,7 @@ from support.reference import REFERENCE
 from benchmark.records.cells import BackboneId, Cell, DataId
 from benchmark.records.placement import AblationRow, Placement
 from benchmark.records.provenance import Provenance
-from benchmark.records.records import ClassResult, DefectResult, Record, Run, TrainingReport
+from benchmark.records.records import ClassResult, DefectResult, Parameters, Record, Run, TrainingReport
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -54,6 +54,7 @@ MODELS = (
     DataId,
     BackboneId,
     TrainingReport,
+    Parameters,
     Run,
     Provenance,
     Placement,

@@ -782,7 +782,7 @@ def _texts(files: dict[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def test_no_table_holds_formulas_markup_or_commands(hostile: list[Record]) -> None:
-    files = make_outputs(hostile, lambda record: None).files
+    files = make_outputs(hostile).files
     numbers = load_published()
     evil = [
         type(each)(**(vars(each) | {"row": each.row.model_copy(update={"source": NASTY[1], "method": NASTY[2]})}))

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
 def tables_command(
     *,
+    which: Annotated[
+        str,
+        typer.Argument(
+            metavar="cost",
+            help="cost: only the tables of what methods cost in parameters, time and memory.",
+            show_default="all tables",
+        ),
+    ] = "",
     results: Results = RESULTS,
     output: Annotated[Path | None, typer.Option(help="Folder for the tables; default RESULTS/tables.")] = None,
     methods: Methods = "",
@@ -38,8 +46,8 @@ def tables_command(
 ) -> None:
     """Write the tables of all records as Markdown, CSV and LaTeX, and print the main ones.
 
-    There are tables of datasets by methods, of classes, with bootstrap intervals, of ranks and of ablations, and
-    results.csv with every number. The same records give the same bytes on every machine; --check compares the files
+    There are tables of datasets by methods, of classes, with bootstrap intervals, of ranks, of costs and of ablations,
+    and results.csv with every number. The same records give the same bytes on every machine; --check compares the files
     with the records. Columns are in the order of --methods. Left out are results on generated data beside real ones,
     and those of older versions or older images, which `bench results prune` removes.
     """
@@ -47,16 +55,22 @@ def tables_command(
     from benchmark.records import read_records
     from benchmark.registry import choose
     from benchmark.tables import (
+        COST_NAMES,
         choose_records,
+        cost_files,
+        cost_summary,
+        cost_tables,
         differences,
-        draws_keeper,
+        lacking,
         left_over,
         make_outputs,
-        per_image_reader,
         summary,
         write_files,
     )
 
+    only_costs = bool(choose("table", [which] if which else [], ["cost"]))
+    if only_costs and metric:
+        fail("--metric says which metrics tables show, and those of costs show none; leave it out")
     records, problems = read_records(results)
     for problem in problems:
         say(f"left out: {problem}")
@@ -72,25 +86,25 @@ def tables_command(
         backbone=known_backbone(records, backbone),
         chosen=record or (),
     )
-    for line in lines:
+    for line in [*lines, *lacking(kept)]:
         say(line)
     if not kept:
         fail(f"no records in {results / 'records'} fit the selection")
     directory = output or results / "tables"
-    made = make_outputs(kept, per_image_reader(results, say), draws_keeper(results), metrics=shown, methods=wanted)
+    if only_costs:
+        costs = cost_tables(kept, wanted)
+        files, printed = cost_files(costs), cost_summary(costs)
+    else:
+        made = make_outputs(kept, metrics=shown, methods=wanted)
+        files, printed = made.files, summary(made.tables) if made.tables else ""
     if check:
-        found, extra = differences(directory, made.files), left_over(directory, made.files)
-        lines = [*found, *(f"{path}: no record gives it; delete it" for path in extra)]
-        print("\n".join(lines) or f"{directory}: {len(made.files)} files, all as the records give them")
-        ways = [f"{len(found)} files are not what the records give (`bench tables` writes them)"] if found else []
-        ways += [f"no record gives {len(extra)} files (delete them)"] if extra else []
-        if ways:
-            fail(f"{directory}: {', and '.join(ways)}", code=1)
+        extra = [path for path in left_over(directory, files) if path.stem in COST_NAMES or not only_costs]
+        _check(directory, differences(directory, files), extra, count=len(files))
         return
     with writing(directory):
-        write_files(directory, made.files)
-    if made.tables:
-        print(summary(made.tables))
+        write_files(directory, files)
+    if printed:
+        print(printed)
     else:
         failed = [each for each in kept if each.status == "failed"]
         why = "no result has these metrics"
@@ -99,6 +113,16 @@ def tables_command(
             why = f"{len(failed)} of {len(kept)} results failed, {first}"
         say(f"no main tables: {why}")
     say(f"written to {directory}")
+
+
+def _check(directory: Path, found: Sequence[str], extra: Sequence[Path], *, count: int) -> None:
+    """Print which of some files are not what the records give and which no record gives, and fail if there are any."""
+    lines = [*found, *(f"{path}: no record gives it; delete it" for path in extra)]
+    print("\n".join(lines) or f"{directory}: {count} files, all as the records give them")
+    ways = [f"{len(found)} files are not what the records give (`bench tables` writes them)"] if found else []
+    ways += [f"no record gives {len(extra)} files (delete them)"] if extra else []
+    if ways:
+        fail(f"{directory}: {', and '.join(ways)}", code=1)
 
 
 def known_datasets(records: "Sequence[Record]", names: Sequence[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """The backbone: a frozen CLIP of open_clip that encodes images and prompts."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from torchvision.transforms.v2.functional import normalize, to_dtype
 
 from benchmark.clip.architectures import BackboneError, architecture_config
 from benchmark.clip.spec import Features, Prompt, VisionSpec
-from benchmark.clip.text import embed_prompts, run_text
+from benchmark.clip.text import encode_prompts
 from benchmark.clip.vision import embed, first_tokens, run_blocks
 from benchmark.clip.weight_files import read_state_dict
 from benchmark.clip.weight_folders import architectures_of
@@ -118,6 +119,7 @@ class Backbone:
         self._pos_interp, self._chunk, self._cache = pos_interp, window_chunk, cache
         self._positions: dict[int, Tensor] = {}
         self._tokenizer = open_clip.SimpleTokenizer()
+        self._tokenize = functools.lru_cache(maxsize=4096)(self._tokenizer.encode)  # training asks for it in each step
 
     def encode_text(self, prompts: Sequence[str]) -> Tensor:
         """Return the embeddings of fixed prompts. They are cached on disk if the backbone has a cache.
@@ -174,8 +176,7 @@ class Backbone:
         Raises:
             BackboneError: If a prompt is longer than the context of the text tower.
         """
-        embedded, ends = embed_prompts(self.model, self._tokenizer, prompts)
-        return run_text(self.model, embedded, ends, deep=deep).float()
+        return encode_prompts(self.model, self._tokenizer, self._tokenize, prompts, deep=deep).float()
 
     @torch.no_grad()
     def encode_images(self, images: Tensor, spec: VisionSpec) -> Features:

@@ -1,44 +1,120 @@
-"""The text tower of open_clip for prompts with learned parts. It computes no tokens beyond the longest prompt."""
+"""The text tower of open_clip for prompts with learned parts.
 
-from collections.abc import Mapping, Sequence
+The attention mask is causal, so a token depends on those before it alone. Tokens with which several prompts begin are
+therefore computed once: prompts are packed into sequences in which each token sees its own beginning and nothing else.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+from typing import TypeAlias
 
 import open_clip
 import torch
+import torch.nn.functional as F  # noqa: N812
+from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor
 
 from benchmark.clip.architectures import BackboneError
 from benchmark.clip.spec import Prompt
 
+SEQUENCE = 128
+"""Tokens that are packed into a sequence, where they fit: more of them share beginnings, but all attend to all."""
 
-def embed_prompts(
-    model: open_clip.CLIP, tokenizer: open_clip.SimpleTokenizer, prompts: Sequence[Prompt]
-) -> tuple[Tensor, Tensor]:
-    """Return the token embeddings of prompts, without positional embeddings.
+Rows: TypeAlias = tuple[int, ...]
+"""The tokens of a prompt, from the start token to the end token, as rows of a table of token embeddings."""
+
+
+def encode_prompts(
+    model: open_clip.CLIP,
+    tokenizer: open_clip.SimpleTokenizer,
+    tokenize: Callable[[str], Sequence[int]],
+    prompts: Sequence[Prompt],
+    *,
+    deep: Mapping[int, Tensor] | None = None,
+) -> Tensor:
+    """Return the text embeddings of prompts.
 
     Args:
         model: The CLIP model.
         tokenizer: CLIP's tokenizer.
+        tokenize: Returns the tokens of a text, without start and end.
         prompts: P prompts, each a list of texts and token embeddings of shape `(n, W)`.
+        deep: By number of the block, from 1: learned vectors of shape `(n, W)` that replace the n tokens after the
+            start token at the input of the block (AnomalyCLIP, section 3.2, "text prompt tuning").
 
     Returns:
-        Token embeddings of shape `(P, T, W)`, from the start token to the end token and then zeros, and the positions
-        of the end tokens of shape `(P,)`.
+        Text embeddings of shape `(P, D)`, not normalised.
 
     Raises:
         BackboneError: If a prompt is longer than the context of the tower. CLIP's own tokenizer would cut its end off.
     """
-    table = model.token_embedding.weight
-    limit = len(model.positional_embedding)
-    start, end = (table[[token]] for token in (tokenizer.sot_token_id, tokenizer.eot_token_id))
-    texts = {part: table[tokenizer.encode(part)] for prompt in prompts for part in prompt if isinstance(part, str)}
+    table, prompt_rows = token_table(model, tokenizer, tokenize, prompts)
+    sequences, places = pack(prompt_rows)
+    length, most = (max(map(len, each)) for each in zip(*((one.rows, one.ends) for one in sequences), strict=True))
+
+    def padded(name: str, size: int) -> Tensor:
+        lists = [getattr(sequence, name) for sequence in sequences]
+        return _sent([each + [0] * (size - len(each)) for each in lists], table)
+
+    depths, until, order = padded("depths", length), padded("until", length), torch.arange(length, device=table.device)
+    seen = (order <= order[:, None]) & (order[:, None] < until[:, None])
+    # Unlike that of an index, the gradient of `embedding` is always summed up in the same order.
+    x = F.embedding(padded("rows", length), table) + F.embedding(depths, model.positional_embedding)
+    mask = torch.zeros_like(seen, dtype=x.dtype).masked_fill(~seen, float("-inf"))
+    encoded = run_text(model, x, mask[:, None], padded("ends", most), deep=deep, depths=depths).flatten(0, 1)
+    found = [number * most + place for number, place in (places[rows] for rows in prompt_rows)]
+    return F.embedding(_sent(found, table), encoded)
+
+
+def _sent(values: list[int] | list[list[int]], like: Tensor) -> Tensor:
+    """Return numbers on the device of a tensor, without waiting for what the device is doing."""
+    return torch.tensor(values).to(like.device, non_blocking=True)
+
+
+def token_table(
+    model: open_clip.CLIP,
+    tokenizer: open_clip.SimpleTokenizer,
+    tokenize: Callable[[str], Sequence[int]],
+    prompts: Sequence[Prompt],
+) -> tuple[Tensor, list[Rows]]:
+    """Return the distinct token embeddings of prompts, without positional embeddings, and the rows of each prompt.
+
+    Args:
+        model: The CLIP model.
+        tokenizer: CLIP's tokenizer.
+        tokenize: Returns the tokens of a text, without start and end.
+        prompts: P prompts, each a list of texts and token embeddings of shape `(n, W)`.
+
+    Returns:
+        Token embeddings of shape `(M, W)`, and for each prompt the rows of its tokens.
+
+    Raises:
+        BackboneError: If a prompt is longer than the context of the tower.
+    """
+    weight, limit = model.token_embedding.weight, len(model.positional_embedding)
+    learned = {id(part): part for prompt in prompts for part in prompt if isinstance(part, Tensor)}
+    spans: dict[int, Rows] = {}
+    count = 0
+    for key, tokens in learned.items():
+        spans[key] = tuple(range(count, count := count + len(tokens)))
+    known: dict[int, int] = {}
+
+    def rows_of(tokens: Sequence[int]) -> Rows:
+        return tuple([known.setdefault(token, count + len(known)) for token in tokens])
+
+    start, end = rows_of([tokenizer.sot_token_id]), rows_of([tokenizer.eot_token_id])
+    texts = {part: rows_of(tokenize(part)) for prompt in prompts for part in prompt if isinstance(part, str)}
     rows = []
     for prompt in prompts:
-        parts = [texts[part] if isinstance(part, str) else part.to(table) for part in prompt]
-        rows.append(torch.cat([start, *parts, end]))
+        row = start
+        for part in prompt:
+            row += texts[part] if isinstance(part, str) else spans[id(part)]
+        rows.append(row + end)
         if (length := len(rows[-1])) > limit:
             raise BackboneError(_too_long(prompt, length, limit))
-    ends = torch.tensor([len(row) - 1 for row in rows], device=table.device)
-    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), ends
+    words = F.embedding(_sent(list(known), weight), weight)
+    return torch.cat([*(tokens.to(weight) for tokens in learned.values()), words]), rows
 
 
 def _too_long(prompt: Prompt, length: int, limit: int) -> str:
@@ -52,31 +128,87 @@ def _too_long(prompt: Prompt, length: int, limit: int) -> str:
     )
 
 
+@dataclass(frozen=True)
+class Packed:
+    """The tokens of some prompts, those of shared beginnings once. Each stands before all tokens that follow it."""
+
+    rows: list[int] = field(default_factory=list)
+    """Row of each token in the table of token embeddings."""
+    depths: list[int] = field(default_factory=list)
+    """Position of each token in its prompts."""
+    until: list[int] = field(default_factory=list)
+    """Position in this sequence up to which tokens see this one: where those that follow it end."""
+    ends: list[int] = field(default_factory=list)
+    """Positions of the end tokens."""
+
+
+def pack(prompts: Sequence[Rows]) -> tuple[list[Packed], dict[Rows, tuple[int, int]]]:
+    """Return prompts as sequences, and for each distinct prompt its sequence and its place among the ends there."""
+    sequences, places = [Packed()], dict[Rows, tuple[int, int]]()
+    path: list[int] = []  # positions of the tokens of the last prompt
+    before: Rows = ()
+    for prompt in sorted(set(prompts)):  # so that none shares more with a prompt than with the one before it
+        shared = len(list(takewhile(lambda both: both[0] == both[1], zip(before, prompt, strict=False))))
+        if len(sequences[-1].rows) + len(prompt) - shared > SEQUENCE:
+            sequences.append(Packed())
+            path, shared = [], 0
+        sequence = sequences[-1]
+        start = len(sequence.rows)
+        for position in path[shared:]:
+            sequence.until[position] = start
+        path = [*path[:shared], *range(start, start + len(prompt) - shared)]
+        sequence.rows.extend(prompt[shared:])
+        sequence.depths.extend(range(shared, len(prompt)))
+        sequence.until.extend([SEQUENCE] * (len(prompt) - shared))
+        places[prompt] = (len(sequences) - 1, len(sequence.ends))
+        sequence.ends.append(path[-1])
+        before = prompt
+    return sequences, places
+
+
 def run_text(
-    model: open_clip.CLIP, embedded: Tensor, ends: Tensor, *, deep: Mapping[int, Tensor] | None = None
+    model: open_clip.CLIP,
+    x: Tensor,
+    mask: Tensor,
+    ends: Tensor,
+    *,
+    deep: Mapping[int, Tensor] | None = None,
+    depths: Tensor | None = None,
 ) -> Tensor:
     """Return the text embeddings of token embeddings.
 
-    The attention mask is causal, so tokens after the end token do not change the result.
-
     Args:
         model: The CLIP model.
-        embedded: Token embeddings of shape `(P, T, W)` from `embed_prompts`.
-        ends: Positions of the end tokens of shape `(P,)`. The text embedding is read there.
-        deep: By number of the block, from 1: learned vectors of shape `(n, W)` that replace the n tokens after the
-            start token at the input of the block (AnomalyCLIP, section 3.2, "text prompt tuning").
+        x: Token embeddings of shape `(R, N, W)`, with positional embeddings.
+        mask: What is added to the attention of a token to another one, of shape `(N, N)` or `(R, 1, N, N)`.
+        ends: Positions of the end tokens of shape `(R, E)`. Text embeddings are read there.
+        deep: By number of the block, from 1: learned vectors of shape `(n, W)` that replace the tokens of the depths 1
+            to n at the input of the block.
+        depths: Positions of the tokens in their prompts, of shape `(R, N)`; needed for `deep`.
 
     Returns:
-        Text embeddings of shape `(P, D)`, not normalised.
+        Text embeddings of shape `(R, E, D)`, not normalised.
     """
-    length = embedded.shape[1]
-    x = embedded + model.positional_embedding[:length].to(embedded.dtype)
-    mask = model.attn_mask[:length, :length]
-    for number, block in enumerate(model.transformer.resblocks, start=1):
-        if deep and number in deep:
+    blocks = model.transformer.resblocks
+    for number, block in enumerate(blocks, start=1):
+        if deep and depths is not None and number in deep:
             tokens = deep[number].to(x)
-            x = torch.cat([x[:, :1], tokens.expand(len(x), -1, -1), x[:, 1 + len(tokens) :]], dim=1)
-        x = block(x, attn_mask=mask)
-    x = model.ln_final(x)
-    projected: Tensor = x[torch.arange(len(x), device=x.device), ends] @ model.text_projection
+            other = F.embedding((depths - 1).clamp(0, len(tokens) - 1), tokens)
+            x = torch.where(((depths > 0) & (depths <= len(tokens)))[..., None], other, x)
+        query, key, value = _heads(block, x)
+        if number == len(blocks):  # nothing but the end tokens is read
+            rows = torch.arange(len(x), device=x.device)[:, None]
+            x, query = x[rows, ends], query.transpose(1, 2)[rows, ends].transpose(1, 2)
+            mask = mask.expand(len(x), 1, -1, -1)[rows, 0, ends][:, None]
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2).flatten(2)
+        x = x + block.ls_1(block.attn.out_proj(mixed))
+        x = x + block.ls_2(block.mlp(block.ln_2(x)))
+    projected: Tensor = model.ln_final(x) @ model.text_projection
     return projected
+
+
+def _heads(block: ResidualAttentionBlock, x: Tensor) -> tuple[Tensor, ...]:
+    """Return queries, keys and values of shape `(R, heads, N, d)` of tokens of shape `(R, N, W)`."""
+    module = block.attn
+    projected = F.linear(block.ln_1(x), module.in_proj_weight, module.in_proj_bias)
+    return projected.reshape(*x.shape[:2], 3, module.num_heads, -1).permute(2, 0, 3, 1, 4).unbind()

@@ -26,6 +26,8 @@ from .machine import processor as processor
 from .machine import require_exact_float32 as require_exact_float32
 from .memory import AdaptiveBatch as AdaptiveBatch
 from .memory import is_out_of_memory as is_out_of_memory
+from .memory import peak_memory as peak_memory
+from .memory import start_peak_memory as start_peak_memory
 from .models import Model as Model
 from .models import validation_problems as validation_problems
 from .names import is_blank as is_blank
@@ -41,5 +43,8 @@ from .reading import JSON_LIMIT as JSON_LIMIT
 from .reading import TABLE_LIMIT as TABLE_LIMIT
 from .reading import read_limited as read_limited
 from .reading import require_regular as require_regular
+from .regions import Regions as Regions
+from .regions import find_regions as find_regions
+from .resizing import resizing_matrix as resizing_matrix
 from .settings import Settings as Settings
 from .settings import feature_cache as feature_cache

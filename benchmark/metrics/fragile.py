@@ -33,6 +33,9 @@ from benchmark.metrics.curve import FPR_LIMIT, Curve, FloatArray
 
 MOVE = 1e-6
 """How far a score moves, as a share of itself."""
+IMAGE_MOVE = 1e-5
+"""The same of the score of an image. It is larger, since a training may magnify last digits: that of a stable method
+moves predictions by up to 5e-6 (`benchmark.authoring.stability`)."""
 STEPS = 200
 
 Float32Array = npt.NDArray[np.float32]

@@ -78,7 +78,9 @@ def encode_text(model: open_clip.CLIP, prompts: Sequence[str]) -> Tensor:
     """Return unit embeddings (len(prompts), D); only `TEXT_LENGTH` tokens are computed, the mask being causal."""
     tokens = TOKENIZER(list(prompts))[:, :TEXT_LENGTH]
     ends = tokens.argmax(dim=-1)  # the end token has the highest number
-    return F.normalize(run_text(model, model.token_embedding(tokens), ends).float(), dim=-1)
+    x = model.token_embedding(tokens) + model.positional_embedding[:TEXT_LENGTH]
+    mask = model.attn_mask[:TEXT_LENGTH, :TEXT_LENGTH]
+    return F.normalize(run_text(model, x, mask, ends[:, None])[:, 0].float(), dim=-1)
 
 
 def losses(model: open_clip.CLIP, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:

@@ -31,6 +31,10 @@ from .counterparts import Counterparts as Counterparts
 from .counterparts import Pairing as Pairing
 from .counterparts import pair_up as pair_up
 from .counterparts import records_beside as records_beside
+from .draws import RESOLUTION as RESOLUTION
+from .draws import Draws as Draws
+from .draws import unpacked as unpacked
+from .intervals import with_intervals as with_intervals
 from .placement import AblationRow as AblationRow
 from .placement import Placement as Placement
 from .provenance import Provenance as Provenance
@@ -39,6 +43,7 @@ from .provenance import environment as environment
 from .provenance import features_key as features_key
 from .records import ClassResult as ClassResult
 from .records import DefectResult as DefectResult
+from .records import Parameters as Parameters
 from .records import Record as Record
 from .records import RecordError as RecordError
 from .records import Run as Run

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from benchmark.common import JSON_LIMIT, Model, read_limited, write_whole
 from benchmark.errors import BenchError
 from benchmark.metrics import ClassImages, read_per_image, to_bytes
-from benchmark.records.records import ClassResult, unwritable
+from benchmark.records.records import ClassResult, Parameters, unwritable
 
 
 class ClassResultError(BenchError):
@@ -26,6 +26,7 @@ class ClassFile(Model):
     class_name: str
     image_size: int
     """Side of the input in pixels."""
+    parameters: Parameters
     result: ClassResult
     images_sha256: str
     """Of the file beside it that holds the results per image."""
@@ -53,7 +54,13 @@ def remove_classes(results: Path, cell_id: str, places: Iterable[int] | None = N
 
 
 def write_class(
-    path: Path, class_name: str, result: ClassResult, images: ClassImages | None, *, image_size: int
+    path: Path,
+    class_name: str,
+    result: ClassResult,
+    images: ClassImages | None,
+    *,
+    image_size: int,
+    parameters: Parameters,
 ) -> None:
     """Write the results of a class, those per image first.
 
@@ -62,7 +69,9 @@ def write_class(
     """
     content = to_bytes({class_name: images} if images else {})
     sha256 = hashlib.sha256(content).hexdigest()
-    known = ClassFile(class_name=class_name, image_size=image_size, result=result, images_sha256=sha256)
+    known = ClassFile(
+        class_name=class_name, image_size=image_size, parameters=parameters, result=result, images_sha256=sha256
+    )
     try:
         write_whole(path.with_suffix(".npz"), content)
         write_whole(path, known.model_dump_json())

@@ -23,11 +23,11 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass
 class DefectAccumulator:
-    """Collects the images of one kind of defect, in at most 4 MB."""
+    """Collects the images of one kind of defect, in at most 6 MB."""
 
     image: ImageMetrics = field(default_factory=ImageMetrics)
-    # The buffer holds a map of 518 px, and not many: kinds are many.
-    pixel: PixelMetrics = field(default_factory=lambda: PixelMetrics(max_bins=DEFECT_BINS, buffer_pixels=2**19))
+    # Only three maps of 518 px wait to be counted: kinds are many.
+    pixel: PixelMetrics = field(default_factory=lambda: PixelMetrics(max_bins=DEFECT_BINS, buffer_pixels=2**20))
     images: int = 0
 
     def result(self, normal: ImageMetrics, *, with_masks: bool) -> DefectResult:
@@ -39,7 +39,7 @@ class DefectAccumulator:
         return DefectResult(
             images=self.images,
             metrics={**against.compute(), **pixel},
-            ranges=self.pixel.compute_ranges() if with_masks else {},
+            ranges=against.compute_ranges() | (self.pixel.compute_ranges() if with_masks else {}),
         )
 
 
@@ -65,7 +65,7 @@ class ClassAccumulator:
             sample = item.sample
             self.image.update(score, sample.label)
             self.images.add(sample.key, sample.label, score, raw, photograph=sample.photograph)
-            pixels = None if evaluated is None or item.mask is None else image_pixels(evaluated, item.mask)
+            pixels = None if evaluated is None or item.regions is None else image_pixels(evaluated, item.regions)
         except ValueError as error:
             raise ValueError(f"{item.sample.path}: {error}") from error
         if pixels is not None:
@@ -89,7 +89,7 @@ class ClassAccumulator:
             anomalous=anomalous,
             skipped=tuple(self.skipped),
             metrics={**self.image.compute(), **pixel},
-            ranges=self.pixel.compute_ranges() if with_masks else {},
+            ranges=self.image.compute_ranges() | (self.pixel.compute_ranges() if with_masks else {}),
             defects={
                 name: kind.result(self.normal, with_masks=with_masks) for name, kind in sorted(self.defects.items())
             },

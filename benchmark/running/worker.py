@@ -13,7 +13,7 @@ from filelock import Timeout
 
 from benchmark.clip import Backbone, load_backbone, pick_device
 from benchmark.common import Cache, image_progress
-from benchmark.contract import Learner, Method, VisionSpec, merge_specs
+from benchmark.contract import Learner, Method
 from benchmark.data import SampleSet
 from benchmark.errors import BenchError
 from benchmark.records import RecordError, is_done, is_scored, is_trained, write_class
@@ -25,8 +25,8 @@ from benchmark.running.recording import (
     class_paths,
     class_run,
     describe,
+    parameters_of,
     refuse_broken_data,
-    start_peak_memory,
     write_if_whole,
 )
 from benchmark.running.tasks import CellRef, Loading, Reply, Task, TrainingRef
@@ -167,7 +167,7 @@ class _Worker:
         return data, lambda features: after_epoch(features, data.title, self.say)
 
     def score(self, mine: set[str], backbone: Backbone) -> None:
-        """Score the classes in as few passes as the methods' image sizes allow, and put together what is whole."""
+        """Score the classes in one pass, and put together what is whole."""
         settings = self.task.settings
         jobs: list[Job] = []
         ready: list[tuple[Job, Participant]] = []
@@ -186,9 +186,8 @@ class _Worker:
                 jobs.append(job)
             except (Exception, SystemExit) as error:  # a method's own code may raise anything
                 self.fail(ref.cell.id, as_failure(error))
-        for spec in merge_specs(participant.method.vision() for _, participant in ready):
-            sharing = [each for each in ready if each[1].method.vision().image_size == spec.image_size]
-            self.run_pass(sharing, backbone, spec)
+        if ready:
+            self.run_pass(ready, backbone)
         for job in jobs:
             if job.cell.id not in self.failed:
                 self.put_together(job)
@@ -202,43 +201,49 @@ class _Worker:
         elif there:
             self.say(f"resumes {ref.name}{known}")
 
-    def run_pass(self, sharing: Sequence[tuple[Job, Participant]], backbone: Backbone, spec: VisionSpec) -> None:
-        """Score the classes of methods that share a pass; each class is written as it ends."""
+    def run_pass(self, ready: Sequence[tuple[Job, Participant]], backbone: Backbone) -> None:
+        """Score the classes of some methods; each class is written as it ends."""
         task = self.task
-        wanted = frozenset[str]().union(*(participant.classes for _, participant in sharing))
+        wanted = frozenset[str]().union(*(participant.classes for _, participant in ready))
         images = sum(sample.class_name in wanted for sample in task.samples.test)
-        start_peak_memory(backbone.device)
         try:
             with image_progress(task.title, images) as progress:
                 for done in evaluate(
-                    [participant for _, participant in sharing],
+                    [participant for _, participant in ready],
                     backbone,
                     task.samples,
-                    spec,
                     protocol=task.cells[0].cell.protocol,
                     settings=task.settings,
                     progress=progress,
                     say=self.say,
                 ):
-                    self.keep(done, [job for job, _ in sharing], backbone, spec.image_size)
+                    self.keep(done, ready, backbone)
         except RecordError:
             raise
-        except Exception as error:  # out of memory with one image, a killed loader process, …: other passes go on
-            for job, _ in sharing:
+        except Exception as error:  # of what all methods share, such as reading the images
+            for job, _ in ready:
                 self.fail(job.cell.id, error)
 
-    def keep(self, done: ClassOutcomes, jobs: Sequence[Job], backbone: Backbone, image_size: int) -> None:
+    def keep(self, done: ClassOutcomes, ready: Sequence[tuple[Job, Participant]], backbone: Backbone) -> None:
         """Write what the methods gave for a class."""
         settings = self.task.settings
         for index, outcome in done.outcomes.items():
-            job = jobs[index]
+            job, participant = ready[index]
             if isinstance(outcome, Exception):
                 self.fail(job.cell.id, outcome)
                 continue
-            run = class_run(job, settings, backbone.device, outcome.seconds)
+            run = class_run(job, settings, backbone.device, seconds=outcome.seconds, peak_memory=outcome.peak_memory)
             result = outcome.result.model_copy(update={"run": run})
             path = class_paths(job, settings)[done.class_name]
-            write_class(path, done.class_name, result, outcome.images, image_size=image_size)
+            parameters = parameters_of(participant.method, backbone)
+            write_class(
+                path,
+                done.class_name,
+                result,
+                outcome.images,
+                image_size=outcome.image_size,
+                parameters=parameters,
+            )
 
     def put_together(self, job: Job) -> None:
         """Write the record of a cell if its last class is there."""

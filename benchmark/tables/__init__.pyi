@@ -17,6 +17,13 @@ from .comparison_output import comparison_csv as comparison_csv
 from .comparison_output import published_csv as published_csv
 from .comparison_output import render_comparison as render_comparison
 from .comparison_output import render_published as render_published
+from .cost import COST_NAMES as COST_NAMES
+from .cost import Cost as Cost
+from .cost import CostTable as CostTable
+from .cost import cost_files as cost_files
+from .cost import cost_summary as cost_summary
+from .cost import cost_tables as cost_tables
+from .cost import costs as costs
 from .coverage import compared_rows as compared_rows
 from .marks import WIDE_MARK as WIDE_MARK
 from .marks import WIDE_NOTE as WIDE_NOTE
@@ -25,10 +32,8 @@ from .marks import is_wide as is_wide
 from .notes import SYNTHETIC as SYNTHETIC
 from .notes import notes_of as notes_of
 from .outputs import differences as differences
-from .outputs import draws_keeper as draws_keeper
 from .outputs import left_over as left_over
 from .outputs import make_outputs as make_outputs
-from .outputs import per_image_reader as per_image_reader
 from .outputs import write_files as write_files
 from .published import Number as Number
 from .published import load_published as load_published
@@ -50,5 +55,4 @@ from .tables import results_of as results_of
 from .tables import row_order as row_order
 from .uncertainty import ONE_TRAINING as ONE_TRAINING
 from .uncertainty import Estimate as Estimate
-from .uncertainty import Keep as Keep
-from .uncertainty import made_now as made_now
+from .uncertainty import lacking as lacking

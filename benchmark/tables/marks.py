@@ -20,8 +20,17 @@ def best_and_second(values: Sequence[float | None], metric: Metric) -> list[Mark
 
     They go by the numbers as printed, with one decimal, so that what looks equal is marked alike.
     """
+    return _marks(values, highest_first=metric.higher_is_better)
+
+
+def lowest_and_second(values: Sequence[float | None]) -> list[Mark]:
+    """Return the marks of a column of costs: best for the lowest; in all else as `best_and_second`."""
+    return _marks(values, highest_first=False)
+
+
+def _marks(values: Sequence[float | None], *, highest_first: bool) -> list[Mark]:
     printed = {round(value, 1) for value in values if value is not None}
-    ranked = sorted(printed, reverse=metric.higher_is_better)
+    ranked = sorted(printed, reverse=highest_first)
     if len(ranked) < 2:
         return [""] * len(values)
     names: dict[float, Mark] = {ranked[0]: "best", ranked[1]: "second"}

@@ -24,7 +24,7 @@ def notes_of(records: Sequence[Record], metrics: Sequence[str] = MAIN_METRICS) -
         default = type(done[0].cell.protocol)()
         quirks = [f"{k} = {v}" for k, v in done[0].cell.protocol if v != getattr(default, k)]
         notes += [f"Protocol quirks: {', '.join(quirks)}."] if quirks else []
-    notes += [*_stale(done), *_states(done), *_code(done), *_left_out_of_trainings(done)]
+    notes += [*_stale(done), *_states(done), *code_notes(done), *_left_out_of_trainings(done)]
     for record in records:
         if record.status == "failed":
             notes.append(f"Failed: {record.title} on {record.dataset_title}: {record.error}")
@@ -224,7 +224,7 @@ def _states(done: Sequence[Record]) -> list[str]:
     return notes
 
 
-def _code(done: Sequence[Record]) -> list[str]:
+def code_notes(done: Sequence[Record]) -> list[str]:
     """Return lines that say where several states of the benchmark's code, or versions of a package, were at work."""
     states = {each for record in done for each in (record.run.code_sha256 or "").split(", ") if each}
     notes = [f"Made by {len(states)} states of the benchmark's code."] if len(states) > 1 else []

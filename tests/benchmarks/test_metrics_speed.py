@@ -76,7 +76,12 @@ def test_time_beside_sorting(benchmark, capsys):
     if benchmark.stats is None:  # --benchmark-disable
         return
     states = benchmark.stats.stats.median
-    benchmark.extra_info |= {"sorting_s": sorting, "ratio": sorting / states}
+    benchmark.extra_info |= {
+        "against": "scikit-learn's AUROC and AP, and an exact AUPRO by one sort",
+        "ours_s": states,
+        "theirs_s": sorting,
+        "ratio": sorting / states,
+    }
     with capsys.disabled():
         print(
             f"\n{IMAGES} maps of {SIZE}x{SIZE}: five values from states {states:.3f} s, "

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms import v2
 
 from benchmark.clip.architectures import TINY, BackboneError
@@ -101,6 +102,20 @@ def test_self_self_attention_is_that_of_multihead_attention_with_one_projection(
 
 
 QKV = ("in_proj_weight", "in_proj_bias")
+
+
+def test_a_dpam_path_costs_one_linear_layer_per_block(golden_backbone: Backbone) -> None:
+    """That of the output: its queries, keys and values are projections that CLIP's own path has computed already."""
+    visual, size = golden_backbone.model.visual, 70
+    tokens = first_tokens(visual, torch.rand(2, 3, size, size), golden_backbone.positions(size // 14))
+
+    def multiplications(layer: Layer) -> int:
+        with FlopCounterMode(display=False) as counter:
+            run_blocks(visual, tokens, layers=[layer])
+        return counter.get_flop_counts()["Global"][torch.ops.aten.addmm] // 2
+
+    added = multiplications(Layer(6, Dpam(3))) - multiplications(Layer(6))
+    assert added == len([3, 4, 5, 6]) * tokens.numel() * tokens.shape[-1]
 
 
 @pytest.mark.parametrize("size", [70, 98])

@@ -1,14 +1,18 @@
 """Text embeddings of prompts with learned parts, with open_clip's own text tower over all 77 tokens as the oracle."""
 
+import copy
 from collections.abc import Iterator
 
 import open_clip
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from benchmark.clip.architectures import BackboneError
 from benchmark.clip.backbone import TEXT_BATCH, Backbone
+from benchmark.clip.text import encode_prompts
 
 SHORT, LONG, LONGEST = "bolt.", "a close-up photo of a Metal  Nut &amp; a screw, damaged.", "bolt " * 75
 CONTEXT = 77
@@ -30,9 +34,9 @@ def close(ours: Tensor, expected: Tensor) -> bool:
 
 @pytest.fixture
 def seen(golden_backbone: Backbone) -> Iterator[list[tuple[int, ...]]]:
-    """Shapes (P, T, W) of what enters the text tower's first block."""
+    """Shapes (R, N, W) of what enters the text tower's first block."""
     shapes: list[tuple[int, ...]] = []
-    first = golden_backbone.model.transformer.resblocks[0]
+    first = golden_backbone.model.transformer.resblocks[0].ln_1
     handle = first.register_forward_pre_hook(lambda _, inputs: shapes.append(tuple(inputs[0].shape)))
     yield shapes
     handle.remove()
@@ -82,13 +86,31 @@ def test_a_prompt_longer_than_the_context_is_refused(golden_backbone: Backbone) 
         golden_backbone.encode_prompts([[learned, "damaged", SHORT]])
 
 
-def test_only_the_tokens_of_the_longest_prompt_are_computed(
+def test_each_token_is_computed_once_and_none_beyond_the_end(
     golden_backbone: Backbone, seen: list[tuple[int, ...]]
 ) -> None:
     width = golden_backbone.text_width
-    golden_backbone.encode_prompts([[drawn(3, width), "bolt"], ["bolt"]])
+    one, other = drawn(3, width), drawn(3, width)
+    golden_backbone.encode_prompts([[one, "bolt"], ["bolt"], [one, "bolt"]])
+    golden_backbone.encode_prompts([[one, "bolt"], [one, "nut"], [other, "nut"]])
     golden_backbone.encode_prompts([[LONGEST]])
-    assert seen == [(2, 1 + 3 + 1 + 1, width), (1, CONTEXT, width)]
+    bolt, start_and_one = 1 + 1, 1 + 3  # with the end token
+    assert seen == [
+        (1, start_and_one + bolt + bolt, width),
+        (1, start_and_one + bolt + bolt + 3 + bolt, width),
+        (1, CONTEXT, width),
+    ]
+
+
+def test_prompts_that_do_not_fit_into_a_sequence_begin_another(
+    golden_backbone: Backbone, seen: list[tuple[int, ...]]
+) -> None:
+    longer = [f"{LONGEST} {word}".replace("bolt ", "", 1) for word in ("nut", "bolt", "screw")]
+    texts = [*longer, SHORT, LONG]
+    assert close(golden_backbone.encode_prompts([[text] for text in texts]), by_open_clip(golden_backbone, texts))
+    apart = [LONGEST, LONGEST.replace("bolt", "nut")]
+    assert close(golden_backbone.encode_prompts([[text] for text in apart]), by_open_clip(golden_backbone, apart))
+    assert [shape[0] for shape in seen[::2]] == [1, 2]
 
 
 def test_gradients_reach_the_learned_parts_and_not_the_towers(golden_backbone: Backbone) -> None:
@@ -116,6 +138,45 @@ def with_deep_prompts(backbone: Backbone, texts: list[str], deep: dict[int, Tens
         x = model.ln_final(x)[torch.arange(len(texts)), tokens.argmax(dim=1)]
         projected: Tensor = x @ model.text_projection
     return projected
+
+
+PARTS = st.lists(st.sampled_from(["bolt", "metal nut", "damaged", 0, 1, 2]), max_size=5)
+
+
+@given(prompts=st.lists(PARTS, min_size=1, max_size=12), deep=st.dictionaries(st.integers(1, 4), st.integers(1, 6)))
+@settings(max_examples=25, deadline=None)
+def test_values_and_gradients_are_those_of_each_prompt_alone(
+    golden_backbone: Backbone, prompts: list[list[str | int]], deep: dict[int, int]
+) -> None:
+    """In double precision, against blocks of open_clip that run over one prompt at a time."""
+    model, width = copy.deepcopy(golden_backbone.model).double(), golden_backbone.text_width
+    tokenizer = open_clip.SimpleTokenizer()
+    learned = [drawn(length, width, seed=length).double().requires_grad_() for length in (1, 2, 4)]
+    replacing = {b: drawn(n, width, seed=9 + b).double().requires_grad_() for b, n in deep.items()}
+    mixed = [[part if isinstance(part, str) else learned[part] for part in prompt] for prompt in prompts]
+
+    def alone(prompt: list[str | Tensor]) -> Tensor:
+        table = model.token_embedding.weight
+        start, end = table[[tokenizer.sot_token_id]], table[[tokenizer.eot_token_id]]
+        parts = [table[tokenizer.encode(part)] if isinstance(part, str) else part for part in prompt]
+        x = torch.cat([start, *parts, end])
+        x = (x + model.positional_embedding[: len(x)])[None]
+        for number, block in enumerate(model.transformer.resblocks, start=1):
+            tokens = replacing.get(number, x[0, :0])[: x.shape[1] - 1]
+            x = torch.cat([x[:, :1], tokens[None], x[:, 1 + len(tokens) :]], dim=1)
+            x = block(x, attn_mask=model.attn_mask[: x.shape[1], : x.shape[1]])
+        encoded: Tensor = model.ln_final(x[0, -1]) @ model.text_projection
+        return encoded
+
+    found = encode_prompts(model, tokenizer, tokenizer.encode, mixed, deep=replacing)
+    expected = torch.stack([alone(prompt) for prompt in mixed])
+    weights = drawn(*expected.shape, seed=5).double()
+    leaves = [*learned, *replacing.values()]
+    gradients = [
+        torch.autograd.grad((each * weights).sum(), leaves, materialize_grads=True) if each.requires_grad else None
+        for each in (found, expected)
+    ]
+    torch.testing.assert_close((found, gradients[0]), (expected, gradients[1]), atol=1e-10, rtol=1e-8)
 
 
 @pytest.mark.parametrize("blocks", [(1,), (2,), (4,), (2, 3, 4)])

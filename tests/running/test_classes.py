@@ -263,8 +263,10 @@ def test_force_uses_what_another_process_has_just_scored(parts: Path, tmp_path: 
     path = class_path(tmp_path, jobs[0].cell.id, 0, code_key(source_sha256(Clip)))
     encoded.clear()
     before = path_of(tmp_path, record.id).stat().st_mtime_ns
+    known = record.parameters
+    assert known is not None
     with settings.lock(f"{jobs[0].cell.id}--0"):  # as the other process does while it is at this class
-        write_class(path, name, result, images_of(record, tmp_path)[name], image_size=112)
+        write_class(path, name, result, images_of(record, tmp_path)[name], image_size=112, parameters=known)
         thread = threading.Thread(target=lambda: go(jobs, replace(settings, force=True)))
         thread.start()
         until(lambda: not path.exists())  # it is part of the new record

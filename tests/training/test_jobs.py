@@ -26,7 +26,7 @@ from benchmark.data.samples import MINI_MARKER, SampleSet
 from benchmark.protocol import Protocol, auxiliaries_for
 from benchmark.records.cells import BackboneId, backbone_id
 from benchmark.records.checkpoints import CheckpointError, checkpoint_path, read_checkpoint, write_checkpoint
-from benchmark.records.records import ClassResult, Record, RecordError, path_of, read_record
+from benchmark.records.records import ClassResult, Parameters, Record, RecordError, path_of, read_record
 from benchmark.registry import source_sha256
 from benchmark.running.planning import Auxiliaries, Plan, Setting, plan, plan_training
 from benchmark.tables.render import summary
@@ -172,6 +172,11 @@ def test_the_record_tells_how_the_method_was_trained(
     assert (learned.training.origin, learned.training.source, learned.training.images) == ("trained", "MVTEC", 8)
     assert learned.cell.auxiliary is not None
     assert learned.cell.auxiliary.fingerprint == mvtec.fingerprint
+    assert made.jobs[1].training is not None
+    tensors = load_file(checkpoint_path(settings.results, made.jobs[1].training.id).with_suffix(".safetensors"))
+    frozen = sum(each.numel() for each in tiny.model.parameters())
+    assert plain.parameters == Parameters(frozen=frozen, learned=0)
+    assert learned.parameters == Parameters(frozen=frozen, learned=sum(each.numel() for each in tensors.values()))
     assert len(learned.training.curve) == 2
     for epoch in learned.training.curve:
         parts = sum(value for name, value in epoch.items() if name != "total")

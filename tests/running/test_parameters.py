@@ -1,0 +1,33 @@
+"""How many parameters a record says that scored the images."""
+
+import open_clip
+import pytest
+import torch
+
+from benchmark.clip.architectures import architecture_config
+from benchmark.clip.backbone import Backbone
+from benchmark.running.recording import parameters_of
+from methods.anomalyclip import AnomalyClip, AnomalyClipOptions
+from methods.clip import Clip, ClipOptions
+from methods.coop import CoOp, CoOpOptions
+
+
+@pytest.mark.parametrize(
+    ("architecture", "millions"),
+    [("ViT-L-14-336-quickgelu", 427.94), ("ViT-B-16-plus-240", 208.38)],  # docs/model_profile.csv of open_clip
+)
+def test_frozen_are_all_parameters_of_clip(
+    architecture: str, millions: float, tiny: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with torch.device("meta"):  # no memory, no time
+        monkeypatch.setattr(tiny, "model", open_clip.CLIP(**architecture_config(architecture)))
+    found = parameters_of(Clip(tiny, ClipOptions()), tiny)
+    assert (round(found.frozen / 1e6, 2), found.learned) == (millions, 0)
+
+
+def test_learned_are_those_that_the_paper_trains(tiny: Backbone) -> None:
+    """CoOp: 16 vectors. AnomalyCLIP: 12 vectors for each of two prompts, and 4 tokens in each further text block."""
+    width, blocks = tiny.text_width, tiny.text_blocks
+    assert parameters_of(CoOp(tiny, CoOpOptions()), tiny).learned == 16 * width
+    anomalyclip = AnomalyClip(tiny, AnomalyClipOptions())
+    assert parameters_of(anomalyclip, tiny).learned == (2 * 12 + (min(9, blocks) - 1) * 4) * width
