@@ -1,6 +1,7 @@
 """How a command that computes ends: what was done by whom in what time, and whether it agrees with the reference."""
 
 import os
+import shlex
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from benchmark.common import reference_results
 if TYPE_CHECKING:
     from benchmark.records import Record
     from benchmark.running import Outcome
+
+MOST = 5
+"""Cells that do not agree with the reference, of which a run tells more."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +93,12 @@ def compare_with_reference(records: "Sequence[Record]", results: Path) -> None:
         return
     pairing = pair_up(records, records_beside(reference, records), tolerance=TOLERANCE)
     if pairing.pairs:
-        for line in disagreement_lines(pairing):
+        lines, place = disagreement_lines(pairing), _short(reference)
+        for line in lines[:MOST]:
             say(f"differs: {line}")
-        say(agreement_line(pairing, _short(reference)))
+        if len(lines) > MOST:
+            say(f"and {len(lines) - MOST} more cells differ; `bench compare --against {shlex.quote(place)}` lists all")
+        say(agreement_line(pairing, place))
 
 
 def _short(path: Path) -> str:

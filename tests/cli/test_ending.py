@@ -79,6 +79,16 @@ def test_a_cell_that_does_not_agree_is_told_before(reference: Path, capsys: pyte
     assert line.endswith("; not: CLIP on BTAD")
 
 
+def test_of_many_cells_that_do_not_agree_the_command_that_lists_them_is_told(
+    reference: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "MOST", 1)
+    others = [changed(each, lambda content: content["mean"].update(image_auroc=0.25)) for each in (LEARNER, CLIP)]
+    compare_with_reference(others, Path("mine"))
+    _, more, _ = capsys.readouterr().err.splitlines()
+    assert more == "and 1 more cells differ; `bench compare --against reference` lists all"
+
+
 def test_an_interrupted_run_says_what_there_is_and_goes_on(
     bench: Bench, parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
