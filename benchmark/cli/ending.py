@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from benchmark.cli.messages import fail, say
+from benchmark.cli.messages import fail, say, writing
 from benchmark.common import reference_results
 
 if TYPE_CHECKING:
@@ -74,6 +74,26 @@ def stopped(done: int, total: int, what: str, folder: Path) -> NoReturn:
         "are kept, and the same command goes on from there",
         code=130,
     )
+
+
+def write_tables(results: Path) -> None:
+    """Write the tables of all records of a folder, as `bench tables` does, and say where they are.
+
+    Raises:
+        TableError: the records cannot share tables.
+    """
+    from benchmark.records import read_records
+    from benchmark.tables import choose_records, make_outputs, write_files
+
+    records, problems = read_records(results)
+    kept, lines = choose_records(records)
+    files = make_outputs(kept).files
+    for line in [*(f"left out: {problem}" for problem in problems), *lines]:
+        say(line)
+    directory = results / "tables"
+    with writing(directory):
+        write_files(directory, files)
+    say(f"tables are written to {directory}")
 
 
 def compare_with_reference(records: "Sequence[Record]", results: Path) -> None:

@@ -215,14 +215,17 @@ def test_a_folder_run_from_images_to_tables(bench: Bench, parts: Path, tmp_path:
     assert "(AUROC, AUPRO)" in out
     assert "13 images (7 normal, 6 anomalous)" in err
     assert "\n2 cells: 2 here, 0 failed, " in err
+    assert f"tables are written to {results / 'tables'}" in err
     assert "reference" not in err  # which has no such cells
     code, again, err = bench(*arguments)
     assert (code, again) == (0, out)
     assert "2 cells, 0 to do" in err
     assert "\n2 cells: 2 were there, 0 failed, " in err
+    written = {path: path.read_bytes() for path in (results / "tables").rglob("*") if path.is_file()}
+    assert results / "tables/main_pixel.tex" in written
     code, tables, _ = bench("tables", "--results", results)
     assert (code, tables) == (0, out)
-    assert (results / "tables/main_pixel.tex").is_file()
+    assert {path: path.read_bytes() for path in (results / "tables").rglob("*") if path.is_file()} == written
     code, shown, _ = bench("tables", "--results", results, "--check")
     assert code == 0
     assert "all as the records give them" in shown
@@ -499,7 +502,7 @@ def test_a_run_beside_results_of_another_training_ends_well_and_says_how_to_choo
     code, out, err = bench("run", *common, "--datasets", "btad", "--folder", parts, "--allow-overlap")
     assert (code, out) == (0, "")
     (advice,) = re.findall(
-        r"no tables: .*different trainings on mvtec with seed 0.* with (--record \S+)$", err, re.MULTILINE
+        r"no tables are written: .*different trainings on mvtec with seed 0.* with (--record \S+)$", err, re.MULTILINE
     )
     code, out, _ = bench("tables", "--results", tmp_path / "r", *advice.split())
     assert code == 0
