@@ -28,7 +28,7 @@ def agreement_line(pairing: Pairing, there: str) -> str:
     """
     same = pairing.same_cells
     agreeing = [pair for pair in same if pair.agree]
-    line = f"{len(agreeing)} of {len(same)} cells agree with {there}"
+    line = f"{len(agreeing)} of {len(same)} cells agree with {there}" if same else f"{there} has none of the cells"
     if same:
         line += f" within {_limits(same)}"
         largest = max((_size(pair.numbers[0]) for pair in agreeing if pair.numbers), default=0.0)

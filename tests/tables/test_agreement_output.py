@@ -62,6 +62,8 @@ def test_a_cell_of_another_version_is_named_and_not_counted() -> None:
     line = agreement_line(pairing, "DIR")
     assert line.startswith("1 of 1 cells agree with DIR within")
     assert line.endswith("; of other images or another version there: CLIP on BTAD")
+    line = agreement_line(pair_up([newer], ALL), "DIR")
+    assert line == "DIR has none of the cells; of other images or another version there: CLIP on BTAD"
     (told,) = disagreement_lines(pairing)
     assert told.startswith(
         "CLIP on BTAD: all numbers within 0.0001 points. Not the same: version of the method 9, there "
