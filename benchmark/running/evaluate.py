@@ -285,18 +285,6 @@ class _ClassRun:
         return ClassScores(result, images, self.tower.spec.image_size, shared | self.seconds, peak)
 
 
-@dataclass(frozen=True)
-class _Ending:
-    """A class whose images are all scored, while its metrics are computed."""
-
-    class_name: str
-    scores: dict[int, Future[ClassScores | Exception]]
-    """By the place of the method among the participants."""
-
-    def is_done(self) -> bool:
-        return all(future.done() for future in self.scores.values())
-
-
 class _Pass:
     """A pass, and what ended in it so far."""
 
@@ -307,12 +295,13 @@ class _Pass:
         self._device = towers[0].backbone.device
         self._failed: set[int] = set()
         """Places of the methods that have no further part."""
+        self._ending: tuple[str, dict[int, Future[ClassScores | Exception]]] | None = None
+        """A class whose images are all scored, and its metrics, which may not be computed yet."""
         self._start = now(self._device)
         """When the last class ended."""
 
     def classes(self, batches: Iterable[Batch], progress: Callable[[int], None]) -> Iterator[ClassOutcomes]:
-        """Yield the classes of some images. A class ends while images of the next one are encoded."""
-        ending: _Ending | None = None
+        """Yield the classes of some images. A class may end while images of the next one are encoded."""
         runs: dict[int, _ClassRun] = {}
         for class_name, group in groupby(self._timed(batches), key=lambda batch: batch[0][0].sample.class_name):
             runs = self._runs(class_name, {index for index, run in runs.items() if run.error})
@@ -320,24 +309,22 @@ class _Pass:
                 for tower, items in zip(self._towers, zip(*batch, strict=True), strict=True):
                     tower.score([run for run in runs.values() if run.tower is tower], items)
                 progress(len(batch))
-                if ending and ending.is_done():
-                    yield from self._end(ending, runs)
-                    ending = None
-            if ending:
-                yield from self._end(ending, runs)
-            ending = _Ending(class_name, {index: run.finish() for index, run in runs.items()})
+                yield from self._ended(runs, wait=False)
+            yield from self._ended(runs, wait=True)
+            self._ending = class_name, {index: run.finish() for index, run in runs.items()}
             for tower in self._towers:
                 tower.seconds = dict.fromkeys(tower.seconds, 0.0)
+            yield from self._ended({}, wait=False)
             if len(self._failed) == len(self._participants):
                 return
-        if ending:
-            yield from self._end(ending, {})
+        yield from self._ended({}, wait=True)
 
     def _timed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         start = now(self._device)
         for batch in batches:
+            waited = now(self._device) - start
             for tower in self._towers:
-                tower.seconds["images"] += now(self._device) - start
+                tower.seconds["images"] += waited
             yield batch
             start = now(self._device)
 
@@ -346,7 +333,7 @@ class _Pass:
 
         Args:
             class_name: of the class.
-            failed: the methods that failed in the class before it, as far as it is known already.
+            failed: the methods that failed in the class before it, as far as that is known already.
         """
         towers = {tower.spec.image_size: tower for tower in self._towers}
         runs = {
@@ -358,9 +345,17 @@ class _Pass:
             run.show_references(class_name, self._reading)
         return runs
 
-    def _end(self, ending: _Ending, following: Mapping[int, _ClassRun]) -> Iterator[ClassOutcomes]:
-        """Yield a class when its metrics are there; a method that failed in it has no part in the following one."""
-        outcomes = {index: future.result() for index, future in ending.scores.items() if index not in self._failed}
+    def _ended(self, following: Mapping[int, _ClassRun], *, wait: bool) -> Iterator[ClassOutcomes]:
+        """Yield the class that ends, if its metrics are there or are to be waited for.
+
+        Args:
+            following: the methods in the class after it; one that failed has no part in that.
+            wait: whether to wait for the metrics.
+        """
+        if not self._ending or not (wait or all(future.done() for future in self._ending[1].values())):
+            return
+        (class_name, futures), self._ending = self._ending, None
+        outcomes = {index: future.result() for index, future in futures.items() if index not in self._failed}
         total = now(self._device) - self._start
         for index, outcome in outcomes.items():
             if isinstance(outcome, ClassScores):
@@ -369,7 +364,7 @@ class _Pass:
                 self._failed.add(index)
                 if index in following:
                     following[index].error = outcome
-        yield ClassOutcomes(ending.class_name, outcomes)
+        yield ClassOutcomes(class_name, outcomes)
         self._start = now(self._device)
 
 
