@@ -63,6 +63,7 @@ class Computation:
             workers=self.compute.workers,
             on_error=self.compute.on_error,
             force=self.cells.force,
+            processes=self.executor.processes or 1,
             cell_timeout=self.executor.cell_timeout,
             cache=feature_cache(self.compute.cache_limit),
         )

@@ -73,7 +73,7 @@ def _worst(pair: Counterparts) -> str:
         f"(difference {_difference(each)}, tolerance {_points(pair.tolerance)})"
         for each in found[:WORST]
     ]
-    return "; ".join(shown) + (f"; and {len(found) - WORST} more numbers" if len(found) > WORST else "")
+    return "; ".join(shown) + (f"; and {len(found) - WORST} more" if len(found) > WORST else "")
 
 
 def render_agreement(pairing: Pairing, style: str, *, there: str) -> str:

@@ -88,7 +88,7 @@ def test_the_worst_numbers_are_told_and_how_many_there_are() -> None:
     (told,) = disagreement_lines(pair_up([CLIP], [changed(CLIP, plant)]))
     assert "there undefined (difference one is undefined, tolerance 0.0001); " in told
     assert told.count("tolerance") == 3
-    assert told.endswith("; and 2 more numbers. Not the same: nothing that records tell")
+    assert told.endswith("; and 2 more. Not the same: nothing that records tell")
 
 
 def test_every_cell_has_a_row_and_those_that_do_not_agree_come_first() -> None:
