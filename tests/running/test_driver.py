@@ -97,8 +97,9 @@ def test_a_run_writes_a_record_per_cell_with_all_that_made_it(parts: Path, tiny:
     assert record["cell"]["backbone"]["sha256"] == tiny.sha256
     assert record["cell"]["dataset"]["fingerprint"] == jobs[0].samples.fingerprint
     counts = {"normal": 7, "anomalous": 6, "skipped": []}
-    known = counts | {"metrics": {}, "ranges": {}, "defects": {}, "run": record["run"]}
-    assert record["classes"]["object"] | {"metrics": {}, "ranges": {}} == known
+    numbers: dict[str, Any] = {"metrics": {}, "ranges": {}, "intervals": {}}
+    known = counts | numbers | {"defects": {}, "run": record["run"]}
+    assert record["classes"]["object"] | numbers == known
     assert set(record["mean"]) == {
         f"{level}_{metric}" for level in ("image", "pixel") for metric in ("auroc", "ap", "f1max")
     } | {
