@@ -4,7 +4,7 @@ import os
 import shlex
 import sys
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -49,6 +49,16 @@ class Tally:
         parts += [f"{self.there} {'was' if self.there == 1 else 'were'} there"] if self.there else []
         parts += [f"{self.failed} failed", duration(seconds)]
         return f"{self.total} {what}{'' if self.total == 1 else 's'}: {', '.join(parts)}"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command has computed."""
+
+    records: "list[Record]" = field(default_factory=list)
+    """Of all its cells; none after a dry run."""
+    tally: str = ""
+    """How many cells there are, who did them, and the time it took."""
 
 
 def duration(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -101,14 +102,18 @@ def pair_up(ones: Iterable[Record], others: Iterable[Record], *, tolerance: floa
 
 def records_beside(folder: Path, records: Sequence[Record]) -> list[Record]:
     """Return the readable records of a folder that may be counterparts of some records; few files are read for it."""
+    names = {_name(record.id) for record in records}
     found: list[Record] = []
-    for method, dataset, seed in sorted({(r.cell.method, r.cell.dataset.name, r.cell.seed) for r in records}):
-        for path in sorted((folder / "records").glob(f"{method}--{dataset}--s{seed}--*.json")):
-            try:
+    for path in sorted((folder / "records").glob("*.json")):
+        if _name(path.stem) in names:
+            with suppress(RecordError):  # it is compared with nothing
                 found.append(read_record(path))
-            except RecordError:  # compared with nothing
-                continue
     return found
+
+
+def _name(identity: str) -> str:
+    """Return the part of the id of a cell that can be read: method, dataset and seed."""
+    return identity.rpartition("--")[0]
 
 
 def made_alike(one: Record, other: Record) -> bool:

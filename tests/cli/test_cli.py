@@ -145,6 +145,7 @@ def test_without_data_a_miniature_of_all_datasets_is_run_and_says_so(
     code, out, err = bench(*arguments)
     assert code == 0
     assert err.count("\ntrained") == 6  # three methods on two auxiliary datasets
+    assert "\n6 trainings first, then 6 methods on 3 datasets; results go to " in err
     assert "no data given: running on the mini suite" in err
     assert out.startswith("SYNTHETIC MINIATURE: not comparable with published numbers")
     assert weights.MINI_BACKBONE in out
@@ -214,12 +215,14 @@ def test_a_folder_run_from_images_to_tables(bench: Bench, parts: Path, tmp_path:
     assert "SYNTHETIC WEIGHTS" in out
     assert "(AUROC, AUPRO)" in out
     assert "13 images (7 normal, 6 anomalous)" in err
+    assert f"\n2 methods on 1 dataset; results go to {results} and stay if it is stopped\n" in err
     assert "\n2 cells: 2 here, 0 failed, " in err
     assert f"tables are written to {results / 'tables'}" in err
     assert "reference" not in err  # which has no such cells
     code, again, err = bench(*arguments)
     assert (code, again) == (0, out)
     assert "2 cells, 0 to do" in err
+    assert "results go to" not in err
     assert "\n2 cells: 2 were there, 0 failed, " in err
     written = {path: path.read_bytes() for path in (results / "tables").rglob("*") if path.is_file()}
     assert results / "tables/main_pixel.tex" in written
