@@ -152,14 +152,14 @@ class TrainingBatch:
     """A batch of B images of the auxiliary dataset."""
 
     features: Features
-    """Features of the images: those that `vision` asks for."""
+    """Features of the images: those that `training_vision` asks for."""
     class_names: tuple[str, ...]
     """Class name of each image, as it appears in prompts."""
     labels: torch.Tensor
     """Labels of shape `(B,)`, int64: 0 for normal, 1 for anomalous."""
     masks: torch.Tensor
     """Masks of shape `(B, S, S)`, float32, where S is the image size of the specification. A pixel is 1 where the image
-    is anomalous. All pixels are 0 if the dataset has no masks."""
+    is anomalous. All pixels are 0 if the losses read no masks."""
 
 
 class Learner(Method):
@@ -171,7 +171,7 @@ class Learner(Method):
 
     stochastic = True
     needs_masks: ClassVar[bool] = True
-    """Whether training needs a dataset with masks."""
+    """Whether the losses read masks. Training then needs a dataset that has them."""
     divisible: ClassVar[bool] = False
     """Whether each term of `losses` is a mean over the images of the batch. If memory is short, such a batch is divided
     and the gradients of its parts are added up, which changes no number. Other batches are never divided."""
@@ -182,6 +182,13 @@ class Learner(Method):
     @abstractmethod
     def optimiser(self) -> torch.optim.Optimizer:
         """Return a new optimiser of the parameters of `learned`."""
+
+    def training_vision(self) -> VisionSpec:
+        """Return the features that the losses read. The default is those that the method predicts from.
+
+        Only these are stored for training and read in every epoch. Windows and tokens cannot be asked for.
+        """
+        return self.vision()
 
     @abstractmethod
     def losses(self, batch: TrainingBatch) -> dict[str, torch.Tensor]:

@@ -1,7 +1,7 @@
 """AnomalyCLIP (Zhou et al., ICLR 2024): object-agnostic prompts learned from image labels and masks; DPAM."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -191,6 +191,9 @@ class AnomalyClip(Learner):
         patch = self.backbone.patch_size
         patches = max(1, round(self.backbone.image_size * self.options.image_scale / patch))
         return VisionSpec(image_size=patches * patch, layers=self.layers)
+
+    def training_vision(self) -> VisionSpec:
+        return self.vision() if self.options.local_loss else replace(self.vision(), layers=())
 
     def optimiser(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.learned.parameters(), lr=self.options.learning_rate, betas=(0.5, 0.999))

@@ -61,6 +61,9 @@ class CoOp(Learner):
     def vision(self) -> VisionSpec:
         return VisionSpec(image_size=self.backbone.image_size, layers=(Layer(self.backbone.blocks),))
 
+    def training_vision(self) -> VisionSpec:
+        return VisionSpec(image_size=self.backbone.image_size)
+
     def optimiser(self) -> torch.optim.Optimizer:
         chosen = self.options
         return torch.optim.SGD(

@@ -7,7 +7,7 @@ The checks cannot find out whether a higher score means a more anomalous image.
 import inspect
 import json
 import re
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
 import safetensors.torch
@@ -22,11 +22,11 @@ from benchmark.authoring.method_under_test import (
     ContractError,
     MethodUnderTest,
     compare,
-    map_features,
     same_features,
     take,
+    take_batch,
 )
-from benchmark.clip import Backbone
+from benchmark.clip import Backbone, map_features
 from benchmark.contract import Dpam, Layer, Learner, Method, Prediction, TrainingBatch, VisionSpec, merge_specs
 from benchmark.records import tensors_to_bytes
 from benchmark.registry import make_options
@@ -109,22 +109,36 @@ def _check_options(method: type[Method]) -> None:
 
 
 def _vision(tested: MethodUnderTest) -> str:
-    spec, backbone = tested.spec, tested.backbone
-    if not isinstance(spec, VisionSpec):
-        raise ContractError(f"vision returns a {type(spec).__name__}, not a VisionSpec")
+    spec = tested.spec
+    _check_spec(tested, spec, "vision")
     if tested.build_without_references().vision() != spec:
         raise ContractError("vision returns another spec the second time")
-    size, patch = spec.image_size, backbone.patch_size
+    tested.encode(tested.given.images[:1])
+    if not issubclass(tested.method, Learner):
+        return _asked(spec)
+    learning = tested.training_spec
+    _check_spec(tested, learning, "training_vision")
+    if tested.build_learner().training_vision() != learning:
+        raise ContractError("training_vision returns another spec the second time")
+    if learning.windows or learning.tokens:
+        raise ContractError("training_vision asks for windows or tokens, which are not stored for training")
+    return _asked(spec) if learning == spec else f"{_asked(spec)}; to learn: {_asked(learning)}"
+
+
+def _check_spec(tested: MethodUnderTest, spec: VisionSpec, name: str) -> None:
+    if not isinstance(spec, VisionSpec):
+        raise ContractError(f"{name} returns a {type(spec).__name__}, not a VisionSpec")
+    backbone, size, patch = tested.backbone, spec.image_size, tested.backbone.patch_size
     if not (isinstance(size, int) and size > 0 and size % patch == 0):
-        raise ContractError(f"image_size = {size!r} is no multiple of the patches' {patch} px")
+        raise ContractError(f"image_size = {size!r} of {name} is no multiple of the patches' {patch} px")
     for block in (*(layer.block for layer in spec.layers), *spec.cls):
         if not 1 <= block <= backbone.blocks:
-            raise ContractError(f"block {block} is asked for; the backbone has 1 to {backbone.blocks}")
+            raise ContractError(f"{name} asks for block {block}; the backbone has 1 to {backbone.blocks}")
     if wrong := [side for side in spec.windows if not 1 <= side <= size // patch]:
-        raise ContractError(f"windows of {wrong[0]} patches are asked for; the grid has {size // patch}")
-    if issubclass(tested.method, Learner) and (spec.windows or spec.tokens):
-        raise ContractError("it learns and asks for windows or tokens, which are not stored for training")
-    tested.encode(tested.given.images[:1])
+        raise ContractError(f"{name} asks for windows of {wrong[0]} patches; the grid has {size // patch}")
+
+
+def _asked(spec: VisionSpec) -> str:
     asked = {
         "patches of block": [
             f"{each.block} ({each.dpam.attention})" if each.dpam else each.block for each in spec.layers
@@ -133,7 +147,7 @@ def _vision(tested: MethodUnderTest) -> str:
         "windows of side": spec.windows,
     }
     parts = [f"{what} {', '.join(map(str, numbers))}" for what, numbers in asked.items() if numbers]
-    return "; ".join([f"{size} px", *parts])
+    return "; ".join([f"{spec.image_size} px", *parts])
 
 
 def _references(tested: MethodUnderTest) -> str:
@@ -263,7 +277,7 @@ def _gradients(tested: MethodUnderTest) -> str:
 
 
 def _losses(tested: MethodUnderTest) -> str:
-    learner, given = tested.build_learner(), tested.given
+    learner = tested.build_learner()
     parameters = dict(learner.learned.named_parameters())
     before = _state(learner)
     frozen = [name for name, each in parameters.items() if not each.requires_grad]
@@ -272,17 +286,12 @@ def _losses(tested: MethodUnderTest) -> str:
     optimiser = learner.optimiser()
     if {id(each) for group in optimiser.param_groups for each in group["params"]} != set(map(id, parameters.values())):
         raise ContractError("the optimiser does not hold exactly the parameters of learned")
-    # The cache of training features holds neither windows nor tokens.
-    features = replace(map_features(tested.features, Tensor.clone), windows={}, tokens=None)
-    normal = int(given.labels.argmin())
-    clean = TrainingBatch(
-        take(features, [normal]), given.class_names[normal : normal + 1], given.labels[[normal]], given.masks[:1] * 0
-    )
-    _terms(learner, clean, "one normal image")
+    batch = tested.training_batch
+    _terms(learner, take_batch(batch, [int(batch.labels.argmin())]), "one normal image")
     if learner.divisible:
-        _require_means(learner, TrainingBatch(features, given.class_names, given.labels, given.masks))
+        _require_means(learner, batch)
     for _ in range(2):  # a method that keeps the graph of the first step fails in the second
-        terms = _terms(learner, TrainingBatch(features, given.class_names, given.labels, given.masks), "a batch")
+        terms = _terms(learner, batch, "a batch")
         optimiser.zero_grad()
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
         for name, each in parameters.items():
@@ -301,9 +310,7 @@ def _require_means(learner: Learner, batch: TrainingBatch) -> None:
     """Compare the losses of a batch with the means of those of two parts, of two images and of the others."""
     places, sums = range(len(batch.class_names)), dict[str, float]()
     for rows in (list(places[:2]), list(places[2:])):
-        names = tuple(batch.class_names[row] for row in rows)
-        part = TrainingBatch(take(batch.features, rows), names, batch.labels[rows], batch.masks[rows])
-        for name, term in _terms(learner, part, f"{len(rows)} images").items():
+        for name, term in _terms(learner, take_batch(batch, rows), f"{len(rows)} images").items():
             sums[name] = sums.get(name, 0.0) + term.item() * len(rows) / len(places)
     for name, term in _terms(learner, batch, "a batch").items():
         if not abs(term.item() - sums.get(name, 0.0)) <= TOLERANCE * max(1.0, abs(term.item())):
@@ -362,7 +369,12 @@ _EVERY_METHOD = (
     ),
 )
 _LEARNERS = (
-    Check("losses", _losses, "learned holds exactly what trains; each parameter enters a loss, each loss is finite"),
+    Check(
+        "losses",
+        _losses,
+        "learned holds exactly what trains; each parameter enters a loss, each loss is finite; losses read what "
+        "training_vision asks for and nothing else, and masks only if needs_masks is True",
+    ),
     Check("state dict", _state_dict, "whatever is learned or drawn by seed is a parameter or buffer of self.learned"),
 )
 _BACKBONE = Check(

@@ -105,7 +105,8 @@ def _results(tested: MethodUnderTest, backbone: Backbone) -> dict[str, Tensor]:
     results = {"scores": found.scores, "maps": found.maps}
     if isinstance(built, Learner):
         labels = torch.empty(IMAGES, dtype=torch.int64, device=DEVICE)
-        terms = built.losses(TrainingBatch(features, names, labels, masks.to(DEVICE)))
+        seen = backbone.encode_images(torch.empty(IMAGES, *given.images.shape[1:]), built.training_vision())
+        terms = built.losses(TrainingBatch(seen, names, labels, masks.to(DEVICE)))
         results |= {f"{name} of learned": each for name, each in built.learned.state_dict().items()}
         results |= {f"the loss {name}": term for name, term in terms.items()}
         built.optimiser()

@@ -1,6 +1,6 @@
 """A method under check: how the checks build it, encode images for it and let it predict, as the benchmark does."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from benchmark.authoring.check_images import CheckImages, ImageSource
-from benchmark.clip import Backbone
-from benchmark.contract import Dpam, Features, Layer, Learner, Method, Prediction, VisionSpec
+from benchmark.clip import Backbone, map_features
+from benchmark.contract import Dpam, Features, Layer, Learner, Method, Prediction, TrainingBatch, VisionSpec
 
 TOLERANCE = 1e-5
 """Largest difference of numbers that should be equal, relative to the largest number if that is above 1."""
@@ -63,6 +63,20 @@ class MethodUnderTest:
     def features(self) -> Features:
         """Features of the images of the check."""
         return self.encode(self.given.images)
+
+    @cached_property
+    def training_spec(self) -> VisionSpec:
+        """The `training_vision()` of a method that learns."""
+        return self.build_learner().training_vision()
+
+    @cached_property
+    def training_batch(self) -> TrainingBatch:
+        """The images of the check as a batch of a training: with what the losses read, and nothing more."""
+        size = self.training_spec.image_size
+        given = self.given if size == self.spec.image_size else self._source(size, 0)
+        masks = given.masks if issubclass(self.method, Learner) and self.method.needs_masks else given.masks * 0
+        features = self.backbone.encode_images(given.images, self.training_spec)
+        return TrainingBatch(features, given.class_names, given.labels, masks)
 
     @property
     def one_class(self) -> list[str]:
@@ -120,17 +134,10 @@ class MethodUnderTest:
         return prediction
 
 
-def map_features(features: Features, change: Callable[[Tensor], Tensor]) -> Features:
-    """Return features in which `change` has been applied to every tensor. The first dimension of each is the images."""
-    return Features(
-        image=change(features.image),
-        image_raw=change(features.image_raw),
-        patches={layer: change(each) for layer, each in features.patches.items()},
-        cls={block: change(each) for block, each in features.cls.items()},
-        grid=features.grid,
-        windows={size: change(each) for size, each in features.windows.items()},
-        tokens=None if features.tokens is None else change(features.tokens),
-    )
+def take_batch(batch: TrainingBatch, indices: Sequence[int]) -> TrainingBatch:
+    """Return the images with these indices as a batch of their own."""
+    rows, names = list(indices), tuple(batch.class_names[index] for index in indices)
+    return TrainingBatch(take(batch.features, rows), names, batch.labels[rows], batch.masks[rows])
 
 
 def take(features: Features, indices: Sequence[int]) -> Features:

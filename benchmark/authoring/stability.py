@@ -8,8 +8,8 @@ import torch
 
 from benchmark.authoring.check_images import ImageSource
 from benchmark.authoring.findings import Check, Finding, run_check
-from benchmark.authoring.method_under_test import MethodUnderTest, map_features, take
-from benchmark.clip import Backbone
+from benchmark.authoring.method_under_test import MethodUnderTest, take_batch
+from benchmark.clip import Backbone, map_features
 from benchmark.contract import Features, Learner, Prediction, TrainingBatch
 
 NOISE = 1e-6
@@ -48,10 +48,11 @@ def sensitivity(tested: MethodUnderTest) -> float:
     The difference of scores and of maps is relative to the largest of them if that is above 1.
     """
     generator, names = torch.Generator().manual_seed(0), tested.given.class_names
+    seen = tested.training_batch.features
     noisy = map_features(
-        tested.features, lambda values: values * (1 + NOISE * torch.randn(values.shape, generator=generator).to(values))
+        seen, lambda values: values * (1 + NOISE * torch.randn(values.shape, generator=generator).to(values))
     )
-    one, other = (tested.predict(_trained(tested, features), names) for features in (tested.features, noisy))
+    one, other = (tested.predict(_trained(tested, features), names) for features in (seen, noisy))
     return max(_gap(one, other, name) for name in ("scores", "maps"))
 
 
@@ -63,7 +64,7 @@ def _gap(one: Prediction, other: Prediction, name: str) -> float:
 def _trained(tested: MethodUnderTest, features: Features) -> Learner:
     learner = tested.build_learner()
     optimiser = learner.optimiser()
-    for batch in _batches(tested, learner, optimiser, replace(features, windows={}, tokens=None)):
+    for batch in _batches(tested, learner, optimiser, replace(tested.training_batch, features=features)):
         optimiser.zero_grad()
         torch.stack(list(learner.losses(batch).values())).sum().backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -71,19 +72,17 @@ def _trained(tested: MethodUnderTest, features: Features) -> Learner:
 
 
 def _batches(
-    tested: MethodUnderTest, learner: Learner, optimiser: torch.optim.Optimizer, features: Features
+    tested: MethodUnderTest, learner: Learner, optimiser: torch.optim.Optimizer, every: TrainingBatch
 ) -> Iterator[TrainingBatch]:
     """Yield the batches of at most `STEPS` steps, in an order of the epoch's own and at its learning rate."""
-    given, size, left = tested.given, tested.options.batch_size, STEPS
+    size, left = tested.options.batch_size, STEPS
     for epoch in range(tested.options.epochs):
         if (rate := learner.learning_rate(epoch)) is not None:
             for group in optimiser.param_groups:
                 group["lr"] = rate
-        order = torch.randperm(len(given.class_names), generator=torch.Generator().manual_seed(epoch)).tolist()
+        order = torch.randperm(len(every.class_names), generator=torch.Generator().manual_seed(epoch)).tolist()
         for start in range(0, len(order), size):
             if not left:
                 return
             left -= 1
-            rows = order[start : start + size]
-            names = tuple(given.class_names[row] for row in rows)
-            yield TrainingBatch(take(features, rows), names, given.labels[rows], given.masks[rows])
+            yield take_batch(every, order[start : start + size])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions
-from benchmark.cli.ending import Tally, stopped
+from benchmark.cli.ending import Ran, Tally, stopped
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import CellOptions, ComputeOptions, ExecutorOptions, TrainingOptions, split
 from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from benchmark.data import SampleSet
     from benchmark.protocol import Protocol
     from benchmark.records import BackboneId, Placement, Record
-    from benchmark.running import Auxiliaries, Chosen, Executor, Loading, Plan
+    from benchmark.running import Auxiliaries, Chosen, Executor, Job, Loading, Plan
 
 M = TypeVar("M", bound="Method")
 
@@ -63,6 +63,7 @@ class Computation:
             workers=self.compute.workers,
             on_error=self.compute.on_error,
             force=self.cells.force,
+            processes=self.executor.processes or 1,
             cell_timeout=self.executor.cell_timeout,
             cache=feature_cache(self.compute.cache_limit),
         )
@@ -286,14 +287,11 @@ def _tell_of_data(found: "Sequence[SampleSet]") -> None:
             say(printable(f"warning: {samples.title}: {warning}"))
 
 
-@dataclass(frozen=True)
-class Ran:
-    """What a command has computed."""
-
-    records: "list[Record]" = field(default_factory=list)
-    """Of all its cells; none after a dry run."""
-    tally: str = ""
-    """How many cells there are, who did them, and the time it took."""
+def _intent(jobs: "Sequence[Job]", trainings: int) -> str:
+    """Say in words what a run is about to do."""
+    methods, targets = len({job.cell.method for job in jobs}), len({job.samples.title for job in jobs})
+    first = f"{trainings} training{'s' * (trainings != 1)} first, then " if trainings else ""
+    return f"{first}{methods} method{'s' * (methods != 1)} on {targets} dataset{'s' * (targets != 1)}"
 
 
 def carry_out(
@@ -309,12 +307,13 @@ def carry_out(
     jobs = [job for each in plans.values() for job in each.jobs]
     done = {} if settings.force else finished(jobs, settings.results)
     todo = [job for job in jobs if job.cell.id not in done]
-    loading = {}
+    loading, untrained_first = {}, 0
     for source, each in plans.items():
         lacking = [job for job in each.jobs if job.cell.id not in done]
         wanted = [job.training for job in lacking if job.training]
         trainings = untrained(wanted, settings.results, force=settings.force)
         say(f"{len(each.jobs)} cells, {len(lacking)} to do, {len(trainings)} to train first, backbone {source.name}")
+        untrained_first += len(trainings)
         if lacking:
             loading[lacking[0].cell.backbone] = computation.loading(source, protocol)
         if dry_run:
@@ -328,7 +327,7 @@ def carry_out(
     if todo:
         from benchmark.running import run
 
-        say(f"results go to {settings.results}; what is finished stays there if the command is stopped")
+        say(f"{_intent(todo, untrained_first)}; results go to {computation.compute.results} and stay if it is stopped")
         try:
             with computation.opened(loading) as executor:
                 outcome = run(todo, settings, executor, loading=loading, say=say)

@@ -1,18 +1,22 @@
 """How a command that computes ends: what was done by whom in what time, and whether it agrees with the reference."""
 
 import os
+import shlex
 import sys
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from benchmark.cli.messages import fail, say
+from benchmark.cli.messages import fail, say, writing
 from benchmark.common import reference_results
 
 if TYPE_CHECKING:
     from benchmark.records import Record
     from benchmark.running import Outcome
+
+MOST = 5
+"""Cells that do not agree with the reference, of which a run tells more."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,16 @@ class Tally:
         return f"{self.total} {what}{'' if self.total == 1 else 's'}: {', '.join(parts)}"
 
 
+@dataclass(frozen=True)
+class Ran:
+    """What a command has computed."""
+
+    records: "list[Record]" = field(default_factory=list)
+    """Of all its cells; none after a dry run."""
+    tally: str = ""
+    """How many cells there are, who did them, and the time it took."""
+
+
 def duration(seconds: float) -> str:
     """Return a time in words, as in `1 min 44 s`; hours without seconds."""
     whole = round(seconds)
@@ -72,6 +86,26 @@ def stopped(done: int, total: int, what: str, folder: Path) -> NoReturn:
     )
 
 
+def write_tables(results: Path) -> None:
+    """Write the tables of all records of a folder, as `bench tables` does, and say where they are.
+
+    Raises:
+        TableError: the records cannot share tables.
+    """
+    from benchmark.records import read_records
+    from benchmark.tables import choose_records, lacking, make_outputs, write_files
+
+    records, problems = read_records(results)
+    kept, lines = choose_records(records)
+    files = make_outputs(kept).files
+    for line in [*(f"left out: {problem}" for problem in problems), *lines, *lacking(kept)]:
+        say(line)
+    directory = results / "tables"
+    with writing(directory):
+        write_files(directory, files)
+    say(f"tables are written to {directory}")
+
+
 def compare_with_reference(records: "Sequence[Record]", results: Path) -> None:
     """Say how the results of a run agree with those of the reference, where that has the same cells.
 
@@ -89,9 +123,12 @@ def compare_with_reference(records: "Sequence[Record]", results: Path) -> None:
         return
     pairing = pair_up(records, records_beside(reference, records), tolerance=TOLERANCE)
     if pairing.pairs:
-        for line in disagreement_lines(pairing):
+        lines, place = disagreement_lines(pairing), _short(reference)
+        for line in lines[:MOST]:
             say(f"differs: {line}")
-        say(agreement_line(pairing, _short(reference)))
+        if len(lines) > MOST:
+            say(f"and {len(lines) - MOST} more cells differ; `bench compare --against {shlex.quote(place)}` lists all")
+        say(agreement_line(pairing, place))
 
 
 def _short(path: Path) -> str:

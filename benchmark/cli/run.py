@@ -7,7 +7,7 @@ import typer
 
 from benchmark.cli.computing import Computation, carry_out, find_targets, plan_cells
 from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions
-from benchmark.cli.ending import compare_with_reference, end
+from benchmark.cli.ending import compare_with_reference, end, write_tables
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import (
     CellOptions,
@@ -85,8 +85,9 @@ def run_command(
     if ran.records:
         try:
             print(summary(make_tables(ran.records, methods=split(methods))), flush=True)
-        except TableError as error:  # with results of earlier runs; those of this one are written
-            say(f"no tables: {error}")
+            write_tables(compute.results)
+        except TableError as error:  # with results of earlier runs; the records of this one are written
+            say(f"no tables are written: {error}")
         say(ran.tally)
         compare_with_reference(ran.records, compute.results)
     end(ran.records, targets.problems)

@@ -86,7 +86,7 @@ def tables_command(
         backbone=known_backbone(records, backbone),
         chosen=record or (),
     )
-    for line in [*lines, *lacking(kept)]:
+    for line in [*lines, *([] if only_costs else lacking(kept))]:
         say(line)
     if not kept:
         fail(f"no records in {results / 'records'} fit the selection")

@@ -14,6 +14,7 @@ from .spec import FrozenClip as FrozenClip
 from .spec import Layer as Layer
 from .spec import Prompt as Prompt
 from .spec import VisionSpec as VisionSpec
+from .spec import map_features as map_features
 from .spec import merge_specs as merge_specs
 from .text import run_text as run_text
 from .vision import embed as embed

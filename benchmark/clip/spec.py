@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, Union
 
@@ -100,6 +100,19 @@ class Features:
     """
     tokens: torch.Tensor | None = None
     """Patch tokens `LN_post(x)` of the last block of shape `(B, N, W)`; None unless the specification asks for them."""
+
+
+def map_features(features: Features, change: Callable[[torch.Tensor], torch.Tensor]) -> Features:
+    """Return features in which `change` has been applied to every tensor. The first dimension of each is the images."""
+    return Features(
+        image=change(features.image),
+        image_raw=change(features.image_raw),
+        patches={layer: change(each) for layer, each in features.patches.items()},
+        cls={block: change(each) for block, each in features.cls.items()},
+        grid=features.grid,
+        windows={size: change(each) for size, each in features.windows.items()},
+        tokens=None if features.tokens is None else change(features.tokens),
+    )
 
 
 class FrozenClip(Protocol):

@@ -25,6 +25,7 @@ from .machine import now as now
 from .machine import processor as processor
 from .machine import require_exact_float32 as require_exact_float32
 from .memory import AdaptiveBatch as AdaptiveBatch
+from .memory import free_memory as free_memory
 from .memory import is_out_of_memory as is_out_of_memory
 from .memory import peak_memory as peak_memory
 from .memory import start_peak_memory as start_peak_memory

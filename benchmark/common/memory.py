@@ -48,6 +48,16 @@ def peak_memory(device: str) -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def free_memory(gpu: str) -> int:
+    """Return the bytes of a GPU that nobody uses, those included that this process has reserved for later.
+
+    Args:
+        gpu: Name of the device, such as "cuda:1".
+    """
+    free, _ = torch.cuda.mem_get_info(gpu)
+    return int(free + torch.cuda.memory_reserved(gpu) - torch.cuda.memory_allocated(gpu))
+
+
 @dataclass
 class AdaptiveBatch:
     """The number of items that fit into memory together; it is halved for good whenever a batch does not fit."""

@@ -25,6 +25,8 @@ class Settings:
     workers: int = WORKERS
     on_error: OnError = "fail"
     force: bool = False
+    processes: int = 1
+    """Processes of the run that may share a GPU with this one, itself included."""
     task_images: int = TASK_IMAGES
     """Test images of the classes that a task bundles; a class is never divided."""
     cell_timeout: float | None = None

@@ -8,6 +8,7 @@ from .executors.ray_cluster import RayCluster as RayCluster
 from .executors.slurm import SlurmJobs as SlurmJobs
 from .planning import Auxiliaries as Auxiliaries
 from .planning import Chosen as Chosen
+from .planning import Job as Job
 from .planning import Plan as Plan
 from .planning import Setting as Setting
 from .planning import aged as aged

@@ -4,15 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.clip import Backbone, assumptions
+from benchmark.clip import assumptions
 from benchmark.common import Settings, device_name
-from benchmark.contract import Learner, Method
 from benchmark.data import DatasetError, ImageError, SampleSet
 from benchmark.metrics import ClassImages, to_bytes
 from benchmark.records import (
     Checkpoint,
     ClassFile,
-    Parameters,
     Record,
     Run,
     TrainingReport,
@@ -48,13 +46,6 @@ def class_run(
         source_sha256=source_sha256(job.method),
         **environment(),
     )
-
-
-def parameters_of(method: Method, backbone: Backbone) -> Parameters:
-    """Return how many parameters score with a method that holds what it learned."""
-    learned = method.learned.parameters() if isinstance(method, Learner) else ()
-    frozen, trained = (sum(each.numel() for each in some) for some in (backbone.model.parameters(), learned))
-    return Parameters(frozen=frozen, learned=trained)
 
 
 def class_paths(job: Job, settings: Settings) -> dict[str, Path]:

@@ -16,7 +16,7 @@ from benchmark.common import Cache, image_progress
 from benchmark.contract import Learner, Method
 from benchmark.data import SampleSet
 from benchmark.errors import BenchError
-from benchmark.records import RecordError, is_done, is_scored, is_trained, write_class
+from benchmark.records import Parameters, RecordError, is_done, is_scored, is_trained, write_class
 from benchmark.registry import find_method, load_plugin, options_from
 from benchmark.running.evaluate import ClassOutcomes, Participant, as_failure, evaluate
 from benchmark.running.held_out import after_epoch
@@ -25,7 +25,6 @@ from benchmark.running.recording import (
     class_paths,
     class_run,
     describe,
-    parameters_of,
     refuse_broken_data,
     write_if_whole,
 )
@@ -266,3 +265,10 @@ def _build(job: Job, backbone: Backbone, task: Task) -> Method:
     method = build_method(job.method, backbone, job.options, seed=job.cell.seed, checkpoint=checkpoint)
     method.vision()
     return method
+
+
+def parameters_of(method: Method, backbone: Backbone) -> Parameters:
+    """Return how many parameters score with a method that holds what it learned."""
+    learned = method.learned.parameters() if isinstance(method, Learner) else ()
+    frozen, trained = (sum(each.numel() for each in some) for some in (backbone.model.parameters(), learned))
+    return Parameters(frozen=frozen, learned=trained)

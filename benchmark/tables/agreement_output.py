@@ -28,7 +28,7 @@ def agreement_line(pairing: Pairing, there: str) -> str:
     """
     same = pairing.same_cells
     agreeing = [pair for pair in same if pair.agree]
-    line = f"{len(agreeing)} of {len(same)} cells agree with {there}"
+    line = f"{len(agreeing)} of {len(same)} cells agree with {there}" if same else f"{there} has none of the cells"
     if same:
         line += f" within {_limits(same)}"
         largest = max((_size(pair.numbers[0]) for pair in agreeing if pair.numbers), default=0.0)
@@ -73,7 +73,7 @@ def _worst(pair: Counterparts) -> str:
         f"(difference {_difference(each)}, tolerance {_points(pair.tolerance)})"
         for each in found[:WORST]
     ]
-    return "; ".join(shown) + (f"; and {len(found) - WORST} more numbers" if len(found) > WORST else "")
+    return "; ".join(shown) + (f"; and {len(found) - WORST} more" if len(found) > WORST else "")
 
 
 def render_agreement(pairing: Pairing, style: str, *, there: str) -> str:

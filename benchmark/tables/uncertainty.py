@@ -10,6 +10,7 @@ from tabulate import tabulate
 
 from benchmark.common import listed, to_csv_text
 from benchmark.metrics import (
+    BOOTSTRAP_VERSION,
     CONFIDENCE,
     FEWEST_SEEDS,
     MAIN_METRICS,
@@ -128,15 +129,16 @@ def lacking(records: Iterable[Record]) -> list[str]:
     versions = sorted({record.draws.version for record in done if record.draws is not None})
     lines = []
     if without:
+        count = f"{len(without)} result{'' if len(without) == 1 else 's'}"
         lines.append(
-            f"no intervals of {len(without)} results of an earlier version: {listed(without, 3)}; run with --force to "
-            "redo them"
+            f"no intervals of {count} of an earlier version: {listed(without, 3)}; run with --force to redo them"
         )
     if len(versions) > 1:
-        older = [record.id for record in done if record.draws is not None and record.draws.version != versions[-1]]
+        other = [record.id for record in done if record.draws and record.draws.version != BOOTSTRAP_VERSION]
         lines.append(
             f"results with draws of versions {listed(list(map(str, versions)), 5)} of the bootstrap are not told apart "
-            f"from one another: {listed(older, 3)}; run with --force to redo them"
+            f"from one another; run with --force to redo those that are not of version {BOOTSTRAP_VERSION}: "
+            f"{listed(other, 3)}"
         )
     return lines
 

@@ -1,7 +1,7 @@
+from .batches import AuxiliaryFeatures as AuxiliaryFeatures
 from .chosen import SHIPPED as SHIPPED
 from .chosen import choose_checkpoint as choose_checkpoint
 from .chosen import seen_images as seen_images
-from .features import AuxiliaryFeatures as AuxiliaryFeatures
 from .jobs import Training as Training
 from .jobs import untrained as untrained
 from .published import import_checkpoint as import_checkpoint

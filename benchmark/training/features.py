@@ -9,136 +9,31 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from dataclasses import asdict, replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from benchmark.clip import DTYPES, Backbone
 from benchmark.common import AdaptiveBatch, Cache, CacheError, Entry, Rows, Writer, device_name
-from benchmark.contract import Features, Layer, TrainingBatch, VisionSpec
+from benchmark.contract import Features, VisionSpec
 from benchmark.data import DatasetError, ImageError, Loaded, MaskRule, Reading, Sample, SampleSet, load, stack
 from benchmark.protocol import Protocol
 from benchmark.records import features_key
+from benchmark.training.batches import (
+    IMAGE,
+    IMAGE_RAW,
+    MASKS,
+    Array,
+    AuxiliaryFeatures,
+    cls_name,
+    layer_name,
+)
 
 # Images per forward pass, whatever --batch-size says: another number changes the last digits of the features, and
 # training may magnify them.
 ENCODING_BATCH = 8
 FEWER = "the last digits of the features may differ"
-IMAGE, IMAGE_RAW, MASKS = "image", "image_raw", "masks"
-
-
-@dataclass(frozen=True, slots=True)
-class _Array:
-    """Shape and dtype of a row of a cached array."""
-
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-
-    @property
-    def row_bytes(self) -> int:
-        return int(np.prod(self.shape)) * self.dtype.itemsize
-
-
-@dataclass(frozen=True)
-class AuxiliaryFeatures:
-    """The features of an auxiliary dataset, read from disk batch by batch."""
-
-    samples: tuple[Sample, ...]
-    """The samples that could be read, in order."""
-    skipped: dict[str, str]
-    """Key of each sample that could not be read, with the reason."""
-    spec: VisionSpec
-    backbone: Backbone
-    protocol: Protocol
-    _rows: npt.NDArray[np.int64]
-    _files: dict[str, tuple[_Array, Rows]]
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def batch(self, indices: Sequence[int]) -> TrainingBatch:
-        """Return the samples with these indices as a batch on the backbone's device."""
-        rows, chosen = self._rows[list(indices)], [self.samples[index] for index in indices]
-        device, size = self.backbone.device, self.spec.image_size
-        read: dict[str, Tensor] = {}
-        for name, (array, file) in self._files.items():
-            read[name] = torch.from_numpy(file.read(rows)).view(array.dtype).reshape(-1, *array.shape).to(device)
-        masks = torch.zeros(len(rows), size, size)
-        if MASKS in read:
-            bits = np.unpackbits(read.pop(MASKS).cpu().numpy(), axis=1, count=size * size)
-            masks = torch.from_numpy(bits).reshape(-1, size, size).float()
-        features = Features(
-            image=read[IMAGE].float(),
-            image_raw=read[IMAGE_RAW].float(),
-            patches={layer: read[_layer_name(layer)].float() for layer in self.spec.layers},
-            cls={block: read[_cls_name(block)].float() for block in self.spec.cls},
-            grid=size // self.backbone.patch_size,
-        )
-        names = tuple(self.protocol.class_name(sample) for sample in chosen)
-        labels = torch.tensor([sample.label for sample in chosen])
-        return TrainingBatch(features, names, labels.to(device), masks.to(device))
-
-
-@dataclass(frozen=True)
-class JoinedFeatures:
-    """The features of several auxiliary datasets as those of one, in order."""
-
-    parts: tuple[AuxiliaryFeatures, ...]
-
-    @cached_property
-    def samples(self) -> tuple[Sample, ...]:
-        """The samples that could be read."""
-        return tuple(sample for part in self.parts for sample in part.samples)
-
-    @property
-    def skipped(self) -> tuple[str, ...]:
-        """Keys of the samples that could not be read."""
-        return tuple(key for part in self.parts for key in part.skipped)
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def batch(self, indices: Sequence[int]) -> TrainingBatch:
-        """Return the samples with these indices as a batch, in their order."""
-        found: list[TrainingBatch] = []
-        order: list[int] = []
-        start = 0
-        for part in self.parts:
-            places = [place for place, index in enumerate(indices) if start <= index < start + len(part)]
-            if places:
-                found.append(part.batch([indices[place] - start for place in places]))
-                order += places
-            start += len(part)
-        return found[0] if len(found) == 1 else _in_order(found, order)
-
-
-def _in_order(batches: Sequence[TrainingBatch], order: Sequence[int]) -> TrainingBatch:
-    """Return several batches as one, whose image `order[i]` is the i-th of them."""
-    back = torch.tensor(order).argsort()
-    every = [batch.features for batch in batches]
-
-    def cat(tensors: Iterable[Tensor]) -> Tensor:
-        whole = torch.cat(list(tensors))
-        return whole[back.to(whole.device)]
-
-    features = Features(
-        image=cat(each.image for each in every),
-        image_raw=cat(each.image_raw for each in every),
-        patches={layer: cat(each.patches[layer] for each in every) for layer in every[0].patches},
-        cls={block: cat(each.cls[block] for each in every) for block in every[0].cls},
-        grid=every[0].grid,
-    )
-    names = [name for batch in batches for name in batch.class_names]
-    return TrainingBatch(
-        features,
-        tuple(names[place] for place in back.tolist()),
-        cat(batch.labels for batch in batches),
-        cat(batch.masks for batch in batches),
-    )
 
 
 def auxiliary_features(
@@ -150,6 +45,7 @@ def auxiliary_features(
     *,
     workers: int,
     skip_broken: bool,
+    with_masks: bool = True,
     progress: Callable[[int], None] = lambda images: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> AuxiliaryFeatures:
@@ -163,6 +59,8 @@ def auxiliary_features(
         cache: Cache of the features.
         workers: Number of loader processes; 0 loads images in this process.
         skip_broken: Leave out samples that cannot be read instead of raising an error.
+        with_masks: Whether batches have the masks. They are in the cache in any case: an image whose mask cannot be
+            read is broken, whatever is made of it.
         progress: Called with the number of images encoded since the last call.
         say: Called with messages for the user.
 
@@ -198,8 +96,12 @@ def auxiliary_features(
                     entry.clear(missing)
                     raise
             entry.touch()
-            files = {name: (array, Rows(entry.path(name), array.row_bytes)) for name, array in arrays.items()}
             skipped = _skipped(entry, arrays)
+            files = {
+                name: (array, Rows(entry.path(name), array.row_bytes))
+                for name, array in arrays.items()
+                if with_masks or name != MASKS
+            }
     except OSError as error:
         raise CacheError(f"{entry.folder}: {error}; free the disk or point BENCH_CACHE elsewhere") from error
     if skipped and not skip_broken:
@@ -212,8 +114,8 @@ def auxiliary_features(
 
 
 def _missing_arrays(
-    entry: Entry, arrays: dict[str, _Array], samples: Sequence[Sample], reading: Reading
-) -> dict[str, _Array]:
+    entry: Entry, arrays: dict[str, Array], samples: Sequence[Sample], reading: Reading
+) -> dict[str, Array]:
     """Return the arrays to write: incomplete ones, or all of them if a sample that was left out can be read now."""
     missing = {name: array for name, array in arrays.items() if not entry.is_whole(name)}
     left_out = _skipped(entry, arrays.keys() - missing.keys())
@@ -239,22 +141,13 @@ def _entry_name(
     return f"{data.card.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
-def _layer_name(layer: Layer) -> str:
-    path = layer.dpam
-    return f"patches-{layer.block}" + (f"-{path.attention}{path.first}{'-ffn' * path.ffn}" if path else "")
-
-
-def _cls_name(block: int) -> str:
-    return f"cls-{block}"
-
-
-def _arrays(backbone: Backbone, spec: VisionSpec, *, with_masks: bool) -> dict[str, _Array]:
+def _arrays(backbone: Backbone, spec: VisionSpec, *, with_masks: bool) -> dict[str, Array]:
     """Return the arrays of an entry. Features have the dtype of the towers; masks are packed to one bit per pixel."""
     patches, dtype = (spec.image_size // backbone.patch_size) ** 2, DTYPES[backbone.dtype]
-    embedding = _Array((backbone.width,), dtype)
-    arrays = dict.fromkeys((IMAGE, IMAGE_RAW, *(_cls_name(block) for block in spec.cls)), embedding)
-    arrays |= {_layer_name(layer): _Array((patches, backbone.width), dtype) for layer in spec.layers}
-    return arrays | ({MASKS: _Array((-(-(spec.image_size**2) // 8),), torch.uint8)} if with_masks else {})
+    embedding = Array((backbone.width,), dtype)
+    arrays = dict.fromkeys((IMAGE, IMAGE_RAW, *(cls_name(block) for block in spec.cls)), embedding)
+    arrays |= {layer_name(layer): Array((patches, backbone.width), dtype) for layer in spec.layers}
+    return arrays | ({MASKS: Array((-(-(spec.image_size**2) // 8),), torch.uint8)} if with_masks else {})
 
 
 def _encode(
@@ -263,15 +156,15 @@ def _encode(
     spec: VisionSpec,
     entry: Entry,
     *,
-    missing: dict[str, _Array],
+    missing: dict[str, Array],
     reading: Reading,
     skip_broken: bool,
     progress: Callable[[int], None],
     adaptive: AdaptiveBatch,
 ) -> None:
     """Encode every sample once and write the missing arrays row by row, with zeros for samples that cannot be read."""
-    layers = tuple(layer for layer in spec.layers if _layer_name(layer) in missing)
-    blocks = tuple(block for block in spec.cls if _cls_name(block) in missing)
+    layers = tuple(layer for layer in spec.layers if layer_name(layer) in missing)
+    blocks = tuple(block for block in spec.cls if cls_name(block) in missing)
     pending = VisionSpec(spec.image_size, layers=layers, cls=blocks)
     skipped: dict[str, str] = {}
     with ExitStack() as stack:
@@ -307,8 +200,8 @@ def _rows(
         named = {
             IMAGE: features.image,
             IMAGE_RAW: features.image_raw,
-            **{_layer_name(layer): patches for layer, patches in features.patches.items()},
-            **{_cls_name(block): embedding for block, embedding in features.cls.items()},
+            **{layer_name(layer): patches for layer, patches in features.patches.items()},
+            **{cls_name(block): embedding for block, embedding in features.cls.items()},
         }
         for name, values in named.items():
             stored = values.to(DTYPES[backbone.dtype]).flatten(1).contiguous().cpu().view(torch.uint8).numpy()

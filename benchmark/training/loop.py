@@ -1,7 +1,9 @@
 """The training loop: epochs over cached features, resumed after an interruption, stopped by a non-finite loss."""
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,11 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmark.common import AdaptiveBatch, write_whole
-from benchmark.contract import Learner
+from benchmark.contract import Learner, TrainingBatch
 from benchmark.errors import BenchError
 from benchmark.records import code_key, tensors_to_bytes
 from benchmark.registry import source_sha256
-from benchmark.training.features import JoinedFeatures
+from benchmark.training.batches import AuxiliaryFeatures, JoinedFeatures, part_of, read_ahead
 
 LEARNED, OPTIMISER = "learned.", "optimiser."
 Curve = list[dict[str, float]]
@@ -28,7 +30,7 @@ class TrainingError(BenchError):
 
 def train(
     method: Learner,
-    data: JoinedFeatures,
+    data: AuxiliaryFeatures | JoinedFeatures,
     *,
     partial: Path | None = None,
     progress: Callable[[int], None] = lambda images: None,
@@ -69,12 +71,7 @@ def train(
         if (rate := method.learning_rate(epoch)) is not None:
             for group in optimiser.param_groups:
                 group["lr"] = rate
-        sums: dict[str, float] = {}
-        for indices in batches(len(data), method.options.batch_size, seed=method.seed, epoch=epoch):
-            for name, value in _step(method, optimiser, data, indices, epoch=epoch, adaptive=adaptive).items():
-                sums[name] = sums.get(name, 0.0) + value * len(indices)
-            progress(len(indices))
-        curve.append({name: total / len(data) for name, total in sums.items()})
+        curve.append(_epoch(method, optimiser, data, epoch=epoch, adaptive=adaptive, progress=progress))
         if partial is not None:
             write_whole(partial, _state_to_bytes(method, optimiser, curve))
         if after_epoch is not None:
@@ -100,44 +97,94 @@ def batches(count: int, size: int, *, seed: int, epoch: int) -> Iterator[list[in
     yield from (order[start : start + size] for start in range(0, count, size))
 
 
-def _step(
+@dataclass(frozen=True)
+class _Seen:
+    """The loss of some images. It stays on its device, so that no step waits for the one before it."""
+
+    indices: Sequence[int]
+    terms: dict[str, Tensor]
+    """The terms by name, and their sum `total`."""
+
+
+@sdpa_kernel(SDPBackend.MATH)  # the backward passes of the fused kernels are not deterministic on CUDA
+def _epoch(
     method: Learner,
     optimiser: torch.optim.Optimizer,
-    data: JoinedFeatures,
-    indices: Sequence[int],
+    data: AuxiliaryFeatures | JoinedFeatures,
     *,
     epoch: int,
     adaptive: AdaptiveBatch,
+    progress: Callable[[int], None],
 ) -> dict[str, float]:
-    """Take a step on a batch and return the terms of its loss; a batch that does not fit into memory is divided."""
+    """Take the steps of an epoch, and return the mean of each term of the loss over the images."""
+    order = batches(len(data), method.options.batch_size, seed=method.seed, epoch=epoch)
+    seen: list[_Seen] = []
+    try:
+        for indices, batch in read_ahead(data, order, device=method.backbone.device):
+            seen += _step(method, optimiser, batch, indices, adaptive=adaptive)
+            progress(len(indices))
+    except Exception:  # a method may fail at what followed from a loss that is not finite
+        _read(seen, method, data, epoch=epoch)
+        raise
+    sums: dict[str, float] = {}
+    for images, values in _read(seen, method, data, epoch=epoch):
+        for name, value in values.items():
+            sums[name] = sums.get(name, 0.0) + value * len(images)
+    return {name: total / len(data) for name, total in sums.items()}
+
+
+def _read(
+    seen: Sequence[_Seen], method: Learner, data: AuxiliaryFeatures | JoinedFeatures, *, epoch: int
+) -> list[tuple[Sequence[int], dict[str, float]]]:
+    """Return losses as numbers.
+
+    Raises:
+        TrainingError: One of them is not finite; the message names the files of the first one.
+    """
+    values = iter(torch.stack([term for each in seen for term in each.terms.values()]).tolist() if seen else ())
+    found = [(each.indices, dict(zip(each.terms, values, strict=False))) for each in seen]
+    for indices, terms in found:
+        if not math.isfinite(terms["total"]):
+            files = ", ".join(str(data.samples[index].path) for index in indices)
+            parts = ", ".join(f"{name} {value:g}" for name, value in terms.items() if name != "total")
+            raise TrainingError(
+                f"{method.title}: the loss is {terms['total']:g} ({parts}) in epoch {epoch + 1} on the images {files}"
+            )
+    return found
+
+
+def _step(
+    method: Learner,
+    optimiser: torch.optim.Optimizer,
+    batch: TrainingBatch,
+    indices: Sequence[int],
+    *,
+    adaptive: AdaptiveBatch,
+) -> list[_Seen]:
+    """Take a step on a batch and return its loss, in parts if it does not fit into memory and was divided."""
     parameters = [each for group in optimiser.param_groups for each in group["params"] if each.requires_grad]
 
-    @sdpa_kernel(SDPBackend.MATH)  # the backward passes of the fused kernels are not deterministic on CUDA
-    def work(part: Sequence[int]) -> tuple[dict[str, float], tuple[Tensor | None, ...]]:
-        terms = method.losses(data.batch(part))
+    def work(places: Sequence[int]) -> tuple[_Seen, tuple[Tensor | None, ...]]:
+        whole = len(places) == len(indices)
+        terms = method.losses(batch if whole else part_of(batch, range(places[0], places[-1] + 1)))
         total = torch.stack(list(terms.values())).sum()
-        if not bool(total.isfinite()):
-            files = ", ".join(str(data.samples[index].path) for index in part)
-            parts = ", ".join(f"{name} {term.item():g}" for name, term in terms.items())
-            raise TrainingError(
-                f"{method.title}: the loss is {total.item():g} ({parts}) in epoch {epoch + 1} on the images {files}"
-            )
-        share = len(part) / len(indices)
+        share = len(places) / len(indices)
         # Unlike `backward`, this leaves nothing behind if memory runs out in the midst of it.
         gradients = torch.autograd.grad(total * share, parameters, allow_unused=True)
-        return {name: share * term.item() for name, term in {"total": total, **terms}.items()}, gradients
+        kept = {name: term.detach() for name, term in {"total": total, **terms}.items()}
+        return _Seen([indices[place] for place in places], kept), gradients
 
     optimiser.zero_grad()
-    sums: dict[str, float] = {}
-    done = adaptive.chunks(indices, work) if method.divisible else [(indices, work(indices))]
-    for _, (values, gradients) in done:
+    places = range(len(indices))
+    done = adaptive.chunks(places, work) if method.divisible else [(places, work(places))]
+    seen: list[_Seen] = []
+    for _, (part, gradients) in done:
         for parameter, gradient in zip(parameters, gradients, strict=True):
             if gradient is not None:
                 parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
-        for name, value in values.items():
-            sums[name] = sums.get(name, 0.0) + value
+        seen.append(part)
     optimiser.step()
-    return sums
+    return seen
 
 
 def _state_to_bytes(method: Learner, optimiser: torch.optim.Optimizer, curve: Curve) -> bytes:

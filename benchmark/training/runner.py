@@ -20,7 +20,8 @@ from benchmark.records import (
     write_checkpoint,
 )
 from benchmark.registry import source_sha256
-from benchmark.training.features import AuxiliaryFeatures, JoinedFeatures, auxiliary_features
+from benchmark.training.batches import AuxiliaryFeatures, JoinedFeatures
+from benchmark.training.features import auxiliary_features
 from benchmark.training.jobs import Training
 from benchmark.training.loop import train
 
@@ -51,13 +52,13 @@ def encode_auxiliary(
         try:
             _require_masks(training)
             method = _new_method(training, backbone)
-            method.vision()
+            method.training_vision()
         except Exception as error:  # a method's own code may raise anything
             failed[training.id.id] = error
         else:
             built.append((training, method))
-    for spec in merge_specs(method.vision() for _, method in built):
-        sharing = [training for training, method in built if method.vision().image_size == spec.image_size]
+    for spec in merge_specs(method.training_vision() for _, method in built):
+        sharing = [training for training, method in built if method.training_vision().image_size == spec.image_size]
         try:
             _encode(data, spec, sharing[0], backbone, settings, say=say)
         except Exception as error:  # a broken image, a full disk, out of memory, …: go on with the other image sizes
@@ -93,13 +94,14 @@ def train_method(
         Exception: Any error of the method's own code.
     """
     method = _new_method(training, backbone)
-    spec = method.vision()
-    features = JoinedFeatures(
-        tuple(_encode(data, spec, training, backbone, settings, say=say) for data in training.samples)
+    spec, with_masks = method.training_vision(), method.needs_masks
+    parts = (
+        _encode(data, spec, training, backbone, settings, say=say, with_masks=with_masks) for data in training.samples
     )
+    features = JoinedFeatures(tuple(parts)).kept_if_small(processes=settings.processes)
     watch = None
     if held_out is not None:
-        watch = held_out[1](_encode(held_out[0], spec, training, backbone, settings, say=say))
+        watch = held_out[1](_encode(held_out[0], method.vision(), training, backbone, settings, say=say))
     path = checkpoint_path(settings.results, training.id)
     path.parent.mkdir(parents=True, exist_ok=True)
     start = now(backbone.device)
@@ -157,6 +159,7 @@ def _encode(
     settings: Settings,
     *,
     say: Callable[[str], None],
+    with_masks: bool = True,
 ) -> AuxiliaryFeatures:
     with image_progress(f"encoding {data.title}", len(data.test)) as progress:
         return auxiliary_features(
@@ -167,6 +170,7 @@ def _encode(
             settings.cache,
             workers=settings.workers,
             skip_broken=settings.on_error == "skip",
+            with_masks=with_masks,
             progress=progress,
             say=say,
         )

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from benchmark.authoring.check_images import dataset_images, random_images
 from benchmark.authoring.conformance import check_declaration, check_method
 from benchmark.authoring.findings import render
-from benchmark.authoring.method_under_test import map_features
 from benchmark.authoring.starters import frozen, learner
 from benchmark.cli import selection
 from benchmark.clip.backbone import Backbone, load_backbone
+from benchmark.clip.spec import map_features
 from benchmark.clip.weights import parse_backbone
 from benchmark.contract import (
     Ablation,

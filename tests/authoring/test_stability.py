@@ -11,11 +11,12 @@ from support.suites import draw_classes
 from torch import Tensor
 
 from benchmark.authoring.check_images import dataset_images, random_images
-from benchmark.authoring.method_under_test import MethodUnderTest, map_features, take
+from benchmark.authoring.method_under_test import MethodUnderTest, take
 from benchmark.authoring.stability import MAGNIFIED, NOISE, check_stability, sensitivity
 from benchmark.authoring.starters import learner
 from benchmark.cli import selection
 from benchmark.clip.backbone import Backbone, load_backbone
+from benchmark.clip.spec import map_features
 from benchmark.clip.weights import MINI_BACKBONE, parse_backbone
 from benchmark.common.cache import GB, Cache
 from benchmark.common.settings import Settings
@@ -26,7 +27,8 @@ from benchmark.protocol import Protocol
 from benchmark.records.agreement import TOLERANCE
 from benchmark.registry import all_methods
 from benchmark.running.evaluate import ClassScores, Participant, evaluate
-from benchmark.training.features import AuxiliaryFeatures, auxiliary_features
+from benchmark.training.batches import AuxiliaryFeatures
+from benchmark.training.features import auxiliary_features
 from benchmark.training.loop import train
 
 LEARNERS = {name: method for name, method in all_methods().items() if issubclass(method, Learner)}

@@ -145,6 +145,7 @@ def test_without_data_a_miniature_of_all_datasets_is_run_and_says_so(
     code, out, err = bench(*arguments)
     assert code == 0
     assert err.count("\ntrained") == 6  # three methods on two auxiliary datasets
+    assert "\n6 trainings first, then 6 methods on 3 datasets; results go to " in err
     assert "no data given: running on the mini suite" in err
     assert out.startswith("SYNTHETIC MINIATURE: not comparable with published numbers")
     assert weights.MINI_BACKBONE in out
@@ -214,12 +215,20 @@ def test_a_folder_run_from_images_to_tables(bench: Bench, parts: Path, tmp_path:
     assert "SYNTHETIC WEIGHTS" in out
     assert "(AUROC, AUPRO)" in out
     assert "13 images (7 normal, 6 anomalous)" in err
+    assert f"\n2 methods on 1 dataset; results go to {results} and stay if it is stopped\n" in err
+    assert "\n2 cells: 2 here, 0 failed, " in err
+    assert f"tables are written to {results / 'tables'}" in err
+    assert "reference" not in err  # which has no such cells
     code, again, err = bench(*arguments)
     assert (code, again) == (0, out)
     assert "2 cells, 0 to do" in err
+    assert "results go to" not in err
+    assert "\n2 cells: 2 were there, 0 failed, " in err
+    written = {path: path.read_bytes() for path in (results / "tables").rglob("*") if path.is_file()}
+    assert results / "tables/main_pixel.tex" in written
     code, tables, _ = bench("tables", "--results", results)
     assert (code, tables) == (0, out)
-    assert (results / "tables/main_pixel.tex").is_file()
+    assert {path: path.read_bytes() for path in (results / "tables").rglob("*") if path.is_file()} == written
     code, shown, _ = bench("tables", "--results", results, "--check")
     assert code == 0
     assert "all as the records give them" in shown
@@ -272,6 +281,7 @@ def test_a_failed_cell_gives_exit_code_1_and_its_cause(bench: Bench, parts: Path
     code, out, err = bench("run", *FROZEN, "--folder", parts, "--results", tmp_path / "r", *TINY)
     assert code == 1
     assert "001.png" in err
+    assert "\n2 cells: 0 here, 2 failed, " in err
     assert "2 of 2 cells failed" in err
     code, out, _ = bench("run", *FROZEN, "--folder", parts, "--results", tmp_path / "r", *TINY, "--on-error", "skip")
     assert code == 0
@@ -349,6 +359,7 @@ def test_train_alone_makes_what_a_run_then_uses(bench: Bench, two_datasets: Path
     assert code == 0
     assert Path(out.strip()).is_file()
     assert "trained AnomalyCLIP (epochs=1) on mvtec: 6 images" in err
+    assert "\n1 training: 1 here, 0 failed, " in err
     code, out, err = bench("run", "--methods", "anomalyclip", "--datasets", "btad", *common, "--dry-run")
     assert "1 cells, 1 to do, 0 to train first" in err
     code, out, err = bench("run", "--methods", "anomalyclip", "--datasets", "btad", *common)
@@ -494,7 +505,7 @@ def test_a_run_beside_results_of_another_training_ends_well_and_says_how_to_choo
     code, out, err = bench("run", *common, "--datasets", "btad", "--folder", parts, "--allow-overlap")
     assert (code, out) == (0, "")
     (advice,) = re.findall(
-        r"no tables: .*different trainings on mvtec with seed 0.* with (--record \S+)$", err, re.MULTILINE
+        r"no tables are written: .*different trainings on mvtec with seed 0.* with (--record \S+)$", err, re.MULTILINE
     )
     code, out, _ = bench("tables", "--results", tmp_path / "r", *advice.split())
     assert code == 0

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from support.reference import REFERENCE_RECORDS
 
 from benchmark.metrics.bootstrap import REPLICATES, percentiles
 from benchmark.records.draws import LONGEST, RESOLUTION, STEPS, packed, unpacked
@@ -69,7 +70,7 @@ HOSTILE = {
 
 
 def committed() -> dict[str, Any]:
-    path = min((Path(__file__).parents[2] / "results/records").glob("clip--mvtec--*.json"))
+    path = min(path for path in REFERENCE_RECORDS if path.name.startswith("clip--mvtec--"))
     content: dict[str, Any] = json.loads(path.read_text())
     return content
 

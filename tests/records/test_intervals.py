@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from support.records import made_run
 
+from benchmark.common.regions import find_regions
 from benchmark.metrics.bootstrap import REPLICATES, replicates
 from benchmark.metrics.image import ImageMetrics
 from benchmark.metrics.per_image import ClassImages, PerImageAccumulator
@@ -39,7 +40,7 @@ class Made:
             gathering.add(str(index), label, float(scores.max()), scores)
             if masks is not None:
                 pixels.update(scores, mask)
-                gathering.add_pixels(image_pixels(scores, mask))
+                gathering.add_pixels(image_pixels(scores, find_regions(mask)))
         self.images: ClassImages | None = gathering.finish() if labels else None
         known = pixels.compute() if masks is not None else dict.fromkeys(pixels.compute())
         kind = DefectResult(images=1, metrics={"image_auroc": 0.5})

@@ -196,7 +196,7 @@ def test_the_costs_of_methods_are_shown_beside_their_results(study: Study, docum
     assert document.text.count("SYNTHETIC") == 1
     assert "branch=vision" not in document.text
     drawn = [json.loads(data)["data"] for tag, data in document.data if tag == "script" and data.strip()]
-    report = collect_report_data(study.records, study.read)
+    report = collect_report_data(study.records)
     places = (("industrial", "image_auroc"), ("industrial", "pixel_auroc"), ("medical", "image_auroc"))
     assert len(drawn) == len(places), "no pixel metric is defined on the scans"
     for traces, place in zip(drawn, places, strict=True):
@@ -211,7 +211,7 @@ def test_points_of_several_devices_say_which(study: Study) -> None:
     records = study.records
     other = records[0].run.model_copy(update={"device": "Some GPU", "processor": "Some CPU"})
     changed = [r.model_copy(update={"run": other}) if r.dataset_title == "Scans" else r for r in records]
-    page = cost_page(collect_report_data(changed, lambda record: None))
+    page = cost_page(collect_report_data(changed))
     names = [trace["name"] for trace in page["charts"][0].figure["data"]]
     assert "CLIP (Some GPU with Some CPU, batch size 8)" in names
     assert len(names) == 6

@@ -62,6 +62,8 @@ def test_a_cell_of_another_version_is_named_and_not_counted() -> None:
     line = agreement_line(pairing, "DIR")
     assert line.startswith("1 of 1 cells agree with DIR within")
     assert line.endswith("; of other images or another version there: CLIP on BTAD")
+    line = agreement_line(pair_up([newer], ALL), "DIR")
+    assert line == "DIR has none of the cells; of other images or another version there: CLIP on BTAD"
     (told,) = disagreement_lines(pairing)
     assert told.startswith(
         "CLIP on BTAD: all numbers within 0.0001 points. Not the same: version of the method 9, there "
@@ -86,7 +88,7 @@ def test_the_worst_numbers_are_told_and_how_many_there_are() -> None:
     (told,) = disagreement_lines(pair_up([CLIP], [changed(CLIP, plant)]))
     assert "there undefined (difference one is undefined, tolerance 0.0001); " in told
     assert told.count("tolerance") == 3
-    assert told.endswith("; and 2 more numbers. Not the same: nothing that records tell")
+    assert told.endswith("; and 2 more. Not the same: nothing that records tell")
 
 
 def test_every_cell_has_a_row_and_those_that_do_not_agree_come_first() -> None:

@@ -582,7 +582,7 @@ def test_the_command_shows_the_intervals_of_records_and_says_which_have_none(com
     write_record(tmp_path / "r", older)
     code, out, err = compared("--output", tmp_path / "o.csv")
     assert code == 0
-    assert f"no intervals of 1 results of an earlier version: {older.id}; run with --force" in " ".join(err.split())
+    assert f"no intervals of 1 result of an earlier version: {older.id}; run with --force" in " ".join(err.split())
     rows = list(csv.DictReader(io.StringIO((tmp_path / "o.csv").read_text())))
     of_table2 = [
         row

@@ -227,7 +227,7 @@ def test_a_record_of_an_earlier_version_has_a_value_and_no_interval() -> None:
         estimate = found["A", name]
         assert (estimate.low, estimate.high, estimate.std, estimate.behind) == (None, None, None, None)
     [said] = lacking(lab.records)
-    assert said.startswith(f"no intervals of 1 results of an earlier version: {lab.records[1].id}; run with --force")
+    assert said.startswith(f"no intervals of 1 result of an earlier version: {lab.records[1].id}; run with --force")
     row = next(csv.DictReader(io.StringIO(to_csv([estimate]))))
     assert row["value"] == f"{100 * estimate.value:.2f}"
     assert row["low"] == row["std"] == row["behind"] == ""

@@ -25,7 +25,8 @@ from benchmark.data.preprocess import Preprocess
 from benchmark.data.samples import DatasetError, SampleSet
 from benchmark.protocol import Protocol
 from benchmark.training import features as features_module
-from benchmark.training.features import AuxiliaryFeatures, JoinedFeatures, auxiliary_features
+from benchmark.training.batches import AuxiliaryFeatures, JoinedFeatures
+from benchmark.training.features import auxiliary_features
 
 SIZE = 70
 PATHS = (None, Dpam(3), Dpam(3, "qq"), Dpam(2, "qq"), Dpam(2, "qq", ffn=True))

@@ -17,7 +17,8 @@ from benchmark.contract import Learner, TrainingBatch
 from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.protocol import Protocol
 from benchmark.registry import all_methods
-from benchmark.training.features import AuxiliaryFeatures, auxiliary_features
+from benchmark.training.batches import AuxiliaryFeatures
+from benchmark.training.features import auxiliary_features
 from benchmark.training.loop import Curve, train
 
 LEARNERS = [method for method in all_methods().values() if issubclass(method, Learner)]

@@ -1,0 +1,244 @@
+"""Batches of cached features: read by a thread while the step before is taken, or kept on the GPU if they fit."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from benchmark.clip import Backbone, map_features
+from benchmark.common import Rows, free_memory
+from benchmark.contract import Features, Layer, TrainingBatch, VisionSpec
+from benchmark.data import Sample
+from benchmark.protocol import Protocol
+
+IMAGE, IMAGE_RAW, MASKS = "image", "image_raw", "masks"
+SHARE = 0.5
+"""Share of a GPU's free memory that features may take; the other half is for the steps."""
+AT_A_TIME = 64
+"""Images that are copied to the GPU at a time."""
+
+Finish: TypeAlias = Callable[[], TrainingBatch]
+"""Makes a batch on the backbone's device of what was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """Shape and dtype of a row of a cached array."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row."""
+        return int(np.prod(self.shape)) * self.dtype.itemsize
+
+
+def layer_name(layer: Layer) -> str:
+    """Return the name of the array of a layer."""
+    path = layer.dpam
+    return f"patches-{layer.block}" + (f"-{path.attention}{path.first}{'-ffn' * path.ffn}" if path else "")
+
+
+def cls_name(block: int) -> str:
+    """Return the name of the array of a block's CLS embeddings."""
+    return f"cls-{block}"
+
+
+@dataclass(frozen=True)
+class AuxiliaryFeatures:
+    """The features of an auxiliary dataset, read batch by batch."""
+
+    samples: tuple[Sample, ...]
+    """The samples that could be read, in order."""
+    skipped: dict[str, str]
+    """Key of each sample that could not be read, with the reason."""
+    spec: VisionSpec
+    backbone: Backbone
+    protocol: Protocol
+    _rows: npt.NDArray[np.int64]
+    _files: Mapping[str, tuple[Array, Rows]]
+    """The arrays that batches are made of. Without that of the masks, masks are zeros."""
+    _kept: Mapping[str, Tensor] | None = None
+    """All rows, in the order of the samples, on the GPU."""
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the rows of all samples."""
+        return len(self) * sum(array.row_bytes for array, _ in self._files.values())
+
+    def kept(self) -> "AuxiliaryFeatures":
+        """Return the same features, copied to the GPU."""
+        copied = {
+            name: torch.empty(len(self), *array.shape, dtype=array.dtype, device=self.backbone.device)
+            for name, (array, _) in self._files.items()
+        }
+        for start in range(0, len(self), AT_A_TIME):
+            for name, rows in self._stored(range(start, min(start + AT_A_TIME, len(self)))).items():
+                copied[name][start : start + len(rows)] = rows
+        return replace(self, _kept=copied)
+
+    def batch(self, indices: Sequence[int]) -> TrainingBatch:
+        """Return the samples with these indices as a batch on the backbone's device."""
+        return self.read(indices)()
+
+    def read(self, indices: Sequence[int]) -> Finish:
+        """Read the samples with these indices. This may be done in another thread."""
+        stored = self._stored(indices) if self._kept is None else None
+        return lambda: self._made(indices, stored)
+
+    def _stored(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """Return rows in the memory of the host, as they are stored, by name of the array."""
+        pinned, rows = self.backbone.device.startswith("cuda"), self._rows[list(indices)]
+        stored: dict[str, Tensor] = {}
+        for name, (array, file) in self._files.items():
+            content = torch.empty(len(rows), array.row_bytes, dtype=torch.uint8, pin_memory=pinned)
+            file.read(rows, out=content.numpy())
+            stored[name] = content.view(array.dtype).reshape(-1, *array.shape)
+        return stored
+
+    def _made(self, indices: Sequence[int], stored: Mapping[str, Tensor] | None) -> TrainingBatch:
+        device, size, chosen = self.backbone.device, self.spec.image_size, [self.samples[index] for index in indices]
+
+        def sent(values: Tensor) -> Tensor:
+            return values.to(device, non_blocking=True)
+
+        if stored is None and self._kept is not None:
+            places = sent(torch.tensor(indices))
+            read = {name: rows[places] for name, rows in self._kept.items()}
+        else:
+            read = {name: sent(rows) for name, rows in (stored or {}).items()}
+        features = Features(
+            image=read[IMAGE].float(),
+            image_raw=read[IMAGE_RAW].float(),
+            patches={layer: read[layer_name(layer)].float() for layer in self.spec.layers},
+            cls={block: read[cls_name(block)].float() for block in self.spec.cls},
+            grid=size // self.backbone.patch_size,
+        )
+        if MASKS in read:  # unpacked here, so that an eighth of a byte a pixel is read, kept and sent
+            bits = read[MASKS][..., None] >> torch.arange(7, -1, -1, dtype=torch.uint8, device=device) & 1
+            masks = bits.flatten(1)[:, : size * size].reshape(-1, size, size).float()
+        else:
+            masks = torch.zeros((), device=device).expand(len(chosen), size, size)
+        names = tuple(self.protocol.class_name(sample) for sample in chosen)
+        return TrainingBatch(features, names, sent(torch.tensor([sample.label for sample in chosen])), masks)
+
+
+@dataclass(frozen=True)
+class JoinedFeatures:
+    """The features of several auxiliary datasets as those of one, in order."""
+
+    parts: tuple[AuxiliaryFeatures, ...]
+
+    @cached_property
+    def samples(self) -> tuple[Sample, ...]:
+        """The samples that could be read."""
+        return tuple(sample for part in self.parts for sample in part.samples)
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Keys of the samples that could not be read."""
+        return tuple(key for part in self.parts for key in part.skipped)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def kept_if_small(self, *, processes: int) -> "JoinedFeatures":
+        """Return the same features, on the GPU if they take at most `SHARE` of its free memory for each process.
+
+        Features of a backbone on the CPU stay in their files, which the system keeps in the memory that nobody needs.
+
+        Args:
+            processes: Number of processes that the GPU may be shared with, this one included.
+        """
+        device, needed = self.parts[0].backbone.device, sum(part.size for part in self.parts)
+        if not device.startswith("cuda") or needed > SHARE * free_memory(device) / processes:
+            return self
+        return JoinedFeatures(tuple(part.kept() for part in self.parts))
+
+    def batch(self, indices: Sequence[int]) -> TrainingBatch:
+        """Return the samples with these indices as a batch, in their order."""
+        return self.read(indices)()
+
+    def read(self, indices: Sequence[int]) -> Finish:
+        """Read the samples with these indices. This may be done in another thread."""
+        found: list[Finish] = []
+        order: list[int] = []
+        start = 0
+        for part in self.parts:
+            places = [place for place, index in enumerate(indices) if start <= index < start + len(part)]
+            if places:
+                found.append(part.read([indices[place] - start for place in places]))
+                order += places
+            start += len(part)
+        return found[0] if len(found) == 1 else lambda: _in_order([finish() for finish in found], order)
+
+
+def _in_order(batches: Sequence[TrainingBatch], order: Sequence[int]) -> TrainingBatch:
+    """Return several batches as one, whose image `order[i]` is the i-th of them."""
+    back = torch.tensor(order).argsort()
+    every = [batch.features for batch in batches]
+
+    def cat(tensors: Iterable[Tensor]) -> Tensor:
+        whole = torch.cat(list(tensors))
+        return whole[back.to(whole.device)]
+
+    features = Features(
+        image=cat(each.image for each in every),
+        image_raw=cat(each.image_raw for each in every),
+        patches={layer: cat(each.patches[layer] for each in every) for layer in every[0].patches},
+        cls={block: cat(each.cls[block] for each in every) for block in every[0].cls},
+        grid=every[0].grid,
+    )
+    names = [name for batch in batches for name in batch.class_names]
+    return TrainingBatch(
+        features,
+        tuple(names[place] for place in back.tolist()),
+        cat(batch.labels for batch in batches),
+        cat(batch.masks for batch in batches),
+    )
+
+
+def part_of(batch: TrainingBatch, places: range) -> TrainingBatch:
+    """Return some successive images of a batch."""
+    rows = slice(places.start, places.stop)
+    features = map_features(batch.features, lambda values: values[rows])
+    return TrainingBatch(features, batch.class_names[rows], batch.labels[rows], batch.masks[rows])
+
+
+def read_ahead(
+    data: AuxiliaryFeatures | JoinedFeatures, batches: Iterable[list[int]], *, device: str
+) -> Iterator[tuple[list[int], TrainingBatch]]:
+    """Yield batches with the indices of their samples. A thread reads the next one while the caller uses one.
+
+    A GPU is given work faster than it does it. The caller comes to be two batches ahead of it at most, so that no more
+    of them are in memory.
+
+    Args:
+        data: The features.
+        batches: Indices of the samples of each batch.
+        device: Device of the backbone.
+    """
+    used: list[torch.cuda.Event] = []
+    waiting: tuple[list[int], Future[Finish]] | None = None
+    with ThreadPoolExecutor(1) as thread:
+        for indices in chain(batches, [None]):
+            following = None if indices is None else (indices, thread.submit(data.read, indices))
+            if waiting is not None:
+                yield waiting[0], waiting[1].result()()
+                if device.startswith("cuda"):
+                    used.append(torch.cuda.Event())  # type: ignore[no-untyped-call]
+                    used[-1].record(torch.cuda.current_stream(device))
+                    if len(used) > 1:
+                        used.pop(0).synchronize()
+            waiting = following
