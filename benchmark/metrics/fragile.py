@@ -86,15 +86,16 @@ def _threshold_intervals(limits: tuple[float, float]) -> tuple[FloatArray, Float
     starts = [first]
     while starts[-1] < last:
         starts.append(np.nextafter(starts[-1], np.float32(np.inf)))
-    start = np.array(starts, np.float32)[:, None]
+    start: Float32Array = np.array(starts, np.float32)[:, None]
     lower, upper = (_thresholds(start, np.maximum(start, stop)) for stop in (highest_at_least, highest))
     return lower[:, ::-1].astype(np.float64), upper[:, ::-1].astype(np.float64)
 
 
 def _thresholds(start: Float32Array, stop: Float32Array) -> Float32Array:
     """Return the first 201 values (N, 201) that `arange` gives with a 200th of the range (N, 1) as its step."""
-    second = start + (stop - start) / np.float32(STEPS)
-    thresholds: Float32Array = start + np.arange(STEPS + 1, dtype=np.float32) * (second - start)
+    steps: Float32Array = np.arange(STEPS + 1, dtype=np.float32)
+    step: Float32Array = (start + (stop - start) / np.float32(STEPS)) - start
+    thresholds: Float32Array = start + steps * step
     return thresholds
 
 
@@ -109,8 +110,8 @@ def _bounds(fpr: tuple[FloatArray, FloatArray], overlap: tuple[FloatArray, Float
     next_can_be_out = np.pad(most_fpr[:, 1:] >= FPR_LIMIT, ((0, 0), (0, 1)), constant_values=True)
     most_fpr = np.minimum(most_fpr, FPR_LIMIT)
     can_be_last = (least_fpr < FPR_LIMIT) & next_can_be_out & (most_fpr != least_fpr[:, :1])  # two rates at least
-    row, last = np.nonzero(can_be_last[:, 1:])
-    last += 1
+    row, before_last = np.nonzero(can_be_last[:, 1:])
+    last = before_last + 1
     least_fpr, most_fpr, least_overlap, most_overlap = (
         each[row] for each in (least_fpr, most_fpr, least_overlap, most_overlap)
     )
