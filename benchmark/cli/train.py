@@ -96,8 +96,8 @@ def train_command(
     settings = computation.settings
     todo = {each.id.id for each in untrained(trainings, settings.results, force=settings.force)}
     try:
-        with computation.opened(loading) as opened:
-            outcome = run([], settings, opened, loading=loading, trainings=trainings, say=say, held_out=watched)
+        with computation.opened(loading, [], trainings) as (opened, fitting):
+            outcome = run([], fitting, opened, loading=loading, trainings=trainings, say=say, held_out=watched)
     except KeyboardInterrupt:
         left = untrained(trainings, settings.results)
         stopped(len(trainings) - len(left), len(trainings), "training", settings.results / "checkpoints")
