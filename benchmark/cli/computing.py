@@ -111,6 +111,12 @@ class Computation:
             executor.close()
 
 
+def tell_of_mini(places: DataOptions, folders: FolderOptions) -> None:
+    """Say that no data was given, before the seconds in which torch is imported."""
+    if not (places.data or places.data_path or folders.folder):
+        say("no data given: running on the mini suite, generated miniatures of 17 datasets")
+
+
 def find_targets(
     datasets: str,
     places: DataOptions,
@@ -147,7 +153,6 @@ def find_targets(
     data, paths, follow_links = places.data, places.data_path, bool(folders and folders.follow_links)
     if data is None and not paths and not known:
         data = selection.mini_suite(say=say)
-        say(f"no data given: running on the mini suite, generated miniatures of 17 datasets, in {data}")
     found: list[SampleSet] = []
     problems: list[str] = []
     asked: list[str] = []

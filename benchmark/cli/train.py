@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.computing import Computation, by_backbone, find_targets, identify
+from benchmark.cli.computing import Computation, by_backbone, find_targets, identify, tell_of_mini
 from benchmark.cli.data_options import DataOptions, FolderOptions
 from benchmark.cli.ending import Tally, stopped
 from benchmark.cli.messages import fail, say
@@ -63,6 +63,7 @@ def train_command(
 
     bench train --methods coop --folder nuts=./nuts --auxiliary nuts
     """
+    tell_of_mini(places, folders)
     from benchmark.cli import selection
     from benchmark.contract import Learner
     from benchmark.protocol import AUXILIARIES
