@@ -248,8 +248,8 @@ class _Line:
 class _Numbers(list[float]):
     """Data whose features are the numbers themselves."""
 
-    def batch(self, indices: list[int]) -> torch.Tensor:
-        return torch.tensor([[self[index]] for index in indices])
+    def read(self, indices: list[int]) -> Callable[[], torch.Tensor]:
+        return lambda: torch.tensor([[self[index]] for index in indices])
 
 
 @pytest.mark.parametrize("trap", TRAPS)
