@@ -93,12 +93,12 @@ def write_tables(results: Path) -> None:
         TableError: the records cannot share tables.
     """
     from benchmark.records import read_records
-    from benchmark.tables import choose_records, make_outputs, write_files
+    from benchmark.tables import choose_records, lacking, make_outputs, write_files
 
     records, problems = read_records(results)
     kept, lines = choose_records(records)
     files = make_outputs(kept).files
-    for line in [*(f"left out: {problem}" for problem in problems), *lines]:
+    for line in [*(f"left out: {problem}" for problem in problems), *lines, *lacking(kept)]:
         say(line)
     directory = results / "tables"
     with writing(directory):

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
-from benchmark.common import BATCH_SIZE, CACHE_LIMIT, RESULTS, WINDOW_CHUNK, WORKERS, OnError
+from benchmark.common import BATCH_SIZE, CACHE_LIMIT, READERS, RESULTS, WINDOW_CHUNK, WORKERS, OnError
 from benchmark.errors import BenchError
 
 
@@ -212,9 +212,15 @@ class ComputeOptions(EncodingOptions):
             show_default=f"{DEFAULT_BACKBONE}; for the mini suite {MINI_BACKBONE}",
         ),
     ] = ""
-    workers: Annotated[int, _computing("--workers", min=0, help="Processes that read images; changes no number.")] = (
-        WORKERS
-    )
+    workers: Annotated[
+        int | None,
+        _computing(
+            "--workers",
+            min=0,
+            help="Processes that read images, for each that computes; with 0 it reads them itself. Changes no number.",
+            show_default=f"the cores it can spare, at most {READERS}; ray and slurm: {WORKERS}",
+        ),
+    ] = None
     on_error: Annotated[
         OnError,
         _computing(
@@ -273,7 +279,8 @@ class ExecutorOptions:
             "--processes",
             min=1,
             help="Tasks (trainings, classes of a dataset) that are computed at the same time.",
-            show_default="local: one per GPU, else 1; ray and slurm: what the cluster has",
+            show_default="local: one per GPU; without, one per core for a small backbone, else 1; ray and slurm: what "
+            "the cluster has",
         ),
     ] = None
     ray_address: Annotated[

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.computing import Computation, by_backbone, find_targets, identify
+from benchmark.cli.computing import Computation, by_backbone, find_targets, identify, tell_of_mini
 from benchmark.cli.data_options import DataOptions, FolderOptions
 from benchmark.cli.ending import Tally, stopped
 from benchmark.cli.messages import fail, say
@@ -63,6 +63,7 @@ def train_command(
 
     bench train --methods coop --folder nuts=./nuts --auxiliary nuts
     """
+    tell_of_mini(places, folders)
     from benchmark.cli import selection
     from benchmark.contract import Learner
     from benchmark.protocol import AUXILIARIES
@@ -96,8 +97,8 @@ def train_command(
     settings = computation.settings
     todo = {each.id.id for each in untrained(trainings, settings.results, force=settings.force)}
     try:
-        with computation.opened(loading) as opened:
-            outcome = run([], settings, opened, loading=loading, trainings=trainings, say=say, held_out=watched)
+        with computation.opened(loading, [], trainings) as (opened, fitting):
+            outcome = run([], fitting, opened, loading=loading, trainings=trainings, say=say, held_out=watched)
     except KeyboardInterrupt:
         left = untrained(trainings, settings.results)
         stopped(len(trainings) - len(left), len(trainings), "training", settings.results / "checkpoints")

@@ -6,6 +6,7 @@ from .cache import Writer as Writer
 from .csv_text import to_csv_text as to_csv_text
 from .defaults import BATCH_SIZE as BATCH_SIZE
 from .defaults import CACHE_LIMIT as CACHE_LIMIT
+from .defaults import READERS as READERS
 from .defaults import RESULTS as RESULTS
 from .defaults import TASK_IMAGES as TASK_IMAGES
 from .defaults import WINDOW_CHUNK as WINDOW_CHUNK
@@ -19,8 +20,10 @@ from .files import user_cache as user_cache
 from .files import write_whole as write_whole
 from .first_bytes import is_safetensors as is_safetensors
 from .first_bytes import what_is_it as what_is_it
+from .machine import cores as cores
 from .machine import device_name as device_name
 from .machine import float32_precision as float32_precision
+from .machine import memory_bytes as memory_bytes
 from .machine import now as now
 from .machine import processor as processor
 from .machine import require_exact_float32 as require_exact_float32
@@ -37,6 +40,8 @@ from .names import printable as printable
 from .names import safe_name as safe_name
 from .names import slug as slug
 from .names import unique_slugs as unique_slugs
+from .processes import helpers as helpers
+from .processes import serve as serve
 from .progress import image_progress as image_progress
 from .reading import CARD_LIMIT as CARD_LIMIT
 from .reading import IMAGES_LIMIT as IMAGES_LIMIT

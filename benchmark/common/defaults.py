@@ -10,7 +10,9 @@ BATCH_SIZE = 8
 WINDOW_CHUNK = 512
 """Windows that go through the vision tower at a time; fewer are slower in bfloat16."""
 WORKERS = 2
-"""Processes that read images."""
+"""Processes that read images, where it is not known on how many cores."""
+READERS = 8
+"""Processes that read images for one that computes, at most."""
 TASK_IMAGES = 500
 """Test images of the classes that a task bundles; a class is never divided."""
 CACHE_LIMIT = 100.0

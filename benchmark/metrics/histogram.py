@@ -58,13 +58,14 @@ def order_keys(scores: npt.NDArray[np.float32]) -> KeyArray:
 
 
 def scores_of(keys: KeyArray) -> FloatArray:
-    """Return the scores of keys, in float64: the inverse of `order_keys`."""
-    codes, below = keys & ~_SIGN, keys < _SIGN
-    mirrored = (codes >= _HALF) & (codes <= _HALF + _ROOM)
-    bits = np.where(mirrored, 2 * _HALF - codes, np.where(codes < _HALF, codes, codes - _ROOM))
-    scores = bits.view(np.float32).astype(np.float64)
-    scores[mirrored] = 1 - scores[mirrored]
-    scores[below] = (~keys[below]).view(np.float32)
+    """Return the scores of ascending keys (N,), in float64: the inverse of `order_keys`."""
+    ends = np.array([_SIGN, _SIGN + _HALF, _SIGN + _HALF + _ROOM + np.uint32(1)])
+    zero, half, one = np.searchsorted(keys, ends)  # where scores of 0 or more begin, those from 0.5, and those from 1
+    scores = np.empty(len(keys))
+    scores[:zero] = (~keys[:zero]).view(np.float32)
+    scores[zero:half] = (keys[zero:half] - _SIGN).view(np.float32)
+    np.subtract(1, (2 * _HALF + _SIGN - keys[half:one]).view(np.float32), out=scores[half:one], dtype=np.float64)
+    scores[one:] = (keys[one:] - _SIGN - _ROOM).view(np.float32)
     return scores
 
 
@@ -101,8 +102,16 @@ class Histogram(NamedTuple):
 
 def _grouped(shift: int, ordered: KeyArray, sums: FloatArray) -> Histogram:
     """Return a histogram from ascending keys (N,) and sums (3, N), adding up where keys are the same."""
-    starts = np.flatnonzero(np.concatenate((np.ones(min(1, len(ordered)), bool), ordered[1:] != ordered[:-1])))
-    return Histogram(shift, ordered[starts], np.add.reduceat(sums, starts, axis=1) if len(starts) else sums)
+    starts = _starts(ordered)
+    rows = np.flatnonzero(starts)
+    return Histogram(shift, ordered[starts], np.add.reduceat(sums, rows, axis=1) if len(rows) else sums)
+
+
+def _starts(ordered: KeyArray) -> npt.NDArray[np.bool_]:
+    """Return True where a run of equal keys begins among ascending ones (N,)."""
+    starts = np.ones(len(ordered), bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=starts[1:])
+    return starts
 
 
 NOTHING = Histogram(0, np.empty(0, np.uint32), np.empty((3, 0)))
@@ -114,6 +123,8 @@ class Pixels(NamedTuple):
     keys: KeyArray
     positive_keys: KeyArray
     weights: FloatArray
+    ends: tuple[int, int]
+    """The lowest and the highest key."""
 
 
 def added(known: Histogram, pixels: Sequence[Pixels], *, max_bins: int) -> Histogram:
@@ -134,26 +145,30 @@ def added(known: Histogram, pixels: Sequence[Pixels], *, max_bins: int) -> Histo
     total = sum(each.keys.size for each in pixels) + len(known.keys)
     room = _SPARSE * min(max_bins, total)  # for few keys a large table is no gain
     lowest = known.keys << np.uint32(known.shift)
-    all_keys = [keys for keys in (lowest, *(each.keys for each in pixels)) if keys.size]
-    low, high = min(int(keys.min()) for keys in all_keys), max(int(keys.max()) for keys in all_keys)
-    bins = _Bins(low, high, shift=known.shift, room=room)
+    ends = [*lowest[:1].tolist(), *lowest[-1:].tolist(), *(end for each in pixels for end in each.ends)]
+    bins = _Bins(min(ends), max(ends), shift=known.shift, room=room)
     counts, taken = _counted(bins, pixels, lowest)
     while bins.shift > known.shift and len(taken) <= max_bins:
         bins.divide(taken, bits=min(bins.shift - known.shift, (room // len(taken)).bit_length() - 1))
         counts, taken = _counted(bins, pixels, lowest)
-    rows = np.empty(len(counts), np.int64)
-    rows[taken] = np.arange(len(taken))
-    sums = np.zeros((3, len(taken)))
-    sums[0] = counts.take(taken)
-    coarse = known.coarser(bins.shift - known.shift)
-    places = rows.take(bins.places(coarse.keys << np.uint32(bins.shift)))
-    for row, values in zip(sums, coarse.sums, strict=True):
+    keys, shift = bins.keys(taken), bins.shift
+    while (distinct := 1 + int(np.count_nonzero(keys[1:] != keys[:-1]))) > max_bins:
+        bits = ((distinct - 1) // max_bins).bit_length()  # any fewer bits cannot be enough
+        keys, shift = keys >> np.uint32(bits), shift + bits
+    starts = _starts(keys)
+    group = np.cumsum(starts) - 1
+    sums = np.zeros((3, distinct))
+    _add(sums[0], group, counts.take(taken).astype(np.float64))
+    rows = np.empty(len(counts), np.int32)
+    rows[taken] = group
+    places = rows.take(bins.places(lowest)).astype(np.int64)
+    for row, values in zip(sums, known.sums, strict=True):
         _add(row, places, values)
     for each in pixels:
-        places = rows.take(bins.places(each.positive_keys))
+        places = rows.take(bins.places(each.positive_keys)).astype(np.int64)
         _add(sums[1], places, np.ones(len(places)))
         _add(sums[2], places, each.weights)
-    return Histogram(bins.shift, bins.keys(taken), sums).at_most(max_bins)
+    return Histogram(shift, keys[starts], sums)
 
 
 def _add(sums: npt.NDArray[Any], places: PlaceArray, values: npt.NDArray[Any]) -> None:

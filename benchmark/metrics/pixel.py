@@ -68,9 +68,9 @@ def image_pixels(anomaly_map: npt.NDArray[Any], regions: Regions) -> ImagePixels
     with np.errstate(over="ignore"):
         scores = np.add(scores, 0.0, dtype=np.float32, order="C")  # turns -0.0 into 0.0: they are one score
     limits = map_limits(scores)
-    keys = order_keys(scores).ravel()
+    keys, ends = order_keys(scores).ravel(), order_keys(np.array(limits, np.float32)).tolist()
     positive_keys = keys.take(regions.places) if regions.count else _NO_KEYS
-    return ImagePixels(Pixels(keys, positive_keys, regions.weights), regions.count, limits)
+    return ImagePixels(Pixels(keys, positive_keys, regions.weights, tuple(ends)), regions.count, limits)
 
 
 class PixelHistogram(NamedTuple):
@@ -158,17 +158,24 @@ class PixelMetrics:
         self._regions += other._regions
         self._histogram = self._count().plus(other._count()).at_most(self._max_bins)
 
-    def compute(self) -> dict[str, float | None]:
-        """Return the values of `PIXEL_METRICS`, as fractions; None where undefined."""
-        curve = self.curve()
+    def compute(self, curve: Curve | None = None) -> dict[str, float | None]:
+        """Return the values of `PIXEL_METRICS`, as fractions; None where undefined.
+
+        Args:
+            curve: what `curve` returns, if it is at hand.
+        """
+        curve = curve or self.curve()
         return {key: METRICS[key].value(curve) for key in PIXEL_METRICS}
 
-    def compute_ranges(self) -> dict[str, Range]:
+    def compute_ranges(self, curve: Curve | None = None) -> dict[str, Range]:
         """Return the least and the greatest value of each fragile metric when scores move by one part in a million.
 
         The value that `compute` gives lies between the two. A metric that every such move leaves undefined is missing.
+
+        Args:
+            curve: what `curve` returns, if it is at hand.
         """
-        curve, (least, greatest) = self.curve(), self._moved()
+        curve, (least, greatest) = curve or self.curve(), self._moved()
         ranges = {}
         for metric in map(METRICS.__getitem__, PIXEL_METRICS):
             if metric.value_range and (found := metric.value_range(curve, least[::-1], greatest[::-1])):

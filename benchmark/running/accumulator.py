@@ -14,6 +14,7 @@ from benchmark.metrics import (
     ImageMetrics,
     PerImageAccumulator,
     PixelMetrics,
+    Range,
     image_pixels,
 )
 from benchmark.records import ClassResult, DefectResult, Skipped
@@ -35,12 +36,20 @@ class DefectAccumulator:
         against = ImageMetrics()
         against.merge(normal)
         against.merge(self.image)
-        pixel = self.pixel.compute() if with_masks else dict.fromkeys(PIXEL_METRICS)
+        pixel, ranges = _values(self.pixel, with_masks=with_masks)
         return DefectResult(
             images=self.images,
             metrics={**against.compute(), **pixel},
-            ranges=against.compute_ranges() | (self.pixel.compute_ranges() if with_masks else {}),
+            ranges=against.compute_ranges() | ranges,
         )
+
+
+def _values(pixel: PixelMetrics, *, with_masks: bool) -> tuple[dict[str, float | None], dict[str, Range]]:
+    """Return the metrics at pixel level, which are null without masks, and the ranges of fragile ones."""
+    if not with_masks:
+        return dict.fromkeys(PIXEL_METRICS), {}
+    curve = pixel.curve()
+    return pixel.compute(curve), pixel.compute_ranges(curve)
 
 
 @dataclass
@@ -82,14 +91,14 @@ class ClassAccumulator:
 
     def result(self, *, with_masks: bool) -> ClassResult:
         """Return the metrics of the class and of its kinds of defect; those at pixel level are null without masks."""
-        pixel = self.pixel.compute() if with_masks else dict.fromkeys(PIXEL_METRICS)
+        pixel, ranges = _values(self.pixel, with_masks=with_masks)
         anomalous = sum(self.images.labels)
         return ClassResult(
             normal=len(self.images.labels) - anomalous,
             anomalous=anomalous,
             skipped=tuple(self.skipped),
             metrics={**self.image.compute(), **pixel},
-            ranges=self.image.compute_ranges() | (self.pixel.compute_ranges() if with_masks else {}),
+            ranges=self.image.compute_ranges() | ranges,
             defects={
                 name: kind.result(self.normal, with_masks=with_masks) for name, kind in sorted(self.defects.items())
             },

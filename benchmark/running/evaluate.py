@@ -399,4 +399,7 @@ def at_evaluation_size(
     rows, columns = (
         resizing_matrix(old, side, sigma=sigma, device=maps.device, dtype=maps.dtype) for old in maps.shape[1:]
     )
-    return scores, (rows @ maps @ columns.T).float().cpu().numpy()
+    resized = torch.empty((len(maps), side, side), device=maps.device)
+    for one, target in zip(rows @ maps, resized, strict=True):  # one by one: what is in float64 stays small
+        target.copy_(one @ columns.T)
+    return scores, resized.cpu().numpy()

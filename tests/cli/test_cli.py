@@ -1,6 +1,7 @@
 """The command line: what it says, its exit codes, and that it starts without heavy imports."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -156,7 +157,7 @@ def test_without_data_a_miniature_of_all_datasets_is_run_and_says_so(
     code, again, err = bench(*arguments)
     assert (code, again) == (0, out)
     assert "0 to do" in err
-    assert "making the mini suite" not in err
+    assert "drawing the mini suite" not in err
     code, same, err = bench(*arguments, "--data", tmp_path / "cache" / f"mini-suite-{suite.SUITE_VERSION}")
     assert (code, same) == (0, out)
 
@@ -555,3 +556,14 @@ def test_a_method_runs_with_the_clip_it_was_published_with_unless_another_is_nam
     code, out, err = bench(*arguments, "--backbone", "tiny:random", "--window-chunk", "5")
     assert code == 0
     assert "WinCLIP" in out
+
+
+@pytest.mark.parametrize(("asked", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_without_work_sleep_unless_asked_otherwise(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, asked: str | None, expected: str
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", asked or "")
+    if asked is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    bench("--help")
+    assert os.environ["OMP_WAIT_POLICY"] == expected
