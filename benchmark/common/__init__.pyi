@@ -1,3 +1,4 @@
+from .cache import GB as GB
 from .cache import Cache as Cache
 from .cache import CacheError as CacheError
 from .cache import Entry as Entry
