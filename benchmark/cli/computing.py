@@ -83,7 +83,7 @@ class Computation:
         from benchmark.running import Loading
 
         compute = self.compute
-        return Loading(source, compute.dtype, compute.device, protocol.pos_interp, compute.window_chunk)
+        return Loading(source, compute.number_type, compute.device, protocol.pos_interp, compute.window_chunk)
 
     @contextmanager
     def opened(
@@ -98,12 +98,11 @@ class Computation:
         """
         executor, settings = open_executor(
             self.executor,
+            self.compute,
             self.settings,
             loading=loading,
             jobs=jobs,
             trainings=trainings,
-            device=self.compute.device,
-            workers=self.compute.workers,
         )
         try:
             yield executor, settings
@@ -231,7 +230,7 @@ def plan_cells(
     plans: dict[WeightsSource, Plan] = {}
     for source, methods in by_source.items():
         try:
-            identity = identify(source, dtype=computation.compute.dtype)
+            identity = identify(source, dtype=computation.compute.number_type)
             usable = selection.with_kept_checkpoints(
                 auxiliaries, methods, targets.found, identity, computation.settings.results
             )

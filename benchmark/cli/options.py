@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
-from benchmark.common import BATCH_SIZE, CACHE_LIMIT, READERS, RESULTS, WINDOW_CHUNK, WORKERS, OnError
+from benchmark.common import BATCH_SIZE, CACHE_LIMIT, READERS, RESULTS, WINDOW_CHUNK, WINDOW_CHUNK_GPU, WORKERS, OnError
 from benchmark.errors import BenchError
 
 
@@ -112,9 +112,18 @@ ChosenRecords = Annotated[
     ),
 ]
 Dtype = Annotated[
-    Literal["float32", "bfloat16", "float16"],
-    _computing("--dtype", help="Number type in which CLIP computes; changes numbers."),
+    Literal["auto", "float32", "bfloat16", "float16"],
+    _computing(
+        "--dtype",
+        help="Number type in which CLIP computes; changes numbers. auto is float32, and a run with a large backbone "
+        "says how much time bfloat16 would take.",
+    ),
 ]
+
+
+def number_type(dtype: str) -> str:
+    """Return the number type that --dtype stands for; that of the published results unless another is named."""
+    return "float32" if dtype == "auto" else dtype
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,10 +202,15 @@ class EncodingOptions:
     """How one process computes with CLIP."""
 
     device: Annotated[str, _computing("--device", help="cpu, cuda, cuda:1, mps.", show_default="cuda, else cpu")] = ""
-    dtype: Dtype = "float32"
+    dtype: Dtype = "auto"
     batch_size: Annotated[
         int, _computing("--batch-size", min=1, help="Images per forward pass; changes no number.")
     ] = BATCH_SIZE
+
+    @property
+    def number_type(self) -> str:
+        """The number type in which CLIP computes."""
+        return number_type(self.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,8 +244,14 @@ class ComputeOptions(EncodingOptions):
         ),
     ] = "fail"
     window_chunk: Annotated[
-        int, _computing("--window-chunk", min=1, help="Windows encoded at a time (WinCLIP); changes no number.")
-    ] = WINDOW_CHUNK
+        int | None,
+        _computing(
+            "--window-chunk",
+            min=1,
+            help="Windows encoded at a time (WinCLIP); changes no number.",
+            show_default=f"{WINDOW_CHUNK}; on a GPU {WINDOW_CHUNK_GPU}",
+        ),
+    ] = None
     cache_limit: Annotated[
         float,
         _computing(

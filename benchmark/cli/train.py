@@ -22,6 +22,7 @@ from benchmark.cli.options import (
     Methods,
     Results,
     TrainingOptions,
+    number_type,
     split,
     with_options,
 )
@@ -89,7 +90,7 @@ def train_command(
     trainings: list[Training] = []
     loading = {}
     for source, group in by_backbone(learners, targets, computation).items():
-        setting = Setting(identify(source, dtype=compute.dtype), protocol, Auxiliaries(found))
+        setting = Setting(identify(source, dtype=compute.number_type), protocol, Auxiliaries(found))
         loading[setting.backbone] = computation.loading(source, protocol)
         for learner, options in group:
             planned = plan_trainings(learner, options, names, setting, seeds=training.seed_numbers())
@@ -133,7 +134,7 @@ def import_command(
     options: MethodOptions,
     auxiliary: Annotated[str, typer.Option(help="The dataset it was trained on, or several with commas.")],
     backbone: Annotated[str, typer.Option(help="The backbone it was trained with.")] = DEFAULT_BACKBONE,
-    dtype: Dtype = "float32",
+    dtype: Dtype = "auto",
     results: Results = RESULTS,
 ) -> None:
     """Import a checkpoint of a method's published code, and print the path of the imported file.
@@ -159,7 +160,7 @@ def import_command(
     [(chosen, values)], protocol = selection.select_methods([method], options.settings)
     stated = {name: getattr(values, name) for name in selection.options_set(method, options.settings)}
     cards = selection.select_cards(split(auxiliary))
-    identity = identify(parse_backbone(backbone), dtype=dtype)
+    identity = identify(parse_backbone(backbone), dtype=number_type(dtype))
     path, told = import_checkpoint(
         file, chosen, auxiliaries=cards, backbone=identity, protocol=protocol, results=results, stated=stated
     )

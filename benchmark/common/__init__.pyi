@@ -11,6 +11,7 @@ from .defaults import READERS as READERS
 from .defaults import RESULTS as RESULTS
 from .defaults import TASK_IMAGES as TASK_IMAGES
 from .defaults import WINDOW_CHUNK as WINDOW_CHUNK
+from .defaults import WINDOW_CHUNK_GPU as WINDOW_CHUNK_GPU
 from .defaults import WORKERS as WORKERS
 from .defaults import OnError as OnError
 from .files import file_sha256 as file_sha256
@@ -44,6 +45,7 @@ from .names import unique_slugs as unique_slugs
 from .processes import helpers as helpers
 from .processes import serve as serve
 from .progress import image_progress as image_progress
+from .progress import tell as tell
 from .reading import CARD_LIMIT as CARD_LIMIT
 from .reading import IMAGES_LIMIT as IMAGES_LIMIT
 from .reading import JSON_LIMIT as JSON_LIMIT

@@ -33,7 +33,8 @@ class Loading:
     device: str
     """Empty: the best that the worker has."""
     pos_interp: str
-    window_chunk: int
+    window_chunk: int | None
+    """None: as many as suit the device."""
 
 
 @dataclass(frozen=True)
