@@ -37,6 +37,7 @@ from support.reference import REFERENCE_RECORDS
 from benchmark.cli.selection import select_methods
 from benchmark.clip.architectures import BackboneError
 from benchmark.clip.weight_files import read_state_dict
+from benchmark.common.regions import find_regions
 from benchmark.contract import Method
 from benchmark.data.cards import Card, CardError, cards_directory, load_card, load_cards
 from benchmark.data.check import check_dataset, render
@@ -507,7 +508,7 @@ def _per_image() -> dict[str, Any]:
     for index in range(3):
         scores = rng.random((8, 8)).astype(np.float32)
         gathering.add(f"{index}.png", index % 2, float(scores.max()), scores[::4, ::4])
-        gathering.add_pixels(image_pixels(scores, (scores > 0.7) & bool(index % 2)))
+        gathering.add_pixels(image_pixels(scores, find_regions((scores > 0.7) & bool(index % 2))))
     gathering.add_texts({"text": rng.normal(size=(2, 2, 4))})
     with np.load(io.BytesIO(to_bytes({"a": gathering.finish()}))) as arrays:
         return dict(arrays)

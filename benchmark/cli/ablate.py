@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.computing import Computation, carry_out, end, find_targets, plan_cells
+from benchmark.cli.computing import Computation, carry_out, find_targets, plan_cells, tell_of_mini
 from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions
+from benchmark.cli.ending import compare_with_reference, end
 from benchmark.cli.messages import say, writing
 from benchmark.cli.options import (
     CellOptions,
@@ -60,6 +61,7 @@ def ablate_command(
 
     bench ablate my_method --plugin my_method.py
     """
+    tell_of_mini(places, folders)
     from benchmark.cli import selection
     from benchmark.records import read_records
     from benchmark.running import select_ablations, variants_of
@@ -68,21 +70,23 @@ def ablate_command(
     [(chosen, base)], protocol = selection.select_methods([name], [*method.settings, *evaluation.settings()])
     variants = variants_of(chosen, base, select_ablations(chosen, split(only)))
     datasets = datasets or ("" if folders.folder else "mvtec,visa")
-    targets = find_targets(datasets, places, folders=folders, part=part, aside=training.auxiliaries())
     computation = Computation(compute, executor, cells)
+    targets = find_targets(datasets, places, folders=folders, part=part, aside=training.auxiliaries())
     rows = [(chosen, options) for options in variants]
     plans = plan_cells(rows, targets, computation, protocol, training)
     for plan in plans.values():
         plan.jobs = [replace(job, placement=variants[job.options]) for job in plan.jobs]
-    records = carry_out(plans, targets, computation, protocol)
-    if records:
+    ran = carry_out(plans, targets, computation, protocol)
+    if records := ran.records:
         stems = {table_stem(chosen.name, row) for placement in variants.values() for row in placement.ablations}
         make_ablations(records)  # those of this run fit together
         known = [each for each in read_records(computation.settings.results)[0] if each.cell.method == chosen.name]
         tables = [table for table in make_ablations(alongside(known, records)) if table.stem in stems]
         directory = compute.results / "tables" / "ablations"
-        print(ablation_summary(tables))
+        print(ablation_summary(tables), flush=True)
         with writing(directory):
             write_files(directory, ablation_files(tables))
         say(f"written to {directory}")
+        say(ran.tally)
+        compare_with_reference(records, compute.results)
     end(records, targets.problems)

@@ -123,9 +123,8 @@ def _with_published(
     from benchmark.tables import (
         compare,
         comparison_csv,
-        draws_keeper,
+        lacking,
         load_published,
-        per_image_reader,
         published_csv,
         render_comparison,
         render_published,
@@ -151,9 +150,9 @@ def _with_published(
     # Of synthetic results, which are not compared, the variants would only lengthen the list.
     done = [record for record in kept if record.status == "done" and not (record.synthetic and record.cell.changed)]
     if done:
-        rows = compare(
-            numbers, done, tolerance=tolerance, read=per_image_reader(results, say), keep=draws_keeper(results)
-        )
+        for line in lacking(done):
+            say(line)
+        rows = compare(numbers, done, tolerance=tolerance)
         texts = {style: render_comparison(rows, style, tolerance=tolerance) for style in ("txt", "md")}
         return {**texts, "csv": comparison_csv(rows)}
     why = "fit the selection" if records else "are there to compare with; `bench run` makes them"

@@ -1,7 +1,6 @@
 """What the commands that compute share: finding data, loading the backbone, planning cells and running them."""
 
-import secrets
-import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -10,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions
+from benchmark.cli.ending import Ran, Tally, stopped
+from benchmark.cli.executing import open_executor
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import CellOptions, ComputeOptions, ExecutorOptions, TrainingOptions, split
 from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
-from benchmark.common import listed, printable
+from benchmark.common import WORKERS, listed, printable
 
 if TYPE_CHECKING:
     from benchmark.clip import WeightsSource
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from benchmark.data import SampleSet
     from benchmark.protocol import Protocol
     from benchmark.records import BackboneId, Placement, Record
-    from benchmark.running import Auxiliaries, Chosen, Executor, Loading, Plan
+    from benchmark.running import Auxiliaries, Chosen, Executor, Job, Loading, Plan
+    from benchmark.training import Training
 
 M = TypeVar("M", bound="Method")
 
@@ -49,6 +51,7 @@ class Computation:
     compute: ComputeOptions
     executor: ExecutorOptions
     cells: CellOptions = field(default_factory=CellOptions)
+    began: float = field(default_factory=time.monotonic)
 
     @cached_property
     def settings(self) -> "Settings":
@@ -58,7 +61,7 @@ class Computation:
         return Settings(
             results=self.compute.results.absolute(),  # a method may change the working directory
             batch_size=self.compute.batch_size,
-            workers=self.compute.workers,
+            workers=WORKERS if self.compute.workers is None else self.compute.workers,
             on_error=self.compute.on_error,
             force=self.cells.force,
             processes=self.executor.processes or 1,
@@ -80,43 +83,37 @@ class Computation:
         from benchmark.running import Loading
 
         compute = self.compute
-        return Loading(source, compute.dtype, compute.device, protocol.pos_interp, compute.window_chunk)
+        return Loading(source, compute.number_type, compute.device, protocol.pos_interp, compute.window_chunk)
 
     @contextmanager
-    def opened(self, loading: "Mapping[BackboneId, Loading]") -> "Iterator[Executor]":
-        """Yield the executor of --executor, and close it at the end."""
-        executor = self._open(loading)
+    def opened(
+        self, loading: "Mapping[BackboneId, Loading]", jobs: "Sequence[Job]", trainings: "Sequence[Training]" = ()
+    ) -> "Iterator[tuple[Executor, Settings]]":
+        """Yield the executor of --executor for some cells and trainings, and settings that fit it; close it at the end.
+
+        Args:
+            loading: How each backbone is loaded.
+            jobs: The missing cells.
+            trainings: The missing trainings, but for those that the cells name.
+        """
+        executor, settings = open_executor(
+            self.executor,
+            self.compute,
+            self.settings,
+            loading=loading,
+            jobs=jobs,
+            trainings=trainings,
+        )
         try:
-            yield executor
+            yield executor, settings
         finally:
             executor.close()
 
-    def _open(self, loading: "Mapping[BackboneId, Loading]") -> "Executor":
-        from benchmark.clip import gpu_count
 
-        chosen = self.executor
-        if chosen.executor == "ray":
-            from benchmark.running import RayCluster
-
-            return RayCluster(address=chosen.ray_address or None, processes=chosen.processes)
-        if chosen.executor == "slurm":
-            from benchmark.running import SlurmJobs
-
-            folder = self.settings.results / ".slurm" / secrets.token_hex(4)
-            jobs = SlurmJobs(folder, at_a_time=chosen.processes, parameters=chosen.slurm_parameters())
-            say(f"jobs and their logs are in {folder}" + ("; no Slurm here: they are processes" * jobs.simulated))
-            return jobs
-        gpus = 0 if self.compute.device else gpu_count()
-        count = chosen.processes or max(1, gpus)
-        if count > 1 or self.settings.cell_timeout is not None:
-            from benchmark.running import LocalProcesses
-
-            return LocalProcesses(count, [f"cuda:{index}" for index in range(gpus)])
-        from benchmark.running import InThisProcess, loaded
-
-        if len(loading) == 1:  # then without it nothing can be done at all
-            loaded(*loading.values(), self.settings.cache)
-        return InThisProcess(say=say)
+def tell_of_mini(places: DataOptions, folders: FolderOptions) -> None:
+    """Say that no data was given, before the seconds in which torch is imported."""
+    if not (places.data or places.data_path or folders.folder):
+        say("no data given: running on the mini suite, generated miniatures of 17 datasets")
 
 
 def find_targets(
@@ -155,7 +152,6 @@ def find_targets(
     data, paths, follow_links = places.data, places.data_path, bool(folders and folders.follow_links)
     if data is None and not paths and not known:
         data = selection.mini_suite(say=say)
-        say(f"no data given: running on the mini suite, generated miniatures of 17 datasets, in {data}")
     found: list[SampleSet] = []
     problems: list[str] = []
     asked: list[str] = []
@@ -234,7 +230,7 @@ def plan_cells(
     plans: dict[WeightsSource, Plan] = {}
     for source, methods in by_source.items():
         try:
-            identity = identify(source, dtype=computation.compute.dtype)
+            identity = identify(source, dtype=computation.compute.number_type)
             usable = selection.with_kept_checkpoints(
                 auxiliaries, methods, targets.found, identity, computation.settings.results
             )
@@ -285,12 +281,19 @@ def _tell_of_data(found: "Sequence[SampleSet]") -> None:
             say(printable(f"warning: {samples.title}: {warning}"))
 
 
+def _intent(jobs: "Sequence[Job]", trainings: int) -> str:
+    """Say in words what a run is about to do."""
+    methods, targets = len({job.cell.method for job in jobs}), len({job.samples.title for job in jobs})
+    first = f"{trainings} training{'s' * (trainings != 1)} first, then " if trainings else ""
+    return f"{first}{methods} method{'s' * (methods != 1)} on {targets} dataset{'s' * (targets != 1)}"
+
+
 def carry_out(
     plans: "dict[WeightsSource, Plan]", targets: Targets, computation: Computation, protocol: "Protocol"
-) -> "list[Record]":
-    """Run the missing cells of some plans and return the records of all cells; a dry run returns none."""
+) -> Ran:
+    """Run the missing cells of some plans."""
     from benchmark.records import is_done, path_of, place_record, read_record
-    from benchmark.running import aged, finished
+    from benchmark.running import Outcome, aged, finished
     from benchmark.training import untrained
 
     settings, dry_run = computation.settings, computation.cells.dry_run
@@ -298,28 +301,35 @@ def carry_out(
     jobs = [job for each in plans.values() for job in each.jobs]
     done = {} if settings.force else finished(jobs, settings.results)
     todo = [job for job in jobs if job.cell.id not in done]
-    loading = {}
+    loading, untrained_first = {}, 0
     for source, each in plans.items():
-        missing = [job for job in each.jobs if job.cell.id not in done]
-        wanted = [job.training for job in missing if job.training]
+        lacking = [job for job in each.jobs if job.cell.id not in done]
+        wanted = [job.training for job in lacking if job.training]
         trainings = untrained(wanted, settings.results, force=settings.force)
-        say(f"{len(each.jobs)} cells, {len(missing)} to do, {len(trainings)} to train first, backbone {source.name}")
-        if missing:
-            loading[missing[0].cell.backbone] = computation.loading(source, protocol)
+        say(f"{len(each.jobs)} cells, {len(lacking)} to do, {len(trainings)} to train first, backbone {source.name}")
+        untrained_first += len(trainings)
+        if lacking:
+            loading[lacking[0].cell.backbone] = computation.loading(source, protocol)
         if dry_run:
             for training in trainings:
                 print(f"train  {training.id.id}")
             for job in each.jobs:
                 print(f"{'done ' if job.cell.id in done else 'to do'}  {job.cell.id}")
     if dry_run:
-        return []
+        return Ran()
+    outcome = Outcome()
     if todo:
         from benchmark.running import run
 
-        with computation.opened(loading) as executor:
-            failed = run(todo, settings, executor, loading=loading, say=say)
+        say(f"{_intent(todo, untrained_first)}; results go to {computation.compute.results} and stay if it is stopped")
+        try:
+            with computation.opened(loading, todo) as (executor, fitting):
+                outcome = run(todo, fitting, executor, loading=loading, say=say)
+        except KeyboardInterrupt:
+            stopped(len(finished(jobs, settings.results)), len(jobs), "cell", settings.results)
+        failed = outcome.failed
         kept = [job for job in todo if job.cell.id in failed and is_done(settings.results, job.cell.id)]
-        targets.problems.extend(f"{job.title} on {job.samples.title}: {failed[job.cell.id]}" for job in kept)
+        targets.problems.extend(f"{job.name}: {failed[job.cell.id]}" for job in kept)
     known = ((job, done.get(job.cell.id) or read_record(path_of(settings.results, job.cell.id))) for job in jobs)
     records = [aged(job, record, settings.results) for job, record in known]
     for index, (job, record) in enumerate(zip(jobs, records, strict=True)):
@@ -339,7 +349,8 @@ def carry_out(
             f"{listed([f'{record.title} on {record.dataset_title}' for record in partial], 3)}; "
             "mend the images and run again"
         )
-    return records
+    tally = Tally.of([job.cell.id for job in todo], outcome, there=len(jobs) - len(todo))
+    return Ran(records, tally.told("cell", time.monotonic() - computation.began))
 
 
 def _met_again(records: "list[Record]", asked: "Mapping[str, Placement]", settings: "Settings") -> "list[Record]":
@@ -366,12 +377,3 @@ def _left_out(record: "Record") -> bool:
     """Say whether images were left out of the results, or of the training before them."""
     trained = record.training.skipped if record.training else ()
     return bool(trained) or any(result.skipped for result in record.classes.values())
-
-
-def end(records: "list[Record]", problems: list[str]) -> None:
-    """End the command with exit code 1 if a cell failed or something was not found."""
-    failed = sum(record.status == "failed" for record in records)
-    if failed:
-        say(f"{failed} of {len(records)} cells failed; remove the cause and run the same command again")
-    if failed or problems:
-        sys.exit(1)

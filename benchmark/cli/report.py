@@ -41,13 +41,13 @@ def report_command(
     bench report --folder ./nuts --folder ./bolts
     """
     from benchmark.records import read_records
-    from benchmark.report import write_site
-    from benchmark.tables import choose_records, draws_keeper, per_image_reader
+    from benchmark.report import has_per_image, no_per_image, per_image_reader, write_site
+    from benchmark.tables import choose_records, lacking
 
     records, problems = read_records(results)
     messages = [f"left out: {problem}" for problem in problems]
     kept, lines = choose_records(records, backbone=known_backbone(records, backbone), chosen=record or ())
-    messages += lines
+    messages += [*lines, *lacking(kept)]
     for message in messages:
         say(message)
     if not any(record.status == "done" for record in kept):
@@ -56,14 +56,16 @@ def report_command(
         if failed:
             why = f": {len(failed)} failed, the first on {failed[0].dataset_title}: {failed[0].error}"
         fail(f"no results in {results / 'records'}{why}")
-    found = find_images(kept, places, folders)
+    for line in no_per_image(results, kept):
+        say(line)
+    maps = any(has_per_image(results, record) for record in kept)
+    found = find_images(kept, places, folders) if maps else []
     site = write_site(
         output or results / "report",
         kept,
         per_image_reader(results, say),
         found,
         messages=messages,
-        keep=draws_keeper(results),
         say=say,
     )
     say(f"{site.pages} pages, {site.size / 1e6:.1f} MB")

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.computing import Computation, carry_out, end, find_targets, plan_cells
+from benchmark.cli.computing import Computation, carry_out, find_targets, plan_cells, tell_of_mini
 from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions
+from benchmark.cli.ending import compare_with_reference, end, write_tables
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import (
     CellOptions,
@@ -73,17 +74,21 @@ def run_command(
         fail("--all means every method on every dataset found; leave it out, or --methods and --datasets")
     if not (every or methods or datasets or folders.folder):
         fail("say what to run: --all, or --methods and --datasets (see `bench methods` and `bench data list`)")
+    tell_of_mini(places, folders)
     from benchmark.cli import selection
     from benchmark.tables import TableError, make_tables, summary
 
     chosen, protocol = selection.select_methods(split(methods), [*method.settings, *evaluation.settings()])
-    targets = find_targets(datasets, places, folders=folders, part=part, every=every, aside=training.auxiliaries())
     computation = Computation(compute, executor, cells)
+    targets = find_targets(datasets, places, folders=folders, part=part, every=every, aside=training.auxiliaries())
     plans = plan_cells(chosen, targets, computation, protocol, training, checkpoints=checkpoint or [])
-    records = carry_out(plans, targets, computation, protocol)
-    if records:
+    ran = carry_out(plans, targets, computation, protocol)
+    if ran.records:
         try:
-            print(summary(make_tables(records, methods=split(methods))))
-        except TableError as error:  # with results of earlier runs; those of this one are written
-            say(f"no tables: {error}")
-    end(records, targets.problems)
+            print(summary(make_tables(ran.records, methods=split(methods))), flush=True)
+            write_tables(compute.results)
+        except TableError as error:  # with results of earlier runs; the records of this one are written
+            say(f"no tables are written: {error}")
+        say(ran.tally)
+        compare_with_reference(ran.records, compute.results)
+    end(ran.records, targets.problems)

@@ -61,10 +61,9 @@ def tables_command(
         cost_summary,
         cost_tables,
         differences,
-        draws_keeper,
+        lacking,
         left_over,
         make_outputs,
-        per_image_reader,
         summary,
         write_files,
     )
@@ -87,7 +86,7 @@ def tables_command(
         backbone=known_backbone(records, backbone),
         chosen=record or (),
     )
-    for line in lines:
+    for line in [*lines, *([] if only_costs else lacking(kept))]:
         say(line)
     if not kept:
         fail(f"no records in {results / 'records'} fit the selection")
@@ -96,7 +95,7 @@ def tables_command(
         costs = cost_tables(kept, wanted)
         files, printed = cost_files(costs), cost_summary(costs)
     else:
-        made = make_outputs(kept, per_image_reader(results, say), draws_keeper(results), metrics=shown, methods=wanted)
+        made = make_outputs(kept, metrics=shown, methods=wanted)
         files, printed = made.files, summary(made.tables) if made.tables else ""
     if check:
         extra = [path for path in left_over(directory, files) if path.stem in COST_NAMES or not only_costs]

@@ -2,13 +2,15 @@
 
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.computing import Computation, by_backbone, find_targets, identify
+from benchmark.cli.computing import Computation, by_backbone, find_targets, identify, tell_of_mini
 from benchmark.cli.data_options import DataOptions, FolderOptions
+from benchmark.cli.ending import Tally, stopped
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import (
     CellOptions,
@@ -20,6 +22,7 @@ from benchmark.cli.options import (
     Methods,
     Results,
     TrainingOptions,
+    number_type,
     split,
     with_options,
 )
@@ -61,12 +64,13 @@ def train_command(
 
     bench train --methods coop --folder nuts=./nuts --auxiliary nuts
     """
+    tell_of_mini(places, folders)
     from benchmark.cli import selection
     from benchmark.contract import Learner
     from benchmark.protocol import AUXILIARIES
     from benchmark.registry import choose
-    from benchmark.running import Auxiliaries, Setting, plan_training, run
-    from benchmark.training import Training
+    from benchmark.running import Auxiliaries, Setting, plan_trainings, run
+    from benchmark.training import Training, untrained
 
     chosen, protocol = selection.select_methods(split(methods), method.settings)
     learners = [(each, options) for each, options in chosen if issubclass(each, Learner)]
@@ -74,10 +78,10 @@ def train_command(
         fail(f"nothing to train: {', '.join(each.name for each, _ in chosen)} train on nothing")
     [rule] = choose("protocol", [training.protocol], AUXILIARIES)
     names = training.auxiliaries() or AUXILIARIES[rule][0]
+    computation = Computation(compute, executor, CellOptions(force=bool(held_out)))
     targets = find_targets(",".join(names), places, folders=folders, aside=[held_out])
     if idle := [each.title for each in targets.folders if each.title not in (*names, held_out)]:
         fail(f"--folder {idle[0]}: nothing is trained on it; add --auxiliary {shlex.quote(idle[0])}")
-    computation = Computation(compute, executor, CellOptions(force=bool(held_out)))
     selection.check_paths_used(places.data_path, [*names, held_out])
     watched = _held_out(held_out, names, targets.places, folders)
     found = {samples.card.name: samples for samples in targets.found}
@@ -86,20 +90,25 @@ def train_command(
     trainings: list[Training] = []
     loading = {}
     for source, group in by_backbone(learners, targets, computation).items():
-        setting = Setting(identify(source, dtype=compute.dtype), protocol, Auxiliaries(found))
+        setting = Setting(identify(source, dtype=compute.number_type), protocol, Auxiliaries(found))
         loading[setting.backbone] = computation.loading(source, protocol)
-        planned = [
-            plan_training(learner, options, names, setting, seed=seed)
-            for learner, options in group
-            for seed in training.seed_numbers()
-        ]
-        trainings += [each for each in planned if each]
-    with computation.opened(loading) as opened:
-        failed = run([], computation.settings, opened, loading=loading, trainings=trainings, say=say, held_out=watched)
+        for learner, options in group:
+            planned = plan_trainings(learner, options, names, setting, seeds=training.seed_numbers())
+            trainings += [each for each in planned if each]
+    settings = computation.settings
+    todo = {each.id.id for each in untrained(trainings, settings.results, force=settings.force)}
+    try:
+        with computation.opened(loading, [], trainings) as (opened, fitting):
+            outcome = run([], fitting, opened, loading=loading, trainings=trainings, say=say, held_out=watched)
+    except KeyboardInterrupt:
+        left = untrained(trainings, settings.results)
+        stopped(len(trainings) - len(left), len(trainings), "training", settings.results / "checkpoints")
     for each in trainings:
-        if each.id.id not in failed:
-            print(each.checkpoint(compute.results))
-    if failed:
+        if each.id.id not in outcome.failed:
+            print(each.checkpoint(compute.results), flush=True)
+    tally = Tally.of(todo, outcome, there=len(trainings) - len(todo))
+    say(tally.told("training", time.monotonic() - computation.began))
+    if outcome.failed:
         sys.exit(1)
 
 
@@ -125,7 +134,7 @@ def import_command(
     options: MethodOptions,
     auxiliary: Annotated[str, typer.Option(help="The dataset it was trained on, or several with commas.")],
     backbone: Annotated[str, typer.Option(help="The backbone it was trained with.")] = DEFAULT_BACKBONE,
-    dtype: Dtype = "float32",
+    dtype: Dtype = "auto",
     results: Results = RESULTS,
 ) -> None:
     """Import a checkpoint of a method's published code, and print the path of the imported file.
@@ -151,7 +160,7 @@ def import_command(
     [(chosen, values)], protocol = selection.select_methods([method], options.settings)
     stated = {name: getattr(values, name) for name in selection.options_set(method, options.settings)}
     cards = selection.select_cards(split(auxiliary))
-    identity = identify(parse_backbone(backbone), dtype=dtype)
+    identity = identify(parse_backbone(backbone), dtype=number_type(dtype))
     path, told = import_checkpoint(
         file, chosen, auxiliaries=cards, backbone=identity, protocol=protocol, results=results, stated=stated
     )

@@ -4,7 +4,7 @@ The functions have no state and are differentiable. The backbone runs them on a 
 CLIP with gradients.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmark.clip.spec import Dpam, Layer
 
-ATTENTION_ROWS = {"qq": 0, "kk": 1, "vv": 2}  # position of the projection in the stacked weights of a block
+ATTENTION_ROWS = {"qq": 0, "kk": 1, "vv": 2}  # position of the projection among the stacked queries, keys and values
 
 
 @dataclass
@@ -75,8 +75,11 @@ def run_blocks(
     paths = dict.fromkeys((layer.dpam for layer in layers if layer.dpam is not None), x)
     kept = Tokens(last=x)
     for number, block in enumerate(visual.transformer.resblocks, start=1):
-        paths = {path: y if number < path.first else _dpam(block, path, number, x, y) for path, y in paths.items()}
-        x = block(x)
+        projected = project(block, x)
+        for path in paths:
+            if number >= path.first:
+                paths[path] = _dpam(block, path, number, x=x, y=paths[path], projected=projected)
+        x = add_mlp(block, x + attend(block, projected))
         paths = {path: x if number < path.first else y for path, y in paths.items()}
         for layer in layers:
             if layer.block == number:
@@ -93,29 +96,40 @@ def embed(visual: VisionTransformer, tokens: Tensor) -> Tensor:
     return embedded
 
 
-def _dpam(block: ResidualAttentionBlock, path: Dpam, number: int, x: Tensor, y: Tensor) -> Tensor:
-    """Return the tokens of a DPAM path after a block.
+def project(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
+    """Return the stacked queries, keys and values `(…, 3 W)` of `LN1 x` for tokens x `(…, W)`."""
+    return F.linear(block.ln_1(x), block.attn.in_proj_weight, block.attn.in_proj_bias)
 
-    `x` and `y` are the tokens of CLIP's own path and of the DPAM path before the block.
+
+def attend(block: ResidualAttentionBlock, projected: Tensor, rows: Sequence[int] = (0, 1, 2)) -> Tensor:
+    """Return the output `(B, T, W)` of a block's attention for projections `(B, T, 3 W)`.
+
+    It is scaled as the block scales it, where it does (LayerScale).
+
+    Args:
+        block: The block.
+        projected: What `project` gives.
+        rows: Positions of the queries, keys and values of the attention among the projections.
     """
-    attended = _self_self_attention(block, path.attention, x)
-    if not path.ffn or number == path.first:
-        return y + attended
-    u = x + attended
-    fed: Tensor = u + block.ls_2(block.mlp(block.ln_2(u)))
+    # The module's own forward pass multiplies token by token where the number of heads is odd, at three times the cost.
+    heads = projected.reshape(*projected.shape[:2], 3, block.attn.num_heads, -1).permute(2, 0, 3, 1, 4)
+    queries, keys, values = (heads[row] for row in rows)
+    mixed = F.scaled_dot_product_attention(queries, keys, values).transpose(1, 2).flatten(2)
+    out: Tensor = block.ls_1(block.attn.out_proj(mixed))
+    return out
+
+
+def add_mlp(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
+    """Return `x + MLP(LN2 x)` for tokens x `(…, W)`."""
+    fed: Tensor = block.ls_2(block.mlp(block.ln_2(x))).add_(x)
     return fed
 
 
-def _self_self_attention(block: ResidualAttentionBlock, attention: str, x: Tensor) -> Tensor:
-    """Return `Proj(softmax(v vᵀ/√d) v)` for tokens x of shape `(B, T, W)`, with the heads of the block's attention.
+def _dpam(block: ResidualAttentionBlock, path: Dpam, number: int, *, x: Tensor, y: Tensor, projected: Tensor) -> Tensor:
+    """Return the tokens of a DPAM path after a block.
 
-    It is scaled as the block scales the output of its own attention, where it does (LayerScale).
+    `x` and `y` are the tokens of CLIP's own path and of the DPAM path before the block, `projected` is what `project`
+    gives for x.
     """
-    module = block.attn
-    width = module.embed_dim
-    rows = slice(ATTENTION_ROWS[attention] * width, (ATTENTION_ROWS[attention] + 1) * width)
-    v = F.linear(block.ln_1(x), module.in_proj_weight[rows], module.in_proj_bias[rows])
-    heads = v.reshape(*x.shape[:2], module.num_heads, -1).transpose(1, 2)
-    mixed = F.scaled_dot_product_attention(heads, heads, heads).transpose(1, 2).flatten(2)
-    out: Tensor = block.ls_1(module.out_proj(mixed))
-    return out
+    attended = attend(block, projected, [ATTENTION_ROWS[path.attention]] * 3)
+    return add_mlp(block, x + attended) if path.ffn and number > path.first else y + attended

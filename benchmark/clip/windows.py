@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor
 
-from benchmark.clip.vision import embed
+from benchmark.clip.vision import add_mlp, attend, embed, project
 from benchmark.common import WINDOW_CHUNK
 
 
@@ -46,32 +46,14 @@ def run_windows(visual: VisionTransformer, tokens: Tensor, size: int, *, chunk: 
     rows = (torch.arange(len(tokens), device=tokens.device)[:, None, None] * tokens.shape[1] + places).flatten(0, 1)
     first, *middle, last = visual.transformer.resblocks
     flat = tokens.flatten(0, 1)
-    projected = _project(first, flat)
+    projected = project(first, flat)
     embedded = []
     for part in torch.split(rows, chunk):
-        x = _add_mlp(first, flat[part] + _attend(first, projected[part]))
+        x = add_mlp(first, flat[part] + attend(first, projected[part]))
         for block in middle:
-            x = _add_mlp(block, x + _attend(block, _project(block, x)))
+            x = add_mlp(block, x + attend(block, project(block, x)))
         embedded.append(embed(visual, _cls_after(last, x)))
     return torch.cat(embedded).reshape(len(tokens), len(patches), -1)
-
-
-def _project(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
-    """Return the stacked queries, keys and values `(…, 3 W)` of tokens `(…, W)`."""
-    return F.linear(block.ln_1(x), block.attn.in_proj_weight, block.attn.in_proj_bias)
-
-
-def _attend(block: ResidualAttentionBlock, projected: Tensor) -> Tensor:
-    """Return the output `(M, T, W)` of the attention for projections `(M, T, 3 W)`."""
-    heads = projected.reshape(*projected.shape[:2], 3, block.attn.num_heads, -1).permute(2, 0, 3, 1, 4)
-    mixed = F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
-    out: Tensor = block.ls_1(block.attn.out_proj(mixed))
-    return out
-
-
-def _add_mlp(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
-    fed: Tensor = block.ls_2(block.mlp(block.ln_2(x))).add_(x)
-    return fed
 
 
 def _cls_after(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
@@ -89,4 +71,4 @@ def _cls_after(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
     towards = torch.einsum("mhd,hdw->mhw", q, k_weight) / q.shape[-1] ** 0.5
     weights = torch.softmax(towards @ normed.transpose(1, 2), dim=-1)
     values = torch.einsum("mhw,hdw->mhd", weights @ normed, v_weight).flatten(1) + v_bias
-    return _add_mlp(block, x[:, 0] + block.ls_1(attention.out_proj(values)))
+    return add_mlp(block, x[:, 0] + block.ls_1(attention.out_proj(values)))

@@ -20,6 +20,7 @@ from .leftovers import unread as unread
 from .loading import Loaded as Loaded
 from .loading import Reading as Reading
 from .loading import load as load
+from .loading import load_at_sizes as load_at_sizes
 from .loading import stack as stack
 from .masks import MaskRule as MaskRule
 from .masks import read_mask as read_mask

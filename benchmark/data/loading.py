@@ -1,6 +1,6 @@
-"""Loading samples in worker processes: pixels, masks at the evaluation size, and errors of reading.
+"""Loading samples in worker processes: pixels, regions of masks at the evaluation size, and errors of reading.
 
-Pixels and masks go through pipes, as numpy arrays do, and not through shared memory, of which containers have little.
+They go through pipes, as numpy arrays do, and not through shared memory, of which containers have little.
 """
 
 import signal
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from benchmark.common import Regions, find_regions
 from benchmark.data.images import ImageError, read_image
 from benchmark.data.layouts import Sample
 from benchmark.data.masks import Mask, MaskRule, read_mask, resize_mask
@@ -29,9 +30,14 @@ class Loaded:
     sample: Sample
     image: Pixels | None = None
     """The pixels of the image (3, S, S), uint8."""
-    mask: Mask | None = None
-    """The mask (S, S), of the side of masks, where masks are read."""
+    regions: Regions | None = None
+    """The regions of the mask (S, S), of the side of masks, where masks are read."""
     error: str = ""
+
+    @property
+    def mask(self) -> Mask | None:
+        """The mask (S, S), where masks are read."""
+        return None if self.regions is None else self.regions.mask()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +69,27 @@ def load(
     apart: Callable[[Sample], Hashable] = lambda sample: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Iterator[list[Loaded]]:
-    """Yield the samples in order, in batches. If a process that reads dies, this process reads the rest.
+    """Yield the samples in order, in batches, as `load_at_sizes` does for a single size."""
+    for batch in load_at_sizes(samples, reading, [reading.image_size], apart=apart, say=say):
+        yield [item for (item,) in batch]
+
+
+def load_at_sizes(
+    samples: Sequence[Sample],
+    reading: Reading,
+    sizes: Sequence[int],
+    *,
+    apart: Callable[[Sample], Hashable] = lambda sample: None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Iterator[list[tuple[Loaded, ...]]]:
+    """Yield the samples in order, in batches, each sample at several sizes. Each image and mask is read once.
+
+    If a process that reads dies, this process reads the rest.
 
     Args:
         samples: what to read.
-        reading: how.
+        reading: how; its image size is not used.
+        sizes: sides of images in pixels.
         apart: a key; samples with different keys never share a batch.
         say: called with a message if a process dies.
     """
@@ -77,7 +99,7 @@ def load(
         batches += [indices[start : start + reading.batch_size] for start in range(0, len(indices), reading.batch_size)]
     done = 0
     try:
-        for batch in _read(samples, batches, reading):
+        for batch in _read(samples, batches, reading, sizes):
             yield batch
             done += 1
     except (RuntimeError, OSError) as error:
@@ -87,17 +109,20 @@ def load(
             f"a process that reads images died ({error}); this process reads the rest, which is slower "
             "(--workers 0 does so from the start)"
         )
-        yield from _read(samples, batches[done:], replace(reading, workers=0))
+        yield from _read(samples, batches[done:], replace(reading, workers=0), sizes)
 
 
-def _read(samples: Sequence[Sample], batches: list[list[int]], reading: Reading) -> Iterator[list[Loaded]]:
+def _read(
+    samples: Sequence[Sample], batches: list[list[int]], reading: Reading, sizes: Sequence[int]
+) -> Iterator[list[tuple[Loaded, ...]]]:
     """Yield the batches of samples with these indices.
 
     Raises:
         RuntimeError: If a process that reads dies; it "exited unexpectedly".
         OSError: If no process can be started.
     """
-    loader = DataLoader(_Images(samples, reading), batch_sampler=batches, num_workers=reading.workers, collate_fn=list)
+    images = _Images(samples, reading, sizes)
+    loader = DataLoader(images, batch_sampler=batches, num_workers=reading.workers, collate_fn=list)
     # torch raises an error for a dead process from a signal handler, which may run in the midst of any other code, such
     # as that of a method. Without the handler the error comes when the next batch is asked for.
     handler = None
@@ -109,30 +134,34 @@ def _read(samples: Sequence[Sample], batches: list[list[int]], reading: Reading)
     yield from iterator
 
 
-class _Images(Dataset[Loaded]):
-    def __init__(self, samples: Sequence[Sample], reading: Reading) -> None:
-        self._samples, self._reading = samples, reading
-        self._preprocess = Preprocess(reading.image_size)
+class _Images(Dataset[tuple[Loaded, ...]]):
+    def __init__(self, samples: Sequence[Sample], reading: Reading, sizes: Sequence[int]) -> None:
+        self._samples, self._reading, self._sizes = samples, reading, sizes
 
     def __len__(self) -> int:
         return len(self._samples)
 
-    def __getitem__(self, index: int) -> Loaded:
+    def __getitem__(self, index: int) -> tuple[Loaded, ...]:
         sample = self._samples[index]
         try:
             image = read_image(sample.path, sample.piece, self._reading.ranges)
-            mask = self._mask(sample, image.size)
+            regions = self._regions(sample, image.size)
         except (ImageError, OSError) as error:  # OSError: no permission, a network drive that is gone, …
-            return Loaded(sample, error=str(error))
-        return Loaded(sample, image=self._preprocess(image), mask=mask)
+            return tuple(Loaded(sample, error=str(error)) for _ in self._sizes)
+        return tuple(Loaded(sample, Preprocess(size)(image), regions[self._side(size)]) for size in self._sizes)
 
-    def _mask(self, sample: Sample, size: tuple[int, int]) -> Mask | None:
-        side, rule = self._reading.mask_size or self._reading.image_size, self._reading.masks
+    def _side(self, image_size: int) -> int:
+        """Return the side of masks of images of a size."""
+        return self._reading.mask_size or image_size
+
+    def _regions(self, sample: Sample, size: tuple[int, int]) -> dict[int, Regions | None]:
+        """Return the regions of the mask by its side; None where no masks are read."""
+        sides, rule = {self._side(size) for size in self._sizes}, self._reading.masks
         if rule is None:
-            return None
+            return dict.fromkeys(sides)
         if sample.label == 0:
-            return np.zeros((side, side), dtype=bool)
+            return {side: find_regions(np.zeros((side, side), dtype=bool)) for side in sides}
         if sample.mask is None:
             raise ImageError(f"{sample.path}: anomalous, but it has no mask; `bench data check` lists all such images")
         mask = read_mask(sample.mask, rule, piece=sample.piece, size=size, photo=sample.path)
-        return resize_mask(mask, side)
+        return {side: find_regions(resize_mask(mask, side)) for side in sides}

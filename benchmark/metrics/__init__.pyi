@@ -7,6 +7,7 @@ from .bootstrap import percentiles as percentiles
 from .bootstrap import replicates as replicates
 from .bootstrap import seed_draws as seed_draws
 from .curve import Curve as Curve
+from .fragile import Range as Range
 from .image import ImageMetrics as ImageMetrics
 from .names import LEVELS as LEVELS
 from .names import MAIN_METRICS as MAIN_METRICS

@@ -14,19 +14,22 @@ and a draw has the area sum of d[i] * d[j] * matrix[i, j].
 import hashlib
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from benchmark.metrics.curve import FPR_LIMIT
-from benchmark.metrics.per_image import ClassImages, PixelBins
+
+if TYPE_CHECKING:  # what reads records asks for the number of draws alone
+    from benchmark.metrics.per_image import ClassImages, PixelBins
 
 REPLICATES = 1000
 CONFIDENCE = 0.95
 FEWEST_SEEDS = 3
 """From so many seeds on, seeds are drawn too."""
 BOOTSTRAP_VERSION = 2
-"""Raised when a change of the code can change a replicate: those that are kept are then made again."""
+"""Raised when a change of the code can change a replicate. Methods are compared by the draws of one version alone."""
 STRIDE = 8
 """Every so many bins, `_cut_area` looks whether a curve has reached its limit; see there."""
 BLOCK = 2**21
@@ -37,7 +40,7 @@ Counts = npt.NDArray[np.uint8]
 """How often each of N images is drawn, (R, N). No image is ever drawn 256 times: the mean is 1."""
 
 
-def replicates(images: ClassImages, *, fingerprint: str, class_name: str) -> dict[str, FloatArray]:
+def replicates(images: "ClassImages", *, fingerprint: str, class_name: str) -> dict[str, FloatArray]:
     """Return each metric under each draw, (1 + REPLICATES,); the first entry is that of the images as they are.
 
     Args:
@@ -134,7 +137,7 @@ def image_replicates(scores: FloatArray, labels: npt.NDArray[np.uint8], drawn: C
     return {"image_auroc": auroc, "image_ap": ap}
 
 
-def pixel_replicates(bins: PixelBins, drawn: Counts) -> dict[str, FloatArray]:
+def pixel_replicates(bins: "PixelBins", drawn: Counts) -> dict[str, FloatArray]:
     """Return AUROC and AUPRO of pixels by bins under draws (R, N) of their images, each (R,)."""
     negatives, positives, weights = (
         _from_zero(np.cumsum(side[:, ::-1], axis=1, dtype=np.float64))
@@ -150,14 +153,16 @@ def pixel_replicates(bins: PixelBins, drawn: Counts) -> dict[str, FloatArray]:
     }
 
 
-def interval(values: FloatArray, estimate: FloatArray | float) -> tuple[FloatArray, FloatArray]:
-    """Return the percentile intervals of replicates (…, 1 + R) around the estimates (…) that were reported, in [0, 1].
+def interval(moves: FloatArray, value: FloatArray | float) -> tuple[FloatArray, FloatArray]:
+    """Return the percentile intervals around values (…) that were reported, in [0, 1].
 
-    The first replicate is the estimate that the bins give. All replicates are moved by its difference to the reported
-    one.
+    Args:
+        moves: by how much each draw moves a value, (…, R): replicates minus the first one, which is the value that the
+            bins give and may differ a little from the reported one.
+        value: as reported.
     """
-    low, high = percentiles(values[..., 1:]) + (estimate - values[..., 0])
-    return np.maximum(low, 0.0), np.minimum(high, 1.0)
+    low, high = np.clip(value + percentiles(moves), 0.0, 1.0)
+    return low, high
 
 
 def percentiles(values: FloatArray) -> FloatArray:

@@ -24,8 +24,6 @@ these points, in ascending order of the rate:
 For the least value it is the other way round.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
 
@@ -33,6 +31,9 @@ from benchmark.metrics.curve import FPR_LIMIT, Curve, FloatArray
 
 MOVE = 1e-6
 """How far a score moves, as a share of itself."""
+IMAGE_MOVE = 1e-5
+"""The same of the score of an image. It is larger, since a training may magnify last digits: that of a stable method
+moves predictions by up to 5e-6 (`benchmark.authoring.stability`)."""
 STEPS = 200
 
 Float32Array = npt.NDArray[np.float32]
@@ -64,60 +65,69 @@ def aupro_200_range(curve: Curve, least: FloatArray, greatest: FloatArray) -> Ra
         return None
     fpr = np.concatenate(([0.0], curve.false_positives)) / curve.negatives
     overlap = np.concatenate(([0.0], curve.overlap))
-    found: list[Range] = []
-    for lower, upper in _threshold_intervals(curve.limits):
-        surely = np.searchsorted(-least, -upper, side="left")  # number of distinct scores above the threshold
-        possibly = np.searchsorted(-greatest, -lower, side="left")
-        for first in (0, 1):  # 201 thresholds or 200
-            sure, possible = surely[first:], possibly[first:]
-            found += _bounds((fpr[sure], fpr[possible]), (overlap[sure], overlap[possible]))
-    return (min(low for low, _ in found), max(high for _, high in found)) if found else None
+    lower, upper = _threshold_intervals(curve.limits)
+    surely = len(least) - np.searchsorted(least[::-1], upper, side="right")  # number of distinct scores above
+    possibly = len(greatest) - np.searchsorted(greatest[::-1], lower, side="right")
+    found = [  # with 201 thresholds or 200
+        _bounds((fpr[sure], fpr[possible]), (overlap[sure], overlap[possible]))
+        for sure, possible in ((surely, possibly), (surely[:, 1:], possibly[:, 1:]))
+    ]
+    low, high = np.concatenate(found, axis=1)
+    return (float(low.min()), float(high.max())) if len(low) else None
 
 
-def _threshold_intervals(limits: tuple[float, float]) -> Iterator[tuple[FloatArray, FloatArray]]:
-    """Yield between which values (201,) the thresholds lie, descending, for each float32 the lowest score can become.
+def _threshold_intervals(limits: tuple[float, float]) -> tuple[FloatArray, FloatArray]:
+    """Return between which values (N, 201) thresholds lie, descending, for each float32 the lowest score can become.
 
     `arange` rounds its step in a way that hangs on where it starts, so every start is tried. For a given start no
     threshold falls when the highest score rises, so the ends of the interval of that score give those of the others.
     """
-    (start, highest_at_least), (last_start, highest) = moved(limits)
-    while start <= last_start:
-        ends = (max(start, highest_at_least), max(start, highest))
-        lower, upper = (_thresholds(start, stop) for stop in ends)
-        yield lower[::-1].astype(np.float64), upper[::-1].astype(np.float64)
-        start = np.nextafter(start, np.float32(np.inf))
+    (first, highest_at_least), (last, highest) = moved(limits)
+    starts = [first]
+    while starts[-1] < last:
+        starts.append(np.nextafter(starts[-1], np.float32(np.inf)))
+    start: Float32Array = np.array(starts, np.float32)[:, None]
+    lower, upper = (_thresholds(start, np.maximum(start, stop)) for stop in (highest_at_least, highest))
+    return lower[:, ::-1].astype(np.float64), upper[:, ::-1].astype(np.float64)
 
 
-def _thresholds(start: np.float32, stop: np.float32) -> Float32Array:
-    """Return the first 201 values that `arange` gives with a 200th of the range as its step."""
-    second = start + (stop - start) / np.float32(STEPS)
-    thresholds: Float32Array = start + np.arange(STEPS + 1, dtype=np.float32) * (second - start)
+def _thresholds(start: Float32Array, stop: Float32Array) -> Float32Array:
+    """Return the first 201 values (N, 201) that `arange` gives with a 200th of the range (N, 1) as its step."""
+    steps: Float32Array = np.arange(STEPS + 1, dtype=np.float32)
+    step: Float32Array = (start + (stop - start) / np.float32(STEPS)) - start
+    thresholds: Float32Array = start + steps * step
     return thresholds
 
 
-def _bounds(fpr: tuple[FloatArray, FloatArray], overlap: tuple[FloatArray, FloatArray]) -> Iterator[Range]:
-    """Yield the least and the greatest value for each number of points that can have a rate below the limit.
+def _bounds(fpr: tuple[FloatArray, FloatArray], overlap: tuple[FloatArray, FloatArray]) -> FloatArray:
+    """Return the least and the greatest value (2, M) for each number of points that can have a rate below the limit.
 
     Args:
-        fpr: the least and the greatest false positive rate of each threshold (T,), ascending.
-        overlap: the least and the greatest mean overlap of each threshold (T,), ascending.
+        fpr: the least and the greatest false positive rate of each threshold (N, T), ascending in each row.
+        overlap: the least and the greatest mean overlap of each threshold (N, T), ascending in each row.
     """
     (least_fpr, most_fpr), (least_overlap, most_overlap) = fpr, overlap
-    next_can_be_out = np.append(most_fpr[1:] >= FPR_LIMIT, True)
+    next_can_be_out = np.pad(most_fpr[:, 1:] >= FPR_LIMIT, ((0, 0), (0, 1)), constant_values=True)
     most_fpr = np.minimum(most_fpr, FPR_LIMIT)
-    for last in np.flatnonzero((least_fpr < FPR_LIMIT) & next_can_be_out):
-        if last == 0 or most_fpr[last] == least_fpr[0]:  # fewer than two distinct rates
-            continue
-        kept = slice(last + 1)
-        right = np.minimum(most_fpr[kept], least_fpr[last])
-        right[0] = least_fpr[0]
-        left = np.maximum(least_fpr[kept], most_fpr[0])
-        left[-1] = most_fpr[last]
-        low = _mean_height(right, least_overlap[kept], flat=slice(2))
-        yield low, _mean_height(left, most_overlap[kept], flat=slice(-2, None))
+    can_be_last = (least_fpr < FPR_LIMIT) & next_can_be_out & (most_fpr != least_fpr[:, :1])  # two rates at least
+    row, before_last = np.nonzero(can_be_last[:, 1:])
+    last = before_last + 1
+    least_fpr, most_fpr, least_overlap, most_overlap = (
+        each[row] for each in (least_fpr, most_fpr, least_overlap, most_overlap)
+    )
+    # Points behind the last are laid on it, where they add nothing to the area.
+    each = np.arange(len(row))
+    right = np.minimum(most_fpr, least_fpr[each, last, None])
+    right[:, 0] = least_fpr[:, 0]
+    left = np.maximum(least_fpr, most_fpr[:, :1])
+    left = np.where(np.arange(left.shape[1]) < last[:, None], left, most_fpr[each, last, None])
+    at_first = (least_overlap[:, 0] + least_overlap[:, 1]) / 2
+    at_last = (most_overlap[each, last - 1] + most_overlap[each, last]) / 2
+    return np.stack([_mean_height(right, least_overlap, flat=at_first), _mean_height(left, most_overlap, flat=at_last)])
 
 
-def _mean_height(fpr: FloatArray, overlap: FloatArray, *, flat: slice) -> float:
-    """Return the mean height of the line through the points; of the `flat` ones alone where it has no width."""
-    width = fpr[-1] - fpr[0]
-    return float(np.trapezoid(overlap, fpr) / width if width > 0 else overlap[flat].mean())
+def _mean_height(fpr: FloatArray, overlap: FloatArray, *, flat: FloatArray) -> FloatArray:
+    """Return the mean height of each line through points (M, T); what stands in `flat` where a line has no width."""
+    width = fpr[:, -1] - fpr[:, 0]
+    area = np.trapezoid(overlap, fpr, axis=1)
+    return np.divide(area, width, out=flat, where=width > 0)

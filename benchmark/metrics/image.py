@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from benchmark.metrics.curve import Curve, descending_curve
+from benchmark.metrics.fragile import IMAGE_MOVE, Range
 from benchmark.metrics.names import IMAGE_METRICS, METRICS
 
 
@@ -35,14 +36,37 @@ class ImageMetrics:
 
     def curve(self) -> Curve:
         """Return the curve of the distinct scores."""
-        scores, index = np.unique(np.asarray(self._scores, dtype=np.float64), return_inverse=True)
-        labels = np.asarray(self._labels, dtype=bool)
-        negatives, positives = (np.bincount(index[labels == side], minlength=len(scores)) for side in (False, True))
-        return descending_curve(scores, negatives, positives)
+        return self._moved(0.0)
 
     def compute(self) -> dict[str, float | None]:
         """Return the values of `IMAGE_METRICS`, as fractions; all None with one label only: AP would say nothing."""
+        return self._values(self.curve())
+
+    def compute_ranges(self) -> dict[str, Range]:
+        """Return the least and the greatest value of each metric that near ties make hang on last digits of the scores.
+
+        Every score may move by `IMAGE_MOVE` of itself. All metrics rise when an anomalous image passes a normal one, so
+        the ends are those of all anomalous images moved one way and all normal ones the other. A metric that no such
+        move changes is missing: most are.
+        """
+        values = self.compute()
+        least, greatest = (self._values(self._moved(share)) for share in (-IMAGE_MOVE, IMAGE_MOVE))
+        ranges = {}
+        for key, value in values.items():
+            low, high = least[key], greatest[key]
+            if value is not None and low is not None and high is not None and low < high:
+                ranges[key] = min(low, value), max(high, value)
+        return ranges
+
+    def _moved(self, share: float) -> Curve:
+        """Return the curve when the score of each anomalous image rises, and of each normal one falls, by a share."""
+        labels, scores = np.asarray(self._labels, dtype=bool), np.asarray(self._scores, dtype=np.float64)
+        scores = scores + np.where(labels, share, -share) * np.abs(scores)
+        distinct, index = np.unique(scores, return_inverse=True)
+        negatives, positives = (np.bincount(index[labels == side], minlength=len(distinct)) for side in (False, True))
+        return descending_curve(distinct, negatives, positives)
+
+    def _values(self, curve: Curve) -> dict[str, float | None]:
         if len(set(self._labels)) < 2:
             return dict.fromkeys(IMAGE_METRICS)
-        curve = self.curve()
         return {key: METRICS[key].value(curve) for key in IMAGE_METRICS}

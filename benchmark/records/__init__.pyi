@@ -31,6 +31,10 @@ from .counterparts import Counterparts as Counterparts
 from .counterparts import Pairing as Pairing
 from .counterparts import pair_up as pair_up
 from .counterparts import records_beside as records_beside
+from .draws import RESOLUTION as RESOLUTION
+from .draws import Draws as Draws
+from .draws import unpacked as unpacked
+from .intervals import with_intervals as with_intervals
 from .placement import AblationRow as AblationRow
 from .placement import Placement as Placement
 from .provenance import Provenance as Provenance

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from benchmark.metrics import METRICS
 from benchmark.records.records import ClassResult, Record
 
 TOLERANCE = 0.001
@@ -41,13 +42,23 @@ class Difference:
 
 
 def range_over_classes(classes: Iterable[ClassResult]) -> dict[str, tuple[float, float]]:
-    """Return the unweighted mean of the lower and of the upper ends of each metric that has a range in all classes."""
-    rows = [result.ranges for result in classes]
-    shared = [name for name in (rows[0] if rows else ()) if all(name in row for row in rows)]
-    return {
-        name: (sum(row[name][0] for row in rows) / len(rows), sum(row[name][1] for row in rows) / len(rows))
-        for name in shared
-    }
+    """Return the unweighted mean of the lower and of the upper ends of each metric that has a range in a class.
+
+    A class in which no near tie moves an image metric counts with its value. A class without the range of a fragile
+    metric leaves the mean without one.
+    """
+    rows = list(classes)
+    found = {}
+    for name in dict.fromkeys(name for row in rows for name in row.ranges):
+        known = [row.ranges.get(name) or _value_as_range(row, name) for row in rows]
+        spans = [each for each in known if each is not None]
+        if len(spans) == len(rows):
+            found[name] = (sum(low for low, _ in spans) / len(rows), sum(high for _, high in spans) / len(rows))
+    return found
+
+
+def _value_as_range(result: ClassResult, name: str) -> Span:
+    return None if METRICS[name].fragile else _span(result.metrics.get(name), None)
 
 
 def differences(one: Record, other: Record) -> list[Difference]:

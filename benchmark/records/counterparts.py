@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,8 @@ class Counterparts:
     other: Record
     tolerance: float
     """Difference of a metric, in [0, 1], up to which the two agree."""
+    alike: bool
+    """Whether the two were computed on the same machine with the same packages and batches, trainings too."""
 
     @cached_property
     def numbers(self) -> list[Difference]:
@@ -81,8 +84,8 @@ def pair_up(ones: Iterable[Record], others: Iterable[Record], *, tolerance: floa
     Args:
         ones: records of one folder.
         others: records of the other one.
-        tolerance: difference of a metric, in [0, 1], up to which two results agree. None for `SAME_MACHINE` where both
-            were computed on the same machine with the same packages and batches, else `TOLERANCE`.
+        tolerance: difference of a metric, in [0, 1], up to which two results agree; None for `SAME_MACHINE` where they
+            were made alike, else `TOLERANCE`.
     """
     known, left = list(ones), {record.id: record for record in others}
     found = {record.id: left.pop(record.id) for record in known if record.id in left}
@@ -93,26 +96,30 @@ def pair_up(ones: Iterable[Record], others: Iterable[Record], *, tolerance: floa
     pairs = []
     for record in known:
         if (other := found.get(record.id)) is not None:
-            limit = SAME_MACHINE if made_alike(record, other) else TOLERANCE
-            pairs.append(Counterparts(record, other, limit if tolerance is None else tolerance))
+            alike = _made_alike(record, other)
+            limit = (SAME_MACHINE if alike else TOLERANCE) if tolerance is None else tolerance
+            pairs.append(Counterparts(record, other, limit, alike))
     only = tuple(record for record in known if record.id not in found)
     return Pairing(tuple(pairs), only, tuple(left.values()))
 
 
 def records_beside(folder: Path, records: Sequence[Record]) -> list[Record]:
     """Return the readable records of a folder that may be counterparts of some records; few files are read for it."""
+    names = {_name(record.id) for record in records}
     found: list[Record] = []
-    for method, dataset, seed in sorted({(r.cell.method, r.cell.dataset.name, r.cell.seed) for r in records}):
-        for path in sorted((folder / "records").glob(f"{method}--{dataset}--s{seed}--*.json")):
-            try:
+    for path in sorted((folder / "records").glob("*.json")):
+        if _name(path.stem) in names:
+            with suppress(RecordError):  # it is compared with nothing
                 found.append(read_record(path))
-            except RecordError:  # compared with nothing
-                continue
     return found
 
 
-def made_alike(one: Record, other: Record) -> bool:
-    """Say whether two records were computed on the same machine with the same packages and batches, trainings too."""
+def _name(identity: str) -> str:
+    """Return the part of the id of a cell that can be read: method, dataset and seed."""
+    return identity.rpartition("--")[0]
+
+
+def _made_alike(one: Record, other: Record) -> bool:
     pairs: list[tuple[Provenance, Provenance]] = [(one.run, other.run)]
     if one.training and one.training.made and other.training and other.training.made:
         pairs.append((one.training.made, other.training.made))
@@ -142,7 +149,8 @@ def _reasons(one: Record, other: Record) -> Iterator[str]:
             yield f"{where}: {record.error}"
     ours, theirs = _identity(one.cell), _identity(other.cell)
     for name, value in ours.items():
-        yield from _differs(name, value, theirs[name])
+        if name in theirs:  # an option may be new
+            yield from _differs(name, value, theirs[name])
     yield from _differs("images that were scored", _images(one), _images(other))
     yield from _differs("batch size", one.run.batch_size, other.run.batch_size)
     scored = list(_provenance(one.run, other.run))
@@ -156,9 +164,10 @@ def _reasons(one: Record, other: Record) -> Iterator[str]:
 
 
 def _identity(cell: Cell) -> dict[str, object]:
-    """Return what can change a number and is not typed by the user, by the words in which it is told."""
+    """Return what can change a number and can differ where the same was typed, by the words in which it is told."""
     names = {"dataset": "images", "auxiliary": "training images"}
-    told: dict[str, object] = {
+    told: dict[str, object] = {f"option {name}": value for name, value in cell.options.items()}
+    told |= {
         "version of the method": cell.method_version,
         "version of the metrics": cell.metrics_version,
         "reference images": cell.references_sha256,
@@ -181,8 +190,12 @@ def _provenance(one: Provenance, other: Provenance) -> Iterator[str]:
     for field, words in _CODE.items():
         ours, theirs = (getattr(each, field) for each in (one, other))
         if ours != theirs:
-            commits = [each.git_commit[:7] if each.git_commit else "not known" for each in (one, other)]
-            yield f"{words} (commit {commits[0]}, there {commits[1]})"
+            yield f"{words} (commit {_commit(one)}, there {_commit(other)})"
+
+
+def _commit(made: Provenance) -> str:
+    """Return the beginning of a commit, with `+changes` where the code was not clean."""
+    return made.git_commit[:7] + made.git_commit[40:] if made.git_commit else "not known"
 
 
 def _machine(one: Provenance, other: Provenance) -> Iterator[str]:

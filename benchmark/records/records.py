@@ -21,6 +21,7 @@ from benchmark.common import (
 from benchmark.data import Domain
 from benchmark.errors import BenchError
 from benchmark.records.cells import Cell
+from benchmark.records.draws import Draws
 from benchmark.records.placement import Placement
 from benchmark.records.provenance import Provenance
 
@@ -34,6 +35,7 @@ class RecordError(BenchError):
 
 Text = Annotated[str, BeforeValidator(printable)]
 """Text from elsewhere, a file name or an error, which may hold bytes that are no Unicode."""
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Skipped(Model):
@@ -86,8 +88,12 @@ class ClassResult(Model):
     skipped: tuple[Skipped, ...] = ()
     metrics: dict[str, FiniteFloat | None]
     ranges: dict[str, tuple[FiniteFloat, FiniteFloat]] = Field(default_factory=dict)
-    """Of a fragile metric: the least and the greatest value it takes when scores move by one part in a million. None is
-    kept where every such move leaves it undefined, nor in records of earlier versions."""
+    """Of a fragile metric: the least and the greatest value it takes when scores move by one part in a million; none is
+    kept where every such move leaves it undefined. Of an image metric: the same when scores move by ten parts, kept
+    where that changes it. Records of earlier versions lack them."""
+    intervals: dict[str, tuple[Fraction, Fraction]] = Field(default_factory=dict)
+    """Of a main metric: between which values it lies under 95 % of the draws of the test images. None is kept where a
+    draw leaves it undefined, nor in records of earlier versions."""
     defects: dict[str, DefectResult] = Field(default_factory=dict)
     """By kind of defect, in alphabetical order; empty where the dataset names no kinds, and in records of earlier
     versions."""
@@ -139,9 +145,11 @@ class Record(Model):
     """What each class is called in prompts; empty in records that were made before this was kept."""
     mean: dict[str, FiniteFloat | None] = Field(default_factory=dict)
     """Unweighted mean over the classes; null where it is undefined for any of them."""
+    draws: Draws | None = None
+    """How the means move under draws of the test images; null in records of earlier versions."""
     training: TrainingReport | None = None
     images_sha256: str | None = None
-    """Of the file beside the record that holds the results per image."""
+    """Of the file beside the record that holds the results per image. It may be missing: only a report shows maps."""
     newer_source_sha256: str | None = None
     """Of the method's files as the last run met them, where those that trained or scored were others."""
     location: str | None = None

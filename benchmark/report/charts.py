@@ -146,3 +146,36 @@ def text_chart(dataset: str, texts: TextPlot, key: str) -> Chart:
         "legend": {"y": -0.02, "yanchor": "top", "itemsizing": "constant"},
     }
     return Chart(key, f"{texts.title} on {dataset}", {"data": data, "layout": layout}, height=360 + 12 * len(names))
+
+
+@dataclass(frozen=True)
+class CostPoint:
+    """A method in a chart of costs."""
+
+    name: str
+    milliseconds: float
+    """Time per image of the vision tower and the method."""
+    value: float
+    """Mean of the metric, in percent."""
+
+
+def cost_chart(points: Sequence[CostPoint], caption: str, key: str) -> Chart:
+    """Return a chart of a metric over the time of an image, with a colour and a symbol per point."""
+    data = [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": escape(point.name),
+            "x": [round(point.milliseconds, 3)],
+            "y": [round(point.value, 4)],
+            "marker": {"color": PALETTE[index % len(PALETTE)], "symbol": SYMBOLS[index % len(SYMBOLS)], "size": 12},
+            "hovertemplate": "%{x:.1f} ms, %{y:.1f} %",
+        }
+        for index, point in enumerate(points)
+    ]
+    layout = {
+        "xaxis": {"title": {"text": "ms per image, vision and method"}, "rangemode": "tozero"},
+        "yaxis": {"title": {"text": "%"}},
+        "margin": MARGIN,
+    }
+    return Chart(key, caption, {"data": data, "layout": layout})

@@ -1,14 +1,14 @@
 """The context of each page's template, as pure functions of the report's data."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmark.common import slug
 from benchmark.data import load_cards
 from benchmark.metrics import LEVELS, METRICS, ClassImages, Level
-from benchmark.records import Record, undefined_notes
+from benchmark.records import undefined_notes
 from benchmark.report import charts, figures
 from benchmark.report import leaderboard as boards
 from benchmark.report.report_data import ClassPage, DatasetResults, ReportData
@@ -25,7 +25,7 @@ from benchmark.report.values import (
     shown_value,
     table_row,
 )
-from benchmark.tables import WIDE_MARK, AblationTable, Comparison, Keep, Ranking, compare, printed_metrics
+from benchmark.tables import WIDE_MARK, AblationTable, Comparison, Ranking, compare, printed_metrics
 from benchmark.tables import Number as Published
 
 TOLERANCE = 1.0
@@ -254,21 +254,14 @@ def texts(report: ReportData, read: Mapping[str, Mapping[str, Mapping[str, Class
     return sections
 
 
-def published(
-    report: ReportData,
-    found: Sequence[Published],
-    read: Callable[[Record], Mapping[str, ClassImages] | None],
-    keep: Keep,
-) -> Context:
+def published(report: ReportData, found: Sequence[Published]) -> Context:
     """Return the context of the published numbers and of their comparison with the results.
 
     Args:
         report: Data of the report.
         found: Published numbers.
-        read: Returns the results per image of a record.
-        keep: Stores the bootstrap replicates between calls.
     """
-    rows = compare(found, report.records, tolerance=TOLERANCE, read=read, keep=keep)
+    rows = compare(found, report.records, tolerance=TOLERANCE)
     real = [row for row in rows if row.verdict not in ("synthetic", "not run")]
     tables = []
     for file in dict.fromkeys(number.file for number in found):

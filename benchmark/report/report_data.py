@@ -110,15 +110,11 @@ class ReportData:
         return tuple(record for record in self.records if record.status == "failed")
 
 
-def collect_report_data(
-    records: Sequence[Record], read: ReadPerImage, keep: uncertainty.Keep = uncertainty.made_now
-) -> ReportData:
+def collect_report_data(records: Sequence[Record]) -> ReportData:
     """Return the data of the pages. The order of `records` does not change the result.
 
     Args:
         records: Records that may share a table.
-        read: Returns the results per image of a record.
-        keep: Stores the bootstrap replicates between calls.
 
     Raises:
         TableError: If the records are not comparable.
@@ -127,7 +123,7 @@ def collect_report_data(
     shown = main_records(ordered)
     main = [record for record in shown if record.status == "done"]
     check_comparable(main)
-    found = uncertainty.estimates(main, read, keep)
+    found = uncertainty.estimates(main)
     return ReportData(
         records=tuple(ordered),
         main=tuple(main),

@@ -19,10 +19,11 @@ from benchmark.errors import BenchError
 from benchmark.records import Record
 from benchmark.report import pages, qualitative
 from benchmark.report.about import about_page
+from benchmark.report.cost import cost_page
 from benchmark.report.gallery import Gallery, by_method, class_gallery
 from benchmark.report.report_data import DatasetResults, ReadPerImage, ReportData, collect_report_data
-from benchmark.report.sources import PerImage, no_images, source_of, unused_folders, way_to_images
-from benchmark.tables import Keep, load_published, made_now
+from benchmark.report.sources import PerImage, candidates, no_images, source_of, unused_folders, way_to_images
+from benchmark.tables import load_published
 
 MARKER = "zsad-bench-report.json"
 """File at the top of a report. A folder with this file may be replaced by a newer report."""
@@ -30,6 +31,7 @@ NAVIGATION = (
     ("index.html", "Leaderboard"),
     ("ablations.html", "Ablations"),
     ("training.html", "Training"),
+    ("cost.html", "Cost"),
     ("published.html", "Published"),
     ("figures.html", "Figures"),
     ("about.html", "About"),
@@ -81,7 +83,6 @@ def write_site(
     found: Sequence[SampleSet] = (),
     *,
     messages: Sequence[str] = (),
-    keep: Keep = made_now,
     say: Callable[[str], None] = lambda line: None,
 ) -> Site:
     """Write the report of some records. The same records and images give the same bytes.
@@ -92,7 +93,6 @@ def write_site(
         read: Returns the results per image of a record.
         found: Datasets whose images can be shown.
         messages: Messages about records that were left out, for the page "How the numbers were made".
-        keep: Stores the bootstrap replicates between calls.
         say: Called with messages about the progress.
 
     Raises:
@@ -102,7 +102,7 @@ def write_site(
     """
     _check_output(output)
     say("reading records and results per image")
-    content = make_site(records, read, found, messages=messages, keep=keep, say=say)
+    content = make_site(records, read, found, messages=messages, say=say)
     _replace(output, content)
     count = sum(path.endswith(".html") for path in content)
     return Site(output / "index.html", count, sum(map(len, content.values())))
@@ -114,7 +114,6 @@ def make_site(
     found: Sequence[SampleSet] = (),
     *,
     messages: Sequence[str] = (),
-    keep: Keep = made_now,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, bytes]:
     """Return the files of the report by path. See `write_site` for the arguments.
@@ -122,7 +121,7 @@ def make_site(
     Raises:
         TableError: If the records are not comparable.
     """
-    report = collect_report_data(records, read, keep)
+    report = collect_report_data(records)
     record_files = {
         record.id: f"{stem}.json"
         for record, stem in zip(report.records, unique_slugs([r.id for r in report.records]), strict=True)
@@ -131,11 +130,14 @@ def make_site(
     figure = qualitative.QualitativeFigure()
     texts: dict[str, PerImage] = {}
     sources: list[SampleSet] = []
+    unsure: list[SampleSet] = []
     for dataset in report.datasets:
         say(f"{dataset.title}: {len(dataset.classes)} classes")
         images = _images(dataset, report.titles, read)
         if images:
             texts[dataset.title] = images
+        else:  # without the names of the images it cannot be told whether a folder holds them
+            unsure += candidates(dataset, found)
         samples = source_of(dataset, images, found)
         galleries: dict[str, Gallery] = {}
         if samples is not None:
@@ -144,15 +146,18 @@ def make_site(
             figure.add(dataset, galleries, images, samples)
         note = "" if samples is not None else no_images(dataset, found, maps=bool(images))
         _dataset_pages(site, report, dataset, galleries=galleries, note=note, record_files=record_files)
-    for line in unused_folders(found, sources):
+    for line in unused_folders(found, sources + unsure):
         say(line)
     say("figures")
     site.page("index.html", "index.html", **pages.index(report))
     site.page("ablations.html", "ablations.html", **pages.ablations(report.ablations))
     site.page("training.html", "training.html", **pages.training(report))
-    site.page("published.html", "published.html", **pages.published(report, load_published(), read, keep))
+    site.page("cost.html", "cost.html", **cost_page(report))
+    site.page("published.html", "published.html", **pages.published(report, load_published()))
     missing = f"No images were found; {way_to_images(report.datasets)}."
-    if sources:
+    if not texts:
+        missing = "There are no results per image stored with these records; `bench run --force` stores them."
+    elif sources:
         missing = "No image that is shown in a gallery has a mask, and the figure is made of such images."
     shown, pictures = figure.render(report.titles)
     site.content |= pictures

@@ -1,17 +1,52 @@
-"""Which of the datasets that were found hold the images of the results, and what to say where none does."""
+"""Results per image, which of the datasets that were found hold the images, and what to say where one is lacking."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from benchmark.common import listed
 from benchmark.data import SampleSet
-from benchmark.metrics import ClassImages
-from benchmark.report.report_data import DatasetResults
+from benchmark.metrics import ClassImages, PerImageError, read_per_image
+from benchmark.records import Record, per_image_path
+from benchmark.report.report_data import DatasetResults, ReadPerImage
 
 PerImage = Mapping[str, Mapping[str, ClassImages]]
 """Results per image, by method and class."""
 
 SAME_FOLDER = "give the same --folder as to the run, with the options that say how it is read, such as --masks"
+
+
+def has_per_image(results: Path, record: Record) -> bool:
+    """Say whether there are results per image beside a record."""
+    return record.images_sha256 is not None and per_image_path(results, record.id).exists()
+
+
+def per_image_reader(results: Path, say: Callable[[str], None]) -> ReadPerImage:
+    """Return what reads the results per image beside a record, None without any; it says where they are damaged."""
+
+    def read(record: Record) -> Mapping[str, ClassImages] | None:
+        if record.images_sha256 is None or not has_per_image(results, record):
+            return None
+        try:
+            return read_per_image(per_image_path(results, record.id), record.images_sha256)
+        except PerImageError as error:
+            say(f"no maps: {error}")
+            return None
+
+    return read
+
+
+def no_per_image(results: Path, records: Sequence[Record]) -> list[str]:
+    """Return a line that says how many records that are done have no results per image, if any."""
+    done = [record for record in records if record.status == "done"]
+    count = sum(not has_per_image(results, record) for record in done)
+    if not count:
+        return []
+    of = f"{count} of {len(done)} results" if count < len(done) else f"all {len(done)} results"
+    return [
+        f"{results / 'records'}: {of} have no results per image, so there are no galleries, maps and text features of "
+        "them; `bench run --force` makes them, and numbers need none"
+    ]
 
 
 def source_of(dataset: DatasetResults, images: PerImage, found: Sequence[SampleSet]) -> SampleSet | None:
@@ -84,7 +119,12 @@ def way_to_images(datasets: Sequence[DatasetResults]) -> str:
 
 
 def unused_folders(found: Sequence[SampleSet], used: Sequence[SampleSet]) -> list[str]:
-    """Return a line for each plain folder that holds the images of no results."""
+    """Return a line for each plain folder that holds the images of no results.
+
+    Args:
+        found: Datasets that were found.
+        used: Those that hold the images of results, or may hold them.
+    """
     known = {samples.directory for samples in used}
     return [
         f"{samples.directory}: no result was made from these images; {SAME_FOLDER}"

@@ -1,3 +1,4 @@
+from .driver import Outcome as Outcome
 from .driver import run as run
 from .evaluate import at_evaluation_size as at_evaluation_size
 from .executors import Executor as Executor
@@ -7,13 +8,17 @@ from .executors.ray_cluster import RayCluster as RayCluster
 from .executors.slurm import SlurmJobs as SlurmJobs
 from .planning import Auxiliaries as Auxiliaries
 from .planning import Chosen as Chosen
+from .planning import Job as Job
 from .planning import Plan as Plan
 from .planning import Setting as Setting
 from .planning import aged as aged
 from .planning import finished as finished
 from .planning import plan as plan
-from .planning import plan_training as plan_training
+from .planning import plan_trainings as plan_trainings
+from .sharing import SMALL as SMALL
+from .sharing import share as share
 from .tasks import Loading as Loading
+from .tasks import side_by_side as side_by_side
 from .variants import select_ablations as select_ablations
 from .variants import variants_of as variants_of
 from .worker import loaded as loaded

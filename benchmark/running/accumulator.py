@@ -14,6 +14,7 @@ from benchmark.metrics import (
     ImageMetrics,
     PerImageAccumulator,
     PixelMetrics,
+    Range,
     image_pixels,
 )
 from benchmark.records import ClassResult, DefectResult, Skipped
@@ -23,11 +24,11 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass
 class DefectAccumulator:
-    """Collects the images of one kind of defect, in at most 4 MB."""
+    """Collects the images of one kind of defect, in at most 6 MB."""
 
     image: ImageMetrics = field(default_factory=ImageMetrics)
-    # The buffer holds a map of 518 px, and not many: kinds are many.
-    pixel: PixelMetrics = field(default_factory=lambda: PixelMetrics(max_bins=DEFECT_BINS, buffer_pixels=2**19))
+    # Only three maps of 518 px wait to be counted: kinds are many.
+    pixel: PixelMetrics = field(default_factory=lambda: PixelMetrics(max_bins=DEFECT_BINS, buffer_pixels=2**20))
     images: int = 0
 
     def result(self, normal: ImageMetrics, *, with_masks: bool) -> DefectResult:
@@ -35,12 +36,20 @@ class DefectAccumulator:
         against = ImageMetrics()
         against.merge(normal)
         against.merge(self.image)
-        pixel = self.pixel.compute() if with_masks else dict.fromkeys(PIXEL_METRICS)
+        pixel, ranges = _values(self.pixel, with_masks=with_masks)
         return DefectResult(
             images=self.images,
             metrics={**against.compute(), **pixel},
-            ranges=self.pixel.compute_ranges() if with_masks else {},
+            ranges=against.compute_ranges() | ranges,
         )
+
+
+def _values(pixel: PixelMetrics, *, with_masks: bool) -> tuple[dict[str, float | None], dict[str, Range]]:
+    """Return the metrics at pixel level, which are null without masks, and the ranges of fragile ones."""
+    if not with_masks:
+        return dict.fromkeys(PIXEL_METRICS), {}
+    curve = pixel.curve()
+    return pixel.compute(curve), pixel.compute_ranges(curve)
 
 
 @dataclass
@@ -65,7 +74,7 @@ class ClassAccumulator:
             sample = item.sample
             self.image.update(score, sample.label)
             self.images.add(sample.key, sample.label, score, raw, photograph=sample.photograph)
-            pixels = None if evaluated is None or item.mask is None else image_pixels(evaluated, item.mask)
+            pixels = None if evaluated is None or item.regions is None else image_pixels(evaluated, item.regions)
         except ValueError as error:
             raise ValueError(f"{item.sample.path}: {error}") from error
         if pixels is not None:
@@ -82,14 +91,14 @@ class ClassAccumulator:
 
     def result(self, *, with_masks: bool) -> ClassResult:
         """Return the metrics of the class and of its kinds of defect; those at pixel level are null without masks."""
-        pixel = self.pixel.compute() if with_masks else dict.fromkeys(PIXEL_METRICS)
+        pixel, ranges = _values(self.pixel, with_masks=with_masks)
         anomalous = sum(self.images.labels)
         return ClassResult(
             normal=len(self.images.labels) - anomalous,
             anomalous=anomalous,
             skipped=tuple(self.skipped),
             metrics={**self.image.compute(), **pixel},
-            ranges=self.pixel.compute_ranges() if with_masks else {},
+            ranges=self.image.compute_ranges() | ranges,
             defects={
                 name: kind.result(self.normal, with_masks=with_masks) for name, kind in sorted(self.defects.items())
             },

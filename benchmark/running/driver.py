@@ -9,7 +9,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from filelock import Timeout
 
@@ -29,6 +29,16 @@ POLL = 0.5
 """Seconds between looks at the locks that other processes hold."""
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the missing cells and trainings; those in neither field were done by another run meanwhile."""
+
+    failed: Mapping[str, str] = field(default_factory=dict)
+    """The errors of those that failed, by id."""
+    made: frozenset[str] = frozenset()
+    """The ids of those that this run did."""
+
+
 def run(
     jobs: Sequence[Job],
     settings: Settings,
@@ -38,7 +48,7 @@ def run(
     say: Callable[[str], None],
     trainings: Sequence[Training] = (),
     held_out: SampleSet | None = None,
-) -> dict[str, str]:
+) -> Outcome:
     """Run the missing jobs, after the trainings that they need; each leaves a record.
 
     A cell that fails is recorded with its error and the run goes on. What another process is computing is waited for
@@ -54,9 +64,6 @@ def run(
         trainings: further trainings that are wanted for their own sake.
         held_out: images on which the results are told after each epoch of a training.
 
-    Returns:
-        The errors of the cells and trainings that failed, by id.
-
     Raises:
         BenchError: nothing can be written (disk full, no permission); what was written before is safe.
     """
@@ -65,7 +72,7 @@ def run(
         [*trainings, *(job.training for job in todo if job.training)], settings.results, force=settings.force
     )
     if not todo and not wanted:
-        return {}
+        return Outcome()
     settings.check_writable()
     tasks = make_tasks(todo, wanted, settings, loading, held_out=held_out)
     if settings.force:
@@ -73,7 +80,7 @@ def run(
     driver = _Driver(settings, executor, say, {job.cell.id: job for job in todo}, {each.id.id: each for each in wanted})
     driver.drive(tasks)
     driver.check_all_ended()
-    return driver.failed
+    return Outcome(driver.failed, frozenset(driver.made))
 
 
 def _forget_classes(tasks: Sequence[Task], settings: Settings) -> None:
@@ -94,6 +101,8 @@ class _Driver:
     trainings: Mapping[str, Training]
     failed: dict[str, str] = field(default_factory=dict)
     """Errors by the id of the cell or training."""
+    made: set[str] = field(default_factory=set)
+    """The ids of the cells and trainings that this run did."""
     open: Counter[str] = field(default_factory=Counter)
     """By key, the tasks that have not ended; one that was divided counts more than once."""
     losses: Counter[tuple[str, ...]] = field(default_factory=Counter)
@@ -120,6 +129,12 @@ class _Driver:
         """Say whether a cell has a record of success; a forced run wants one that was written since it began."""
         is_new = not self.settings.force or self.record_file(identity) != self.before[identity]
         return is_new and is_done(self.settings.results, identity)
+
+    def has_ended(self, identity: str) -> bool:
+        """Say whether a cell or a training is done."""
+        if identity in self.jobs:
+            return self.is_done(identity)
+        return not untrained([self.trainings[identity]], self.settings.results, force=self.settings.force)
 
     def check_all_ended(self) -> None:
         """Fail the cells that have ended without a record: their classes are of no use to each other."""
@@ -172,9 +187,10 @@ class _Driver:
             raise RecordError(reply.stop)
         for identity, error in reply.failed.items():
             self.fail(identity, error)
+        self.made.update(reply.made)
         for identity in reply.busy:
-            self.say(f"waiting for another process that is at {identity}")
-            self.held.append(task.only([identity]))
+            self.say(f"waiting for another process that is at {self.name(identity)}")
+            self.held.append(replace(task.only([identity]), waited=True))
         self.open[task.key] += len(reply.busy) - 1
 
     def resume(self) -> None:
@@ -188,8 +204,8 @@ class _Driver:
             except Timeout:
                 self.held.append(task)
             else:
-                # What the other process has done is not done again, also not by force.
-                if task.cells and self.is_done(identity):
+                if self.has_ended(identity):  # a cell is not done again, also not by force
+                    self.say(f"done by another process: {self.name(identity)}")
                     self.open[task.key] -= 1
                 else:
                     self.submit([task])
@@ -197,6 +213,7 @@ class _Driver:
     def lose(self, task: Task, lost: Lost) -> None:
         """Decide what becomes of a task whose worker is gone."""
         known, alone = (task.key, *task.ids), len(task.ids) == 1
+        self.made.update(filter(self.has_ended, task.ids))  # written before the worker was lost
         self.losses[known] += 1
         if alone and (lost.final or self.losses[known] >= ATTEMPTS):
             self.fail(task.ids[0], lost.cause)
@@ -211,6 +228,12 @@ class _Driver:
         self.open[task.key] += len(again) - 1
         self.submit(again)
 
+    def name(self, identity: str) -> str:
+        """Return a cell or a training in words."""
+        if identity in self.jobs:
+            return self.jobs[identity].name
+        return f"the training {self.trainings[identity].title}"
+
     def fail(self, identity: str, error: str) -> None:
         """Record that a cell or a training failed, and say so."""
         if identity in self.failed:
@@ -222,7 +245,4 @@ class _Driver:
             job, kept = self.jobs[identity], is_done(self.settings.results, identity)
             if not kept:
                 write_record(self.settings.results, failure(job, error, self.settings))
-            self.say(
-                f"FAILED {job.title} on {job.samples.title}: {error}"
-                + ("; its results of before are kept" if kept else "")
-            )
+            self.say(f"FAILED {job.name}: {error}" + ("; its results of before are kept" if kept else ""))

@@ -51,11 +51,19 @@ class Job:
     """What a reader of its numbers must know, besides what there is to know of the samples."""
     placement: Placement = field(default_factory=Placement)
     """The tables that are to show the result."""
+    several_seeds: bool = False
+    """Whether the plan has the same cell under other seeds."""
 
     @property
     def title(self) -> str:
         """The method's name in tables."""
         return title_of(self.method, self.options)
+
+    @property
+    def name(self) -> str:
+        """Method and dataset, and the seed where there are several, for messages."""
+        seed = f", seed {self.cell.seed}" if self.several_seeds else ""
+        return f"{self.title} on {self.samples.title}{seed}"
 
 
 @dataclass
@@ -167,8 +175,10 @@ def plan(methods: Chosen, datasets: Sequence[SampleSet], setting: Setting, *, se
                     lack = f"{shots} normal images are needed besides one to test, and {short} has fewer"
                 refused[f"{target}: {lack}"].append(title)
             elif not issubclass(method, Learner):
-                for seed in seeds if method.stochastic or shots else (0,):
-                    made.jobs.append(_job(method, options, samples, None, setting, seed=seed))
+                own = seeds if method.stochastic or shots else (0,)
+                for seed in own:
+                    job = _job(method, options, samples, None, setting, seed=seed)
+                    made.jobs.append(replace(job, several_seeds=len(own) > 1))
             else:
                 names = setting.auxiliaries.names_for(samples, method)
                 given = names in setting.auxiliaries.given_for(method)
@@ -179,15 +189,14 @@ def plan(methods: Chosen, datasets: Sequence[SampleSet], setting: Setting, *, se
                     refused[f"{target}: {refusal}"].append(method.title)
                     continue
                 if (index, names) not in planned:
-                    made_for = [plan_training(method, options, names, setting, seed=seed) for seed in seeds]
-                    planned[index, names] = made_for
+                    planned[index, names] = plan_trainings(method, options, names, setting, seeds=seeds)
                 trainings = planned[index, names]
                 # Where a checkpoint is given, it stands for all seeds.
                 for training in {each.id.id: each for each in trainings if each}.values():
                     job = _job(method, options, samples, training, setting, seed=training.id.seed)
                     notes = [warning] if warning else []
                     notes += _other_conditions(training, setting)
-                    made.jobs.append(replace(job, warnings=tuple(notes)))
+                    made.jobs.append(replace(job, warnings=tuple(notes), several_seeds=training.several_seeds))
                 if None in trainings:
                     absent = [name for name in names if name not in setting.auxiliaries.found]
                     lacking[" and ".join(absent)].append((method.title, target))
@@ -275,6 +284,14 @@ def _digest_of(samples: SampleSet, shown: Mapping[str, Sequence[Sample]]) -> str
     images = [sample for each in shown.values() for sample in each]
     known = samples.contents(images)
     return hashlib.sha256(json.dumps([(sample.key, known[sample.path]) for sample in images]).encode()).hexdigest()
+
+
+def plan_trainings(
+    method: type[Learner], options: Any, names: Sequence[str], setting: Setting, *, seeds: Sequence[int]
+) -> list[Training | None]:
+    """Return the training of a method on the named datasets for each seed, as `plan_training`."""
+    made = [plan_training(method, options, names, setting, seed=seed) for seed in seeds]
+    return [replace(each, several_seeds=len(seeds) > 1 and each.given is None) if each else None for each in made]
 
 
 def plan_training(

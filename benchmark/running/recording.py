@@ -1,21 +1,16 @@
 """From what workers found to the record of a cell, with where and how each class was scored."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from benchmark.clip import Backbone, assumptions
+from benchmark.clip import assumptions
 from benchmark.common import Settings, device_name
-from benchmark.contract import Learner, Method
 from benchmark.data import DatasetError, ImageError, SampleSet
 from benchmark.metrics import ClassImages, to_bytes
 from benchmark.records import (
     Checkpoint,
     ClassFile,
-    Parameters,
     Record,
     Run,
     TrainingReport,
@@ -30,6 +25,7 @@ from benchmark.records import (
     read_class,
     remove_classes,
     undefined_notes,
+    with_intervals,
     write_record,
 )
 from benchmark.registry import source_sha256
@@ -37,24 +33,19 @@ from benchmark.running.planning import Job
 from benchmark.running.tasks import class_places
 
 
-def class_run(job: Job, settings: Settings, device: str, seconds: Mapping[str, float]) -> Run:
+def class_run(
+    job: Job, settings: Settings, device: str, *, seconds: Mapping[str, float], peak_memory: int | None
+) -> Run:
     """Return how and where this process scored a class."""
     return Run(
         seconds={name: round(value, 3) for name, value in seconds.items()},
         batch_size=settings.batch_size,
         workers=settings.workers,
-        peak_memory=_peak_memory(device),
+        peak_memory=peak_memory,
         device=device_name(device),
         source_sha256=source_sha256(job.method),
         **environment(),
     )
-
-
-def parameters_of(method: Method, backbone: Backbone) -> Parameters:
-    """Return how many parameters score with a method that holds what it learned."""
-    learned = method.learned.parameters() if isinstance(method, Learner) else ()
-    frozen, trained = (sum(each.numel() for each in some) for some in (backbone.model.parameters(), learned))
-    return Parameters(frozen=frozen, learned=trained)
 
 
 def class_paths(job: Job, settings: Settings) -> dict[str, Path]:
@@ -88,10 +79,10 @@ def write_if_whole(job: Job, settings: Settings) -> Record | None:
         except DatasetError:
             remove_classes(settings.results, job.cell.id)
             raise
-        record = _record(job, [known for known, _ in found], settings.results)
         images: dict[str, ClassImages] = {}
         for _, each in found:
             images |= each
+        record = with_intervals(_record(job, [known for known, _ in found], settings.results), images)
         write_record(settings.results, record, to_bytes(images))
         remove_classes(settings.results, job.cell.id)
     return record
@@ -184,20 +175,3 @@ def describe(record: Record) -> str:
         parts += [f"{metric.replace('_', ' ')} {100 * value:.1f}"] if value is not None else []
     line = ", ".join(parts) + f", {record.run.seconds['total']:.1f} s"
     return f"{line}. {' '.join(notes)}" if (notes := undefined_notes(record)) else line
-
-
-def start_peak_memory(device: str) -> None:
-    """Let the peak of an accelerator's memory count from now; that of a process cannot be set back."""
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def _peak_memory(device: str) -> int | None:
-    if device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated(device)
-    if sys.platform == "win32":
-        return None
-    import resource  # not on Windows
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -33,7 +33,8 @@ class Loading:
     device: str
     """Empty: the best that the worker has."""
     pos_interp: str
-    window_chunk: int
+    window_chunk: int | None
+    """None: as many as suit the device."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class TrainingRef:
     id: TrainingId
     given: Path | None = None
     """JSON of a checkpoint that was given in its place."""
+    several_seeds: bool = False
+    """Whether its seed is named in messages."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,8 @@ class CellRef:
     """A cell with the training that its method needs."""
 
     cell: Cell
-    title: str
-    """Method and dataset, in words."""
+    name: str
+    """Method and dataset, and the seed where there are several, in words."""
     training: TrainingRef | None
     warnings: tuple[str, ...] = ()
     """What a reader of its numbers must know."""
@@ -86,6 +89,8 @@ class Task:
     """Files of methods that the worker registers first."""
     folder: Path = Path()
     """The directory from which relative paths count."""
+    waited: bool = False
+    """Whether another process was at it when it was handed out before."""
 
     @property
     def samples(self) -> SampleSet:
@@ -107,7 +112,7 @@ class Task:
         wanted = set(identities)
         cells = tuple(ref for ref in self.cells if ref.cell.id in wanted)
         trainings = tuple(ref for ref in self.trainings if ref.id.id in wanted)
-        return replace(self, title=cells[0].title if len(cells) == 1 else self.title, cells=cells, trainings=trainings)
+        return replace(self, title=cells[0].name if len(cells) == 1 else self.title, cells=cells, trainings=trainings)
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,8 @@ class Reply:
     """Errors by the id of the cell or training."""
     busy: tuple[str, ...] = ()
     """Ids of those that another process is working on."""
+    made: tuple[str, ...] = ()
+    """Ids of the cells whose records it wrote, and of the trainings that it did."""
     stop: str | None = None
     """Why the run cannot go on: nothing can be written."""
 
@@ -175,17 +182,19 @@ def make_tasks(
         tasks.append(Task(key, "encode", f"encoding {data.card.name}", trainings=refs, **known))
     for training in trainings:
         known = {"loading": loading[training.id.backbone], "data": training.samples, "held_out": held_out, **common}
-        ref, after = TrainingRef(training.id), frozenset(encoded[training.id.id])
+        ref = TrainingRef(training.id, several_seeds=training.several_seeds)
+        after = frozenset(encoded[training.id.id])
         tasks.append(Task(ref.id.id, "train", f"training {training.title}", trainings=(ref,), after=after, **known))
     by_dataset: dict[str, list[Job]] = defaultdict(list)
     for job in jobs:
         by_dataset[_digest(job.cell.dataset, job.cell.backbone)].append(job)
     trained = {training.id.id for training in trainings}
-    for digest, group in by_dataset.items():
+    # The largest first, so that none of several processes is left alone with a large one at the end.
+    for digest, group in sorted(by_dataset.items(), key=lambda each: -len(each[1][0].samples.test)):
         data = group[0].samples
         common |= {"loading": loading[group[0].cell.backbone], "data": (data,)}
         common["cells"] = tuple(
-            CellRef(job.cell, _title(job), _training_ref(job), job.warnings, job.placement) for job in group
+            CellRef(job.cell, job.name, _training_ref(job), job.warnings, job.placement) for job in group
         )
         common["after"] = frozenset(job.training.id.id for job in group if job.training) & trained
         bundles = list(_bundles(data, settings.task_images))
@@ -199,8 +208,11 @@ def make_tasks(
     return tasks
 
 
-def _title(job: Job) -> str:
-    return f"{job.title} on {job.samples.title}"
+def side_by_side(jobs: Sequence[Job], trainings: Sequence[Training], settings: Settings) -> int:
+    """Return how many tasks for these cells and trainings can be done at the same time, at most."""
+    trained = {each.id.id for each in (*trainings, *(job.training for job in jobs if job.training))}
+    data = {_digest(job.cell.dataset, job.cell.backbone): job.samples for job in jobs}
+    return max(len(trained), sum(len(list(_bundles(each, settings.task_images))) for each in data.values()))
 
 
 def _training_ref(job: Job) -> TrainingRef | None:

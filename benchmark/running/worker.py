@@ -6,17 +6,17 @@ It is safe against kills and against other processes on the same results folder.
 import functools
 import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 from filelock import Timeout
 
 from benchmark.clip import Backbone, load_backbone, pick_device
 from benchmark.common import Cache, image_progress
-from benchmark.contract import Learner, Method, VisionSpec, merge_specs
+from benchmark.contract import Learner, Method
 from benchmark.data import SampleSet
 from benchmark.errors import BenchError
-from benchmark.records import RecordError, is_done, is_scored, is_trained, write_class
+from benchmark.records import Parameters, RecordError, is_done, is_scored, is_trained, write_class
 from benchmark.registry import find_method, load_plugin, options_from
 from benchmark.running.evaluate import ClassOutcomes, Participant, as_failure, evaluate
 from benchmark.running.held_out import after_epoch
@@ -25,9 +25,7 @@ from benchmark.running.recording import (
     class_paths,
     class_run,
     describe,
-    parameters_of,
     refuse_broken_data,
-    start_peak_memory,
     write_if_whole,
 )
 from benchmark.running.tasks import CellRef, Loading, Reply, Task, TrainingRef
@@ -46,23 +44,23 @@ def perform(task: Task, *, say: Callable[[str], None] | None = None, device: str
         device: where to compute, in place of what the task says.
     """
     said: list[str] = []
-    worker = _Worker(task, say or said.append)
+    worker = _Worker(task, say or said.append, device)
     try:
         os.chdir(task.folder)
         for path in task.plugins:
             load_plugin(path)
         with ExitStack() as locks:
             if mine := worker.lock(locks):
-                backbone = loaded(task.loading, task.settings.cache, device)
+                worker.prepare(mine)
                 with watched(task):
-                    {"encode": worker.encode, "train": worker.train, "score": worker.score}[task.kind](mine, backbone)
+                    {"encode": worker.encode, "train": worker.train, "score": worker.score}[task.kind](mine)
     except RecordError as error:
-        return Reply(tuple(said), worker.failed, tuple(worker.busy), stop=str(error))
+        return worker.reply(said, stop=str(error))
     except (Exception, SystemExit) as error:  # no backbone, a plug-in is missing, a method exits while it is made, …
         for identity in task.ids:
-            if identity not in worker.written and identity not in worker.busy:
+            if identity not in worker.made and identity not in worker.busy:
                 worker.fail(identity, as_failure(error))
-    return Reply(tuple(said), worker.failed, tuple(worker.busy))
+    return worker.reply(said)
 
 
 @functools.lru_cache(maxsize=2)  # most runs have one, or WinCLIP's beside it
@@ -102,17 +100,26 @@ def training_of(ref: TrainingRef, task: Task | None = None) -> Training:
     method = find_method(ref.id.method, ref.id.method_version)
     assert issubclass(method, Learner)  # of that version, so it is the method that was planned
     options = options_from(method, ref.id.options)
-    return Training(ref.id, method, options, task.data if task else (), ref.given)
+    return Training(ref.id, method, options, task.data if task else (), ref.given, ref.several_seeds)
 
 
 @dataclass
 class _Worker:
     task: Task
     say: Callable[[str], None]
+    device: str
     failed: dict[str, str] = field(default_factory=dict)
     busy: list[str] = field(default_factory=list)
-    written: set[str] = field(default_factory=set)
-    """Cells whose records were written."""
+    made: set[str] = field(default_factory=set)
+    """Cells whose records were written, and trainings that were done."""
+
+    @functools.cached_property
+    def backbone(self) -> Backbone:
+        """The frozen CLIP, which is loaded when it is wanted."""
+        return loaded(self.task.loading, self.task.settings.cache, self.device)
+
+    def reply(self, said: Sequence[str], *, stop: str | None = None) -> Reply:
+        return Reply(tuple(said), self.failed, tuple(self.busy), tuple(self.made), stop)
 
     def fail(self, identity: str, error: BaseException) -> None:
         try:
@@ -136,22 +143,39 @@ class _Worker:
                 mine.add(identity)
         return mine
 
-    def encode(self, _: set[str], backbone: Backbone) -> None:
+    def prepare(self, mine: set[str]) -> None:
+        """Load the backbone, if anything is to be computed, before the time of the task begins."""
+        settings = self.task.settings
+        untrained = any(settings.force or not is_trained(settings.results, ref.id) for ref in self.task.trainings)
+        unscored = False
+        with suppress(Exception):  # it is told when the cell is scored
+            unscored = any(self.missing(job_of(ref, self.task)) for ref in self.task.cells if ref.cell.id in mine)
+        if untrained or unscored:
+            _ = self.backbone
+
+    def missing(self, job: Job) -> frozenset[str]:
+        """Return the classes of the task that are not scored yet."""
+        paths, skip = class_paths(job, self.task.settings), self.task.settings.on_error == "skip"
+        return frozenset(name for name in self.task.classes if not is_scored(paths[name], with_skipped=skip))
+
+    def encode(self, _: set[str]) -> None:
         """Put the features of an auxiliary dataset into the cache."""
         trainings = [training_of(ref, self.task) for ref in self.task.trainings]
-        failed = encode_auxiliary(self.task.samples, trainings, backbone, self.task.settings, say=self.say)
+        failed = encode_auxiliary(self.task.samples, trainings, self.backbone, self.task.settings, say=self.say)
         for identity, error in failed.items():
             self.fail(identity, error)
 
-    def train(self, mine: set[str], backbone: Backbone) -> None:
+    def train(self, mine: set[str]) -> None:
         """Train a method, unless another process has done it since it was found missing."""
         settings = self.task.settings
         for ref in self.task.trainings:
             if ref.id.id in mine and (settings.force or not is_trained(settings.results, ref.id)):
                 try:
-                    train_method(
-                        training_of(ref, self.task), backbone, settings, say=self.say, held_out=self.held_out()
-                    )
+                    training = training_of(ref, self.task)
+                    if self.task.waited:
+                        self.say(f"takes over the training {training.title} from another process")
+                    train_method(training, self.backbone, settings, say=self.say, held_out=self.held_out())
+                    self.made.add(ref.id.id)
                 except (Exception, SystemExit) as error:  # a method's own code may raise anything
                     self.fail(ref.id.id, as_failure(error))
 
@@ -162,8 +186,8 @@ class _Worker:
             return None
         return data, lambda features: after_epoch(features, data.title, self.say)
 
-    def score(self, mine: set[str], backbone: Backbone) -> None:
-        """Score the classes in as few passes as the methods' image sizes allow, and put together what is whole."""
+    def score(self, mine: set[str]) -> None:
+        """Score the classes in one pass, and put together what is whole."""
         settings = self.task.settings
         jobs: list[Job] = []
         ready: list[tuple[Job, Participant]] = []
@@ -173,61 +197,72 @@ class _Worker:
             try:
                 job = job_of(ref, self.task)
                 refuse_broken_data(job.samples, settings)
-                paths = class_paths(job, settings)
-                skip = settings.on_error == "skip"
-                classes = frozenset(name for name in self.task.classes if not is_scored(paths[name], with_skipped=skip))
-                if classes:
-                    ready.append((job, Participant(_build(job, backbone, self.task), classes, job.references)))
+                if classes := self.missing(job):
+                    self.tell_of_earlier_work(ref, len(classes))
+                    ready.append((job, Participant(_build(job, self.backbone, self.task), classes, job.references)))
                 jobs.append(job)
             except (Exception, SystemExit) as error:  # a method's own code may raise anything
                 self.fail(ref.cell.id, as_failure(error))
-        for spec in merge_specs(participant.method.vision() for _, participant in ready):
-            sharing = [each for each in ready if each[1].method.vision().image_size == spec.image_size]
-            self.run_pass(sharing, backbone, spec)
+        if ready:
+            self.run_pass(ready)
         for job in jobs:
             if job.cell.id not in self.failed:
                 self.put_together(job)
 
-    def run_pass(self, sharing: Sequence[tuple[Job, Participant]], backbone: Backbone, spec: VisionSpec) -> None:
-        """Score the classes of methods that share a pass; each class is written as it ends."""
+    def tell_of_earlier_work(self, ref: CellRef, missing: int) -> None:
+        """Say that a cell was begun before, by this run or another one."""
+        there = len(self.task.classes) - missing
+        known = f": {there} of {len(self.task.classes)} classes are there" if there else ""
+        if self.task.waited:
+            self.say(f"takes over {ref.name} from another process{known}")
+        elif there:
+            self.say(f"resumes {ref.name}{known}")
+
+    def run_pass(self, ready: Sequence[tuple[Job, Participant]]) -> None:
+        """Score the classes of some methods; each class is written as it ends."""
         task = self.task
-        wanted = frozenset[str]().union(*(participant.classes for _, participant in sharing))
+        wanted = frozenset[str]().union(*(participant.classes for _, participant in ready))
         images = sum(sample.class_name in wanted for sample in task.samples.test)
-        start_peak_memory(backbone.device)
         try:
             with image_progress(task.title, images) as progress:
                 for done in evaluate(
-                    [participant for _, participant in sharing],
-                    backbone,
+                    [participant for _, participant in ready],
+                    self.backbone,
                     task.samples,
-                    spec,
                     protocol=task.cells[0].cell.protocol,
                     settings=task.settings,
                     progress=progress,
                     say=self.say,
                 ):
-                    self.keep(done, sharing, backbone, spec.image_size)
+                    self.keep(done, ready)
         except RecordError:
             raise
-        except Exception as error:  # out of memory with one image, a killed loader process, …: other passes go on
-            for job, _ in sharing:
+        except Exception as error:  # of what all methods share, such as reading the images
+            for job, _ in ready:
                 self.fail(job.cell.id, error)
 
-    def keep(
-        self, done: ClassOutcomes, sharing: Sequence[tuple[Job, Participant]], backbone: Backbone, image_size: int
-    ) -> None:
+    def keep(self, done: ClassOutcomes, ready: Sequence[tuple[Job, Participant]]) -> None:
         """Write what the methods gave for a class."""
         settings = self.task.settings
         for index, outcome in done.outcomes.items():
-            job, participant = sharing[index]
+            job, participant = ready[index]
             if isinstance(outcome, Exception):
                 self.fail(job.cell.id, outcome)
                 continue
-            run = class_run(job, settings, backbone.device, outcome.seconds)
+            run = class_run(
+                job, settings, self.backbone.device, seconds=outcome.seconds, peak_memory=outcome.peak_memory
+            )
             result = outcome.result.model_copy(update={"run": run})
             path = class_paths(job, settings)[done.class_name]
-            parameters = parameters_of(participant.method, backbone)
-            write_class(path, done.class_name, result, outcome.images, image_size=image_size, parameters=parameters)
+            parameters = parameters_of(participant.method, self.backbone)
+            write_class(
+                path,
+                done.class_name,
+                result,
+                outcome.images,
+                image_size=outcome.image_size,
+                parameters=parameters,
+            )
 
     def put_together(self, job: Job) -> None:
         """Write the record of a cell if its last class is there."""
@@ -239,8 +274,9 @@ class _Worker:
             self.fail(job.cell.id, error)
             return
         if record is not None:
-            self.written.add(record.id)
-            self.say(f"done   {job.title} on {job.samples.title}: {describe(record)}")
+            self.made.add(record.id)
+            [name] = [ref.name for ref in self.task.cells if ref.cell.id == record.id]
+            self.say(f"done   {name}: {describe(record)}")
 
 
 def _build(job: Job, backbone: Backbone, task: Task) -> Method:
@@ -249,3 +285,10 @@ def _build(job: Job, backbone: Backbone, task: Task) -> Method:
     method = build_method(job.method, backbone, job.options, seed=job.cell.seed, checkpoint=checkpoint)
     method.vision()
     return method
+
+
+def parameters_of(method: Method, backbone: Backbone) -> Parameters:
+    """Return how many parameters score with a method that holds what it learned."""
+    learned = method.learned.parameters() if isinstance(method, Learner) else ()
+    frozen, trained = (sum(each.numel() for each in some) for some in (backbone.model.parameters(), learned))
+    return Parameters(frozen=frozen, learned=trained)

@@ -32,10 +32,8 @@ from .marks import is_wide as is_wide
 from .notes import SYNTHETIC as SYNTHETIC
 from .notes import notes_of as notes_of
 from .outputs import differences as differences
-from .outputs import draws_keeper as draws_keeper
 from .outputs import left_over as left_over
 from .outputs import make_outputs as make_outputs
-from .outputs import per_image_reader as per_image_reader
 from .outputs import write_files as write_files
 from .published import Number as Number
 from .published import load_published as load_published
@@ -57,5 +55,4 @@ from .tables import results_of as results_of
 from .tables import row_order as row_order
 from .uncertainty import ONE_TRAINING as ONE_TRAINING
 from .uncertainty import Estimate as Estimate
-from .uncertainty import Keep as Keep
-from .uncertainty import made_now as made_now
+from .uncertainty import lacking as lacking

@@ -1,6 +1,6 @@
 """Results beside published numbers: what was published, what was measured here, and why the two may differ.
 
-Pure functions of records, of their results per image and of published numbers.
+Pure functions of records and of published numbers.
 """
 
 import functools
@@ -15,7 +15,7 @@ from benchmark.protocol import Protocol
 from benchmark.records import Record
 from benchmark.tables.published import AUPRO, THEIR_AUPRO, Number, Variant
 from benchmark.tables.tables import mean_range, mean_values
-from benchmark.tables.uncertainty import Keep, PerImage, estimates_of, made_now
+from benchmark.tables.uncertainty import estimates_of
 
 Verdict = Literal["within", "differs", "undecided", "not comparable", "undefined", "synthetic", "not run"]
 NOT_STATED = "not stated"
@@ -50,7 +50,8 @@ class Comparison:
     span: Span | None = None
     """Of a fragile metric: the least and the greatest value it takes when scores move by one part in a million."""
     interval: Span | None = None
-    """The bootstrap interval; None where there are no results per image, or the metric has none."""
+    """The bootstrap interval; None where the records or the metric have none, and for one of several classes under
+    several seeds."""
     deviation: float | None = None
     """Standard deviation over the seeds, None for a single one."""
     difference: float | None = None
@@ -75,8 +76,6 @@ def compare(
     records: Iterable[Record],
     *,
     tolerance: float,
-    read: Callable[[Record], PerImage | None] = lambda record: None,
-    keep: Keep = made_now,
 ) -> list[Comparison]:
     """Compare every published number of a method here with the results on the same dataset or class.
 
@@ -88,11 +87,9 @@ def compare(
         records: in any order.
         tolerance: how far a result may be from the published number, in points. All of the bootstrap interval, and of
             the range of a fragile metric, must lie so near to count as `within`, and none of it to count as `differs`.
-        read: gives the results per image of a record by class, None where there are none.
-        keep: keeps the replicates of the bootstrap.
     """
     groups = group_seeds(records)
-    margins = functools.cache(lambda place: _margins(groups[place][1], read, keep))
+    margins = functools.cache(lambda place: _margins(groups[place][1]))
     rows = []
     for number in numbers:
         if number.method is None:
@@ -143,11 +140,11 @@ def group_seeds(records: Iterable[Record]) -> list[Titled]:
     return titled
 
 
-def _margins(group: Sequence[Record], read: Callable[[Record], PerImage | None], keep: Keep) -> Margins:
+def _margins(group: Sequence[Record]) -> Margins:
     """Return the margins of the mean and of each class of records that differ in the seed alone."""
     return {
         (each.class_name, each.metric): (100 * (each.value - each.low), 100 * (each.high - each.value))
-        for each in estimates_of(group, read, keep)
+        for each in estimates_of(group)
         if each.low is not None and each.high is not None
     }
 

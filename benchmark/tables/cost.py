@@ -25,9 +25,9 @@ PARAMETERS_NOTE = (
     "method trained."
 )
 TIMES_NOTE = (
-    "Times per image are wall times, the mean over all images; reading them is left out. Vision: forward pass of the "
-    "tower, which methods of one run share. Method: from features to scores and smoothed maps. Scoring: metrics and "
-    "results per image. What runs at the same time slows each other."
+    "Times per image are the mean over all images; reading them is left out. Vision: forward pass of the tower, which "
+    "methods of one run share. Method: from features to scores and smoothed maps. Scoring: metrics and results per "
+    "image, in processor time where they run beside the tower; the others are wall times."
 )
 MEMORY = {True: "of the accelerator during a pass", False: "of the process, also of what it did before a pass"}
 
@@ -163,7 +163,7 @@ def _cost(same: Sequence[tuple[Record, Run, int]]) -> Cost:
         learned=learned,
         milliseconds=milliseconds,
         peak_memory=max((each.peak_memory for _, each, _ in same if each.peak_memory is not None), default=None),
-        on_accelerator=run.device != "cpu",
+        on_accelerator=not run.device.islower(),  # of an accelerator that is measured a record says the model
     )
 
 
@@ -223,8 +223,8 @@ def _table_of_costs(found: Sequence[Cost], notes: Sequence[str]) -> CostTable:
     same = [f"{name} {texts[0]}" for name, texts in facts.items() if name not in differing]
     alike = not differing.keys() & {"device", "batch size"}
     columns = {
-        "frozen, M": [_entry(each.frozen and each.frozen / 1e6) for each in found],
-        "learned, M": [_entry(each.learned and each.learned / 1e6, "{:.3f}") for each in found],
+        "frozen, M": [_millions(each.frozen, "{:.1f}") for each in found],
+        "learned, M": [_millions(each.learned, "{:.3f}") for each in found],
         "vision, ms": [_entry(each.milliseconds["vision"]) for each in found],
         "method, ms": _times([each.milliseconds["method"] for each in found], marked=alike),
         "vision + method, ms": _times([each.inference for each in found], marked=alike),
@@ -303,6 +303,10 @@ def _table_of_trainings(found: Sequence[TrainingCost], notes: Sequence[str]) -> 
 
 def _entry(value: float | None, form: str = "{:.1f}", mark: Mark = "") -> Entry:
     return Entry(UNKNOWN) if value is None else Entry(form.format(value), value, mark)
+
+
+def _millions(count: int | None, form: str) -> Entry:
+    return _entry(count and count / 1e6, form if count else "{}")  # none at all is 0, without decimals
 
 
 def _times(values: Sequence[float | None], *, marked: bool) -> list[Entry]:

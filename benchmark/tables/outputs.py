@@ -1,27 +1,14 @@
 """Everything below `tables/` as a function of records: the files, and whether they are current."""
 
 import difflib
-import hashlib
 import itertools
-import json
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
-from benchmark.common import Cache, Entry, file_sha256, user_cache, write_whole
-from benchmark.metrics import (
-    BOOTSTRAP_VERSION,
-    MAIN_METRICS,
-    REPLICATES,
-    ClassImages,
-    PerImageError,
-    read_per_image,
-)
-from benchmark.records import Record, per_image_path
+from benchmark.common import write_whole
+from benchmark.metrics import MAIN_METRICS
+from benchmark.records import Record
 from benchmark.tables import ranks, uncertainty
 from benchmark.tables.ablations import ablation_files, make_ablations
 from benchmark.tables.comparable import main_records
@@ -30,9 +17,6 @@ from benchmark.tables.render import table_files
 from benchmark.tables.tables import Table, make_tables
 
 GENERATED = (".md", ".tex", ".csv")
-DRAWS_LIMIT = 2 * 10**9
-"""Bytes of replicates that are kept on disk from one command to the next."""
-DRAWS = "draws"
 DIFF_LINES = 40
 """Of a file's difference, as many are shown."""
 
@@ -46,62 +30,8 @@ class Outputs:
     """Contents by path below `tables/`."""
 
 
-def per_image_reader(results: Path, say: Callable[[str], None]) -> Callable[[Record], Mapping[str, ClassImages] | None]:
-    """Return what reads the results per image of a record; where they are missing or damaged it says so."""
-
-    def read(record: Record) -> Mapping[str, ClassImages] | None:
-        if record.images_sha256 is None:
-            return None
-        try:
-            return read_per_image(per_image_path(results, record.id), record.images_sha256)
-        except PerImageError as error:
-            say(f"no intervals: {error}")
-            return None
-
-    return read
-
-
-def draws_keeper(results: Path, cache: Cache | None = None) -> uncertainty.Keep:
-    """Return what keeps the replicates of the records of a results directory, so that they are drawn once.
-
-    An entry of the cache holds those of a method on a dataset, the mean over its seeds, which is all that tables need
-    and small. It counts while every file of results per image is as its record says. Nothing that is printed depends on
-    the cache: replicates that are missing, damaged or cannot be written are drawn again.
-    """
-    cache = cache or Cache(user_cache() / "bootstrap", DRAWS_LIMIT)
-    with suppress(OSError):
-        cache.evict()
-
-    def keep(same: Sequence[Record], make: uncertainty.Make) -> npt.NDArray[np.float64] | None:
-        if not all(_has_images(results, record) for record in same):
-            return make()
-        # All that can change a replicate.
-        images = [(record.cell.dataset.fingerprint, record.images_sha256) for record in same]
-        settings = (BOOTSTRAP_VERSION, REPLICATES, MAIN_METRICS, np.__version__)
-        classes = list(same[0].classes)
-        key = hashlib.sha256(json.dumps([settings, classes, images]).encode()).hexdigest()
-        entry = Entry(cache, key)
-        drawn = entry.read(DRAWS, (1 + len(classes), len(MAIN_METRICS), 1 + REPLICATES))
-        if drawn is None and (drawn := make()) is not None:
-            with suppress(OSError):
-                entry.write(DRAWS, drawn)
-        return drawn
-
-    return keep
-
-
-def _has_images(results: Path, record: Record) -> bool:
-    """Say whether the results per image of a record are there as it says."""
-    try:
-        return file_sha256(per_image_path(results, record.id)) == record.images_sha256
-    except OSError:
-        return False
-
-
 def make_outputs(
     records: Sequence[Record],
-    read: Callable[[Record], Mapping[str, ClassImages] | None],
-    keep: uncertainty.Keep = uncertainty.made_now,
     *,
     metrics: Sequence[str] = MAIN_METRICS,
     methods: Sequence[str] = (),
@@ -110,8 +40,6 @@ def make_outputs(
 
     Args:
         records: that count.
-        read: gives the results per image of a record, as `per_image_reader`.
-        keep: keeps the replicates of the bootstrap, as `draws_keeper`.
         metrics: keys of the metrics of the main tables, those per class and of ranks.
         methods: names of methods in the order of the columns of these tables.
 
@@ -124,7 +52,7 @@ def make_outputs(
     files |= table_files(tables_of_main, records)
     files |= cost_files(cost_tables(records, methods))
     done = [record for record in main if record.status == "done"]
-    estimates = uncertainty.estimates(done, read, keep)
+    estimates = uncertainty.estimates(done)
     files |= {
         "uncertainty.md": uncertainty.render(estimates, main, methods),
         "uncertainty.csv": uncertainty.to_csv(estimates),

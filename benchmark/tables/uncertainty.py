@@ -1,28 +1,26 @@
 """Uncertainty: bootstrap intervals, the spread over seeds, and which differences between methods the images show."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 from tabulate import tabulate
 
-from benchmark.common import to_csv_text
+from benchmark.common import listed, to_csv_text
 from benchmark.metrics import (
+    BOOTSTRAP_VERSION,
     CONFIDENCE,
     FEWEST_SEEDS,
     MAIN_METRICS,
     METRICS,
     REPLICATES,
-    ClassImages,
     interval,
     percentiles,
-    replicates,
     seed_draws,
 )
-from benchmark.records import Record
+from benchmark.records import RESOLUTION, Record, unpacked
 from benchmark.tables.comparable import check_comparable
 from benchmark.tables.notes import notes_of
 from benchmark.tables.style import STYLES
@@ -39,16 +37,17 @@ COLUMNS = (
     *("behind", "behind_low", "behind_high", "behind_trainings"),
 )
 
-PerImage = Mapping[str, ClassImages]
 FloatArray = npt.NDArray[np.float64]
-Make = Callable[[], FloatArray | None]
-Keep = Callable[[Sequence[Record], Make], FloatArray | None]
-"""Gives what `Make` gives for the records of a method on a dataset, made now or kept from before."""
 
 
-def made_now(same: Sequence[Record], make: Make) -> FloatArray | None:
-    """Keep nothing."""
-    return make()
+@dataclass(frozen=True)
+class Moves:
+    """By how much each draw of the test images, and of the seeds, moves a value."""
+
+    version: int
+    """Of the bootstrap; the draws of two versions differ."""
+    values: FloatArray
+    """(REPLICATES,)"""
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,8 @@ class Estimate:
     value: float
     """Mean over the seeds."""
     low: float | None
-    """Of the bootstrap interval; None where results per image are lacking."""
+    """Of the bootstrap interval; None where the records have none, and for one of several classes under several
+    seeds."""
     high: float | None
     std: float | None
     """Standard deviation over the seeds, of a sample; None with one seed."""
@@ -73,14 +73,16 @@ class Estimate:
     trainings: int | None = None
     """How many trainings the value is a mean of; None where nothing was trained."""
     behind: tuple[float, float, float] | None = None
-    """How far the best method is ahead, with the paired interval of that; None for the best, or without images."""
+    """How far the best method is ahead, with the paired interval of that; None for the best, for one of several
+    classes, and where one of the two has no draws, or draws of another version."""
     behind_trainings: int | None = None
     """The lower number of trainings of the two methods; None where nothing was trained, or `behind` is None."""
 
     @property
     def not_apart(self) -> bool:
         """Whether the images do not tell the method from the best one."""
-        return self.behind is not None and self.behind[1] <= 0
+        # What is 0 in truth may be a little more, since moves are rounded.
+        return self.behind is not None and self.behind[1] <= RESOLUTION
 
     @property
     def one_training(self) -> bool:
@@ -88,17 +90,11 @@ class Estimate:
         return self.behind_trainings is not None and self.behind_trainings < FEWEST_SEEDS
 
 
-def estimates(
-    records: Sequence[Record],
-    read: Callable[[Record], PerImage | None],
-    keep: Keep = made_now,
-) -> list[Estimate]:
+def estimates(records: Sequence[Record]) -> list[Estimate]:
     """Return the estimates of every dataset and class, datasets and methods in the order of the main tables.
 
     Args:
         records: done, and comparable.
-        read: gives the results per image of a record by class, None where there are none.
-        keep: keeps replicates.
 
     Raises:
         TableError: the records are not comparable.
@@ -109,85 +105,102 @@ def estimates(
         groups[record.dataset_title][record.title].append(record)
     made = []
     for of_dataset in groups.values():
-        found: dict[tuple[str | None, str], list[tuple[Estimate, FloatArray | None]]] = defaultdict(list)
+        found: dict[tuple[str | None, str], list[tuple[Estimate, Moves | None]]] = defaultdict(list)
         for same in of_dataset.values():
-            for estimate, values in _of_cell(same, keep(same, partial(_replicates, same, read))):
-                found[estimate.class_name, estimate.metric].append((estimate, values))
+            for estimate, moves in _of_cell(same):
+                found[estimate.class_name, estimate.metric].append((estimate, moves))
         made += [estimate for rivals in found.values() for estimate in _compared(rivals)]
     return made
 
 
-def estimates_of(
-    same: Sequence[Record], read: Callable[[Record], PerImage | None], keep: Keep = made_now
-) -> list[Estimate]:
+def estimates_of(same: Sequence[Record]) -> list[Estimate]:
     """Return the estimates of one method on one dataset, given its records under several seeds."""
-    return [estimate for estimate, _ in _of_cell(same, keep(same, partial(_replicates, same, read)))]
+    return [estimate for estimate, _ in _of_cell(same)]
 
 
-def _of_cell(same: Sequence[Record], drawn: FloatArray | None) -> list[tuple[Estimate, FloatArray | None]]:
-    """Return the estimates of a method on a dataset with their replicates, given its records under several seeds."""
+def lacking(records: Iterable[Record]) -> list[str]:
+    """Return a line for each reason why results lack intervals or cannot be compared by their draws.
+
+    Args:
+        records: that are shown; those of cells that failed are passed over.
+    """
+    done = [record for record in records if record.status == "done"]
+    without = [record.id for record in done if record.draws is None]
+    versions = sorted({record.draws.version for record in done if record.draws is not None})
+    lines = []
+    if without:
+        count = f"{len(without)} result{'' if len(without) == 1 else 's'}"
+        lines.append(
+            f"no intervals of {count} of an earlier version: {listed(without, 3)}; run with --force to redo them"
+        )
+    if len(versions) > 1:
+        other = [record.id for record in done if record.draws and record.draws.version != BOOTSTRAP_VERSION]
+        lines.append(
+            f"results with draws of versions {listed(list(map(str, versions)), 5)} of the bootstrap are not told apart "
+            f"from one another; run with --force to redo those that are not of version {BOOTSTRAP_VERSION}: "
+            f"{listed(other, 3)}"
+        )
+    return lines
+
+
+def _of_cell(same: Sequence[Record]) -> list[tuple[Estimate, Moves | None]]:
+    """Return the estimates of a method on a dataset, given its records under some seeds.
+
+    Those of means come with their moves. Records hold no moves of classes, but the interval of each.
+    """
     first, made = same[0], []
     trainings = len({record.training.sha256 for record in same if record.training}) or None
-    for row, name in enumerate((None, *first.classes)):
+    for name in (None, *first.classes):
         found = [record.mean if name is None else record.classes[name].metrics for record in same]
-        for column, metric in enumerate(MAIN_METRICS):
+        for metric in MAIN_METRICS:
             known = [value for each in found if (value := each.get(metric)) is not None]
             if known and len(known) == len(same):
                 value = sum(known) / len(known)
                 std = float(np.std(known, ddof=1)) if len(known) > 1 else None
-                values = None if drawn is None or np.isnan(drawn[row, column, 0]) else drawn[row, column]
-                estimate = Estimate(
-                    first.title, first.dataset_title, name, metric, value, None, None, std, len(known), trainings
-                )
-                made.append((estimate, values))
-    return _with_intervals(made)
-
-
-def _with_intervals(made: list[tuple[Estimate, FloatArray | None]]) -> list[tuple[Estimate, FloatArray | None]]:
-    """Return the estimates with intervals where there are replicates."""
-    drawn = [(index, estimate.value, values) for index, (estimate, values) in enumerate(made) if values is not None]
-    if drawn:
-        places, reported, values = zip(*drawn, strict=True)
-        for place, low, high in zip(places, *interval(np.stack(values), np.array(reported)), strict=True):
-            estimate, of_estimate = made[place]
-            made[place] = (replace(estimate, low=float(low), high=float(high)), of_estimate)
+                # A mean over one class is the class.
+                moves = _moves(same, metric, known) if name is None or len(first.classes) == 1 else None
+                low = high = None
+                if moves is not None:
+                    low, high = map(float, interval(moves.values, value))
+                elif name is not None and len(same) == 1:
+                    low, high = first.classes[name].intervals.get(metric, (None, None))
+                place = (first.title, first.dataset_title, name, metric)
+                made.append((Estimate(*place, value, low, high, std, len(known), trainings), moves))
     return made
 
 
-def _replicates(same: Sequence[Record], read: Callable[[Record], PerImage | None]) -> FloatArray | None:
-    """Return the mean over drawn seeds of the replicates (1 + classes, metrics, 1 + REPLICATES), None without images.
+def _moves(same: Sequence[Record], metric: str, means: Sequence[float]) -> Moves | None:
+    """Return by how much each draw of images and seeds moves the mean over seeds; None where a record has no draws.
 
-    The first row is that of the mean over the classes; NaN is undefined. A draw of seeds is the same for all classes,
-    since one training serves them all.
+    Args:
+        same: the records, a seed each.
+        metric: one of the main metrics.
+        means: the value that each record has.
     """
-    classes, fingerprint = list(same[0].classes), same[0].cell.dataset.fingerprint
-    drawn = np.full((len(same), 1 + len(classes), len(MAIN_METRICS), 1 + REPLICATES), np.nan)
-    for seed, record in enumerate(same):
-        if (images := read(record)) is None:
-            return None
-        for row, name in enumerate(classes, start=1):
-            if name in images:
-                found = replicates(images[name], fingerprint=fingerprint, class_name=name)
-                for column, metric in enumerate(MAIN_METRICS):
-                    drawn[seed, row, column] = found.get(metric, np.nan)
-    drawn[:, 0] = drawn[:, 1:].mean(axis=1)
-    return np.asarray(np.einsum("scmr,rs->cmr", drawn, seed_draws(len(same), fingerprint)))
+    drawn = [record.draws for record in same]
+    known = [each for each in drawn if each is not None and metric in each.moves]
+    versions = {each.version for each in known}
+    if len(known) < len(same) or len(versions) > 1:
+        return None
+    values = np.stack([unpacked(each.moves[metric]) for each in known], axis=1)
+    if len(same) > 1:
+        weights = seed_draws(len(same), same[0].cell.dataset.fingerprint)
+        values = weights[1:] * (np.array(means) + values) - weights[0] * np.array(means)
+    return Moves(versions.pop(), values.sum(axis=1))
 
 
-def _compared(rivals: Sequence[tuple[Estimate, FloatArray | None]]) -> list[Estimate]:
+def _compared(rivals: Sequence[tuple[Estimate, Moves | None]]) -> list[Estimate]:
     """Return the estimates of all methods on the same images, each with how far it is behind the best."""
     best, of_best = max(rivals, key=lambda rival: rival[0].value)
-    made = [estimate for estimate, _ in rivals]
-    drawn = [(i, each, values) for i, (each, values) in enumerate(rivals) if each is not best and values is not None]
-    if of_best is not None and drawn:
-        places, others, of_others = zip(*drawn, strict=True)
-        ahead = best.value - np.array([other.value for other in others])
-        moved = of_best - np.stack(of_others)
-        moved += (ahead - moved[:, 0])[:, None]
-        for place, *behind in zip(places, ahead, *percentiles(moved[:, 1:]), strict=True):
-            by, low, high = map(float, behind)
-            trained = [count for count in (best.trainings, made[place].trainings) if count is not None]
-            made[place] = replace(made[place], behind=(by, low, high), behind_trainings=min(trained, default=None))
+    made = []
+    for each, moves in rivals:
+        if each is best or moves is None or of_best is None or moves.version != of_best.version:
+            made.append(each)
+            continue
+        ahead = best.value - each.value
+        low, high = map(float, ahead + percentiles(of_best.values - moves.values))
+        trained = [count for count in (best.trainings, each.trainings) if count is not None]
+        made.append(replace(each, behind=(ahead, low, high), behind_trainings=min(trained, default=None)))
     return made
 
 

@@ -26,11 +26,14 @@ class Training:
     """The auxiliary datasets; none if a checkpoint was given."""
     given: Path | None = None
     """Path of the JSON file of a given checkpoint."""
+    several_seeds: bool = False
+    """Whether there are trainings that differ from it in the seed alone."""
 
     @property
     def title(self) -> str:
-        """Method and auxiliary dataset, for messages."""
-        return f"{title_of(self.method, self.options)} on {self.id.auxiliary.name}"
+        """Method and auxiliary dataset, and the seed where there are several, for messages."""
+        seed = f", seed {self.id.seed}" if self.several_seeds else ""
+        return f"{title_of(self.method, self.options)} on {self.id.auxiliary.name}{seed}"
 
     def checkpoint(self, results: Path) -> Path:
         """Return the path of the JSON file of its checkpoint, which may not exist yet."""

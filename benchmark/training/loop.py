@@ -35,6 +35,7 @@ def train(
     *,
     partial: Path | None = None,
     progress: Callable[[int], None] = lambda images: None,
+    title: str = "",
     say: Callable[[str], None] = lambda line: None,
     after_epoch: Callable[[int, Learner], None] | None = None,
 ) -> Curve:
@@ -49,7 +50,8 @@ def train(
         partial: File for the state after each epoch. If it exists and the same code wrote it, training resumes from
             it. It is deleted at the end.
         progress: Called with the number of images done since the last call.
-        say: Called with a message if memory runs out and batches are divided.
+        title: What is trained on what, for messages.
+        say: Called with a message if training resumes, and if memory runs out and batches are divided.
         after_epoch: Called with the number of each epoch, from 1, and the method as it is then.
 
     Returns:
@@ -63,6 +65,8 @@ def train(
     optimiser = method.optimiser()
     adaptive = AdaptiveBatch(method.options.batch_size, say, advice="the gradients are added up, so it learns the same")
     curve = _resume(method, optimiser, partial)
+    if 0 < len(curve) < method.options.epochs:
+        say(f"resumes {title or method.title} at epoch {len(curve) + 1} of {method.options.epochs}")
     progress(len(curve) * len(data))
     for epoch in range(len(curve), method.options.epochs):
         if (rate := method.learning_rate(epoch)) is not None:

@@ -107,7 +107,9 @@ def train_method(
     start = now(backbone.device)
     with image_progress(f"training {training.title}", len(features) * training.options.epochs) as progress:
         partial = path.with_suffix(PARTIAL)
-        curve = train(method, features, partial=partial, progress=progress, say=say, after_epoch=watch)
+        curve = train(
+            method, features, partial=partial, progress=progress, title=training.title, say=say, after_epoch=watch
+        )
     seconds = now(backbone.device) - start
     write_checkpoint(
         path,

@@ -118,7 +118,7 @@ def test_no_metric_moves_after_all_epochs(name: str, mini: Backbone, drawn: Path
     for target in TARGETS:
         ([data], _) = selection.select_datasets([target], data=drawn)
         taking_part = [Participant(each, frozenset(sample.class_name for sample in data.test)) for each in built]
-        for scored in evaluate(taking_part, mini, data, spec, protocol=Protocol(), settings=settings):
+        for scored in evaluate(taking_part, mini, data, protocol=Protocol(), settings=settings):
             one, other = (scored.outcomes[index] for index in (0, 1))
             assert isinstance(one, ClassScores)
             assert isinstance(other, ClassScores)

@@ -67,16 +67,23 @@ def by_sorting(pictures):
 
 def test_time_beside_sorting(benchmark, capsys):
     pictures = [picture(seed) for seed in range(IMAGES)]
-    start = time.perf_counter()
-    expected = by_sorting(pictures)
-    sorting = time.perf_counter() - start
+    times = []
+    for _ in range(2):
+        start = time.perf_counter()
+        expected = by_sorting(pictures)
+        times.append(time.perf_counter() - start)
     values = benchmark.pedantic(with_states, args=(pictures,), rounds=5, warmup_rounds=1)
     for name, value in expected.items():
         assert values[name] == pytest.approx(value, abs=1e-5), name
     if benchmark.stats is None:  # --benchmark-disable
         return
-    states = benchmark.stats.stats.median
-    benchmark.extra_info |= {"sorting_s": sorting, "ratio": sorting / states}
+    states, sorting = benchmark.stats.stats.min, min(times)  # what else the machine does makes both longer
+    benchmark.extra_info |= {
+        "against": "scikit-learn's AUROC and AP, and an exact AUPRO by one sort",
+        "ours_s": states,
+        "theirs_s": sorting,
+        "ratio": sorting / states,
+    }
     with capsys.disabled():
         print(
             f"\n{IMAGES} maps of {SIZE}x{SIZE}: five values from states {states:.3f} s, "

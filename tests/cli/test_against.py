@@ -81,3 +81,28 @@ def test_mistakes_are_answered_with_the_way_out(bench: Bench, mine: Path, theirs
         code, out, err = bench("compare", *arguments)
         assert (code, out) == (2, "")
         assert said in err
+
+
+def test_a_constant_that_was_changed_in_a_method_is_found(
+    bench: Bench, parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = (
+        "from methods.clip import Clip\n\nclass Mine(Clip):\n    name, title = 'mine', 'Mine'\n"
+        "    def predict(self, features, class_names):\n        found = super().predict(features, class_names)\n"
+        "        found.maps[:, :2] *= 1.0\n        return found\n"
+    )
+    arguments = ["run", "--backbone", "tiny:random", "--workers", "0", "--device", "cpu", "--folder", parts]
+    arguments += ["--methods", "mine", "--plugin", "mine.py"]
+    for folder, constant in (("before", "1.0"), ("same", "1.0"), ("after", "0.5")):
+        (tmp_path / "mine.py").write_text(source.replace("1.0", constant))
+        assert bench(*arguments, "--results", folder)[0] == 0
+    assert bench("compare", "--results", "same", "--against", "before")[0] == 0
+    code, out, _ = bench("compare", "--results", "after", "--against", "before")
+    assert code == 1
+    assert (
+        "0 of 1 cells agree with before within 0.0001 points (machine and packages are the same); not: Mine on parts."
+        in out
+    )
+    assert "\nMine on parts: object" in out or "\nMine on parts: mean" in out
+    assert "a: files of the method (commit " in out

@@ -44,6 +44,12 @@ def test_a_run_with_nothing_to_do_loads_no_clip(parts: Path, tmp_path: Path, ben
     assert done.stdout.endswith("False\n")
 
 
+def test_a_driver_of_other_processes_loads_no_clip() -> None:
+    code = "import sys, benchmark.cli.executing, benchmark.clip.architectures\n"
+    code += "from benchmark.running import LocalProcesses, run, share, side_by_side\nprint('open_clip' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -149,6 +155,7 @@ def test_without_data_a_miniature_of_all_datasets_is_run_and_says_so(
     code, out, err = bench(*arguments)
     assert code == 0
     assert err.count("\ntrained") == 6  # three methods on two auxiliary datasets
+    assert "\n6 trainings first, then 6 methods on 3 datasets; results go to " in err
     assert "no data given: running on the mini suite" in err
     assert out.startswith("SYNTHETIC MINIATURE: not comparable with published numbers")
     assert weights.MINI_BACKBONE in out
@@ -159,7 +166,7 @@ def test_without_data_a_miniature_of_all_datasets_is_run_and_says_so(
     code, again, err = bench(*arguments)
     assert (code, again) == (0, out)
     assert "0 to do" in err
-    assert "making the mini suite" not in err
+    assert "drawing the mini suite" not in err
     code, same, err = bench(*arguments, "--data", tmp_path / "cache" / f"mini-suite-{suite.SUITE_VERSION}")
     assert (code, same) == (0, out)
 
@@ -240,12 +247,20 @@ def test_a_folder_run_from_images_to_tables(bench: Bench, parts: Path, tmp_path:
     assert "SYNTHETIC WEIGHTS" in out
     assert "(AUROC, AUPRO)" in out
     assert "13 images (7 normal, 6 anomalous)" in err
+    assert f"\n2 methods on 1 dataset; results go to {results} and stay if it is stopped\n" in err
+    assert "\n2 cells: 2 here, 0 failed, " in err
+    assert f"tables are written to {results / 'tables'}" in err
+    assert "reference" not in err  # which has no such cells
     code, again, err = bench(*arguments)
     assert (code, again) == (0, out)
     assert "2 cells, 0 to do" in err
+    assert "results go to" not in err
+    assert "\n2 cells: 2 were there, 0 failed, " in err
+    written = {path: path.read_bytes() for path in (results / "tables").rglob("*") if path.is_file()}
+    assert results / "tables/main_pixel.tex" in written
     code, tables, _ = bench("tables", "--results", results)
     assert (code, tables) == (0, out)
-    assert (results / "tables/main_pixel.tex").is_file()
+    assert {path: path.read_bytes() for path in (results / "tables").rglob("*") if path.is_file()} == written
     code, shown, _ = bench("tables", "--results", results, "--check")
     assert code == 0
     assert "all as the records give them" in shown
@@ -298,6 +313,7 @@ def test_a_failed_cell_gives_exit_code_1_and_its_cause(bench: Bench, parts: Path
     code, out, err = bench("run", *FROZEN, "--folder", parts, "--results", tmp_path / "r", *TINY)
     assert code == 1
     assert "001.png" in err
+    assert "\n2 cells: 0 here, 2 failed, " in err
     assert "2 of 2 cells failed" in err
     code, out, _ = bench("run", *FROZEN, "--folder", parts, "--results", tmp_path / "r", *TINY, "--on-error", "skip")
     assert code == 0
@@ -375,6 +391,7 @@ def test_train_alone_makes_what_a_run_then_uses(bench: Bench, two_datasets: Path
     assert code == 0
     assert Path(out.strip()).is_file()
     assert "trained AnomalyCLIP (epochs=1) on mvtec: 6 images" in err
+    assert "\n1 training: 1 here, 0 failed, " in err
     code, out, err = bench("run", "--methods", "anomalyclip", "--datasets", "btad", *common, "--dry-run")
     assert "1 cells, 1 to do, 0 to train first" in err
     code, out, err = bench("run", "--methods", "anomalyclip", "--datasets", "btad", *common)
@@ -520,7 +537,7 @@ def test_a_run_beside_results_of_another_training_ends_well_and_says_how_to_choo
     code, out, err = bench("run", *common, "--datasets", "btad", "--folder", parts, "--allow-overlap")
     assert (code, out) == (0, "")
     (advice,) = re.findall(
-        r"no tables: .*different trainings on mvtec with seed 0.* with (--record \S+)$", err, re.MULTILINE
+        r"no tables are written: .*different trainings on mvtec with seed 0.* with (--record \S+)$", err, re.MULTILINE
     )
     code, out, _ = bench("tables", "--results", tmp_path / "r", *advice.split())
     assert code == 0
@@ -570,3 +587,14 @@ def test_a_method_runs_with_the_clip_it_was_published_with_unless_another_is_nam
     code, out, err = bench(*arguments, "--backbone", "tiny:random", "--window-chunk", "5")
     assert code == 0
     assert "WinCLIP" in out
+
+
+@pytest.mark.parametrize(("asked", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_without_work_sleep_unless_asked_otherwise(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, asked: str | None, expected: str
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", asked or "")
+    if asked is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    bench("--help")
+    assert os.environ["OMP_WAIT_POLICY"] == expected

@@ -10,10 +10,12 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms import v2
 
+from benchmark.clip import backbone as backbone_module
 from benchmark.clip.architectures import TINY, BackboneError
-from benchmark.clip.backbone import Backbone
+from benchmark.clip.backbone import Backbone, bfloat16_share, windows_at_a_time
 from benchmark.clip.vision import embed, first_tokens, run_blocks
 from benchmark.contract import Dpam, Layer, VisionSpec, merge_specs
 from benchmark.data.preprocess import Preprocess
@@ -101,6 +103,20 @@ def test_self_self_attention_is_that_of_multihead_attention_with_one_projection(
 
 
 QKV = ("in_proj_weight", "in_proj_bias")
+
+
+def test_a_dpam_path_costs_one_linear_layer_per_block(golden_backbone: Backbone) -> None:
+    """That of the output: its queries, keys and values are projections that CLIP's own path has computed already."""
+    visual, size = golden_backbone.model.visual, 70
+    tokens = first_tokens(visual, torch.rand(2, 3, size, size), golden_backbone.positions(size // 14))
+
+    def multiplications(layer: Layer) -> int:
+        with FlopCounterMode(display=False) as counter:
+            run_blocks(visual, tokens, layers=[layer])
+        return counter.get_flop_counts()["Global"][torch.ops.aten.addmm] // 2
+
+    added = multiplications(Layer(6, Dpam(3))) - multiplications(Layer(6))
+    assert added == len([3, 4, 5, 6]) * tokens.numel() * tokens.shape[-1]
 
 
 @pytest.mark.parametrize("size", [70, 98])
@@ -211,6 +227,16 @@ def test_layer_scale_counts_on_every_path() -> None:
     torch.testing.assert_close(scaled.windows[3], plain.windows[3], atol=2e-5, rtol=0)
     for layer in spec.layers:
         torch.testing.assert_close(scaled.patches[layer], plain.patches[layer], atol=2e-5, rtol=0)
+
+
+def test_a_gpu_gets_more_windows_at_a_time() -> None:
+    assert windows_at_a_time("cuda:1") == windows_at_a_time("cuda") > windows_at_a_time("cpu")
+
+
+def test_the_gain_of_bfloat16_is_measured_after_a_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0, 100, 100, 108, 108, 112, 200, 300, 300, 303, 303, 304])  # starts and ends of six products
+    monkeypatch.setattr(backbone_module, "now", lambda device: float(next(clock)))
+    assert bfloat16_share(8, "cpu", rows=4, times=2) == 1 / 4
 
 
 def test_specs_merge_into_one_pass_per_image_size() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from benchmark.common.regions import find_regions
 from benchmark.metrics.bootstrap import (
     FEWEST_SEEDS,
     REPLICATES,
@@ -53,7 +54,7 @@ def test_pixel_metrics_under_a_draw_are_those_of_repeated_images(seed: int) -> N
         scores = (rng.integers(0, 40, size=(12, 12)) / 16).astype(np.float32)
         mask = rng.random((12, 12)) < (0.3 if index else 0.0)
         gathering.add(str(index), int(mask.any()), float(scores.max()), scores)
-        gathering.add_pixels(image_pixels(scores, mask))
+        gathering.add_pixels(image_pixels(scores, find_regions(mask)))
         shown.append((scores, mask))
     images = gathering.finish()
     assert images.pixels is not None
@@ -181,15 +182,16 @@ def test_what_is_undefined_has_no_replicates() -> None:
     gathering = PerImageAccumulator()
     for index in range(3):
         gathering.add(str(index), 1, index / 3, np.zeros((2, 2)))
-        gathering.add_pixels(image_pixels(np.zeros((4, 4), np.float32), np.zeros((4, 4), bool)))
+        gathering.add_pixels(image_pixels(np.zeros((4, 4), np.float32), find_regions(np.zeros((4, 4), bool))))
     assert replicates(gathering.finish(), fingerprint="f", class_name="c") == {}
 
 
 def test_an_interval_is_around_the_reported_number_and_within_bounds() -> None:
-    values = np.concatenate(([0.5], np.linspace(0.4, 0.6, REPLICATES)))
-    assert interval(values, 0.5) == pytest.approx((0.405, 0.595), abs=1e-3)
-    assert interval(values, 0.51) == pytest.approx((0.415, 0.605), abs=1e-3)
-    assert interval(values + 0.45, 0.95) == pytest.approx((0.855, 1.0), abs=1e-3)
+    moves = np.linspace(-0.1, 0.1, REPLICATES)
+    assert interval(moves, 0.5) == pytest.approx((0.405, 0.595), abs=1e-3)
+    assert interval(moves, 0.51) == pytest.approx((0.415, 0.605), abs=1e-3)
+    assert interval(moves, 0.95) == pytest.approx((0.855, 1.0), abs=1e-3)
+    assert interval(np.zeros(REPLICATES), 1 + 1e-12) == (1.0, 1.0)
 
 
 def test_intervals_hold_the_true_value_about_as_often_as_they_say() -> None:
@@ -198,6 +200,6 @@ def test_intervals_hold_the_true_value_about_as_often_as_they_say() -> None:
     for trial in range(200):
         scores = rng.normal(size=120) + labels
         values = image_replicates(scores, labels, draws(labels.tobytes(), str(trial)))["image_auroc"]
-        low, high = interval(values, float(values[0]))
+        low, high = interval(values[1:] - values[0], float(values[0]))
         held += low <= 0.7602 <= high
     assert 180 <= held <= 199  # 190 are expected; 3 standard deviations are 9

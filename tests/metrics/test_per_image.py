@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
+from benchmark.common.regions import find_regions
 from benchmark.metrics.bootstrap import pixel_replicates
 from benchmark.metrics.per_image import (
     BINS,
@@ -29,7 +30,7 @@ def gather(maps: list[Any], masks: list[Any], texts: dict[str, Any] | None = Non
     gathering = PerImageAccumulator()
     for index, (scores, mask) in enumerate(zip(maps, masks, strict=True)):
         gathering.add(f"good/ä {index}.png", int(mask.any()), float(scores.max()), scores[::8, ::8])
-        gathering.add_pixels(image_pixels(scores, mask))
+        gathering.add_pixels(image_pixels(scores, find_regions(mask)))
     gathering.add_texts(texts or {})
     return gathering.finish()
 

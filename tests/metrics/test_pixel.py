@@ -12,7 +12,9 @@ from safetensors.numpy import load_file
 from skimage.measure import label as label_regions
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
+from benchmark.common.regions import find_regions
 from benchmark.metrics.curve import aupro, descending_curve
+from benchmark.metrics.histogram import order_keys, scores_of
 from benchmark.metrics.image import ImageMetrics
 from benchmark.metrics.names import IMAGE_METRICS, PIXEL_METRICS
 from benchmark.metrics.pixel import (
@@ -21,9 +23,6 @@ from benchmark.metrics.pixel import (
     MIN_BINS,
     PixelHistogram,
     PixelMetrics,
-    order_keys,
-    region_weights,
-    scores_of,
 )
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -147,8 +146,9 @@ def test_aupro_agrees_at_other_limits(arrays, numbers, limit, key):
     weights = np.zeros(masks.shape)
     regions = 0
     for image, mask in enumerate(masks):
-        weights[image][mask], count = region_weights(mask)
-        regions += count
+        found = find_regions(mask)
+        weights[image][mask] = found.weights
+        regions += found.count
 
     def per_score(values):
         return np.bincount(index.ravel(), weights=values.ravel().astype(float), minlength=len(scores))
@@ -172,7 +172,7 @@ def test_image_values_with_ties_agree_with_scikit_learn(arrays, numbers):
 
 
 def test_region_counts_agree(arrays, numbers):
-    counts = [region_weights(mask.astype(bool))[1] for mask in arrays["masks"]]
+    counts = [find_regions(mask.astype(bool)).count for mask in arrays["masks"]]
     assert counts == numbers["region_counts"]["8"]
 
 
@@ -341,11 +341,11 @@ def test_a_later_image_of_wider_range_coarsens_all_that_came_before():
 
 
 def test_memory_does_not_grow_with_the_number_of_images():
-    """Neither that of bins nor that of the positive pixels that wait in the buffer: half of each image is a defect."""
+    """Neither that of bins nor that of the positive pixels that wait to be counted: half of each image is a defect."""
     rng = np.random.default_rng(3)
     maps, masks = rng.normal(size=(200, 32, 32)).astype(np.float32), np.zeros((200, 32, 32), dtype=bool)
     masks[:, :16] = True
-    bins, buffer = MIN_BINS * (4 + 8) + MIN_BINS * (4 + 8 + 8), 2048
+    bins, buffer = MIN_BINS * (4 + 8 + 8 + 8), 2048
     waiting = buffer * 4 + buffer * (4 + 8)  # keys of all pixels; keys and weights of positive ones
     for images in (6, 200):
         tracemalloc.start()
@@ -353,7 +353,7 @@ def test_memory_does_not_grow_with_the_number_of_images():
         held, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert held <= bins + waiting + 20_000
-        assert sum(np.asarray(array).nbytes for array in metrics.histogram()) <= bins + 2 * 8
+        assert sum(np.asarray(array).nbytes for array in metrics.histogram()) <= MIN_BINS * (4 + 8 + 4 + 8 + 8) + 2 * 8
 
 
 def test_bounds_of_max_bins_are_kept():
@@ -434,14 +434,14 @@ def test_regions_weigh_the_same_whatever_their_size_and_image():
 
 
 def test_pixels_that_touch_diagonally_are_one_region():
-    weights, regions = region_weights(np.eye(5, dtype=bool))
-    assert regions == 1
-    np.testing.assert_array_equal(weights, np.full(5, 0.2))
+    diagonal = find_regions(np.eye(5, dtype=bool))
+    assert diagonal.count == 1
+    np.testing.assert_array_equal(diagonal.weights, np.full(5, 0.2))
     mask = np.zeros((6, 7), dtype=bool)
     mask[0, 0] = mask[5, 6] = mask[4, 5] = mask[0, 2] = True
-    weights, regions = region_weights(mask)
-    assert regions == 3
-    np.testing.assert_array_equal(weights, [1, 1, 0.5, 0.5])
+    found = find_regions(mask)
+    assert found.count == 3
+    np.testing.assert_array_equal(found.weights, [1, 1, 0.5, 0.5])
 
 
 def test_a_map_larger_than_the_buffer():
@@ -478,10 +478,11 @@ def test_unfit_scores_are_refused_and_leave_the_state_alone(bad):
     ("anomaly_map", "mask", "message"),
     [
         (np.zeros((4, 4), np.float32), np.zeros((4, 5), bool), r"\(4, 4\) and mask \(4, 5\)"),
-        (np.zeros((1, 4, 4), np.float32), np.zeros((1, 4, 4), bool), r"must be the same \(H, W\)"),
+        (np.zeros((1, 4, 4), np.float32), np.zeros((1, 4, 4), bool), r"must be bool \(H, W\)"),
+        (np.zeros((1, 4, 4), np.float32), np.zeros((4, 4), bool), r"must be the same \(H, W\)"),
         (np.zeros((0, 4), np.float32), np.zeros((0, 4), bool), r"must be the same \(H, W\)"),
-        (np.zeros((4, 4), np.uint8), np.zeros((4, 4), bool), "uint8 and mask bool"),
-        (np.zeros((4, 4), np.float32), np.zeros((4, 4), np.uint8), "float32 and mask uint8"),
+        (np.zeros((4, 4), np.uint8), np.zeros((4, 4), bool), "map is uint8; it must be float"),
+        (np.zeros((4, 4), np.float32), np.zeros((4, 4), np.uint8), r"mask is uint8 of shape \(4, 4\)"),
     ],
 )
 def test_unfit_arrays_are_refused(anomaly_map, mask, message):

@@ -66,6 +66,15 @@ def test_the_range_of_the_mean_is_the_mean_of_the_ranges() -> None:
     assert range_over_classes([]) == {}
 
 
+def test_a_class_without_near_ties_counts_in_the_range_of_the_mean_with_its_value() -> None:
+    def of_image(value: float, ranges: dict[str, Range]) -> ClassResult:
+        return ClassResult(normal=1, anomalous=1, metrics={"image_auroc": value}, ranges=ranges)
+
+    tied, apart = of_image(0.8, {"image_auroc": (0.7, 0.9)}), of_image(0.6, {})
+    assert range_over_classes([tied, apart]) == {"image_auroc": pytest.approx((0.65, 0.75))}
+    assert range_over_classes([tied, result(0.5, None)]) == {}  # undefined in one class, so in the mean
+
+
 def test_a_record_of_before_there_were_ranges_is_read_and_one_with_them_comes_back() -> None:
     made = record(a=result(0.5, (0.4, 0.6)))
     assert Record.model_validate_json(made.model_dump_json()) == made

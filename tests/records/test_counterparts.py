@@ -98,6 +98,7 @@ def test_of_several_versions_there_none_is_chosen() -> None:
         (lambda r: r["run"].update(code_sha256="0" * 64), SAME_MACHINE, ["code of the benchmark (commit"]),
         (lambda r: r["run"].update(source_sha256="0" * 64), SAME_MACHINE, ["files of the method (commit"]),
         (lambda r: r["run"].update(git_commit="0" * 40), SAME_MACHINE, []),
+        (lambda r: r["cell"]["options"].update(epochs=1, new=2), SAME_MACHINE, ["option epochs 1, there 15"]),
         (lambda r: r["run"]["packages"].update({"zsad-bench": "9"}), SAME_MACHINE, []),
         (lambda r: r["training"].update(sha256="0" * 64), SAME_MACHINE, ["learned parameters"]),
     ],

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,13 +24,14 @@ from benchmark.metrics.per_image import ClassImages
 from benchmark.protocol import Protocol
 from benchmark.records.records import Record
 from benchmark.report import ReportError, figures, gallery, write_site
+from benchmark.report.cost import cost_page
 from benchmark.report.leaderboard import leaderboard
 from benchmark.report.report_data import collect_report_data
 from benchmark.report.site import MARKER, make_site
 from benchmark.report.values import UNDEFINED, ShownValue, dataset_rows, dataset_values, defect_rows, shown_value
 from benchmark.tables.ranks import Ranking
 
-PAGES = {"index.html", "ablations.html", "training.html", "published.html", "figures.html", "about.html"}
+PAGES = {f"{name}.html" for name in ("index", "ablations", "training", "cost", "published", "figures", "about")}
 
 
 class Document(HTMLParser):
@@ -97,7 +99,7 @@ def test_names_never_become_markup(documents: dict[str, Document]) -> None:
 
 
 def test_the_page_of_a_class_shows_its_kinds_of_defect(study: Study, documents: dict[str, Document]) -> None:
-    report = collect_report_data(study.records, study.read)
+    report = collect_report_data(study.records)
     parts, scans = report.datasets
     pixels = [row.numbers[0].text for row in defect_rows(report, parts, "A", "pixel_auroc")]
     assert [row.title for row in defect_rows(report, parts, "A", "image_auroc")] == [f"{KIND} (5)"]
@@ -144,7 +146,7 @@ def test_plotly_is_loaded_where_there_is_a_chart(documents: dict[str, Document])
 
 
 def test_undefined_is_a_dash_and_never_zero(study: Study, documents: dict[str, Document]) -> None:
-    report = collect_report_data(study.records, study.read)
+    report = collect_report_data(study.records)
     rows = dataset_rows(report, "pixel_auroc")
     assert [row.title for row in rows] == ["Parts <b>2</b>"], "no method has it on the scans"
     assert shown_value(None) == ShownValue(UNDEFINED, "")
@@ -156,7 +158,7 @@ def test_undefined_is_a_dash_and_never_zero(study: Study, documents: dict[str, D
 
 def test_the_mean_is_over_the_datasets_of_a_domain_that_the_compared_methods_share(study: Study) -> None:
     """A method that lacks one of them has no mean, and changes no other's."""
-    report = collect_report_data([r for r in study.records if r.title != "CLIP"], lambda record: None)
+    report = collect_report_data([r for r in study.records if r.title != "CLIP"])
     domain = report.datasets[0].domain
     whole = leaderboard(report, domain, "image_auroc", {})
     assert whole is not None
@@ -166,7 +168,7 @@ def test_the_mean_is_over_the_datasets_of_a_domain_that_the_compared_methods_sha
         title: f"{value:.1f}" for title, value in zip(report.titles, values, strict=True) if value is not None
     }
     few = [r for r in study.records if (r.title, r.dataset_title) != ("CLIP", report.datasets[0].title)]
-    board = leaderboard(collect_report_data(few, lambda record: None), domain, "image_auroc", {"CLIP": 1.0})
+    board = leaderboard(collect_report_data(few), domain, "image_auroc", {"CLIP": 1.0})
     assert board is not None
     means = {each.title: each.mean.text for each in board.rows}
     assert means.pop("CLIP") == UNDEFINED
@@ -176,7 +178,7 @@ def test_the_mean_is_over_the_datasets_of_a_domain_that_the_compared_methods_sha
 
 
 def test_there_is_no_mean_over_several_domains(study: Study) -> None:
-    board = leaderboard(collect_report_data(study.records, study.read), "all", "image_auroc", {})
+    board = leaderboard(collect_report_data(study.records), "all", "image_auroc", {})
     assert board is not None
     assert {each.mean.text for each in board.rows} == {UNDEFINED}
 
@@ -185,6 +187,34 @@ def test_variants_of_an_ablation_stand_on_its_page_alone(documents: dict[str, Do
     assert "branch=vision" not in documents["index.html"].text
     assert "vision-enhanced" in documents["ablations.html"].text
     assert "default" in documents["ablations.html"].text
+
+
+def test_the_costs_of_methods_are_shown_beside_their_results(study: Study, documents: dict[str, Document]) -> None:
+    """Two datasets of 40 images in two seconds: half of them in the tower, a quarter in the method."""
+    document = documents["cost.html"]
+    assert "GenCLIP 7.0 0.005 25.0 12.5 37.5 12.5 –" in document.text
+    assert document.text.count("SYNTHETIC") == 1
+    assert "branch=vision" not in document.text
+    drawn = [json.loads(data)["data"] for tag, data in document.data if tag == "script" and data.strip()]
+    report = collect_report_data(study.records)
+    places = (("industrial", "image_auroc"), ("industrial", "pixel_auroc"), ("medical", "image_auroc"))
+    assert len(drawn) == len(places), "no pixel metric is defined on the scans"
+    for traces, place in zip(drawn, places, strict=True):
+        board = leaderboard(report, *place, {})
+        assert board is not None
+        assert {(trace["name"], *trace["x"], *trace["y"]) for trace in traces} == {
+            (row.title, 37.5, float(row.mean.sort)) for row in board.rows
+        }
+
+
+def test_points_of_several_devices_say_which(study: Study) -> None:
+    records = study.records
+    other = records[0].run.model_copy(update={"device": "Some GPU", "processor": "Some CPU"})
+    changed = [r.model_copy(update={"run": other}) if r.dataset_title == "Scans" else r for r in records]
+    page = cost_page(collect_report_data(changed))
+    names = [trace["name"] for trace in page["charts"][0].figure["data"]]
+    assert "CLIP (Some GPU with Some CPU, batch size 8)" in names
+    assert len(names) == 6
 
 
 def test_the_failed_cell_is_shown(documents: dict[str, Document]) -> None:
@@ -209,10 +239,27 @@ def test_real_results_have_no_banner_and_are_compared(real_study: Study) -> None
 
 
 def test_without_results_per_image_there_is_everything_but_galleries(study: Study) -> None:
-    made = make_site(study.records, lambda record: None, study.found)
+    said: list[str] = []
+    made = make_site(study.records, lambda record: None, study.found, say=said.append)
     assert not [path for path in made if path.startswith("images/")]
     assert "There are no results per image" in Document(made["datasets/parts--a.html"]).text
     assert "no text embeddings" in Document(made["figures.html"]).text
+    assert "There are no results per image" in Document(made["figures.html"]).text
+    # Whether a folder holds the images cannot be told.
+    assert not [line for line in said if "no result was made from these images" in line]
+    whole = make_site(study.records, study.read, study.found)
+    for path in ("index.html", "published.html", "training.html", "ablations.html"):
+        assert made[path] == whole[path]
+    assert "[" in Document(made["datasets/scans.html"]).text.partition("Records")[0].partition("Results")[2][:200]
+
+
+def test_without_draws_there_are_no_intervals(study: Study) -> None:
+    fields = ("draws", "classes")
+    older = []
+    for record in study.records:
+        classes = {name: each.model_copy(update={"intervals": {}}) for name, each in record.classes.items()}
+        older.append(record.model_copy(update=dict(zip(fields, (None, classes), strict=True))))
+    made = make_site(older, lambda record: None)
     assert "[" not in Document(made["datasets/scans.html"]).text.partition("Records")[0].partition("Results")[2][:200]
 
 
@@ -365,12 +412,27 @@ def test_the_command_writes_the_report(study: Study, bench: Callable[..., tuple[
     assert Path(out.strip()) == study.results / "report" / "index.html"
     assert Path(out.strip()).is_file()
     assert "MB" in err
+    assert "no results per image" not in err
     code, out, err = bench("report", "--results", study.results, "--backbone", "none")
     assert (code, out) == (2, "")
     assert "unknown backbone with results 'none'; known: mini:v2" in err
     code, out, err = bench("report", "--results", study.results / "nothing")
     assert code == 2
     assert "`bench run` makes them" in err
+
+
+def test_the_command_says_once_that_there_are_no_results_per_image(
+    study: Study, bench: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    """As in a folder of results from elsewhere, of which the records alone were passed on."""
+    shutil.copytree(study.results / "records", tmp_path / "records", ignore=shutil.ignore_patterns("*.npz"))
+    code, _, err = bench("report", "--results", tmp_path)
+    assert code == 0
+    lines = [line for line in err.splitlines() if "results per image" in line]
+    assert "all 7 results have no results per image" in " ".join(err.split())
+    assert sum("no results per image" in line for line in lines) <= 1
+    assert "no images" not in err  # nor is the mini suite drawn for images that cannot be shown
+    assert (tmp_path / "report" / "index.html").is_file()
 
 
 def test_the_report_needs_no_torch() -> None:

@@ -13,6 +13,7 @@ from support.records import made_run
 
 from benchmark.cli.data_options import DataOptions, FolderOptions
 from benchmark.cli.report import find_images
+from benchmark.common.regions import find_regions
 from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.loading import Loaded
 from benchmark.data.samples import SampleSet
@@ -59,7 +60,7 @@ def scored(
         maps = rng.random((8, 8)).astype(np.float32)
         mask = np.zeros((8, 8), bool)
         mask[2:5, 2:5] = bool(sample.label)
-        item = Loaded(sample, mask=mask if samples.has_masks else None)
+        item = Loaded(sample, regions=find_regions(mask) if samples.has_masks else None)
         accumulator.add(item, float(rng.random()), maps, maps if samples.has_masks else None)
     results = {name: each.result(with_masks=samples.has_masks) for name, each in accumulators.items()}
     images = {name: found for name, each in accumulators.items() if (found := each.per_image()) is not None}
@@ -202,6 +203,16 @@ def test_the_gallery_of_a_plain_folder_goes_by_its_images_not_by_its_name(tmp_pa
     unused = [line for line in said if "no result was made from these images" in line]
     assert [line.split(":")[0] for line in unused] == [str(other.directory)]
     assert "images/figures/folder-nuts-0.webp" in site
+
+
+def test_without_results_per_image_no_folder_is_called_unused(tmp_path: Path) -> None:
+    """Which part of a folder was tested cannot be told, nor so whether it holds the images."""
+    run = read_folder(PlainFolder(directory=draw_folder(tmp_path / "parts", 2, 2, masks=True)))
+    record, _ = scored(run)
+    said: list[str] = []
+    make_site([record], lambda _: None, [run], say=said.append)
+    assert said
+    assert not [line for line in said if "no result was made from these images" in line]
 
 
 def test_images_that_changed_since_are_not_shown_as_those_of_the_results(tmp_path: Path) -> None:

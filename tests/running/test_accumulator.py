@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from benchmark.common.regions import find_regions
 from benchmark.data.layouts import Sample
 from benchmark.data.loading import Loaded
 from benchmark.records.records import ClassResult
@@ -53,7 +54,7 @@ def result(images: Iterable[Scored], *, with_masks: bool = True) -> ClassResult:
     accumulator = ClassAccumulator()
     for each in images:
         sample = Sample(each.key, Path(each.key), "a", "a", each.label, each.kind, "test", None, None)
-        item = Loaded(sample, mask=each.mask if with_masks else None)
+        item = Loaded(sample, regions=find_regions(each.mask) if with_masks else None)
         accumulator.add(item, each.score, each.map[::4, ::4], each.map if with_masks else None)
     return accumulator.result(with_masks=with_masks)
 

@@ -145,8 +145,10 @@ def test_a_run_that_was_cut_off_goes_on_after_its_last_class(
     assert not path_of(tmp_path, jobs[0].cell.id).exists()
     assert len(list(class_folder(tmp_path, jobs[0].cell.id).glob("*.json"))) == 1
     encoded.clear()
-    again, _ = go(jobs, replace(settings, force=force))
+    again, said = go(jobs, replace(settings, force=force))
     assert sum(encoded) == left
+    resumed = [line for line in said if line.startswith("resumes")]
+    assert resumed == ([] if force else [f"resumes {job.name}: 1 of 3 classes are there" for job in jobs])
     whole, _ = go(jobs, Settings(tmp_path / "whole", batch_size=2, workers=0))
     assert [record.mean for record in again] == [record.mean for record in whole]
     assert not list((tmp_path / ".classes").iterdir())

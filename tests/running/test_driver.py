@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.running import run_jobs
+from support.running import known, loadings, run_jobs
 
 from benchmark.clip.backbone import Backbone, load_backbone
 from benchmark.clip.weights import parse_backbone
@@ -96,8 +97,9 @@ def test_a_run_writes_a_record_per_cell_with_all_that_made_it(parts: Path, tiny:
     assert record["cell"]["backbone"]["sha256"] == tiny.sha256
     assert record["cell"]["dataset"]["fingerprint"] == jobs[0].samples.fingerprint
     counts = {"normal": 7, "anomalous": 6, "skipped": []}
-    known = counts | {"metrics": {}, "ranges": {}, "defects": {}, "run": record["run"]}
-    assert record["classes"]["object"] | {"metrics": {}, "ranges": {}} == known
+    numbers: dict[str, Any] = {"metrics": {}, "ranges": {}, "intervals": {}}
+    known = counts | numbers | {"defects": {}, "run": record["run"]}
+    assert record["classes"]["object"] | numbers == known
     assert set(record["mean"]) == {
         f"{level}_{metric}" for level in ("image", "pixel") for metric in ("auroc", "ap", "f1max")
     } | {
@@ -445,7 +447,62 @@ def test_a_cell_that_another_process_holds_is_waited_for(
     held.wait()
     run(jobs, settings, say=said.append)
     holder.join()
-    assert [line.split()[0] for line in said] == ["done", "waiting", "done"]
+    name = f"{jobs[0].title} on {jobs[0].samples.title}"
+    assert [line.split()[0] for line in said] == ["done", "waiting", "takes", "done"]
+    assert said[1] == f"waiting for another process that is at {name}"
+    assert said[2] == f"takes over {name} from another process"
+
+
+# --- who did what ---
+
+
+def test_a_run_knows_what_it_did_and_what_failed(parts: Path, tiny: Backbone, tmp_path: Path) -> None:
+    jobs = jobs_of(parts, tiny, {Clip: ClipOptions(), Fails: NoOptions()})
+    settings = Settings(tmp_path, workers=0)
+    with known([Fails]):
+        first = runner.run(jobs, settings, InThisProcess(say=quiet), loading=loadings(jobs), say=quiet)
+        again = runner.run(jobs[:1], settings, InThisProcess(say=quiet), loading=loadings(jobs), say=quiet)
+    assert first.made == {jobs[0].cell.id}
+    assert first.failed.keys() == {jobs[1].cell.id}
+    assert again == runner.Outcome()
+
+
+def test_what_another_process_did_meanwhile_is_not_counted(
+    parts: Path, tiny: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "POLL", 0.01)
+    jobs, settings = jobs_of(parts, tiny), Settings(tmp_path, workers=0)
+    said: list[str] = []
+    other = Settings(tmp_path / "other", workers=0)
+    run(jobs[:1], other, say=quiet)
+
+    def tell(line: str) -> None:
+        said.append(line)
+        if line.startswith("waiting"):  # the other process ends now
+            shutil.copytree(other.results / "records", settings.results / "records", dirs_exist_ok=True)
+            lock.release()
+
+    lock = settings.lock(f"{jobs[0].cell.id}--0")
+    lock.acquire()
+    outcome = runner.run(jobs, settings, InThisProcess(say=quiet), loading=loadings(jobs), say=tell)
+    assert outcome.made == {jobs[1].cell.id}
+    name = f"{jobs[0].title} on {jobs[0].samples.title}"
+    assert said[-2:] == [f"waiting for another process that is at {name}", f"done by another process: {name}"]
+
+
+def test_what_a_worker_wrote_before_it_was_lost_counts_as_done_here(
+    parts: Path, tiny: Backbone, tmp_path: Path
+) -> None:
+    jobs, lost = jobs_of(parts, tiny), iter([True])
+
+    def written_before(task: Task) -> Lost | None:
+        if not next(lost, False):
+            return None
+        perform(task.only([jobs[0].cell.id]), say=quiet)
+        return Lost("WorkerDied: afterwards")
+
+    outcome = runner.run(jobs, Settings(tmp_path, workers=0), Losing(written_before), loading=loadings(jobs), say=quiet)
+    assert outcome.made == {job.cell.id for job in jobs}
 
 
 # --- text embeddings on disk ---

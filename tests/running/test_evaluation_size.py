@@ -68,7 +68,8 @@ def test_all_methods_are_compared_at_the_size_of_the_protocol(parts: Path, tmp_p
     samples = read_folder(PlainFolder(directory=parts, class_name="part")).test
     reading = Reading(SIZE, masks=MaskRule(127), batch_size=8, workers=0)
     masks = [item.mask for batch in load(samples, reading) for item in batch]
-    evaluated = torch.nn.functional.interpolate(PATTERN[None, None], size=(SIZE, SIZE), mode="bilinear")[0, 0].numpy()
+    double = torch.nn.functional.interpolate(PATTERN[None, None].double(), size=(SIZE, SIZE), mode="bilinear")
+    evaluated = double[0, 0].float().numpy()  # float32 alone would break ties by its rounding
     truth = np.stack([mask for mask in masks if mask is not None])
     expected = roc_auc_score(truth.ravel(), np.broadcast_to(evaluated, truth.shape).ravel())
     assert small.mean["pixel_auroc"] == pytest.approx(expected, abs=1e-6)

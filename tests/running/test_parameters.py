@@ -6,7 +6,7 @@ import torch
 
 from benchmark.clip.architectures import architecture_config
 from benchmark.clip.backbone import Backbone
-from benchmark.running.recording import parameters_of
+from benchmark.running.worker import parameters_of
 from methods.anomalyclip import AnomalyClip, AnomalyClipOptions
 from methods.clip import Clip, ClipOptions
 from methods.coop import CoOp, CoOpOptions

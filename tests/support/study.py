@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 from support.records import made_run
 
+from benchmark.common.regions import find_regions
 from benchmark.data.cards import Card, ClassCard, Layout, Rule
 from benchmark.data.samples import Sample, SampleSet
 from benchmark.metrics.image import ImageMetrics
@@ -16,10 +17,12 @@ from benchmark.metrics.per_image import ClassImages, PerImageAccumulator, read_p
 from benchmark.metrics.pixel import image_pixels
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
+from benchmark.records.intervals import with_intervals
 from benchmark.records.placement import Placement
 from benchmark.records.records import (
     ClassResult,
     DefectResult,
+    Parameters,
     Record,
     TrainingReport,
     mean_over_classes,
@@ -86,7 +89,7 @@ def write(
         for each in samples.card.classes
     }
     record = _record(samples, method, title, images, synthetic=synthetic, changed=changed)
-    write_record(results, record, to_bytes(images))
+    write_record(results, with_intervals(record, images), to_bytes(images))
 
 
 def class_images(samples: SampleSet, class_name: str, *, strength: float, texts: bool = False) -> ClassImages:
@@ -100,7 +103,7 @@ def class_images(samples: SampleSet, class_name: str, *, strength: float, texts:
             if samples.has_masks:
                 truth = np.zeros((16, 16), bool)
                 truth[4:9, 4:9] = bool(sample.label)
-                gathering.add_pixels(image_pixels(np.kron(raw, np.ones((4, 4), np.float32)), truth))
+                gathering.add_pixels(image_pixels(np.kron(raw, np.ones((4, 4), np.float32)), find_regions(truth)))
     if texts:
         embeddings = rng.normal(size=(4, 2, 8))
         gathering.add_texts({"F_T, block 2": embeddings, "F_Q <i>": embeddings[:1] + 1})
@@ -153,7 +156,8 @@ def _record(
         classes=results,
         mean=mean_over_classes(results.values()),
         training=training if learns else None,
-        run=made_run(packages={"torch": "2"}),
+        parameters=Parameters(frozen=7_000_000, learned=5000 if learns else 0),
+        run=made_run(packages={"torch": "2"}, seconds={"total": 1.0, "vision": 0.5, "method": 0.25, "metrics": 0.25}),
         placement=_placement(dict(changed or {})) if learns else Placement(),
     )
 

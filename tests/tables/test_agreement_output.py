@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from support.two_folders import changed, reference_records
 
+from benchmark.records.agreement import SAME_MACHINE
 from benchmark.records.counterparts import pair_up
 from benchmark.records.records import Record
 from benchmark.tables.agreement_output import agreement_csv, agreement_line, disagreement_lines, render_agreement
@@ -55,6 +56,11 @@ def test_one_line_says_how_many_cells_agree_and_how_far(others: list[Record], sa
     assert agreement_line(pair_up(ALL, others), "DIR") == said
 
 
+def test_a_tolerance_that_was_asked_for_is_told_without_a_cause() -> None:
+    pairing = pair_up(ALL, [elsewhere(each) for each in ALL], tolerance=SAME_MACHINE)
+    assert agreement_line(pairing, "DIR") == "3 of 3 cells agree with DIR within 0.0001 points; largest difference 0"
+
+
 def test_a_cell_of_another_version_is_named_and_not_counted() -> None:
     newer = changed(CLIP, lambda content: content["cell"].update(method_version=9))
     newer = newer.model_copy(update={"id": newer.cell.id})
@@ -62,6 +68,8 @@ def test_a_cell_of_another_version_is_named_and_not_counted() -> None:
     line = agreement_line(pairing, "DIR")
     assert line.startswith("1 of 1 cells agree with DIR within")
     assert line.endswith("; of other images or another version there: CLIP on BTAD")
+    line = agreement_line(pair_up([newer], ALL), "DIR")
+    assert line == "DIR has none of the cells; of other images or another version there: CLIP on BTAD"
     (told,) = disagreement_lines(pairing)
     assert told.startswith(
         "CLIP on BTAD: all numbers within 0.0001 points. Not the same: version of the method 9, there "
@@ -86,7 +94,7 @@ def test_the_worst_numbers_are_told_and_how_many_there_are() -> None:
     (told,) = disagreement_lines(pair_up([CLIP], [changed(CLIP, plant)]))
     assert "there undefined (difference one is undefined, tolerance 0.0001); " in told
     assert told.count("tolerance") == 3
-    assert told.endswith("; and 2 more numbers. Not the same: nothing that records tell")
+    assert told.endswith("; and 2 more. Not the same: nothing that records tell")
 
 
 def test_every_cell_has_a_row_and_those_that_do_not_agree_come_first() -> None:

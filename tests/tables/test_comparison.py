@@ -17,12 +17,14 @@ import numpy as np
 import pytest
 from support.records import made_run
 
+from benchmark.common.regions import find_regions
 from benchmark.data.cards import load_cards
 from benchmark.metrics.image import ImageMetrics
-from benchmark.metrics.per_image import ClassImages, PerImageAccumulator, to_bytes
+from benchmark.metrics.per_image import PerImageAccumulator
 from benchmark.metrics.pixel import image_pixels
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
+from benchmark.records.intervals import with_intervals
 from benchmark.records.placement import Placement
 from benchmark.records.records import ClassResult, Record, Skipped, mean_over_classes, write_record
 from benchmark.registry import all_methods, changed_options
@@ -346,7 +348,7 @@ def test_every_file_must_be_named_and_every_name_be_a_file(tmp_path: Path) -> No
         (0.8211, 0.0, 0.01, "differs"),
     ],
 )
-def test_without_results_per_image_the_verdict_goes_by_the_value_alone(
+def test_without_an_interval_the_verdict_goes_by_the_value_alone(
     ours: float, tolerance: float, difference: float, verdict: str
 ) -> None:
     published = number("AnomalyCLIP", "visa", "image auroc")
@@ -517,8 +519,8 @@ def test_per_class_numbers_meet_the_results_of_the_class() -> None:
 # --------------------------------------------------------------------------------------------------------- intervals
 
 
-def with_images(count: int) -> tuple[Record, dict[str, ClassImages]]:
-    """A record of HeadCT on so many images, half of them anomalous, with its results per image."""
+def with_images(count: int) -> Record:
+    """A record of HeadCT on so many images, half of them anomalous, with intervals."""
     rng, metrics, images = np.random.default_rng(0), ImageMetrics(), PerImageAccumulator()
     for index in range(count):
         score = rng.normal() + 2.0 * (index % 2)
@@ -526,7 +528,7 @@ def with_images(count: int) -> tuple[Record, dict[str, ClassImages]]:
         images.add(str(index), index % 2, score, np.zeros((1, 1)))
     (name,) = (each.name for each in load_cards()["headct"].classes)
     one = ClassResult(normal=count // 2, anomalous=count // 2, metrics=metrics.compute())
-    return record({}, dataset="headct", classes={name: one}), {name: images.finish()}
+    return with_intervals(record({}, dataset="headct", classes={name: one}), {name: images.finish()})
 
 
 def published_as(value: float, number: Number) -> Number:
@@ -535,12 +537,12 @@ def published_as(value: float, number: Number) -> Number:
 
 @pytest.mark.parametrize("count", [100, 10_000])
 def test_a_verdict_says_what_the_interval_says(count: int) -> None:
-    made, images = with_images(count)
+    made = with_images(count)
     auroc = number("AnomalyCLIP", "headct", "image auroc")
     found = {}
     for offset in (-9.0, -1.0, -0.3, 0.0, 0.3, 1.0, 9.0):
         value = 100 * (made.mean["image_auroc"] or 0) + offset
-        [row] = compare([published_as(value, auroc)], [made], tolerance=1.0, read=lambda record: images)
+        [row] = compare([published_as(value, auroc)], [made], tolerance=1.0)
         assert row.interval is not None
         low, high = row.interval
         assert low < value - offset < high
@@ -562,26 +564,32 @@ def test_a_papers_aupro_has_the_margin_of_the_exact_one() -> None:
         mask[4:9, 4:9] = index % 2 > 0
         scores = (rng.random((16, 16)) + mask).astype(np.float32)
         images.add(str(index), index % 2, float(scores.max()), scores)
-        images.add_pixels(image_pixels(scores, mask))
+        images.add_pixels(image_pixels(scores, find_regions(mask)))
     kvasir = load_cards()["kvasir"].classes[0].name
     one = ClassResult(normal=10, anomalous=10, metrics={"pixel_aupro": 0.9, "pixel_aupro_200": 0.8})
     made = record({}, dataset="kvasir", classes={kvasir: one})
-    found = {kvasir: images.finish()}
-    [row] = compare([number("AnomalyCLIP", "kvasir", "pixel aupro")], [made], tolerance=1.0, read=lambda record: found)
-    exact = next(each for each in estimates_of([made], lambda record: found) if each.metric == "pixel_aupro")
+    made = with_intervals(made, {kvasir: images.finish()})
+    [row] = compare([number("AnomalyCLIP", "kvasir", "pixel aupro")], [made], tolerance=1.0)
+    exact = next(each for each in estimates_of([made]) if each.metric == "pixel_aupro")
     assert exact.low is not None
     assert exact.high is not None
     assert row.interval == pytest.approx((80 - 90 + 100 * exact.low, 80 - 90 + 100 * exact.high))
 
 
-def test_the_command_reads_results_per_image(compared: Bench, tmp_path: Path) -> None:
-    made, images = with_images(40)
-    write_record(tmp_path / "r", made, to_bytes(images))
-    code, out, _ = compared("--output", tmp_path / "o.csv")
+def test_the_command_shows_the_intervals_of_records_and_says_which_have_none(compared: Bench, tmp_path: Path) -> None:
+    made, older = with_images(40), record(dict(AS_PUBLISHED))
+    write_record(tmp_path / "r", made)
+    write_record(tmp_path / "r", older)
+    code, out, err = compared("--output", tmp_path / "o.csv")
     assert code == 0
+    assert f"no intervals of 1 result of an earlier version: {older.id}; run with --force" in " ".join(err.split())
     rows = list(csv.DictReader(io.StringIO((tmp_path / "o.csv").read_text())))
     of_table2 = [
-        row for row in rows if row["verdict"] in ("within", "differs", "undecided") and "Table 2" in row["source"]
+        row
+        for row in rows
+        if row["verdict"] in ("within", "differs", "undecided")
+        and "Table 2" in row["source"]
+        and row["records"] == made.id
     ]
     assert {bool(row["interval_low"]) for row in of_table2} == {True}
     assert "In brackets: 95% bootstrap interval" in out

@@ -112,7 +112,7 @@ def test_a_time_is_the_seconds_of_all_classes_datasets_and_seeds_by_their_images
     assert row == {
         "": "CLIP",
         "frozen, M": "427.9",
-        "learned, M": "0.000",
+        "learned, M": "0",
         "vision, ms": "90.0",
         "method, ms": "10.0",
         "vision + method, ms": "100.0",
@@ -165,6 +165,12 @@ def test_rows_of_several_places_say_which_and_are_not_ranked() -> None:
     (note,) = [note for note in table.notes if note.startswith("Memory")]
     assert "of the accelerator" in note
     assert "of the process" in note
+
+
+@pytest.mark.parametrize(("device", "of"), [("cpu", "process"), ("mps", "process"), (GPU, "accelerator")])
+def test_it_is_said_of_what_the_memory_is(device: str, of: str) -> None:
+    (row,) = csv.DictReader(io.StringIO(first([record("A", [(10, run((1, 1, 1), device=device, memory=1))])]).csv))
+    assert row["memory_of"] == of
 
 
 def test_what_older_records_do_not_say_is_unknown_and_never_zero() -> None:
@@ -258,6 +264,6 @@ def test_the_costs_are_among_all_tables_and_those_of_variants_are_not() -> None:
     changes = {"title": "CLIP (part=half)", "placement": Placement(main=False)}
     other = record("CLIP", [(10, run((1, 1, 1)))], cell={"options": {"part": "half"}})
     variant = other.model_copy(update=changes)
-    made = make_outputs([main, variant], lambda record: None)
+    made = make_outputs([main, variant])
     assert "| CLIP " in made.files["cost.md"]
     assert "part=half" not in made.files["cost.md"]

@@ -1,27 +1,19 @@
 """Everything below `tables/`: which records count, what is written, and that what is out of date is found."""
 
-import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support.reference import REFERENCE
 
-from benchmark.common.cache import GB, Cache, Entry
 from benchmark.data.folders import PlainFolder, read_folder
-from benchmark.metrics.per_image import ClassImages
+from benchmark.metrics.per_image import read_per_image
+from benchmark.records.intervals import with_intervals
 from benchmark.records.placement import AblationRow, Placement
-from benchmark.records.records import Record, per_image_path, read_records
-from benchmark.tables.outputs import (
-    differences,
-    draws_keeper,
-    left_over,
-    make_outputs,
-    per_image_reader,
-    write_files,
-)
+from benchmark.records.records import Record, per_image_path, read_record, read_records, write_record
+from benchmark.tables.outputs import differences, left_over, make_outputs, write_files
 from benchmark.tables.selection import choose_records
 
 Bench = Callable[..., tuple[int, str, str]]
@@ -63,12 +55,8 @@ def records_of(results: Path) -> list[Record]:
     return records
 
 
-def nothing_said(line: str) -> None:
-    raise AssertionError(line)
-
-
 def test_what_was_written_is_up_to_date_and_what_is_not_is_shown(results: Path, tmp_path: Path) -> None:
-    made = make_outputs(records_of(results), per_image_reader(results, nothing_said))
+    made = make_outputs(records_of(results))
     assert {"main_image.md", "results.csv", "uncertainty.md", "uncertainty.csv"} <= made.files.keys()
     assert "[" in made.files["uncertainty.md"]
     assert len(differences(tmp_path, made.files)) == len(made.files)
@@ -88,15 +76,30 @@ def test_what_was_written_is_up_to_date_and_what_is_not_is_shown(results: Path, 
     assert left_over(tmp_path, made.files) == [tmp_path / "ablations/old.md"]
 
 
-def test_results_per_image_that_are_lost_cost_the_intervals_only(results: Path, tmp_path: Path) -> None:
-    records, said = records_of(results), list[str]()
-    whole = make_outputs(records, per_image_reader(results, nothing_said))
-    lost = make_outputs(records, per_image_reader(tmp_path, said.append))
-    assert len(said) == len(records)
-    assert "--force" in said[0]
-    assert lost.files.keys() == whole.files.keys()
-    assert lost.files["main_image.md"] == whole.files["main_image.md"]
-    assert "[" not in lost.files["uncertainty.csv"]
+def test_tables_need_the_records_alone(results: Path, tmp_path: Path) -> None:
+    """Nothing else of the results is there, and the machine has no cache."""
+    shutil.copytree(results / "records", tmp_path / "records", ignore=shutil.ignore_patterns("*.npz"))
+    records = records_of(tmp_path)
+    assert all(not per_image_path(tmp_path, record.id).exists() for record in records)
+    whole = make_outputs(records_of(results)).files
+    assert make_outputs(records).files == whole
+    assert "[" in whole["uncertainty.md"]
+    older = [record.model_copy(update={"draws": None}) for record in records]
+    without = make_outputs(older).files
+    assert without.keys() == whole.keys()
+    assert without["main_image.md"] == whole["main_image.md"]
+    assert "[" not in without["uncertainty.md"].partition("\n- ")[0]
+
+
+def test_a_record_that_is_written_again_keeps_its_intervals(results: Path, tmp_path: Path) -> None:
+    for record in records_of(results):
+        assert record.draws is not None
+        assert record.draws.moves.keys() == {"image_auroc", "image_ap"}
+        [part] = record.classes.values()
+        assert part.intervals.keys() == {"image_auroc", "image_ap"}
+        assert read_record(write_record(tmp_path, record)) == record
+        images = read_per_image(per_image_path(results, record.id), record.images_sha256 or "")
+        assert with_intervals(record.model_copy(update={"draws": None}), images) == record
 
 
 def test_real_results_are_not_mixed_with_synthetic_ones(results: Path) -> None:
@@ -116,7 +119,7 @@ def test_real_results_are_not_mixed_with_synthetic_ones(results: Path) -> None:
 def test_rows_of_ablations_have_no_column_whatever_code_is_installed(results: Path) -> None:
     """The record alone says what is a row of an ablation; other variants of a method have columns of their own."""
     records = records_of(results)
-    columns = make_outputs(records, lambda record: None).tables[0].columns
+    columns = make_outputs(records).tables[0].columns
     assert columns == ("CLIP", "CLIP (temperature=0.01)", "CLIP-AC (temperature=0.01)")
     made = []
     for place, name in enumerate(("both", "half")):
@@ -129,12 +132,12 @@ def test_rows_of_ablations_have_no_column_whatever_code_is_installed(results: Pa
         placement = Placement(main=name == "both", ablations=(row,))
         fields = {"id": cell.id, "cell": cell, "title": title, "placement": placement}
         made.append(Record.model_validate_json(clip.model_copy(update=fields).model_dump_json()))
-    files = make_outputs([*records, *made], lambda record: None)
+    files = make_outputs([*records, *made])
     assert "Unheard" in files.tables[0].columns
     assert "Unheard (part=half)" not in files.tables[0].columns
     assert "## Unheard: Parts, image level" in files.files["ablations/not_installed_part.md"]
     assert "Unheard (part=half)" in files.files["results.csv"]
-    alone = make_outputs(made[1:], lambda record: None)
+    alone = make_outputs(made[1:])
     assert alone.tables[0].columns == ("Unheard (part=half)",)
 
 
@@ -143,83 +146,10 @@ def test_the_record_speaks_of_its_results_per_image(results: Path) -> None:
         assert record.image_size == 112
         assert record.images_sha256
         assert per_image_path(results, record.id).is_file()
-        images = per_image_reader(results, nothing_said)(record)
-        assert images is not None
+        images = read_per_image(per_image_path(results, record.id), record.images_sha256)
         assert sum(len(each.keys) for each in images.values()) == 6
         assert all(each.texts["text"].shape[:2] == (1, 2) for each in images.values())
     assert {tuple(record.cell.changed) for record in records_of(results)} == {(), ("temperature",)}
-
-
-def never_read(record: Record) -> None:
-    raise AssertionError(f"{record.id} was read")
-
-
-def test_draws_that_are_kept_are_not_drawn_again_and_change_nothing(results: Path, tmp_path: Path) -> None:
-    records, kept = records_of(results), Cache(tmp_path / "kept", GB)
-    files = make_outputs(records, per_image_reader(results, nothing_said)).files
-    assert "[" in files["uncertainty.md"]
-    first = make_outputs(records, per_image_reader(results, nothing_said), draws_keeper(results, kept))
-    assert first.files == files
-    assert len(list(kept.directory.glob("*/*.bin"))) == 3
-    assert make_outputs(records, never_read, draws_keeper(results, kept)).files == files
-
-
-@pytest.mark.parametrize("harm", ["cut", "flipped", "another's", "empty"])
-def test_damaged_draws_are_drawn_again(results: Path, tmp_path: Path, harm: str) -> None:
-    records, kept, read = records_of(results), Cache(tmp_path, GB), list[Record]()
-
-    def reading(record: Record) -> Mapping[str, ClassImages] | None:
-        read.append(record)
-        return per_image_reader(results, nothing_said)(record)
-
-    files = make_outputs(records, reading, draws_keeper(results, kept)).files
-    one, other, _ = sorted(tmp_path.glob("*/*.bin"))
-    content = one.read_bytes()
-    broken = {"cut": content[:-8], "flipped": content[:-1] + bytes([content[-1] ^ 1]), "empty": b""}
-    if harm in broken:
-        one.write_bytes(broken[harm])
-    else:
-        for suffix in (".bin", ".json"):
-            shutil.copy(other.with_suffix(suffix), one.with_suffix(suffix))
-    read.clear()
-    assert make_outputs(records, reading, draws_keeper(results, kept)).files == files
-    assert len(read) == 1
-    assert one.read_bytes() == content
-
-
-def test_a_folder_that_cannot_be_written_costs_time_only(results: Path, tmp_path: Path) -> None:
-    records = records_of(results)
-    (tmp_path / "file").write_text("no folder")
-    kept = Cache(tmp_path / "file" / "below", GB)
-    made = make_outputs(records, per_image_reader(results, nothing_said), draws_keeper(results, kept))
-    assert made.files == make_outputs(records, per_image_reader(results, nothing_said)).files
-
-
-def test_kept_draws_do_not_stand_in_for_results_per_image_that_are_lost(results: Path, tmp_path: Path) -> None:
-    records, kept, said = records_of(results), Cache(tmp_path / "kept", GB), list[str]()
-    shutil.copytree(results / "records", tmp_path / "records")
-    make_outputs(records, per_image_reader(tmp_path, said.append), draws_keeper(tmp_path, kept))
-    per_image_path(tmp_path, records[0].id).unlink()
-    per_image_path(tmp_path, records[1].id).write_bytes(b"damaged")
-    lost = make_outputs(records, per_image_reader(tmp_path, said.append), draws_keeper(tmp_path, kept)).files
-    assert len(said) == 2
-    assert lost == make_outputs(records, per_image_reader(tmp_path, said.append)).files
-
-
-def test_draws_used_longest_ago_make_room_for_others(results: Path, tmp_path: Path) -> None:
-    cache, values = Cache(tmp_path, 3 * 4 * 8), np.arange(4.0)
-    for age, key in enumerate(("old", "used", "new"), start=1):
-        Entry(cache, key).write("draws", values)
-        os.utime(tmp_path / key, (age, age))
-    assert Entry(cache, "used").read("draws", (2, 2)) is not None  # now the newest
-    assert Entry(cache, "used").read("draws", (2, 3)) is None
-    (tmp_path / "mine.txt").write_text("x" * 1000)
-    size = Entry(cache, "used").size()
-    draws_keeper(results, Cache(tmp_path, 2 * size))  # a command begins
-    assert {path.name for path in tmp_path.iterdir() if path.suffix != ".lock"} == {"used", "new", "mine.txt"}
-    found = Entry(cache, "new").read("draws", (4,))
-    assert found is not None
-    assert (found == values).all()
 
 
 def test_the_ids_of_the_committed_records_are_those_of_their_cells() -> None:

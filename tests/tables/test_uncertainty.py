@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,15 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.records import made_run
 
+from benchmark.metrics.bootstrap import FloatArray, replicates, seed_draws
 from benchmark.metrics.image import ImageMetrics
 from benchmark.metrics.per_image import ClassImages, PerImageAccumulator
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
+from benchmark.records.draws import RESOLUTION, Draws
+from benchmark.records.intervals import with_intervals
 from benchmark.records.records import ClassResult, Record, TrainingReport, mean_over_classes
 from benchmark.tables.comparable import TableError
 from benchmark.tables.ranks import friedman_p, rankings
 from benchmark.tables.ranks import render as render_ranks
-from benchmark.tables.uncertainty import Estimate, estimates, render, to_csv
+from benchmark.tables.uncertainty import Estimate, estimates, lacking, render, to_csv
 
 LABELS = [0] * 20 + [1] * 20
 
@@ -63,7 +67,7 @@ class Lab:
         self.records: list[Record] = []
         self.images: dict[str, dict[str, ClassImages]] = {}
 
-    def add(self, title: str, scores: Mapping[str, Sequence[float]], *, dataset: str = "D", **changes: Any) -> None:
+    def add(self, title: str, scores: Mapping[str, Sequence[float]], *, dataset: str = "D", **changes: Any) -> Record:
         classes, images = {}, {}
         for name, of_class in scores.items():
             metrics, gathering = ImageMetrics(), PerImageAccumulator()
@@ -71,12 +75,13 @@ class Lab:
                 metrics.update(float(score), label)
                 gathering.add(str(index), label, float(score), np.zeros((1, 1)))
             classes[name], images[name] = metrics.compute(), gathering.finish()
-        made = record(title, dataset, classes, **changes)
+        made = with_intervals(record(title, dataset, classes, **changes), images)
         self.records.append(made)
         self.images[made.id] = images
+        return made
 
     def estimates(self, metric: str = "image_auroc") -> dict[tuple[str, str | None], Estimate]:
-        found = estimates(self.records, lambda record: self.images.get(record.id))
+        found = estimates(self.records)
         return {(each.title, each.class_name): each for each in found if each.metric == metric}
 
 
@@ -168,11 +173,14 @@ def test_seeds_are_drawn_alike_for_all_classes() -> None:
     """A seed that is better on every class moves the mean over the classes as much as a class."""
     lab = Lab()
     for seed in range(3):
-        lab.add("A", {f"class {i}": scores(1.5 * (seed == 0), seed=i) for i in range(6)}, seed=seed)
-    found = lab.estimates()
-    widths = [each.high - each.low for (_, name), each in found.items() if name]  # type: ignore[operator]
-    mean = found["A", None]
-    assert mean.high - mean.low > 0.6 * np.mean(widths)  # type: ignore[operator]
+        of_classes = {f"class {i}": scores(1.5 * (seed == 0), seed=i) for i in range(6)}
+        lab.add("A", of_classes, seed=seed)
+        for name, of_class in of_classes.items():
+            lab.add("A", {name: of_class}, dataset=name, seed=seed)
+    found = estimates(lab.records)
+    means = [each for each in found if each.class_name is None and each.metric == "image_auroc"]
+    widths = {each.dataset: each.high - each.low for each in means}  # type: ignore[operator]
+    assert widths.pop("D") > 0.6 * np.mean(list(widths.values()))
 
 
 @pytest.mark.parametrize(
@@ -193,7 +201,8 @@ def test_a_difference_that_rests_on_one_training_is_marked(best: int, other: int
     assert ("- ‡ one training" in text) == marked
     assert text.count("‡") == 2 * marked
     assert "chosen on these images" in text
-    rows = {row["method"]: row for row in csv.DictReader(io.StringIO(to_csv(list(found.values()))))}
+    lines = csv.DictReader(io.StringIO(to_csv(list(found.values()))))
+    rows = {row["method"]: row for row in lines if row["class"] == "mean"}
     assert rows["Other"]["trainings"] == str(other or "")
     counts = [count for count in (best, other) if count]
     assert rows["Other"]["behind_trainings"] == str(min(counts, default=""))
@@ -208,12 +217,17 @@ def test_one_checkpoint_under_three_seeds_is_one_training() -> None:
     assert lab.estimates()["Other", None].one_training
 
 
-def test_without_images_there_is_a_value_and_no_interval() -> None:
+def test_a_record_of_an_earlier_version_has_a_value_and_no_interval() -> None:
     lab = Lab()
-    lab.add("A", {"a": scores(1.0)})
-    lab.images.clear()
-    estimate = lab.estimates()["A", None]
-    assert (estimate.low, estimate.high, estimate.std, estimate.behind) == (None, None, None, None)
+    lab.add("B", {"a": scores(2.0)})
+    lab.records.append(record("A", "D", {"a": lab.records[0].mean}))
+    assert lab.records[1].draws is None
+    found = lab.estimates()
+    for name in (None, "a"):
+        estimate = found["A", name]
+        assert (estimate.low, estimate.high, estimate.std, estimate.behind) == (None, None, None, None)
+    [said] = lacking(lab.records)
+    assert said.startswith(f"no intervals of 1 result of an earlier version: {lab.records[1].id}; run with --force")
     row = next(csv.DictReader(io.StringIO(to_csv([estimate]))))
     assert row["value"] == f"{100 * estimate.value:.2f}"
     assert row["low"] == row["std"] == row["behind"] == ""
@@ -222,7 +236,7 @@ def test_without_images_there_is_a_value_and_no_interval() -> None:
 def test_what_is_undefined_is_left_out_and_shown_as_a_dash() -> None:
     made = record("A", "D", {"a": {"image_auroc": 0.5, "image_ap": None}})
     other = record("B<b>", "D", {"a": {"image_auroc": 0.6, "image_ap": 0.6}})
-    found = estimates([made, other], lambda record: None)
+    found = estimates([made, other])
     assert [each.title for each in found if each.metric == "image_ap"] == ["B<b>", "B<b>"]
     text = render(found, [made, other])
     assert ["D", "–", "**60.0**"] in [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
@@ -234,16 +248,134 @@ def test_the_order_of_records_changes_nothing() -> None:
     lab = Lab()
     for index, title in enumerate("CAB"):
         lab.add(title, {"x": scores(1.0, seed=index), "y": scores(0.5, seed=index)})
-    forward = to_csv(list(estimates(lab.records, lambda record: lab.images[record.id])))
-    assert to_csv(list(estimates(lab.records[::-1], lambda record: lab.images[record.id]))) == forward
+    forward = to_csv(estimates(lab.records))
+    assert to_csv(estimates(lab.records[::-1])) == forward
     assert [row["method"] for row in csv.DictReader(io.StringIO(forward))][:3] == ["A", "B", "C"]
 
 
 def test_what_is_not_comparable_is_refused() -> None:
     both = [record("A", "D", {}), record("B", "D", {}, mask_gt0=True)]
-    for function in (lambda: estimates(both, lambda record: None), lambda: rankings(both)):
+    for function in (lambda: estimates(both), lambda: rankings(both)):
         with pytest.raises(TableError, match="protocols"):
             function()
+
+
+def whole_draws(lab: Lab, same: Sequence[Record], metric: str) -> FloatArray:
+    """The mean over classes and drawn seeds under each draw, the first of the images as they are, with nothing rounded.
+
+    From the results per image, with each seed moved to the value that it reports.
+    """
+    drawn, fingerprint = [], same[0].cell.dataset.fingerprint
+    for each in same:
+        of_classes = [
+            replicates(images, fingerprint=fingerprint, class_name=name)[metric]
+            for name, images in lab.images[each.id].items()
+        ]
+        mean = np.mean(of_classes, axis=0)
+        drawn.append(mean - mean[0] + each.mean[metric])
+    return np.asarray(np.einsum("sr,rs->r", np.stack(drawn), seed_draws(len(same), fingerprint)))
+
+
+@pytest.mark.parametrize("metric", ["image_auroc", "image_ap"])
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+def test_intervals_of_records_are_those_of_the_results_per_image(seeds: int, metric: str) -> None:
+    lab, of_title = Lab(), {}
+    for title, quality in (("Best", 1.2), ("Other", 0.7), ("Third", 1.1)):
+        of_title[title] = [
+            lab.add(title, {name: scores(quality + seed / 3, seed=seed + i) for i, name in enumerate("abc")}, seed=seed)
+            for seed in range(seeds)
+        ]
+    found = lab.estimates(metric)
+    drawn = {title: whole_draws(lab, same, metric) for title, same in of_title.items()}
+    best = max(drawn, key=lambda title: found[title, None].value)
+    for title, values in drawn.items():
+        estimate = found[title, None]
+        assert estimate.value == pytest.approx(values[0])
+        span = np.clip(np.percentile(values[1:], [2.5, 97.5]), 0, 1)
+        assert (estimate.low, estimate.high) == pytest.approx(tuple(span), abs=RESOLUTION / 2 + 1e-12)
+        if title == best:
+            assert estimate.behind is None
+        else:
+            ahead = drawn[best] - values
+            expected = (ahead[0], *np.percentile(ahead[1:], [2.5, 97.5]))
+            assert estimate.behind == pytest.approx(expected, abs=RESOLUTION + 1e-12)
+
+
+def test_the_interval_of_a_class_is_that_of_its_images_and_lacks_under_several_seeds() -> None:
+    lab = Lab()
+    made = lab.add("A", {"a": scores(1.0), "b": scores(1.0, seed=1)})
+    lab.add("B", {"a": scores(0.5), "b": scores(0.5, seed=1)})
+    for name in "ab":
+        images = lab.images[made.id][name]
+        values = replicates(images, fingerprint=made.cell.dataset.fingerprint, class_name=name)["image_auroc"]
+        estimate = lab.estimates()["A", name]
+        assert (estimate.low, estimate.high) == pytest.approx(tuple(np.percentile(values[1:], [2.5, 97.5])))
+        assert lab.estimates()["B", name].behind is None
+    lab.add("A", {"a": scores(2.0), "b": scores(2.0, seed=1)}, seed=1)
+    assert lab.estimates()["A", "a"].low is None
+    assert lab.estimates()["A", None].low is not None
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_the_only_class_of_a_dataset_has_all_that_the_mean_has(seeds: int) -> None:
+    lab = Lab()
+    for title, quality in (("A", 1.0), ("B", 2.0)):
+        for seed in range(seeds):
+            made = lab.add(title, {"a": scores(quality, seed=seed)}, seed=seed)
+            mean = lab.estimates()[title, None]
+            if seeds == 1:
+                span = made.classes["a"].intervals["image_auroc"]
+                assert (mean.low, mean.high) == pytest.approx(span, abs=RESOLUTION / 2 + 1e-12)
+    found = lab.estimates()
+    for title in "AB":
+        assert found[title, None].low is not None
+        assert found[title, "a"] == replace(found[title, None], class_name="a")
+    assert found["A", "a"].behind is not None
+
+
+def test_a_difference_that_is_0_under_many_draws_tells_nothing_apart_however_moves_are_rounded() -> None:
+    """The best method ranks all images rightly under every draw; the other one under many of them."""
+    lab, right = Lab(), list(np.array(LABELS, float))
+    classes = dict.fromkeys("abc", right)
+    lab.add("Best", classes)
+    lab.add("Other", classes | {"a": [1.5, *right[1:]]})  # one normal image is above all others
+    other = lab.estimates()["Other", None]
+    assert other.behind is not None
+    assert other.behind[0] == pytest.approx(1 / 60)  # no whole number of steps
+    assert 0 < other.behind[1] <= RESOLUTION
+    assert other.not_apart
+
+
+def redrawn(made: Record, version: int) -> Record:
+    assert made.draws is not None
+    return made.model_copy(update={"draws": Draws(version=version, moves=made.draws.moves)})
+
+
+def test_draws_of_two_versions_are_not_paired() -> None:
+    lab = Lab()
+    for title, quality in (("Best", 2.0), ("Near", 1.9), ("Old", 1.0)):
+        lab.add(title, {"a": scores(quality)})
+    before = lab.estimates()
+    assert before["Old", None].behind is not None
+    assert lacking(lab.records) == []
+    lab.records[2] = redrawn(lab.records[2], 1)
+    found = lab.estimates()
+    assert found["Old", None] == replace(before["Old", None], behind=None, behind_trainings=None)
+    assert found["Near", None] == before["Near", None]
+    [said] = lacking(lab.records)
+    assert "versions 1, 2 of the bootstrap are not told apart" in said
+    assert lab.records[2].id in said
+
+
+def test_seeds_with_draws_of_two_versions_have_no_interval() -> None:
+    lab = Lab()
+    for seed in range(3):
+        lab.add("A", {"a": scores(1.0, seed=seed)}, seed=seed)
+    assert lab.estimates()["A", None].low is not None
+    lab.records[2] = redrawn(lab.records[2], 1)
+    estimate = lab.estimates()["A", None]
+    assert (estimate.low, estimate.high) == (None, None)
+    assert estimate.std is not None
 
 
 # --- ranks ---

@@ -1,6 +1,7 @@
 """Features of auxiliary images: the backbone's numbers, each image encoded once, nothing damaged ever trusted."""
 
 import copy
+import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -277,6 +278,21 @@ def test_a_full_disk_is_an_error_that_says_so_and_leaves_nothing_to_trust(
         read(data, tiny, cache)
     assert files_of(cache) == []
     assert_same(read(data, tiny, cache), read(data, tiny, tmp_path / "fresh"), atol=1e-5)
+
+
+def test_the_size_is_told_before_the_features_are_made(
+    data: SampleSet, tiny: Backbone, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wide = replace(data, samples=data.samples * 20)
+    told: list[str] = []
+    encode = tiny.encode_images
+    monkeypatch.setattr(tiny, "encode_images", lambda *given: (told.append(capsys.readouterr().err), encode(*given))[1])
+    features_of(wide, tiny, cache)
+    [entry] = [path for path in cache.iterdir() if path.is_dir()]
+    size = sum(path.stat().st_size for path in entry.glob("*.bin"))
+    assert told[0] == f"features of {data.title}: {math.ceil(size / 10**6)} MB in {entry}\n"
+    features_of(wide, tiny, cache)
+    assert capsys.readouterr().err == ""
 
 
 def test_the_room_asked_for_is_the_room_taken(data: SampleSet, tiny: Backbone, cache: Path, tmp_path: Path) -> None:

@@ -393,8 +393,10 @@ def test_a_killed_training_goes_on_from_its_last_epoch_and_learns_the_same(
 
         with monkeypatch.context() as patch:
             patch.setattr(job.method, "losses", counting)
-            go(Plan([job]), disturbed)
+            _, said = go(Plan([job]), disturbed)
         assert len(counted) == 4  # the last two epochs
+        assert job.training is not None
+        assert said[0] == f"resumes {job.training.title} at epoch 3 of 4"
     records = [read_record(path_of(disturbed.results, job.cell.id)) for job in made.jobs]
     for ours, theirs in zip(records, expected, strict=True):
         assert values_of(ours) == values_of(theirs)
@@ -823,3 +825,21 @@ def test_a_checkpoint_says_in_json_what_it_was_made_from(
     assert known["made"]["device"] == "cpu"
     assert known["made"]["packages"]["torch"] == torch.__version__.partition("+")[0]
     assert len(known["made"]["code_sha256"]) == 64
+
+
+def test_seeds_are_named_where_there_are_several(
+    mvtec: SampleSet, target: SampleSet, tiny: Backbone, settings: Settings
+) -> None:
+    methods: Chosen = [(Clip, ClipOptions()), (CoOp, CoOpOptions(epochs=1))]
+    found = Auxiliaries({"mvtec": mvtec})
+    (_, alone) = make(methods, [target], tiny, found, seeds=[3]).jobs
+    assert alone.name == "CoOp (epochs=1) on BTAD"
+    made = make(methods, [target], tiny, found, seeds=[3, 4])
+    _, said = go(made, settings)
+    assert sorted(line.partition(":")[0] for line in said) == [
+        "done   CLIP on BTAD",
+        "done   CoOp (epochs=1) on BTAD, seed 3",
+        "done   CoOp (epochs=1) on BTAD, seed 4",
+        "trained CoOp (epochs=1) on mvtec, seed 3",
+        "trained CoOp (epochs=1) on mvtec, seed 4",
+    ]

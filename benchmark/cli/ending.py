@@ -1,0 +1,146 @@
+"""How a command that computes ends: what was done by whom in what time, and whether it agrees with the reference."""
+
+import os
+import shlex
+import sys
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from benchmark.cli.messages import fail, say, writing
+from benchmark.common import reference_results
+
+if TYPE_CHECKING:
+    from benchmark.records import Record
+    from benchmark.running import Outcome
+
+MOST = 5
+"""Cells that do not agree with the reference, of which a run tells more."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many cells or trainings there are, and who did them."""
+
+    total: int
+    there: int
+    """Done before the command began."""
+    here: int
+    failed: int
+
+    @classmethod
+    def of(cls, todo: Collection[str], outcome: "Outcome", *, there: int) -> "Tally":
+        """Count what became of the cells or trainings of some ids, beside those that were there."""
+        failed = sum(identity in outcome.failed for identity in todo)
+        here = sum(identity in outcome.made and identity not in outcome.failed for identity in todo)
+        return cls(len(todo) + there, there, here, failed)
+
+    def told(self, what: str, seconds: float) -> str:
+        """Return it in words.
+
+        Args:
+            what: `cell` or `training`.
+            seconds: that the command took.
+        """
+        others = self.total - self.there - self.here - self.failed
+        parts = [f"{self.here} here"] if self.here or not self.there else []
+        parts += [f"{others} by another run"] if others else []
+        parts += [f"{self.there} {'was' if self.there == 1 else 'were'} there"] if self.there else []
+        parts += [f"{self.failed} failed", duration(seconds)]
+        return f"{self.total} {what}{'' if self.total == 1 else 's'}: {', '.join(parts)}"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command has computed."""
+
+    records: "list[Record]" = field(default_factory=list)
+    """Of all its cells; none after a dry run."""
+    tally: str = ""
+    """How many cells there are, who did them, and the time it took."""
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words, as in `1 min 44 s`; hours without seconds."""
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole // 60 % 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
+
+
+def stopped(done: int, total: int, what: str, folder: Path) -> NoReturn:
+    """End a command that the user has interrupted.
+
+    Args:
+        done: how many cells or trainings have results.
+        total: of how many.
+        what: `cell` or `training`.
+        folder: where the results are.
+    """
+    fail(
+        f"interrupted: {done} of {total} {what}s have results, in {folder}; finished classes and epochs of the others "
+        "are kept, and the same command goes on from there",
+        code=130,
+    )
+
+
+def write_tables(results: Path) -> None:
+    """Write the tables of all records of a folder, as `bench tables` does, and say where they are.
+
+    Raises:
+        TableError: the records cannot share tables.
+    """
+    from benchmark.records import read_records
+    from benchmark.tables import choose_records, lacking, make_outputs, write_files
+
+    records, problems = read_records(results)
+    kept, lines = choose_records(records)
+    files = make_outputs(kept).files
+    for line in [*(f"left out: {problem}" for problem in problems), *lines, *lacking(kept)]:
+        say(line)
+    directory = results / "tables"
+    with writing(directory):
+        write_files(directory, files)
+    say(f"tables are written to {directory}")
+
+
+def compare_with_reference(records: "Sequence[Record]", results: Path) -> None:
+    """Say how the results of a run agree with those of the reference, where that has the same cells.
+
+    Nothing is said where there is no checkout, or where the run writes the reference itself.
+
+    Args:
+        records: of the run.
+        results: the folder in which they are.
+    """
+    from benchmark.records import TOLERANCE, pair_up, records_beside
+    from benchmark.tables import agreement_line, disagreement_lines
+
+    reference = reference_results()
+    if reference is None or reference.resolve() == results.resolve():
+        return
+    pairing = pair_up(records, records_beside(reference, records), tolerance=TOLERANCE)
+    if pairing.pairs:
+        lines, place = disagreement_lines(pairing), _short(reference)
+        for line in lines[:MOST]:
+            say(f"differs: {line}")
+        if len(lines) > MOST:
+            say(f"and {len(lines) - MOST} more cells differ; `bench compare --against {shlex.quote(place)}` lists all")
+        say(agreement_line(pairing, place))
+
+
+def _short(path: Path) -> str:
+    """Return a path as one types it here."""
+    near = os.path.relpath(path)
+    return str(path) if near.startswith("..") else near
+
+
+def end(records: "Sequence[Record]", problems: Sequence[str]) -> None:
+    """End the command with exit code 1 if a cell failed or something was not found."""
+    failed = sum(record.status == "failed" for record in records)
+    if failed:
+        say(f"{failed} of {len(records)} cells failed; remove the cause and run the same command again")
+    if failed or problems:
+        sys.exit(1)

@@ -1,0 +1,191 @@
+"""A pass of several methods: what is done once for all of them, and what goes on while metrics are computed."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark.clip.backbone import Backbone
+from benchmark.common import regions
+from benchmark.common.settings import Settings
+from benchmark.contract import Features, Method, Prediction, VisionSpec
+from benchmark.data import loading
+from benchmark.data.folders import PlainFolder, read_folder
+from benchmark.data.loading import Loaded
+from benchmark.data.samples import SampleSet
+from benchmark.protocol import Protocol
+from benchmark.records.records import ClassResult
+from benchmark.running import evaluate
+from benchmark.running.accumulator import ClassAccumulator
+from benchmark.running.evaluate import ClassOutcomes, ClassScores, Participant
+from methods.clip import Clip, ClipOptions
+
+PATIENCE = 10.0
+
+
+class Smaller(Clip):
+    name, title = "smaller", "Smaller"
+
+    def vision(self) -> VisionSpec:
+        return replace(super().vision(), image_size=56)
+
+
+class Smooth(Clip):
+    name, title, smoothing = "smooth", "Smooth", 4.0
+
+
+class Infinite(Clip):
+    """Gives a map that no metric accepts for the second image of a batch."""
+
+    name, title = "infinite", "Infinite"
+    asked: list[int]
+
+    def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
+        self.asked.append(len(class_names))
+        found = super().predict(features, class_names)
+        found.maps[1:2] = torch.inf
+        return found
+
+
+@pytest.fixture
+def data(parts: Path) -> SampleSet:
+    """Three classes, of 6, 6 and 1 images."""
+    data = read_folder(PlainFolder(directory=parts, class_name="metal nut"))
+    names = ["c", *("a" if index % 2 else "b" for index in range(1, len(data.samples)))]
+    card = data.card.model_copy(
+        update={"classes": tuple(data.card.classes[0].model_copy(update={"name": n}) for n in "abc")}
+    )
+    samples = [replace(s, class_name=name) for s, name in zip(data.samples, names, strict=True)]
+    return replace(data, card=card, samples=tuple(sorted(samples, key=lambda s: (s.class_name, s.key))))
+
+
+@pytest.fixture(params=[0, 1, 3])
+def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The number of threads that compute metrics."""
+    monkeypatch.setattr(evaluate, "_threads", lambda device, methods: request.param)
+    count: int = request.param
+    return count
+
+
+def scored(methods: Sequence[type[Method]], data: SampleSet, tiny: Backbone, tmp_path: Path) -> list[ClassOutcomes]:
+    classes = frozenset(sample.class_name for sample in data.test)
+    taking_part = [Participant(method(tiny, ClipOptions()), classes) for method in methods]
+    settings = Settings(tmp_path / "results", batch_size=2, workers=0)
+    return list(evaluate.evaluate(taking_part, tiny, data, protocol=Protocol(), settings=settings))
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> list[str]:
+    """Note each call of a function."""
+    calls: list[str] = []
+    original = getattr(module, name)
+
+    def counting(*args: Any, **kwargs: Any) -> Any:
+        calls.append(name)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(module, name, counting)
+    return calls
+
+
+def test_an_image_is_read_once_and_its_mask_labelled_once_for_all_methods(
+    data: SampleSet, tiny: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = counted(monkeypatch, loading, "read_image"), counted(monkeypatch, loading, "read_mask")
+    labelled = counted(monkeypatch, regions.ndimage, "label")
+    scored([Clip, Smooth, Smooth], data, tiny, tmp_path)
+    masks = sum(sample.label for sample in data.test)
+    assert [len(calls) for calls in (*read, labelled)] == [len(data.test), masks, masks]
+    scored([Clip, Smaller], data, tiny, tmp_path)
+    assert [len(calls) for calls in (*read, labelled)] == [2 * len(data.test), 2 * masks, 3 * masks]
+
+
+def test_methods_of_two_image_sizes_share_a_pass_and_keep_their_numbers(
+    data: SampleSet, tiny: Backbone, tmp_path: Path, threads: int
+) -> None:
+    together = scored([Clip, Smaller, Smooth], data, tiny, tmp_path)
+    alone = [scored([method], data, tiny, tmp_path) for method in (Clip, Smaller, Smooth)]
+    assert [done.class_name for done in together] == ["a", "b", "c"]
+    for place, classes in enumerate(alone):
+        for one, other in zip(together, classes, strict=True):
+            mine, its = one.outcomes[place], other.outcomes[0]
+            assert isinstance(mine, ClassScores)
+            assert isinstance(its, ClassScores)
+            assert mine.image_size == its.image_size == (56 if place == 1 else tiny.image_size)
+            assert mine.result == its.result
+            assert mine.images is not None
+            assert its.images is not None
+            assert np.array_equal(mine.images.maps, its.images.maps)
+            assert mine.seconds.keys() == {"images", "vision", "method", "metrics", "total"}
+
+
+def test_the_tower_goes_on_while_metrics_are_computed(
+    data: SampleSet, tiny: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Metrics of a batch wait here until the next batch is in the tower, and those of a class for the next class."""
+    monkeypatch.setattr(evaluate, "_threads", lambda device, methods: 1)
+    news, encoded, last = threading.Condition(), 0, 7  # 3 batches of class a, 3 of b, one of c
+    encode, add, result = Backbone.encode_images, ClassAccumulator.add, ClassAccumulator.result
+    after: list[int] = []
+
+    def encode_images(self: Backbone, images: torch.Tensor, spec: VisionSpec) -> Features:
+        nonlocal encoded
+        with news:
+            encoded += 1
+            news.notify_all()
+        return encode(self, images, spec)
+
+    def wait_for(batches: int) -> None:
+        with news:
+            assert news.wait_for(lambda: encoded >= min(batches, last), PATIENCE)
+            after.append(batches)
+
+    def waiting_add(self: ClassAccumulator, item: Loaded, *args: Any) -> None:
+        batch = {"a": 0, "b": 3, "c": 6}[item.sample.class_name] + len(self.images.keys) // 2
+        wait_for(batch + 2)
+        add(self, item, *args)
+
+    def waiting_result(self: ClassAccumulator, **how: bool) -> ClassResult:
+        wait_for(4 if not ended else 7)
+        ended.append(1)
+        return result(self, **how)
+
+    ended: list[int] = []
+    monkeypatch.setattr(Backbone, "encode_images", encode_images)
+    monkeypatch.setattr(ClassAccumulator, "add", waiting_add)
+    monkeypatch.setattr(ClassAccumulator, "result", waiting_result)
+    classes = scored([Clip], data, tiny, tmp_path)
+    assert [type(done.outcomes[0]) for done in classes] == [ClassScores] * 3
+    assert after == [2, 2, 3, 3, 4, 4, 4, 5, 5, 6, 6, 7, 7, 7, 8, 7]
+
+
+def test_a_method_whose_metrics_fail_ends_alone_and_is_not_asked_about_later_classes(
+    data: SampleSet, tiny: Backbone, tmp_path: Path, threads: int
+) -> None:
+    Infinite.asked = []
+    first, second, third = scored([Infinite, Clip], data, tiny, tmp_path)
+    assert isinstance(first.outcomes[0], ValueError)
+    assert "NaN or infinite" in str(first.outcomes[0])
+    assert [list(done.outcomes) for done in (second, third)] == [[1], [1]]
+    assert all(isinstance(done.outcomes[1], ClassScores) for done in (first, second, third))
+    assert sum(Infinite.asked) <= 6 + 2  # of another class at most the batch that the tower was at
+
+
+def test_an_error_of_the_tower_ends_the_methods_of_its_image_size(
+    data: SampleSet, tiny: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    encode = Backbone.encode_images
+
+    def encode_images(self: Backbone, images: torch.Tensor, spec: VisionSpec) -> Features:
+        if spec.image_size == 56:
+            raise MemoryError
+        return encode(self, images, spec)
+
+    monkeypatch.setattr(Backbone, "encode_images", encode_images)
+    classes = scored([Smaller, Clip], data, tiny, tmp_path)
+    assert isinstance(classes[0].outcomes[0], MemoryError)
+    assert [list(done.outcomes) for done in classes] == [[0, 1], [1], [1]]
