@@ -186,12 +186,6 @@ class LearnsFromABlockThatIsNotThere(SoundLearner):
         return VisionSpec(self.backbone.image_size, (Layer(99),))
 
 
-@breaks("losses")
-class ReadsMoreThanItAsksFor(SoundLearner):
-    def training_vision(self) -> VisionSpec:
-        return VisionSpec(self.backbone.image_size)
-
-
 @breaks("vision")
 class FailsToBuild(Sound):
     def __init__(self, backbone: Backbone, options: Any, *, seed: int = 0) -> None:
@@ -530,6 +524,17 @@ def test_a_broken_method_is_caught_by_its_check_alone(check: str, method: type[M
 
 
 # --- breaches that several checks see
+
+
+class ReadsMoreThanItAsksFor(SoundLearner):
+    def training_vision(self) -> VisionSpec:
+        return VisionSpec(self.backbone.image_size)
+
+
+def test_losses_that_read_more_than_training_stores_are_caught(tiny: Backbone) -> None:
+    found = failures(ReadsMoreThanItAsksFor, tiny)
+    assert list(found) == ["GPU", "losses"]
+    assert "KeyError" in found["losses"]
 
 
 class Noisy(Sound):
