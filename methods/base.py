@@ -1,7 +1,6 @@
 """Functions that several methods use: scoring embeddings against a pair of text embeddings, and learned tokens."""
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from benchmark.contract import Prediction
@@ -18,7 +17,10 @@ def similarity_logits(embeddings: Tensor, text: Tensor, *, temperature: float) -
     Returns:
         Logits of shape `(B, N, 2)`.
     """
-    return F.normalize(embeddings, dim=-1) @ text.transpose(1, 2) / temperature
+    # The products are divided by the lengths: there are two of them to D numbers of an embedding.
+    lengths = torch.linalg.vector_norm(embeddings, dim=-1, keepdim=True).clamp(min=1e-12)
+    logits: Tensor = embeddings @ text.transpose(1, 2) / (lengths * temperature)
+    return logits
 
 
 def anomaly_probability(embeddings: Tensor, text: Tensor, *, temperature: float) -> Tensor:

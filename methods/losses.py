@@ -1,6 +1,6 @@
 """Losses for learning prompts from image labels and masks, as in the code of AnomalyCLIP (section 3.4)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -24,44 +24,36 @@ def image_cross_entropy(image: Tensor, text: Tensor, labels: Tensor, *, temperat
 
 
 def focal(abnormal: Tensor, masks: Tensor, *, gamma: float = 2.0) -> Tensor:
-    """Return the focal loss (Lin et al., 2017) without the factor α, averaged over the pixels.
+    """Return the focal loss (Lin et al., 2017) without the factor α, averaged over maps and pixels.
 
     Args:
-        abnormal: Anomaly probabilities of shape `(B, H, W)`.
+        abnormal: Anomaly probabilities of shape `(B, L, H, W)`.
         masks: Masks of shape `(B, H, W)` of 0 and 1.
         gamma: Exponent γ.
     """
-    true = (masks * abnormal + (1 - masks) * (1 - abnormal)) * (1 - 2 * SMOOTH) + SMOOTH
-    p = true + SMOOTH
+    # The probability of what is true, a for 1 and 1 − a for 0, times 1 − 2 · SMOOTH, plus 2 · SMOOTH.
+    scale, true = 1 - 2 * SMOOTH, masks[:, None]
+    p = torch.addcmul(1 - scale * true, 2 * scale * true - scale, abnormal)
     return -((1 - p) ** gamma * p.log()).mean()
 
 
-def dice(probabilities: Tensor, masks: Tensor) -> Tensor:
-    """Return the Dice loss (Li et al., 2019) with a smoothing term of 1, averaged over the images.
+def dice(overlap: Tensor, predicted: Tensor, true: Tensor) -> Tensor:
+    """Return the Dice loss (Li et al., 2019) with a smoothing term of 1, averaged over maps.
 
     Args:
-        probabilities: Probabilities of shape `(B, H, W)`.
-        masks: Masks of shape `(B, H, W)` of 0 and 1.
+        overlap: Sums of the products of probabilities and masks over the pixels, of shape `(…)`.
+        predicted: Sums of the probabilities.
+        true: Sums of the masks.
     """
-    p, target = probabilities.flatten(1), masks.flatten(1)
-    overlap = (2 * (p * target).sum(1) + 1) / (p.sum(1) + target.sum(1) + 1)
-    return 1 - overlap.mean()
+    return 1 - ((2 * overlap + 1) / (predicted + true + 1)).mean()
 
 
-def resize(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """Return maps of shape `(B, H, W)`, resized bilinearly (corners not aligned) from `(B, h, w)`.
+def interpolation(old: int, new: int, like: Tensor) -> Tensor:
+    """Return the matrix of shape `(old, new)` that resizes rows of numbers linearly (corners not aligned).
 
-    It is two matrix products: the backward pass of `torch.nn.functional.interpolate` is not deterministic on CUDA.
-
-    Args:
-        maps: Maps of shape `(B, h, w)`.
-        size: The sides H and W.
+    Maps are resized by it: the backward pass of `torch.nn.functional.interpolate` is not deterministic on CUDA.
     """
-    rows, columns = (
-        F.interpolate(torch.eye(old, dtype=maps.dtype, device=maps.device)[None], size=new, mode="linear")[0]
-        for old, new in zip(maps.shape[1:], size, strict=True)
-    )
-    return rows.T @ maps @ columns
+    return F.interpolate(torch.eye(old, dtype=like.dtype, device=like.device)[None], size=new, mode="linear")[0]
 
 
 def map_losses(
@@ -80,14 +72,16 @@ def map_losses(
     Returns:
         The three terms by name, each summed over the layers.
     """
-    terms: dict[str, Tensor] = {}
-    for patches, text in layers:
-        grid = to_grid(anomaly_probability(patches, text, temperature=temperature))
-        abnormal = resize(grid, masks.shape[1:])
-        for name, term in (
-            ("focal", focal(abnormal, masks)),
-            ("dice_abnormal", dice(abnormal, masks)),
-            ("dice_normal", dice(1 - abnormal, 1 - masks)),
-        ):
-            terms[name] = terms.get(name, 0) + weight * term
-    return terms
+    grids = [to_grid(anomaly_probability(patches, text, temperature=temperature)) for patches, text in layers]
+    grid, factor = torch.stack(grids, dim=1), weight * len(grids)
+    rows, columns = (interpolation(old, new, grid) for old, new in zip(grid.shape[2:], masks.shape[1:], strict=True))
+    # A sum over the pixels of a resized map is one over its patches: `Σ (Rᵀ g C) ∘ m = Σ g ∘ (R m Cᵀ)`.
+    overlap = (grid * (rows @ masks @ columns.T)[:, None]).sum(dim=(2, 3))
+    predicted = (grid * torch.outer(rows.sum(dim=1), columns.sum(dim=1))).sum(dim=(2, 3))
+    true, pixels = masks.sum(dim=(1, 2))[:, None], masks[0].numel()
+    terms = {
+        "focal": focal(rows.T @ grid @ columns, masks),
+        "dice_abnormal": dice(overlap, predicted, true),
+        "dice_normal": dice(pixels - predicted - true + overlap, pixels - predicted, pixels - true),
+    }
+    return {name: factor * term for name, term in terms.items()}

@@ -193,6 +193,7 @@ def bench(
 
     for name in ("BENCH_DATA", "BENCH_RESULTS"):  # what the shell of a user may say
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("joblib.cpu_count", lambda: 1)  # it computes in this process, on any machine
 
     def call(*arguments: object) -> tuple[int, str, str]:
         registry.PLUGINS.clear()  # a command starts without any

@@ -231,6 +231,7 @@ class _Line:
     title, seed, divisible, options = "Line", 0, False, SimpleNamespace(epochs=2, batch_size=2)
 
     def __init__(self) -> None:
+        self.backbone = SimpleNamespace(device="cpu")
         self.learned = torch.nn.Linear(1, 1)
         self.learned.load_state_dict({"weight": torch.ones(1, 1), "bias": torch.zeros(1)})
 
@@ -247,8 +248,8 @@ class _Line:
 class _Numbers(list[float]):
     """Data whose features are the numbers themselves."""
 
-    def batch(self, indices: list[int]) -> torch.Tensor:
-        return torch.tensor([[self[index]] for index in indices])
+    def read(self, indices: list[int]) -> Callable[[], torch.Tensor]:
+        return lambda: torch.tensor([[self[index]] for index in indices])
 
 
 @pytest.mark.parametrize("trap", TRAPS)

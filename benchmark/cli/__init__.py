@@ -1,5 +1,6 @@
 """The command `bench`. Nothing heavy is imported before a command needs it."""
 
+import os
 import sys
 
 import typer
@@ -37,6 +38,9 @@ app.add_typer(results.app, name="results")
 
 def main() -> None:
     """Run the command line; an error that the user can correct ends it with a message and exit code 2."""
+    # Threads that have no work sleep, in place of keeping the cores from other processes and, where these leave a core
+    # to only some of them, from each other. Libraries read this when they are loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         if "" in sys.argv[1:]:
             before = sys.argv[sys.argv.index("", 1) - 1]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.computing import Computation, carry_out, find_targets, plan_cells
+from benchmark.cli.computing import Computation, carry_out, find_targets, plan_cells, tell_of_mini
 from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions
 from benchmark.cli.ending import compare_with_reference, end
 from benchmark.cli.messages import say, writing
@@ -61,6 +61,7 @@ def ablate_command(
 
     bench ablate my_method --plugin my_method.py
     """
+    tell_of_mini(places, folders)
     from benchmark.cli import selection
     from benchmark.records import read_records
     from benchmark.running import select_ablations, variants_of

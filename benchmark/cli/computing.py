@@ -1,6 +1,5 @@
 """What the commands that compute share: finding data, loading the backbone, planning cells and running them."""
 
-import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions
 from benchmark.cli.ending import Ran, Tally, stopped
+from benchmark.cli.executing import open_executor
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import CellOptions, ComputeOptions, ExecutorOptions, TrainingOptions, split
 from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
-from benchmark.common import listed, printable
+from benchmark.common import WORKERS, listed, printable
 
 if TYPE_CHECKING:
     from benchmark.clip import WeightsSource
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from benchmark.protocol import Protocol
     from benchmark.records import BackboneId, Placement, Record
     from benchmark.running import Auxiliaries, Chosen, Executor, Job, Loading, Plan
+    from benchmark.training import Training
 
 M = TypeVar("M", bound="Method")
 
@@ -60,7 +61,7 @@ class Computation:
         return Settings(
             results=self.compute.results.absolute(),  # a method may change the working directory
             batch_size=self.compute.batch_size,
-            workers=self.compute.workers,
+            workers=WORKERS if self.compute.workers is None else self.compute.workers,
             on_error=self.compute.on_error,
             force=self.cells.force,
             processes=self.executor.processes or 1,
@@ -82,43 +83,37 @@ class Computation:
         from benchmark.running import Loading
 
         compute = self.compute
-        return Loading(source, compute.dtype, compute.device, protocol.pos_interp, compute.window_chunk)
+        return Loading(source, compute.number_type, compute.device, protocol.pos_interp, compute.window_chunk)
 
     @contextmanager
-    def opened(self, loading: "Mapping[BackboneId, Loading]") -> "Iterator[Executor]":
-        """Yield the executor of --executor, and close it at the end."""
-        executor = self._open(loading)
+    def opened(
+        self, loading: "Mapping[BackboneId, Loading]", jobs: "Sequence[Job]", trainings: "Sequence[Training]" = ()
+    ) -> "Iterator[tuple[Executor, Settings]]":
+        """Yield the executor of --executor for some cells and trainings, and settings that fit it; close it at the end.
+
+        Args:
+            loading: How each backbone is loaded.
+            jobs: The missing cells.
+            trainings: The missing trainings, but for those that the cells name.
+        """
+        executor, settings = open_executor(
+            self.executor,
+            self.compute,
+            self.settings,
+            loading=loading,
+            jobs=jobs,
+            trainings=trainings,
+        )
         try:
-            yield executor
+            yield executor, settings
         finally:
             executor.close()
 
-    def _open(self, loading: "Mapping[BackboneId, Loading]") -> "Executor":
-        from benchmark.clip import gpu_count
 
-        chosen = self.executor
-        if chosen.executor == "ray":
-            from benchmark.running import RayCluster
-
-            return RayCluster(address=chosen.ray_address or None, processes=chosen.processes)
-        if chosen.executor == "slurm":
-            from benchmark.running import SlurmJobs
-
-            folder = self.settings.results / ".slurm" / secrets.token_hex(4)
-            jobs = SlurmJobs(folder, at_a_time=chosen.processes, parameters=chosen.slurm_parameters())
-            say(f"jobs and their logs are in {folder}" + ("; no Slurm here: they are processes" * jobs.simulated))
-            return jobs
-        gpus = 0 if self.compute.device else gpu_count()
-        count = chosen.processes or max(1, gpus)
-        if count > 1 or self.settings.cell_timeout is not None:
-            from benchmark.running import LocalProcesses
-
-            return LocalProcesses(count, [f"cuda:{index}" for index in range(gpus)])
-        from benchmark.running import InThisProcess, loaded
-
-        if len(loading) == 1:  # then without it nothing can be done at all
-            loaded(*loading.values(), self.settings.cache)
-        return InThisProcess(say=say)
+def tell_of_mini(places: DataOptions, folders: FolderOptions) -> None:
+    """Say that no data was given, before the seconds in which torch is imported."""
+    if not (places.data or places.data_path or folders.folder):
+        say("no data given: running on the mini suite, generated miniatures of 17 datasets")
 
 
 def find_targets(
@@ -157,7 +152,6 @@ def find_targets(
     data, paths, follow_links = places.data, places.data_path, bool(folders and folders.follow_links)
     if data is None and not paths and not known:
         data = selection.mini_suite(say=say)
-        say(f"no data given: running on the mini suite, generated miniatures of 17 datasets, in {data}")
     found: list[SampleSet] = []
     problems: list[str] = []
     asked: list[str] = []
@@ -236,7 +230,7 @@ def plan_cells(
     plans: dict[WeightsSource, Plan] = {}
     for source, methods in by_source.items():
         try:
-            identity = identify(source, dtype=computation.compute.dtype)
+            identity = identify(source, dtype=computation.compute.number_type)
             usable = selection.with_kept_checkpoints(
                 auxiliaries, methods, targets.found, identity, computation.settings.results
             )
@@ -329,8 +323,8 @@ def carry_out(
 
         say(f"{_intent(todo, untrained_first)}; results go to {computation.compute.results} and stay if it is stopped")
         try:
-            with computation.opened(loading) as executor:
-                outcome = run(todo, settings, executor, loading=loading, say=say)
+            with computation.opened(loading, todo) as (executor, fitting):
+                outcome = run(todo, fitting, executor, loading=loading, say=say)
         except KeyboardInterrupt:
             stopped(len(finished(jobs, settings.results)), len(jobs), "cell", settings.results)
         failed = outcome.failed

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
-from benchmark.common import BATCH_SIZE, CACHE_LIMIT, RESULTS, WINDOW_CHUNK, WORKERS, OnError
+from benchmark.common import BATCH_SIZE, CACHE_LIMIT, READERS, RESULTS, WINDOW_CHUNK, WINDOW_CHUNK_GPU, WORKERS, OnError
 from benchmark.errors import BenchError
 
 
@@ -112,9 +112,18 @@ ChosenRecords = Annotated[
     ),
 ]
 Dtype = Annotated[
-    Literal["float32", "bfloat16", "float16"],
-    _computing("--dtype", help="Number type in which CLIP computes; changes numbers."),
+    Literal["auto", "float32", "bfloat16", "float16"],
+    _computing(
+        "--dtype",
+        help="Number type in which CLIP computes; changes numbers. auto is float32, and a run with a large backbone "
+        "says how much time bfloat16 would take.",
+    ),
 ]
+
+
+def number_type(dtype: str) -> str:
+    """Return the number type that --dtype stands for; that of the published results unless another is named."""
+    return "float32" if dtype == "auto" else dtype
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,10 +202,15 @@ class EncodingOptions:
     """How one process computes with CLIP."""
 
     device: Annotated[str, _computing("--device", help="cpu, cuda, cuda:1, mps.", show_default="cuda, else cpu")] = ""
-    dtype: Dtype = "float32"
+    dtype: Dtype = "auto"
     batch_size: Annotated[
         int, _computing("--batch-size", min=1, help="Images per forward pass; changes no number.")
     ] = BATCH_SIZE
+
+    @property
+    def number_type(self) -> str:
+        """The number type in which CLIP computes."""
+        return number_type(self.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,9 +226,15 @@ class ComputeOptions(EncodingOptions):
             show_default=f"{DEFAULT_BACKBONE}; for the mini suite {MINI_BACKBONE}",
         ),
     ] = ""
-    workers: Annotated[int, _computing("--workers", min=0, help="Processes that read images; changes no number.")] = (
-        WORKERS
-    )
+    workers: Annotated[
+        int | None,
+        _computing(
+            "--workers",
+            min=0,
+            help="Processes that read images, for each that computes; with 0 it reads them itself. Changes no number.",
+            show_default=f"the cores it can spare, at most {READERS}; ray and slurm: {WORKERS}",
+        ),
+    ] = None
     on_error: Annotated[
         OnError,
         _computing(
@@ -224,8 +244,14 @@ class ComputeOptions(EncodingOptions):
         ),
     ] = "fail"
     window_chunk: Annotated[
-        int, _computing("--window-chunk", min=1, help="Windows encoded at a time (WinCLIP); changes no number.")
-    ] = WINDOW_CHUNK
+        int | None,
+        _computing(
+            "--window-chunk",
+            min=1,
+            help="Windows encoded at a time (WinCLIP); changes no number.",
+            show_default=f"{WINDOW_CHUNK}; on a GPU {WINDOW_CHUNK_GPU}",
+        ),
+    ] = None
     cache_limit: Annotated[
         float,
         _computing(
@@ -273,7 +299,8 @@ class ExecutorOptions:
             "--processes",
             min=1,
             help="Tasks (trainings, classes of a dataset) that are computed at the same time.",
-            show_default="local: one per GPU, else 1; ray and slurm: what the cluster has",
+            show_default="local: one per GPU; without, one per core for a small backbone, else 1; ray and slurm: what "
+            "the cluster has",
         ),
     ] = None
     ray_address: Annotated[

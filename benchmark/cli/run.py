@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.computing import Computation, carry_out, find_targets, plan_cells
+from benchmark.cli.computing import Computation, carry_out, find_targets, plan_cells, tell_of_mini
 from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions
 from benchmark.cli.ending import compare_with_reference, end, write_tables
 from benchmark.cli.messages import fail, say
@@ -74,6 +74,7 @@ def run_command(
         fail("--all means every method on every dataset found; leave it out, or --methods and --datasets")
     if not (every or methods or datasets or folders.folder):
         fail("say what to run: --all, or --methods and --datasets (see `bench methods` and `bench data list`)")
+    tell_of_mini(places, folders)
     from benchmark.cli import selection
     from benchmark.tables import TableError, make_tables, summary
 

@@ -67,7 +67,7 @@ class Found:
 
         return load_backbone(
             self.source,
-            dtype=self.options.dtype,
+            dtype=self.options.number_type,
             device=pick_device(self.options.device),
             pos_interp=self.protocol.pos_interp,
             cache=feature_cache(),
@@ -111,7 +111,7 @@ def find_scorers(
         for line in left_out:
             say(f"note: --shots: {line}")
     source = parse_backbone(options.backbone)
-    identity = identify(source, dtype=options.dtype)
+    identity = identify(source, dtype=options.number_type)
     given = _by_method(options.checkpoint or [], [kind for kind, _ in chosen])
     found = []
     for kind, asked in chosen:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from benchmark.cli.messages import say
 from benchmark.clip import ClassNameError, check_class_name
-from benchmark.common import image_progress, listed, printable, user_cache, validation_problems
+from benchmark.common import cores, image_progress, listed, printable, user_cache, validation_problems
 from benchmark.contract import Learner
 from benchmark.data import Card, DatasetError, SampleSet, hint, load_cards, locate, recognise
 from benchmark.errors import BenchError
@@ -21,6 +21,9 @@ from benchmark.records import BackboneId, Checkpoint, CheckpointError
 from benchmark.registry import all_methods, choose, literal, make_options
 from benchmark.running import Auxiliaries, Chosen
 from benchmark.training import choose_checkpoint, seen_images
+
+DRAWING = 0.016
+"""Seconds that a core takes to draw an image of the mini suite."""
 
 
 def select_methods(names: Sequence[str], settings: Iterable[str]) -> tuple[Chosen, Protocol]:
@@ -80,7 +83,8 @@ def mini_suite(*, say: Callable[[str], None]) -> Path:
         directory.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(directory.with_suffix(".lock")):  # another process may be making it
             if not is_suite(directory):
-                say(f"making the mini suite in {directory}")
+                seconds = image_count() * DRAWING / cores()
+                say(f"drawing the mini suite into {directory}, {image_count()} images: about {seconds:.0f} s")
                 write_mini_suite(directory)
     except OSError as error:
         why = error.strerror or error
@@ -96,7 +100,7 @@ def write_mini_suite(directory: Path) -> None:
         OSError: The directory cannot be written.
     """
     with image_progress("mini suite", image_count()) as progress:
-        make_suite(directory, progress=progress)
+        make_suite(directory, processes=cores(), progress=progress)
 
 
 def parse_paths(texts: Iterable[str], names: Iterable[str]) -> dict[str, Path]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.computing import Computation, by_backbone, find_targets, identify
+from benchmark.cli.computing import Computation, by_backbone, find_targets, identify, tell_of_mini
 from benchmark.cli.data_options import DataOptions, FolderOptions
 from benchmark.cli.ending import Tally, stopped
 from benchmark.cli.messages import fail, say
@@ -22,6 +22,7 @@ from benchmark.cli.options import (
     Methods,
     Results,
     TrainingOptions,
+    number_type,
     split,
     with_options,
 )
@@ -63,6 +64,7 @@ def train_command(
 
     bench train --methods coop --folder nuts=./nuts --auxiliary nuts
     """
+    tell_of_mini(places, folders)
     from benchmark.cli import selection
     from benchmark.contract import Learner
     from benchmark.protocol import AUXILIARIES
@@ -88,7 +90,7 @@ def train_command(
     trainings: list[Training] = []
     loading = {}
     for source, group in by_backbone(learners, targets, computation).items():
-        setting = Setting(identify(source, dtype=compute.dtype), protocol, Auxiliaries(found))
+        setting = Setting(identify(source, dtype=compute.number_type), protocol, Auxiliaries(found))
         loading[setting.backbone] = computation.loading(source, protocol)
         for learner, options in group:
             planned = plan_trainings(learner, options, names, setting, seeds=training.seed_numbers())
@@ -96,8 +98,8 @@ def train_command(
     settings = computation.settings
     todo = {each.id.id for each in untrained(trainings, settings.results, force=settings.force)}
     try:
-        with computation.opened(loading) as opened:
-            outcome = run([], settings, opened, loading=loading, trainings=trainings, say=say, held_out=watched)
+        with computation.opened(loading, [], trainings) as (opened, fitting):
+            outcome = run([], fitting, opened, loading=loading, trainings=trainings, say=say, held_out=watched)
     except KeyboardInterrupt:
         left = untrained(trainings, settings.results)
         stopped(len(trainings) - len(left), len(trainings), "training", settings.results / "checkpoints")
@@ -132,7 +134,7 @@ def import_command(
     options: MethodOptions,
     auxiliary: Annotated[str, typer.Option(help="The dataset it was trained on, or several with commas.")],
     backbone: Annotated[str, typer.Option(help="The backbone it was trained with.")] = DEFAULT_BACKBONE,
-    dtype: Dtype = "float32",
+    dtype: Dtype = "auto",
     results: Results = RESULTS,
 ) -> None:
     """Import a checkpoint of a method's published code, and print the path of the imported file.
@@ -158,7 +160,7 @@ def import_command(
     [(chosen, values)], protocol = selection.select_methods([method], options.settings)
     stated = {name: getattr(values, name) for name in selection.options_set(method, options.settings)}
     cards = selection.select_cards(split(auxiliary))
-    identity = identify(parse_backbone(backbone), dtype=dtype)
+    identity = identify(parse_backbone(backbone), dtype=number_type(dtype))
     path, told = import_checkpoint(
         file, chosen, auxiliaries=cards, backbone=identity, protocol=protocol, results=results, stated=stated
     )

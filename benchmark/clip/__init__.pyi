@@ -1,9 +1,10 @@
 from .architectures import MINI as MINI
 from .architectures import BackboneError as BackboneError
+from .architectures import vision_width as vision_width
 from .backbone import DTYPES as DTYPES
 from .backbone import PRESETS as PRESETS
 from .backbone import Backbone as Backbone
-from .backbone import gpu_count as gpu_count
+from .backbone import bfloat16_share as bfloat16_share
 from .backbone import load_backbone as load_backbone
 from .backbone import pick_device as pick_device
 from .class_names import ClassNameError as ClassNameError

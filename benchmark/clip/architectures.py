@@ -30,6 +30,15 @@ class BackboneError(BenchError):
     """Raised if a backbone cannot be loaded. The message names the file or option and what to do."""
 
 
+def vision_width(name: str) -> int:
+    """Return the length of a token in the vision tower of an architecture.
+
+    Raises:
+        BackboneError: If there is none of this name, or it cannot be used.
+    """
+    return int(architecture_config(name)["vision_cfg"].get("width", 768))  # open_clip's own default
+
+
 def architecture_config(name: str, *, tag: str | None = None) -> dict[str, Any]:
     """Return the configuration of an architecture, as open_clip builds it.
 

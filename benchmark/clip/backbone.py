@@ -30,7 +30,18 @@ from benchmark.clip.weights import (
     weights_sha256,
 )
 from benchmark.clip.windows import run_windows
-from benchmark.common import WINDOW_CHUNK, Cache, CacheError, Entry, Rows, Writer, listed, require_exact_float32
+from benchmark.common import (
+    WINDOW_CHUNK,
+    WINDOW_CHUNK_GPU,
+    Cache,
+    CacheError,
+    Entry,
+    Rows,
+    Writer,
+    listed,
+    now,
+    require_exact_float32,
+)
 from benchmark.errors import first_misfit
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -96,7 +107,7 @@ class Backbone:
         mean: Sequence[float] = OPENAI_MEAN,
         std: Sequence[float] = OPENAI_STD,
         pos_interp: str = "bilinear",
-        window_chunk: int = WINDOW_CHUNK,
+        window_chunk: int | None = None,
         cache: Cache | None = None,
     ) -> None:
         visual = model.visual
@@ -116,7 +127,8 @@ class Backbone:
         self.text_blocks = len(model.transformer.resblocks)
         self.logit_scale = model.logit_scale.exp().item()  # before the cast: bfloat16 would round it by 1 %
         self.model = model.eval().requires_grad_(False).to(device=device, dtype=DTYPES[dtype])
-        self._pos_interp, self._chunk, self._cache = pos_interp, window_chunk, cache
+        self._chunk = window_chunk or windows_at_a_time(device)
+        self._pos_interp, self._cache = pos_interp, cache
         self._positions: dict[int, Tensor] = {}
         self._tokenizer = open_clip.SimpleTokenizer()
         self._tokenize = functools.lru_cache(maxsize=4096)(self._tokenizer.encode)  # training asks for it in each step
@@ -237,9 +249,31 @@ class Backbone:
         return self._positions[grid]
 
 
-def gpu_count() -> int:
-    """Return the number of CUDA devices of this machine."""
-    return torch.cuda.device_count()
+def windows_at_a_time(device: str) -> int:
+    """Return how many windows go through the vision tower at a time unless a number is given."""
+    return WINDOW_CHUNK_GPU if device.startswith("cuda") else WINDOW_CHUNK
+
+
+@torch.no_grad()
+def bfloat16_share(width: int, device: str, *, rows: int = 1024, times: int = 3) -> float:
+    """Return the time of a product of matrices in bfloat16 as a part of its time in float32, as measured now.
+
+    Args:
+        width: Length of a token; the product is that of the first layer of an MLP with `rows` tokens.
+        device: Device on which it is measured.
+        rows: Number of tokens.
+        times: How often each is measured; the shortest time counts.
+    """
+    shortest: dict[torch.dtype, float] = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        tokens, weights = (torch.ones(n, width, dtype=dtype, device=device) for n in (rows, 4 * width))
+        seconds = []
+        for _ in range(times + 1):  # the first warms up
+            start = now(device)
+            F.linear(tokens, weights)
+            seconds.append(now(device) - start)
+        shortest[dtype] = min(seconds[1:])
+    return shortest[torch.bfloat16] / shortest[torch.float32]
 
 
 def pick_device(name: str) -> str:
@@ -269,7 +303,7 @@ def load_backbone(
     dtype: str = "float32",
     device: str = "cpu",
     pos_interp: str = "bilinear",
-    window_chunk: int = WINDOW_CHUNK,
+    window_chunk: int | None = None,
     cache: Cache | None = None,
 ) -> Backbone:
     """Load a backbone from an open_clip tag, a local file or a seed. From then on float32 has full precision here.
@@ -279,7 +313,7 @@ def load_backbone(
         dtype: Name of the dtype of the towers, a key of `DTYPES`.
         device: Device of the towers.
         pos_interp: Interpolation of the positional embeddings, "bilinear" or "bicubic"; see `Backbone.positions`.
-        window_chunk: Number of windows per forward pass. It changes no number.
+        window_chunk: Number of windows per forward pass; None for one that suits the device. It changes no number.
         cache: Cache of text embeddings.
 
     Raises:

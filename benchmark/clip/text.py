@@ -21,6 +21,9 @@ from benchmark.clip.spec import Prompt
 SEQUENCE = 128
 """Tokens that are packed into a sequence, where they fit: more of them share beginnings, but all attend to all."""
 
+END = 2**31
+"""More than the tokens of any sequence."""
+
 Rows: TypeAlias = tuple[int, ...]
 """The tokens of a prompt, from the start token to the end token, as rows of a table of token embeddings."""
 
@@ -114,7 +117,7 @@ def token_table(
         if (length := len(rows[-1])) > limit:
             raise BackboneError(_too_long(prompt, length, limit))
     words = F.embedding(_sent(list(known), weight), weight)
-    return torch.cat([*(tokens.to(weight) for tokens in learned.values()), words]), rows
+    return torch.cat([torch.cat(list(learned.values())).to(weight), words]) if learned else words, rows
 
 
 def _too_long(prompt: Prompt, length: int, limit: int) -> str:
@@ -149,7 +152,7 @@ def pack(prompts: Sequence[Rows]) -> tuple[list[Packed], dict[Rows, tuple[int, i
     before: Rows = ()
     for prompt in sorted(set(prompts)):  # so that none shares more with a prompt than with the one before it
         shared = len(list(takewhile(lambda both: both[0] == both[1], zip(before, prompt, strict=False))))
-        if len(sequences[-1].rows) + len(prompt) - shared > SEQUENCE:
+        if sequences[-1].rows and len(sequences[-1].rows) + len(prompt) - shared > SEQUENCE:
             sequences.append(Packed())
             path, shared = [], 0
         sequence = sequences[-1]
@@ -159,7 +162,7 @@ def pack(prompts: Sequence[Rows]) -> tuple[list[Packed], dict[Rows, tuple[int, i
         path = [*path[:shared], *range(start, start + len(prompt) - shared)]
         sequence.rows.extend(prompt[shared:])
         sequence.depths.extend(range(shared, len(prompt)))
-        sequence.until.extend([SEQUENCE] * (len(prompt) - shared))
+        sequence.until.extend([END] * (len(prompt) - shared))
         places[prompt] = (len(sequences) - 1, len(sequence.ends))
         sequence.ends.append(path[-1])
         before = prompt

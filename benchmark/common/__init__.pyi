@@ -1,3 +1,4 @@
+from .cache import GB as GB
 from .cache import Cache as Cache
 from .cache import CacheError as CacheError
 from .cache import Entry as Entry
@@ -6,9 +7,11 @@ from .cache import Writer as Writer
 from .csv_text import to_csv_text as to_csv_text
 from .defaults import BATCH_SIZE as BATCH_SIZE
 from .defaults import CACHE_LIMIT as CACHE_LIMIT
+from .defaults import READERS as READERS
 from .defaults import RESULTS as RESULTS
 from .defaults import TASK_IMAGES as TASK_IMAGES
 from .defaults import WINDOW_CHUNK as WINDOW_CHUNK
+from .defaults import WINDOW_CHUNK_GPU as WINDOW_CHUNK_GPU
 from .defaults import WORKERS as WORKERS
 from .defaults import OnError as OnError
 from .files import file_sha256 as file_sha256
@@ -19,8 +22,10 @@ from .files import user_cache as user_cache
 from .files import write_whole as write_whole
 from .first_bytes import is_safetensors as is_safetensors
 from .first_bytes import what_is_it as what_is_it
+from .machine import cores as cores
 from .machine import device_name as device_name
 from .machine import float32_precision as float32_precision
+from .machine import memory_bytes as memory_bytes
 from .machine import now as now
 from .machine import processor as processor
 from .machine import require_exact_float32 as require_exact_float32
@@ -37,7 +42,10 @@ from .names import printable as printable
 from .names import safe_name as safe_name
 from .names import slug as slug
 from .names import unique_slugs as unique_slugs
+from .processes import helpers as helpers
+from .processes import serve as serve
 from .progress import image_progress as image_progress
+from .progress import tell as tell
 from .reading import CARD_LIMIT as CARD_LIMIT
 from .reading import IMAGES_LIMIT as IMAGES_LIMIT
 from .reading import JSON_LIMIT as JSON_LIMIT

@@ -8,9 +8,13 @@ RESULTS = Path("results", "local")
 BATCH_SIZE = 8
 """Images per forward pass."""
 WINDOW_CHUNK = 512
-"""Windows that go through the vision tower at a time; fewer are slower in bfloat16."""
+"""Windows that go through the vision tower at a time on a CPU; fewer are slower in bfloat16."""
+WINDOW_CHUNK_GPU = 4096
+"""The same on a GPU, which fewer windows do not fill."""
 WORKERS = 2
-"""Processes that read images."""
+"""Processes that read images, where it is not known on how many cores."""
+READERS = 8
+"""Processes that read images for one that computes, at most."""
 TASK_IMAGES = 500
 """Test images of the classes that a task bundles; a class is never divided."""
 CACHE_LIMIT = 100.0

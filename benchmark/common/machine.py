@@ -1,6 +1,7 @@
 """What a run measures and records of the machine: time, processor, precision of float32."""
 
 import functools
+import os
 import platform
 import time
 from pathlib import Path
@@ -28,6 +29,21 @@ def device_name(device: str) -> str:
     import torch
 
     return torch.cuda.get_device_name(device)
+
+
+def cores() -> int:
+    """Return how many cores this process may use, which in a container may be fewer than the machine has."""
+    import joblib
+
+    return int(joblib.cpu_count())
+
+
+def memory_bytes() -> int | None:
+    """Return the bytes of memory of this machine; None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return None
 
 
 def require_exact_float32() -> None:

@@ -18,6 +18,11 @@ class _Speed(ProgressColumn):
         return Text(f"{task.speed:.1f} images/s" if task.speed else "")
 
 
+def tell(line: str) -> None:
+    """Print a line at once, also in a process whose other lines are told when its task has ended."""
+    print(line, file=sys.stderr, flush=True)
+
+
 @contextmanager
 def image_progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show how many of `total` images are done, images per second and the time left.
@@ -44,6 +49,6 @@ def image_progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
             speed = done / (now - start)
             left = (total - done) / speed
             line = f"{title}: {done}/{total} images, {speed:.1f} images/s, {left:.0f} s left"
-            print(line, file=sys.stderr, flush=True)
+            tell(line)
 
     yield advance

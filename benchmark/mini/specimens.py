@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from benchmark.common import helpers
 from benchmark.data import resize_mask
 from benchmark.mini.defects import InvisibleError, damage, kinds_of
 from benchmark.mini.families import FAMILIES
@@ -43,7 +43,7 @@ def draw(families: Sequence[str], each: int, *, size: int, purpose: str, workers
     """
     names = [name for name in families for _ in range(each)]
     numbers = [index for _ in families for index in range(each)]
-    with ProcessPoolExecutor(workers) as pool:
+    with helpers(workers) as pool:
         drawn = list(pool.map(_draw, names, numbers, repeat(size), repeat(purpose), chunksize=16))
     normal, damaged, masks = (np.stack(part) for part in zip(*drawn, strict=True))
     return Specimens(names, normal, damaged, masks)

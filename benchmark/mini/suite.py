@@ -7,6 +7,8 @@ order in which they are drawn, or on the machine.
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from benchmark.common import file_sha256
+from benchmark.common import file_sha256, helpers
 from benchmark.data import MINI_MARKER
 from benchmark.errors import BenchError
 from benchmark.mini.defects import damage
@@ -33,6 +35,9 @@ _ABOUT = (
     "Results on it cannot be compared with published ones."
 )
 _LUMA = (0.299, 0.587, 0.114)
+
+CHUNK = 8
+"""Images that a process draws at a time; they take about a tenth of a second."""
 
 Bytes = npt.NDArray[np.uint8]
 Progress = Callable[[int], None]
@@ -70,16 +75,19 @@ def render(shot: Shot) -> tuple[Bytes, Bools]:
     return np.rint(pixels.astype(np.float64) * 255).astype(np.uint8), mask
 
 
-def make_suite(directory: Path, *, which: Sequence[Shot] | None = None, progress: Progress | None = None) -> None:
+def make_suite(
+    directory: Path, *, which: Sequence[Shot] | None = None, processes: int = 1, progress: Progress | None = None
+) -> None:
     """Write the suite; a kill leaves nothing at `directory`, or the suite that was there before.
 
     Args:
         directory: becomes the data root. It may be missing, empty, or hold a suite, which is replaced.
         which: the images to draw; label files then list these alone. None draws the whole suite.
+        processes: how many processes draw; they change no byte.
         progress: told after each image.
 
     Raises:
-        SuiteError: there is something else.
+        SuiteError: there is something else, or a process that draws died.
         OSError: the disk is full or the folder cannot be written.
     """
     directory = directory.absolute()
@@ -92,7 +100,7 @@ def make_suite(directory: Path, *, which: Sequence[Shot] | None = None, progress
         new = Path(temporary) / "suite"
         new.mkdir()
         chosen = shots() if which is None else which
-        write_shots(new, chosen, progress=progress)
+        write_shots(new, chosen, processes=processes, progress=progress)
         for name, text in texts(chosen).items():
             _write_text(new / name, text)
         files = {
@@ -125,10 +133,22 @@ def is_suite(directory: Path) -> bool:
     return (marker.get("name"), marker.get("version"), marker.get("seed")) == (_NAME, SUITE_VERSION, SUITE_SEED)
 
 
-def write_shots(root: Path, which: Iterable[Shot], *, progress: Progress | None = None) -> None:
+def write_shots(root: Path, which: Sequence[Shot], *, processes: int = 1, progress: Progress | None = None) -> None:
     """Draw images and store them, with their masks, below a directory."""
-    for shot in which:
-        _store(root, shot)
+    if processes == 1:
+        _tell(map(partial(_store, root), which), progress)
+        return
+    try:
+        with helpers(processes) as pool:
+            _tell(pool.map(partial(_store, root), which, chunksize=CHUNK), progress)
+    except BrokenProcessPool:
+        raise SuiteError(
+            f"{root}: a process that draws died; draw again, with more memory if it was too little"
+        ) from None
+
+
+def _tell(done: Iterable[None], progress: Progress | None) -> None:
+    for _ in done:
         if progress:
             progress(1)
 

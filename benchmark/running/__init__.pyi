@@ -15,7 +15,10 @@ from .planning import aged as aged
 from .planning import finished as finished
 from .planning import plan as plan
 from .planning import plan_trainings as plan_trainings
+from .sharing import SMALL as SMALL
+from .sharing import share as share
 from .tasks import Loading as Loading
+from .tasks import side_by_side as side_by_side
 from .variants import select_ablations as select_ablations
 from .variants import variants_of as variants_of
 from .worker import loaded as loaded

@@ -33,7 +33,8 @@ class Loading:
     device: str
     """Empty: the best that the worker has."""
     pos_interp: str
-    window_chunk: int
+    window_chunk: int | None
+    """None: as many as suit the device."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,8 @@ def make_tasks(
     for job in jobs:
         by_dataset[_digest(job.cell.dataset, job.cell.backbone)].append(job)
     trained = {training.id.id for training in trainings}
-    for digest, group in by_dataset.items():
+    # The largest first, so that none of several processes is left alone with a large one at the end.
+    for digest, group in sorted(by_dataset.items(), key=lambda each: -len(each[1][0].samples.test)):
         data = group[0].samples
         common |= {"loading": loading[group[0].cell.backbone], "data": (data,)}
         common["cells"] = tuple(
@@ -204,6 +206,13 @@ def make_tasks(
                 key += f"--{class_places(data)[classes[0]]}"
             tasks.append(Task(key, "score", title, classes=classes, **common))
     return tasks
+
+
+def side_by_side(jobs: Sequence[Job], trainings: Sequence[Training], settings: Settings) -> int:
+    """Return how many tasks for these cells and trainings can be done at the same time, at most."""
+    trained = {each.id.id for each in (*trainings, *(job.training for job in jobs if job.training))}
+    data = {_digest(job.cell.dataset, job.cell.backbone): job.samples for job in jobs}
+    return max(len(trained), sum(len(list(_bundles(each, settings.task_images))) for each in data.values()))
 
 
 def _training_ref(job: Job) -> TrainingRef | None:

@@ -6,7 +6,7 @@ It is safe against kills and against other processes on the same results folder.
 import functools
 import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 from filelock import Timeout
@@ -44,16 +44,16 @@ def perform(task: Task, *, say: Callable[[str], None] | None = None, device: str
         device: where to compute, in place of what the task says.
     """
     said: list[str] = []
-    worker = _Worker(task, say or said.append)
+    worker = _Worker(task, say or said.append, device)
     try:
         os.chdir(task.folder)
         for path in task.plugins:
             load_plugin(path)
         with ExitStack() as locks:
             if mine := worker.lock(locks):
-                backbone = loaded(task.loading, task.settings.cache, device)
+                worker.prepare(mine)
                 with watched(task):
-                    {"encode": worker.encode, "train": worker.train, "score": worker.score}[task.kind](mine, backbone)
+                    {"encode": worker.encode, "train": worker.train, "score": worker.score}[task.kind](mine)
     except RecordError as error:
         return worker.reply(said, stop=str(error))
     except (Exception, SystemExit) as error:  # no backbone, a plug-in is missing, a method exits while it is made, …
@@ -107,10 +107,16 @@ def training_of(ref: TrainingRef, task: Task | None = None) -> Training:
 class _Worker:
     task: Task
     say: Callable[[str], None]
+    device: str
     failed: dict[str, str] = field(default_factory=dict)
     busy: list[str] = field(default_factory=list)
     made: set[str] = field(default_factory=set)
     """Cells whose records were written, and trainings that were done."""
+
+    @functools.cached_property
+    def backbone(self) -> Backbone:
+        """The frozen CLIP, which is loaded when it is wanted."""
+        return loaded(self.task.loading, self.task.settings.cache, self.device)
 
     def reply(self, said: Sequence[str], *, stop: str | None = None) -> Reply:
         return Reply(tuple(said), self.failed, tuple(self.busy), tuple(self.made), stop)
@@ -137,14 +143,29 @@ class _Worker:
                 mine.add(identity)
         return mine
 
-    def encode(self, _: set[str], backbone: Backbone) -> None:
+    def prepare(self, mine: set[str]) -> None:
+        """Load the backbone, if anything is to be computed, before the time of the task begins."""
+        settings = self.task.settings
+        untrained = any(settings.force or not is_trained(settings.results, ref.id) for ref in self.task.trainings)
+        unscored = False
+        with suppress(Exception):  # it is told when the cell is scored
+            unscored = any(self.missing(job_of(ref, self.task)) for ref in self.task.cells if ref.cell.id in mine)
+        if untrained or unscored:
+            _ = self.backbone
+
+    def missing(self, job: Job) -> frozenset[str]:
+        """Return the classes of the task that are not scored yet."""
+        paths, skip = class_paths(job, self.task.settings), self.task.settings.on_error == "skip"
+        return frozenset(name for name in self.task.classes if not is_scored(paths[name], with_skipped=skip))
+
+    def encode(self, _: set[str]) -> None:
         """Put the features of an auxiliary dataset into the cache."""
         trainings = [training_of(ref, self.task) for ref in self.task.trainings]
-        failed = encode_auxiliary(self.task.samples, trainings, backbone, self.task.settings, say=self.say)
+        failed = encode_auxiliary(self.task.samples, trainings, self.backbone, self.task.settings, say=self.say)
         for identity, error in failed.items():
             self.fail(identity, error)
 
-    def train(self, mine: set[str], backbone: Backbone) -> None:
+    def train(self, mine: set[str]) -> None:
         """Train a method, unless another process has done it since it was found missing."""
         settings = self.task.settings
         for ref in self.task.trainings:
@@ -153,7 +174,7 @@ class _Worker:
                     training = training_of(ref, self.task)
                     if self.task.waited:
                         self.say(f"takes over the training {training.title} from another process")
-                    train_method(training, backbone, settings, say=self.say, held_out=self.held_out())
+                    train_method(training, self.backbone, settings, say=self.say, held_out=self.held_out())
                     self.made.add(ref.id.id)
                 except (Exception, SystemExit) as error:  # a method's own code may raise anything
                     self.fail(ref.id.id, as_failure(error))
@@ -165,7 +186,7 @@ class _Worker:
             return None
         return data, lambda features: after_epoch(features, data.title, self.say)
 
-    def score(self, mine: set[str], backbone: Backbone) -> None:
+    def score(self, mine: set[str]) -> None:
         """Score the classes in one pass, and put together what is whole."""
         settings = self.task.settings
         jobs: list[Job] = []
@@ -176,17 +197,14 @@ class _Worker:
             try:
                 job = job_of(ref, self.task)
                 refuse_broken_data(job.samples, settings)
-                paths = class_paths(job, settings)
-                skip = settings.on_error == "skip"
-                classes = frozenset(name for name in self.task.classes if not is_scored(paths[name], with_skipped=skip))
-                if classes:
+                if classes := self.missing(job):
                     self.tell_of_earlier_work(ref, len(classes))
-                    ready.append((job, Participant(_build(job, backbone, self.task), classes, job.references)))
+                    ready.append((job, Participant(_build(job, self.backbone, self.task), classes, job.references)))
                 jobs.append(job)
             except (Exception, SystemExit) as error:  # a method's own code may raise anything
                 self.fail(ref.cell.id, as_failure(error))
         if ready:
-            self.run_pass(ready, backbone)
+            self.run_pass(ready)
         for job in jobs:
             if job.cell.id not in self.failed:
                 self.put_together(job)
@@ -200,7 +218,7 @@ class _Worker:
         elif there:
             self.say(f"resumes {ref.name}{known}")
 
-    def run_pass(self, ready: Sequence[tuple[Job, Participant]], backbone: Backbone) -> None:
+    def run_pass(self, ready: Sequence[tuple[Job, Participant]]) -> None:
         """Score the classes of some methods; each class is written as it ends."""
         task = self.task
         wanted = frozenset[str]().union(*(participant.classes for _, participant in ready))
@@ -209,21 +227,21 @@ class _Worker:
             with image_progress(task.title, images) as progress:
                 for done in evaluate(
                     [participant for _, participant in ready],
-                    backbone,
+                    self.backbone,
                     task.samples,
                     protocol=task.cells[0].cell.protocol,
                     settings=task.settings,
                     progress=progress,
                     say=self.say,
                 ):
-                    self.keep(done, ready, backbone)
+                    self.keep(done, ready)
         except RecordError:
             raise
         except Exception as error:  # of what all methods share, such as reading the images
             for job, _ in ready:
                 self.fail(job.cell.id, error)
 
-    def keep(self, done: ClassOutcomes, ready: Sequence[tuple[Job, Participant]], backbone: Backbone) -> None:
+    def keep(self, done: ClassOutcomes, ready: Sequence[tuple[Job, Participant]]) -> None:
         """Write what the methods gave for a class."""
         settings = self.task.settings
         for index, outcome in done.outcomes.items():
@@ -231,10 +249,12 @@ class _Worker:
             if isinstance(outcome, Exception):
                 self.fail(job.cell.id, outcome)
                 continue
-            run = class_run(job, settings, backbone.device, seconds=outcome.seconds, peak_memory=outcome.peak_memory)
+            run = class_run(
+                job, settings, self.backbone.device, seconds=outcome.seconds, peak_memory=outcome.peak_memory
+            )
             result = outcome.result.model_copy(update={"run": run})
             path = class_paths(job, settings)[done.class_name]
-            parameters = parameters_of(participant.method, backbone)
+            parameters = parameters_of(participant.method, self.backbone)
             write_class(
                 path,
                 done.class_name,

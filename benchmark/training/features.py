@@ -7,6 +7,7 @@ method that asks for another layer adds an array to the entry.
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 
 from benchmark.clip import DTYPES, Backbone
-from benchmark.common import AdaptiveBatch, Cache, CacheError, Entry, Rows, Writer, device_name
+from benchmark.common import GB, AdaptiveBatch, Cache, CacheError, Entry, Rows, Writer, device_name, tell
 from benchmark.contract import Features, VisionSpec
 from benchmark.data import DatasetError, ImageError, Loaded, MaskRule, Reading, Sample, SampleSet, load, stack
 from benchmark.protocol import Protocol
@@ -78,7 +79,10 @@ def auxiliary_features(
             missing = _missing_arrays(entry, arrays, data.test, reading)
             if missing:
                 entry.clear(missing)
-                entry.make_room(sum(array.row_bytes for array in missing.values()) * len(data.test))
+                needed = sum(array.row_bytes for array in missing.values()) * len(data.test)
+                entry.make_room(needed)
+                size = f"{needed / GB:.1f} GB" if needed >= GB else f"{math.ceil(needed / 10**6)} MB"
+                tell(f"features of {data.title}: {size} in {entry.folder}")
                 _encode(
                     data.test,
                     backbone,

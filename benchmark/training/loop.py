@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,11 @@ class _Seen:
     """The terms by name, and their sum `total`."""
 
 
-@sdpa_kernel(SDPBackend.MATH)  # the backward passes of the fused kernels are not deterministic on CUDA
+def exact_attention(device: str) -> AbstractContextManager[None]:
+    """Return a context in which the backward pass of attention is deterministic. The fused kernels of a CPU are."""
+    return nullcontext() if device == "cpu" else sdpa_kernel(SDPBackend.MATH)
+
+
 def _epoch(
     method: Learner,
     optimiser: torch.optim.Optimizer,
@@ -120,9 +125,10 @@ def _epoch(
     order = batches(len(data), method.options.batch_size, seed=method.seed, epoch=epoch)
     seen: list[_Seen] = []
     try:
-        for indices, batch in read_ahead(data, order, device=method.backbone.device):
-            seen += _step(method, optimiser, batch, indices, adaptive=adaptive)
-            progress(len(indices))
+        with exact_attention(method.backbone.device):
+            for indices, batch in read_ahead(data, order, device=method.backbone.device):
+                seen += _step(method, optimiser, batch, indices, adaptive=adaptive)
+                progress(len(indices))
     except Exception:  # a method may fail at what followed from a loss that is not finite
         _read(seen, method, data, epoch=epoch)
         raise

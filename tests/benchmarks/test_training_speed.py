@@ -120,6 +120,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from benchmark.common.cache import GB, Cache
+from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.records.cells import backbone_id
 from benchmark.running.executors import InThisProcess
 from benchmark.running.planning import Auxiliaries, Setting, plan
@@ -156,7 +157,7 @@ def test_peak_memory_of_training_and_testing(benchmark, capsys, tmp_path, images
 
     def peak():
         done = subprocess.run([sys.executable, "-c", PEAK, tmp_path], capture_output=True, text=True, check=True)
-        return int(done.stdout) / 1e6
+        return int(done.stdout.splitlines()[-1]) / 1e6
 
     megabytes = benchmark.pedantic(peak, rounds=1)
     benchmark.extra_info["peak_MB"] = megabytes

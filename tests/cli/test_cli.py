@@ -1,6 +1,7 @@
 """The command line: what it says, its exit codes, and that it starts without heavy imports."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,11 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from benchmark.clip import weights
+from benchmark.common.cache import Entry
+from benchmark.common.settings import feature_cache
 from benchmark.mini import suite
 from benchmark.records.records import path_key, path_of, read_records, write_record
 
@@ -38,6 +42,12 @@ def test_a_run_with_nothing_to_do_loads_no_clip(parts: Path, tmp_path: Path, ben
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "2 cells, 0 to do" in done.stderr
     assert done.stdout.endswith("False\n")
+
+
+def test_a_driver_of_other_processes_loads_no_clip() -> None:
+    code = "import sys, benchmark.cli.executing, benchmark.clip.architectures\n"
+    code += "from benchmark.running import LocalProcesses, run, share, side_by_side\nprint('open_clip' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 
 @pytest.mark.parametrize(
@@ -156,7 +166,7 @@ def test_without_data_a_miniature_of_all_datasets_is_run_and_says_so(
     code, again, err = bench(*arguments)
     assert (code, again) == (0, out)
     assert "0 to do" in err
-    assert "making the mini suite" not in err
+    assert "drawing the mini suite" not in err
     code, same, err = bench(*arguments, "--data", tmp_path / "cache" / f"mini-suite-{suite.SUITE_VERSION}")
     assert (code, same) == (0, out)
 
@@ -187,6 +197,28 @@ def test_data_mini_writes_a_suite_and_leaves_other_things_alone(
     code, _, err = bench("data", "mini", tmp_path / "mine")
     assert code == 2
     assert "left alone" in err
+
+
+def test_data_check_cache_reads_everything_and_removes_what_is_damaged(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    assert bench("data", "check-cache")[:2] == (
+        0,
+        f"{tmp_path}/features: 0 arrays, 0.00 GB, are whole; 0 were damaged\n",
+    )
+    entry = Entry(feature_cache(), "key")
+    for name in ("good", "bad"):
+        entry.write(name, np.arange(4.0))
+    content, changed = entry.path("bad").read_bytes(), entry.path("bad").stat().st_mtime_ns
+    entry.path("bad").write_bytes(content[:-1] + b"x")
+    os.utime(entry.path("bad"), ns=(0, changed))  # as a disk does it
+    assert entry.is_whole("bad")
+    code, out, _ = bench("data", "check-cache")
+    assert code == 1
+    assert f"{entry.folder}: damaged and removed: bad\n" in out
+    assert "1 arrays, 0.00 GB, are whole; 1 were damaged" in out
+    assert (entry.names(), bench("data", "check-cache")[0]) == (["good"], 0)
 
 
 def test_nothing_found_says_how_to_get_data(bench: Bench, tmp_path: Path) -> None:
@@ -555,3 +587,14 @@ def test_a_method_runs_with_the_clip_it_was_published_with_unless_another_is_nam
     code, out, err = bench(*arguments, "--backbone", "tiny:random", "--window-chunk", "5")
     assert code == 0
     assert "WinCLIP" in out
+
+
+@pytest.mark.parametrize(("asked", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_without_work_sleep_unless_asked_otherwise(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, asked: str | None, expected: str
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", asked or "")
+    if asked is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    bench("--help")
+    assert os.environ["OMP_WAIT_POLICY"] == expected

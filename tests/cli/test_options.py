@@ -10,8 +10,11 @@ import typer
 from typer.testing import CliRunner
 
 from benchmark.cli import app
+from benchmark.cli.computing import Computation
 from benchmark.cli.options import ComputeOptions, ExecutorOptions, TrainingOptions, with_options
+from benchmark.clip.weights import WeightsSource
 from benchmark.errors import BenchError
+from benchmark.running.tasks import Loading
 
 Bench = Callable[..., tuple[int, str, str]]
 COMPUTING = {
@@ -145,3 +148,31 @@ def test_options_are_checked_before_the_command_starts() -> None:
     options = ExecutorOptions(executor="slurm", slurm=["gpus-per-node=1", "partition=gpu"])
     assert options.slurm_parameters() == {"gpus_per_node": 1, "partition": "gpu"}
     assert ComputeOptions().results == Path("results/local")
+
+
+def test_float32_is_meant_unless_another_number_type_is_named() -> None:
+    assert [ComputeOptions(dtype=each).number_type for each in ("auto", "float32", "bfloat16")] == [
+        "float32",
+        "float32",
+        "bfloat16",
+    ]
+    assert ComputeOptions().dtype == "auto"
+
+
+@pytest.mark.parametrize(("part", "said"), [(0.4, "bfloat16 matrix products take 40% of the time here"), (0.9, "")])
+def test_a_run_with_a_large_backbone_says_what_bfloat16_would_save(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, part: float, said: str
+) -> None:
+    measured: list[tuple[int, str]] = []
+    monkeypatch.setattr("benchmark.clip.bfloat16_share", lambda *given: measured.append(given) or part)
+    monkeypatch.setattr("benchmark.running.loaded", lambda *_: None)
+    monkeypatch.setattr("torch.set_num_threads", lambda _: None)
+    for architecture, dtype in (("ViT-B-32-quickgelu", "auto"), ("ViT-B-32-quickgelu", "float32"), ("mini", "auto")):
+        source = WeightsSource(architecture, seed=0)
+        loading = {"any": Loading(source, "float32", "cpu", "bilinear", None)}
+        compute = ComputeOptions(device="cpu", dtype=dtype, results=tmp_path)
+        with Computation(compute, ExecutorOptions(processes=1)).opened(loading, []):
+            pass
+    assert measured == [(768, "cpu")]
+    assert said in (err := capsys.readouterr().err)
+    assert bool(err) == bool(said)

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms import v2
 
+from benchmark.clip import backbone as backbone_module
 from benchmark.clip.architectures import TINY, BackboneError
-from benchmark.clip.backbone import Backbone
+from benchmark.clip.backbone import Backbone, bfloat16_share, windows_at_a_time
 from benchmark.clip.vision import embed, first_tokens, run_blocks
 from benchmark.contract import Dpam, Layer, VisionSpec, merge_specs
 from benchmark.data.preprocess import Preprocess
@@ -226,6 +227,16 @@ def test_layer_scale_counts_on_every_path() -> None:
     torch.testing.assert_close(scaled.windows[3], plain.windows[3], atol=2e-5, rtol=0)
     for layer in spec.layers:
         torch.testing.assert_close(scaled.patches[layer], plain.patches[layer], atol=2e-5, rtol=0)
+
+
+def test_a_gpu_gets_more_windows_at_a_time() -> None:
+    assert windows_at_a_time("cuda:1") == windows_at_a_time("cuda") > windows_at_a_time("cpu")
+
+
+def test_the_gain_of_bfloat16_is_measured_after_a_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0, 100, 100, 108, 108, 112, 200, 300, 300, 303, 303, 304])  # starts and ends of six products
+    monkeypatch.setattr(backbone_module, "now", lambda device: float(next(clock)))
+    assert bfloat16_share(8, "cpu", rows=4, times=2) == 1 / 4
 
 
 def test_specs_merge_into_one_pass_per_image_size() -> None:

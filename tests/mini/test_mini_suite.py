@@ -2,6 +2,10 @@
 
 import hashlib
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -10,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy import ndimage
+from support.faulty_runs import lives, until
 
 from benchmark.data.cards import load_cards
 from benchmark.data.check import check_dataset
@@ -240,6 +245,16 @@ def test_order_does_not_matter(root: Path, tmp_path: Path) -> None:
     assert again == {name: (root / name).read_bytes() for name in again}
 
 
+def test_several_processes_draw_the_same_bytes(root: Path, tmp_path: Path) -> None:
+    some, done = [s for s in SHOTS if s.dataset == "btad"], []
+    make_suite(tmp_path / "suite", which=some, processes=3, progress=done.append)
+    assert sum(done) == len(some)
+    again = tree(tmp_path / "suite")
+    del again[MINI_MARKER]
+    assert len(again) > len(some)
+    assert again == {name: (root / name).read_bytes() for name in again}
+
+
 # ---- writing
 
 
@@ -260,14 +275,43 @@ def test_only_empty_directories_and_suites_are_written_to(tmp_path: Path) -> Non
     assert {p.name for p in tmp_path.iterdir()} == {"mine", "empty"}
 
 
-def test_a_kill_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+def test_ctrl_c_leaves_nothing(tmp_path: Path, processes: int) -> None:
     def stop(_: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make_suite(tmp_path / "suite", which=SHOTS[:3], progress=stop)
+        make_suite(tmp_path / "suite", which=SHOTS, processes=processes, progress=stop)
     assert not [*tmp_path.iterdir()]
     assert not is_suite(tmp_path / "suite")
+
+
+def test_a_process_that_dies_while_it_draws_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suite_module, "render", lambda shot: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(SuiteError, match="a process that draws died; draw again"):
+        make_suite(tmp_path / "suite", which=SHOTS[:20], processes=2)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_kill_leaves_no_suite_and_no_process(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", DRAWS, tmp_path / "suite"], stdout=subprocess.PIPE, text=True) as one:
+        assert one.stdout is not None
+        helping = [int(each) for each in one.stdout.readline().split()]
+        one.kill()
+    assert len(helping) == 2
+    until(lambda: not any(lives(each) for each in helping))
+    assert not (tmp_path / "suite").exists()
+
+
+DRAWS = """
+import multiprocessing, pathlib, sys
+from benchmark.mini.suite import make_suite
+
+def tell(_):
+    print(*[each.pid for each in multiprocessing.active_children()], flush=True)
+
+make_suite(pathlib.Path(sys.argv[1]), processes=2, progress=tell)
+"""
 
 
 def test_a_suite_of_another_version_is_none(tmp_path: Path) -> None:

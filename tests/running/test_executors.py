@@ -1,11 +1,13 @@
 """The same numbers wherever cells are computed: in this process, in several, on Ray, by Slurm, in batches and parts."""
 
+import multiprocessing
 import pickle
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import joblib
 import pytest
 import torch
 from support.running import loading_of, loadings, run_jobs
@@ -16,18 +18,20 @@ from benchmark.cli.options import ComputeOptions, ExecutorOptions
 from benchmark.cli.selection import select_datasets
 from benchmark.clip.weights import parse_backbone
 from benchmark.common.cache import GB, Cache
+from benchmark.common.files import user_cache
 from benchmark.common.settings import Settings
 from benchmark.contract import Method
 from benchmark.errors import BenchError
 from benchmark.protocol import Protocol
 from benchmark.records.agreement import disagreements
 from benchmark.records.cells import backbone_id
-from benchmark.records.records import Record, path_of
+from benchmark.records.records import Record, is_done, path_of
+from benchmark.running import worker
 from benchmark.running.executors import Executor, InThisProcess
 from benchmark.running.executors.local import LocalProcesses
 from benchmark.running.executors.ray_cluster import RayCluster
 from benchmark.running.executors.slurm import SlurmJobs
-from benchmark.running.planning import Auxiliaries, Job, Setting, plan
+from benchmark.running.planning import Auxiliaries, Job, Setting, data_id, plan
 from benchmark.running.tasks import Task, class_places, make_tasks
 from benchmark.running.worker import job_of, perform, training_of
 from benchmark.tables.render import table_files
@@ -179,6 +183,57 @@ def test_a_task_for_another_version_of_a_method_is_refused(jobs: list[Job], tmp_
     assert list(failed.values()) == [f"method 'clip' is of version {Clip.version} here, not 99; install the same code"]
 
 
+def test_the_backbone_is_loaded_only_to_compute(
+    monkeypatch: pytest.MonkeyPatch, jobs: list[Job], tmp_path: Path
+) -> None:
+    settings = settings_of(tmp_path)
+    (task,) = make_tasks(jobs[:1], [], settings, loadings(jobs))
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "write_if_whole", lambda *_: None)  # as if it were killed before
+        assert perform(task).failed == {}
+    monkeypatch.setattr(worker, "loaded", None)
+    assert perform(task).failed == {}
+    assert is_done(settings.results, jobs[0].cell.id)
+    (other,) = make_tasks(jobs[:1], [], settings_of(tmp_path / "empty"), loadings(jobs))
+    assert "TypeError" in perform(other).failed[jobs[0].cell.id]
+
+
+def test_the_largest_dataset_is_scored_first(jobs: list[Job], tmp_path: Path) -> None:
+    small = jobs[0]
+    data = replace(small.samples, samples=(*small.samples.samples, *small.samples.test))
+    large = replace(small, samples=data, cell=small.cell.model_copy(update={"dataset": data_id(data)}))
+    for order in ((small, large), (large, small)):
+        tasks = make_tasks(order, [], settings_of(tmp_path), loadings(jobs))
+        assert [len(task.samples.test) for task in tasks] == [len(data.test), len(small.samples.test)]
+
+
+def test_a_process_that_has_worked_is_taken_before_a_new_one(jobs: list[Job], tmp_path: Path) -> None:
+    tasks = make_tasks(jobs[:1], [], settings_of(tmp_path), loadings(jobs))
+    executor = LocalProcesses(2)
+    before = len(multiprocessing.active_children())
+    try:
+        for _ in range(2):
+            executor.submit(tasks)
+            assert executor.wait() is not None
+        assert len(multiprocessing.active_children()) == before + 1
+    finally:
+        executor.close()
+
+
+def test_a_process_has_the_environment_of_its_driver(
+    monkeypatch: pytest.MonkeyPatch, jobs: list[Job], tmp_path: Path
+) -> None:
+    """And not that which the driver had when the first process was started."""
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        monkeypatch.setenv("BENCH_CACHE", str(folder))
+        executor = LocalProcesses(1)
+        try:
+            found = executor._idle[0].pool.submit(user_cache).result()
+        finally:
+            executor.close()
+        assert found == folder
+
+
 def test_tasks_bundle_whole_classes(jobs: list[Job], tmp_path: Path) -> None:
     (first, _), images = class_places(jobs[0].samples), len(jobs[0].samples.test)
     of_first = sum(sample.class_name == first for sample in jobs[0].samples.test)
@@ -198,12 +253,25 @@ def test_there_is_a_process_for_each_gpu(monkeypatch: pytest.MonkeyPatch, tmp_pa
         ("cpu", 2, ["", ""]),
     ):
         compute = ComputeOptions(device=device, results=tmp_path)
-        with Computation(compute, ExecutorOptions(processes=processes)).opened(loading) as executor:
+        with Computation(compute, ExecutorOptions(processes=processes)).opened(loading, jobs) as (executor, _):
             assert isinstance(executor, LocalProcesses)
             assert list(executor.devices) == expected
+
+
+def test_a_small_backbone_computes_in_as_many_processes_as_there_are_cores_and_tasks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, jobs: list[Job]
+) -> None:
+    loading = {jobs[0].cell.backbone: loading_of("mini:v2")}
     compute = ComputeOptions(device="cpu", results=tmp_path)
-    with Computation(compute, ExecutorOptions()).opened(loading) as executor:
-        assert isinstance(executor, InThisProcess)
+    for cores, todo, expected, workers in (
+        (1, jobs, InThisProcess, 0),
+        (2, jobs, LocalProcesses, 0),
+        (2, jobs[:1], InThisProcess, 1),
+    ):
+        monkeypatch.setattr(joblib, "cpu_count", lambda cores=cores: cores)
+        with Computation(compute, ExecutorOptions()).opened(loading, todo) as (executor, settings):
+            assert isinstance(executor, expected)
+            assert settings.workers == workers
 
 
 def test_parameters_that_sbatch_does_not_have_are_refused(jobs: list[Job], tmp_path: Path) -> None:

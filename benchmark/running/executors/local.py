@@ -6,12 +6,13 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 
+from benchmark.common import serve
 from benchmark.running.tasks import Ended, Lost, Reply, Task
 
 GRACE = 5.0
@@ -32,14 +33,14 @@ class _Worker:
 
 
 class LocalProcesses:
-    """Spawned processes that do one task each at a time; one that dies is replaced.
+    """Processes that do one task each at a time; one that dies is replaced.
 
-    A process whose driver is gone ends its task, and then itself.
+    They are forked from a server that has imported what they need, once for all of them, and has used no device. A
+    process whose driver is gone ends its task, and then itself.
     """
 
-    def __init__(self, count: int, devices: Sequence[str] = ()) -> None:
-        """Take on `count` processes, on these devices in turn (none: each on the device that its task names)."""
-        threads = int(os.environ.get("OMP_NUM_THREADS", "0")) or max(1, (os.cpu_count() or 1) // count)
+    def __init__(self, count: int, devices: Sequence[str] = (), *, threads: int = 1) -> None:
+        """Take on `count` processes of so many threads, on these devices in turn (none: each on that of its task)."""
         self._threads = threads
         self.devices = tuple(devices[index % len(devices)] if devices else "" for index in range(count))
         """The device of each process; empty: the one that its task names."""
@@ -87,13 +88,15 @@ class LocalProcesses:
         self._idle.clear()
 
     def _hire(self, device: str) -> _Worker:
-        context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(1, mp_context=context, initializer=_set_up, initargs=(self._threads,))
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["benchmark.running.worker"])
+        arguments = (self._threads, dict(os.environ))
+        pool = ProcessPoolExecutor(1, mp_context=context, initializer=_set_up, initargs=arguments)
         return _Worker(pool, device)
 
     def _hand_out(self) -> None:
         while self._queue and self._idle:
-            worker = self._idle.pop(0)
+            worker = self._idle.pop()  # of those that are idle, the one that worked last has a backbone at hand
             worker.task = self._queue.popleft()
             before = set(multiprocessing.active_children())
             try:
@@ -128,24 +131,16 @@ def _exit_code(process: BaseProcess) -> int | None:
     return process.exitcode
 
 
-def _set_up(threads: int) -> None:
+def _set_up(threads: int, environment: Mapping[str, str]) -> None:
     """Prepare a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver to handle
-    # A spawned process would also spawn those that read images, seconds each; they start as they do elsewhere.
+    os.environ.clear()  # that of the server is as old as the server
+    os.environ.update(environment)
+    # Those that read images start as they do elsewhere.
     multiprocessing.set_start_method(None, force=True)
     import torch
 
     torch.set_num_threads(threads)
-    threading.Thread(target=_end_with_driver, daemon=True).start()
-
-
-def _end_with_driver() -> None:
-    """End this process when its driver is gone, after the task that it is doing."""
-    driver = multiprocessing.parent_process()
-    assert driver is not None  # this is a child process
-    driver.join()
-    with _working:
-        os._exit(0)
+    serve(lambda: _working)
 
 
 def _perform(task: Task, device: str) -> Reply:
