@@ -112,8 +112,7 @@ class AnomalyClipOptions:
     attention: Literal["vv", "qq", "kk", "original"] = "vv"
     """Path of the patch tokens: DPAM with V-V, Q-Q or K-K attention, or CLIP's own path."""
     first_block: int | None = None
-    """First block of the DPAM path; None for the default of the backbone (6 of 24; the "20" of the published code
-    counts from the last block)."""
+    """First block of the DPAM path; None for that of the backbone (6 of 24; the published "20" counts from the end)."""
     ffn: bool = False
     """Whether the DPAM path also runs the MLPs."""
     feature_layers: Literal["last", "four"] | tuple[int, ...] = "last"

@@ -33,7 +33,7 @@ def focal(abnormal: Tensor, masks: Tensor, *, gamma: float = 2.0) -> Tensor:
     """
     # The probability of what is true, a for 1 and 1 − a for 0, times 1 − 2 · SMOOTH, plus 2 · SMOOTH.
     scale, true = 1 - 2 * SMOOTH, masks[:, None]
-    p = torch.addcmul((1 - true) * scale + 2 * SMOOTH, (2 * true - 1) * scale, abnormal)
+    p = torch.addcmul(1 - scale * true, 2 * scale * true - scale, abnormal)
     return -((1 - p) ** gamma * p.log()).mean()
 
 

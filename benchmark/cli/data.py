@@ -1,4 +1,4 @@
-"""The commands `bench data list`, `bench data check` and `bench data mini`."""
+"""The commands `bench data list`, `bench data check`, `bench data check-cache` and `bench data mini`."""
 
 import sys
 from pathlib import Path
@@ -91,6 +91,33 @@ def check_command(
     sys.exit(1 if broken else 0)
 
 
+def check_cache_command() -> None:
+    """Read every file of the cache of features, and remove those that are damaged.
+
+    A run takes a file of the cache for whole if its size and the time of its last change are those that were noted when
+    it was written. What is removed is computed anew when it is needed. Exit code 1 if something was damaged.
+    """
+    from filelock import Timeout
+
+    from benchmark.common import GB, feature_cache
+
+    cache, arrays, size, damaged = feature_cache(), 0, 0, 0
+    with writing(cache.directory):
+        for entry in cache.entries():
+            try:
+                with entry.lock(timeout=0):
+                    broken = [name for name in entry.names() if not entry.is_whole(name, thoroughly=True)]
+                    entry.clear(broken)
+            except Timeout:
+                print(f"{entry.folder}: not checked; another process is writing it")
+                continue
+            if broken:
+                print(f"{entry.folder}: damaged and removed: {', '.join(broken)}")
+            arrays, size, damaged = arrays + len(entry.names()), size + entry.size(), damaged + len(broken)
+    print(f"{cache.directory}: {arrays} arrays, {size / GB:.2f} GB, are whole; {damaged} were damaged")
+    sys.exit(1 if damaged else 0)
+
+
 def mini_command(directory: Annotated[Path, typer.Argument(help="A new or empty folder, or an older suite.")]) -> None:
     """Make the mini suite: generated miniatures of the 17 datasets, with the folders of the real ones (27 MB).
 
@@ -105,4 +132,5 @@ def mini_command(directory: Annotated[Path, typer.Argument(help="A new or empty 
 
 add_command(app, "list", list_command)
 add_command(app, "check", check_command)
+add_command(app, "check-cache", check_cache_command)
 add_command(app, "mini", mini_command)

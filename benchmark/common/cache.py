@@ -1,6 +1,8 @@
-"""A cache on disk of arrays with equal rows: written row by row, checked by sha256, read through memory maps.
+"""A cache on disk of arrays with equal rows: written row by row, read through memory maps.
 
-An entry is a folder; each array in it is a file of raw rows, and counts only with a sidecar that holds its sha256.
+An entry is a folder; each array in it is a file of raw rows, and counts only with a sidecar that holds its size, the
+time of its last change and its sha256. An array whose size and time are those is whole; the sha256 is computed where
+they differ, as after a copy, and by `bench data check-cache`.
 """
 
 import hashlib
@@ -19,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock, Timeout
 
-from benchmark.common.files import file_sha256, write_whole
+from benchmark.common.files import write_whole
 from benchmark.common.reading import JSON_LIMIT, read_limited
 from benchmark.errors import BenchError
 
@@ -39,15 +41,19 @@ class Cache:
     limit: int
     """Bytes of all entries together; the least recently used go first."""
 
+    def entries(self) -> list["Entry"]:
+        """Return its entries in order of their keys."""
+        if not self.directory.is_dir():
+            return []
+        found = [Entry(self, path.name) for path in sorted(self.directory.iterdir())]
+        return [entry for entry in found if entry.holds_arrays_alone()]
+
     def evict(self, needed: int = 0, *, spared: "Entry | None" = None) -> None:
         """Remove the entries used longest ago until `needed` bytes more fit below the limit and on the disk.
 
         Entries that another process is writing stay, and the one that is spared: the limit may then be passed.
         """
-        if not self.directory.is_dir():
-            return
-        entries = [Entry(self, path.name) for path in self.directory.iterdir()]
-        ages = {entry: _age(entry) for entry in entries if entry != spared and entry.holds_arrays_alone()}
+        ages = {entry: _age(entry) for entry in self.entries() if entry != spared}
         used = sum(entry.size() for entry in ages) + (spared.size() if spared else 0)
         for entry in sorted(ages, key=ages.__getitem__, reverse=True):
             if used + needed <= self.limit and needed <= shutil.disk_usage(self.directory).free:
@@ -83,12 +89,31 @@ class Entry:
         content: dict[str, Any] = json.loads(read_limited(self.path(name).with_suffix(SIDECAR), JSON_LIMIT))
         return content
 
-    def is_whole(self, name: str) -> bool:
-        """Say whether an array is there with the content it was written with."""
+    def is_whole(self, name: str, *, thoroughly: bool = False) -> bool:
+        """Say whether an array is there as it was written: with its size and time, else with its content.
+
+        The size and time of an array with its content are noted anew.
+
+        Args:
+            name: Name of the array.
+            thoroughly: Read the content in any case.
+        """
         try:
-            return bool(file_sha256(self.path(name)) == self.sidecar(name)["sha256"])
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            known, stamp = self.sidecar(name), _stamp(self.path(name))
+            if not thoroughly and {key: known.get(key) for key in stamp} == stamp:
+                return True
+            with self.path(name).open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != known["sha256"]:
+                    return False
+            with suppress(OSError):  # a cache that may only be read
+                write_whole(self.path(name).with_suffix(SIDECAR), json.dumps({**known, **stamp}))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return False
+        return True
+
+    def names(self) -> list[str]:
+        """Return the names of its arrays, complete or not."""
+        return sorted({path.stem for path in self.files() if path.suffix in (DATA, SIDECAR)})
 
     def read(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64] | None:
         """Return an array of float64 that `write` wrote; None where it is missing, damaged or of another shape."""
@@ -169,6 +194,12 @@ def _age(entry: Entry) -> float:
         return math.inf
 
 
+def _stamp(path: Path) -> dict[str, int]:
+    """Return the size of a file and the time of its last change, by which a sidecar knows it."""
+    stat = path.stat()
+    return {"size": stat.st_size, "changed": stat.st_mtime_ns}
+
+
 @dataclass
 class Writer:
     """Writes an array under another name, and gives it its own and a sidecar when it is complete."""
@@ -201,7 +232,8 @@ class Writer:
         path = self.entry.path(self.name)
         path.with_suffix(SIDECAR).unlink(missing_ok=True)
         self._temporary.replace(path)
-        write_whole(path.with_suffix(SIDECAR), json.dumps({"sha256": self._digest.hexdigest(), **notes}))
+        known = {"sha256": self._digest.hexdigest(), **_stamp(path), **notes}
+        write_whole(path.with_suffix(SIDECAR), json.dumps(known))
 
     def __exit__(self, *error: object) -> None:
         if self._file is not None:

@@ -51,10 +51,11 @@ def order_keys(scores: npt.NDArray[np.float32]) -> KeyArray:
     """
     bits = scores.view(np.uint32)
     keys = bits + _SIGN
-    if (upper := scores >= 0.5).any():
-        values = scores[upper]
-        keys[upper] = np.where(values < 1, 2 * _HALF - (1 - values).view(np.uint32), bits[upper] + _ROOM) + _SIGN
-    return keys if scores.min() >= 0 else np.where(scores < 0, ~bits, keys)
+    upper = np.flatnonzero(scores >= 0.5)
+    values = scores.take(upper)
+    mirrored = np.where(values < 1, 2 * _HALF - (1 - values).view(np.uint32), values.view(np.uint32) + _ROOM)
+    keys.put(upper, mirrored + _SIGN)
+    return keys if scores.min(initial=0) >= 0 else np.where(scores < 0, ~bits, keys)
 
 
 def scores_of(keys: KeyArray) -> FloatArray:
@@ -156,7 +157,7 @@ def added(known: Histogram, pixels: Sequence[Pixels], *, max_bins: int) -> Histo
         bits = ((distinct - 1) // max_bins).bit_length()  # any fewer bits cannot be enough
         keys, shift = keys >> np.uint32(bits), shift + bits
     starts = _starts(keys)
-    group = np.cumsum(starts) - 1
+    group = np.cumsum(starts) - 1 if distinct < len(keys) else np.arange(distinct)
     sums = np.zeros((3, distinct))
     _add(sums[0], group, counts.take(taken).astype(np.float64))
     rows = np.empty(len(counts), np.int32)

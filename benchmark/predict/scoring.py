@@ -127,11 +127,9 @@ def _scored(
 
 def resized(prediction: Prediction, method: Method, evaluation_size: int | None) -> tuple[list[float], Floats]:
     """Return scores, and maps of shape `(B, S, S)` at the evaluation size, as a run computes them."""
-    scores, maps = at_evaluation_size(
+    return at_evaluation_size(
         prediction,
         image_size=method.vision().image_size,
         evaluation_size=evaluation_size,
         smoothing=method.smoothing,
     )
-    assert maps is not None  # they are wanted
-    return scores, maps

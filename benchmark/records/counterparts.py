@@ -27,6 +27,8 @@ class Counterparts:
     other: Record
     tolerance: float
     """Difference of a metric, in [0, 1], up to which the two agree."""
+    alike: bool
+    """Whether the two were computed on the same machine with the same packages and batches, trainings too."""
 
     @cached_property
     def numbers(self) -> list[Difference]:
@@ -82,8 +84,8 @@ def pair_up(ones: Iterable[Record], others: Iterable[Record], *, tolerance: floa
     Args:
         ones: records of one folder.
         others: records of the other one.
-        tolerance: difference of a metric, in [0, 1], up to which two results agree. None for `SAME_MACHINE` where both
-            were computed on the same machine with the same packages and batches, else `TOLERANCE`.
+        tolerance: difference of a metric, in [0, 1], up to which two results agree; None for `SAME_MACHINE` where they
+            were made alike, else `TOLERANCE`.
     """
     known, left = list(ones), {record.id: record for record in others}
     found = {record.id: left.pop(record.id) for record in known if record.id in left}
@@ -94,8 +96,9 @@ def pair_up(ones: Iterable[Record], others: Iterable[Record], *, tolerance: floa
     pairs = []
     for record in known:
         if (other := found.get(record.id)) is not None:
-            limit = SAME_MACHINE if made_alike(record, other) else TOLERANCE
-            pairs.append(Counterparts(record, other, limit if tolerance is None else tolerance))
+            alike = _made_alike(record, other)
+            limit = (SAME_MACHINE if alike else TOLERANCE) if tolerance is None else tolerance
+            pairs.append(Counterparts(record, other, limit, alike))
     only = tuple(record for record in known if record.id not in found)
     return Pairing(tuple(pairs), only, tuple(left.values()))
 
@@ -116,8 +119,7 @@ def _name(identity: str) -> str:
     return identity.rpartition("--")[0]
 
 
-def made_alike(one: Record, other: Record) -> bool:
-    """Say whether two records were computed on the same machine with the same packages and batches, trainings too."""
+def _made_alike(one: Record, other: Record) -> bool:
     pairs: list[tuple[Provenance, Provenance]] = [(one.run, other.run)]
     if one.training and one.training.made and other.training and other.training.made:
         pairs.append((one.training.made, other.training.made))

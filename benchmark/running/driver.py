@@ -204,8 +204,7 @@ class _Driver:
             except Timeout:
                 self.held.append(task)
             else:
-                # What the other process has done is not done again, also not by force.
-                if task.cells and self.is_done(identity):
+                if self.has_ended(identity):  # a cell is not done again, also not by force
                     self.say(f"done by another process: {self.name(identity)}")
                     self.open[task.key] -= 1
                 else:

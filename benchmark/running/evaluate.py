@@ -58,7 +58,8 @@ class ClassScores:
     """Side of the method's images in pixels."""
     seconds: Seconds
     """Wall time: `total` since the class before it ended, waiting for `images`, the `vision` tower and the `method`.
-    Processor time: its `metrics`, which are computed while the tower goes on. What methods share counts for each."""
+    Processor time: its `metrics`, with the resizing of maps; they are computed while the tower goes on. What methods
+    share counts for each of them."""
     peak_memory: int | None
     """Most bytes of memory that the pass took at this image size until now: of an accelerator, or of this process; None
     where it is not known."""
@@ -185,10 +186,10 @@ class _Scored:
     """What a method gave for some images."""
 
     scores: list[float]
+    maps: torch.Tensor
+    """Maps as predicted, on the device of the method."""
     raw: FloatArray
-    """Maps as predicted."""
-    maps: FloatArray | None
-    """Maps that are evaluated, where there are masks."""
+    """The same maps."""
     texts: dict[str, npt.NDArray[np.float32]]
 
 
@@ -235,15 +236,9 @@ class _ClassRun:
             with torch.no_grad():
                 prediction = method.predict(features, names)
                 texts = method.text_features(features, names) if self.images < TEXT_IMAGES else {}
-                scores, maps = at_evaluation_size(
-                    prediction,
-                    image_size=self.tower.spec.image_size,
-                    evaluation_size=self.tower.protocol.evaluation_size,
-                    smoothing=method.smoothing,
-                    with_maps=self.tower.with_masks,
-                )
-            raw = prediction.maps.float().cpu().numpy()
-            return _Scored(scores, raw, maps, {name: text.cpu().numpy() for name, text in texts.items()})
+            scores, raw = prediction.scores.cpu().double().tolist(), prediction.maps.float().cpu().numpy()
+            given = {name: text.cpu().numpy() for name, text in texts.items()}
+            return _Scored(scores, prediction.maps, raw, given)
         except (Exception, SystemExit) as error:  # a method's own code may raise anything; the others go on
             if is_out_of_memory(error) and len(names) > 1:
                 raise
@@ -266,11 +261,19 @@ class _ClassRun:
         try:
             self.accumulator.images.add_texts(scored.texts)
             for index, item in enumerate(items):
-                evaluated = None if scored.maps is None else scored.maps[index]
+                evaluated = self._evaluated(scored.maps[index : index + 1])[0] if self.tower.with_masks else None
                 self.accumulator.add(item, scored.scores[index], scored.raw[index], evaluated)
         except Exception as error:  # NaN scores, maps of another shape, …
             self.error = error
         self.seconds["metrics"] += thread_time() - start
+
+    def _evaluated(self, maps: torch.Tensor) -> FloatArray:
+        return maps_at_evaluation_size(
+            maps,
+            image_size=self.tower.spec.image_size,
+            evaluation_size=self.tower.protocol.evaluation_size,
+            smoothing=self.participant.method.smoothing,
+        )
 
     def finish(self) -> Future[ClassScores | Exception]:
         """Have the metrics of the class computed, once no image of it is left."""
@@ -369,37 +372,38 @@ class _Pass:
 
 
 def at_evaluation_size(
-    prediction: Prediction,
-    *,
-    image_size: int,
-    smoothing: float,
-    evaluation_size: int | None = None,
-    with_maps: bool = True,
-) -> tuple[list[float], FloatArray | None]:
-    """Return image scores, and maps (B, S, S) resized bilinearly (corners not aligned) and then smoothed.
+    prediction: Prediction, *, image_size: int, smoothing: float, evaluation_size: int | None = None
+) -> tuple[list[float], FloatArray]:
+    """Return the image scores of a prediction, and its maps as `maps_at_evaluation_size` does."""
+    maps = maps_at_evaluation_size(
+        prediction.maps, image_size=image_size, smoothing=smoothing, evaluation_size=evaluation_size
+    )
+    return prediction.scores.cpu().double().tolist(), maps
 
-    The Gaussian filter is the references': per image, reflecting border, cut at 4 standard deviations. Both are done
-    on the device of the prediction.
+
+def maps_at_evaluation_size(
+    maps: torch.Tensor, *, image_size: int, smoothing: float, evaluation_size: int | None = None
+) -> FloatArray:
+    """Return maps (B, S, S) resized bilinearly (corners not aligned) from (B, h, w) and then smoothed.
+
+    The Gaussian filter is the references': per image, reflecting border, cut at 4 standard deviations. The work is done
+    on the device of the maps.
 
     Args:
-        prediction: of a method.
+        maps: of a method.
         image_size: side of the method's images, and of the maps without an evaluation size.
         smoothing: standard deviation of the filter in pixels of the image size. At another evaluation size the filter
             covers the same part of the image.
         evaluation_size: side S of the maps, where it is not the image size.
-        with_maps: whether maps are wanted.
     """
-    scores = prediction.scores.cpu().double().tolist()
-    if not with_maps:
-        return scores, None
-    side, maps = evaluation_size or image_size, prediction.maps
+    side = evaluation_size or image_size
     # In float64 scores that are tied stay tied when they are rounded at the end. MPS has no float64.
-    maps = maps.cpu().double() if maps.device.type == "mps" else maps.double()
+    exact = maps.detach().cpu().double() if maps.device.type == "mps" else maps.detach().double()
     sigma = smoothing * (side / image_size)
     rows, columns = (
-        resizing_matrix(old, side, sigma=sigma, device=maps.device, dtype=maps.dtype) for old in maps.shape[1:]
+        resizing_matrix(old, side, sigma=sigma, device=exact.device, dtype=exact.dtype) for old in exact.shape[1:]
     )
-    resized = torch.empty((len(maps), side, side), device=maps.device)
-    for one, target in zip(rows @ maps, resized, strict=True):  # one by one: what is in float64 stays small
+    resized = torch.empty((len(exact), side, side), device=exact.device)
+    for one, target in zip(rows @ exact, resized, strict=True):  # one by one: what is in float64 stays small
         target.copy_(one @ columns.T)
-    return scores, resized.cpu().numpy()
+    return resized.cpu().numpy()

@@ -56,7 +56,6 @@ def _class_results(method: Learner, features: AuxiliaryFeatures, places: Sequenc
 def _add(method: Learner, batch: TrainingBatch, image: ImageMetrics, pixel: PixelMetrics, *, image_size: int) -> None:
     prediction = method.predict(batch.features, batch.class_names)
     scores, maps = at_evaluation_size(prediction, image_size=image_size, smoothing=method.smoothing)
-    assert maps is not None  # they are wanted
     masks = batch.masks.bool().cpu().numpy()
     for score, label, anomaly_map, mask in zip(scores, batch.labels.tolist(), maps, masks, strict=True):
         image.update(score, label)

@@ -1,7 +1,6 @@
 """Two folders of results cell by cell, as text and CSV, and in one line how many cells agree."""
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from tabulate import tabulate
@@ -42,15 +41,13 @@ def agreement_line(pairing: Pairing, there: str) -> str:
 
 
 def _limits(pairs: Sequence[Counterparts]) -> str:
-    counts = Counter(pair.tolerance for pair in pairs)
-    limits = f"{_points(max(counts))} points"
-    notes = []
-    if TOLERANCE in counts and any(pair.one.cell.auxiliary for pair in pairs if pair.tolerance == TOLERANCE):
+    widest, notes = max(pair.tolerance for pair in pairs), []
+    if any(pair.one.cell.auxiliary and pair.tolerance == TOLERANCE for pair in pairs):
         notes.append("as much as the stability test of methods that learn allows")
-    if SAME_MACHINE in counts:
-        which = "" if len(counts) == 1 else f"{counts[SAME_MACHINE]} within {_points(SAME_MACHINE)}, as "
+    if strict := sum(pair.alike and pair.tolerance == SAME_MACHINE for pair in pairs):
+        which = "" if widest == SAME_MACHINE else f"{strict} within {_points(SAME_MACHINE)}, as "
         notes.append(f"{which}machine and packages are the same")
-    return limits + (f" ({'; '.join(notes)})" if notes else "")
+    return f"{_points(widest)} points" + (f" ({'; '.join(notes)})" if notes else "")
 
 
 def disagreement_lines(pairing: Pairing) -> list[str]:

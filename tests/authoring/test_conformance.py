@@ -175,6 +175,24 @@ class LearnsOnWindows(SoundLearner):
 
 
 @breaks("vision")
+class LearnsFromTokens(SoundLearner):
+    def training_vision(self) -> VisionSpec:
+        return VisionSpec(self.backbone.image_size, tokens=True)
+
+
+@breaks("vision")
+class LearnsFromABlockThatIsNotThere(SoundLearner):
+    def training_vision(self) -> VisionSpec:
+        return VisionSpec(self.backbone.image_size, (Layer(99),))
+
+
+@breaks("losses")
+class ReadsMoreThanItAsksFor(SoundLearner):
+    def training_vision(self) -> VisionSpec:
+        return VisionSpec(self.backbone.image_size)
+
+
+@breaks("vision")
 class FailsToBuild(Sound):
     def __init__(self, backbone: Backbone, options: Any, *, seed: int = 0) -> None:
         raise OSError("no such folder")

@@ -10,11 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from benchmark.clip import weights
+from benchmark.common.cache import Entry
+from benchmark.common.settings import feature_cache
 from benchmark.mini import suite
 from benchmark.records.records import path_key, path_of, read_records, write_record
 
@@ -194,6 +197,28 @@ def test_data_mini_writes_a_suite_and_leaves_other_things_alone(
     code, _, err = bench("data", "mini", tmp_path / "mine")
     assert code == 2
     assert "left alone" in err
+
+
+def test_data_check_cache_reads_everything_and_removes_what_is_damaged(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    assert bench("data", "check-cache")[:2] == (
+        0,
+        f"{tmp_path}/features: 0 arrays, 0.00 GB, are whole; 0 were damaged\n",
+    )
+    entry = Entry(feature_cache(), "key")
+    for name in ("good", "bad"):
+        entry.write(name, np.arange(4.0))
+    content, changed = entry.path("bad").read_bytes(), entry.path("bad").stat().st_mtime_ns
+    entry.path("bad").write_bytes(content[:-1] + b"x")
+    os.utime(entry.path("bad"), ns=(0, changed))  # as a disk does it
+    assert entry.is_whole("bad")
+    code, out, _ = bench("data", "check-cache")
+    assert code == 1
+    assert f"{entry.folder}: damaged and removed: bad\n" in out
+    assert "1 arrays, 0.00 GB, are whole; 1 were damaged" in out
+    assert (entry.names(), bench("data", "check-cache")[0]) == (["good"], 0)
 
 
 def test_nothing_found_says_how_to_get_data(bench: Bench, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The cache: what is written comes back, what is damaged is not trusted, and what is old makes room."""
 
+import json
 import os
 import shutil
 import sys
@@ -81,6 +82,33 @@ def test_a_damaged_array_is_not_whole_until_it_is_written_again(tmp_path: Path, 
     assert not entry.is_whole("a")
     assert entry.is_whole("b") == entry.folder.exists()
     assert write(entry_of(tmp_path)).is_whole("a")
+
+
+def test_size_and_time_are_enough_until_a_thorough_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = write(entry_of(tmp_path))
+    changed = entry.path("a").stat().st_mtime_ns
+    flip(entry.path("a"))
+    os.utime(entry.path("a"), ns=(0, changed))
+    with monkeypatch.context() as patch:
+        patch.setattr("hashlib.file_digest", lambda *_: pytest.fail("it was read"))
+        assert entry.is_whole("a")
+    assert not entry.is_whole("a", thoroughly=True)
+
+
+@pytest.mark.parametrize("known", ["nothing", "another time"])
+def test_what_was_copied_or_written_by_earlier_code_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: str
+) -> None:
+    entry = write(entry_of(tmp_path))
+    if known == "nothing":
+        sidecar = {key: value for key, value in entry.sidecar("a").items() if key in ("sha256", "rows")}
+        entry.path("a").with_suffix(".json").write_text(json.dumps(sidecar))
+    else:
+        os.utime(entry.path("a"), ns=(0, 10**18))
+    assert entry.is_whole("a")
+    monkeypatch.setattr("hashlib.file_digest", lambda *_: pytest.fail("it was read again"))
+    assert entry.is_whole("a")
+    assert entry.sidecar("a")["rows"] == 20
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, None])

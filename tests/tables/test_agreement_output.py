@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from support.two_folders import changed, reference_records
 
+from benchmark.records.agreement import SAME_MACHINE
 from benchmark.records.counterparts import pair_up
 from benchmark.records.records import Record
 from benchmark.tables.agreement_output import agreement_csv, agreement_line, disagreement_lines, render_agreement
@@ -53,6 +54,11 @@ MIXED = f"{LEARNS}; 1 within 0.0001, as machine and packages are the same"
 )
 def test_one_line_says_how_many_cells_agree_and_how_far(others: list[Record], said: str) -> None:
     assert agreement_line(pair_up(ALL, others), "DIR") == said
+
+
+def test_a_tolerance_that_was_asked_for_is_told_without_a_cause() -> None:
+    pairing = pair_up(ALL, [elsewhere(each) for each in ALL], tolerance=SAME_MACHINE)
+    assert agreement_line(pairing, "DIR") == "3 of 3 cells agree with DIR within 0.0001 points; largest difference 0"
 
 
 def test_a_cell_of_another_version_is_named_and_not_counted() -> None:

@@ -1,5 +1,6 @@
 """Features of auxiliary images: the backbone's numbers, each image encoded once, nothing damaged ever trusted."""
 
+import copy
 import math
 import os
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from benchmark.data.masks import MaskRule, read_mask, resize_mask
 from benchmark.data.preprocess import Preprocess
 from benchmark.data.samples import DatasetError, SampleSet
 from benchmark.protocol import Protocol
+from benchmark.training import batches as batches_module
 from benchmark.training import features as features_module
 from benchmark.training.batches import AuxiliaryFeatures, JoinedFeatures
 from benchmark.training.features import auxiliary_features
@@ -345,6 +347,46 @@ def test_two_datasets_are_read_as_one_in_any_order(parts: Path, tiny: Backbone, 
         found, expected = both.batch(order), whole.batch(order)
         assert_same(found, expected, atol=0)
         assert found.class_names == expected.class_names
+
+
+def test_features_that_are_kept_are_those_of_the_files(parts: Path, tiny: Backbone, tmp_path: Path) -> None:
+    whole = features_of(data_of(parts), tiny, tmp_path / "cache", spec=SPEC)
+    kept = whole.kept()
+    assert kept._kept is not None
+    assert whole.size == sum(values.nbytes for values in kept._kept.values())
+    for order in ([12, 0, 5, 5], [3]):
+        assert_same(kept.batch(order), whole.batch(order), atol=0)
+
+
+@pytest.mark.parametrize(
+    ("processes", "free", "fits"), [(1, 2.0, True), (1, 1.99, False), (2, 4.0, True), (2, 3.9, False)]
+)
+def test_features_are_kept_on_a_gpu_if_each_process_has_room_for_twice_as_much(
+    parts: Path,
+    tiny: Backbone,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    processes: int,
+    free: float,
+    fits: bool,
+) -> None:
+    whole = features_of(data_of(parts), tiny, tmp_path / "cache")
+    assert JoinedFeatures((whole,)).kept_if_small(processes=1).parts == (whole,)  # on the CPU never
+    there = copy.copy(tiny)
+    there.device = "cuda:1"
+    both = JoinedFeatures((replace(whole, backbone=there), replace(whole, backbone=there)))
+    monkeypatch.setattr(batches_module, "free_memory", {"cuda:1": int(free * 2 * whole.size)}.__getitem__)
+    monkeypatch.setattr(AuxiliaryFeatures, "kept", lambda self: whole)
+    assert (both.kept_if_small(processes=processes).parts == (whole, whole)) == fits
+
+
+def test_masks_that_no_loss_reads_are_not_read(parts: Path, tiny: Backbone, cache: Path) -> None:
+    features = features_of(data_of(parts), tiny, cache, with_masks=False)
+    assert "masks" not in features._files
+    assert torch.equal(features.batch([0, 12]).masks, torch.zeros(2, SIZE, SIZE))
+    (parts / "masks/abnormal/009.png").write_bytes(b"broken")
+    with pytest.raises(ImageError, match=r"009\.png"):  # whatever is made of it
+        features_of(data_of(parts), tiny, cache, with_masks=False)
 
 
 def test_images_that_change_while_they_are_encoded_are_not_kept(

@@ -1,7 +1,7 @@
 """Training as part of a run: what is trained and encoded once, resumed, refused, given, and kept in the record."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ from torch import Tensor
 from benchmark.cli.selection import select_cards
 from benchmark.clip.backbone import Backbone
 from benchmark.clip.weights import BackboneError, parse_backbone
-from benchmark.common.cache import GB, Cache
+from benchmark.common.cache import GB, Cache, Rows
 from benchmark.common.settings import Settings
-from benchmark.contract import Features, Method, TrainingBatch, VisionSpec
+from benchmark.contract import Features, Learner, Method, TrainingBatch, VisionSpec
 from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.samples import MINI_MARKER, SampleSet
 from benchmark.protocol import Protocol, auxiliaries_for
@@ -28,11 +28,13 @@ from benchmark.records.cells import BackboneId, backbone_id
 from benchmark.records.checkpoints import CheckpointError, checkpoint_path, read_checkpoint, write_checkpoint
 from benchmark.records.records import ClassResult, Parameters, Record, RecordError, path_of, read_record
 from benchmark.registry import source_sha256
+from benchmark.running.held_out import results
 from benchmark.running.planning import Auxiliaries, Plan, Setting, plan, plan_training
 from benchmark.tables.render import summary
 from benchmark.tables.tables import make_tables
+from benchmark.training.batches import AuxiliaryFeatures
 from benchmark.training.published import import_checkpoint
-from benchmark.training.runner import build_method
+from benchmark.training.runner import build_method, encode_auxiliary, train_method
 from methods.anomalyclip import AnomalyClip, AnomalyClipOptions
 from methods.clip import Clip, ClipAC, ClipOptions
 from methods.coop import CoOp, CoOpOptions
@@ -415,6 +417,46 @@ def test_a_damaged_partial_state_is_not_trusted(
     (record,), _ = go(Plan([job]), settings)
     assert record.training is not None
     assert len(record.training.curve) == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "patches"),
+    [
+        (CoOp, CoOpOptions(epochs=1, batch_size=4), False),
+        (AnomalyClip, replace(FAST, local_loss=False), False),
+        (AnomalyClip, FAST, True),
+    ],
+)
+def test_a_training_stores_and_reads_what_its_loss_sees_and_is_watched_by_what_predicts(
+    mvtec: SampleSet,
+    target: SampleSet,
+    tiny: Backbone,
+    settings: Settings,
+    method: type[Learner],
+    options: Any,
+    patches: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (job,) = make([(method, options)], [target], tiny, Auxiliaries({"mvtec": mvtec})).jobs
+    assert job.training is not None
+    read: list[Path] = []
+    original = Rows.__init__
+    monkeypatch.setattr(Rows, "__init__", lambda self, path, size: read.append(path) or original(self, path, size))
+    assert encode_auxiliary(mvtec, [job.training], tiny, settings, say=print) == {}
+    stored = {path.stem.partition("-")[0] for path in settings.cache.directory.glob("mvtec-*/*.bin")}
+    assert stored == {"image", "image_raw", "masks", *(["patches"] * patches)}
+    read.clear()
+    train_method(job.training, tiny, settings, say=print)
+    masks = ["masks"] * method.needs_masks
+    assert {path.stem.partition("-")[0] for path in read} == {"image", "image_raw", *masks, *(["patches"] * patches)}
+
+    def watch(features: AuxiliaryFeatures) -> Callable[[int, Learner], None]:
+        return lambda _, learner: told.append(results(learner, features))
+
+    told: list[dict[str, float | None]] = []
+    train_method(job.training, tiny, settings, say=print, held_out=(target, watch))
+    assert len(told) == options.epochs
+    assert told[0]["pixel_auroc"] is not None
 
 
 def test_a_training_does_not_go_on_with_other_code_than_began_it(

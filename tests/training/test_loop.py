@@ -1,8 +1,11 @@
 """The training loop where memory is short, and what its steps are made of."""
 
 import re
+import threading
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,9 +20,10 @@ from benchmark.contract import Learner, TrainingBatch
 from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.protocol import Protocol
 from benchmark.registry import all_methods
-from benchmark.training.batches import AuxiliaryFeatures
+from benchmark.training import loop
+from benchmark.training.batches import AuxiliaryFeatures, read_ahead
 from benchmark.training.features import auxiliary_features
-from benchmark.training.loop import Curve, train
+from benchmark.training.loop import Curve, TrainingError, _code, _read_state, batches, train
 
 LEARNERS = [method for method in all_methods().values() if issubclass(method, Learner)]
 
@@ -111,6 +115,60 @@ def test_a_batch_that_counts_as_a_whole_is_never_divided(data: AuxiliaryFeatures
         one_step(greedy(LEARNERS[0], divisible=False), data, tiny)
 
 
+@pytest.mark.parametrize("then", ["goes on", "fails"])
+def test_a_loss_that_is_not_finite_is_told_with_its_epoch_and_images_and_not_kept(
+    data: AuxiliaryFeatures, tiny: Backbone, tmp_path: Path, then: str
+) -> None:
+    """In the second of three batches of the second epoch; a method may fail at the parameters that follow."""
+    steps: list[int] = []
+
+    def losses(self: Any, batch: TrainingBatch) -> dict[str, Tensor]:
+        steps.append(len(batch.labels))
+        if len(steps) > 5 and then == "fails":
+            raise ValueError("no number")
+        terms = LEARNERS[0].losses(self, batch)
+        return {name: term * (float("nan") if len(steps) == 5 else 1) for name, term in terms.items()}
+
+    kind = simple(LEARNERS[0], losses=losses)
+    made = kind(tiny, replace(kind.Options(), epochs=3, batch_size=2), seed=0)
+    partial = tmp_path / "state"
+    with pytest.raises(TrainingError, match=r"the loss is nan \(.* nan\) in epoch 2 on the images") as error:
+        train(made, data, partial=partial)
+    order = list(batches(len(data), 2, seed=0, epoch=1))
+    named = [place for place, sample in enumerate(data.samples) if str(sample.path) in str(error.value)]
+    assert named == sorted(order[1])
+    _, _, curve = _read_state(partial, code=_code(made))
+    assert len(curve) == 1
+
+
+def test_a_thread_reads_one_batch_ahead_and_changes_nothing(data: AuxiliaryFeatures) -> None:
+    events: list[str] = []
+
+    class Watched:
+        def read(self, indices: Sequence[int]) -> Any:
+            assert threading.current_thread() is not threading.main_thread()
+            events.append(f"read {indices[0]}")
+            return data.read(indices)
+
+    order = [[0, 1], [2, 4], [3]]
+    for indices, batch in read_ahead(cast(Any, Watched()), order, device="cpu"):
+        events.append(f"use {indices[0]}")
+        expected = data.batch(indices)
+        assert torch.equal(batch.features.image, expected.features.image)
+        assert torch.equal(batch.masks, expected.masks)
+        assert batch.class_names == expected.class_names
+    assert sorted(events) == ["read 0", "read 2", "read 3", "use 0", "use 2", "use 3"]
+    assert [each for each in events if each.startswith("use")] == ["use 0", "use 2", "use 3"]
+
+
+def test_what_cannot_be_read_fails_where_it_is_needed(data: AuxiliaryFeatures) -> None:
+    seen = []
+    with pytest.raises(IndexError):
+        for indices, _ in read_ahead(data, [[0], [99]], device="cpu"):
+            seen.append(indices)
+    assert seen == [[0]]
+
+
 class Operations(TorchDispatchMode):
     """Collect the names of all operations."""
 
@@ -125,9 +183,10 @@ class Operations(TorchDispatchMode):
 
 @pytest.mark.parametrize("method", LEARNERS)
 def test_training_has_no_operation_whose_gradient_is_random_on_cuda(
-    method: type[Learner], data: AuxiliaryFeatures, tiny: Backbone
+    method: type[Learner], data: AuxiliaryFeatures, tiny: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Named in the documentation of `torch.use_deterministic_algorithms`, or in its fused attention kernels."""
+    monkeypatch.setattr(loop, "exact_attention", lambda device, exact=loop.exact_attention: exact("cuda"))
     with Operations() as operations:
         one_step(method, data, tiny)
     assert any("softmax" in name for name in operations.names)
