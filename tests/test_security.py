@@ -376,14 +376,8 @@ def test_no_source_can_run_what_a_file_holds() -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        *(
-            "import pickle",
-            "from joblib import load",
-            "from joblib import cpu_count, load",
-            "import yaml; yaml.load(f)",
-            "torch.load(f)",
-            "eval('1')",
-        ),
+        *("import pickle", "from joblib import load", "from joblib import cpu_count, load"),
+        *("import yaml; yaml.load(f)", "torch.load(f)", "eval('1')"),
         *("exec(s)", "np.load(f)", "np.load(f, allow_pickle=True)", "torch.load(f, weights_only=False)"),
         *("subprocess.run(s, shell=True)", "os.system(s)", "spec.loader.exec_module(m)", "import dill.source as d"),
     ],
