@@ -31,9 +31,9 @@ def focal(abnormal: Tensor, masks: Tensor, *, gamma: float = 2.0) -> Tensor:
         masks: Masks of shape `(B, H, W)` of 0 and 1.
         gamma: Exponent γ.
     """
-    # The probability of what is true, a for 1 and 1 − a for 0, times 1 − 2 · SMOOTH, plus 2 · SMOOTH.
-    scale, true = 1 - 2 * SMOOTH, masks[:, None]
-    p = torch.addcmul(1 - scale * true, 2 * scale * true - scale, abnormal)
+    true = masks[:, None]
+    hit = torch.addcmul(1 - true, 2 * true - 1, abnormal)  # a where the mask is 1, 1 − a where it is 0
+    p = hit * (1 - 2 * SMOOTH) + 2 * SMOOTH
     return -((1 - p) ** gamma * p.log()).mean()
 
 

@@ -10,12 +10,24 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
-from methods.losses import dice, focal, image_cross_entropy, map_losses, resize
+from methods import losses
+from methods.losses import image_cross_entropy, interpolation, map_losses
 
 SHAPE = (3, 2, 4)
 MAPS = arrays(np.float32, SHAPE, elements=st.floats(0, 1, width=32)).map(torch.from_numpy)
 MASKS = arrays(np.float32, SHAPE, elements=st.sampled_from([0, 1])).map(torch.from_numpy)
 TERMS = {"focal", "dice_abnormal", "dice_normal"}
+
+
+def focal(probabilities: Tensor, masks: Tensor, **more: float) -> Tensor:
+    """The loss of one map for each image."""
+    return losses.focal(probabilities[:, None], masks, **more)
+
+
+def dice(probabilities: Tensor, masks: Tensor) -> Tensor:
+    """The loss of one map for each image, from its sums."""
+    overlap, predicted, true = (each.sum(dim=(1, 2)) for each in (probabilities * masks, probabilities, masks))
+    return losses.dice(overlap, predicted, true)
 
 
 def written_out_focal(probabilities: Tensor, masks: Tensor) -> float:
@@ -116,6 +128,32 @@ def test_layers_are_summed_and_the_weight_multiplies_each_term() -> None:
         torch.testing.assert_close(term, 4 * sum(each[name] for each in single))
 
 
+def test_all_layers_in_one_pass_have_the_values_and_gradients_of_the_formulas() -> None:
+    """In double precision, with the sums over the resized maps written out, on maps and masks of unequal sides."""
+    layers = [tuple(each.double().requires_grad_() for each in a_layer(seed)) for seed in range(3)]
+    masks = (torch.rand(3, 6, 5, generator=torch.Generator().manual_seed(0)) > 0.7).double()
+
+    def plainly() -> dict[str, Tensor]:
+        terms = dict.fromkeys(TERMS, torch.zeros((), dtype=torch.float64))
+        for patches, text in layers:
+            logits = torch.nn.functional.normalize(patches, dim=-1) @ text.transpose(1, 2) / 0.07
+            grid = logits.softmax(dim=-1)[..., 1].reshape(3, 1, 2, 2)
+            p = torch.nn.functional.interpolate(grid, size=(6, 5), mode="bilinear")[:, 0]
+            true = (masks * p + (1 - masks) * (1 - p)) * (1 - 2e-5) + 2e-5
+            terms["focal"] = terms["focal"] - ((1 - true) ** 2 * true.log()).mean()
+            for name, q, m in (("dice_abnormal", p, masks), ("dice_normal", 1 - p, 1 - masks)):
+                ratio = (2 * (q * m).sum(dim=(1, 2)) + 1) / (q.sum(dim=(1, 2)) + m.sum(dim=(1, 2)) + 1)
+                terms[name] = terms[name] + 1 - ratio.mean()
+        return terms
+
+    found, expected = map_losses(layers, masks, temperature=0.07), plainly()
+    inputs = [each for layer in layers for each in layer]
+    for name in TERMS:
+        torch.testing.assert_close(found[name], expected[name], atol=1e-10, rtol=1e-10)
+        ours, theirs = (torch.autograd.grad(terms[name], inputs, retain_graph=True) for terms in (found, expected))
+        torch.testing.assert_close(ours, theirs, atol=1e-10, rtol=1e-8)
+
+
 def test_image_cross_entropy_is_that_of_the_cosines_over_the_temperature() -> None:
     image, text, labels = drawn(3, 8, seed=0), drawn(3, 2, 8, seed=1), torch.tensor([0, 1, 1])
     expected = 0.0
@@ -135,6 +173,8 @@ def test_maps_are_resized_as_torch_does_it(old: tuple[int, int], new: tuple[int,
     maps = torch.rand(2, *old, generator=generator, requires_grad=True)
     weights = torch.rand(2, *new, generator=generator)
     expected = torch.nn.functional.interpolate(maps[:, None], size=new, mode="bilinear")[:, 0]
-    torch.testing.assert_close(resize(maps, new), expected, atol=1e-6, rtol=0)
-    ours, theirs = (torch.autograd.grad((each * weights).mean(), maps)[0] for each in (resize(maps, new), expected))
+    rows, columns = (interpolation(a, b, maps) for a, b in zip(old, new, strict=True))
+    found = rows.T @ maps @ columns
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    ours, theirs = (torch.autograd.grad((each * weights).mean(), maps)[0] for each in (found, expected))
     torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
