@@ -33,9 +33,9 @@ def device_name(device: str) -> str:
 
 def cores() -> int:
     """Return how many cores this process may use, which in a container may be fewer than the machine has."""
-    import joblib
+    from joblib import cpu_count
 
-    return int(joblib.cpu_count())
+    return int(cpu_count())
 
 
 def memory_bytes() -> int | None:

@@ -1,11 +1,11 @@
 from .driver import Outcome as Outcome
 from .driver import run as run
-from .evaluate import at_evaluation_size as at_evaluation_size
 from .executors import Executor as Executor
 from .executors import InThisProcess as InThisProcess
 from .executors.local import LocalProcesses as LocalProcesses
 from .executors.ray_cluster import RayCluster as RayCluster
 from .executors.slurm import SlurmJobs as SlurmJobs
+from .maps import at_evaluation_size as at_evaluation_size
 from .planning import Auxiliaries as Auxiliaries
 from .planning import Chosen as Chosen
 from .planning import Job as Job

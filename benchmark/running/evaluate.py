@@ -19,16 +19,16 @@ from benchmark.common import (
     is_out_of_memory,
     now,
     peak_memory,
-    resizing_matrix,
     start_peak_memory,
 )
-from benchmark.contract import Features, Method, Prediction, VisionSpec, merge_specs
+from benchmark.contract import Features, Method, VisionSpec, merge_specs
 from benchmark.data import ImageError, Loaded, Reading, Sample, SampleSet, load, load_at_sizes, stack
 from benchmark.metrics import TEXT_IMAGES, ClassImages
 from benchmark.protocol import Protocol
 from benchmark.records import ClassResult, Skipped
 from benchmark.running.accumulator import ClassAccumulator
 from benchmark.running.lanes import Lane, Lanes
+from benchmark.running.maps import maps_at_evaluation_size
 
 Seconds = dict[str, float]
 FloatArray = npt.NDArray[np.float32]
@@ -369,41 +369,3 @@ class _Pass:
                     following[index].error = outcome
         yield ClassOutcomes(class_name, outcomes)
         self._start = now(self._device)
-
-
-def at_evaluation_size(
-    prediction: Prediction, *, image_size: int, smoothing: float, evaluation_size: int | None = None
-) -> tuple[list[float], FloatArray]:
-    """Return the image scores of a prediction, and its maps as `maps_at_evaluation_size` does."""
-    maps = maps_at_evaluation_size(
-        prediction.maps, image_size=image_size, smoothing=smoothing, evaluation_size=evaluation_size
-    )
-    return prediction.scores.cpu().double().tolist(), maps
-
-
-def maps_at_evaluation_size(
-    maps: torch.Tensor, *, image_size: int, smoothing: float, evaluation_size: int | None = None
-) -> FloatArray:
-    """Return maps (B, S, S) resized bilinearly (corners not aligned) from (B, h, w) and then smoothed.
-
-    The Gaussian filter is the references': per image, reflecting border, cut at 4 standard deviations. The work is done
-    on the device of the maps.
-
-    Args:
-        maps: of a method.
-        image_size: side of the method's images, and of the maps without an evaluation size.
-        smoothing: standard deviation of the filter in pixels of the image size. At another evaluation size the filter
-            covers the same part of the image.
-        evaluation_size: side S of the maps, where it is not the image size.
-    """
-    side = evaluation_size or image_size
-    # In float64 scores that are tied stay tied when they are rounded at the end. MPS has no float64.
-    exact = maps.detach().cpu().double() if maps.device.type == "mps" else maps.detach().double()
-    sigma = smoothing * (side / image_size)
-    rows, columns = (
-        resizing_matrix(old, side, sigma=sigma, device=exact.device, dtype=exact.dtype) for old in exact.shape[1:]
-    )
-    resized = torch.empty((len(exact), side, side), device=exact.device)
-    for one, target in zip(rows @ exact, resized, strict=True):  # one by one: what is in float64 stays small
-        target.copy_(one @ columns.T)
-    return resized.cpu().numpy()

@@ -7,7 +7,7 @@ import torch
 
 from benchmark.contract import Learner, TrainingBatch
 from benchmark.metrics import METRICS, ImageMetrics, PixelMetrics
-from benchmark.running.evaluate import at_evaluation_size
+from benchmark.running.maps import at_evaluation_size
 from benchmark.training import AuxiliaryFeatures
 
 BATCH = 8

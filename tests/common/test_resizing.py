@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 
 from benchmark.common.resizing import resizing_matrix
 from benchmark.contract import Prediction
-from benchmark.running.evaluate import at_evaluation_size
+from benchmark.running.maps import at_evaluation_size
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.4, 4.0, 300.0])

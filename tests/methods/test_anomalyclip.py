@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmark.clip.backbone import Backbone
 from benchmark.contract import Dpam, Features, Layer, TrainingBatch
 from benchmark.records.checkpoints import tensors_to_bytes
-from benchmark.running.evaluate import at_evaluation_size
+from benchmark.running.maps import at_evaluation_size
 from methods.anomalyclip import AnomalyClip, AnomalyClipOptions
 from methods.base import anomaly_probability
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchmark.clip.backbone import Backbone
 from benchmark.contract import Layer, Prediction, VisionSpec
-from benchmark.running.evaluate import at_evaluation_size
+from benchmark.running.maps import at_evaluation_size
 from methods.base import anomaly_probability, to_grid
 from methods.clip import Clip, ClipAC, ClipOptions
 from methods.prompts import imagenet_templates, normal_abnormal

@@ -16,7 +16,7 @@ from benchmark.clip.backbone import Backbone
 from benchmark.clip.vision import embed, first_tokens
 from benchmark.clip.windows import run_windows, window_patches
 from benchmark.contract import VisionSpec
-from benchmark.running.evaluate import at_evaluation_size
+from benchmark.running.maps import at_evaluation_size
 from methods.base import anomaly_probability
 from methods.winclip import ABNORMAL, ANOMALIB_TEMPLATES, NORMAL, TEMPLATES, WinClip, WinClipOptions, harmonic_map
 

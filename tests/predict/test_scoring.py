@@ -29,7 +29,7 @@ from benchmark.records.checkpoints import (
     write_checkpoint,
 )
 from benchmark.registry import load_plugin, source_sha256
-from benchmark.running.evaluate import at_evaluation_size
+from benchmark.running.maps import at_evaluation_size
 from benchmark.training.chosen import SHIPPED
 from methods.clip import Clip, ClipOptions
 from methods.winclip import WinClip, WinClipOptions

@@ -578,7 +578,7 @@ def test_a_damaged_record_is_reported_and_its_cell_done_again(
     assert [numbers(record) for record in again] == [numbers(record) for record in expected]
 
 
-ARGUMENTS = ["run", "--methods", "clip,clip_ac", "--backbone", "tiny:random", "--workers", "0", "--batch-size", "4"]
+ARGUMENTS = ["run", "--methods", "clip,clip_ac", "--backbone", "tiny:random", "--batch-size", "4", "--processes", "1"]
 BENCH = "from benchmark.cli import main; main()"
 STUCK_IN_THE_SECOND_DATASET = """
 import pathlib, sys, time

@@ -19,7 +19,7 @@ from benchmark.data.masks import MaskRule
 from benchmark.protocol import Protocol
 from benchmark.records.cells import backbone_id
 from benchmark.records.records import Record
-from benchmark.running.evaluate import at_evaluation_size
+from benchmark.running.maps import at_evaluation_size
 from benchmark.running.planning import Auxiliaries, Setting, plan, plan_training
 from methods.coop import CoOp
 
