@@ -358,7 +358,9 @@ def test_data_check_draws_a_folder_and_reports_a_broken_one(bench: Bench, parts:
 def test_records_are_plain_json(bench: Bench, parts: Path, tmp_path: Path) -> None:
     bench("run", "--methods", "clip", "--folder", parts, "--results", tmp_path / "r", *TINY)
     (path,) = (tmp_path / "r/records").glob("*.json")
-    assert path.stem == json.loads(path.read_text(encoding="utf-8"))["id"]
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert path.stem == content["id"]
+    assert (content["run"]["processes"], content["classes"]["parts"]["run"]["processes"]) == (1, 1)
 
 
 @pytest.fixture
