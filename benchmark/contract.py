@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from benchmark.clip import Dpam, Features, FrozenClip, Layer, Prompt, VisionSpec, merge_specs
 from benchmark.errors import ContractError
@@ -62,6 +62,22 @@ class Ablation:
 @dataclass(frozen=True, slots=True)
 class NoOptions:
     """Options of a method without options."""
+
+
+def asked_of(method: Method, what: Literal["vision", "training_vision"] = "vision") -> VisionSpec:
+    """Return what a method asks for.
+
+    Args:
+        method: The method.
+        what: `vision`, or `training_vision` of a method that learns.
+
+    Raises:
+        ContractError: It returns something else.
+    """
+    spec = getattr(method, what)()
+    if not isinstance(spec, VisionSpec):
+        raise ContractError(f"{what} returns a {type(spec).__name__}, not a VisionSpec")
+    return spec
 
 
 def require_prediction(found: object, images: int) -> None:

@@ -39,8 +39,8 @@ RESERVED = ("protocol",)
 def check_method(method: type[Method], options: Any, backbone: Backbone, source: ImageSource) -> list[Finding]:
     """Run every check that applies to a method with these options.
 
-    The first checks (metadata, vision, references, shapes) are needed by the others: if one of them fails, no further
-    check is run.
+    The first checks (metadata, vision, references, shapes, training) are needed by the others: if one of them fails, no
+    further check is run.
 
     Args:
         method: The method's class. It does not have to be registered.
@@ -54,12 +54,18 @@ def check_method(method: type[Method], options: Any, backbone: Backbone, source:
     with torch.random.fork_rng(devices=[]):
         tested = MethodUnderTest(method, options, backbone, source)
         for check in _FIRST:
-            if check.run is not _references or tested.shots:
+            if _applies(check, tested):
                 findings.append(run_check(check, tested, method))
                 if not findings[-1].passed:
                     return findings
         learner = _LEARNERS if issubclass(method, Learner) else ()
         return findings + [run_check(check, tested, method) for check in (*_EVERY_METHOD, *learner, _BACKBONE)]
+
+
+def _applies(check: Check, tested: MethodUnderTest) -> bool:
+    if check.run is _training_vision:
+        return issubclass(tested.method, Learner)
+    return check.run is not _references or tested.shots > 0
 
 
 def check_declaration(method: type[Method]) -> Finding:
@@ -114,15 +120,17 @@ def _vision(tested: MethodUnderTest) -> str:
     if tested.build_without_references().vision() != spec:
         raise ContractError("vision returns another spec the second time")
     tested.encode(tested.given.images[:1])
-    if not issubclass(tested.method, Learner):
-        return _asked(spec)
-    learning = tested.training_spec
-    _check_spec(tested, learning, "training_vision")
-    if tested.build_learner().training_vision() != learning:
+    return _asked(spec)
+
+
+def _training_vision(tested: MethodUnderTest) -> str:
+    spec = tested.training_spec
+    _check_spec(tested, spec, "training_vision")
+    if tested.build_learner().training_vision() != spec:
         raise ContractError("training_vision returns another spec the second time")
-    if learning.windows or learning.tokens:
+    if spec.windows or spec.tokens:
         raise ContractError("training_vision asks for windows or tokens, which are not stored for training")
-    return _asked(spec) if learning == spec else f"{_asked(spec)}; to learn: {_asked(learning)}"
+    return _asked(spec)
 
 
 def _check_spec(tested: MethodUnderTest, spec: VisionSpec, name: str) -> None:
@@ -349,6 +357,12 @@ _FIRST = (
     Check("vision", _vision, "vision() depends on the backbone: use its blocks, image_size, …"),
     Check("references", _references, "see_references replaces what it kept before by the references that it is given"),
     Check("shapes", _shapes, "predict returns Prediction(scores (B,), maps (B, h, w)), one of each per image"),
+    Check(
+        "training",
+        _training_vision,
+        "training_vision() returns a VisionSpec of what losses read, by default vision(): blocks and image_size of the "
+        "backbone, no windows, no tokens",
+    ),
 )
 _EVERY_METHOD = (
     Check(

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmark.clip import FeatureError
 from benchmark.contract import Method
 from benchmark.errors import ContractError
+
+ASK = "ask in vision() for what predict reads, and in training_vision() for what losses read"
+"""How to correct a method that reads features that it does not ask for, whichever check it meets there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +45,15 @@ def run_check(check: Check, tested: Any, method: type[Method]) -> Finding:
     except ContractError as error:
         seen = str(error)
     except Exception as error:  # a method's own code may raise anything
-        frames = traceback.extract_tb(error.__traceback__)
+        unasked = isinstance(error, FeatureError)
+        frames = list(traceback.extract_tb(error.__traceback__))
+        if unasked:
+            frames.pop()  # that of the features, which is no code of the method
         own = [frame for frame in frames if frame.filename == inspect.getsourcefile(method)] or frames
         place = f"{Path(own[-1].filename).name}, line {own[-1].lineno}"
         seen = f"{type(error).__name__}: {' '.join(str(error).split())} ({place})"
+        if unasked:
+            return Finding(check.name, False, seen, ASK)
     return Finding(check.name, False, seen, check.fix)
 
 

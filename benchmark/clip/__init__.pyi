@@ -10,6 +10,7 @@ from .backbone import pick_device as pick_device
 from .class_names import ClassNameError as ClassNameError
 from .class_names import check_class_name as check_class_name
 from .spec import Dpam as Dpam
+from .spec import FeatureError as FeatureError
 from .spec import Features as Features
 from .spec import FrozenClip as FrozenClip
 from .spec import Layer as Layer

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, Union
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar, Union
+
+from benchmark.errors import BenchError
 
 if TYPE_CHECKING:
     import torch
@@ -76,6 +78,25 @@ def merge_specs(specs: Iterable[VisionSpec]) -> list[VisionSpec]:
     return list(merged.values())
 
 
+class FeatureError(BenchError):
+    """A method reads features that it does not ask for. The message names them, and where to ask for them."""
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class _Asked(dict[K, V]):
+    """Features by what was asked for, with a clear error for all else."""
+
+    def __missing__(self, key: K) -> V:
+        what = repr(key) if isinstance(key, Layer) else f"CLS or windows {key}"
+        raise FeatureError(
+            f"{what} is not among the features: predict may read what vision() asks for, and losses what "
+            "training_vision() asks for, which is the same unless the method defines it"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Features:
     """Result of one forward pass for a batch of B images.
@@ -100,6 +121,10 @@ class Features:
     """
     tokens: torch.Tensor | None = None
     """Patch tokens `LN_post(x)` of the last block of shape `(B, N, W)`; None unless the specification asks for them."""
+
+    def __post_init__(self) -> None:
+        for name in ("patches", "cls", "windows"):
+            object.__setattr__(self, name, _Asked(getattr(self, name)))
 
 
 def map_features(features: Features, change: Callable[[torch.Tensor], torch.Tensor]) -> Features:

@@ -13,7 +13,7 @@ from filelock import Timeout
 
 from benchmark.clip import Backbone, load_backbone, pick_device
 from benchmark.common import Cache, image_progress
-from benchmark.contract import Learner, Method
+from benchmark.contract import Learner, Method, asked_of
 from benchmark.data import SampleSet
 from benchmark.errors import BenchError
 from benchmark.records import Parameters, RecordError, is_done, is_scored, is_trained, write_class
@@ -283,7 +283,7 @@ def _build(job: Job, backbone: Backbone, task: Task) -> Method:
     """Return the method of a cell with what it learned, and see that it says what it needs."""
     checkpoint = job.training.checkpoint(task.settings.results) if job.training else None
     method = build_method(job.method, backbone, job.options, seed=job.cell.seed, checkpoint=checkpoint)
-    method.vision()
+    asked_of(method)
     return method
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmark.clip import Backbone
 from benchmark.common import Settings, device_name, image_progress, now
-from benchmark.contract import Learner, Method, VisionSpec, merge_specs
+from benchmark.contract import Learner, Method, VisionSpec, asked_of, merge_specs
 from benchmark.data import SampleSet, digests
 from benchmark.errors import first_misfit
 from benchmark.records import (
@@ -52,7 +52,7 @@ def encode_auxiliary(
         try:
             _require_masks(training)
             method = _new_method(training, backbone)
-            method.training_vision()
+            asked_of(method, "training_vision")
         except Exception as error:  # a method's own code may raise anything
             failed[training.id.id] = error
         else:
@@ -94,7 +94,7 @@ def train_method(
         Exception: Any error of the method's own code.
     """
     method = _new_method(training, backbone)
-    spec, with_masks = method.training_vision(), method.needs_masks
+    spec, with_masks = asked_of(method, "training_vision"), method.needs_masks
     parts = (
         _encode(data, spec, training, backbone, settings, say=say, with_masks=with_masks) for data in training.samples
     )

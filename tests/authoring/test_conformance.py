@@ -168,22 +168,28 @@ class Fickle(Sound):
         return VisionSpec(self.backbone.image_size, (Layer(1 + Fickle.calls % 2),))
 
 
-@breaks("vision")
+@breaks("training")
 class LearnsOnWindows(SoundLearner):
     def vision(self) -> VisionSpec:
         return VisionSpec(self.backbone.image_size, (self.layer,), windows=(2,))
 
 
-@breaks("vision")
+@breaks("training")
 class LearnsFromTokens(SoundLearner):
     def training_vision(self) -> VisionSpec:
         return VisionSpec(self.backbone.image_size, tokens=True)
 
 
-@breaks("vision")
+@breaks("training")
 class LearnsFromABlockThatIsNotThere(SoundLearner):
     def training_vision(self) -> VisionSpec:
         return VisionSpec(self.backbone.image_size, (Layer(99),))
+
+
+@breaks("training")
+class LearnsFromNothing(SoundLearner):
+    def training_vision(self) -> VisionSpec:
+        return None  # type: ignore[return-value]
 
 
 @breaks("vision")
@@ -532,9 +538,17 @@ class ReadsMoreThanItAsksFor(SoundLearner):
 
 
 def test_losses_that_read_more_than_training_stores_are_caught(tiny: Backbone) -> None:
-    found = failures(ReadsMoreThanItAsksFor, tiny)
-    assert list(found) == ["GPU", "losses"]
-    assert "KeyError" in found["losses"]
+    found = [
+        each
+        for each in check_method(ReadsMoreThanItAsksFor, ReadsMoreThanItAsksFor.Options(), tiny, random_images)
+        if not each.passed
+    ]
+    assert [each.check for each in found] == ["GPU", "losses"]
+    for each in found:
+        assert "Layer(" in each.seen
+        assert "is not among the features" in each.seen
+        assert "learner.py, line" in each.seen
+        assert "training_vision() for what losses read" in each.fix
 
 
 class Noisy(Sound):

@@ -531,6 +531,35 @@ def test_a_bad_loss_stops_the_cell_with_the_names_of_the_files(
     assert failed.training is None
 
 
+class ReadsMoreThanItAsksFor(AnomalyClip):
+    name = title = "reads_more"
+
+    def training_vision(self) -> VisionSpec:
+        return VisionSpec(self.backbone.image_size)
+
+
+class AsksForNothing(AnomalyClip):
+    name = title = "asks_for_nothing"
+
+    def training_vision(self) -> VisionSpec:
+        return None  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        (ReadsMoreThanItAsksFor, "is not among the features: predict may read what vision() asks for, and losses what"),
+        (AsksForNothing, "training_vision returns a NoneType, not a VisionSpec"),
+    ],
+)
+def test_a_learner_that_asks_for_too_little_is_told_where_to_ask(
+    mvtec: SampleSet, target: SampleSet, tiny: Backbone, settings: Settings, method: type[Learner], said: str
+) -> None:
+    (record,), _ = go(make([(method, FAST)], [target], tiny, Auxiliaries({"mvtec": mvtec})), settings)
+    assert said in str(record.error)
+    assert "Error:" not in str(record.error)
+
+
 def test_a_broken_auxiliary_image_fails_what_trains_on_it_or_is_left_out(
     mvtec: SampleSet, target: SampleSet, tiny: Backbone, settings: Settings
 ) -> None:
