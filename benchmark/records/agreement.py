@@ -74,15 +74,6 @@ def differences(one: Record, other: Record) -> list[Difference]:
     return found
 
 
-def disagreements(one: Record, other: Record, *, tolerance: float) -> list[str]:
-    """Return a line for each number in which two records of the same work differ by more than the tolerance."""
-    return [
-        f"{each.place}, {each.metric}: {each.one} and {each.other}"
-        for each in differences(one, other)
-        if each.size > tolerance
-    ]
-
-
 def _numbers(record: Record) -> Iterator[tuple[Place, tuple[dict[str, float | None], dict[str, tuple[float, float]]]]]:
     """Yield the metrics and ranges of each class, of each of its kinds of defect, and of the mean over the classes."""
     for name, result in record.classes.items():
