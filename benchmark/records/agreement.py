@@ -12,6 +12,9 @@ TOLERANCE = 0.001
 digits may move no metric by more: `tests/authoring/test_stability.py` tries it for each method that learns."""
 SAME_MACHINE = 1e-6
 """The same where machine, packages and size of the batches are the same."""
+KIND = 10
+"""How many times as much the number of a kind of defect may differ: it rests on a few images, and the order of one or
+two of their pixels changes F1-max by more than the tolerance of a class."""
 _ROUNDING = 1e-9
 """Difference up to which a value counts as an end of its range."""
 

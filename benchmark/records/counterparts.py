@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmark.records.agreement import SAME_MACHINE, TOLERANCE, Difference, differences
+from benchmark.records.agreement import KIND, SAME_MACHINE, TOLERANCE, Difference, differences
 from benchmark.records.cells import Cell
 from benchmark.records.provenance import Provenance
 from benchmark.records.records import Record, read_files
@@ -36,8 +36,8 @@ class Counterparts:
 
     @property
     def disagreeing(self) -> list[Difference]:
-        """The numbers that differ by more than the tolerance, the worst first."""
-        return [each for each in self.numbers if each.size > self.tolerance]
+        """The numbers that differ by more than the tolerance, those of kinds of defect by ten times as much."""
+        return [each for each in self.numbers if each.size > self.tolerance * (KIND if each.defect else 1)]
 
     @property
     def same_cell(self) -> bool:

@@ -31,7 +31,8 @@ def agreement_line(pairing: Pairing, there: str) -> str:
     if same:
         agree = f"agree{'s' if len(same) == 1 else ''}"
         line = f"{len(agreeing)} of {counted(len(same), 'cell')} {agree} with {there} within {_limits(same)}"
-        largest = max((_size(pair.numbers[0]) for pair in agreeing if pair.numbers), default=0.0)
+        sizes = (_size(each) for pair in agreeing for each in pair.numbers if each.defect is None)
+        largest = max(sizes, default=0.0)
         line += f"; largest difference {largest:.2g} points" if agreeing else ""
     for what, records in (
         ("not", [pair.one for pair in same if not pair.agree]),

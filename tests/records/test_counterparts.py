@@ -10,6 +10,7 @@ from support.two_folders import changed, of_ablation, reference_records, write_a
 from benchmark.records.agreement import SAME_MACHINE, TOLERANCE
 from benchmark.records.counterparts import pair_up, records_beside
 from benchmark.records.records import Record, path_of
+from benchmark.tables.agreement_output import agreement_line
 
 FOUND = reference_records()
 LEARNER, CLIP, COOP = FOUND.values()
@@ -156,6 +157,22 @@ def test_a_number_that_was_changed_does_not_agree_and_is_the_worst() -> None:
     assert pair.numbers[0].size == pytest.approx(2 * SAME_MACHINE)
     (pair,) = pair_up([CLIP], [changed(CLIP, plant)], tolerance=TOLERANCE).pairs
     assert pair.agree
+
+
+def test_a_kind_of_defect_may_differ_by_ten_times_as_much() -> None:
+    name, result = next((name, each) for name, each in CLIP.classes.items() if each.defects)
+    kind, of_kind = next(iter(result.defects.items()))
+    value = of_kind.metrics["pixel_f1max"] or 0
+
+    def plant(content: Any, times: int) -> None:
+        content["classes"][name]["defects"][kind]["metrics"]["pixel_f1max"] = value - times * TOLERANCE
+
+    for times, agrees in ((5, True), (15, False)):
+        other = changed(CLIP, lambda content, times=times: plant(content, times))
+        (pair,) = pair_up([CLIP], [other], tolerance=TOLERANCE).pairs
+        assert pair.agree is agrees
+        line = agreement_line(pair_up([CLIP], [other], tolerance=TOLERANCE), "there")
+        assert ("largest difference 0 points" in line) is agrees  # of the class and the mean
 
 
 def test_a_failed_cell_does_not_agree() -> None:
