@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchmark.clip import Dpam, Features, FrozenClip, Layer, Prompt, VisionSpec, merge_specs
+from benchmark.errors import ContractError
 
 if TYPE_CHECKING:
     import torch
@@ -61,6 +62,21 @@ class Ablation:
 @dataclass(frozen=True, slots=True)
 class NoOptions:
     """Options of a method without options."""
+
+
+def require_prediction(found: object, images: int) -> None:
+    """Check what `predict` returned for a number of images.
+
+    Raises:
+        ContractError: It is no `Prediction`, or has no score or no map for each image.
+    """
+    if not isinstance(found, Prediction):
+        raise ContractError(f"predict returns a {type(found).__name__}, not a Prediction")
+    for name, values, grid in (("scores", found.scores, ()), ("maps", found.maps, ("h", "w"))):
+        shape, wanted = tuple(values.shape), (images, *grid)
+        if len(shape) != len(wanted) or shape[0] != images or 0 in shape:
+            listed = ", ".join(map(str, wanted)) + "," * (not grid)
+            raise ContractError(f"{name} of {images} images have the shape {shape}, not ({listed})")
 
 
 class Method(ABC):

@@ -9,3 +9,7 @@ def first_misfit(error: RuntimeError) -> str:
 
 class BenchError(Exception):
     """An input is wrong. The message names the file, card or option at fault and says how to correct it."""
+
+
+class ContractError(BenchError):
+    """A method breaks the contract. The message says what was found, and what the contract asks for."""

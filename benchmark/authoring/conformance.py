@@ -19,7 +19,6 @@ from benchmark.authoring.fake_gpu import run_on_fake_gpu
 from benchmark.authoring.findings import Check, Finding, run_check
 from benchmark.authoring.method_under_test import (
     TOLERANCE,
-    ContractError,
     MethodUnderTest,
     compare,
     same_features,
@@ -28,6 +27,7 @@ from benchmark.authoring.method_under_test import (
 )
 from benchmark.clip import Backbone, map_features
 from benchmark.contract import Dpam, Layer, Learner, Method, Prediction, TrainingBatch, VisionSpec, merge_specs
+from benchmark.errors import ContractError
 from benchmark.records import tensors_to_bytes
 from benchmark.registry import make_options
 

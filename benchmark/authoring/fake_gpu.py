@@ -18,9 +18,10 @@ from torch._subclasses.fake_tensor import (
     FakeTensorMode,
 )
 
-from benchmark.authoring.method_under_test import ContractError, MethodUnderTest
+from benchmark.authoring.method_under_test import MethodUnderTest
 from benchmark.clip import DTYPES, Backbone
 from benchmark.contract import Learner, TrainingBatch
+from benchmark.errors import ContractError
 
 DEVICE = "cuda"
 IMAGES = 2

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.authoring.method_under_test import ContractError
 from benchmark.contract import Method
+from benchmark.errors import ContractError
 
 
 @dataclass(frozen=True, slots=True)

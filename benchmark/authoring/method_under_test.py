@@ -9,14 +9,21 @@ from torch import Tensor
 
 from benchmark.authoring.check_images import CheckImages, ImageSource
 from benchmark.clip import Backbone, map_features
-from benchmark.contract import Dpam, Features, Layer, Learner, Method, Prediction, TrainingBatch, VisionSpec
+from benchmark.contract import (
+    Dpam,
+    Features,
+    Layer,
+    Learner,
+    Method,
+    Prediction,
+    TrainingBatch,
+    VisionSpec,
+    require_prediction,
+)
+from benchmark.errors import ContractError
 
 TOLERANCE = 1e-5
 """Largest difference of numbers that should be equal, relative to the largest number if that is above 1."""
-
-
-class ContractError(Exception):
-    """Raised if a method breaks the contract. The message says what was found."""
 
 
 class MethodUnderTest:
@@ -118,15 +125,8 @@ class MethodUnderTest:
         given = map_features(features or self.features, Tensor.clone)
         with torch.no_grad():
             prediction = built.predict(given, list(names))
-        if not isinstance(prediction, Prediction):
-            raise ContractError(f"predict returns a {type(prediction).__name__}, not a Prediction")
-        for name, values, shape in (
-            ("scores", prediction.scores, (len(names),)),
-            ("maps", prediction.maps, (len(names), "h", "w")),
-        ):
-            if values.ndim != len(shape) or len(values) != len(names) or not values.numel():
-                wanted = f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
-                raise ContractError(f"{name} of {len(names)} images have the shape {tuple(values.shape)}, not {wanted}")
+        require_prediction(prediction, len(names))
+        for name, values in (("scores", prediction.scores), ("maps", prediction.maps)):
             if not values.is_floating_point():
                 raise ContractError(f"{name} are {values.dtype}, not floating point")
             if not bool(values.isfinite().all()):

@@ -102,6 +102,9 @@ def check_cache_command() -> None:
     from benchmark.common import GB, feature_cache
 
     cache, arrays, size, damaged = feature_cache(), 0, 0, 0
+    if not cache.directory.exists():
+        print(f"there is no cache at {cache.directory}; the first training makes it, where BENCH_CACHE says")
+        return
     with writing(cache.directory):
         for entry in cache.entries():
             try:

@@ -66,7 +66,7 @@ def open_executor(
         processes=chosen.processes,
         workers=compute.workers,
     )
-    settings = replace(settings, workers=cut.workers)
+    settings = replace(settings, workers=cut.workers, side_by_side=cut.processes)
     if cut.processes > 1 or settings.cell_timeout is not None:
         if cut.processes > 1 and not chosen.processes:
             say(f"computing in {cut.processes} processes; --processes 1 computes in this one alone")

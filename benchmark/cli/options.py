@@ -115,8 +115,8 @@ Dtype = Annotated[
     Literal["auto", "float32", "bfloat16", "float16"],
     _computing(
         "--dtype",
-        help="Number type in which CLIP computes; changes numbers. auto is float32, and a run with a large backbone "
-        "says how much time bfloat16 would take.",
+        help="Number type in which CLIP computes; changes numbers. auto is float32, and a run in one process with "
+        "a large backbone says how much time bfloat16 would take.",
     ),
 ]
 

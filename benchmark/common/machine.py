@@ -4,6 +4,7 @@ import functools
 import os
 import platform
 import time
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -38,12 +39,19 @@ def cores() -> int:
     return int(cpu_count())
 
 
-def memory_bytes() -> int | None:
-    """Return the bytes of memory of this machine; None where the system does not tell."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):
-        return None
+def memory_bytes(groups: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Return the bytes of memory that this process may use; None where the system does not tell.
+
+    Args:
+        groups: Folder of the control groups, by which Linux limits the memory of a container.
+    """
+    found: list[int] = []
+    with suppress(ValueError, OSError, AttributeError):
+        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # of version 2 and of version 1
+        with suppress(ValueError, OSError):  # without a limit it says "max", or more than the machine has
+            found.append(int((groups / name).read_text(encoding="ascii")))
+    return min(found, default=None)
 
 
 def require_exact_float32() -> None:

@@ -27,6 +27,8 @@ class Settings:
     force: bool = False
     processes: int = 1
     """Processes of the run that may share a GPU with this one, itself included."""
+    side_by_side: int | None = None
+    """Processes of the run that compute on this machine, itself included; None where that is not known."""
     task_images: int = TASK_IMAGES
     """Test images of the classes that a task bundles; a class is never divided."""
     cell_timeout: float | None = None

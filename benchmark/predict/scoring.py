@@ -11,7 +11,7 @@ from PIL import Image
 
 from benchmark.clip import Backbone
 from benchmark.common import is_out_of_memory
-from benchmark.contract import Method, Prediction, merge_specs
+from benchmark.contract import Method, Prediction, merge_specs, require_prediction
 from benchmark.data import ImageError, Preprocess, Ranges, orientation, read_image, turn
 from benchmark.predict.own_images import PredictError
 from benchmark.running import at_evaluation_size
@@ -100,6 +100,7 @@ def score_images(
                     raise
                 raise PredictError(f"out of memory: {error}; try a smaller --batch-size, or --device cpu") from error
             for index, prediction in zip(sharing, found, strict=True):
+                require_prediction(prediction, len(images))
                 given[index] = _scored(images, prediction, methods[index], evaluation_size)
         places = {path: place for place, path in enumerate(images)}
         for path in batch:

@@ -49,10 +49,13 @@ class Run(Provenance):
     """How and where a class was scored, or, combined over its classes, a cell; nothing here changes a number."""
 
     seconds: dict[str, float]
-    """Wall time of the pass: `total`, waiting for `images`, the `vision` tower, this cell's `method` and `metrics`.
-    Images and vision are shared by all cells of the pass."""
+    """Wall time of the pass: `total`, waiting for `images`, the `vision` tower and this cell's `method`. Processor
+    time: its `metrics`. Images and vision are shared by all cells of the pass."""
     batch_size: int
     workers: int
+    processes: int | None = None
+    """Processes of the run that computed on this machine side by side; null where the executor does not know it, and in
+    records that were made before this was kept."""
     peak_memory: int | None
     """Bytes: of the accelerator during the pass where there is one, else of the process so far."""
 

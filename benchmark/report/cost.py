@@ -8,7 +8,7 @@ from benchmark.report import charts
 from benchmark.report import leaderboard as boards
 from benchmark.report.report_data import ReportData
 from benchmark.report.values import ShownValue
-from benchmark.tables import CostTable, cost_tables, costs
+from benchmark.tables import Cost, CostTable, cost_tables, costs
 
 
 def cost_page(report: ReportData) -> dict[str, Any]:
@@ -26,10 +26,10 @@ def _chart(report: ReportData, domain: str, metric: str) -> charts.Chart | None:
     board = boards.leaderboard(report, domain, metric, {})
     means = {row.title: float(row.mean.sort) for row in board.rows if row.mean.sort} if board else {}
     found = [each for each in costs(report.main) if each.inference is not None and each.title in means]
-    places = {(each.device, each.batch_size) for each in found}
+    places = {(each.device, each.processes, each.batch_size) for each in found}
     points = [
         charts.CostPoint(
-            each.title if len(places) == 1 else f"{each.title} ({each.device}, batch size {each.batch_size})",
+            each.title if len(places) == 1 else f"{each.title} ({_place(each)})",
             each.inference or 0.0,
             means[each.title],
         )
@@ -39,6 +39,11 @@ def _chart(report: ReportData, domain: str, metric: str) -> charts.Chart | None:
     named = METRICS[metric]
     caption = f"Mean {named.level} {named.heading}{over} and time of an image"
     return charts.cost_chart(points, caption, f"cost-{domain}-{metric}") if points else None
+
+
+def _place(of: Cost) -> str:
+    beside = "" if of.processes is None else f", processes {of.processes}"
+    return f"{of.device}{beside}, batch size {of.batch_size}"
 
 
 def _shown(table: CostTable, banner: Container[str]) -> dict[str, Any]:

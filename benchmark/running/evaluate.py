@@ -21,14 +21,14 @@ from benchmark.common import (
     peak_memory,
     start_peak_memory,
 )
-from benchmark.contract import Features, Method, VisionSpec, merge_specs
+from benchmark.contract import Features, Method, VisionSpec, merge_specs, require_prediction
 from benchmark.data import ImageError, Loaded, Reading, Sample, SampleSet, load, load_at_sizes, stack
 from benchmark.metrics import TEXT_IMAGES, ClassImages
 from benchmark.protocol import Protocol
 from benchmark.records import ClassResult, Skipped
 from benchmark.running.accumulator import ClassAccumulator
 from benchmark.running.lanes import Lane, Lanes
-from benchmark.running.maps import maps_at_evaluation_size
+from benchmark.running.maps import beside, maps_at_evaluation_size
 
 Seconds = dict[str, float]
 FloatArray = npt.NDArray[np.float32]
@@ -187,9 +187,9 @@ class _Scored:
 
     scores: list[float]
     maps: torch.Tensor
-    """Maps as predicted, on the device of the method."""
+    """A copy of the maps as predicted, on the device of the method."""
     raw: FloatArray
-    """The same maps."""
+    """The same maps in the memory of the host; so whoever has them has waited for the device."""
     texts: dict[str, npt.NDArray[np.float32]]
 
 
@@ -235,10 +235,12 @@ class _ClassRun:
         try:
             with torch.no_grad():
                 prediction = method.predict(features, names)
+                require_prediction(prediction, len(names))
                 texts = method.text_features(features, names) if self.images < TEXT_IMAGES else {}
-            scores, raw = prediction.scores.cpu().double().tolist(), prediction.maps.float().cpu().numpy()
-            given = {name: text.cpu().numpy() for name, text in texts.items()}
-            return _Scored(scores, prediction.maps, raw, given)
+            maps = prediction.maps.clone()  # a method may use its buffers again before the lane reads them
+            scores, raw = prediction.scores.cpu().double().tolist(), maps.float().cpu().numpy()
+            given = {name: text.cpu().numpy().copy() for name, text in texts.items()}
+            return _Scored(scores, maps, raw, given)
         except (Exception, SystemExit) as error:  # a method's own code may raise anything; the others go on
             if is_out_of_memory(error) and len(names) > 1:
                 raise
@@ -268,12 +270,13 @@ class _ClassRun:
         self.seconds["metrics"] += thread_time() - start
 
     def _evaluated(self, maps: torch.Tensor) -> FloatArray:
-        return maps_at_evaluation_size(
-            maps,
-            image_size=self.tower.spec.image_size,
-            evaluation_size=self.tower.protocol.evaluation_size,
-            smoothing=self.participant.method.smoothing,
-        )
+        with beside(maps.device):
+            return maps_at_evaluation_size(
+                maps,
+                image_size=self.tower.spec.image_size,
+                evaluation_size=self.tower.protocol.evaluation_size,
+                smoothing=self.participant.method.smoothing,
+            )
 
     def finish(self) -> Future[ClassScores | Exception]:
         """Have the metrics of the class computed, once no image of it is left."""

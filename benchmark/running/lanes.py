@@ -5,6 +5,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
+import torch
+
 T = TypeVar("T")
 
 WAITING = 2
@@ -12,14 +14,14 @@ WAITING = 2
 
 
 class Lanes:
-    """Threads that do the jobs of some lanes.
+    """Threads that do the jobs of some lanes, each computing on one core.
 
     Args:
         threads: number of threads; with 0 each job is done at once, by the caller.
     """
 
     def __init__(self, threads: int) -> None:
-        self._pool = ThreadPoolExecutor(threads, "lane") if threads else None
+        self._pool = ThreadPoolExecutor(threads, "lane", _compute_alone) if threads else None
 
     def lane(self) -> "Lane":
         """Return a new lane."""
@@ -50,6 +52,14 @@ class Lane:
         future = self._pool.submit(_after, before, job)
         self._jobs.append(future)
         return future
+
+
+def _compute_alone() -> None:
+    """Let this thread compute without helpers: else each lane takes as many cores as torch has threads.
+
+    It is a setting of the thread, for OpenMP and for MKL. The caller keeps its own.
+    """
+    torch.set_num_threads(1)
 
 
 def _after(before: "Future[Any] | None", job: Callable[[], T]) -> T:

@@ -1,5 +1,8 @@
 """Maps of methods at the size at which they are compared with masks."""
 
+import functools
+from contextlib import AbstractContextManager, nullcontext
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -45,4 +48,30 @@ def maps_at_evaluation_size(
     resized = torch.empty((len(exact), side, side), device=exact.device)
     for one, target in zip(rows @ exact, resized, strict=True):  # one by one: what is in float64 stays small
         target.copy_(one @ columns.T)
-    return resized.cpu().numpy()
+    return _on_host(resized).numpy()
+
+
+def beside(device: torch.device) -> AbstractContextManager[object]:
+    """Return a context in which a GPU does not wait for what it was given before, such as the next batch.
+
+    What is read in it must be there: the caller has waited for it. Elsewhere than on CUDA the context does nothing.
+    """
+    return torch.cuda.stream(_second_stream(device)) if device.type == "cuda" else nullcontext()
+
+
+@functools.cache
+def _second_stream(device: torch.device) -> torch.cuda.Stream:
+    # Of a higher priority, so that small work goes before the rest of a batch.
+    return torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]
+
+
+def _on_host(values: torch.Tensor) -> torch.Tensor:
+    """Return values in the memory of the host. The thread sleeps meanwhile, where `cpu` keeps a core busy."""
+    if values.device.type != "cuda":
+        return values.cpu()
+    there = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    there.copy_(values, non_blocking=True)
+    copied = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+    copied.record(torch.cuda.current_stream(values.device))
+    copied.synchronize()
+    return there

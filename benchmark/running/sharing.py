@@ -57,5 +57,10 @@ def share(
     each = max(1, cores // processes)
     if workers is None:
         workers = min(READERS, each - 1 if small else each)
-    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # a list names the threads of nested loops too
-    return Share(processes, int(asked) if asked.isdecimal() else 1 if small else each, workers)
+    return Share(processes, _threads_asked_for() or (1 if small else each), workers)
+
+
+def _threads_asked_for() -> int | None:
+    """Return the threads that OMP_NUM_THREADS names; None where it names no positive number."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # a list is of nested loops too
+    return int(asked) or None if asked.isascii() and asked.isdecimal() else None

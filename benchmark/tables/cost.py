@@ -26,15 +26,19 @@ PARAMETERS_NOTE = (
 )
 TIMES_NOTE = (
     "Times per image are the mean over all images; reading them is left out. Vision: forward pass of the tower, which "
-    "methods of one run share. Method: from features to scores and smoothed maps. Scoring: metrics and results per "
-    "image, in processor time where they run beside the tower; the others are wall times."
+    "methods of one run share. Method: from features to scores and maps on its grid. Scoring: resizing and smoothing "
+    "of maps, metrics and results per image, in processor time; the others are wall times, which are longer where "
+    "several processes compute on the machine side by side."
 )
+UNMEASURED = ("cpu", "mps")
+"""Devices of which a record says the memory of the process; of a GPU that is measured it says model and memory."""
 MEMORY = {True: "of the accelerator during a pass", False: "of the process, also of what it did before a pass"}
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a method costs per image, in one place: a device, a batch size, a backbone and a size of the input."""
+    """What a method costs per image, in one place: a device with a number of processes, a batch size, a backbone and a
+    size of the input."""
 
     title: str
     backbone: str
@@ -42,6 +46,8 @@ class Cost:
     image_size: int | None
     device: str
     """The accelerator and the processor; the processor alone where there is no accelerator."""
+    processes: int | None
+    """Number of processes that computed on the machine side by side; None where records do not say it."""
     batch_size: int
     images: int
     """Number of images over which the times are means."""
@@ -50,7 +56,8 @@ class Cost:
     learned: int | None
     """Number of parameters that the method trained, in the same way."""
     milliseconds: Mapping[str, float | None]
-    """Wall time per image of each of `TIME_PARTS`; None where a record does not say it."""
+    """Time per image of each of `TIME_PARTS`: processor time of the scoring, wall time of the others; None where a
+    record does not say it."""
     peak_memory: int | None
     """Bytes: the largest of all passes."""
     on_accelerator: bool
@@ -108,7 +115,8 @@ def costs(records: Iterable[Record], methods: Sequence[str] = ()) -> list[Cost]:
     """Return what methods cost per image, in the order of the columns of the main tables.
 
     The time of a part is its sum over all classes, datasets and seeds, by the number of images. Classes that were
-    scored on different devices or with different batch sizes are never in one mean.
+    scored on different devices, beside different numbers of processes or with different batch sizes are never in one
+    mean.
 
     Args:
         records: those of the main tables, in any order.
@@ -118,7 +126,7 @@ def costs(records: Iterable[Record], methods: Sequence[str] = ()) -> list[Cost]:
     for record in _in_order(records, methods):
         for run, images in _passes(record):
             backbone = record.cell.backbone
-            place = _place(run), run.batch_size, backbone.name, backbone.dtype, record.image_size
+            place = _place(run), run.processes, run.batch_size, backbone.name, backbone.dtype, record.image_size
             groups[(record.title, *place)].append((record, run, images))
     return [_cost(same) for same in groups.values()]
 
@@ -157,13 +165,14 @@ def _cost(same: Sequence[tuple[Record, Run, int]]) -> Cost:
         dtype=record.cell.backbone.dtype,
         image_size=record.image_size,
         device=_place(run),
+        processes=run.processes,
         batch_size=run.batch_size,
         images=images,
         frozen=frozen,
         learned=learned,
         milliseconds=milliseconds,
         peak_memory=max((each.peak_memory for _, each, _ in same if each.peak_memory is not None), default=None),
-        on_accelerator=not run.device.islower(),  # of an accelerator that is measured a record says the model
+        on_accelerator=run.device not in UNMEASURED,
     )
 
 
@@ -217,11 +226,12 @@ def _table_of_costs(found: Sequence[Cost], notes: Sequence[str]) -> CostTable:
         "backbone": [f"{each.backbone}, {each.dtype}" for each in found],
         "input": [UNKNOWN if each.image_size is None else f"{each.image_size} px" for each in found],
         "device": [each.device for each in found],
+        "processes": [UNKNOWN if each.processes is None else str(each.processes) for each in found],
         "batch size": [str(each.batch_size) for each in found],
     }
     differing = {name: texts for name, texts in facts.items() if len(set(texts)) > 1}
-    same = [f"{name} {texts[0]}" for name, texts in facts.items() if name not in differing]
-    alike = not differing.keys() & {"device", "batch size"}
+    same = [f"{name} {texts[0]}" for name, texts in facts.items() if set(texts) != {UNKNOWN} and name not in differing]
+    alike = not differing.keys() & {"device", "processes", "batch size"}
     columns = {
         "frozen, M": [_millions(each.frozen, "{:.1f}") for each in found],
         "learned, M": [_millions(each.learned, "{:.3f}") for each in found],
@@ -251,6 +261,7 @@ def _csv_row(of: Cost) -> dict[str, str | float | None]:
         "dtype": of.dtype,
         "image_size": of.image_size,
         "device": of.device,
+        "processes": of.processes,
         "batch_size": of.batch_size,
         "images": of.images,
         "frozen_parameters": of.frozen,
@@ -266,7 +277,8 @@ def _sharing(found: Sequence[Cost]) -> list[str]:
     groups: dict[Hashable, list[str]] = defaultdict(list)
     for each in found:
         if each.milliseconds["vision"] is not None:
-            groups[each.device, each.batch_size, each.images, each.milliseconds["vision"]].append(each.title)
+            place = each.device, each.processes, each.batch_size, each.images
+            groups[(*place, each.milliseconds["vision"])].append(each.title)
     return [f"{', '.join(titles[:-1])} and {titles[-1]}" for titles in groups.values() if len(titles) > 1]
 
 

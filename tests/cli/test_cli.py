@@ -203,6 +203,9 @@ def test_data_check_cache_reads_everything_and_removes_what_is_damaged(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    code, out, _ = bench("data", "check-cache")
+    assert (code, f"there is no cache at {tmp_path}/features" in out) == (0, True)
+    feature_cache().directory.mkdir()
     assert bench("data", "check-cache")[:2] == (
         0,
         f"{tmp_path}/features: 0 arrays, 0.00 GB, are whole; 0 were damaged\n",
@@ -358,7 +361,9 @@ def test_data_check_draws_a_folder_and_reports_a_broken_one(bench: Bench, parts:
 def test_records_are_plain_json(bench: Bench, parts: Path, tmp_path: Path) -> None:
     bench("run", "--methods", "clip", "--folder", parts, "--results", tmp_path / "r", *TINY)
     (path,) = (tmp_path / "r/records").glob("*.json")
-    assert path.stem == json.loads(path.read_text(encoding="utf-8"))["id"]
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert path.stem == content["id"]
+    assert (content["run"]["processes"], {each["run"]["processes"] for each in content["classes"].values()}) == (1, {1})
 
 
 @pytest.fixture

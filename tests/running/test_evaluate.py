@@ -12,17 +12,20 @@ import torch
 
 from benchmark.clip.backbone import Backbone
 from benchmark.common import regions
+from benchmark.common.memory import AdaptiveBatch
 from benchmark.common.settings import Settings
 from benchmark.contract import Features, Method, Prediction, VisionSpec
 from benchmark.data import loading
 from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.loading import Loaded
 from benchmark.data.samples import SampleSet
+from benchmark.errors import ContractError
 from benchmark.protocol import Protocol
 from benchmark.records.records import ClassResult
 from benchmark.running import evaluate
 from benchmark.running.accumulator import ClassAccumulator
 from benchmark.running.evaluate import ClassOutcomes, ClassScores, Participant
+from benchmark.running.lanes import Lanes
 from methods.clip import Clip, ClipOptions
 
 PATIENCE = 10.0
@@ -50,6 +53,37 @@ class Infinite(Clip):
         found = super().predict(features, class_names)
         found.maps[1:2] = torch.inf
         return found
+
+
+class Reuses(Smooth):
+    """Writes the maps and text embeddings of every batch into the same memory."""
+
+    name, title = "reuses", "Reuses"
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.maps, self.texts = torch.empty(0), torch.empty(0)
+
+    def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
+        self.maps.fill_(torch.nan)
+        self.texts.fill_(torch.nan)
+        found = super().predict(features, class_names)
+        self.maps = self.maps.resize_(found.maps.shape).copy_(found.maps)
+        return Prediction(found.scores, self.maps)
+
+    def text_features(self, features: Features, class_names: Sequence[str]) -> dict[str, torch.Tensor]:
+        self.texts = self.texts.resize_(len(class_names), 2, 3).fill_(len(class_names))
+        return {"series": self.texts}
+
+
+class Misshapen(Clip):
+    """Returns what is no map for each image."""
+
+    name, title = "misshapen", "Misshapen"
+    shape: tuple[int, ...] = ()
+
+    def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
+        return Prediction(torch.zeros(len(class_names)), torch.zeros(self.shape))
 
 
 @pytest.fixture
@@ -189,3 +223,28 @@ def test_an_error_of_the_tower_ends_the_methods_of_its_image_size(
     classes = scored([Smaller, Clip], data, tiny, tmp_path)
     assert isinstance(classes[0].outcomes[0], MemoryError)
     assert [list(done.outcomes) for done in classes] == [[0, 1], [1], [1]]
+
+
+def test_a_method_may_use_the_memory_of_its_results_again(tiny: Backbone) -> None:
+    method = Reuses(tiny, ClipOptions())
+    tower = evaluate._Tower(tiny, method.vision(), Protocol(), True, "fail", AdaptiveBatch(2, print))
+    run = evaluate._ClassRun(Participant(method, frozenset("a")), tower, Lanes(0).lane())
+    images = torch.randn(3, 3, tiny.image_size, tiny.image_size, generator=torch.Generator().manual_seed(0))
+    features = [tiny.encode_images(part, method.vision()) for part in (images[:2], images[2:])]
+    expected = Clip(tiny, ClipOptions()).predict(features[0], ["nut"] * 2).maps
+    first = run.predict(features[0], ["nut"] * 2)
+    assert isinstance(run.predict(features[1], ["nut"]), evaluate._Scored)
+    assert isinstance(first, evaluate._Scored)
+    assert torch.equal(first.maps, expected)
+    assert np.array_equal(first.raw, expected.numpy())
+    assert (first.texts["series"] == 2).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (2, 8), (2, 8, 8, 1), (2, 0, 8), ()])
+def test_maps_of_a_wrong_shape_are_an_error_that_names_it(
+    data: SampleSet, tiny: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(Misshapen, "shape", shape)
+    error = scored([Misshapen], data, tiny, tmp_path)[0].outcomes[0]
+    assert isinstance(error, ContractError)
+    assert str(error) == f"maps of 2 images have the shape {shape}, not (2, h, w)"

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+import torch
 
 from benchmark.running.lanes import WAITING, Lanes
 
@@ -31,6 +32,18 @@ def test_lanes_go_on_beside_each_other_and_beside_the_caller() -> None:
     meeting.wait()
     assert sorted(future.result(PATIENCE) for future in futures) != []
     lanes.close()
+
+
+def test_a_lane_computes_on_one_core_and_the_caller_keeps_its_threads() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    lanes = Lanes(2)
+    try:
+        assert [lanes.lane().do(torch.get_num_threads).result(PATIENCE) for _ in range(3)] == [1, 1, 1]
+        assert torch.get_num_threads() == 3
+    finally:
+        lanes.close()
+        torch.set_num_threads(before)
 
 
 def test_who_gives_jobs_faster_than_they_are_done_waits() -> None:

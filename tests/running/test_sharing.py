@@ -64,7 +64,7 @@ def test_no_core_is_promised_twice(
 
 
 def test_threads_that_the_user_asked_for_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    for asked, threads in (("3", 3), ("4,2", 4), ("", 1)):
+    for asked, threads in (("3", 3), ("4,2", 4), (" 5 ", 5), ("", 1), ("0", 1), ("0,2", 1), ("-1", 1), ("²", 1)):
         monkeypatch.setenv("OMP_NUM_THREADS", asked)
         assert share(8, tasks=5, width=MINI).threads == threads
 

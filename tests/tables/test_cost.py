@@ -32,7 +32,14 @@ CPU, GPU = "Some CPU, 2 threads", "Some GPU"
 Classes = Sequence[tuple[int, Run | None]]
 
 
-def run(seconds: Sequence[float], *, device: str = "cpu", batch_size: int = 8, memory: int | None = None) -> Run:
+def run(
+    seconds: Sequence[float],
+    *,
+    device: str = "cpu",
+    batch_size: int = 8,
+    memory: int | None = None,
+    processes: int | None = None,
+) -> Run:
     """A run of so many seconds in the vision tower, in the method and in the metrics."""
     named = dict(zip(("vision", "method", "metrics"), seconds, strict=True))
     return made_run(
@@ -41,6 +48,7 @@ def run(seconds: Sequence[float], *, device: str = "cpu", batch_size: int = 8, m
         processor=CPU,
         batch_size=batch_size,
         peak_memory=memory,
+        processes=processes,
     )
 
 
@@ -167,7 +175,21 @@ def test_rows_of_several_places_say_which_and_are_not_ranked() -> None:
     assert "of the process" in note
 
 
-@pytest.mark.parametrize(("device", "of"), [("cpu", "process"), ("mps", "process"), (GPU, "accelerator")])
+def test_times_of_processes_side_by_side_are_no_mean_with_those_of_one_alone() -> None:
+    made = [record("A", [(10, run((1, 2, 1), processes=1)), (10, run((3, 2, 1), processes=4))])]
+    table = first(made)
+    assert [(row["processes"], row["vision, ms"]) for row in rows(table)] == [("1", "100.0"), ("4", "300.0")]
+    assert "**" not in render(table, "md")
+    assert [row["processes"] for row in csv.DictReader(io.StringIO(table.csv))] == ["1", "4"]
+    assert "processes 4" in str(first([record("A", [(10, run((3, 2, 1), processes=4))])]).notes)
+
+
+GPUS = (GPU, "some gpu in lower case")
+
+
+@pytest.mark.parametrize(
+    ("device", "of"), [("cpu", "process"), ("mps", "process"), *((each, "accelerator") for each in GPUS)]
+)
 def test_it_is_said_of_what_the_memory_is(device: str, of: str) -> None:
     (row,) = csv.DictReader(io.StringIO(first([record("A", [(10, run((1, 1, 1), device=device, memory=1))])]).csv))
     assert row["memory_of"] == of
