@@ -95,7 +95,7 @@ def test_results_from_before_an_edit_are_said_to_be_so(
     with (author / "odd_patch.py").open("a", encoding="utf-8") as file:
         file.write("\n# changed\n")
     _, _, err = bench(*arguments)
-    assert "1 cells, 0 to do" in err
+    assert "1 cell, 0 to do" in err
     assert "kept: results of odd_patch from before its files were edited" in err
     _, _, err = bench(*arguments, "--force")
     assert "edited" not in err

@@ -1,5 +1,6 @@
 """The command `bench compare`."""
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ import typer
 from benchmark.cli.messages import fail, say, writing
 from benchmark.cli.options import Datasets, Methods, OneBackbone, Results, split
 from benchmark.cli.tables import known_backbone, known_datasets
-from benchmark.common import RESULTS, write_whole
+from benchmark.common import RESULTS, counted, write_whole
 
 if TYPE_CHECKING:
     from benchmark.records import Record
@@ -53,7 +54,8 @@ def compare_command(
 
     With --against, every number of each cell is compared with that of the same cell in another folder, as one of
     another machine or another commit, and so is what made them. Exit code 0: all cells of the other folder are here and
-    agree; 1: otherwise.
+    agree; 1: otherwise, and where nothing could be compared or a record could not be read. Cells of ablations that were
+    not run here, and cells that the other folder lacks, are told and do not count.
 
     Examples:
 
@@ -65,6 +67,8 @@ def compare_command(
     """
     if output is not None and output.suffix not in (".md", ".csv"):
         fail(f"--output {output}: say a file that ends in .md or .csv")
+    if tolerance is not None and math.isinf(tolerance):
+        fail(f"--tolerance {tolerance}: say a number of points, as in --tolerance 0.1")
     if against is None:
         points = PUBLISHED_TOLERANCE if tolerance is None else tolerance
         agree = True
@@ -86,7 +90,7 @@ def compare_command(
 def _with_folder(
     results: Path, against: Path, tolerance: float | None, *, methods: str, datasets: str, backbone: str
 ) -> tuple[dict[str, str], bool]:
-    """Return the comparison with another folder by its kind of text, and whether all of that folder's cells agree."""
+    """Return the comparison with another folder by its kind of text, and whether all was read and agrees."""
     from benchmark.records import pair_up, read_records
     from benchmark.registry import choose
     from benchmark.tables import agreement_csv, render_agreement, select_records
@@ -94,13 +98,20 @@ def _with_folder(
     if results.resolve() == against.resolve():
         fail(f"--against {against}: it is the folder of --results; name another")
     folders: list[list[Record]] = []
-    for option, folder in (("--results", results), ("--against", against)):
+    unread = 0
+    for option, folder, way_out in (
+        ("--results", results, "`bench run` makes them"),
+        ("--against", against, "name a folder of results"),
+    ):
         records, problems = read_records(folder)
         for problem in problems:
-            say(f"left out: {problem}")
+            say(f"cannot be compared: {problem}")
+        if not records and problems:
+            fail(f"{option} {folder}: none of its records can be read", code=1)
         if not records:
-            fail(f"{option} {folder}: no records in {folder / 'records'}; name a folder of results")
+            fail(f"{option} {folder}: no records in {folder / 'records'}; {way_out}")
         folders.append(records)
+        unread += len(problems)
     known = [record for records in folders for record in records]
     wanted = choose("method with results", split(methods), {record.cell.method for record in known})
     titles, weights = known_datasets(known, split(datasets)), known_backbone(known, backbone)
@@ -109,8 +120,9 @@ def _with_folder(
         fail("no results fit the selection")
     pairing = pair_up(ours, theirs, tolerance=tolerance)
     texts = {style: render_agreement(pairing, style, there=str(against)) for style in ("txt", "md")}
-    agree = all(pair.agree for pair in pairing.pairs) and not pairing.only_other
-    return {**texts, "csv": agreement_csv(pairing)}, agree
+    if unread:
+        say(f"{counted(unread, 'record')} could not be read, so not all was compared")
+    return {**texts, "csv": agreement_csv(pairing)}, pairing.agree and not unread
 
 
 def _with_published(

@@ -1,6 +1,5 @@
 """What the commands that compute share: finding data, loading the backbone, planning cells and running them."""
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -9,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions
-from benchmark.cli.ending import Ran, Tally, stopped
+from benchmark.cli.ending import Ran, Tally, stopped, tell_of_reference
 from benchmark.cli.executing import open_executor
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import CellOptions, ComputeOptions, ExecutorOptions, TrainingOptions, split
 from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
-from benchmark.common import WORKERS, listed, printable
+from benchmark.common import WORKERS, counted, listed, printable
 
 if TYPE_CHECKING:
     from benchmark.clip import WeightsSource
@@ -51,7 +50,6 @@ class Computation:
     compute: ComputeOptions
     executor: ExecutorOptions
     cells: CellOptions = field(default_factory=CellOptions)
-    began: float = field(default_factory=time.monotonic)
 
     @cached_property
     def settings(self) -> "Settings":
@@ -284,8 +282,8 @@ def _tell_of_data(found: "Sequence[SampleSet]") -> None:
 def _intent(jobs: "Sequence[Job]", trainings: int) -> str:
     """Say in words what a run is about to do."""
     methods, targets = len({job.cell.method for job in jobs}), len({job.samples.title for job in jobs})
-    first = f"{trainings} training{'s' * (trainings != 1)} first, then " if trainings else ""
-    return f"{first}{methods} method{'s' * (methods != 1)} on {targets} dataset{'s' * (targets != 1)}"
+    first = f"{counted(trainings, 'training')} first, then " if trainings else ""
+    return f"{first}{counted(methods, 'method')} on {counted(targets, 'dataset')}"
 
 
 def carry_out(
@@ -306,7 +304,8 @@ def carry_out(
         lacking = [job for job in each.jobs if job.cell.id not in done]
         wanted = [job.training for job in lacking if job.training]
         trainings = untrained(wanted, settings.results, force=settings.force)
-        say(f"{len(each.jobs)} cells, {len(lacking)} to do, {len(trainings)} to train first, backbone {source.name}")
+        count = counted(len(each.jobs), "cell")
+        say(f"{count}, {len(lacking)} to do, {len(trainings)} to train first, backbone {source.name}")
         untrained_first += len(trainings)
         if lacking:
             loading[lacking[0].cell.backbone] = computation.loading(source, protocol)
@@ -317,6 +316,7 @@ def carry_out(
                 print(f"{'done ' if job.cell.id in done else 'to do'}  {job.cell.id}")
     if dry_run:
         return Ran()
+    tell_of_reference(computation.compute.results)
     outcome = Outcome()
     if todo:
         from benchmark.running import run
@@ -350,7 +350,7 @@ def carry_out(
             "mend the images and run again"
         )
     tally = Tally.of([job.cell.id for job in todo], outcome, there=len(jobs) - len(todo))
-    return Ran(records, tally.told("cell", time.monotonic() - computation.began))
+    return Ran(records, tally.told("cell"))
 
 
 def _met_again(records: "list[Record]", asked: "Mapping[str, Placement]", settings: "Settings") -> "list[Record]":

@@ -3,18 +3,21 @@
 import os
 import shlex
 import sys
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from benchmark.cli.messages import fail, say, writing
-from benchmark.common import reference_results
+from benchmark.common import RESULTS, counted, reference_results
 
 if TYPE_CHECKING:
     from benchmark.records import Record
     from benchmark.running import Outcome
 
+BEGAN = time.monotonic()
+"""When the command began: what takes long to import is imported later."""
 MOST = 5
 """Cells that do not agree with the reference, of which a run tells more."""
 
@@ -36,19 +39,18 @@ class Tally:
         here = sum(identity in outcome.made and identity not in outcome.failed for identity in todo)
         return cls(len(todo) + there, there, here, failed)
 
-    def told(self, what: str, seconds: float) -> str:
-        """Return it in words.
+    def told(self, what: str) -> str:
+        """Return it in words, with the time that the command has taken.
 
         Args:
             what: `cell` or `training`.
-            seconds: that the command took.
         """
         others = self.total - self.there - self.here - self.failed
         parts = [f"{self.here} here"] if self.here or not self.there else []
         parts += [f"{others} by another run"] if others else []
         parts += [f"{self.there} {'was' if self.there == 1 else 'were'} there"] if self.there else []
-        parts += [f"{self.failed} failed", duration(seconds)]
-        return f"{self.total} {what}{'' if self.total == 1 else 's'}: {', '.join(parts)}"
+        parts += [f"{self.failed} failed", duration(time.monotonic() - BEGAN)]
+        return f"{counted(self.total, what)}: {', '.join(parts)}"
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,10 @@ def stopped(done: int, total: int, what: str, folder: Path) -> NoReturn:
         what: `cell` or `training`.
         folder: where the results are.
     """
+    have = "has" if total == 1 else "have"
     fail(
-        f"interrupted: {done} of {total} {what}s have results, in {folder}; finished classes and epochs of the others "
-        "are kept, and the same command goes on from there",
+        f"interrupted: {done} of {counted(total, what)} {have} results, in {folder}; finished classes and epochs of "
+        "the others are kept, and the same command goes on from there",
         code=130,
     )
 
@@ -106,6 +109,15 @@ def write_tables(results: Path) -> None:
     say(f"tables are written to {directory}")
 
 
+def tell_of_reference(results: Path) -> None:
+    """Say so if a command is about to write into the reference."""
+    if _is_reference(results):
+        say(
+            f"note: results go into the reference itself, {results}, with which others are compared; to keep it as it "
+            "is, stop and name another folder by --results"
+        )
+
+
 def compare_with_reference(records: "Sequence[Record]", results: Path) -> None:
     """Say how the results of a run agree with those of the reference, where that has the same cells.
 
@@ -119,16 +131,26 @@ def compare_with_reference(records: "Sequence[Record]", results: Path) -> None:
     from benchmark.tables import agreement_line, disagreement_lines
 
     reference = reference_results()
-    if reference is None or reference.resolve() == results.resolve():
+    if reference is None or _is_reference(results):
         return
-    pairing = pair_up(records, records_beside(reference, records), tolerance=TOLERANCE)
+    beside, problems = records_beside(reference, records)
+    for problem in problems:
+        say(f"cannot be compared: {problem}")
+    pairing = pair_up(records, beside, tolerance=TOLERANCE)
     if pairing.pairs:
         lines, place = disagreement_lines(pairing), _short(reference)
         for line in lines[:MOST]:
             say(f"differs: {line}")
-        if len(lines) > MOST:
-            say(f"and {len(lines) - MOST} more cells differ; `bench compare --against {shlex.quote(place)}` lists all")
+        if (more := len(lines) - MOST) > 0:
+            option = "" if results == RESULTS else f"--results {shlex.quote(str(results))} "
+            command = f"bench compare {option}--against {shlex.quote(place)}"
+            say(f"and {counted(more, 'more cell')} {'differs' if more == 1 else 'differ'}; `{command}` lists all")
         say(agreement_line(pairing, place))
+
+
+def _is_reference(results: Path) -> bool:
+    reference = reference_results()
+    return reference is not None and reference.resolve() == results.resolve()
 
 
 def _short(path: Path) -> str:
@@ -141,6 +163,6 @@ def end(records: "Sequence[Record]", problems: Sequence[str]) -> None:
     """End the command with exit code 1 if a cell failed or something was not found."""
     failed = sum(record.status == "failed" for record in records)
     if failed:
-        say(f"{failed} of {len(records)} cells failed; remove the cause and run the same command again")
+        say(f"{failed} of {counted(len(records), 'cell')} failed; remove the cause and run the same command again")
     if failed or problems:
         sys.exit(1)

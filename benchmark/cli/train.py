@@ -2,7 +2,6 @@
 
 import shlex
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from benchmark.cli.computing import Computation, by_backbone, find_targets, identify, tell_of_mini
 from benchmark.cli.data_options import DataOptions, FolderOptions
-from benchmark.cli.ending import Tally, stopped
+from benchmark.cli.ending import Tally, stopped, tell_of_reference
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import (
     CellOptions,
@@ -97,6 +96,7 @@ def train_command(
             trainings += [each for each in planned if each]
     settings = computation.settings
     todo = {each.id.id for each in untrained(trainings, settings.results, force=settings.force)}
+    tell_of_reference(compute.results)
     try:
         with computation.opened(loading, [], trainings) as (opened, fitting):
             outcome = run([], fitting, opened, loading=loading, trainings=trainings, say=say, held_out=watched)
@@ -107,7 +107,7 @@ def train_command(
         if each.id.id not in outcome.failed:
             print(each.checkpoint(compute.results), flush=True)
     tally = Tally.of(todo, outcome, there=len(trainings) - len(todo))
-    say(tally.told("training", time.monotonic() - computation.began))
+    say(tally.told("training"))
     if outcome.failed:
         sys.exit(1)
 

@@ -78,17 +78,33 @@ def float32_precision() -> str:
 
 
 def processor() -> str:
-    """Return the model of the processor and the number of threads that torch computes with."""
+    """Return the model of the processor, the instructions that torch uses of it, and the number of torch's threads.
+
+    Two records with the same text were computed by the same sequence of roundings: names such as "AMD EPYC" alone would
+    not say that.
+    """
     import torch
 
-    return f"{_processor_model()}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    instructions = torch.backends.cpu.get_cpu_capability()
+    return f"{_processor_model()}, {instructions}, {threads} thread{'s' * (threads > 1)}"
 
 
 @functools.cache
 def _processor_model() -> str:
     try:  # only Linux has the file
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        lines = []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
+        text = ""
+    return model_in(text) or platform.processor() or platform.machine()
+
+
+def model_in(cpuinfo: str) -> str:
+    """Return the name, family and model of the first processor in the text of `/proc/cpuinfo`; empty without a name."""
+    known: dict[str, str] = {}
+    for line in cpuinfo.splitlines():
+        name, _, value = line.partition(":")
+        known.setdefault(name.strip(), value.strip())
+    numbers = [f"{name} {known[key]}" for key, name in (("cpu family", "family"), ("model", "model")) if key in known]
+    name = known.get("model name", "")
+    return f"{name} ({', '.join(numbers)})" if name and numbers else name

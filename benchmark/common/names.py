@@ -47,6 +47,11 @@ def is_blank(name: str) -> bool:
     return not any(map(str.isalnum, name)) or any(unicodedata.category(character) == "Cc" for character in name)
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number of things in words, as in `1 cell` and `2 cells`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def listed(names: Sequence[str], most: int, rest: str = "more") -> str:
     """Return the first `most` names with commas between them, and how many more there are, as in `a, b and 3 more`."""
     more = f" and {len(names) - most} {rest}" if len(names) > most else ""

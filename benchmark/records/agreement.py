@@ -12,6 +12,9 @@ TOLERANCE = 0.001
 digits may move no metric by more: `tests/authoring/test_stability.py` tries it for each method that learns."""
 SAME_MACHINE = 1e-6
 """The same where machine, packages and size of the batches are the same."""
+KIND = 10
+"""How many times as much the number of a kind of defect may differ: it rests on a few images, and the order of one or
+two of their pixels changes F1-max by more than the tolerance of a class."""
 _ROUNDING = 1e-9
 """Difference up to which a value counts as an end of its range."""
 
@@ -72,15 +75,6 @@ def differences(one: Record, other: Record) -> list[Difference]:
             gap = _gap(_span(value, ranges.get(name)), _span(other_value, other_ranges.get(name)))
             found.append(Difference(*place, name, value, other_value, gap))
     return found
-
-
-def disagreements(one: Record, other: Record, *, tolerance: float) -> list[str]:
-    """Return a line for each number in which two records of the same work differ by more than the tolerance."""
-    return [
-        f"{each.place}, {each.metric}: {each.one} and {each.other}"
-        for each in differences(one, other)
-        if each.size > tolerance
-    ]
 
 
 def _numbers(record: Record) -> Iterator[tuple[Place, tuple[dict[str, float | None], dict[str, tuple[float, float]]]]]:

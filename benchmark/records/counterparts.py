@@ -2,16 +2,15 @@
 
 import json
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmark.records.agreement import SAME_MACHINE, TOLERANCE, Difference, differences
+from benchmark.records.agreement import KIND, SAME_MACHINE, TOLERANCE, Difference, differences
 from benchmark.records.cells import Cell
 from benchmark.records.provenance import Provenance
-from benchmark.records.records import Record, RecordError, read_record
+from benchmark.records.records import Record, read_files
 
 _MACHINE = ("device", "machine", "processor", "python", "float32_precision")
 _CODE = {"source_sha256": "files of the method", "code_sha256": "code of the benchmark"}
@@ -37,8 +36,8 @@ class Counterparts:
 
     @property
     def disagreeing(self) -> list[Difference]:
-        """The numbers that differ by more than the tolerance, the worst first."""
-        return [each for each in self.numbers if each.size > self.tolerance]
+        """The numbers that differ by more than the tolerance, those of kinds of defect by ten times as much."""
+        return [each for each in self.numbers if each.size > self.tolerance * (KIND if each.defect else 1)]
 
     @property
     def same_cell(self) -> bool:
@@ -74,6 +73,23 @@ class Pairing:
         """The pairs of which both are results of one cell."""
         return [pair for pair in self.pairs if pair.same_cell]
 
+    @property
+    def not_made(self) -> tuple[Record, ...]:
+        """The cells that the other folder has for ablations alone of which the one has no cell on the same dataset."""
+        made = {table for record in (*(pair.one for pair in self.pairs), *self.only_one) for table in _tables(record)}
+        return tuple(each for each in self.only_other if not each.placement.main and made.isdisjoint(_tables(each)))
+
+    @property
+    def missing(self) -> tuple[Record, ...]:
+        """The other cells that the other folder alone has."""
+        not_made = {record.id for record in self.not_made}
+        return tuple(record for record in self.only_other if record.id not in not_made)
+
+    @property
+    def agree(self) -> bool:
+        """Whether there are cells to compare, all of them agree, and none is missing."""
+        return bool(self.pairs) and all(pair.agree for pair in self.pairs) and not self.missing
+
 
 def pair_up(ones: Iterable[Record], others: Iterable[Record], *, tolerance: float | None = None) -> Pairing:
     """Return the cells of one folder beside those of another.
@@ -103,15 +119,18 @@ def pair_up(ones: Iterable[Record], others: Iterable[Record], *, tolerance: floa
     return Pairing(tuple(pairs), only, tuple(left.values()))
 
 
-def records_beside(folder: Path, records: Sequence[Record]) -> list[Record]:
-    """Return the readable records of a folder that may be counterparts of some records; few files are read for it."""
+def records_beside(folder: Path, records: Sequence[Record]) -> tuple[list[Record], list[str]]:
+    """Return the records of a folder that may be counterparts of some records, and a line for each that is unreadable.
+
+    Few files are read for it.
+    """
     names = {_name(record.id) for record in records}
-    found: list[Record] = []
-    for path in sorted((folder / "records").glob("*.json")):
-        if _name(path.stem) in names:
-            with suppress(RecordError):  # it is compared with nothing
-                found.append(read_record(path))
-    return found
+    return read_files(path for path in sorted((folder / "records").glob("*.json")) if _name(path.stem) in names)
+
+
+def _tables(record: Record) -> set[Hashable]:
+    """Return the tables of ablations that show a record, each with the dataset."""
+    return {(record.cell.method, record.cell.dataset.name, *row.table) for row in record.placement.ablations}
 
 
 def _name(identity: str) -> str:
@@ -151,7 +170,8 @@ def _reasons(one: Record, other: Record) -> Iterator[str]:
     for name, value in ours.items():
         if name in theirs:  # an option may be new
             yield from _differs(name, value, theirs[name])
-    yield from _differs("images that were scored", _images(one), _images(other))
+    if one.status == other.status == "done":
+        yield from _differs("images that were scored", _images(one), _images(other))
     yield from _differs("batch size", one.run.batch_size, other.run.batch_size)
     scored = list(_provenance(one.run, other.run))
     yield from scored
@@ -180,9 +200,8 @@ def _identity(cell: Cell) -> dict[str, object]:
     return told
 
 
-def _images(record: Record) -> int | None:
-    counted = sum(result.normal + result.anomalous for result in record.classes.values())
-    return counted if record.status == "done" else None
+def _images(record: Record) -> int:
+    return sum(result.normal + result.anomalous for result in record.classes.values())
 
 
 def _provenance(one: Provenance, other: Provenance) -> Iterator[str]:

@@ -33,7 +33,7 @@ class Provenance(Model):
     code_sha256: str | None = None
     """Of the Python files of the package `benchmark` that can change a number."""
     processor: str | None = None
-    """Model of the processor and number of threads."""
+    """Model of the processor, instructions that torch uses of it, and number of threads."""
     float32_precision: str | None = None
     """Precision of float32 that was in force."""
     source_sha256: str | None = None

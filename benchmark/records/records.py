@@ -262,8 +262,13 @@ def read_record(path: Path) -> Record:
 
 def read_records(directory: Path) -> tuple[list[Record], list[str]]:
     """Return the records of a results directory by file name, and a line for each file that is none."""
+    return read_files(sorted((directory / "records").glob("*.json")))
+
+
+def read_files(paths: Iterable[Path]) -> tuple[list[Record], list[str]]:
+    """Return the records of some files, and a line for each file that is none."""
     records, problems = [], []
-    for path in sorted((directory / "records").glob("*.json")):
+    for path in paths:
         try:
             records.append(read_record(path))
         except RecordError as error:

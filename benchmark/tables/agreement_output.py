@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from tabulate import tabulate
 
-from benchmark.common import listed, printable, to_csv_text
+from benchmark.common import counted, listed, printable, to_csv_text
 from benchmark.metrics import METRICS
 from benchmark.records import SAME_MACHINE, TOLERANCE, Counterparts, Difference, Pairing, Record
 from benchmark.tables.style import STYLES, as_list, lettered, letters_of
@@ -27,16 +27,20 @@ def agreement_line(pairing: Pairing, there: str) -> str:
     """
     same = pairing.same_cells
     agreeing = [pair for pair in same if pair.agree]
-    line = f"{len(agreeing)} of {len(same)} cells agree with {there}" if same else f"{there} has none of the cells"
+    line = f"{there} has none of the cells"
     if same:
-        line += f" within {_limits(same)}"
-        largest = max((_size(pair.numbers[0]) for pair in agreeing if pair.numbers), default=0.0)
-        line += f"; largest difference {largest:.2g}" if agreeing else ""
+        agree = f"agree{'s' if len(same) == 1 else ''}"
+        line = f"{len(agreeing)} of {counted(len(same), 'cell')} {agree} with {there} within {_limits(same)}"
+        sizes = (_size(each) for pair in agreeing for each in pair.numbers if each.defect is None)
+        largest = max(sizes, default=0.0)
+        line += f"; largest difference {largest:.2g} points" if agreeing else ""
     for what, records in (
         ("not", [pair.one for pair in same if not pair.agree]),
         ("of other images or another version there", [pair.one for pair in pairing.pairs if not pair.same_cell]),
     ):
         line += f"; {what}: {_named(records)}" if records else ""
+    if pairing.pairs and (alone := len(pairing.only_one)):
+        line += f"; {alone} {'has' if alone == 1 else 'have'} no counterpart there"
     return line
 
 
@@ -65,11 +69,12 @@ def _worst(pair: Counterparts) -> str:
     found = pair.disagreeing
     if not found:
         return f"all numbers within {_points(pair.tolerance)} points"
-    shown = [
-        f"{each.place}, {_heading(each)} {_value(each.one)}, there {_value(each.other)} "
-        f"(difference {_difference(each)}, tolerance {_points(pair.tolerance)})"
-        for each in found[:WORST]
-    ]
+    shown = []
+    for each in found[:WORST]:
+        here, there = _values(each)
+        limit = f"tolerance {_points(pair.tolerance)}"
+        how_far = f" (difference {_difference(each)}, {limit})" if math.isfinite(each.size) else ""
+        shown.append(f"{each.place}, {_heading(each)} {here}, there {there}{how_far}")
     return "; ".join(shown) + (f"; and {len(found) - WORST} more" if len(found) > WORST else "")
 
 
@@ -88,7 +93,7 @@ def render_agreement(pairing: Pairing, style: str, *, there: str) -> str:
         number = [NONE] * 4
         if not pair.failed and (largest := pair.numbers[0]).size > 0:
             place = f"{largest.place}, {_heading(largest)}"
-            number = [place, _value(largest.one), _value(largest.other), _difference(largest)]
+            number = [place, *_values(largest), _difference(largest)]
         places = (pair.one.dataset_title, _title(pair.one), *number, _points(pair.tolerance), _verdict(pair))
         body.append([*map(how.escape, places), letters_of(pair.reasons, why)])
     parts = ["# Two folders of results" if style == "md" else ""]
@@ -97,9 +102,13 @@ def render_agreement(pairing: Pairing, style: str, *, there: str) -> str:
     if why:
         parts += ["What is not the same:", as_list([f"{letter}: {reason}" for reason, letter in why.items()], how)]
     lines = disagreement_lines(pairing)
-    for where, records in (("here", pairing.only_one), (f"in {there}", pairing.only_other)):
+    for where, records in (
+        ("Only here", pairing.only_one),
+        (f"Only in {there}", pairing.missing),
+        (f"Only in {there}, of ablations that were not run here", pairing.not_made),
+    ):
         if records:
-            lines.append(f"Only {where}: {_named(records)}.")
+            lines.append(f"{where}: {_named(records)}.")
     parts += [as_list([*lines, f"{agreement_line(pairing, there)}."], how)]
     return "\n\n".join(parts).strip() + "\n"
 
@@ -155,12 +164,19 @@ def _heading(number: Difference) -> str:
     return f"{metric.level} {metric.heading}" if metric else number.metric
 
 
-def _value(value: float | None) -> str:
-    return "undefined" if value is None else f"{100 * value:.4f}"
+def _values(number: Difference) -> tuple[str, str]:
+    """Return the two values with so many digits that one sees the difference."""
+    digits = 4
+    if 0 < number.size < math.inf:
+        digits = max(digits, 1 - math.floor(math.log10(_size(number))))
+    here, there = (
+        "undefined" if value is None else f"{100 * value:.{digits}f}" for value in (number.one, number.other)
+    )
+    return here, there
 
 
 def _difference(number: Difference) -> str:
-    return f"{_size(number):.2g}" if math.isfinite(number.size) else "one is undefined"
+    return f"{_size(number):.2g}" if math.isfinite(number.size) else NONE
 
 
 def _size(number: Difference) -> float:

@@ -1,6 +1,6 @@
 """Trainings magnify no tiny differences of features, and a training that does is told apart."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -89,10 +89,11 @@ class Held:
     def __len__(self) -> int:
         return len(self.samples)
 
-    def batch(self, indices: Sequence[int]) -> TrainingBatch:
+    def read(self, indices: Sequence[int]) -> Callable[[], TrainingBatch]:
         rows, given = list(indices), self.all
         names = tuple(given.class_names[row] for row in rows)
-        return TrainingBatch(take(given.features, rows), names, given.labels[rows], given.masks[rows])
+        batch = TrainingBatch(take(given.features, rows), names, given.labels[rows], given.masks[rows])
+        return lambda: batch
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,7 @@ from benchmark.metrics.pixel import DEFECT_BINS, PixelMetrics, image_pixels, pix
 from benchmark.protocol import Protocol
 from benchmark.running import evaluate
 from benchmark.running.accumulator import DefectAccumulator
+from benchmark.running.maps import at_evaluation_size
 
 SIZE, GRID, BATCH, CLASSES, KINDS = 518, 37, 8, 2, 8
 IMAGES = 64  # of each class; half of them anomalous
@@ -214,7 +215,7 @@ def test_parts(benchmark, capsys, images):
     logits, batches = images
     maps = torch.sigmoid(logits[:BATCH])
     items = [item for (item,) in batches[0]]
-    (_, evaluated) = evaluate.at_evaluation_size(Prediction(maps, maps), image_size=SIZE, smoothing=4.0)
+    (_, evaluated) = at_evaluation_size(Prediction(maps, maps), image_size=SIZE, smoothing=4.0)
     pixels = [image_pixels(*each) for each in zip(evaluated, (item.regions for item in items), strict=True)]
     masks = [item.mask for item in items]
 
@@ -234,7 +235,7 @@ def test_parts(benchmark, capsys, images):
 
     parts = {
         "resize and smooth": (
-            lambda: evaluate.at_evaluation_size(Prediction(maps, maps), image_size=SIZE, smoothing=4.0),
+            lambda: at_evaluation_size(Prediction(maps, maps), image_size=SIZE, smoothing=4.0),
             lambda: smoothed(maps, 4.0),
             BATCH,
         ),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.two_folders import changed, reference_records, write_all
+from support.two_folders import changed, of_ablation, reference_records, write_all
 
 from benchmark.records.records import path_of
 
@@ -50,6 +50,39 @@ def test_every_cell_of_the_other_folder_must_be_here_and_more_may_be(bench: Benc
     assert (code, f"Only in {mine}: CoOp on BTAD." in out) == (1, True)
 
 
+def test_a_record_that_cannot_be_read_is_named_and_counts(bench: Bench, mine: Path, theirs: Path) -> None:
+    for folder in (mine, theirs):
+        path = path_of(folder, COOP.id)
+        content = path.read_text()
+        path.write_text("{")
+        code, _, err = bench("compare", "--results", mine, "--against", theirs, "--methods", "clip")
+        assert code == 1
+        assert f"cannot be compared: {path}" in err
+        assert "1 record could not be read, so not all was compared" in err
+        path.write_text(content)
+    for record in (LEARNER, CLIP, COOP):
+        path_of(theirs, record.id).write_text("{")
+    code, out, err = bench("compare", "--results", mine, "--against", theirs)
+    assert (code, out) == (1, "")
+    assert f"--against {theirs}: none of its records can be read" in err
+
+
+def test_nothing_to_compare_is_no_agreement(bench: Bench, mine: Path, theirs: Path) -> None:
+    write_all(mine, [CLIP])
+    write_all(theirs, [of_ablation(COOP)])
+    code, out, _ = bench("compare", "--results", mine, "--against", theirs)
+    assert (code, out.splitlines()[-1]) == (1, f"{theirs} has none of the cells.")
+    write_all(theirs, [COOP])
+    assert bench("compare", "--results", mine, "--against", theirs, "--methods", "clip")[0] == 1
+
+
+def test_ablations_that_were_not_run_here_are_told_and_do_not_count(bench: Bench, mine: Path, theirs: Path) -> None:
+    write_all(mine, [CLIP])
+    write_all(theirs, [CLIP, of_ablation(COOP)])
+    code, out, _ = bench("compare", "--results", mine, "--against", theirs)
+    assert (code, "Only in" in out and "of ablations that were not run here: CoOp on BTAD." in out) == (0, True)
+
+
 def test_a_cell_of_another_version_does_not_agree(bench: Bench, mine: Path, theirs: Path) -> None:
     newer = changed(CLIP, lambda content: content["cell"].update(method_version=9))
     write_all(theirs, [LEARNER, newer.model_copy(update={"id": newer.cell.id}), COOP])
@@ -72,7 +105,9 @@ def test_mistakes_are_answered_with_the_way_out(bench: Bench, mine: Path, theirs
     for arguments, said in (
         (["--results", mine, "--against", mine], "it is the folder of --results; name another"),
         (["--results", mine, "--against", tmp_path], f"--against {tmp_path}: no records in"),
-        (["--results", tmp_path, "--against", mine], f"--results {tmp_path}: no records in"),
+        (["--results", tmp_path, "--against", mine], f"records in {tmp_path / 'records'}; `bench run` makes them"),
+        (["--results", mine, "--against", theirs, "--tolerance", "inf"], "--tolerance inf: say a number of points"),
+        (["--tolerance", "inf"], "--tolerance inf: say a number of points"),
         (["--results", mine, "--against", theirs, "--methods", "winclip"], "unknown method with results 'winclip'"),
         (["--results", mine, "--against", theirs, "--datasets", "mvtek"], "unknown dataset with results"),
         (["--results", mine, "--against", theirs, "--methods", "clip", "--datasets", "mpdd"], "no results fit"),
@@ -101,7 +136,7 @@ def test_a_constant_that_was_changed_in_a_method_is_found(
     code, out, _ = bench("compare", "--results", "after", "--against", "before")
     assert code == 1
     assert (
-        "0 of 1 cells agree with before within 0.0001 points (machine and packages are the same); not: Mine on parts."
+        "0 of 1 cell agrees with before within 0.0001 points (machine and packages are the same); not: Mine on parts."
         in out
     )
     assert "\nMine on parts: object" in out or "\nMine on parts: mean" in out

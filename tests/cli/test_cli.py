@@ -398,7 +398,7 @@ def test_train_alone_makes_what_a_run_then_uses(bench: Bench, two_datasets: Path
     assert "trained AnomalyCLIP (epochs=1) on mvtec: 6 images" in err
     assert "\n1 training: 1 here, 0 failed, " in err
     code, out, err = bench("run", "--methods", "anomalyclip", "--datasets", "btad", *common, "--dry-run")
-    assert "1 cells, 1 to do, 0 to train first" in err
+    assert "1 cell, 1 to do, 0 to train first" in err
     code, out, err = bench("run", "--methods", "anomalyclip", "--datasets", "btad", *common)
     assert code == 0
     assert "Auxiliary dataset of AnomalyCLIP (epochs=1), trained here: mvtec (for BTAD)" in out
@@ -448,7 +448,7 @@ def test_an_edited_learner_is_marked_until_it_is_trained_again(
     bench("tables", "--results", tmp_path / "r")
     assert "before the method's files were edited" in (tmp_path / "r/tables/main_image.md").read_text()
     code, out, err = bench(*arguments, "--force")
-    assert "1 cells, 1 to do, 1 to train first" in err
+    assert "1 cell, 1 to do, 1 to train first" in err
     after = numbers()
     assert after[0] != before[0]
     assert after[1] != before[1]
@@ -519,7 +519,7 @@ def test_a_cell_of_an_ablation_is_in_the_main_tables_only_if_a_run_asks_for_it(
     variant = [*common, "--set", "anomalyclip.global_loss=false"]
     code, _, err = bench("run", "--methods", "anomalyclip", *variant)
     assert code == 0
-    assert "1 cells, 0 to do" in err
+    assert "1 cell, 0 to do" in err
     assert bench("tables", "--results", tmp_path / "r")[0] == 0
     assert titles[0] in main.read_text()
     table = next((tmp_path / "r/tables/ablations").glob("anomalyclip_losses*.csv"))
@@ -583,7 +583,7 @@ def test_a_method_runs_with_the_clip_it_was_published_with_unless_another_is_nam
     code, out, err = bench(*arguments, "--dry-run")
     assert code == 1
     assert "FAILED WinCLIP: no weights of ViT-B-16-plus-240:laion400m_e32" in err
-    assert "1 cells, 1 to do, 0 to train first, backbone ViT-L-14-336-quickgelu:openai" in err
+    assert "1 cell, 1 to do, 0 to train first, backbone ViT-L-14-336-quickgelu:openai" in err
     monkeypatch.setattr(weights, "find_file", lambda source: weights.MINI_FILE)
     code, out, err = bench(*arguments, "--dry-run")
     assert code == 0

@@ -1,5 +1,9 @@
 """How commands that compute end: who did what, in what time, and whether it agrees with the reference."""
 
+import shlex
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +12,8 @@ from support.two_folders import changed, reference_records, write_all
 
 from benchmark.cli import ending
 from benchmark.cli.ending import Tally, compare_with_reference, duration
+from benchmark.common.defaults import RESULTS
+from benchmark.records.records import path_of
 from benchmark.running.driver import Outcome
 
 Bench = Callable[..., tuple[int, str, str]]
@@ -32,13 +38,20 @@ def test_times_are_told_in_words(seconds: float, said: str) -> None:
         ("ab", "bc", 1, "4 cells: 1 here, 1 was there, 2 failed, 1 min 44 s"),  # b has its results of before
     ],
 )
-def test_the_cells_add_up(made: str, failed: str, there: int, said: str) -> None:
+def test_the_cells_add_up(made: str, failed: str, there: int, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     outcome = Outcome(dict.fromkeys(failed, "error"), frozenset(made))
-    assert Tally.of("abc", outcome, there=there).told("cell", 104) == said
+    monkeypatch.setattr(ending, "BEGAN", time.monotonic() - 104)
+    assert Tally.of("abc", outcome, there=there).told("cell") == said
 
 
-def test_nothing_to_do_is_told_too() -> None:
-    assert Tally.of([], Outcome(), there=1).told("training", 2) == "1 training: 1 was there, 0 failed, 2 s"
+def test_nothing_to_do_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ending, "BEGAN", time.monotonic() - 2)
+    assert Tally.of([], Outcome(), there=1).told("training") == "1 training: 1 was there, 0 failed, 2 s"
+
+
+def test_the_time_of_a_command_starts_before_what_takes_long_to_import() -> None:
+    code = "import sys, benchmark.cli.ending; sys.exit('torch' in sys.modules or 'pydantic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.fixture
@@ -56,7 +69,10 @@ def test_cells_with_a_counterpart_are_compared_with_the_reference(
     compare_with_reference([LEARNER, CLIP, COOP], Path("mine"))
     (line,) = capsys.readouterr().err.splitlines()
     learns = "as much as the stability test of methods that learn allows"
-    assert line == f"2 of 2 cells agree with reference within 0.1 points ({learns}); largest difference 0"
+    assert line == (
+        f"2 of 2 cells agree with reference within 0.1 points ({learns}); largest difference 0 points; 1 has no "
+        "counterpart there"
+    )
     compare_with_reference([COOP], Path("mine"))
     compare_with_reference([CLIP], reference)  # made anew
     assert capsys.readouterr() == ("", "")
@@ -80,13 +96,43 @@ def test_a_cell_that_does_not_agree_is_told_before(reference: Path, capsys: pyte
 
 
 def test_of_many_cells_that_do_not_agree_the_command_that_lists_them_is_told(
-    reference: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    reference: Path,
+    bench: Bench,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(ending, "MOST", 1)
     others = [changed(each, lambda content: content["mean"].update(image_auroc=0.25)) for each in (LEARNER, CLIP)]
     compare_with_reference(others, Path("mine"))
     _, more, _ = capsys.readouterr().err.splitlines()
-    assert more == "and 1 more cells differ; `bench compare --against reference` lists all"
+    assert more == "and 1 more cell differs; `bench compare --results mine --against reference` lists all"
+    write_all(tmp_path / "mine", others)
+    code, out, _ = bench(*shlex.split(more.split("`")[1])[1:])
+    assert code == 1
+    assert "0 of 2 cells agree with reference" in out
+    compare_with_reference(others, RESULTS)
+    assert "; `bench compare --against reference` lists all" in capsys.readouterr().err
+
+
+def test_a_record_of_the_reference_that_cannot_be_read_is_named(
+    reference: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = path_of(reference, CLIP.id)
+    path.write_text("{")
+    compare_with_reference([LEARNER, CLIP], Path("mine"))
+    problem, line = capsys.readouterr().err.splitlines()
+    assert problem.startswith(f"cannot be compared: {path}")
+    assert line.startswith("1 of 1 cell agrees with reference")
+    assert line.endswith("; 1 has no counterpart there")
+    compare_with_reference([CLIP], Path("mine"))
+    assert capsys.readouterr().err.startswith(f"cannot be compared: {path}")
+
+
+def test_a_run_into_the_reference_says_so(reference: Path, bench: Bench, parts: Path) -> None:
+    for folder, told in ((reference, True), ("mine", False)):
+        _, _, err = bench("run", *TINY, "--folder", parts, "--methods", "clip", "--results", folder)
+        assert ("note: results go into the reference itself, " in err) == told
 
 
 def test_an_interrupted_run_says_what_there_is_and_goes_on(

@@ -170,7 +170,7 @@ def test_a_kept_checkpoint_gives_the_cell_of_its_training(bench: Bench, parts: P
     assert code == 0, err
     code, _, err = bench("run", *options, "--folder", other)
     assert code == 0, err
-    assert "1 cells, 0 to do" in err
+    assert "1 cell, 0 to do" in err
     (checkpoint,) = (tmp_path / "r/checkpoints").glob("*.json")
     for suffix in (".json", ".safetensors"):
         shutil.copy(checkpoint.with_suffix(suffix), tmp_path / f"copy{suffix}")

@@ -3,9 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.records import disagreements
 
 from benchmark.protocol import Protocol
-from benchmark.records.agreement import differences, disagreements, range_over_classes
+from benchmark.records.agreement import differences, range_over_classes
 from benchmark.records.cells import BackboneId, Cell, DataId
 from benchmark.records.records import (
     ClassResult,

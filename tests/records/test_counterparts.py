@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.two_folders import changed, reference_records, write_all
+from support.two_folders import changed, of_ablation, reference_records, write_all
 
 from benchmark.records.agreement import SAME_MACHINE, TOLERANCE
 from benchmark.records.counterparts import pair_up, records_beside
 from benchmark.records.records import Record, path_of
+from benchmark.tables.agreement_output import agreement_line
 
 FOUND = reference_records()
 LEARNER, CLIP, COOP = FOUND.values()
@@ -42,6 +43,27 @@ def test_what_is_in_one_folder_alone_has_no_counterpart() -> None:
     pairing = pair_up([CLIP, COOP], [CLIP, LEARNER, seed])
     assert [pair.one.id for pair in pairing.pairs] == [CLIP.id]
     assert (pairing.only_one, pairing.only_other) == ((COOP,), (LEARNER, seed))
+
+
+def test_cells_of_ablations_are_missing_only_where_the_ablation_was_run() -> None:
+    row, other = of_ablation(COOP), of_ablation(renamed(COOP, lambda cell: cell.update(seed=1)))
+    pairing = pair_up([CLIP], [CLIP, row])
+    assert (pairing.agree, pairing.missing, pairing.not_made) == (True, (), (row,))
+    for ours in ([CLIP, row], [CLIP, of_ablation(CLIP), row]):
+        pairing = pair_up(ours, [CLIP, row, other])
+        assert (pairing.agree, pairing.missing, pairing.not_made) == (False, (other,), ())
+    elsewhere = of_ablation(renamed(COOP, lambda cell: cell["dataset"].update(name="mpdd")))
+    for ours in (of_ablation(COOP, name="depth"), elsewhere):  # another ablation; another dataset
+        pairing = pair_up([CLIP, ours], [CLIP, other])
+        assert (pairing.agree, pairing.not_made) == (True, (other,))
+    both = of_ablation(COOP, main=True)
+    assert pair_up([CLIP], [CLIP, both]).missing == (both,)
+
+
+def test_where_nothing_is_compared_nothing_agrees() -> None:
+    assert not pair_up([CLIP], [of_ablation(COOP)]).agree
+    assert not pair_up([CLIP], []).agree
+    assert pair_up([CLIP, COOP], [CLIP]).agree
 
 
 @pytest.mark.parametrize(
@@ -137,17 +159,35 @@ def test_a_number_that_was_changed_does_not_agree_and_is_the_worst() -> None:
     assert pair.agree
 
 
+def test_a_kind_of_defect_may_differ_by_ten_times_as_much() -> None:
+    name, result = next((name, each) for name, each in CLIP.classes.items() if each.defects)
+    kind, of_kind = next(iter(result.defects.items()))
+    value = of_kind.metrics["pixel_f1max"] or 0
+
+    def plant(content: Any, times: int) -> None:
+        content["classes"][name]["defects"][kind]["metrics"]["pixel_f1max"] = value - times * TOLERANCE
+
+    for times, agrees in ((5, True), (15, False)):
+        other = changed(CLIP, lambda content, times=times: plant(content, times))
+        (pair,) = pair_up([CLIP], [other], tolerance=TOLERANCE).pairs
+        assert pair.agree is agrees
+        line = agreement_line(pair_up([CLIP], [other], tolerance=TOLERANCE), "there")
+        assert ("largest difference 0 points" in line) is agrees  # of the class and the mean
+
+
 def test_a_failed_cell_does_not_agree() -> None:
     failed = CLIP.model_copy(update={"status": "failed", "error": "no memory", "classes": {}, "mean": {}})
     for ones, others, said in (([failed], [CLIP], "failed: no memory"), ([CLIP], [failed], "failed there: no memory")):
         (pair,) = pair_up(ones, others).pairs
         assert not pair.agree
-        assert pair.reasons[0] == said
+        assert pair.reasons == (said,)
 
 
 def test_only_files_of_the_same_method_dataset_and_seed_are_read(tmp_path: Path) -> None:
     write_all(tmp_path, [CLIP, other_version(CLIP), LEARNER])
     path_of(tmp_path, "clip--btad--s0--broken").write_text("{")
     path_of(tmp_path, "clip--mpdd--s0--broken").write_text("{")
-    ids = {record.id for record in records_beside(tmp_path, [CLIP, COOP])}
-    assert ids == {CLIP.id, other_version(CLIP).id}
+    found, problems = records_beside(tmp_path, [CLIP, COOP])
+    assert {record.id for record in found} == {CLIP.id, other_version(CLIP).id}
+    (problem,) = problems
+    assert "clip--btad--s0--broken.json" in problem

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.records import disagreements
 from support.running import known, loadings, run_jobs
 
 from benchmark.clip.backbone import Backbone, load_backbone
@@ -31,7 +32,6 @@ from benchmark.data.images import read_image
 from benchmark.data.preprocess import Preprocess
 from benchmark.data.samples import SampleSet
 from benchmark.protocol import Protocol
-from benchmark.records.agreement import disagreements
 from benchmark.records.cells import BackboneId, backbone_id
 from benchmark.records.records import Record, RecordError, is_done, path_of, read_record, read_records
 from benchmark.running import driver as runner

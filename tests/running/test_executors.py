@@ -10,6 +10,7 @@ from typing import Any
 import joblib
 import pytest
 import torch
+from support.records import disagreements
 from support.running import loading_of, loadings, run_jobs
 from support.suites import draw_classes
 
@@ -23,7 +24,6 @@ from benchmark.common.settings import Settings
 from benchmark.contract import Method
 from benchmark.errors import BenchError
 from benchmark.protocol import Protocol
-from benchmark.records.agreement import disagreements
 from benchmark.records.cells import backbone_id
 from benchmark.records.records import Record, is_done, path_of
 from benchmark.running import worker

@@ -30,6 +30,7 @@ from support.faulty_runs import (
     undisturbed,
     until,
 )
+from support.records import disagreements
 
 from benchmark.clip.backbone import Backbone
 from benchmark.common.cache import GB, Cache
@@ -38,7 +39,6 @@ from benchmark.contract import Features, Method, Prediction, VisionSpec
 from benchmark.data.samples import SampleSet
 from benchmark.errors import BenchError
 from benchmark.protocol import Protocol
-from benchmark.records.agreement import disagreements
 from benchmark.records.cells import backbone_id
 from benchmark.records.records import RecordError, path_of, read_record
 from benchmark.running.executors.local import LocalProcesses

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from benchmark.records.records import Run
+from benchmark.records.agreement import differences
+from benchmark.records.records import Record, Run
 
 
 def made_run(**changes: Any) -> Run:
@@ -20,3 +21,12 @@ def made_run(**changes: Any) -> Run:
         "git_commit": None,
     }
     return Run(**given | changes)
+
+
+def disagreements(one: Record, other: Record, *, tolerance: float) -> list[str]:
+    """Return a line for each number in which two records of the same work differ by more than the tolerance."""
+    return [
+        f"{each.place}, {each.metric}: {each.one} and {each.other}"
+        for each in differences(one, other)
+        if each.size > tolerance
+    ]

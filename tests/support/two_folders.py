@@ -31,6 +31,13 @@ def changed(record: Record, change: Callable[[Any], None]) -> Record:
     return Record.model_validate(json.loads(json.dumps(content)))
 
 
+def of_ablation(record: Record, *, name: str = "length", main: bool = False) -> Record:
+    """Return a record that stands in the table of an ablation, and in the main tables only if that is said."""
+    row = {"ablation": name, "method": record.title, "title": "Length", "base": {}}
+    row |= {"row": "one", "place": 0, "default": True}
+    return changed(record, lambda content: content.update(placement={"main": main, "ablations": [row]}))
+
+
 def write_all(folder: Path, records: list[Record]) -> Path:
     """Write a folder of results anew."""
     shutil.rmtree(folder, ignore_errors=True)

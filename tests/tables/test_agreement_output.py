@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from support.two_folders import changed, reference_records
+from support.two_folders import changed, of_ablation, reference_records
 
 from benchmark.records.agreement import SAME_MACHINE
 from benchmark.records.counterparts import pair_up
@@ -39,16 +39,24 @@ MIXED = f"{LEARNS}; 1 within 0.0001, as machine and packages are the same"
 @pytest.mark.parametrize(
     ("others", "said"),
     [
-        (ALL, f"3 of 3 cells agree with DIR {SAME}; largest difference 0"),
+        (ALL, f"3 of 3 cells agree with DIR {SAME}; largest difference 0 points"),
         (
             [elsewhere(each) for each in ALL],
-            f"3 of 3 cells agree with DIR within 0.1 points ({LEARNS}); largest difference 0",
+            f"3 of 3 cells agree with DIR within 0.1 points ({LEARNS}); largest difference 0 points",
         ),
-        ([elsewhere(CLIP)], "1 of 1 cells agree with DIR within 0.1 points; largest difference 0"),
-        ([elsewhere(LEARNER), CLIP], f"2 of 2 cells agree with DIR within 0.1 points ({MIXED}); largest difference 0"),
+        (
+            [elsewhere(CLIP)],
+            "1 of 1 cell agrees with DIR within 0.1 points; largest difference 0 points; 2 have no counterpart there",
+        ),
+        (
+            [elsewhere(LEARNER), CLIP],
+            f"2 of 2 cells agree with DIR within 0.1 points ({MIXED}); largest difference 0 points; 1 has no "
+            "counterpart there",
+        ),
         (
             [LEARNER, planted(CLIP, "pixel_auroc", 0.125)],
-            f"1 of 2 cells agree with DIR {SAME}; largest difference 0; not: CLIP on BTAD",
+            f"1 of 2 cells agree with DIR {SAME}; largest difference 0 points; not: CLIP on BTAD; 1 has no "
+            "counterpart there",
         ),
     ],
 )
@@ -58,7 +66,10 @@ def test_one_line_says_how_many_cells_agree_and_how_far(others: list[Record], sa
 
 def test_a_tolerance_that_was_asked_for_is_told_without_a_cause() -> None:
     pairing = pair_up(ALL, [elsewhere(each) for each in ALL], tolerance=SAME_MACHINE)
-    assert agreement_line(pairing, "DIR") == "3 of 3 cells agree with DIR within 0.0001 points; largest difference 0"
+    assert (
+        agreement_line(pairing, "DIR")
+        == "3 of 3 cells agree with DIR within 0.0001 points; largest difference 0 points"
+    )
 
 
 def test_a_cell_of_another_version_is_named_and_not_counted() -> None:
@@ -66,7 +77,7 @@ def test_a_cell_of_another_version_is_named_and_not_counted() -> None:
     newer = newer.model_copy(update={"id": newer.cell.id})
     pairing = pair_up([newer, COOP], ALL)
     line = agreement_line(pairing, "DIR")
-    assert line.startswith("1 of 1 cells agree with DIR within")
+    assert line.startswith("1 of 1 cell agrees with DIR within")
     assert line.endswith("; of other images or another version there: CLIP on BTAD")
     line = agreement_line(pair_up([newer], ALL), "DIR")
     assert line == "DIR has none of the cells; of other images or another version there: CLIP on BTAD"
@@ -86,14 +97,22 @@ def test_what_does_not_agree_is_told_with_class_values_difference_tolerance_and_
     )
 
 
+@pytest.mark.parametrize("points", [2e-5, 3e-9])
+def test_two_numbers_that_differ_look_different(points: float) -> None:
+    value = CLIP.classes[CLASS].metrics["pixel_auroc"] or 0
+    (told,) = disagreement_lines(pair_up([CLIP], [planted(CLIP, "pixel_auroc", value - points / 100)], tolerance=0))
+    here, there = re.findall(r"pixel AUROC (\S+), there (\S+) ", told)[0]
+    assert float(here) - float(there) == pytest.approx(points, rel=0.2)
+
+
 def test_the_worst_numbers_are_told_and_how_many_there_are() -> None:
     def plant(content: Any) -> None:
         metrics = content["classes"][CLASS]["metrics"]
         metrics.update(dict.fromkeys(("image_auroc", "image_ap", "image_f1max", "pixel_auroc"), 0.0), pixel_ap=None)
 
     (told,) = disagreement_lines(pair_up([CLIP], [changed(CLIP, plant)]))
-    assert "there undefined (difference one is undefined, tolerance 0.0001); " in told
-    assert told.count("tolerance") == 3
+    assert ", there undefined; " in told
+    assert told.count("tolerance") == 2
     assert told.endswith("; and 2 more. Not the same: nothing that records tell")
 
 
@@ -117,6 +136,12 @@ def test_cells_of_one_folder_alone_are_named() -> None:
     assert "- Only here: AnomalyCLIP on MPDD." in text
     assert "- Only in DIR: CoOp on BTAD." in text
     assert text.startswith("# Two folders of results\n\n| Dataset")
+
+
+def test_cells_of_ablations_that_were_not_run_here_are_named_apart() -> None:
+    text = render_agreement(pair_up([CLIP], [CLIP, LEARNER, of_ablation(COOP)]), "txt", there="DIR")
+    assert "\nOnly in DIR: AnomalyCLIP on MPDD.\n" in text
+    assert "\nOnly in DIR, of ablations that were not run here: CoOp on BTAD.\n" in text
 
 
 def test_text_of_other_people_stays_text() -> None:

@@ -124,7 +124,7 @@ def test_a_checkpoint_of_two_auxiliary_datasets_serves_the_protocol_that_trains_
     run_it += ["--set", "anomalyclip.deep_depth=4", "--checkpoint", out.strip(), "--protocol", "adaclip", "--dry-run"]
     code, out, err = bench(*run_it)
     assert code == 0, err
-    assert "1 cells, 1 to do, 0 to train first" in err
+    assert "1 cell, 1 to do, 0 to train first" in err
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,73 @@
+"""`.ci/reference`: what it takes for a difference, and when it replaces the reference."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / ".ci" / "reference"
+BENCH = """#!/bin/sh
+[ "$1" != "$FAILS" ] || exit 1
+mkdir -p "$BENCH_RESULTS/records" "$BENCH_RESULTS/tables"
+[ "$1" = run ] || exit 0
+for cell in $CELLS; do touch "$BENCH_RESULTS/records/$cell.json" "$BENCH_RESULTS/records/$cell.npz"; done
+"""
+"""In place of the command: a run makes the cells that are asked for."""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout whose reference has the cells a and b."""
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(SCRIPT, tmp_path / ".ci")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "bench").write_text(BENCH)
+    (tmp_path / "bin" / "bench").chmod(0o755)
+    for name in ("records/a.json", "records/b.json", "tables/main.md"):
+        path = tmp_path / "results" / "reference" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path
+
+
+def script(checkout: Path, *arguments: str, cells: str, fails: str = "") -> tuple[int, str, set[str]]:
+    """Run it; return the exit code, standard error and the files of the reference."""
+    variables = os.environ | {"PATH": f"{checkout / 'bin'}:{os.environ['PATH']}", "CELLS": cells, "FAILS": fails}
+    done = subprocess.run(
+        [checkout / ".ci" / "reference", *arguments], env=variables, capture_output=True, text=True, check=False
+    )
+    assert [path.name for path in (checkout / "results").iterdir()] == ["reference"]
+    root = checkout / "results" / "reference"
+    return done.returncode, done.stderr, {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+
+BEFORE = {"records/a.json", "records/b.json", "tables/main.md"}
+
+
+def test_the_same_cells_pass(checkout: Path) -> None:
+    assert script(checkout, cells="a b") == (0, "", BEFORE)
+
+
+@pytest.mark.parametrize(("cells", "said"), [("a b c", "+c.json"), ("a", "-b.json")])
+def test_a_cell_that_is_on_one_side_alone_fails(checkout: Path, cells: str, said: str) -> None:
+    code, err, files = script(checkout, cells=cells)
+    assert (code, files) == (1, BEFORE)
+    assert f"\n{said}\n" in err
+    assert "results/reference is not what this code gives: CONTRIBUTING.md" in err
+
+
+@pytest.mark.parametrize("fails", ["tables", "run", "ablate", "compare"])
+def test_a_command_that_fails_fails_it(checkout: Path, fails: str) -> None:
+    assert script(checkout, cells="a b", fails=fails)[0] == 1
+
+
+@pytest.mark.parametrize("fails", ["run", "ablate", "tables"])
+def test_the_reference_stays_where_the_new_one_could_not_be_made(checkout: Path, fails: str) -> None:
+    code, _, files = script(checkout, "--write", cells="a c", fails=fails)
+    assert (code, files) == (1, BEFORE)
+
+
+def test_the_new_reference_takes_the_place_of_the_old_one(checkout: Path) -> None:
+    assert script(checkout, "--write", cells="a c") == (0, "", {"records/a.json", "records/c.json"})
