@@ -1,10 +1,13 @@
 """A pass of several methods: what is done once for all of them, and what goes on while metrics are computed."""
 
+import functools
 import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -22,7 +25,7 @@ from benchmark.data.samples import SampleSet
 from benchmark.errors import ContractError
 from benchmark.protocol import Protocol
 from benchmark.records.records import ClassResult
-from benchmark.running import evaluate
+from benchmark.running import evaluate, maps
 from benchmark.running.accumulator import ClassAccumulator
 from benchmark.running.evaluate import ClassOutcomes, ClassScores, Participant
 from benchmark.running.lanes import Lanes
@@ -248,3 +251,38 @@ def test_maps_of_a_wrong_shape_are_an_error_that_names_it(
     error = scored([Misshapen], data, tiny, tmp_path)[0].outcomes[0]
     assert isinstance(error, ContractError)
     assert str(error) == f"maps of 2 images have the shape {shape}, not (2, h, w)"
+
+
+def test_on_a_gpu_maps_are_resized_in_a_stream_beside_that_of_the_tower(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[object, int]] = []
+
+    def stream(device: torch.device, *, priority: int) -> int:
+        made.append((device, priority))
+        return len(made)
+
+    monkeypatch.setattr(torch.cuda, "Stream", stream)
+    monkeypatch.setattr(torch.cuda, "stream", nullcontext)
+    monkeypatch.setattr(maps, "_second_stream", functools.cache(maps._second_stream.__wrapped__))
+    first, second = torch.device("cuda:0"), torch.device("cuda:1")
+    used = [maps.beside(device).__enter__() for device in (first, second, first)]
+    assert used == [1, 2, 1]
+    assert made == [(first, -1), (second, -1)]
+    assert maps.beside(torch.device("cpu")).__enter__() is None
+
+
+def test_values_of_a_gpu_are_waited_for_without_keeping_a_core_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    order, there = Mock(), torch.zeros(2)
+    values = Mock(shape=(2,), dtype=torch.float32, device=torch.device("cuda:0"))
+    monkeypatch.setattr(maps, "torch", order)
+    order.empty.return_value.copy_ = lambda given, non_blocking: order.copied(given is values, non_blocking)
+    assert maps._on_host(values) is order.empty.return_value
+    assert [name for name, *_ in order.mock_calls][-3:] == [
+        "cuda.current_stream",
+        "cuda.Event().record",
+        "cuda.Event().synchronize",
+    ]
+    order.copied.assert_called_once_with(True, True)
+    order.empty.assert_called_once_with((2,), dtype=torch.float32, pin_memory=True)
+    order.cuda.Event.assert_called_once_with(blocking=True)
+    monkeypatch.undo()
+    assert maps._on_host(there) is there
