@@ -73,7 +73,7 @@ def test_a_driver_of_other_processes_loads_no_clip() -> None:
         (["tables", "--results", "no-such-results"], "no records"),
         (["data", "check"], "--data DIR"),
         (["run", "--methods", "clip", "--folder", "no-such"], "--folder no-such: is not a folder"),
-        (["run", "--methods", "clip", "--folder", "."], "put normal ones into a folder normal"),
+        (["run", "--methods", "clip", "--folder", "benchmark"], "put normal ones into a folder normal"),
         (["run", "--methods", "clip", "--folder", ".", "--folder-class", " "], "--folder-class: say what"),
         (["run", "--methods", "clip", "--seeds", ","], "--seeds"),
         (["run", "--methods", "clip", "--seeds", "-1"], "as in 0,1,2"),
