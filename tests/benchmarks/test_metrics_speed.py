@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 from sklearn.metrics import average_precision_score, roc_auc_score
+from support.pictures import GRID, SIZE, scene
 
 from benchmark.metrics.pixel import PixelMetrics
 
-SIZE, GRID, IMAGES = 518, 37, 40
+IMAGES = 40
 CENTRES = (np.arange(GRID) + 0.5) * SIZE / GRID
 # Rows of normalised Gaussians: a patch grid, upsampled and smoothed in one product.
 UPSAMPLE = np.exp(-(((np.arange(SIZE)[:, None] - CENTRES) / 12) ** 2) / 2)
@@ -23,13 +24,7 @@ UPSAMPLE = (UPSAMPLE / UPSAMPLE.sum(axis=1, keepdims=True)).astype(np.float32)
 
 def picture(seed):
     """A smooth map of probabilities (518, 518) and its mask; every second image is normal."""
-    rng = np.random.default_rng(seed)
-    rows, columns = np.ogrid[:SIZE, :SIZE]
-    mask = np.zeros((SIZE, SIZE), dtype=bool)
-    for _ in range(rng.integers(1, 5) if seed % 2 else 0):
-        (row, column), (height, width) = rng.integers(20, SIZE - 20, 2), rng.integers(5, 60, 2)
-        mask |= ((rows - row) / height) ** 2 + ((columns - column) / width) ** 2 < 1
-    logits = rng.normal(size=(GRID, GRID)) + 2 * mask[7::14, 7::14] - 2
+    mask, logits = scene(seed)
     return 1 / (1 + np.exp(-(UPSAMPLE @ logits.astype(np.float32) @ UPSAMPLE.T))), mask
 
 

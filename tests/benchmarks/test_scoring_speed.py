@@ -18,6 +18,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from scipy.ndimage import gaussian_filter
+from support.pictures import GRID, SIZE, scene
 
 from benchmark.common.regions import find_regions
 from benchmark.common.settings import Settings
@@ -33,22 +34,11 @@ from benchmark.running import evaluate
 from benchmark.running.accumulator import DefectAccumulator
 from benchmark.running.maps import at_evaluation_size
 
-SIZE, GRID, BATCH, CLASSES, KINDS = 518, 37, 8, 2, 8
+BATCH, CLASSES, KINDS = 8, 2, 8
 IMAGES = 64  # of each class; half of them anomalous
 SMOOTHING = (0.0, 0.0, 0.0, 4.0, 4.0)
 TOWER = 0.025  # seconds of an image in a tower that is not free
 CORES = tuple(range(1, min(2, len(os.sched_getaffinity(0))) + 1)) if hasattr(os, "sched_getaffinity") else (1,)
-
-
-def scene(seed):
-    """A mask (518, 518) and a map of logits (37, 37) that is higher within it; every second image is normal."""
-    rng = np.random.default_rng(seed)
-    rows, columns = np.ogrid[:SIZE, :SIZE]
-    mask = np.zeros((SIZE, SIZE), dtype=bool)
-    for _ in range(rng.integers(1, 5) if seed % 2 else 0):
-        (row, column), (height, width) = rng.integers(20, SIZE - 20, 2), rng.integers(5, 60, 2)
-        mask |= ((rows - row) / height) ** 2 + ((columns - column) / width) ** 2 < 1
-    return mask, rng.normal(size=(GRID, GRID)) + 2 * mask[7::14, 7::14] - 2
 
 
 class Given(Method):
