@@ -3,17 +3,13 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.records import disagreements
+from support.records import data_id, disagreements, made_record
 
-from benchmark.protocol import Protocol
 from benchmark.records.agreement import differences, range_over_classes
-from benchmark.records.cells import BackboneId, Cell, DataId
 from benchmark.records.records import (
     ClassResult,
     DefectResult,
     Record,
-    Run,
-    mean_over_classes,
 )
 
 KEY = "pixel_aupro_200"
@@ -26,38 +22,7 @@ def result(value: float | None, bounds: Range | None, auroc: float | None = 0.5)
 
 
 def record(**classes: ClassResult) -> Record:
-    cell = Cell(
-        method="clip",
-        method_version=1,
-        options={},
-        dataset=DataId(name="d", card_version=1, layout="original", fingerprint="f"),
-        seed=0,
-        backbone=BackboneId(name="b", architecture="b", sha256="a" * 64, dtype="float32", synthetic=False),
-        protocol=Protocol(),
-    )
-    run = Run(
-        created="2026-01-01T00:00:00+00:00",
-        seconds={},
-        batch_size=8,
-        workers=0,
-        peak_memory=None,
-        device="cpu",
-        machine="m",
-        python="3.11",
-        packages={},
-        git_commit=None,
-    )
-    return Record(
-        id=cell.id,
-        title="CLIP",
-        dataset_title="D",
-        domain="industrial",
-        cell=cell,
-        status="done",
-        classes=classes,
-        mean=mean_over_classes(classes.values()),
-        run=run,
-    )
+    return made_record(classes, cell={"method": "clip", "dataset": data_id("d", "f")}, title="CLIP", dataset="D")
 
 
 def test_the_range_of_the_mean_is_the_mean_of_the_ranges() -> None:

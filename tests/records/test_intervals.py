@@ -4,18 +4,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
-from support.records import made_run
+from support.records import data_id, made_record
 
 from benchmark.common.regions import find_regions
 from benchmark.metrics.bootstrap import REPLICATES, replicates
 from benchmark.metrics.image import ImageMetrics
 from benchmark.metrics.per_image import ClassImages, PerImageAccumulator
 from benchmark.metrics.pixel import PixelMetrics, image_pixels
-from benchmark.protocol import Protocol
-from benchmark.records.cells import BackboneId, Cell, DataId
 from benchmark.records.draws import RESOLUTION, unpacked
 from benchmark.records.intervals import with_intervals
-from benchmark.records.records import ClassResult, DefectResult, Record, mean_over_classes
+from benchmark.records.records import ClassResult, DefectResult, Record
 
 IMAGE = {"image_auroc", "image_ap"}
 PIXEL = {"pixel_auroc", "pixel_aupro"}
@@ -53,27 +51,8 @@ class Made:
 
 
 def recorded(classes: Mapping[str, Made]) -> Record:
-    cell = Cell(
-        method="m",
-        method_version=1,
-        options={},
-        dataset=DataId(name="d", card_version=1, layout="x", fingerprint="list"),
-        seed=0,
-        backbone=BackboneId(name="b", architecture="b", sha256="a" * 64, dtype="float32", synthetic=False),
-        protocol=Protocol(),
-    )
     results = {name: made.result for name, made in classes.items()}
-    record = Record(
-        id=cell.id,
-        title="M",
-        dataset_title="D",
-        domain="industrial",
-        cell=cell,
-        status="done",
-        classes=results,
-        mean=mean_over_classes(results.values()),
-        run=made_run(),
-    )
+    record = made_record(results, cell={"method": "m", "dataset": data_id("d", "list")}, title="M", dataset="D")
     found = with_intervals(record, {name: made.images for name, made in classes.items() if made.images is not None})
     assert Record.model_validate_json(found.model_dump_json()) == found
     assert found.model_copy(update={"draws": None, "classes": results}) == record  # nothing else changes

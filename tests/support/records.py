@@ -1,9 +1,12 @@
 """Parts of records made by hand."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from benchmark.protocol import Protocol
 from benchmark.records.agreement import differences
-from benchmark.records.records import Record, Run
+from benchmark.records.cells import BackboneId, Cell, DataId
+from benchmark.records.records import ClassResult, Record, Run, mean_over_classes
 
 
 def made_run(**changes: Any) -> Run:
@@ -21,6 +24,35 @@ def made_run(**changes: Any) -> Run:
         "git_commit": None,
     }
     return Run(**given | changes)
+
+
+def made_record(classes: Mapping[str, ClassResult], *, cell: Mapping[str, Any], title: str, dataset: str) -> Record:
+    """Return a record of these classes; `cell` holds fields of `Cell`, at least `method` and `dataset`."""
+    backbone = BackboneId(name="b", architecture="b", sha256="a" * 64, dtype="float32", synthetic=False)
+    given: dict[str, Any] = {
+        "method_version": 1,
+        "options": {},
+        "seed": 0,
+        "backbone": backbone,
+        "protocol": Protocol(),
+    }
+    made = Cell(**given | dict(cell))
+    return Record(
+        id=made.id,
+        title=title,
+        dataset_title=dataset,
+        domain="industrial",
+        cell=made,
+        status="done",
+        classes=dict(classes),
+        mean=mean_over_classes(classes.values()),
+        run=made_run(),
+    )
+
+
+def data_id(name: str, fingerprint: str) -> DataId:
+    """Return the identity of a dataset by its name and the fingerprint of its images."""
+    return DataId(name=name, card_version=1, layout="x", fingerprint=fingerprint)
 
 
 def disagreements(one: Record, other: Record, *, tolerance: float) -> list[str]:

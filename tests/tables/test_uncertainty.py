@@ -13,16 +13,15 @@ import pytest
 import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
-from support.records import made_run
+from support.records import data_id, made_record
 
 from benchmark.metrics.bootstrap import FloatArray, replicates, seed_draws
 from benchmark.metrics.image import ImageMetrics
 from benchmark.metrics.per_image import ClassImages, PerImageAccumulator
 from benchmark.protocol import Protocol
-from benchmark.records.cells import BackboneId, Cell, DataId
 from benchmark.records.draws import RESOLUTION, Draws
 from benchmark.records.intervals import with_intervals
-from benchmark.records.records import ClassResult, Record, TrainingReport, mean_over_classes
+from benchmark.records.records import ClassResult, Record, TrainingReport
 from benchmark.tables.comparable import TableError
 from benchmark.tables.ranks import friedman_p, rankings
 from benchmark.tables.ranks import render as render_ranks
@@ -37,27 +36,13 @@ def slug(title: str) -> str:
 
 def record(title: str, dataset: str, classes: Mapping[str, Mapping[str, float | None]], **changes: Any) -> Record:
     results = {name: ClassResult(normal=1, anomalous=1, metrics=dict(values)) for name, values in classes.items()}
-    cell = Cell(
-        method=slug(title),
-        method_version=1,
-        options={},
-        dataset=DataId(name=slug(dataset), card_version=1, layout="x", fingerprint=f"list of {dataset}"),
-        seed=changes.pop("seed", 0),
-        backbone=BackboneId(name="b", architecture="b", sha256="a" * 64, dtype="float32", synthetic=False),
-        protocol=Protocol(mask_gt0=changes.pop("mask_gt0", False)),
-    )
-    return Record(
-        id=cell.id,
-        title=title,
-        dataset_title=dataset,
-        domain="industrial",
-        cell=cell,
-        status="done",
-        classes=results,
-        mean=mean_over_classes(results.values()),
-        run=made_run(),
-        **changes,
-    )
+    cell = {
+        "method": slug(title),
+        "dataset": data_id(slug(dataset), f"list of {dataset}"),
+        "seed": changes.pop("seed", 0),
+        "protocol": Protocol(mask_gt0=changes.pop("mask_gt0", False)),
+    }
+    return made_record(results, cell=cell, title=title, dataset=dataset).model_copy(update=changes)
 
 
 class Lab:
