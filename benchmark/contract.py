@@ -1,40 +1,76 @@
 """The contract of a method: what it asks of the vision tower, what it gets, and what it returns.
 
 A method is a function of features, not of images: the benchmark encodes each image once and passes the features to
-every method that shares the forward pass. A method returns raw scores and maps on the patch grid. The benchmark resizes
-the maps to the evaluation size and smooths them.
+every method that shares the forward pass. A method that changes the tower itself asks for the images as well. It
+returns raw scores and maps on the patch grid. The benchmark resizes the maps to the evaluation size and smooths them.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
-from benchmark.clip import Dpam, Features, FrozenClip, Layer, Prompt, VisionSpec, merge_specs
+from benchmark.clip import (
+    BackboneVariant,
+    ClassName,
+    Dpam,
+    Features,
+    FrozenClip,
+    Layer,
+    Prompt,
+    VisionSpec,
+    VisionTokens,
+    merge_specs,
+)
 from benchmark.errors import ContractError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import torch
 
 __all__ = [
     "Ablation",
+    "Augmentation",
+    "BackboneVariant",
+    "ClassName",
     "Dpam",
     "Features",
     "FrozenClip",
     "Layer",
+    "LayerLogits",
     "Learner",
     "Method",
     "NoOptions",
+    "Others",
+    "Picture",
     "Prediction",
     "Prompt",
+    "Stage",
     "TrainingBatch",
     "VisionSpec",
+    "VisionTokens",
     "inference_option",
     "merge_specs",
     "training_options",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerLogits:
+    """Logits of L layers, of which the benchmark makes a map: the sum over the layers of the anomaly probabilities.
+
+    The anomaly probability of two logits is the sigmoid of their difference.
+    """
+
+    differences: torch.Tensor
+    """Logit of the abnormal text minus that of the normal one, of shape `(B, L, h, w)`."""
+    corners_aligned: bool = False
+    """Whether the centres of the corner patches lie on the corner pixels when maps are resized."""
+    softmax_last: bool = False
+    """Whether logits are resized, and not their probabilities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +79,9 @@ class Prediction:
 
     scores: torch.Tensor
     """Image scores of shape `(B,)`."""
-    maps: torch.Tensor
-    """Anomaly maps of shape `(B, h, w)` on the patch grid."""
+    maps: torch.Tensor | LayerLogits
+    """Anomaly maps of shape `(B, h, w)`, on the patch grid or of any other size up to the image size; or what the
+    benchmark makes them of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +125,10 @@ def require_prediction(found: object, images: int) -> None:
     """
     if not isinstance(found, Prediction):
         raise ContractError(f"predict returns a {type(found).__name__}, not a Prediction")
-    for name, values, grid in (("scores", found.scores, ()), ("maps", found.maps, ("h", "w"))):
+    by_layer = isinstance(found.maps, LayerLogits)
+    maps = found.maps.differences if isinstance(found.maps, LayerLogits) else found.maps
+    given = (("scores", found.scores, ()), ("maps", maps, ("L", "h", "w") if by_layer else ("h", "w")))
+    for name, values, grid in given:
         shape, wanted = tuple(values.shape), (images, *grid)
         if len(shape) != len(wanted) or shape[0] != images or 0 in shape:
             listed = ", ".join(map(str, wanted)) + "," * (not grid)
@@ -135,6 +175,40 @@ class Method(ABC):
         self.seed = seed
 
     @classmethod
+    def backbone_variant(cls, options: Any) -> BackboneVariant:
+        """Return in what the method runs the backbone otherwise; the constructor is given a backbone that does so.
+
+        Methods of one variant share the forward pass.
+        """
+        return BackboneVariant()
+
+    @classmethod
+    def scores_whole_class(cls, options: Any) -> bool:
+        """Return whether image scores depend on all test images of the class; `class_scores` then makes them.
+
+        Every table says so, and single images cannot be scored.
+        """
+        return False
+
+    def class_scores(
+        self, scores: torch.Tensor, lowest: torch.Tensor, highest: torch.Tensor, class_name: ClassName
+    ) -> torch.Tensor:
+        """Return the image scores of a class, once all its N test images are predicted.
+
+        It is called if `scores_whole_class` says so.
+
+        Args:
+            scores: Scores of `predict` of shape `(N,)`, float64, on the CPU.
+            lowest: Lowest value of each image's map, resized and smoothed, of shape `(N,)`.
+            highest: Highest value, likewise.
+            class_name: The class.
+
+        Returns:
+            Scores of shape `(N,)`.
+        """
+        raise NotImplementedError
+
+    @classmethod
     def shots(cls, options: Any) -> int:
         """Return the number k of normal training images per class that the method is shown; 0 for zero-shot."""
         return 0
@@ -154,17 +228,17 @@ class Method(ABC):
         """Return the features that the method needs."""
 
     @abstractmethod
-    def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
+    def predict(self, features: Features, class_names: Sequence[ClassName]) -> Prediction:
         """Return the scores and maps of a batch of images of any number B. It is called under `torch.no_grad`.
 
         The result for an image must not depend on the other images of the batch.
 
         Args:
             features: Features of B images: those that `vision` asks for, and possibly more.
-            class_names: Class name of each image, as it appears in prompts.
+            class_names: Class name of each image, as it appears in prompts; it knows its folder, dataset and domain.
         """
 
-    def text_features(self, features: Features, class_names: Sequence[str]) -> dict[str, torch.Tensor]:
+    def text_features(self, features: Features, class_names: Sequence[ClassName]) -> dict[str, torch.Tensor]:
         """Return the text embeddings that the images are scored against, for plots in the report (GenCLIP, figure 5).
 
         They are stored for a few images per class. The default is no text embeddings.
@@ -184,21 +258,79 @@ class TrainingBatch:
     """A batch of B images of the auxiliary dataset."""
 
     features: Features
-    """Features of the images: those that `training_vision` asks for."""
-    class_names: tuple[str, ...]
+    """Features of the images: those that the stage asks for."""
+    class_names: tuple[ClassName, ...]
     """Class name of each image, as it appears in prompts."""
     labels: torch.Tensor
     """Labels of shape `(B,)`, int64: 0 for normal, 1 for anomalous."""
     masks: torch.Tensor
     """Masks of shape `(B, S, S)`, float32, where S is the image size of the specification. A pixel is 1 where the image
     is anomalous. All pixels are 0 if the losses read no masks."""
+    seed: int = 0
+    """Seed of whatever is drawn for this step, such as dropout. It depends on the seed, the epoch and the step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image of the auxiliary dataset with its mask, as large as its file is."""
+
+    image: npt.NDArray[np.uint8]
+    """Pixels of shape `(H, W, 3)`: red, green, blue."""
+    mask: npt.NDArray[np.bool_]
+    """Mask of shape `(H, W)`."""
+    label: int
+    """0 for normal, 1 for anomalous."""
+    class_name: ClassName
+    kind: str
+    """Kind of defect; empty for a normal image."""
+
+
+class Others(Protocol):
+    """The images of the class of an image, itself included, of which an augmentation may take some."""
+
+    kinds: Mapping[str, Sequence[int]]
+    """By kind of defect, the empty one for normal images: the places of its images, for `read`."""
+
+    def read(self, place: int) -> Picture:
+        """Read an image."""
+
+
+Augmentation: TypeAlias = "Callable[[Picture, Others, np.random.Generator], Picture]"
+"""Makes of an image what is trained on in its place. It draws from the generator alone, whose seed depends on the seed
+of the training, the epoch and the image. It is called in several threads."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a training, with an optimiser and a loss of its own."""
+
+    losses: Callable[[TrainingBatch], Mapping[str, torch.Tensor]]
+    """Returns the weighted terms of the loss by name, as scalars. Training minimises their sum. Without an optimiser it
+    is called without gradients, and keeps in `Learner.learned` what it wants of the batch."""
+    optimiser: torch.optim.Optimizer | None
+    """None for what is learned without gradients, such as a memory of features."""
+    epochs: int
+    batch_size: int
+    vision: VisionSpec
+    """The features that the losses read. Only these are stored for training and read in every epoch."""
+    name: str = "training"
+    """Name in messages and curves."""
+    learning_rate: Callable[[int, int], float | None] | None = None
+    """Takes the number of a step, from 0, and of the steps of an epoch; returns a learning rate, or None to keep it."""
+    augment: Augmentation | None = None
+    """Changes images before they are encoded. They are then read and encoded anew in every epoch."""
+    at_once: int | None = None
+    """Images per forward and backward pass, if fewer than the batch: the gradients of its parts are added up. Needs
+    `Learner.divisible`."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the matrix products of losses and gradients (automatic mixed precision)."""
 
 
 class Learner(Method):
     """A method that trains a few parameters on the features of an auxiliary dataset. The benchmark runs the epochs.
 
-    `Options` must have the fields `epochs` and `batch_size`. Options that do not change what is learned are declared
-    with `inference_option`.
+    A training of one stage is told by `optimiser`, `losses`, and the fields `epochs` and `batch_size` of `Options`; any
+    other by `stages`. Options that do not change what is learned are declared with `inference_option`.
     """
 
     stochastic = True
@@ -211,24 +343,41 @@ class Learner(Method):
     learned: torch.nn.Module
     """Module with exactly the parameters that train, initialised from `seed`. The constructor sets it."""
 
-    @abstractmethod
     def optimiser(self) -> torch.optim.Optimizer:
         """Return a new optimiser of the parameters of `learned`."""
+        raise NotImplementedError
 
     def training_vision(self) -> VisionSpec:
         """Return the features that the losses read. The default is those that the method predicts from.
 
-        Only these are stored for training and read in every epoch. Windows and tokens cannot be asked for.
+        Only these are stored for training and read in every epoch. Windows cannot be asked for.
         """
         return self.vision()
 
-    @abstractmethod
-    def losses(self, batch: TrainingBatch) -> dict[str, torch.Tensor]:
+    def losses(self, batch: TrainingBatch) -> Mapping[str, torch.Tensor]:
         """Return the weighted terms of the loss by name, as scalars. Training minimises their sum."""
+        raise NotImplementedError
 
     def learning_rate(self, epoch: int) -> float | None:
         """Return the learning rate of an epoch, counted from 0, or None to keep that of the optimiser."""
         return None
+
+    def stages(self, auxiliaries: Sequence[str]) -> Sequence[Stage]:
+        """Return the stages of a training, in order, with new optimisers.
+
+        Args:
+            auxiliaries: Names of the datasets that are trained on.
+        """
+        return [
+            Stage(
+                self.losses,
+                self.optimiser(),
+                self.options.epochs,
+                self.options.batch_size,
+                self.training_vision(),
+                learning_rate=lambda step, steps: self.learning_rate(step // steps),
+            )
+        ]
 
     @classmethod
     def import_state(cls, state: Mapping[str, torch.Tensor]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from benchmark.contract import Features, FrozenClip, Method, Prediction, VisionSpec
+from benchmark.contract import Features, FrozenClip, Layer, Method, Prediction, VisionSpec
 from methods.base import anomaly_probability, to_grid
 from methods.prompts import normal_abnormal
 
@@ -92,8 +92,12 @@ class WinClip(Method):
     def shots(cls, options: Any) -> int:
         return int(options.shots)
 
+    @property
+    def _tokens(self) -> tuple[Layer, ...]:
+        return (Layer(self.backbone.blocks),) if self.options.shots else ()
+
     def vision(self) -> VisionSpec:
-        return VisionSpec(image_size=self.backbone.image_size, windows=SCALES, tokens=self.options.shots > 0)
+        return VisionSpec(image_size=self.backbone.image_size, windows=SCALES, tokens=self._tokens)
 
     def see_references(self, references: Features) -> None:
         self._references = [F.normalize(each, dim=-1).flatten(0, 1) for each in self._windows_and_patches(references)]
@@ -133,8 +137,7 @@ class WinClip(Method):
 
     def _windows_and_patches(self, features: Features) -> list[Tensor]:
         """Return the window embeddings of each scale and the patch tokens, each of shape `(B, n, ·)`."""
-        assert features.tokens is not None
-        return [*(features.windows[size] for size in SCALES), features.tokens]
+        return [*(features.windows[size] for size in SCALES), *(features.tokens[layer] for layer in self._tokens)]
 
     def _class_text(self, class_name: str) -> Tensor:
         if class_name not in self._text_by_class:

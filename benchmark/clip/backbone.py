@@ -213,16 +213,17 @@ class Backbone:
             images = normalize(to_dtype(images, torch.float32, scale=True), self.mean, self.std)
         images = images.to(DTYPES[self.dtype])
         first = first_tokens(visual, images, self.positions(grid))
-        tokens = run_blocks(visual, first, layers=spec.layers, cls=spec.cls)
+        tokens = run_blocks(visual, first, layers={*spec.layers, *spec.tokens, *spec.hidden}, cls=spec.cls)
         cls = tokens.last[:, 0]
         return Features(
             image=embed(visual, cls).float(),
             image_raw=(cls @ visual.proj).float(),
-            patches={layer: embed(visual, kept[:, 1:]).float() for layer, kept in tokens.layers.items()},
+            patches={layer: embed(visual, tokens.layers[layer][:, 1:]).float() for layer in spec.layers},
             cls={block: embed(visual, kept).float() for block, kept in tokens.cls.items()},
             grid=grid,
             windows={size: run_windows(visual, first, size, chunk=self._chunk).float() for size in spec.windows},
-            tokens=visual.ln_post(tokens.last[:, 1:]).float() if spec.tokens else None,
+            tokens={layer: visual.ln_post(tokens.layers[layer][:, 1:]).float() for layer in spec.tokens},
+            hidden={layer: tokens.layers[layer][:, 1:].float() for layer in spec.hidden},
         )
 
     def positions(self, grid: int) -> Tensor:

@@ -1,7 +1,7 @@
 """Class names that the text tower can take."""
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from benchmark.common import is_blank
 from benchmark.errors import BenchError
@@ -16,6 +16,30 @@ NAME_TOKENS = 55
 
 class ClassNameError(BenchError):
     """A class name cannot be used in prompts. The message says why, and what to do."""
+
+
+class ClassName(str):
+    """The class name of an image as it stands in prompts, with what else is known of the class.
+
+    Two names are equal if their texts are; a method that reads the attributes keeps what it computes by them, too.
+    """
+
+    __slots__ = ("dataset", "domain", "folder")
+    folder: str
+    """The name as the dataset's folder has it, as in `metal_nut`."""
+    dataset: str
+    """Name of the dataset's card, as in `mvtec`; empty for images of no dataset."""
+    domain: str
+    """`industrial`, `medical`, or `custom` for images of no dataset."""
+
+    def __new__(cls, text: str, *, folder: str = "", dataset: str = "", domain: str = "custom") -> Self:
+        """Return the name. Without a folder's name it is that of the folder, too."""
+        name = super().__new__(cls, text)
+        name.folder, name.dataset, name.domain = folder or text, dataset, domain
+        return name
+
+    def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, str]]:
+        return (str(self),), {"folder": self.folder, "dataset": self.dataset, "domain": self.domain}
 
 
 def check_class_name(name: str, *, where: str) -> None:

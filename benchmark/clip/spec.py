@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar, Union
 
@@ -40,6 +40,23 @@ class Layer:
     """DPAM path that the tokens are taken from; None for CLIP's own path."""
 
 
+PosInterp: TypeAlias = Literal["bilinear", "bicubic", "bicubic_no_antialias"]
+"""How positional embeddings are resized to another grid: bilinear without antialias (AnomalyCLIP's code), open_clip's
+antialiased bicubic (APRIL-GAN's code), or bicubic without antialias (AdaCLIP's code). Corners are never aligned."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneVariant:
+    """In what a method runs the weights of a CLIP otherwise than they were trained, or than the protocol says."""
+
+    plain_gelu: bool = False
+    """Whether both towers compute the exact GELU, though the weights were trained with QuickGELU. It changes nothing
+    of a CLIP that has the exact GELU."""
+    pos_interp: PosInterp | None = None
+    """How positional embeddings are resized; None for what the protocol says. It changes nothing at the image size of
+    the weights."""
+
+
 @dataclass(frozen=True, slots=True)
 class VisionSpec:
     """What a method needs of one forward pass of the vision tower."""
@@ -52,8 +69,15 @@ class VisionSpec:
     """Numbers of the blocks whose CLS embedding is needed."""
     windows: tuple[int, ...] = ()
     """Sides s, in patches, of the square windows whose embeddings are needed (WinCLIP, section 4.1)."""
-    tokens: bool = False
-    """Whether the patch tokens of the last block are needed without the projection to the joint space."""
+    tokens: tuple[Layer, ...] = ()
+    """Layers whose patch tokens are needed after the last layer norm, without the projection to the joint space."""
+    hidden: tuple[Layer, ...] = ()
+    """Layers whose patch tokens are needed as they leave the block, with neither layer norm nor projection."""
+    images: bool = False
+    """Whether the images themselves are needed, for a forward pass of the method's own. No other method shares that
+    pass, and what is learned is trained on images, not on stored features."""
+    encoded: bool = True
+    """Whether CLIP's own forward pass is needed. Without it there are images and nothing else."""
 
 
 def merge_specs(specs: Iterable[VisionSpec]) -> list[VisionSpec]:
@@ -73,7 +97,10 @@ def merge_specs(specs: Iterable[VisionSpec]) -> list[VisionSpec]:
             layers=tuple(dict.fromkeys((*other.layers, *spec.layers))),
             cls=tuple(dict.fromkeys((*other.cls, *spec.cls))),
             windows=tuple(dict.fromkeys((*other.windows, *spec.windows))),
-            tokens=other.tokens or spec.tokens,
+            tokens=tuple(dict.fromkeys((*other.tokens, *spec.tokens))),
+            hidden=tuple(dict.fromkeys((*other.hidden, *spec.hidden))),
+            images=other.images or spec.images,
+            encoded=other.encoded or spec.encoded,
         )
     return list(merged.values())
 
@@ -105,7 +132,10 @@ class Features:
     """
 
     image: torch.Tensor
-    """Image embeddings of CLIP of shape `(B, D)`: `LN_post(x) W_proj` of the CLS token x of the last block."""
+    """Image embeddings of CLIP of shape `(B, D)`: `LN_post(x) W_proj` of the CLS token x of the last block.
+
+    Without CLIP's own pass (`VisionSpec.encoded`) this and `image_raw` are of shape `(B, 0)`.
+    """
     image_raw: torch.Tensor
     """The same without the layer norm, `x W_proj`, of shape `(B, D)`. The published code of AnomalyCLIP uses it."""
     patches: dict[Layer, torch.Tensor]
@@ -119,11 +149,15 @@ class Features:
 
     Windows are ordered row by row.
     """
-    tokens: torch.Tensor | None = None
-    """Patch tokens `LN_post(x)` of the last block of shape `(B, N, W)`; None unless the specification asks for them."""
+    tokens: dict[Layer, torch.Tensor] = field(default_factory=dict)
+    """Patch tokens `LN_post(x)` of shape `(B, N, W)` by layer, where W is the width of the vision tower."""
+    hidden: dict[Layer, torch.Tensor] = field(default_factory=dict)
+    """Patch tokens x as they leave the block, of shape `(B, N, W)`, by layer."""
+    images: torch.Tensor | None = None
+    """The images of shape `(B, 3, S, S)`, normalised as for CLIP; None unless the specification asks for them."""
 
     def __post_init__(self) -> None:
-        for name in ("patches", "cls", "windows"):
+        for name in ("patches", "cls", "windows", "tokens", "hidden"):
             object.__setattr__(self, name, _Asked(getattr(self, name)))
 
 
@@ -136,8 +170,24 @@ def map_features(features: Features, change: Callable[[torch.Tensor], torch.Tens
         cls={block: change(each) for block, each in features.cls.items()},
         grid=features.grid,
         windows={size: change(each) for size, each in features.windows.items()},
-        tokens=None if features.tokens is None else change(features.tokens),
+        tokens={layer: change(each) for layer, each in features.tokens.items()},
+        hidden={layer: change(each) for layer, each in features.hidden.items()},
+        images=None if features.images is None else change(features.images),
     )
+
+
+Change: TypeAlias = Callable[[int, "torch.Tensor"], "torch.Tensor"]
+"""Takes the number of a block and the tokens after it, and returns the tokens to go on with."""
+
+
+@dataclass(frozen=True, slots=True)
+class VisionTokens:
+    """Tokens of the vision tower before the last layer norm, the CLS token first."""
+
+    last: torch.Tensor
+    """Tokens after the last block, of shape `(B, T, W)`."""
+    kept: dict[int, torch.Tensor]
+    """Tokens of the blocks that were asked for, of the same shape."""
 
 
 class FrozenClip(Protocol):
@@ -157,6 +207,8 @@ class FrozenClip(Protocol):
     """Length D of an embedding in the joint space."""
     text_width: int
     """Length W of a token embedding of the text tower."""
+    vision_width: int
+    """Length W of a token of the vision tower."""
     text_blocks: int
     """Number of transformer blocks of the text tower."""
     logit_scale: float
@@ -175,15 +227,48 @@ class FrozenClip(Protocol):
         """
 
     def encode_prompts(
-        self, prompts: Sequence[Prompt], *, deep: Mapping[int, torch.Tensor] | None = None
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        deep: Mapping[int, torch.Tensor] | None = None,
+        after: Change | None = None,
+        projected: bool = True,
+        recompute: bool = False,
     ) -> torch.Tensor:
         """Return the embeddings of prompts with learned parts. Gradients flow to the learned parts and to `deep`.
 
         Args:
             prompts: P prompts, each a list of texts and token embeddings of shape `(n, W)` in order.
             deep: By number of the text block, from 1: vectors of shape `(n, W)` that replace the n tokens after the
-                start token at the input of the block.
+                start token at the input of the block. With vectors of shape `(G, n, W)` the prompts are encoded for
+                each of G groups (such as images), which have vectors of their own.
+            after: Changes the tokens after each block. It must treat each token by itself, since the tokens with which
+                several prompts begin are there once.
+            projected: Whether the end tokens are projected to the joint space, after the last layer norm.
+            recompute: Whether the activations of a block are computed anew for its gradients, which saves memory.
 
         Returns:
-            Embeddings of shape `(P, D)`, float32, not normalised.
+            Embeddings of shape `(P, D)`, or `(G, P, D)` for groups, float32, not normalised; with `projected=False` of
+            the width of the text tower in place of D.
         """
+
+    def forward_vision(
+        self,
+        images: torch.Tensor,
+        *,
+        after: Change | None = None,
+        keep: Collection[int] = (),
+        recompute: bool = False,
+    ) -> VisionTokens:
+        """Run the vision tower on images, with gradients to whatever `after` brings in.
+
+        Args:
+            images: Images of shape `(B, 3, S, S)`, as in `Features.images`.
+            after: Changes the tokens of shape `(B, T, W)` after each block, and before the first one as after block 0.
+                It may add tokens behind the others or replace some; the CLS token is first, the patches follow.
+            keep: Numbers of the blocks whose tokens are kept, as `after` returned them.
+            recompute: Whether the activations of a block are computed anew for its gradients, which saves memory.
+        """
+
+    def embed(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the embeddings `LN_post(x) W_proj` of shape `(…, D)`, float32, of vision tokens x `(…, W)`."""
