@@ -124,6 +124,7 @@ class Backbone:
         self.dpam_first: int = preset.dpam_first if preset else self.feature_blocks[0]
         self.width: int = visual.proj.shape[1]
         self.text_width: int = model.token_embedding.embedding_dim
+        self.vision_width: int = visual.class_embedding.shape[0]
         self.text_blocks = len(model.transformer.resblocks)
         self.logit_scale = model.logit_scale.exp().item()  # before the cast: bfloat16 would round it by 1 %
         self.model = model.eval().requires_grad_(False).to(device=device, dtype=DTYPES[dtype])
