@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.clip import Backbone
+from benchmark.clip import Backbone, passes
 from benchmark.common import Settings, device_name, image_progress, now
-from benchmark.contract import Augmentation, Learner, Method, Stage, VisionSpec, merge_specs
+from benchmark.contract import Augmentation, Learner, Method, Stage, VisionSpec
 from benchmark.data import SampleSet, digests
 from benchmark.errors import first_misfit
 from benchmark.records import (
@@ -54,20 +54,24 @@ def encode_auxiliary(
         The errors by id of the training. The features of the other trainings are in the cache afterwards.
     """
     failed: dict[str, Exception] = {}
-    asked: list[tuple[Training, VisionSpec]] = []
+    asked: list[tuple[Backbone, VisionSpec]] = []
+    asking: list[Training] = []
     for training in trainings:
         try:
             _require_masks(training)
-            stages = stages_of(_new_method(training, backbone), _auxiliaries(training))
+            tower = tower_of(training.method, backbone, training.options)
+            stages = stages_of(_new_method(training, tower), _auxiliaries(training))
         except Exception as error:  # a method's own code may raise anything
             failed[training.id.id] = error
         else:
-            asked += [(training, stage.vision) for stage in stages if not reads_images(stage)]
-    for spec in merge_specs(spec for _, spec in asked):
-        sharing = [training for training, each in asked if each.image_size == spec.image_size]
+            specs = [stage.vision for stage in stages if not reads_images(stage)]
+            asked += [(tower, spec) for spec in specs]
+            asking += [training] * len(specs)
+    for each in passes(asked):
+        sharing = [asking[place] for place in each.places]
         try:
-            _encode(data, spec, sharing[0], backbone, settings, say=say)
-        except Exception as error:  # a broken image, a full disk, out of memory, …: go on with the other image sizes
+            _encode(data, each.spec, sharing[0], each.backbone, settings, say=say)
+        except Exception as error:  # a broken image, a full disk, out of memory, …: go on with the other passes
             failed |= {training.id.id: error for training in sharing}
     return failed
 
@@ -99,6 +103,7 @@ def train_method(
         OSError: If the checkpoint cannot be written.
         Exception: Any error of the method's own code.
     """
+    backbone = tower_of(training.method, backbone, training.options)
     method = _new_method(training, backbone)
     stages, with_masks = stages_of(method, _auxiliaries(training)), method.needs_masks
     work = [(stage, _joined(stage, training, backbone, settings, say=say, with_masks=with_masks)) for stage in stages]
@@ -158,6 +163,11 @@ def _seen(samples: Sequence[SampleSet]) -> tuple[str, ...]:
     paths = [sample.path for data in samples for sample in data.test]
     known = digests(paths, " and ".join(data.title for data in samples)).values()
     return tuple(sorted({digest[:SEEN_LENGTH] for digest in known if digest}))
+
+
+def tower_of(method: type[Method], backbone: Backbone, options: Any) -> Backbone:
+    """Return the backbone as a method runs it."""
+    return backbone.variant(method.backbone_variant(options))
 
 
 def _new_method(training: Training, backbone: Backbone) -> Learner:
@@ -264,7 +274,7 @@ def build_method(
     Raises:
         CheckpointError: If the checkpoint cannot be read or does not belong to this method.
     """
-    built = method(backbone, options, seed=seed)
+    built = method(tower_of(method, backbone, options), options, seed=seed)
     if isinstance(built, Learner) and checkpoint is not None:
         try:
             load_learned(built.learned, read_tensors(checkpoint))
