@@ -139,7 +139,9 @@ def _seen(samples: Sequence[SampleSet]) -> tuple[str, ...]:
 
 
 def _new_method(training: Training, backbone: Backbone) -> Learner:
-    return training.method(backbone, training.options, seed=training.id.seed)
+    method = build_method(training.method, backbone, training.options, seed=training.id.seed, checkpoint=None)
+    assert isinstance(method, Learner)
+    return method
 
 
 def _require_masks(training: Training) -> None:
@@ -183,7 +185,7 @@ def build_method(
 
     Args:
         method: The method's class.
-        backbone: Backbone that the method runs on.
+        backbone: Backbone whose weights the method runs, in the variant that it asks for.
         options: Instance of the method's `Options`.
         seed: Seed of the method.
         checkpoint: JSON file of the checkpoint; None for a method that does not learn.
@@ -191,7 +193,7 @@ def build_method(
     Raises:
         CheckpointError: If the checkpoint cannot be read or does not belong to this method.
     """
-    built = method(backbone, options, seed=seed)
+    built = method(backbone.variant(method.backbone_variant(options)), options, seed=seed)
     if isinstance(built, Learner) and checkpoint is not None:
         try:
             built.learned.load_state_dict(read_tensors(checkpoint))
