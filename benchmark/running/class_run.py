@@ -173,7 +173,7 @@ class ClassRun:
                 texts = method.text_features(features, names) if self.images < TEXT_IMAGES else {}
             # A method may use its buffers again before the lane reads them.
             maps = changed(prediction.maps, torch.Tensor.clone)
-            raw = on_grid(maps, self._spec.image_size // self.tower.backbone.patch_size).numpy()
+            raw = on_grid(maps, features.grid).numpy()
             scores = prediction.scores.cpu().double().tolist()
             given = {name: text.cpu().numpy().copy() for name, text in texts.items()}
             return Scored(scores, maps, raw, given)
