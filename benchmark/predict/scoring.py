@@ -11,10 +11,10 @@ from PIL import Image
 
 from benchmark.clip import Backbone
 from benchmark.common import is_out_of_memory
-from benchmark.contract import Method, Prediction, merge_specs, require_prediction
+from benchmark.contract import ClassName, Method, Prediction, merge_specs, require_prediction
 from benchmark.data import ImageError, Preprocess, Ranges, orientation, read_image, turn
 from benchmark.predict.own_images import PredictError
-from benchmark.running import at_evaluation_size
+from benchmark.running import Maps, at_evaluation_size, changed_maps
 
 Floats = npt.NDArray[np.float32]
 
@@ -27,8 +27,8 @@ class Scored:
     score: float
     map: Floats
     """Anomaly map of shape `(S, S)` at the evaluation size, resized and smoothed as in a run."""
-    raw: Floats
-    """Anomaly map of shape `(h, w)` as the method returned it, on the patch grid."""
+    raw: Maps
+    """What the method returned for the map, of one image: of shape `(1, h, w)` or of L layers `(1, L, h, w)`."""
     size: tuple[int, int]
     """Width and height of the image in pixels."""
     orientation: int = 1
@@ -90,11 +90,12 @@ def score_images(
         given: dict[int, list[Scored | Unscored]] = {}
         for spec in specs if images else ():
             sharing = [index for index, size in enumerate(sizes) if size == spec.image_size]
+            names = [ClassName(class_name)] * len(images)
             pixels = torch.from_numpy(np.stack(list(map(Preprocess(spec.image_size), images.values()))))
             try:
                 with torch.no_grad():
                     features = backbone.encode_images(pixels, spec)
-                    found = [methods[index].predict(features, [class_name] * len(images)) for index in sharing]
+                    found = [methods[index].predict(features, names) for index in sharing]
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
@@ -114,16 +115,25 @@ def _scored(
     """Return what a method gives for each image of a batch."""
     found: list[Scored | Unscored] = []
     scores, maps = resized(prediction, method, evaluation_size)
-    raws = prediction.maps.float().cpu().numpy()
-    for (path, image), score, anomaly_map, raw in zip(images.items(), scores, maps, raws, strict=True):
+    for index, ((path, image), score, anomaly_map) in enumerate(zip(images.items(), scores, maps, strict=True)):
         if np.isfinite(score) and np.isfinite(anomaly_map).all():
             turned = orientation(path)
             size = image.size if turned < 5 else image.size[::-1]
-            upright, grid = (np.ascontiguousarray(turn(each, turned)) for each in (anomaly_map, raw))
-            found.append(Scored(path, score, upright, grid, size, turned))
+            upright = np.ascontiguousarray(turn(anomaly_map, turned))
+            found.append(Scored(path, score, upright, _raw(prediction.maps, index, turned), size, turned))
         else:
             found.append(Unscored(path, f"{path}: {method.title} gave no finite numbers; try --dtype float32"))
     return found
+
+
+def _raw(maps: Maps, index: int, turned: int) -> Maps:
+    """Return the maps of an image as it is displayed, by its EXIF orientation, in the memory of the host."""
+
+    def upright(values: torch.Tensor) -> torch.Tensor:
+        rows_first = np.moveaxis(values[index].float().cpu().numpy(), (-2, -1), (0, 1))
+        return torch.from_numpy(np.ascontiguousarray(np.moveaxis(turn(rows_first, turned), (0, 1), (-2, -1))))[None]
+
+    return changed_maps(maps, upright)
 
 
 def resized(prediction: Prediction, method: Method, evaluation_size: int | None) -> tuple[list[float], Floats]:

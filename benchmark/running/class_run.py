@@ -19,7 +19,7 @@ from benchmark.protocol import Protocol
 from benchmark.records import ClassResult, Skipped
 from benchmark.running.accumulator import ClassAccumulator
 from benchmark.running.lanes import Lane
-from benchmark.running.maps import Maps, beside, changed, maps_at_evaluation_size, on_grid, values_of
+from benchmark.running.maps import Maps, beside, changed_maps, maps_at_evaluation_size, on_grid, values_of
 
 Seconds = dict[str, float]
 FloatArray = npt.NDArray[np.float32]
@@ -172,7 +172,7 @@ class ClassRun:
                 require_prediction(prediction, len(names))
                 texts = method.text_features(features, names) if self.images < TEXT_IMAGES else {}
             # A method may use its buffers again before the lane reads them.
-            maps = changed(prediction.maps, torch.Tensor.clone)
+            maps = changed_maps(prediction.maps, torch.Tensor.clone)
             raw = on_grid(maps, features.grid).numpy()
             scores = prediction.scores.cpu().double().tolist()
             given = {name: text.cpu().numpy().copy() for name, text in texts.items()}
@@ -208,7 +208,7 @@ class ClassRun:
 
     def _evaluated(self, maps: Maps, index: int) -> FloatArray:
         """Return the map of one image at the evaluation size."""
-        one = changed(maps, lambda values: values[index : index + 1])
+        one = changed_maps(maps, lambda values: values[index : index + 1])
         with beside(values_of(maps).device):
             found = maps_at_evaluation_size(
                 one,
