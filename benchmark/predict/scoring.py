@@ -9,9 +9,9 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from benchmark.clip import Backbone
+from benchmark.clip import Backbone, passes
 from benchmark.common import is_out_of_memory
-from benchmark.contract import ClassName, Method, Prediction, merge_specs, require_prediction
+from benchmark.contract import ClassName, Method, Prediction, require_prediction
 from benchmark.data import ImageError, Preprocess, Ranges, orientation, read_image, turn
 from benchmark.predict.own_images import PredictError
 from benchmark.running import Maps, at_evaluation_size, changed_maps
@@ -62,7 +62,7 @@ def score_images(
 ) -> Iterator[tuple[Scored | Unscored, ...]]:
     """Yield what each method gives for an image, image by image. One batch of images is in memory at a time.
 
-    Each image is read once, and encoded once for all methods that share an image size.
+    Each image is read once, and encoded once for all methods that share a tower, as `benchmark.clip.passes` says.
 
     Args:
         paths: Image files in any format that `read_image` reads.
@@ -76,8 +76,7 @@ def score_images(
     Raises:
         PredictError: If the memory does not suffice.
     """
-    sizes = [method.vision().image_size for method in methods]
-    specs = merge_specs(method.vision() for method in methods)
+    towers = passes([(backbone.variant(each.backbone_variant(each.options)), each.vision()) for each in methods])
     for begin in range(0, len(paths), batch_size):
         batch = paths[begin : begin + batch_size]
         images: dict[Path, Image.Image] = {}
@@ -88,19 +87,18 @@ def score_images(
             except (ImageError, OSError) as error:  # OSError: no permission, a lost network drive, …
                 errors[path] = Unscored(path, str(error))
         given: dict[int, list[Scored | Unscored]] = {}
-        for spec in specs if images else ():
-            sharing = [index for index, size in enumerate(sizes) if size == spec.image_size]
+        for tower in towers if images else ():
             names = [ClassName(class_name)] * len(images)
-            pixels = torch.from_numpy(np.stack(list(map(Preprocess(spec.image_size), images.values()))))
+            pixels = torch.from_numpy(np.stack(list(map(Preprocess(tower.spec.image_size), images.values()))))
             try:
                 with torch.no_grad():
-                    features = backbone.encode_images(pixels, spec)
-                    found = [methods[index].predict(features, names) for index in sharing]
+                    features = tower.backbone.encode_images(pixels, tower.spec)
+                    found = [methods[index].predict(features, names) for index in tower.places]
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
                 raise PredictError(f"out of memory: {error}; try a smaller --batch-size, or --device cpu") from error
-            for index, prediction in zip(sharing, found, strict=True):
+            for index, prediction in zip(tower.places, found, strict=True):
                 require_prediction(prediction, len(images))
                 given[index] = _scored(images, prediction, methods[index], evaluation_size)
         places = {path: place for place, path in enumerate(images)}

@@ -52,7 +52,7 @@ class ClassScores:
     Processor time: its `metrics`, with the resizing of maps; they are computed while the tower goes on. What methods
     share counts for each of them."""
     peak_memory: int | None
-    """Most bytes of memory that the pass took at this image size until now: of an accelerator, or of this process; None
+    """Most bytes of memory that the pass of this tower took until now: of an accelerator, or of this process; None
     where it is not known."""
 
 
@@ -67,7 +67,7 @@ class Tower:
 
     backbone: Backbone
     spec: VisionSpec
-    places: frozenset[int]
+    places: tuple[int, ...]
     """Places of the methods among the participants."""
     protocol: Protocol
     card: Card

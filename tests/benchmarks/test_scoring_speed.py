@@ -63,6 +63,7 @@ class Stub:
     """A tower on a device of its own: the first pixel of an image says which map it has."""
 
     device = "stub"
+    sha256 = architecture = dtype = mean = std = "stub"
 
     def __init__(self, logits, seconds):
         self.logits, self.seconds, self.times = logits, seconds, []
@@ -72,6 +73,12 @@ class Stub:
         """The share of the time between its first and its last batch in which it had nothing to do."""
         busy = sum(end - start for start, end in self.times)
         return 1 - busy / (self.times[-1][1] - self.times[0][0])
+
+    def variant(self, variant):
+        return self
+
+    def in_effect(self, image_size):
+        return None
 
     def encode_images(self, images, spec):
         start = time.perf_counter()
