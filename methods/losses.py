@@ -3,7 +3,7 @@
 The codes of APRIL-GAN and AdaCLIP have the same focal and Dice losses.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -69,7 +69,7 @@ def interpolation(old: int, new: int, like: Tensor, *, corners_aligned: bool = F
     return F.interpolate(lines, size=new, mode="linear", align_corners=corners_aligned)[0]
 
 
-def probability_maps(logits: LayerLogits, size: tuple[int, int]) -> Tensor:
+def probability_maps(logits: LayerLogits, size: Sequence[int]) -> Tensor:
     """Return the maps of anomaly probabilities that the benchmark would add up, of shape `(B, L, *size)`."""
     grid = logits.differences
     rows, columns = (
