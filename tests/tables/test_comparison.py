@@ -110,7 +110,7 @@ def number(
     (found,) = (
         n
         for n in load_published()
-        if (n.row.method, n.card.name, n.row.level, n.row.metric, n.class_name)
+        if (n.row.method, n.dataset, n.row.level, n.row.metric, n.class_name)
         == (method, dataset, level, name, class_name)
         and file in n.file
     )
@@ -153,15 +153,15 @@ def test_all_published_numbers_are_read_and_resolve() -> None:
         "VAND (medical training)",
         "AnomalyCLIP, ensemble of Q-K, Q-Q, K-K, V-V",
     }
-    assert {n.card.name for n in numbers} == set(load_cards())
+    assert {n.dataset for n in numbers} == set(load_cards())
     for name in ("mvtec", "visa"):
-        classes = {n.class_name for n in numbers if n.card.name == name} - {None}
+        classes = {n.class_name for n in numbers if n.dataset == name} - {None}
         assert classes == {each.name for each in load_cards()[name].classes}
 
 
 def test_levels_are_those_of_the_cards() -> None:
     for card in load_cards().values():
-        levels = {n.row.level for n in load_published() if n.card.name == card.name}
+        levels = {n.row.level for n in load_published() if n.dataset == card.name}
         assert levels <= set(card.levels)
 
 
@@ -197,9 +197,9 @@ def test_printed_means_are_those_of_the_classes_within_rounding() -> None:
     means = [n for n in numbers if n.class_name is None and "per_class" in n.file]
     assert len(means) == 8 + 10 + 4 + 14
     for mean in means:
-        place = (mean.file, mean.card.name, mean.metric)
-        values = [n.row.value for n in numbers if n.class_name and (n.file, n.card.name, n.metric) == place]
-        assert len(values) == len(mean.card.classes)
+        place = (mean.file, mean.dataset, mean.metric)
+        values = [n.row.value for n in numbers if n.class_name and (n.file, n.dataset, n.metric) == place]
+        assert len(values) == len(mean.cards[0].classes)
         assert mean.row.value == pytest.approx(sum(values) / len(values), abs=0.1)
 
 
@@ -216,12 +216,10 @@ def test_conditions_are_those_of_the_row() -> None:
 def test_the_same_number_stands_in_one_file_only_if_the_source_measured_it() -> None:
     """Tables of other papers hold what they do not quote from AnomalyCLIP's own."""
     quoting = ("coevoad", "crane", "edmprompt", "moeclip", "musc", "psmp")
-    own = {
-        (n.row.method, n.card.name, n.metric): n.row.value for n in load_published() if "anomalyclip_table" in n.file
-    }
+    own = {(n.row.method, n.dataset, n.metric): n.row.value for n in load_published() if "anomalyclip_table" in n.file}
     for n in load_published():
         if n.file.startswith(quoting):
-            assert own.get((n.row.method, n.card.name, n.metric), -1) != n.row.value
+            assert own.get((n.row.method, n.dataset, n.metric), -1) != n.row.value
 
 
 def test_every_printed_variant_is_a_row_of_an_ablation() -> None:
@@ -255,7 +253,7 @@ def read(directory: Path, text: str) -> list[Number]:
 
 def test_a_good_file_is_read(tmp_path: Path) -> None:
     found = read(tmp_path, f'{HEADER}\n{GOOD}\nCLIP,DAGM,pixel,aupro,2.9,"a paper, Table 1"\n')
-    assert [(n.card.name, n.metric, n.row.value, n.row.source) for n in found] == [
+    assert [(n.dataset, n.metric, n.row.value, n.row.source) for n in found] == [
         ("mvtec", "image_auroc", 74.1, "a paper"),
         ("dagm", "pixel_aupro_200", 2.9, "a paper, Table 1"),
     ]
@@ -373,7 +371,7 @@ def test_under_the_published_conditions_there_is_no_reason_to_differ() -> None:
 
 def test_each_source_of_a_number_is_a_row() -> None:
     files = ("anomalyclip_table1_industrial.csv", "anomalyclip_official_log_per_class.csv")
-    numbers = [n for n in load_published() if n.class_name is None and n.card.name == "visa" and n.file in files]
+    numbers = [n for n in load_published() if n.class_name is None and n.dataset == "visa" and n.file in files]
     rows = compare(numbers, [record(dict(AS_PUBLISHED))], tolerance=0.1)
     found = {(r.number.metric, r.number.row.value): r.verdict for r in rows if r.verdict != "not run"}
     assert found["pixel_aupro_200", 87.0] == "within"
@@ -396,7 +394,7 @@ def test_a_fragile_metric_is_compared_by_its_range_and_marked_where_that_is_wide
     def measured(low: float, high: float) -> Comparison:
         ranges = {"pixel_aupro_200": (low, high)}
         one = ClassResult(normal=1, anomalous=1, metrics={"pixel_aupro_200": 0.90}, ranges=ranges)
-        return against(published, record({}, classes={each.name: one for each in published.card.classes}))
+        return against(published, record({}, classes={each.name: one for each in published.cards[0].classes}))
 
     wide, narrow, far = measured(0.85, 0.92), measured(0.8999, 0.9001), measured(0.889, 0.91)
     assert [row.verdict for row in (wide, narrow, far)] == ["undecided", "differs", "differs"]
@@ -419,7 +417,7 @@ def test_the_range_is_averaged_over_the_seeds_and_lacks_where_one_seed_lacks_it(
     for seed, span in enumerate(spans):
         ranges = {} if span is None else {"pixel_aupro_200": span}
         one = ClassResult(normal=1, anomalous=1, metrics=metrics, ranges=ranges)
-        classes = {each.name: one for each in published.card.classes}
+        classes = {each.name: one for each in published.cards[0].classes}
         made.append(record({}, classes=classes, cell={"seed": seed}))
     assert against(published, *made[:2]).span == pytest.approx((85.0, 95.0))
     assert against(published, *made).span is None
@@ -434,7 +432,7 @@ def test_undefined_is_a_dash() -> None:
 
 
 def test_synthetic_results_are_never_compared_and_their_values_are_nowhere() -> None:
-    numbers = [n for n in load_published() if n.card.name == "visa"]
+    numbers = [n for n in load_published() if n.dataset == "visa"]
     metrics: Metrics = {
         "image_auroc": 0.43217,
         "image_ap": 0.43217,
@@ -478,7 +476,7 @@ def test_seeds_are_averaged_with_their_deviation() -> None:
 
 def test_what_was_not_run_or_failed_is_said_and_methods_that_are_not_here_are_left_out() -> None:
     failed = record({}, status="failed", error="RuntimeError: no", classes={})
-    numbers = [n for n in load_published() if n.card.name == "visa" and n.class_name is None]
+    numbers = [n for n in load_published() if n.dataset == "visa" and n.class_name is None]
     rows = compare(numbers, [failed], tolerance=1.0)
     assert {row.verdict for row in rows} == {"not run"}
     assert "VAND" not in {row.title for row in rows}
@@ -488,7 +486,7 @@ def test_what_was_not_run_or_failed_is_said_and_methods_that_are_not_here_are_le
 
 
 def test_what_was_not_run_is_said_once_and_not_per_class_as_well() -> None:
-    numbers = [n for n in load_published() if n.card.name == "mvtec" and n.method == "anomalyclip"]
+    numbers = [n for n in load_published() if n.dataset == "mvtec" and n.method == "anomalyclip"]
     text = render_comparison(compare(numbers, [], tolerance=1.0), "txt", tolerance=1.0)
     assert "Not run: anomalyclip on MVTec AD.\n" in text
     one = ClassResult(normal=1, anomalous=1, metrics={"image_auroc": 0.9})
@@ -679,9 +677,7 @@ def variant(**changed: Any) -> Record:
 
 def test_a_variant_is_held_against_its_own_printed_rows() -> None:
     """Under each reading another one, and never against those of the method itself."""
-    table4 = [
-        n for n in load_published() if n.card.name == "mvtec" and "table4" in n.file and n.metric == "image_auroc"
-    ]
+    table4 = [n for n in load_published() if n.dataset == "mvtec" and "table4" in n.file and n.metric == "image_auroc"]
     text, code = variant(deep_depth=1), variant(deep_depth=1, local_weight=1.0)
     untrained = variant(attention="original", deep_depth=1, word="", epochs=0)
     rows = [row for row in compare(table4, [text, code, untrained], tolerance=1.0) if row.records]
@@ -698,7 +694,7 @@ def test_a_variant_is_held_against_its_own_printed_rows() -> None:
 
 def test_the_method_itself_is_the_last_row_of_its_ablations_too() -> None:
     """By the code that is +T4, by the text +T3."""
-    numbers = [n for n in load_published() if n.card.name == "mvtec" and n.class_name is None and n.is_row]
+    numbers = [n for n in load_published() if n.dataset == "mvtec" and n.class_name is None and n.is_row]
     rows = [row for row in compare(numbers, [variant()], tolerance=1.0) if row.records]
     assert {(row.number.row.method, row.reading) for row in rows} == {
         ("AnomalyCLIP, modules: +T3", "by the text"),
@@ -850,7 +846,7 @@ def test_names_with_a_pipe_do_not_break_markdown() -> None:
 
 
 def test_every_row_is_in_the_csv_also_what_was_not_run() -> None:
-    numbers = [n for n in load_published() if n.card.name == "visa" and n.class_name is None]
+    numbers = [n for n in load_published() if n.dataset == "visa" and n.class_name is None]
     rows = list(
         csv.DictReader(io.StringIO(comparison_csv(compare(numbers, [record(dict(AS_PUBLISHED))], tolerance=1))))
     )
