@@ -22,7 +22,7 @@ from benchmark.common import (
     start_peak_memory,
 )
 from benchmark.contract import Features, Method, VisionSpec, merge_specs, require_prediction
-from benchmark.data import ImageError, Loaded, Reading, Sample, SampleSet, load, load_at_sizes, stack
+from benchmark.data import Card, ImageError, Loaded, Reading, Sample, SampleSet, load, load_at_sizes, stack
 from benchmark.metrics import TEXT_IMAGES, ClassImages
 from benchmark.protocol import Protocol
 from benchmark.records import ClassResult, Skipped
@@ -105,7 +105,15 @@ def evaluate(
         The classes in the order of the samples. A method that raises fails alone and scores no further class.
     """
     towers = [
-        _Tower(backbone, spec, protocol, data.has_masks, settings.on_error, AdaptiveBatch(settings.batch_size, say))
+        _Tower(
+            backbone,
+            spec,
+            protocol,
+            data.card,
+            data.has_masks,
+            settings.on_error,
+            AdaptiveBatch(settings.batch_size, say),
+        )
         for spec in merge_specs(each.method.vision() for each in participants)
     ]
     reading = Reading(
@@ -145,6 +153,7 @@ class _Tower:
     backbone: Backbone
     spec: VisionSpec
     protocol: Protocol
+    card: Card
     with_masks: bool
     on_error: OnError
     adaptive: AdaptiveBatch
@@ -177,7 +186,7 @@ class _Tower:
         start = now(self.backbone.device)
         features = self.backbone.encode_images(stack(chunk), self.spec)
         self.seconds["vision"] += now(self.backbone.device) - start
-        names = [self.protocol.class_name(item.sample) for item in chunk]
+        names = [self.protocol.class_name(item.sample, self.card) for item in chunk]
         return [run.predict(features, names) for run in runs]
 
 

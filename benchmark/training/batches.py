@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmark.clip import Backbone, map_features
 from benchmark.common import Rows, free_memory
 from benchmark.contract import Features, Layer, TrainingBatch, VisionSpec
-from benchmark.data import Sample
+from benchmark.data import Card, Sample
 from benchmark.protocol import Protocol
 
 IMAGE, IMAGE_RAW, MASKS = "image", "image_raw", "masks"
@@ -63,6 +63,7 @@ class AuxiliaryFeatures:
     spec: VisionSpec
     backbone: Backbone
     protocol: Protocol
+    card: Card
     _rows: npt.NDArray[np.int64]
     _files: Mapping[str, tuple[Array, Rows]]
     """The arrays that batches are made of. Without that of the masks, masks are zeros."""
@@ -130,7 +131,7 @@ class AuxiliaryFeatures:
             masks = bits.flatten(1)[:, : size * size].reshape(-1, size, size).float()
         else:
             masks = torch.zeros((), device=device).expand(len(chosen), size, size)
-        names = tuple(self.protocol.class_name(sample) for sample in chosen)
+        names = tuple(self.protocol.class_name(sample, self.card) for sample in chosen)
         return TrainingBatch(features, names, sent(torch.tensor([sample.label for sample in chosen])), masks)
 
 

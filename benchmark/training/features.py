@@ -114,7 +114,7 @@ def auxiliary_features(
     if not kept:
         raise ImageError(f"{data.directory}: no image can be read; `bench data check {data.argument}` says why")
     samples, rows = tuple(data.test[row] for row in kept), np.array(kept, dtype=np.int64)
-    return AuxiliaryFeatures(samples, skipped, spec, backbone, protocol, rows, files)
+    return AuxiliaryFeatures(samples, skipped, spec, backbone, protocol, data.card, rows, files)
 
 
 def _missing_arrays(
