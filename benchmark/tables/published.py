@@ -73,6 +73,8 @@ class Conditions(Model):
     auxiliary: dict[str, str] = Field(default_factory=dict)
     """Card of the target, or `*` for all others → card of the dataset that was trained on, several with `+` between
     them, or what it is in several words if it has no card; empty if not stated."""
+    layouts: dict[str, str] = Field(default_factory=dict)
+    """Card → layout whose test images the source scored, where they are not those that the card counts."""
     aupro: Literal["aupro_200"] | None = None
     """Which AUPRO the source computed."""
     seed: int | None = None
@@ -97,6 +99,15 @@ class Conditions(Model):
         ):
             if name not in cards:
                 raise ValueError(f"{name!r} is no card")
+        return given
+
+    @field_validator("layouts")
+    @classmethod
+    def _layouts_are_known(cls, given: dict[str, str]) -> dict[str, str]:
+        cards = load_cards()
+        for name, layout in given.items():
+            if name not in cards or layout not in {each.name for each in cards[name].layouts}:
+                raise ValueError(f"{layout!r} is no layout of a card {name!r}")
         return given
 
     def auxiliary_for(self, card: str) -> str | None:

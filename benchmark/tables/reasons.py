@@ -96,7 +96,9 @@ def _quirks(number: Number, record: Record) -> list[str]:
 def _data(number: Number, record: Record) -> list[Reason]:
     card, name = number.cards[0], record.cell.dataset.layout
     found = [Reason(f"data: {warning}") for warning in record.warnings]
-    if any(layout.name == name and layout.counts is not None for layout in card.layouts):
+    scored = number.conditions.layouts.get(card.name)
+    of_others = [layout.name for layout in card.layouts if layout.counts is not None]
+    if name in of_others if scored is None else name != scored:
         found.append(Reason(f"data: the layout {name} holds another test set than the published one", bars=True))
     if number.class_name is None and len(record.classes) < len(card.classes):
         found.append(Reason(f"data: mean of {len(record.classes)} of {len(card.classes)} classes", bars=True))
