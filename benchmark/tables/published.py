@@ -119,7 +119,7 @@ class Sources(Model):
     """The content of `sources.toml`."""
 
     files: dict[str, str]
-    """CSV file → its title."""
+    """CSV file → its title, in the order in which they are shown."""
     methods: dict[str, Variants]
     """Printed name → name of a method here, a variant of one, or a list of variants, a reading each."""
     other_methods: tuple[str, ...] = ()
@@ -259,18 +259,17 @@ def published_directory() -> Path:
 
 @functools.cache
 def load_published(directory: Path | None = None) -> tuple[Number, ...]:
-    """Read all published numbers of a folder (default: those shipped), by file in alphabetical order.
+    """Read all published numbers of a folder (default: those shipped), by file in the order of `sources.toml`.
 
     Raises:
         PublishedError: a file is missing or wrong; names it and the row or field.
     """
     directory = directory or published_directory()
     sources = read_sources(directory / SOURCES)
-    paths = sorted(directory.glob("*.csv"))
-    for name in {path.name for path in paths} ^ set(sources.files):
+    for name in sorted({path.name for path in directory.glob("*.csv")} ^ set(sources.files)):
         what = "is not named there" if name not in sources.files else "is named there but does not exist"
         raise PublishedError(f"{directory / SOURCES}: {name} {what}; correct the table [files]")
-    return tuple(number for path in paths for number in read_numbers(path, sources))
+    return tuple(number for name in sources.files for number in read_numbers(directory / name, sources))
 
 
 def read_sources(path: Path) -> Sources:

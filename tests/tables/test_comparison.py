@@ -152,6 +152,9 @@ def test_all_published_numbers_are_read_and_resolve() -> None:
         "winclip_reproduction_f1_per_class.csv": 58,
         "winclip_reproduction_per_class.csv": 145,
     }
+    assert list(dict.fromkeys(n.file for n in numbers)) == list(
+        read_sources(published_directory() / "sources.toml").files
+    )
     assert {n.method for n in numbers if n.method} == set(all_methods()) - {"genclip"}
     assert {n.row.method for n in numbers if n.method is None} == {
         "AnomalyCLIP, ensemble of Q-K, Q-Q, K-K, V-V",
