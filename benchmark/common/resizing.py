@@ -26,7 +26,7 @@ def resizing_matrix(
         sigma: Standard deviation of the Gaussian filter in new pixels; 0 for no filter.
         device: Device of the maps.
         dtype: Type of the maps.
-        corners_aligned: Whether the centres of the first and last elements stay where they are; else the line's ends do.
+        corners_aligned: Whether the centres of the first and last elements stay in place; else the line's ends do.
     """
     import torch
     from scipy.ndimage import gaussian_filter1d

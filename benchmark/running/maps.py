@@ -19,6 +19,11 @@ Maps: TypeAlias = torch.Tensor | LayerLogits
 """Maps as methods give them; B images come first."""
 
 
+def values_of(maps: Maps) -> torch.Tensor:
+    """Return the tensor that maps are made of."""
+    return maps.differences if isinstance(maps, LayerLogits) else maps
+
+
 def changed(maps: Maps, change: Callable[[torch.Tensor], torch.Tensor]) -> Maps:
     """Return maps in which `change` has been applied to the tensor that they are made of."""
     return replace(maps, differences=change(maps.differences)) if isinstance(maps, LayerLogits) else change(maps)
@@ -64,7 +69,7 @@ def maps_at_evaluation_size(
     side = evaluation_size or image_size
     sigma = smoothing * (side / image_size)
     layers = maps if isinstance(maps, LayerLogits) else None
-    given = (maps.differences if isinstance(maps, LayerLogits) else maps).detach()
+    given = values_of(maps).detach()
     given = given.cpu() if given.device.type == "mps" else given  # it has no float64
     found = torch.empty((len(given), side, side), device=given.device)
     for one, target in zip(given, found, strict=True):  # one by one: what is in float64 stays small

@@ -18,7 +18,8 @@ from benchmark.data import SampleSet
 from benchmark.errors import BenchError
 from benchmark.records import Parameters, RecordError, is_done, is_scored, is_trained, write_class
 from benchmark.registry import find_method, load_plugin, options_from
-from benchmark.running.evaluate import ClassOutcomes, Participant, as_failure, evaluate
+from benchmark.running.class_run import Participant, as_failure
+from benchmark.running.evaluate import ClassOutcomes, evaluate
 from benchmark.running.held_out import after_epoch
 from benchmark.running.planning import Job
 from benchmark.running.recording import (

@@ -56,7 +56,7 @@ def auxiliary_features(
         data: The auxiliary dataset. Normal and anomalous images of its test split are used, as in the papers' code.
         backbone: The frozen CLIP.
         spec: The features to return. All missing ones are computed in one pass over the images.
-        protocol: Mask threshold, positional embeddings and class names.
+        protocol: Mask threshold and class names.
         cache: Cache of the features.
         workers: Number of loader processes; 0 loads images in this process.
         skip_broken: Leave out samples that cannot be read instead of raising an error.
@@ -71,7 +71,7 @@ def auxiliary_features(
         ImageError: If a sample cannot be read and `skip_broken` is False, or if no sample can be read.
     """
     masks = protocol.mask_rule(data.layout.mask_threshold) if data.has_masks else None
-    entry = Entry(cache, _entry_name(data, backbone, spec.image_size, protocol, masks))
+    entry = Entry(cache, _entry_name(data, backbone, spec.image_size, masks))
     arrays = _arrays(backbone, spec, with_masks=masks is not None)
     reading = Reading(spec.image_size, masks=masks, batch_size=ENCODING_BATCH, workers=workers, ranges=data.ranges)
     try:
@@ -136,12 +136,11 @@ def _raise_image_error(reason: str) -> None:
     raise ImageError(f"{reason} (--on-error skip leaves such images out)")
 
 
-def _entry_name(
-    data: SampleSet, backbone: Backbone, image_size: int, protocol: Protocol, masks: MaskRule | None
-) -> str:
+def _entry_name(data: SampleSet, backbone: Backbone, image_size: int, masks: MaskRule | None) -> str:
     weights = (backbone.sha256, backbone.architecture, backbone.dtype, backbone.mean, backbone.std)
-    made_by = features_key(device_name(backbone.device))
-    text = json.dumps([made_by, *weights, protocol.pos_interp, image_size, masks and asdict(masks), data.fingerprint])
+    made_by, tower = features_key(device_name(backbone.device)), backbone.in_effect(image_size)
+    run = (tower.pos_interp or "bilinear", *["plain-gelu"] * tower.plain_gelu)  # names of entries keep their meaning
+    text = json.dumps([made_by, *weights, *run, image_size, masks and asdict(masks), data.fingerprint])
     return f"{data.card.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 

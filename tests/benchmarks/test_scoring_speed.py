@@ -31,6 +31,7 @@ from benchmark.metrics.per_image import FINE_BINS
 from benchmark.metrics.pixel import DEFECT_BINS, PixelMetrics, image_pixels, pixel_histogram
 from benchmark.protocol import Protocol
 from benchmark.running import evaluate
+from benchmark.running.class_run import Participant
 from benchmark.running.accumulator import DefectAccumulator
 from benchmark.running.maps import at_evaluation_size
 
@@ -109,7 +110,7 @@ def ours(batches, tower, monkeypatch):
     monkeypatch.setattr(evaluate, "load_at_sizes", lambda *args, **how: iter(batches))
     data = SimpleNamespace(has_masks=True, test=(), ranges=None, layout=SimpleNamespace(mask_threshold=0))
     classes = frozenset("ab"[:CLASSES])
-    taking_part = [evaluate.Participant(Given(place), classes) for place in range(len(SMOOTHING))]
+    taking_part = [Participant(Given(place), classes) for place in range(len(SMOOTHING))]
     settings = Settings(Path(), batch_size=BATCH)
     return list(evaluate.evaluate(taking_part, tower, data, protocol=Protocol(), settings=settings))
 

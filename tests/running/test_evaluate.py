@@ -17,7 +17,7 @@ from benchmark.clip.backbone import Backbone
 from benchmark.common import regions
 from benchmark.common.memory import AdaptiveBatch
 from benchmark.common.settings import Settings
-from benchmark.contract import Features, Method, Prediction, VisionSpec
+from benchmark.contract import ClassName, Features, Method, Prediction, VisionSpec
 from benchmark.data import loading
 from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.loading import Loaded
@@ -27,7 +27,8 @@ from benchmark.protocol import Protocol
 from benchmark.records.records import ClassResult
 from benchmark.running import evaluate, maps
 from benchmark.running.accumulator import ClassAccumulator
-from benchmark.running.evaluate import ClassOutcomes, ClassScores, Participant
+from benchmark.running.class_run import ClassRun, ClassScores, Participant, Scored, Tower
+from benchmark.running.evaluate import ClassOutcomes
 from benchmark.running.lanes import Lanes
 from methods.clip import Clip, ClipOptions
 
@@ -228,16 +229,17 @@ def test_an_error_of_the_tower_ends_the_methods_of_its_image_size(
     assert [list(done.outcomes) for done in classes] == [[0, 1], [1], [1]]
 
 
-def test_a_method_may_use_the_memory_of_its_results_again(tiny: Backbone) -> None:
+def test_a_method_may_use_the_memory_of_its_results_again(data: SampleSet, tiny: Backbone) -> None:
     method = Reuses(tiny, ClipOptions())
-    tower = evaluate._Tower(tiny, method.vision(), Protocol(), True, "fail", AdaptiveBatch(2, print))
-    run = evaluate._ClassRun(Participant(method, frozenset("a")), tower, Lanes(0).lane())
+    tower = Tower(tiny, method.vision(), frozenset([0]), Protocol(), data.card, True, "fail", AdaptiveBatch(2, print))
+    run = ClassRun(Participant(method, frozenset("a")), tower, Lanes(0).lane())
     images = torch.randn(3, 3, tiny.image_size, tiny.image_size, generator=torch.Generator().manual_seed(0))
     features = [tiny.encode_images(part, method.vision()) for part in (images[:2], images[2:])]
-    expected = Clip(tiny, ClipOptions()).predict(features[0], ["nut"] * 2).maps
-    first = run.predict(features[0], ["nut"] * 2)
-    assert isinstance(run.predict(features[1], ["nut"]), evaluate._Scored)
-    assert isinstance(first, evaluate._Scored)
+    expected = Clip(tiny, ClipOptions()).predict(features[0], [ClassName("nut")] * 2).maps
+    first = run.predict(features[0], [ClassName("nut")] * 2)
+    assert isinstance(run.predict(features[1], [ClassName("nut")]), Scored)
+    assert isinstance(first, Scored)
+    assert isinstance(first.maps, torch.Tensor)
     assert torch.equal(first.maps, expected)
     assert np.array_equal(first.raw, expected.numpy())
     assert (first.texts["series"] == 2).all()
