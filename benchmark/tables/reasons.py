@@ -84,8 +84,11 @@ def _quirks(number: Number, record: Record) -> list[str]:
         "mask_gt0": number.row.level == "pixel" and (layout is None or layout.mask_threshold != 0),
         "raw_class_names": any(spelled),
     }
-    for name, ours in record.cell.protocol:
+    for name, of_protocol in record.cell.protocol:
         theirs = number.conditions.protocol.get(name)
+        # A method may resize positions in its own way, whatever the protocol says.
+        own = record.cell.backbone.pos_interp if name == "pos_interp" and theirs is not None else None
+        ours = own or of_protocol
         if theirs is None and ours != Protocol.model_fields[name].default:
             found.append(f"quirk protocol.{name}={ours}")
         elif theirs is not None and ours != theirs and moves.get(name, True):

@@ -785,6 +785,7 @@ def test_values_are_shown_with_the_decimals_that_were_printed() -> None:
 
 # ------------------------------------------------------------------------------------------- APRIL-GAN and AdaCLIP
 
+POSITIONS = {"april_gan": "bicubic", "adaclip": "bicubic_no_antialias"}
 ADACLIP_AUXILIARIES = {name: "+".join(auxiliaries_for(name, "adaclip")) for name in load_cards()}
 
 
@@ -792,7 +793,9 @@ def trained(method: str, dataset: str, auxiliary: str, value: float = 0.9, **cha
     """A record of a method that was trained on one dataset, or on several with `+` between them."""
     metrics: Metrics = dict.fromkeys(("image_auroc", "image_ap", "pixel_auroc", "pixel_aupro_200"), value)
     layout = "adaclip" if method == "adaclip" and dataset not in ("mvtec", "visa", "btad", "mpdd") else "original"
-    cell = {"dataset": data_id(dataset, layout), "auxiliary": data_id(auxiliary), **changes.pop("cell", {})}
+    tower = VIT_L.model_copy(update={"plain_gelu": True, "pos_interp": POSITIONS.get(method)})
+    cell = {"dataset": data_id(dataset, layout), "auxiliary": data_id(auxiliary), "backbone": tower}
+    cell |= changes.pop("cell", {})
     return record(metrics, dataset=dataset, method=method, cell=cell, **changes)
 
 
@@ -801,6 +804,13 @@ def test_vands_quoted_rows_are_those_of_april_gans_code() -> None:
     for dataset, auxiliary in (("mvtec", "visa"), ("visa", "mvtec")):
         row = against(number("VAND", dataset, "pixel aupro"), trained("april_gan", dataset, auxiliary, 0.8))
         assert (row.verdict, row.reasons) == ("differs", ("the source computes in float16 (autocast)",))
+    for tower, protocol, reason in (
+        (VIT_L, Protocol(pos_interp="bicubic"), []),  # then the method's way is that of the protocol
+        (VIT_L.model_copy(update={"pos_interp": "bilinear"}), Protocol(), ["bilinear, published bicubic"]),
+    ):
+        made = trained("april_gan", "visa", "mvtec", cell={"backbone": tower, "protocol": protocol})
+        said = against(number("VAND", "visa", "image ap"), made).reasons
+        assert [text for text in said if "pos_interp" in text] == [f"protocol.pos_interp={each}" for each in reason]
     other = against(number("VAND", "visa", "pixel aupro"), trained("april_gan", "visa", "btad"))
     assert other.verdict == "not comparable"
     run_by_others = against(number("VAND", "mpdd", "pixel aupro"), trained("april_gan", "mpdd", "mvtec"))
