@@ -4,12 +4,12 @@ from .architectures import vision_width as vision_width
 from .backbone import DTYPES as DTYPES
 from .backbone import PRESETS as PRESETS
 from .backbone import Backbone as Backbone
-from .backbone import bfloat16_share as bfloat16_share
 from .backbone import load_backbone as load_backbone
-from .backbone import pick_device as pick_device
 from .class_names import ClassName as ClassName
 from .class_names import ClassNameError as ClassNameError
 from .class_names import check_class_name as check_class_name
+from .devices import bfloat16_share as bfloat16_share
+from .devices import pick_device as pick_device
 from .spec import BackboneVariant as BackboneVariant
 from .spec import Change as Change
 from .spec import Dpam as Dpam

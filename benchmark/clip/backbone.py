@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,10 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import normalize, to_dtype
 
 from benchmark.clip.architectures import BackboneError, architecture_config
-from benchmark.clip.spec import Features, Prompt, VisionSpec
+from benchmark.clip.devices import windows_at_a_time
+from benchmark.clip.spec import Change, Features, Prompt, VisionSpec, VisionTokens
 from benchmark.clip.text import encode_prompts
-from benchmark.clip.vision import embed, first_tokens, run_blocks
+from benchmark.clip.vision import embed, first_tokens, run_blocks, run_changed
 from benchmark.clip.weight_files import read_state_dict
 from benchmark.clip.weight_folders import architectures_of
 from benchmark.clip.weights import (
@@ -30,18 +31,7 @@ from benchmark.clip.weights import (
     weights_sha256,
 )
 from benchmark.clip.windows import run_windows
-from benchmark.common import (
-    WINDOW_CHUNK,
-    WINDOW_CHUNK_GPU,
-    Cache,
-    CacheError,
-    Entry,
-    Rows,
-    Writer,
-    listed,
-    now,
-    require_exact_float32,
-)
+from benchmark.common import Cache, CacheError, Entry, Rows, Writer, listed, require_exact_float32
 from benchmark.errors import first_misfit
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -84,6 +74,7 @@ class Backbone:
             12, 18, 24).
         dpam_first: Default first block of the DPAM path.
         width: Length D of an embedding in the joint space.
+        vision_width: Length W of a token of the vision tower.
         text_width: Length W of a token embedding of the text tower.
         text_blocks: Number of transformer blocks of the text tower.
         logit_scale: Factor of the cosine similarities in CLIP's own softmax, as trained (100 for OpenAI's weights).
@@ -122,7 +113,7 @@ class Backbone:
         self.blocks = len(visual.transformer.resblocks)
         self.feature_blocks = tuple(sorted({max(1, self.blocks * quarter // 4) for quarter in (1, 2, 3, 4)}))
         self.dpam_first: int = preset.dpam_first if preset else self.feature_blocks[0]
-        self.width: int = visual.proj.shape[1]
+        self.vision_width, self.width = visual.proj.shape
         self.text_width: int = model.token_embedding.embedding_dim
         self.text_blocks = len(model.transformer.resblocks)
         self.logit_scale = model.logit_scale.exp().item()  # before the cast: bfloat16 would round it by 1 %
@@ -174,21 +165,63 @@ class Backbone:
         ]
         return torch.cat(parts)
 
-    def encode_prompts(self, prompts: Sequence[Prompt], *, deep: Mapping[int, Tensor] | None = None) -> Tensor:
-        """Return the embeddings of prompts with learned parts. Gradients flow to the learned parts and to `deep`.
+    def encode_prompts(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        deep: Mapping[int, Tensor] | None = None,
+        after: Change | None = None,
+        projected: bool = True,
+        recompute: bool = False,
+    ) -> Tensor:
+        """Return the embeddings of prompts with learned parts; see `FrozenClip`.
 
-        Args:
-            prompts: P prompts, each a list of texts and token embeddings of shape `(n, W)` in order.
-            deep: By number of the text block, from 1: vectors of shape `(n, W)` that replace the n tokens after the
-                start token at the input of the block.
-
-        Returns:
-            Embeddings of shape `(P, D)`, float32, not normalised.
+        After the last block, `after` gets the end tokens alone.
 
         Raises:
-            BackboneError: If a prompt is longer than the context of the text tower.
+            BackboneError: If a prompt is longer than the context of the text tower, or if the blocks of `deep` differ
+                in their number of groups.
         """
-        return encode_prompts(self.model, self._tokenizer, self._tokenize, prompts, deep=deep).float()
+        return encode_prompts(
+            self.model,
+            self._tokenizer,
+            self._tokenize,
+            prompts,
+            deep=deep,
+            after=self._in_float32(after),
+            projected=projected,
+            recompute=recompute,
+        ).float()
+
+    def forward_vision(
+        self, images: Tensor, *, after: Change | None = None, keep: Collection[int] = (), recompute: bool = False
+    ) -> VisionTokens:
+        """Run the vision tower on images, with gradients to whatever `after` brings in; see `FrozenClip`.
+
+        Raises:
+            BackboneError: If `keep` names a block that does not exist.
+        """
+        self._require_blocks(keep)
+        visual, grid = self.model.visual, images.shape[-1] // self.patch_size
+        images = images.to(self.device, DTYPES[self.dtype])
+        with torch.autocast(images.device.type, enabled=False):  # what all blocks add to is not rounded
+            first = first_tokens(visual, images, self.positions(grid))
+        tokens = run_changed(visual, first, after=self._in_float32(after), keep=keep, recompute=recompute)
+        return VisionTokens(tokens.last.float(), {block: kept.float() for block, kept in tokens.kept.items()})
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Return the embeddings `LN_post(x) W_proj` of shape `(…, D)`, float32, of vision tokens x `(…, W)`."""
+        return embed(self.model.visual, tokens.to(DTYPES[self.dtype])).float()
+
+    def _in_float32(self, after: Change | None) -> Change | None:
+        """Return a change whose input is float32 and whose output has the dtype of the towers."""
+        if after is None or self.dtype == "float32":
+            return after
+        return lambda block, tokens: after(block, tokens.float()).to(DTYPES[self.dtype])
+
+    def _require_blocks(self, wanted: Collection[int]) -> None:
+        if wanted and not 1 <= min(wanted) <= max(wanted) <= self.blocks:
+            raise BackboneError(f"{self.name} has blocks 1 to {self.blocks}; asked for {sorted(wanted)}")
 
     @torch.no_grad()
     def encode_images(self, images: Tensor, spec: VisionSpec) -> Features:
@@ -202,18 +235,20 @@ class Backbone:
         Raises:
             BackboneError: If the specification names a block that does not exist.
         """
-        paths = [layer.dpam.first for layer in spec.layers if layer.dpam]
-        wanted = {*(layer.block for layer in spec.layers), *spec.cls, *paths}
-        if wanted and not 1 <= min(wanted) <= max(wanted) <= self.blocks:
-            raise BackboneError(f"{self.name} has blocks 1 to {self.blocks}; asked for {sorted(wanted)}")
+        layers = dict.fromkeys((*spec.layers, *spec.tokens, *spec.hidden))
+        paths = [layer.dpam.first for layer in layers if layer.dpam]
+        self._require_blocks({*(layer.block for layer in layers), *spec.cls, *paths})
         visual = self.model.visual
         grid = images.shape[-1] // self.patch_size
         images = images.to(self.device)
         if not images.is_floating_point():
             images = normalize(to_dtype(images, torch.float32, scale=True), self.mean, self.std)
-        images = images.to(DTYPES[self.dtype])
-        first = first_tokens(visual, images, self.positions(grid))
-        tokens = run_blocks(visual, first, layers={*spec.layers, *spec.tokens, *spec.hidden}, cls=spec.cls)
+        given = images.float() if spec.images else None
+        if not spec.encoded:
+            none = images.new_empty(len(images), 0, dtype=torch.float32)
+            return Features(image=none, image_raw=none, patches={}, cls={}, grid=grid, images=given)
+        first = first_tokens(visual, images.to(DTYPES[self.dtype]), self.positions(grid))
+        tokens = run_blocks(visual, first, layers=layers, cls=spec.cls)
         cls = tokens.last[:, 0]
         return Features(
             image=embed(visual, cls).float(),
@@ -224,6 +259,7 @@ class Backbone:
             windows={size: run_windows(visual, first, size, chunk=self._chunk).float() for size in spec.windows},
             tokens={layer: visual.ln_post(tokens.layers[layer][:, 1:]).float() for layer in spec.tokens},
             hidden={layer: tokens.layers[layer][:, 1:].float() for layer in spec.hidden},
+            images=given,
         )
 
     def positions(self, grid: int) -> Tensor:
@@ -248,54 +284,6 @@ class Backbone:
                 )
             self._positions[grid] = torch.cat([trained[:1].float(), square.flatten(2).squeeze(0).T]).to(trained.dtype)
         return self._positions[grid]
-
-
-def windows_at_a_time(device: str) -> int:
-    """Return how many windows go through the vision tower at a time unless a number is given."""
-    return WINDOW_CHUNK_GPU if device.startswith("cuda") else WINDOW_CHUNK
-
-
-@torch.no_grad()
-def bfloat16_share(width: int, device: str, *, rows: int = 1024, times: int = 3) -> float:
-    """Return the time of a product of matrices in bfloat16 as a part of its time in float32, as measured now.
-
-    Args:
-        width: Length of a token; the product is that of the first layer of an MLP with `rows` tokens.
-        device: Device on which it is measured.
-        rows: Number of tokens.
-        times: How often each is measured; the shortest time counts.
-    """
-    shortest: dict[torch.dtype, float] = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        tokens, weights = (torch.ones(n, width, dtype=dtype, device=device) for n in (rows, 4 * width))
-        seconds = []
-        for _ in range(times + 1):  # the first warms up
-            start = now(device)
-            F.linear(tokens, weights)
-            seconds.append(now(device) - start)
-        shortest[dtype] = min(seconds[1:])
-    return shortest[torch.bfloat16] / shortest[torch.float32]
-
-
-def pick_device(name: str) -> str:
-    """Return a device after checking that it can be used.
-
-    Args:
-        name: Name of the device, such as "cpu" or "cuda:1". Empty for cuda if there is a GPU, else cpu.
-
-    Raises:
-        BackboneError: If the device cannot be used on this machine.
-    """
-    if not name:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise BackboneError(
-            f"--device {name}: not usable here ({reason}); leave the option out for cpu or cuda"
-        ) from error
-    return name
 
 
 def load_backbone(

@@ -16,7 +16,8 @@ from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor
 
 from benchmark.clip.architectures import BackboneError
-from benchmark.clip.spec import Prompt
+from benchmark.clip.spec import Change, Prompt
+from benchmark.clip.vision import recomputed
 
 SEQUENCE = 128
 """Tokens that are packed into a sequence, where they fit: more of them share beginnings, but all attend to all."""
@@ -35,6 +36,9 @@ def encode_prompts(
     prompts: Sequence[Prompt],
     *,
     deep: Mapping[int, Tensor] | None = None,
+    after: Change | None = None,
+    projected: bool = True,
+    recompute: bool = False,
 ) -> Tensor:
     """Return the text embeddings of prompts.
 
@@ -44,14 +48,23 @@ def encode_prompts(
         tokenize: Returns the tokens of a text, without start and end.
         prompts: P prompts, each a list of texts and token embeddings of shape `(n, W)`.
         deep: By number of the block, from 1: learned vectors of shape `(n, W)` that replace the n tokens after the
-            start token at the input of the block (AnomalyCLIP, section 3.2, "text prompt tuning").
+            start token at the input of the block (AnomalyCLIP, section 3.2, "text prompt tuning"). Vectors of shape
+            `(G, n, W)` are those of G groups, for each of which the prompts are encoded.
+        after: Changes the tokens after each block, each by itself; after the last block there are the end tokens alone.
+        projected: Whether the end tokens are projected, after the last layer norm.
+        recompute: Whether the activations of a block are computed anew for its gradients.
 
     Returns:
-        Text embeddings of shape `(P, D)`, not normalised.
+        Text embeddings of shape `(P, D)`, or `(G, P, D)` for groups, not normalised.
 
     Raises:
         BackboneError: If a prompt is longer than the context of the tower. CLIP's own tokenizer would cut its end off.
+            Also if the blocks differ in their number of groups.
     """
+    groups = {len(vectors) for vectors in (deep or {}).values() if vectors.dim() == 3}
+    if len(groups) > 1:
+        listed = " and ".join(map(str, sorted(groups)))
+        raise BackboneError(f"deep prompts of {listed} groups; those of all blocks must be for the same groups")
     table, prompt_rows = token_table(model, tokenizer, tokenize, prompts)
     sequences, places = pack(prompt_rows)
     length, most = (max(map(len, each)) for each in zip(*((one.rows, one.ends) for one in sequences), strict=True))
@@ -65,9 +78,23 @@ def encode_prompts(
     # Unlike that of an index, the gradient of `embedding` is always summed up in the same order.
     x = F.embedding(padded("rows", length), table) + F.embedding(depths, model.positional_embedding)
     mask = torch.zeros_like(seen, dtype=x.dtype).masked_fill(~seen, float("-inf"))
-    encoded = run_text(model, x, mask[:, None], padded("ends", most), deep=deep, depths=depths).flatten(0, 1)
-    found = [number * most + place for number, place in (places[rows] for rows in prompt_rows)]
-    return F.embedding(_sent(found, table), encoded)
+    encoded = run_text(
+        model,
+        x,
+        mask[:, None],
+        padded("ends", most),
+        deep=deep,
+        depths=depths,
+        after=after,
+        projected=projected,
+        recompute=recompute,
+    )
+    found = _sent([number * most + place for number, place in (places[rows] for rows in prompt_rows)], table)
+    each = encoded.reshape(-1, len(sequences) * most, encoded.shape[-1])  # of each group
+    if groups:
+        each = each.expand(*groups, -1, -1)  # the vectors may be those of a block that does not exist
+        found = found + each.shape[1] * torch.arange(len(each), device=found.device)[:, None]
+    return F.embedding(found, each.flatten(0, 1))
 
 
 def _sent(values: list[int] | list[list[int]], like: Tensor) -> Tensor:
@@ -177,37 +204,66 @@ def run_text(
     *,
     deep: Mapping[int, Tensor] | None = None,
     depths: Tensor | None = None,
+    after: Change | None = None,
+    projected: bool = True,
+    recompute: bool = False,
 ) -> Tensor:
     """Return the text embeddings of token embeddings.
 
     Args:
         model: The CLIP model.
         x: Token embeddings of shape `(R, N, W)`, with positional embeddings.
-        mask: What is added to the attention of a token to another one, of shape `(N, N)` or `(R, 1, N, N)`.
+        mask: What is added to the attention of a token to another one, of shape `(R, 1, N, N)`; without `deep` also of
+            shape `(N, N)`.
         ends: Positions of the end tokens of shape `(R, E)`. Text embeddings are read there.
         deep: By number of the block, from 1: learned vectors of shape `(n, W)` that replace the tokens of the depths 1
-            to n at the input of the block.
+            to n at the input of the block, or `(G, n, W)` for G groups.
         depths: Positions of the tokens in their prompts, of shape `(R, N)`; needed for `deep`.
+        after: Changes the tokens after each block; after the last one there are the end tokens alone.
+        projected: Whether the end tokens are projected to the joint space, after the last layer norm.
+        recompute: Whether the activations of a block are computed anew for its gradients.
 
     Returns:
-        Text embeddings of shape `(R, E, D)`, not normalised.
+        Text embeddings of shape `(R, E, D)`, or `(G R, E, D)` for groups, not normalised.
     """
     blocks = model.transformer.resblocks
     for number, block in enumerate(blocks, start=1):
         if deep and depths is not None and number in deep:
-            tokens = deep[number].to(x)
-            other = F.embedding((depths - 1).clamp(0, len(tokens) - 1), tokens)
-            x = torch.where(((depths > 0) & (depths <= len(tokens)))[..., None], other, x)
-        query, key, value = _heads(block, x)
-        if number == len(blocks):  # nothing but the end tokens is read
-            rows = torch.arange(len(x), device=x.device)[:, None]
-            x, query = x[rows, ends], query.transpose(1, 2)[rows, ends].transpose(1, 2)
-            mask = mask.expand(len(x), 1, -1, -1)[rows, 0, ends][:, None]
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2).flatten(2)
-        x = x + block.ls_1(block.attn.out_proj(mixed))
-        x = x + block.ls_2(block.mlp(block.ln_2(x)))
-    projected: Tensor = model.ln_final(x) @ model.text_projection
-    return projected
+            x = _replaced(x, deep[number].to(x), depths)
+            if (groups := len(x) // len(ends)) > 1:  # from here on each has tokens of its own
+                mask, ends = mask.repeat(groups, 1, 1, 1), ends.repeat(groups, 1)
+        inputs = (block, x, mask, ends if number == len(blocks) else None)  # nothing but the end tokens is read
+        x = recomputed(_run_block, *inputs) if recompute else _run_block(*inputs)
+        if after is not None:
+            x = after(number, x)
+    x = model.ln_final(x)
+    return x @ model.text_projection if projected else x
+
+
+def _replaced(x: Tensor, vectors: Tensor, depths: Tensor) -> Tensor:
+    """Return tokens `(G R, N, W)` with vectors `(n, W)` or `(G, n, W)` in the depths `(R, N)` from 1 to n.
+
+    The tokens may have been those of all groups, `(R, N, W)`, until then.
+    """
+    places, count = (depths - 1).clamp(0, vectors.shape[-2] - 1), vectors.shape[-2]
+    if vectors.dim() == 3:
+        places = places + count * torch.arange(len(vectors), device=x.device)[:, None, None]
+    other = F.embedding(places, vectors.flatten(0, -2))
+    replaces = ((depths > 0) & (depths <= count))[..., None]
+    return torch.where(replaces, other, x.reshape(-1, *depths.shape, x.shape[-1])).flatten(0, 1)
+
+
+def _run_block(block: ResidualAttentionBlock, x: Tensor, mask: Tensor, only: Tensor | None) -> Tensor:
+    """Return the tokens `(R, N, W)` after a block, or only those of the positions `(R, E)`, of shape `(R, E, W)`."""
+    query, key, value = _heads(block, x)
+    if only is not None:
+        rows = torch.arange(len(x), device=x.device)[:, None]
+        x, query = x[rows, only], query.transpose(1, 2)[rows, only].transpose(1, 2)
+        mask = mask.expand(len(x), 1, -1, -1)[rows, 0, only][:, None]
+    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2).flatten(2)
+    x = x + block.ls_1(block.attn.out_proj(mixed))
+    fed: Tensor = x + block.ls_2(block.mlp(block.ln_2(x)))
+    return fed
 
 
 def _heads(block: ResidualAttentionBlock, x: Tensor) -> tuple[Tensor, ...]:

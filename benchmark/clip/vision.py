@@ -1,18 +1,19 @@
-"""The forward pass of open_clip's vision transformer: CLIP's own path and any number of DPAM paths.
+"""The forward pass of open_clip's vision transformer: CLIP's own path, any number of DPAM paths, changes by a method.
 
 The functions have no state and are differentiable. The backbone runs them on a frozen model, the training of the mini
 CLIP with gradients.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
-from benchmark.clip.spec import Dpam, Layer
+from benchmark.clip.spec import Change, Dpam, Layer, VisionTokens
 
 ATTENTION_ROWS = {"qq": 0, "kk": 1, "vv": 2}  # position of the projection among the stacked queries, keys and values
 
@@ -90,6 +91,45 @@ def run_blocks(
     return kept
 
 
+def run_changed(
+    visual: VisionTransformer,
+    tokens: Tensor,
+    *,
+    after: Change | None = None,
+    keep: Collection[int] = (),
+    recompute: bool = False,
+) -> VisionTokens:
+    """Run the transformer blocks on tokens that a method changes between them.
+
+    Args:
+        visual: The vision transformer.
+        tokens: Tokens of shape `(B, 1 + N, W)` from `first_tokens`.
+        after: Changes the tokens after each block, and before the first one as after block 0.
+        keep: Numbers of the blocks whose tokens are kept, as `after` returned them.
+        recompute: Whether the activations of a block are computed anew for its gradients.
+    """
+    x = tokens if after is None else after(0, tokens)
+    kept = {}
+    for number, block in enumerate(visual.transformer.resblocks, start=1):
+        x = recomputed(run_block, block, x) if recompute else run_block(block, x)
+        if after is not None:
+            x = after(number, x)
+        if number in keep:
+            kept[number] = x
+    return VisionTokens(x, kept)
+
+
+def run_block(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
+    """Return the tokens `(B, T, W)` after a block, of CLIP's own path."""
+    return add_mlp(block, x + attend(block, project(block, x)))
+
+
+def recomputed(run: Callable[..., Tensor], *inputs: object) -> Tensor:
+    """Return what a function gives, whose activations are not kept but computed anew for the gradients."""
+    output: Tensor = checkpoint(run, *inputs, use_reentrant=False)
+    return output
+
+
 def embed(visual: VisionTransformer, tokens: Tensor) -> Tensor:
     """Return the embeddings `LN_post(x) W_proj` of shape `(…, D)` of tokens x of shape `(…, W)`."""
     embedded: Tensor = visual.ln_post(tokens) @ visual.proj
@@ -121,8 +161,8 @@ def attend(block: ResidualAttentionBlock, projected: Tensor, rows: Sequence[int]
 
 def add_mlp(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
     """Return `x + MLP(LN2 x)` for tokens x `(…, W)`."""
-    fed: Tensor = block.ls_2(block.mlp(block.ln_2(x))).add_(x)
-    return fed
+    fed: Tensor = block.ls_2(block.mlp(block.ln_2(x)))
+    return fed.add_(x) if fed.dtype == x.dtype else fed + x  # automatic mixed precision rounds the one, not the sum
 
 
 def _dpam(block: ResidualAttentionBlock, path: Dpam, number: int, *, x: Tensor, y: Tensor, projected: Tensor) -> Tensor:

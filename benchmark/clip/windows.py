@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor
 
-from benchmark.clip.vision import add_mlp, attend, embed, project
+from benchmark.clip.vision import add_mlp, attend, embed, project, run_block
 from benchmark.common import WINDOW_CHUNK
 
 
@@ -51,7 +51,7 @@ def run_windows(visual: VisionTransformer, tokens: Tensor, size: int, *, chunk: 
     for part in torch.split(rows, chunk):
         x = add_mlp(first, flat[part] + attend(first, projected[part]))
         for block in middle:
-            x = add_mlp(block, x + attend(block, project(block, x)))
+            x = run_block(block, x)
         embedded.append(embed(visual, _cls_after(last, x)))
     return torch.cat(embedded).reshape(len(tokens), len(patches), -1)
 

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms import v2
 
-from benchmark.clip import backbone as backbone_module
+from benchmark.clip import devices
 from benchmark.clip.architectures import TINY, BackboneError
-from benchmark.clip.backbone import Backbone, bfloat16_share, windows_at_a_time
+from benchmark.clip.backbone import Backbone
+from benchmark.clip.devices import bfloat16_share, windows_at_a_time
 from benchmark.clip.vision import embed, first_tokens, run_blocks
 from benchmark.contract import Dpam, Layer, VisionSpec, merge_specs
 from benchmark.data.preprocess import Preprocess
@@ -215,7 +216,7 @@ def test_layer_scale_counts_on_every_path() -> None:
     models = layer_scaled()
     images = torch.randn(2, 3, 112, 112)
     paths = [None, Dpam(1), Dpam(2, "qq", ffn=True)]
-    spec = VisionSpec(112, tuple(Layer(4, path) for path in paths), cls=(2,), windows=(3, 8), tokens=True)
+    spec = VisionSpec(112, tuple(Layer(4, path) for path in paths), cls=(2,), windows=(3, 8))
     scaled, plain = (
         Backbone(model, name="", architecture="", sha256="", synthetic=True).encode_images(images, spec)
         for model in models
@@ -235,7 +236,7 @@ def test_a_gpu_gets_more_windows_at_a_time() -> None:
 
 def test_the_gain_of_bfloat16_is_measured_after_a_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0, 100, 100, 108, 108, 112, 200, 300, 300, 303, 303, 304])  # starts and ends of six products
-    monkeypatch.setattr(backbone_module, "now", lambda device: float(next(clock)))
+    monkeypatch.setattr(devices, "now", lambda device: float(next(clock)))
     assert bfloat16_share(8, "cpu", rows=4, times=2) == 1 / 4
 
 

@@ -193,3 +193,67 @@ def test_deep_prompts_replace_the_tokens_after_the_start_token(
 def test_deep_prompts_of_no_block_change_nothing(golden_backbone: Backbone) -> None:
     deep = {golden_backbone.text_blocks + 1: drawn(4, golden_backbone.text_width)}
     assert close(golden_backbone.encode_prompts([[LONG]], deep=deep), by_open_clip(golden_backbone, [LONG]))
+
+
+def test_deep_prompts_of_groups_are_those_of_each_group(golden_backbone: Backbone) -> None:
+    """Values and gradients, with one block whose vectors all groups share."""
+    texts, groups, width = ["a photo of a damaged bolt.", "a photo of a bolt.", LONGEST], 3, golden_backbone.text_width
+    own = {block: drawn(groups, 4, width, seed=block).requires_grad_() for block in (2, 4)}
+    shared = {1: drawn(2, width).requires_grad_(), 3: drawn(3, width, seed=3).requires_grad_()}
+    ours = golden_backbone.encode_prompts([[text] for text in texts], deep=own | shared)
+    assert ours.shape == (groups, len(texts), golden_backbone.width)
+    each = [{block: vectors[group] for block, vectors in own.items()} | shared for group in range(groups)]
+    for group in range(groups):
+        assert close(ours[group], with_deep_prompts(golden_backbone, texts, each[group]))
+    alone = torch.stack([golden_backbone.encode_prompts([[text] for text in texts], deep=deep) for deep in each])
+    leaves = [*own.values(), *shared.values()]
+    gradients = [torch.autograd.grad(found.square().sum(), leaves) for found in (ours, alone)]
+    torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-4)
+
+
+def test_prompts_are_packed_once_and_groups_run_from_where_they_differ(
+    golden_backbone: Backbone, seen: list[tuple[int, ...]]
+) -> None:
+    deep = {3: drawn(5, 2, golden_backbone.text_width)}
+    one = golden_backbone.encode_prompts([["bolt"], ["nut"]], deep={3: deep[3][:1]})
+    golden_backbone.encode_prompts([["bolt"], ["nut"]], deep=deep)
+    beyond = golden_backbone.encode_prompts([["bolt"], ["nut"]], deep={9: deep[3]})
+    assert {shape[0] for shape in seen} == {1}
+    assert (one.shape[:2], beyond.shape[:2]) == ((1, 2), (5, 2))
+    assert torch.equal(beyond[4], golden_backbone.encode_prompts([["bolt"], ["nut"]]))
+    with pytest.raises(BackboneError, match="of 4 and 5 groups"):
+        golden_backbone.encode_prompts([["bolt"]], deep=deep | {2: deep[3][:4]})
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("projected", [True, False])
+def test_changed_tokens_are_those_of_open_clip_with_hooks(
+    golden_backbone: Backbone, projected: bool, recompute: bool
+) -> None:
+    model, texts = golden_backbone.model, [SHORT, LONG, "a photo of a bolt."]
+    weight = drawn(golden_backbone.text_width, golden_backbone.text_width).requires_grad_()
+    tokens = open_clip.SimpleTokenizer()(texts)
+    ends: list[Tensor] = []
+
+    def after(block: int, x: Tensor) -> Tensor:
+        return x + torch.tanh(x @ weight) * block if block != 2 else x
+
+    places = [*enumerate(model.transformer.resblocks, start=1)]
+    handles = [
+        block.register_forward_hook(lambda _, inputs, output, number=number: after(number, output))
+        for number, block in places
+    ]
+    handles.append(model.ln_final.register_forward_hook(lambda _, inputs, output: ends.append(output)))
+    try:
+        expected = model.encode_text(tokens)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not projected:
+        expected = ends[0][torch.arange(len(texts)), tokens.argmax(dim=1)]
+    ours = golden_backbone.encode_prompts(
+        [[text] for text in texts], after=after, projected=projected, recompute=recompute
+    )
+    torch.testing.assert_close(ours, expected, atol=2e-5, rtol=1e-5)
+    gradients = [torch.autograd.grad(found.square().sum(), [weight]) for found in (ours, expected)]
+    torch.testing.assert_close(*gradients, atol=1e-3, rtol=1e-4)
