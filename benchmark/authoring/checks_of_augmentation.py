@@ -3,8 +3,8 @@
 import random
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -23,21 +23,19 @@ def is_augmented(tested: MethodUnderTest) -> bool:
     return issubclass(tested.method, Learner) and any(stage.augment for stage in tested.stages)
 
 
-@dataclass(frozen=True)
 class Companions:
     """The pictures of a class, as the harness offers them to an augmentation."""
 
-    pictures: Sequence[Picture]
-
-    @cached_property
-    def kinds(self) -> Mapping[str, Sequence[int]]:
-        """The places of the pictures by kind of defect."""
-        kinds = dict.fromkeys(picture.kind for picture in self.pictures)
-        return {kind: [place for place, each in enumerate(self.pictures) if each.kind == kind] for kind in kinds}
+    def __init__(self, pictures: Sequence[Picture]) -> None:
+        self._pictures = pictures
+        kinds = dict.fromkeys(picture.kind for picture in pictures)
+        self.kinds: Mapping[str, Sequence[int]] = {
+            kind: [place for place, each in enumerate(pictures) if each.kind == kind] for kind in kinds
+        }
 
     def read(self, place: int) -> Picture:
         """Return a copy of a picture."""
-        return _copy(self.pictures[place])
+        return _copy(self._pictures[place])
 
 
 def augmentation(tested: MethodUnderTest) -> str:
@@ -50,7 +48,7 @@ def augmentation(tested: MethodUnderTest) -> str:
         if drawn := [name for name, state in _global_states().items() if state != before[name]]:
             raise ContractError(f"augment draws from the global generator of {drawn[0]}, not from the one it is given")
         with ThreadPoolExecutor(THREADS) as pool:
-            again = list(pool.map(lambda job, augment=augment: _augmented(augment, pictures, *job), jobs))  # type: ignore[misc]
+            again = list(pool.map(partial(_augmented, augment, pictures), *zip(*jobs, strict=True)))
         if not all(map(_same, made, again)):
             raise ContractError("augment makes two pictures of one picture with the same seed, in several threads")
         for picture in pictures:
@@ -74,10 +72,10 @@ def _check(made: Picture) -> None:
     if not isinstance(made, Picture):
         raise ContractError(f"augment returns a {type(made).__name__}, not a Picture")
     image, mask = made.image, made.mask
-    for name, array, dtype in (("image", image, np.uint8), ("mask", mask, np.bool_)):
+    for name, array, dtype in (("an image", image, np.uint8), ("a mask", mask, np.bool_)):
         if not isinstance(array, np.ndarray) or array.dtype != dtype:
             found = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-            raise ContractError(f"augment returns an {name} of {found}, not an array of {np.dtype(dtype).name}")
+            raise ContractError(f"augment returns {name} of {found}, not an array of {np.dtype(dtype).name}")
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ContractError(f"augment returns an image of shape {image.shape}, not (H, W, 3)")
     if mask.shape != image.shape[:2]:
@@ -97,6 +95,6 @@ def _same(one: Picture, other: Picture) -> bool:
 
 def _global_states() -> dict[str, object]:
     """Return the states of the generators that all code shares."""
-    kind, keys, *more = np.random.get_state(legacy=True)  # type: ignore[misc]
-    torchs = torch.get_rng_state().numpy().tobytes()
-    return {"numpy": (kind, np.asarray(keys).tobytes(), *more), "random": random.getstate(), "torch": torchs}
+    numpys = np.random.get_state(legacy=False)  # noqa: NPY002
+    drawn = (numpys["state"]["key"].tobytes(), numpys["state"]["pos"], numpys["has_gauss"])
+    return {"numpy": drawn, "random": random.getstate(), "torch": torch.get_rng_state().numpy().tobytes()}

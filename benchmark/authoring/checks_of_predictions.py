@@ -54,7 +54,7 @@ def shapes(tested: MethodUnderTest) -> str:
     found, size = tested.predict(built, names), tested.spec.image_size
     values = map_values(found)
     if max(values.shape[-2:]) > size:
-        raise ContractError(f"maps of {' × '.join(map(str, values.shape[-2:]))} are larger than the images of {size} px")
+        raise ContractError(f"maps of the shape {tuple(values.shape)} are larger than the images of {size} px")
     with torch.no_grad():
         texts = built.text_features(tested.features, list(names))
     for name, text in texts.items():
@@ -134,7 +134,8 @@ def _mixed_as_alone(tested: MethodUnderTest, names: list[ClassName]) -> float:
     for key, name in {_key(name): name for name in names}.items():
         rows = [row for row, each in enumerate(names) if _key(each) == key]
         alone = tested.predict(tested.build(), [name] * len(rows), take(tested.features, rows))
-        gaps.append(compare(take_prediction(mixed, rows), alone, f"the images of {_said(name)} among others, and alone"))
+        what = f"the images of {_said(name)} among others, and alone"
+        gaps.append(compare(take_prediction(mixed, rows), alone, what))
     return max(gaps)
 
 
@@ -214,7 +215,7 @@ def class_scores(tested: MethodUnderTest) -> str:
 def _class_scores(tested: MethodUnderTest, given: list[Tensor]) -> Tensor:
     images, copies = len(given[0]), [each.clone() for each in given]
     with torch.no_grad():
-        scores = tested.build().class_scores(*copies, tested.given.class_names[0])
+        scores: object = tested.build().class_scores(copies[0], copies[1], copies[2], tested.given.class_names[0])
     if not isinstance(scores, Tensor) or scores.shape != (images,) or not scores.is_floating_point():
         shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
         raise ContractError(f"class_scores of {images} images returns {shape}, not floating point of shape ({images},)")

@@ -46,18 +46,21 @@ def stages(tested: MethodUnderTest) -> str:
 
 
 def _is_plain(tested: MethodUnderTest) -> bool:
-    return tested.method.stages is Learner.stages
+    return issubclass(tested.method, Learner) and tested.method.stages is Learner.stages
 
 
 def _check_stage(tested: MethodUnderTest, stage: Stage, where: str) -> None:
     check_spec(tested.backbone, stage.vision, where)
     if stage.vision.windows:
         raise ContractError(f"{where} asks for windows, which cannot be trained on")
-    for name, value in (("epochs", stage.epochs), ("batch_size", stage.batch_size), ("at_once", stage.at_once)):
-        if not ((type(value) is int and value >= 1) or (name == "at_once" and value is None)):
-            raise ContractError(f"{name} = {value!r} of {where} is not an integer of at least 1")
-    if stage.at_once is not None and not tested.method.divisible:  # type: ignore[attr-defined]
-        raise ContractError(f"at_once of {where} divides batches, but the method does not say divisible = True")
+    at_once = 1 if stage.at_once is None else stage.at_once
+    numbers = (("epochs", stage.epochs, 0), ("batch_size", stage.batch_size, 1), ("at_once", at_once, 1))
+    for name, value, least in numbers:
+        if not (type(value) is int and value >= least):
+            raise ContractError(f"{name} = {value!r} of {where} is not an integer of at least {least}")
+    if stage.at_once is not None and not (stage.optimiser and tested.method.divisible):  # type: ignore[attr-defined]
+        lacks = "the method does not say divisible = True" if stage.optimiser else "it has no optimiser"
+        raise ContractError(f"{where} divides batches by at_once, but {lacks}")
     if stage.precision not in ("float32", "bfloat16"):
         raise ContractError(f"precision = {stage.precision!r} of {where} is neither float32 nor bfloat16")
     for step, rate in enumerate(_rates(stage)):

@@ -52,15 +52,17 @@ def _learns(tested: MethodUnderTest) -> bool:
 
 
 _METADATA = Check(
-    "metadata", checks_of_declaration.metadata, "the fields and their meaning are in benchmark/contract.py, class Method"
+    "metadata",
+    checks_of_declaration.metadata,
+    "the fields and their meaning are in benchmark/contract.py, class Method",
 )
 _FIRST = (
     Check("vision", checks_of_declaration.vision, "vision() depends on the backbone: use its blocks, image_size, …"),
     Check(
         "training",
         checks_of_training.stages,
-        "training_vision(), and vision of a Stage, is a VisionSpec of what the losses read, by default vision(): blocks "
-        "and image_size of the backbone, no windows; stages() returns the same new stages for any names of datasets",
+        "training_vision(), and vision of a Stage, is a VisionSpec of what the losses read, by default vision(): "
+        "blocks and image_size of the backbone, no windows; stages() returns the same for any names of datasets",
         _learns,
     ),
     Check(
@@ -72,7 +74,7 @@ _FIRST = (
     Check(
         "shapes",
         checks_of_predictions.shapes,
-        "predict returns Prediction(scores (B,), maps (B, h, w)), one of each per image, maps at most of the image size",
+        "predict returns Prediction(scores (B,), maps (B, h, w)), one of each per image, maps up to the image size",
     ),
 )
 _OTHERS = (
@@ -103,9 +105,7 @@ _OTHERS = (
         checks_of_predictions.inputs,
         "use no in-place operation (add_, *=, normalize with out=) on the arguments",
     ),
-    Check(
-        "gradients", checks_of_predictions.gradients, "detach the scores and maps; do not return a parameter itself"
-    ),
+    Check("gradients", checks_of_predictions.gradients, "detach the scores and maps; do not return a parameter itself"),
     Check(
         "class scores",
         checks_of_predictions.class_scores,
@@ -128,7 +128,7 @@ _OTHERS = (
     Check(
         "augmentation",
         checks_of_augmentation.augmentation,
-        "augment returns a new Picture, image and mask of one size, and draws from the generator that it is given alone",
+        "augment returns a new Picture, image and mask of one size, and draws only from the generator that it is given",
         checks_of_augmentation.is_augmented,
     ),
     Check(
