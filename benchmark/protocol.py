@@ -1,10 +1,10 @@
 """The protocol: everything that is the same for all methods of a comparison but data, seed and backbone."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from benchmark.clip import ClassName
+from benchmark.clip import ClassName, PosInterp
 from benchmark.common import Model
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ class Protocol(Model):
     evaluation_size: int | None = Field(default=None, ge=16, le=4096)
     """Side in pixels at which maps and masks of all methods are compared; None: each at the method's image size, as in
     the published tables."""
-    pos_interp: Literal["bilinear", "bicubic"] = "bilinear"
-    """How positional embeddings are resized: bilinear without antialias (AnomalyCLIP's code, the default here) or
-    open_clip's antialiased bicubic."""
+    pos_interp: PosInterp = "bilinear"
+    """How positional embeddings are resized: bilinear without antialias (AnomalyCLIP's code, the default here),
+    open_clip's antialiased bicubic, or bicubic without antialias (AdaCLIP's code). A method may say otherwise."""
 
     def class_name(self, sample: "Sample", card: "Card") -> ClassName:
         """Return the class name of a sample of a card's dataset, as it stands in prompts."""

@@ -10,6 +10,8 @@ from .class_names import ClassNameError as ClassNameError
 from .class_names import check_class_name as check_class_name
 from .devices import bfloat16_share as bfloat16_share
 from .devices import pick_device as pick_device
+from .sharing import Pass as Pass
+from .sharing import passes as passes
 from .spec import BackboneVariant as BackboneVariant
 from .spec import Change as Change
 from .spec import Dpam as Dpam

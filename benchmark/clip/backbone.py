@@ -1,5 +1,6 @@
 """The backbone: a frozen CLIP of open_clip that encodes images and prompts."""
 
+import copy
 import functools
 import hashlib
 import json
@@ -14,9 +15,10 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torchvision.transforms.v2.functional import normalize, to_dtype
 
+from benchmark.clip.activation import has_quick_gelu, with_plain_gelu
 from benchmark.clip.architectures import BackboneError, architecture_config
 from benchmark.clip.devices import windows_at_a_time
-from benchmark.clip.spec import Change, Features, Prompt, VisionSpec, VisionTokens
+from benchmark.clip.spec import BackboneVariant, Change, Features, PosInterp, Prompt, VisionSpec, VisionTokens
 from benchmark.clip.text import encode_prompts
 from benchmark.clip.vision import embed, first_tokens, run_blocks, run_changed
 from benchmark.clip.weight_files import read_state_dict
@@ -82,6 +84,8 @@ class Backbone:
         device: Device of the towers.
         mean: Mean of red, green and blue by which images are normalised.
         std: Standard deviation of red, green and blue by which images are normalised.
+        pos_interp: How positional embeddings are resized.
+        plain_gelu: Whether weights that were trained with QuickGELU run with the exact GELU.
         model: The model of open_clip.
     """
 
@@ -97,7 +101,7 @@ class Backbone:
         device: str = "cpu",
         mean: Sequence[float] = OPENAI_MEAN,
         std: Sequence[float] = OPENAI_STD,
-        pos_interp: str = "bilinear",
+        pos_interp: PosInterp = "bilinear",
         window_chunk: int | None = None,
         cache: Cache | None = None,
     ) -> None:
@@ -110,6 +114,7 @@ class Backbone:
         preset = PRESETS.get(architecture)
         self.image_size: int = preset.image_size if preset else visual.image_size[0]
         self.patch_size: int = visual.patch_size[0]
+        self._own_grid = round((len(visual.positional_embedding) - 1) ** 0.5)
         self.blocks = len(visual.transformer.resblocks)
         self.feature_blocks = tuple(sorted({max(1, self.blocks * quarter // 4) for quarter in (1, 2, 3, 4)}))
         self.dpam_first: int = preset.dpam_first if preset else self.feature_blocks[0]
@@ -119,10 +124,37 @@ class Backbone:
         self.logit_scale = model.logit_scale.exp().item()  # before the cast: bfloat16 would round it by 1 %
         self.model = model.eval().requires_grad_(False).to(device=device, dtype=DTYPES[dtype])
         self._chunk = window_chunk or windows_at_a_time(device)
-        self._pos_interp, self._cache = pos_interp, cache
+        self.pos_interp, self.plain_gelu, self._cache = pos_interp, False, cache
+        self._variants: dict[BackboneVariant, Backbone] = {}
         self._positions: dict[int, Tensor] = {}
         self._tokenizer = open_clip.SimpleTokenizer()
         self._tokenize = functools.lru_cache(maxsize=4096)(self._tokenizer.encode)  # training asks for it in each step
+
+    def variant(self, variant: BackboneVariant) -> "Backbone":
+        """Return the backbone as a method runs it. It has the same parameters, in the same memory.
+
+        It is the backbone itself where nothing changes, and else the same one at every call.
+        """
+        plain_gelu = self.plain_gelu or (variant.plain_gelu and has_quick_gelu(self.model))
+        wanted = BackboneVariant(plain_gelu, variant.pos_interp or self.pos_interp)
+        if wanted == BackboneVariant(self.plain_gelu, self.pos_interp):
+            return self
+        if wanted not in self._variants:
+            changed = copy.copy(self)
+            changed.pos_interp, changed.plain_gelu = wanted.pos_interp or self.pos_interp, plain_gelu
+            changed._positions, changed._variants = {}, {}
+            if plain_gelu:
+                changed.model = with_plain_gelu(self.model)
+            self._variants[wanted] = changed
+        return self._variants[wanted]
+
+    def in_effect(self, image_size: int) -> BackboneVariant:
+        """Return the variant for images of a size, without what changes nothing there.
+
+        Backbones of the same weights for which it is the same give the same features.
+        """
+        resized = image_size // self.patch_size != self._own_grid
+        return BackboneVariant(self.plain_gelu, self.pos_interp if resized else None)
 
     def encode_text(self, prompts: Sequence[str]) -> Tensor:
         """Return the embeddings of fixed prompts. They are cached on disk if the backbone has a cache.
@@ -139,7 +171,8 @@ class Backbone:
         """
         if self._cache is None:
             return self._encode_text(prompts)
-        entry = Entry(self._cache, f"text-{self.architecture}-{self.sha256[:16]}-{self.dtype}")
+        gelu = "-plain-gelu" if self.plain_gelu else ""
+        entry = Entry(self._cache, f"text-{self.architecture}-{self.sha256[:16]}-{self.dtype}{gelu}")
         name = hashlib.sha256(json.dumps([TEXT_VERSION, *prompts]).encode()).hexdigest()[:16]
         row_bytes = 4 * self.width
         try:
@@ -263,10 +296,7 @@ class Backbone:
         )
 
     def positions(self, grid: int) -> Tensor:
-        """Return the positional embeddings for a patch grid, interpolated from the trained ones.
-
-        The interpolation is bilinear with `align_corners=False` and without antialiasing, as in the published code of
-        AnomalyCLIP, or bicubic with antialiasing, as in open_clip.
+        """Return the positional embeddings for a patch grid, resized from the trained ones as `pos_interp` says.
 
         Args:
             grid: Number of patches along one side.
@@ -275,13 +305,11 @@ class Backbone:
             Positional embeddings of shape `(1 + grid², W)`. The one of the CLS token is first.
         """
         if grid not in self._positions:
-            trained = self.model.visual.positional_embedding
-            side = round((len(trained) - 1) ** 0.5)
+            trained, side = self.model.visual.positional_embedding, self._own_grid
             square = trained[1:].float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
             if grid != side:
-                square = F.interpolate(
-                    square, size=(grid, grid), mode=self._pos_interp, antialias=self._pos_interp == "bicubic"
-                )
+                mode = self.pos_interp.removesuffix("_no_antialias")
+                square = F.interpolate(square, size=(grid, grid), mode=mode, antialias=self.pos_interp == "bicubic")
             self._positions[grid] = torch.cat([trained[:1].float(), square.flatten(2).squeeze(0).T]).to(trained.dtype)
         return self._positions[grid]
 
@@ -291,7 +319,7 @@ def load_backbone(
     *,
     dtype: str = "float32",
     device: str = "cpu",
-    pos_interp: str = "bilinear",
+    pos_interp: PosInterp = "bilinear",
     window_chunk: int | None = None,
     cache: Cache | None = None,
 ) -> Backbone:
@@ -301,7 +329,7 @@ def load_backbone(
         source: Source of the weights.
         dtype: Name of the dtype of the towers, a key of `DTYPES`.
         device: Device of the towers.
-        pos_interp: Interpolation of the positional embeddings, "bilinear" or "bicubic"; see `Backbone.positions`.
+        pos_interp: How positional embeddings are resized.
         window_chunk: Number of windows per forward pass; None for one that suits the device. It changes no number.
         cache: Cache of text embeddings.
 

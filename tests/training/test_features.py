@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import open_clip
 import pytest
 import tifffile
 import torch
@@ -16,7 +17,9 @@ from PIL import Image
 from support.faults import file_size_limit
 from torch import Tensor
 
+from benchmark.clip.architectures import TINY
 from benchmark.clip.backbone import Backbone, load_backbone
+from benchmark.clip.spec import BackboneVariant
 from benchmark.clip.weights import parse_backbone
 from benchmark.common.cache import GB, Cache, CacheError
 from benchmark.contract import Dpam, Features, Layer, TrainingBatch, VisionSpec
@@ -197,6 +200,23 @@ def test_features_are_kept_apart_by_what_changes_them_and_by_nothing_else(
     read(data_of(parts), tiny, cache)
     read(data, tiny, cache)
     assert [images for images, _ in encoded] == [13] * 6 + [14]
+
+
+def test_variants_of_a_backbone_share_features_where_they_give_the_same(
+    data: SampleSet, cache: Path, encoded: Passes
+) -> None:
+    torch.manual_seed(0)
+    model = open_clip.CLIP(**TINY, quick_gelu=True)
+    quick = Backbone(model, name="", architecture="tiny", sha256="0" * 64, synthetic=True)
+    exact, cubic = BackboneVariant(plain_gelu=True), BackboneVariant(pos_interp="bicubic")
+    own, smaller = VisionSpec(quick.image_size), VisionSpec(56)
+    found = [read(data, quick.variant(each), cache, spec=own) for each in (BackboneVariant(), cubic, exact)]
+    assert len(encoded) == 2, "positional embeddings are not resized at the image size of the weights"
+    assert_same(found[1], found[0], atol=0)
+    assert not torch.allclose(found[2].features.image, found[0].features.image, atol=1e-3)
+    for each in (BackboneVariant(), cubic):
+        read(data, quick.variant(each), cache, spec=smaller)
+    assert len(encoded) == 4
 
 
 def flip(path: Path) -> None:
