@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from benchmark.contract import ClassName, Picture
-from benchmark.data import MaskRule, Preprocess, Sample, SampleSet, read_image, read_mask, references, resize_mask
+from benchmark.data import MaskRule, Preprocess, Sample, SampleSet, read_sample, references, resize_mask
 from benchmark.errors import BenchError
 from benchmark.protocol import Protocol
 
@@ -103,11 +103,9 @@ def dataset_images(data: SampleSet, image_size: int, shots: int, *, each: int = 
 
 
 def _picture(sample: Sample, data: SampleSet) -> Picture:
-    image = read_image(sample.path, sample.piece, data.ranges)
-    mask = np.zeros((image.height, image.width), dtype=np.bool_)
-    if sample.mask:
-        rule = MaskRule(data.layout.mask_threshold)
-        mask = read_mask(sample.mask, rule, piece=sample.piece, size=image.size, photo=sample.path)
+    image, mask = read_sample(sample, MaskRule(data.layout.mask_threshold), data.ranges)
+    if mask is None:
+        mask = np.zeros((image.height, image.width), dtype=np.bool_)
     return Picture(np.asarray(image), mask, sample.label, Protocol().class_name(sample, data.card), sample.defect)
 
 

@@ -20,7 +20,7 @@ from benchmark.authoring.method_under_test import (
 )
 from benchmark.contract import Learner, Stage, TrainingBatch
 from benchmark.errors import ContractError
-from benchmark.records import tensors_to_bytes
+from benchmark.records import load_learned, tensors_to_bytes
 
 ROUNDED = 0.02
 """Largest difference of losses that are computed in bfloat16, in place of `TOLERANCE`."""
@@ -135,6 +135,7 @@ def _learn(
     mine = {id(each) for each in _trained(stage)}
     before = state_of(learner)
     _terms(stage, take_batch(batch, [int(batch.labels.argmin())]), "one normal image", device)
+    _require_no_chance(stage, batch, device)
     if learner.divisible:
         _require_means(stage, batch, device)
     for _ in range(2):  # a method that keeps the graph of the first step fails in the second
@@ -150,6 +151,19 @@ def _learn(
     if all(torch.equal(value, before[name]) for name, value in state_of(learner).items()):
         raise ContractError("a step of the optimiser changes nothing")
     return terms
+
+
+def _require_no_chance(stage: Stage, batch: TrainingBatch, device: str) -> None:
+    found = []
+    for torch_seed in (1, 2):  # losses that draw from torch's global generator then differ
+        torch.manual_seed(torch_seed)
+        found.append({name: term.item() for name, term in _terms(stage, batch, "a batch", device).items()})
+    for name, value in found[0].items():
+        if not abs(found[1].get(name, math.nan) - value) <= TOLERANCE * max(1.0, abs(value)):
+            raise ContractError(
+                f"the loss {name} of a batch is {value:g}, then {found[1].get(name, math.nan):g}; draw from "
+                "torch.Generator().manual_seed(batch.seed)"
+            )
 
 
 def _require_means(stage: Stage, batch: TrainingBatch, device: str) -> None:
@@ -203,6 +217,6 @@ def state_dict(tested: MethodUnderTest) -> str:
     names, one, other = tested.given.class_names, tested.build(), tested.build_learner(seed=1)
     assert isinstance(one, Learner)  # this check runs for no other method
     content = tensors_to_bytes(one.learned.state_dict())
-    other.learned.load_state_dict(safetensors.torch.load(content))
+    load_learned(other.learned, safetensors.torch.load(content))
     gap = compare(tested.predict(one, names), tested.predict(other, names), "before saving, and after loading")
     return f"{len(content)} bytes; loaded into another instance, differences up to {gap:.1g}"

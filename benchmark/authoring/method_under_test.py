@@ -190,7 +190,8 @@ def fit(stage: Stage, batches: Sequence[TrainingBatch]) -> None:
 def take_batch(batch: TrainingBatch, indices: Sequence[int]) -> TrainingBatch:
     """Return the images with these indices as a batch of their own."""
     rows, names = list(indices), tuple(batch.class_names[index] for index in indices)
-    return TrainingBatch(take(batch.features, rows), names, batch.labels[rows], batch.masks[rows])
+    changed = (take(batch.features, rows), names, batch.labels[rows], batch.masks[rows])
+    return TrainingBatch(*changed, seed=batch.seed)
 
 
 def take(features: Features, indices: Sequence[int]) -> Features:

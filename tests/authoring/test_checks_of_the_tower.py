@@ -102,13 +102,13 @@ def test_a_variant_of_the_backbone_that_is_none_is_said(
 
 
 def test_a_method_is_built_with_its_variant_of_the_backbone(tiny: Backbone) -> None:
-    class Plain(Sound):
+    class Bicubic(Sound):
         @classmethod
         def backbone_variant(cls, options: Any) -> BackboneVariant:
-            return BackboneVariant(plain_gelu=True)
+            return BackboneVariant(pos_interp="bicubic")
 
-    built = under_test(Plain, tiny).build()
-    assert built.backbone is tiny.variant(BackboneVariant(plain_gelu=True))
+    built = under_test(Bicubic, tiny).build()
+    assert built.backbone is tiny.variant(BackboneVariant(pos_interp="bicubic"))
     assert built.backbone is not tiny
 
 

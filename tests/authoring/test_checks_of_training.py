@@ -171,6 +171,20 @@ class ForgetsAGradient(TwoStages):
         return [self.stage("first", self.learned.normal), second]
 
 
+class DropsOut(SoundLearner):
+    divisible = False
+
+    def losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        dropped = nn.functional.dropout(self.learned.normal, 0.5)
+        return super().losses(batch) | {"size": dropped.square().mean()}
+
+
+class DropsOutBySeed(DropsOut):
+    def losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        kept = torch.rand(self.learned.normal.shape, generator=torch.Generator().manual_seed(batch.seed)) < 0.5
+        return super(DropsOut, self).losses(batch) | {"size": (self.learned.normal * kept).square().mean()}
+
+
 class DetachesTheTower(SoundTower):
     def after(self, block: int, tokens: Tensor) -> Tensor:
         return super().after(block, tokens).detach()
@@ -189,12 +203,17 @@ class SumsInTheTower(SoundTower):
         (LeavesOneOut, "the optimisers of all stages together do not hold exactly the parameters of learned"),
         (TrainsAnother, "the optimiser does not hold exactly the parameters of learned"),
         (ForgetsAGradient, "abnormal of learned gets no gradient"),
+        (DropsOut, "draw from torch.Generator().manual_seed(batch.seed)"),
         (DetachesTheTower, "tokens of learned gets no gradient"),
         (SumsInTheTower, "is not a mean over the images"),
     ],
 )
 def test_losses_that_break_the_contract_are_said(method: type[Method], message: str, tiny: Backbone) -> None:
     assert message in said(checks_of_training.losses, method, tiny)
+
+
+def test_losses_that_draw_by_the_seed_of_the_batch_pass(tiny: Backbone) -> None:
+    assert "size" in checks_of_training.losses(under_test(DropsOutBySeed, tiny))
 
 
 # --- learning without an optimiser
