@@ -21,6 +21,7 @@ from benchmark.data.samples import SampleSet
 from benchmark.protocol import Protocol
 from benchmark.records.cells import backbone_id
 from benchmark.records.records import Record
+from benchmark.report.charts import training_charts
 from benchmark.running.held_out import results
 from benchmark.running.planning import Auxiliaries, Job, Setting, plan
 from benchmark.training.batches import Auxiliary
@@ -90,6 +91,11 @@ def test_a_run_trains_all_stages_and_scores_with_what_they_kept(
     assert told.startswith(f"trained Staged on mvtec: 8 images, mixed: loss {first} → {last}, last: loss ")
     tensors = load_file(job().training.checkpoint(settings.results).with_suffix(".safetensors"))
     assert tensors["memory"].shape == (8, 64)
+    [chart] = training_charts([record])
+    lines = {line["name"]: line for line in chart.figure["data"]}
+    assert list(lines) == ["last: total", "mixed: total", "last: label", "mixed: area", "mixed: memory"]
+    assert [line["line"]["width"] for line in lines.values()] == [3, 3, 1.5, 1.5, 1.5]
+    assert [value is None for value in lines["mixed: total"]["y"]] == [True, False, False, True, True]
 
 
 class _Killed(BaseException):
