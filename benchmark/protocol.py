@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from benchmark.clip import PosInterp
+from benchmark.clip import ClassName, PosInterp
 from benchmark.common import Model
 
 if TYPE_CHECKING:
-    from benchmark.data import MaskRule, Sample
+    from benchmark.data import Card, MaskRule, Sample
 
 PROTOCOL = "protocol"  # in `--set protocol.QUIRK=VALUE`; no method may have this name
 AUXILIARIES = {
@@ -49,9 +49,10 @@ class Protocol(Model):
     """How positional embeddings are resized: bilinear without antialias (AnomalyCLIP's code, the default here),
     open_clip's antialiased bicubic, or bicubic without antialias (AdaCLIP's code). A method may say otherwise."""
 
-    def class_name(self, sample: "Sample") -> str:
-        """Return the class name of a sample as it stands in prompts."""
-        return sample.class_name if self.raw_class_names else sample.prompt_name
+    def class_name(self, sample: "Sample", card: "Card") -> ClassName:
+        """Return the class name of a sample of a card's dataset, as it stands in prompts."""
+        text = sample.class_name if self.raw_class_names else sample.prompt_name
+        return ClassName(text, folder=sample.class_name, dataset=card.name, domain=card.domain)
 
     def mask_rule(self, card_threshold: int | None) -> "MaskRule":
         """Return which pixels of masks are anomalous, for a layout with this threshold."""

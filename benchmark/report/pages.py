@@ -25,7 +25,15 @@ from benchmark.report.values import (
     shown_value,
     table_row,
 )
-from benchmark.tables import WIDE_MARK, AblationTable, Comparison, Ranking, compare, printed_metrics
+from benchmark.tables import (
+    WIDE_MARK,
+    AblationTable,
+    Comparison,
+    Ranking,
+    compare,
+    printed_metrics,
+    whole_class_notes,
+)
 from benchmark.tables import Number as Published
 
 TOLERANCE = 1.0
@@ -154,6 +162,7 @@ def dataset(report: ReportData, of: DatasetResults) -> Context:
         *of.records[0].warnings,
         *([f"Images left out, as they or their masks cannot be used: {skipped}."] if skipped else []),
         *dict.fromkeys(note for record in of.records for note in undefined_notes(record)),
+        *whole_class_notes(of.records),
     ]
     return {
         "dataset": of,

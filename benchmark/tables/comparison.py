@@ -239,6 +239,8 @@ def reasons(number: Number, variant: Variant, group: Sequence[Record]) -> list[R
     if number.kind_is_unknown:
         found.append(Reason(f"AUPRO with 200 thresholds, published {NOT_STATED}"))
     found += [Reason(text) for text in _quirks(number, record)]
+    if record.scores_whole_class and number.row.level == "image":
+        found.append(Reason("image scores depend on all test images of a class"))
     if cell.backbone.dtype != "float32":
         found.append(Reason(f"dtype {cell.backbone.dtype}"))
     return [*found, *_data(number, record), *map(Reason, conditions.notes)]

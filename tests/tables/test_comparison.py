@@ -614,6 +614,7 @@ def backbone(**changes: Any) -> dict[str, BackboneId]:
         ({"cell": {"protocol": Protocol(raw_class_names=True)}}, "quirk protocol.raw_class_names=True"),
         ({"cell": {"protocol": Protocol(mask_gt0=True)}}, None),
         ({"cell": {"changed": {"deep_depth": 5, "word": ""}}}, "options deep_depth=5, word="),
+        ({"scores_whole_class": True}, "image scores depend on all test images of a class"),
         ({"warnings": ("7 images instead of 9",)}, "data: 7 images instead of 9"),
     ],
 )

@@ -248,6 +248,10 @@ def test_notes_say_what_a_reader_must_know(three: list[Record]) -> None:
         }
     )
     assert "Auxiliary dataset of CLIP: mvtec (for Parts)." in render(make_tables([trained])[0], "md")
+    assert "depend on all test images" not in text
+    whole = [each.model_copy(update={"scores_whole_class": True}) for each in three if each.title == "CLIP"]
+    for table in make_tables([*whole, *three]):
+        assert "Image scores of CLIP depend on all test images of a class." in render(table, "md")
 
 
 def test_names_are_escaped_for_each_format() -> None:
