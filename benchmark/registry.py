@@ -313,7 +313,8 @@ def make_options(method: type[Method], values: Mapping[str, str]) -> Any:
         raise RegistryError(f"{named}: the number of normal images shown must be 0 or more, not {shots}")
     if issubclass(method, Learner):
         for key, least in (("epochs", 0), ("batch_size", 1)):
-            if (value := getattr(options, key, least)) < least:
+            value = getattr(options, key, None)  # None where the method's stages say it
+            if value is not None and value < least:
                 raise RegistryError(f"option {method.name}.{key}: must be {least} or more, not {value}")
     return options
 

@@ -129,12 +129,13 @@ def find_scorers(
             if options.shots is None:
                 fail(f"{kind.title} is to be shown {count} normal images; name their folder by --shots DIR")
             references = draw_references(available, count, options.shots)
+        own = identity.variant(kind.backbone_variant(values), protocol)
         if issubclass(kind, Learner):
             path = given.get(kind.name)
-            learned = choose_checkpoint(kind, values, identity, given=path, results=options.results)
+            learned = choose_checkpoint(kind, values, own, given=path, results=options.results)
             if seen := seen_images(learned[1], images, "images"):
                 say(f"note: {kind.title} was trained on {len(seen)} of these images, such as {seen[0]}")
-        found.append((kind, values, learned, references))
+        found.append((kind, values, own, learned, references))
     shown = [path for *_, references in found if references for path in references[1]]
     if options.shots is not None and not shown:
         fail(f"--shots: {', '.join(kind.title for kind, _ in chosen)} looks at no normal images; leave it out")
@@ -145,12 +146,12 @@ def find_scorers(
             values,
             class_name=class_name,
             protocol=protocol,
-            backbone=identity,
+            backbone=own,
             learned=learned,
             references=references,
             ranges=ranges,
         )
-        for kind, values, learned, references in found
+        for kind, values, own, learned, references in found
     ]
     return Found(tuple(scorers), source, options, protocol)
 

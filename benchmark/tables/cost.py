@@ -163,7 +163,7 @@ def _cost(same: Sequence[tuple[Record, Run, int]]) -> Cost:
         milliseconds[part] = 1000 * math.fsum(known) / images if images and len(known) == len(same) else None
     return Cost(
         title=record.title,
-        backbone=record.cell.backbone.name,
+        backbone=record.cell.backbone.title,
         dtype=record.cell.backbone.dtype,
         image_size=record.image_size,
         device=_place(run),

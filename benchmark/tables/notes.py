@@ -88,7 +88,7 @@ def _backbones(done: Sequence[Record]) -> list[str]:
     found: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for record in done:
         known = record.cell.backbone
-        found[known.name, known.sha256, known.dtype].add(record.title)
+        found[known.title, known.sha256, known.dtype].add(record.title)
     return [
         f"Backbone {name} (sha256 {sha256[:12]}…), {dtype}" + (f": {_listed(titles)}." if len(found) > 1 else ".")
         for (name, sha256, dtype), titles in sorted(found.items())

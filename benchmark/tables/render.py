@@ -99,7 +99,7 @@ def to_long_csv(records: Iterable[Record]) -> str:
         made = (
             cell.auxiliary.name if cell.auxiliary else None,
             record.training.sha256[:12] if record.training else None,
-            cell.backbone.name,
+            cell.backbone.title,
             cell.backbone.sha256[:12],
             cell.backbone.dtype,
             " ".join(quirks),
