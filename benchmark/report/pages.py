@@ -289,7 +289,7 @@ def published(report: ReportData, found: Sequence[Published]) -> Context:
 def _compared(row: Comparison) -> Context:
     number = row.number
     return {
-        "dataset": number.card.title,
+        "dataset": number.dataset_title,
         "class_name": number.class_name,
         "metric": f"{number.row.level} {number.heading}",
         "title": row.label,
@@ -309,7 +309,7 @@ def _published_table(title: str, level: Level, same: Sequence[Published]) -> Con
     methods = list(dict.fromkeys(number.row.method for number in same))
     places: dict[tuple[str, str | None], dict[tuple[str, str], Published]] = defaultdict(dict)
     for number in same:
-        places[number.card.title, number.class_name][number.row.method, number.row.metric] = number
+        places[number.dataset_title, number.class_name][number.row.method, number.row.metric] = number
     rows = []
     for (name, class_name), values in places.items():
         cells = []

@@ -589,3 +589,31 @@ def test_rows_of_two_folders_are_told_apart_in_the_long_csv() -> None:
     rows = list(csv.DictReader(io.StringIO(to_long_csv(records))))
     places = {tuple(value for key, value in row.items() if key not in ("value", "record")) for row in rows}
     assert len(places) == len(rows) == len(records) * 8
+
+
+@pytest.mark.parametrize("width", [20, 60, 100, 400])
+def test_a_table_that_is_wider_than_the_terminal_is_printed_in_parts(width: int) -> None:
+    titles = ["CLIP", "CLIP-AC", "WinCLIP", "APRIL-GAN", "AdaCLIP", "AnomalyCLIP", "CoOp", "GenCLIP"]
+    records = [
+        record(title, dataset, {"a": (0.9, 0.8, 0.7, index / 10)})
+        for index, title in enumerate(titles)
+        for dataset in ("MVTec AD", "VisA")
+    ]
+    table = make_tables(records)[0]
+    whole, text = render(table, "txt"), render(table, "txt", width=width)
+    if width == 400:
+        assert text == whole
+        return
+    parts = [part.splitlines() for part in text.split("\n\n")[1:]]
+    one_each = width < max(map(len, parts[0]))
+    assert one_each == (width == 20)
+    assert len(parts) == 8 if one_each else all(len(line) <= width for part in parts for line in part)
+
+    def cells(line: str) -> list[str]:
+        return re.split(r" {2,}", line.strip())
+
+    heads = [cells(part[0]) for part in parts]
+    assert [title for head in heads for title in head] == cells(whole.splitlines()[2])
+    for place, line in enumerate(whole.splitlines()[4:], 2):
+        assert [cell for part in parts for cell in cells(part[place])[1:]] == cells(line)[1:]
+        assert {cells(part[place])[0] for part in parts} == {cells(line)[0]}
