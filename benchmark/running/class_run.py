@@ -237,12 +237,10 @@ class ClassRun:
             return
         start = now(self.tower.backbone.device)
         try:
-            given = (self.accumulator.images.scores, self.accumulator.lowest, self.accumulator.highest)
-            scores, lowest, highest = (torch.tensor(values, dtype=torch.float64) for values in given)
-            with torch.no_grad():
-                found = self.participant.method.class_scores(scores, lowest, highest, self.class_name)
-            _require_scores(found, len(scores), self.class_name)
-            self.accumulator.images.scores = found.cpu().double().tolist()
+            found = self.accumulator
+            found.images.scores = whole_class_scores(
+                self.participant.method, found.images.scores, found.lowest, found.highest, self.class_name
+            )
         except (Exception, SystemExit) as error:  # a method's own code may raise anything; the others go on
             self.error = as_failure(error)
         self.seconds["method"] += now(self.tower.backbone.device) - start
@@ -253,6 +251,32 @@ class ClassRun:
         images = self.accumulator.per_image()
         self.seconds["metrics"] += thread_time() - start
         return ClassScores(result, images, self._spec.image_size, self._spec.images, shared | self.seconds, peak)
+
+
+def whole_class_scores(
+    method: Method,
+    scores: Sequence[float],
+    lowest: Sequence[float],
+    highest: Sequence[float],
+    class_name: ClassName,
+) -> list[float]:
+    """Return the image scores that a method gives for a whole class.
+
+    Args:
+        method: A method whose `scores_whole_class` says so.
+        scores: Scores of all images of the class, as predicted.
+        lowest: Lowest value of each image's map, as it is evaluated.
+        highest: Highest value, likewise.
+        class_name: The class.
+
+    Raises:
+        ContractError: The method returns no finite score for each image.
+    """
+    of_class, low, high = (torch.tensor(values, dtype=torch.float64) for values in (scores, lowest, highest))
+    with torch.no_grad():
+        found = method.class_scores(of_class, low, high, class_name)
+    _require_scores(found, len(scores), class_name)
+    return [float(score) for score in found.cpu().double()]
 
 
 def _require_scores(found: object, images: int, class_name: str) -> None:
