@@ -295,7 +295,7 @@ class Others(Protocol):
         """Read an image."""
 
 
-Augmentation: TypeAlias = "Callable[[Picture, Others, np.random.Generator], Picture]"
+Augmentation: TypeAlias = Callable[[Picture, Others, "np.random.Generator"], Picture]
 """Makes of an image what is trained on in its place. It draws from the generator alone, whose seed depends on the seed
 of the training, the epoch and the image. It is called in several threads."""
 
@@ -374,7 +374,7 @@ class Learner(Method):
                 self.optimiser(),
                 self.options.epochs,
                 self.options.batch_size,
-                self.training_vision(),
+                asked_of(self, "training_vision"),
                 learning_rate=lambda step, steps: self.learning_rate(step // steps),
             )
         ]

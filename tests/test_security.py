@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import pytest
@@ -35,6 +35,7 @@ from benchmark.clip.architectures import BackboneError
 from benchmark.clip.weight_files import read_state_dict
 from benchmark.common.cache import Cache, Entry
 from benchmark.common.reading import JSON_LIMIT, TABLE_LIMIT, read_limited
+from benchmark.contract import Stage, TrainingBatch, VisionSpec
 from benchmark.data.cards import Card, CardError, load_card, load_cards
 from benchmark.data.check import check_dataset
 from benchmark.data.folders import PlainFolder, read_folder
@@ -228,7 +229,7 @@ def test_a_pickle_in_place_of_any_file_is_refused_by_name(
 class _Line:
     """What the training loop asks of a method that learns."""
 
-    title, seed, divisible, options = "Line", 0, False, SimpleNamespace(epochs=2, batch_size=2)
+    title, seed, divisible = "Line", 0, False
 
     def __init__(self) -> None:
         self.backbone = SimpleNamespace(device="cpu")
@@ -238,18 +239,31 @@ class _Line:
     def optimiser(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.learned.parameters())
 
-    def learning_rate(self, epoch: int) -> None:
-        return None
+    def losses(self, batch: TrainingBatch) -> dict[str, torch.Tensor]:
+        return {"square": self.learned(batch.masks).square().mean()}
 
-    def losses(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {"square": self.learned(batch).square().mean()}
+    def work(self, data: Any) -> Any:
+        """Its stage with what it is trained on."""
+        return [(Stage(self.losses, self.optimiser(), 2, 2, VisionSpec(14)), data)]
 
 
 class _Numbers(list[float]):
-    """Data whose features are the numbers themselves."""
+    """Data whose masks are the numbers themselves."""
 
-    def read(self, indices: list[int]) -> Callable[[], torch.Tensor]:
-        return lambda: torch.tensor([[self[index]] for index in indices])
+    threads = 1
+
+    def kept_if_small(self, *, processes: int) -> Self:
+        return self
+
+    def in_epoch(self, *numbers: int) -> Self:
+        return self
+
+    def check_unchanged(self) -> None:
+        pass
+
+    def read(self, indices: list[int]) -> Callable[[], TrainingBatch]:
+        masks = torch.tensor([[self[index]] for index in indices])
+        return lambda: TrainingBatch(cast(Any, None), (), cast(Any, None), masks)
 
 
 @pytest.mark.parametrize("trap", TRAPS)
@@ -257,9 +271,7 @@ def test_a_pickle_as_state_of_a_training_is_no_state(trap: Callable[[Trap], byte
     partial, witness = tmp_path / "x.partial.safetensors", tmp_path / "witness"
     partial.write_bytes(trap(Trap(witness)))
     data: Any = _Numbers((1.0, 2.0, 3.0))
-    resumed, fresh = (
-        train(method, data, partial=state) for method, state in ((cast(Any, _Line()), partial), (_Line(), None))
-    )
+    resumed, fresh = (train(cast(Any, line := _Line()), line.work(data), partial=state) for state in (partial, None))
     assert len(resumed) == 2
     assert resumed == fresh
     assert not partial.exists()

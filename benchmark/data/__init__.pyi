@@ -21,6 +21,7 @@ from .loading import Loaded as Loaded
 from .loading import Reading as Reading
 from .loading import load as load
 from .loading import load_at_sizes as load_at_sizes
+from .loading import read_sample as read_sample
 from .loading import stack as stack
 from .masks import MaskRule as MaskRule
 from .masks import read_mask as read_mask

@@ -12,6 +12,7 @@ from itertools import groupby
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -60,6 +61,28 @@ class Reading:
 def stack(items: Sequence[Loaded]) -> Tensor:
     """Return the pixels of B samples that could be read, of shape `(B, 3, S, S)`, uint8."""
     return torch.from_numpy(np.stack([item.image for item in items if item.image is not None]))
+
+
+def read_sample(sample: Sample, rule: MaskRule | None, ranges: Ranges | None = None) -> tuple[Image.Image, Mask | None]:
+    """Read the image of a sample as `read_image` does, and its mask (H, W), both as large as their files.
+
+    Args:
+        sample: what to read.
+        rule: which pixels of masks are anomalous; with None no mask is read.
+        ranges: black and white of images of more than 8 bits.
+
+    Returns:
+        The image and its mask; None for the mask of a normal image, or where none is read.
+
+    Raises:
+        ImageError: as in `read_image` and `read_mask`, or an anomalous image has no mask.
+    """
+    image = read_image(sample.path, sample.piece, ranges)
+    if rule is None or sample.label == 0:
+        return image, None
+    if sample.mask is None:
+        raise ImageError(f"{sample.path}: anomalous, but it has no mask; `bench data check` lists all such images")
+    return image, read_mask(sample.mask, rule, piece=sample.piece, size=image.size, photo=sample.path)
 
 
 def load(
@@ -144,8 +167,8 @@ class _Images(Dataset[tuple[Loaded, ...]]):
     def __getitem__(self, index: int) -> tuple[Loaded, ...]:
         sample = self._samples[index]
         try:
-            image = read_image(sample.path, sample.piece, self._reading.ranges)
-            regions = self._regions(sample, image.size)
+            image, mask = read_sample(sample, self._reading.masks, self._reading.ranges)
+            regions = self._regions(mask)
         except (ImageError, OSError) as error:  # OSError: no permission, a network drive that is gone, …
             return tuple(Loaded(sample, error=str(error)) for _ in self._sizes)
         return tuple(Loaded(sample, Preprocess(size)(image), regions[self._side(size)]) for size in self._sizes)
@@ -154,14 +177,11 @@ class _Images(Dataset[tuple[Loaded, ...]]):
         """Return the side of masks of images of a size."""
         return self._reading.mask_size or image_size
 
-    def _regions(self, sample: Sample, size: tuple[int, int]) -> dict[int, Regions | None]:
+    def _regions(self, mask: Mask | None) -> dict[int, Regions | None]:
         """Return the regions of the mask by its side; None where no masks are read."""
-        sides, rule = {self._side(size) for size in self._sizes}, self._reading.masks
-        if rule is None:
+        sides = {self._side(size) for size in self._sizes}
+        if self._reading.masks is None:
             return dict.fromkeys(sides)
-        if sample.label == 0:
+        if mask is None:
             return {side: find_regions(np.zeros((side, side), dtype=bool)) for side in sides}
-        if sample.mask is None:
-            raise ImageError(f"{sample.path}: anomalous, but it has no mask; `bench data check` lists all such images")
-        mask = read_mask(sample.mask, rule, piece=sample.piece, size=size, photo=sample.path)
         return {side: find_regions(resize_mask(mask, side)) for side in sides}

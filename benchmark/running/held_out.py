@@ -8,12 +8,12 @@ import torch
 from benchmark.contract import Learner, TrainingBatch
 from benchmark.metrics import METRICS, ImageMetrics, PixelMetrics
 from benchmark.running.maps import at_evaluation_size
-from benchmark.training import AuxiliaryFeatures
+from benchmark.training import Auxiliary
 
 BATCH = 8
 
 
-def after_epoch(features: AuxiliaryFeatures, title: str, say: Callable[[str], None]) -> Callable[[int, Learner], None]:
+def after_epoch(features: Auxiliary, title: str, say: Callable[[str], None]) -> Callable[[str, Learner], None]:
     """Return what tells the results of a method on some images.
 
     Args:
@@ -22,16 +22,16 @@ def after_epoch(features: AuxiliaryFeatures, title: str, say: Callable[[str], No
         say: Called with a line for each epoch: the mean of each metric over the classes, in percent.
     """
 
-    def tell(epoch: int, method: Learner) -> None:
+    def tell(epoch: str, method: Learner) -> None:
         values = results(method, features)
         known = {key: value for key, value in values.items() if value is not None}
         numbers = (f"{METRICS[key].full_heading} {100 * value:.1f}" for key, value in known.items())
-        say(f"{method.title}, epoch {epoch} of {method.options.epochs}, on {title}: {', '.join(numbers)}")
+        say(f"{method.title}, {epoch}, on {title}: {', '.join(numbers)}")
 
     return tell
 
 
-def results(method: Learner, features: AuxiliaryFeatures) -> dict[str, float | None]:
+def results(method: Learner, features: Auxiliary) -> dict[str, float | None]:
     """Return the unweighted mean over classes of each metric of the main tables; None where it is undefined for one."""
     places: dict[str, list[int]] = defaultdict(list)
     for place, sample in enumerate(features.samples):
@@ -44,7 +44,7 @@ def results(method: Learner, features: AuxiliaryFeatures) -> dict[str, float | N
     return means
 
 
-def _class_results(method: Learner, features: AuxiliaryFeatures, places: Sequence[int]) -> dict[str, float | None]:
+def _class_results(method: Learner, features: Auxiliary, places: Sequence[int]) -> dict[str, float | None]:
     image, pixel = ImageMetrics(), PixelMetrics()
     for start in range(0, len(places), BATCH):
         batch = features.batch(places[start : start + BATCH])

@@ -1,4 +1,4 @@
-"""Training: cached features of the auxiliary images, the training loop, the jobs, published checkpoints."""
+"""Training: the auxiliary images and their cached features, the training loop, the jobs, published checkpoints."""
 
 import lazy_loader
 

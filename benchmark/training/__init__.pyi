@@ -1,4 +1,4 @@
-from .batches import AuxiliaryFeatures as AuxiliaryFeatures
+from .batches import Auxiliary as Auxiliary
 from .chosen import SHIPPED as SHIPPED
 from .chosen import choose_checkpoint as choose_checkpoint
 from .chosen import seen_images as seen_images

@@ -1,10 +1,12 @@
-"""Batches of cached features: read by a thread while the step before is taken, or kept on the GPU if they fit."""
+"""Batches of auxiliary images: read by threads while the step before is taken, or kept on the GPU if they fit."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
+from typing import Protocol as Interface
 from typing import TypeAlias
 
 import numpy as np
@@ -41,15 +43,68 @@ class Array:
         return int(np.prod(self.shape)) * self.dtype.itemsize
 
 
-def layer_name(layer: Layer) -> str:
+PATCHES, TOKENS, HIDDEN = "patches", "tokens", "hidden"
+"""What is cached of a layer: the names of the fields of `Features`."""
+
+
+def layer_name(kind: str, layer: Layer) -> str:
     """Return the name of the array of a layer."""
     path = layer.dpam
-    return f"patches-{layer.block}" + (f"-{path.attention}{path.first}{'-ffn' * path.ffn}" if path else "")
+    return f"{kind}-{layer.block}" + (f"-{path.attention}{path.first}{'-ffn' * path.ffn}" if path else "")
 
 
 def cls_name(block: int) -> str:
     """Return the name of the array of a block's CLS embeddings."""
     return f"cls-{block}"
+
+
+class Auxiliary(Interface):
+    """The images of an auxiliary dataset as batches, of stored features or encoded anew."""
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """The samples that could be read, in order."""
+
+    @property
+    def skipped(self) -> Mapping[str, str]:
+        """Key of each sample that could not be read, with the reason."""
+
+    @property
+    def spec(self) -> VisionSpec:
+        """The features of a batch."""
+
+    @property
+    def backbone(self) -> Backbone:
+        """The frozen CLIP."""
+
+    @property
+    def threads(self) -> int:
+        """Number of batches that are worth being read at a time."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that `kept` takes of the GPU."""
+
+    def __len__(self) -> int: ...
+
+    def kept(self) -> "Auxiliary":
+        """Return the same, with what can be kept on the GPU there."""
+
+    def in_epoch(self, seed: int, stage: int, epoch: int) -> "Auxiliary":
+        """Return the same as it is in an epoch of a stage, both counted from 0."""
+
+    def check_unchanged(self) -> None:
+        """Check that no file that batches are made of was changed since the training began.
+
+        Raises:
+            DatasetError: One was.
+        """
+
+    def batch(self, indices: Sequence[int]) -> TrainingBatch:
+        """Return the samples with these indices as a batch on the backbone's device."""
+
+    def read(self, indices: Sequence[int]) -> Finish:
+        """Read the samples with these indices. This may be done in another thread."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +124,7 @@ class AuxiliaryFeatures:
     """The arrays that batches are made of. Without that of the masks, masks are zeros."""
     _kept: Mapping[str, Tensor] | None = None
     """All rows, in the order of the samples, on the GPU."""
+    threads: int = 1
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -88,6 +144,13 @@ class AuxiliaryFeatures:
             for name, rows in self._stored(range(start, min(start + AT_A_TIME, len(self)))).items():
                 copied[name][start : start + len(rows)] = rows
         return replace(self, _kept=copied)
+
+    def in_epoch(self, seed: int, stage: int, epoch: int) -> "AuxiliaryFeatures":
+        """Return the same, as stored features are in every epoch."""
+        return self
+
+    def check_unchanged(self) -> None:
+        """Do nothing: the images were checked when their features were stored."""
 
     def batch(self, indices: Sequence[int]) -> TrainingBatch:
         """Return the samples with these indices as a batch on the backbone's device."""
@@ -122,9 +185,11 @@ class AuxiliaryFeatures:
         features = Features(
             image=read[IMAGE].float(),
             image_raw=read[IMAGE_RAW].float(),
-            patches={layer: read[layer_name(layer)].float() for layer in self.spec.layers},
+            patches={layer: read[layer_name(PATCHES, layer)].float() for layer in self.spec.layers},
             cls={block: read[cls_name(block)].float() for block in self.spec.cls},
             grid=size // self.backbone.patch_size,
+            tokens={layer: read[layer_name(TOKENS, layer)].float() for layer in self.spec.tokens},
+            hidden={layer: read[layer_name(HIDDEN, layer)].float() for layer in self.spec.hidden},
         )
         if MASKS in read:  # unpacked here, so that an eighth of a byte a pixel is read, kept and sent
             bits = read[MASKS][..., None] >> torch.arange(7, -1, -1, dtype=torch.uint8, device=device) & 1
@@ -137,9 +202,9 @@ class AuxiliaryFeatures:
 
 @dataclass(frozen=True)
 class JoinedFeatures:
-    """The features of several auxiliary datasets as those of one, in order."""
+    """The images of several auxiliary datasets as those of one, in order."""
 
-    parts: tuple[AuxiliaryFeatures, ...]
+    parts: tuple[Auxiliary, ...]
 
     @cached_property
     def samples(self) -> tuple[Sample, ...]:
@@ -167,6 +232,24 @@ class JoinedFeatures:
             return self
         return JoinedFeatures(tuple(part.kept() for part in self.parts))
 
+    @property
+    def threads(self) -> int:
+        """Number of batches that are worth being read at a time."""
+        return max(part.threads for part in self.parts)
+
+    def in_epoch(self, seed: int, stage: int, epoch: int) -> "JoinedFeatures":
+        """Return the same as it is in an epoch of a stage, both counted from 0."""
+        return JoinedFeatures(tuple(part.in_epoch(seed, stage, epoch) for part in self.parts))
+
+    def check_unchanged(self) -> None:
+        """Check that no file that batches are made of was changed since the training began.
+
+        Raises:
+            DatasetError: One was.
+        """
+        for part in self.parts:
+            part.check_unchanged()
+
     def batch(self, indices: Sequence[int]) -> TrainingBatch:
         """Return the samples with these indices as a batch, in their order."""
         return self.read(indices)()
@@ -188,25 +271,38 @@ class JoinedFeatures:
 def _in_order(batches: Sequence[TrainingBatch], order: Sequence[int]) -> TrainingBatch:
     """Return several batches as one, whose image `order[i]` is the i-th of them."""
     back = torch.tensor(order).argsort()
-    every = [batch.features for batch in batches]
 
-    def cat(tensors: Iterable[Tensor]) -> Tensor:
-        whole = torch.cat(list(tensors))
-        return whole[back.to(whole.device)]
+    def sort(values: Tensor) -> Tensor:
+        return values[back.to(values.device)]
 
-    features = Features(
-        image=cat(each.image for each in every),
-        image_raw=cat(each.image_raw for each in every),
-        patches={layer: cat(each.patches[layer] for each in every) for layer in every[0].patches},
-        cls={block: cat(each.cls[block] for each in every) for block in every[0].cls},
-        grid=every[0].grid,
-    )
     names = [name for batch in batches for name in batch.class_names]
     return TrainingBatch(
-        features,
+        map_features(cat_features([batch.features for batch in batches]), sort),
         tuple(names[place] for place in back.tolist()),
-        cat(batch.labels for batch in batches),
-        cat(batch.masks for batch in batches),
+        sort(torch.cat([batch.labels for batch in batches])),
+        sort(torch.cat([batch.masks for batch in batches])),
+    )
+
+
+def cat_features(parts: Sequence[Features]) -> Features:
+    """Return the features of several batches of images as those of one; they are of one specification."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+
+    def cat(tensors: Iterable[Tensor]) -> Tensor:
+        return torch.cat(list(tensors))
+
+    return Features(
+        image=cat(each.image for each in parts),
+        image_raw=cat(each.image_raw for each in parts),
+        patches={layer: cat(each.patches[layer] for each in parts) for layer in first.patches},
+        cls={block: cat(each.cls[block] for each in parts) for block in first.cls},
+        grid=first.grid,
+        windows={size: cat(each.windows[size] for each in parts) for size in first.windows},
+        tokens={layer: cat(each.tokens[layer] for each in parts) for layer in first.tokens},
+        hidden={layer: cat(each.hidden[layer] for each in parts) for layer in first.hidden},
+        images=None if first.images is None else torch.cat([each.images for each in parts if each.images is not None]),
     )
 
 
@@ -214,32 +310,35 @@ def part_of(batch: TrainingBatch, places: range) -> TrainingBatch:
     """Return some successive images of a batch."""
     rows = slice(places.start, places.stop)
     features = map_features(batch.features, lambda values: values[rows])
-    return TrainingBatch(features, batch.class_names[rows], batch.labels[rows], batch.masks[rows])
+    return TrainingBatch(features, batch.class_names[rows], batch.labels[rows], batch.masks[rows], batch.seed)
 
 
 def read_ahead(
-    data: AuxiliaryFeatures | JoinedFeatures, batches: Iterable[list[int]], *, device: str
+    data: Auxiliary | JoinedFeatures, batches: Iterable[list[int]], *, device: str
 ) -> Iterator[tuple[list[int], TrainingBatch]]:
-    """Yield batches with the indices of their samples. A thread reads the next one while the caller uses one.
+    """Yield batches with the indices of their samples. Threads read the next ones while the caller uses one.
 
     A GPU is given work faster than it does it. The caller comes to be two batches ahead of it at most, so that no more
     of them are in memory.
 
     Args:
-        data: The features.
+        data: What is read.
         batches: Indices of the samples of each batch.
         device: Device of the backbone.
     """
     used: list[torch.cuda.Event] = []
-    waiting: tuple[list[int], Future[Finish]] | None = None
-    with ThreadPoolExecutor(1) as thread:
-        for indices in chain(batches, [None]):
-            following = None if indices is None else (indices, thread.submit(data.read, indices))
-            if waiting is not None:
-                yield waiting[0], waiting[1].result()()
+    waiting: deque[tuple[list[int], Future[Finish]]] = deque()
+    with ThreadPoolExecutor(data.threads) as threads:
+        for indices in chain(batches, [None] * data.threads):
+            if indices is not None:
+                waiting.append((indices, threads.submit(data.read, indices)))
+                if len(waiting) <= data.threads:
+                    continue
+            if waiting:
+                those, reading = waiting.popleft()
+                yield those, reading.result()()
                 if device.startswith("cuda"):
                     used.append(torch.cuda.Event())  # type: ignore[no-untyped-call]
                     used[-1].record(torch.cuda.current_stream(device))
                     if len(used) > 1:
                         used.pop(0).synchronize()
-            waiting = following

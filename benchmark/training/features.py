@@ -8,9 +8,10 @@ method that asks for another layer adds an array to the entry.
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -22,9 +23,12 @@ from benchmark.data import DatasetError, ImageError, Loaded, MaskRule, Reading, 
 from benchmark.protocol import Protocol
 from benchmark.records import features_key
 from benchmark.training.batches import (
+    HIDDEN,
     IMAGE,
     IMAGE_RAW,
     MASKS,
+    PATCHES,
+    TOKENS,
     Array,
     AuxiliaryFeatures,
     cls_name,
@@ -70,7 +74,7 @@ def auxiliary_features(
         CacheError: If the features do not fit into the cache limit or on the disk.
         ImageError: If a sample cannot be read and `skip_broken` is False, or if no sample can be read.
     """
-    masks = protocol.mask_rule(data.layout.mask_threshold) if data.has_masks else None
+    masks = mask_rule(data, protocol)
     entry = Entry(cache, _entry_name(data, backbone, spec.image_size, masks))
     arrays = _arrays(backbone, spec, with_masks=masks is not None)
     reading = Reading(spec.image_size, masks=masks, batch_size=ENCODING_BATCH, workers=workers, ranges=data.ranges)
@@ -109,12 +113,15 @@ def auxiliary_features(
     except OSError as error:
         raise CacheError(f"{entry.folder}: {error}; free the disk or point BENCH_CACHE elsewhere") from error
     if skipped and not skip_broken:
-        _raise_image_error(next(iter(skipped.values())))
-    kept = [row for row, sample in enumerate(data.test) if sample.key not in skipped]
-    if not kept:
-        raise ImageError(f"{data.directory}: no image can be read; `bench data check {data.argument}` says why")
+        raise_image_error(next(iter(skipped.values())))
+    kept = readable(data, skipped)
     samples, rows = tuple(data.test[row] for row in kept), np.array(kept, dtype=np.int64)
     return AuxiliaryFeatures(samples, skipped, spec, backbone, protocol, data.card, rows, files)
+
+
+def mask_rule(data: SampleSet, protocol: Protocol) -> MaskRule | None:
+    """Return which pixels of the masks of a dataset are anomalous; None for a dataset without masks."""
+    return protocol.mask_rule(data.layout.mask_threshold) if data.has_masks else None
 
 
 def _missing_arrays(
@@ -132,8 +139,25 @@ def _skipped(entry: Entry, names: Iterable[str]) -> dict[str, str]:
     return {key: why for name in names for key, why in entry.sidecar(name)["skipped"].items()}
 
 
-def _raise_image_error(reason: str) -> None:
+def raise_image_error(reason: str) -> NoReturn:
+    """Raise the error of an image that cannot be read, where such images are not left out."""
     raise ImageError(f"{reason} (--on-error skip leaves such images out)")
+
+
+def readable(data: SampleSet, skipped: Container[str]) -> list[int]:
+    """Return the places of the test samples of which some are left out.
+
+    Args:
+        data: The dataset.
+        skipped: Keys of the samples that are left out.
+
+    Raises:
+        ImageError: All of them are.
+    """
+    kept = [row for row, sample in enumerate(data.test) if sample.key not in skipped]
+    if not kept:
+        raise ImageError(f"{data.directory}: no image can be read; `bench data check {data.argument}` says why")
+    return kept
 
 
 def _entry_name(data: SampleSet, backbone: Backbone, image_size: int, masks: MaskRule | None) -> str:
@@ -149,7 +173,10 @@ def _arrays(backbone: Backbone, spec: VisionSpec, *, with_masks: bool) -> dict[s
     patches, dtype = (spec.image_size // backbone.patch_size) ** 2, DTYPES[backbone.dtype]
     embedding = Array((backbone.width,), dtype)
     arrays = dict.fromkeys((IMAGE, IMAGE_RAW, *(cls_name(block) for block in spec.cls)), embedding)
-    arrays |= {layer_name(layer): Array((patches, backbone.width), dtype) for layer in spec.layers}
+    arrays |= {layer_name(PATCHES, layer): Array((patches, backbone.width), dtype) for layer in spec.layers}
+    wide = Array((patches, backbone.vision_width), dtype)
+    for kind, layers in ((TOKENS, spec.tokens), (HIDDEN, spec.hidden)):
+        arrays |= {layer_name(kind, layer): wide for layer in layers}
     return arrays | ({MASKS: Array((-(-(spec.image_size**2) // 8),), torch.uint8)} if with_masks else {})
 
 
@@ -166,16 +193,20 @@ def _encode(
     adaptive: AdaptiveBatch,
 ) -> None:
     """Encode every sample once and write the missing arrays row by row, with zeros for samples that cannot be read."""
-    layers = tuple(layer for layer in spec.layers if layer_name(layer) in missing)
-    blocks = tuple(block for block in spec.cls if cls_name(block) in missing)
-    pending = VisionSpec(spec.image_size, layers=layers, cls=blocks)
+    pending = VisionSpec(
+        spec.image_size,
+        layers=tuple(layer for layer in spec.layers if layer_name(PATCHES, layer) in missing),
+        cls=tuple(block for block in spec.cls if cls_name(block) in missing),
+        tokens=tuple(layer for layer in spec.tokens if layer_name(TOKENS, layer) in missing),
+        hidden=tuple(layer for layer in spec.hidden if layer_name(HIDDEN, layer) in missing),
+    )
     skipped: dict[str, str] = {}
     with ExitStack() as stack:
         writers = {name: stack.enter_context(Writer(entry, name)) for name in missing}
         for batch in load(samples, reading, say=adaptive.say):
             skipped |= {item.sample.key: item.error for item in batch if item.image is None}
             if skipped and not skip_broken:
-                _raise_image_error(next(iter(skipped.values())))
+                raise_image_error(next(iter(skipped.values())))
             rows = _rows(batch, backbone, pending, adaptive)
             for name, writer in writers.items():
                 for index in range(len(batch)):
@@ -203,7 +234,9 @@ def _rows(
         named = {
             IMAGE: features.image,
             IMAGE_RAW: features.image_raw,
-            **{layer_name(layer): patches for layer, patches in features.patches.items()},
+            **{layer_name(PATCHES, layer): patches for layer, patches in features.patches.items()},
+            **{layer_name(TOKENS, layer): tokens for layer, tokens in features.tokens.items()},
+            **{layer_name(HIDDEN, layer): tokens for layer, tokens in features.hidden.items()},
             **{cls_name(block): embedding for block, embedding in features.cls.items()},
         }
         for name, values in named.items():

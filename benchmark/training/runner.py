@@ -1,12 +1,15 @@
-"""Running training jobs: images are encoded once for all jobs on a dataset, then each method is trained."""
+"""Running training jobs: images are encoded once for all jobs on a dataset, then each method is trained.
+
+Stages that read images in every epoch need nothing to be encoded before.
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.clip import Backbone
+from benchmark.clip import Backbone, passes
 from benchmark.common import Settings, device_name, image_progress, now
-from benchmark.contract import Learner, Method, VisionSpec, asked_of, merge_specs
+from benchmark.contract import Augmentation, Learner, Method, Stage, VisionSpec
 from benchmark.data import SampleSet, digests
 from benchmark.errors import first_misfit
 from benchmark.records import (
@@ -16,14 +19,18 @@ from benchmark.records import (
     Provenance,
     checkpoint_path,
     environment,
+    load_learned,
     read_tensors,
     write_checkpoint,
 )
 from benchmark.registry import source_sha256
-from benchmark.training.batches import AuxiliaryFeatures, JoinedFeatures
+from benchmark.training.batches import Auxiliary, AuxiliaryFeatures, JoinedFeatures
 from benchmark.training.features import auxiliary_features
+from benchmark.training.images import AuxiliaryImages, auxiliary_images
 from benchmark.training.jobs import Training
 from benchmark.training.loop import train
+from benchmark.training.resuming import Curve
+from benchmark.training.stages import reads_images, stages_of, term_name
 
 
 def encode_auxiliary(
@@ -47,27 +54,30 @@ def encode_auxiliary(
         The errors by id of the training. The features of the other trainings are in the cache afterwards.
     """
     failed: dict[str, Exception] = {}
-    built: list[tuple[Training, Learner]] = []
+    asked: list[tuple[Backbone, VisionSpec]] = []
+    asking: list[Training] = []
     for training in trainings:
         try:
             _require_masks(training)
-            method = _new_method(training, backbone)
-            asked_of(method, "training_vision")
+            tower = tower_of(training.method, backbone, training.options)
+            stages = stages_of(_new_method(training, tower), _auxiliaries(training))
         except Exception as error:  # a method's own code may raise anything
             failed[training.id.id] = error
         else:
-            built.append((training, method))
-    for spec in merge_specs(method.training_vision() for _, method in built):
-        sharing = [training for training, method in built if method.training_vision().image_size == spec.image_size]
+            specs = [stage.vision for stage in stages if not reads_images(stage)]
+            asked += [(tower, spec) for spec in specs]
+            asking += [training] * len(specs)
+    for each in passes(asked):
+        sharing = [asking[place] for place in each.places]
         try:
-            _encode(data, spec, sharing[0], backbone, settings, say=say)
-        except Exception as error:  # a broken image, a full disk, out of memory, …: go on with the other image sizes
+            _encode(data, each.spec, sharing[0], each.backbone, settings, say=say)
+        except Exception as error:  # a broken image, a full disk, out of memory, …: go on with the other passes
             failed |= {training.id.id: error for training in sharing}
     return failed
 
 
-Watch = Callable[[AuxiliaryFeatures], Callable[[int, Learner], None]]
-"""Makes of the features of held-out images what is called after each epoch."""
+Watch = Callable[[Auxiliary], Callable[[str, Learner], None]]
+"""Makes of held-out images what is called after each epoch, with the name of the epoch."""
 
 
 def train_method(
@@ -78,7 +88,7 @@ def train_method(
     say: Callable[[str], None],
     held_out: tuple[SampleSet, Watch] | None = None,
 ) -> None:
-    """Train a method on cached features and write its checkpoint.
+    """Train a method, on cached features wherever its stages allow, and write its checkpoint.
 
     Args:
         training: The training to run.
@@ -93,24 +103,32 @@ def train_method(
         OSError: If the checkpoint cannot be written.
         Exception: Any error of the method's own code.
     """
+    backbone = tower_of(training.method, backbone, training.options)
     method = _new_method(training, backbone)
-    spec, with_masks = asked_of(method, "training_vision"), method.needs_masks
-    parts = (
-        _encode(data, spec, training, backbone, settings, say=say, with_masks=with_masks) for data in training.samples
-    )
-    features = JoinedFeatures(tuple(parts)).kept_if_small(processes=settings.processes)
+    stages, with_masks = stages_of(method, _auxiliaries(training)), method.needs_masks
+    work = [(stage, _joined(stage, training, backbone, settings, say=say, with_masks=with_masks)) for stage in stages]
     watch = None
     if held_out is not None:
-        watch = held_out[1](_encode(held_out[0], method.vision(), training, backbone, settings, say=say))
+        spec = method.vision()
+        read = _read if spec.images else _encode
+        watch = held_out[1](read(held_out[0], spec, training, backbone, settings, say=say))
     path = checkpoint_path(settings.results, training.id)
     path.parent.mkdir(parents=True, exist_ok=True)
     start = now(backbone.device)
-    with image_progress(f"training {training.title}", len(features) * training.options.epochs) as progress:
-        partial = path.with_suffix(PARTIAL)
+    everything = sum(len(data) * stage.epochs for stage, data in work)
+    with image_progress(f"training {training.title}", everything) as progress:
         curve = train(
-            method, features, partial=partial, progress=progress, title=training.title, say=say, after_epoch=watch
+            method,
+            work,
+            partial=path.with_suffix(PARTIAL),
+            progress=progress,
+            title=training.title,
+            say=say,
+            processes=settings.processes,
+            after_epoch=watch,
         )
     seconds = now(backbone.device) - start
+    images = max((len(data) for _, data in work), default=0)
     write_checkpoint(
         path,
         method.learned.state_dict(),
@@ -118,8 +136,8 @@ def train_method(
         origin="trained",
         source=" and ".join(data.title for data in training.samples),
         synthetic=any(data.synthetic for data in training.samples),
-        images=len(features),
-        skipped=features.skipped,
+        images=images,
+        skipped=tuple(dict.fromkeys(key for _, data in work for key in data.skipped)),
         seen=_seen(training.samples),
         curve=tuple(curve),
         seconds=round(seconds, 3),
@@ -127,8 +145,17 @@ def train_method(
             device=device_name(backbone.device), source_sha256=source_sha256(training.method), **environment()
         ),
     )
-    loss = f"loss {curve[0]['total']:.3f} → {curve[-1]['total']:.3f}" if curve else "no epoch"
-    say(f"trained {training.title}: {len(features)} images, {loss}, {seconds:.1f} s")
+    said = ", ".join([*_loss_lines(stages, curve), f"{seconds:.1f} s"])
+    say(f"trained {training.title}: {images} images, {said}")
+
+
+def _loss_lines(stages: Sequence[Stage], curve: Curve) -> list[str]:
+    """Return the loss of each stage in its first and its last epoch, in words."""
+    if not curve:
+        return ["no epoch"]
+    keys = [term_name(stages, number, "total") for number in range(len(stages))]
+    totals = [(key, [epoch[key] for epoch in curve if key in epoch]) for key in keys]
+    return [f"{key.replace('total', 'loss')} {each[0]:.3f} → {each[-1]:.3f}" for key, each in totals if each]
 
 
 def _seen(samples: Sequence[SampleSet]) -> tuple[str, ...]:
@@ -136,6 +163,11 @@ def _seen(samples: Sequence[SampleSet]) -> tuple[str, ...]:
     paths = [sample.path for data in samples for sample in data.test]
     known = digests(paths, " and ".join(data.title for data in samples)).values()
     return tuple(sorted({digest[:SEEN_LENGTH] for digest in known if digest}))
+
+
+def tower_of(method: type[Method], backbone: Backbone, options: Any) -> Backbone:
+    """Return the backbone as a method runs it."""
+    return backbone.variant(method.backbone_variant(options))
 
 
 def _new_method(training: Training, backbone: Backbone) -> Learner:
@@ -148,6 +180,57 @@ def _require_masks(training: Training) -> None:
             continue
         raise CheckpointError(
             f"{training.method.title} needs masks to train, and {data.title} has none; choose another --auxiliary"
+        )
+
+
+def _auxiliaries(training: Training) -> list[str]:
+    """Return the names of the datasets that are trained on."""
+    return [data.card.name for data in training.samples]
+
+
+def _joined(
+    stage: Stage,
+    training: Training,
+    backbone: Backbone,
+    settings: Settings,
+    *,
+    say: Callable[[str], None],
+    with_masks: bool,
+) -> JoinedFeatures:
+    """Return what a stage is trained on."""
+    parts: list[Auxiliary] = []
+    for data in training.samples:
+        given = (data, stage.vision, training, backbone, settings)
+        if reads_images(stage):
+            parts.append(_read(*given, say=say, with_masks=with_masks, augment=stage.augment))
+        else:
+            parts.append(_encode(*given, say=say, with_masks=with_masks))
+    return JoinedFeatures(tuple(parts))
+
+
+def _read(
+    data: SampleSet,
+    spec: VisionSpec,
+    training: Training,
+    backbone: Backbone,
+    settings: Settings,
+    *,
+    say: Callable[[str], None],
+    with_masks: bool = True,
+    augment: Augmentation | None = None,
+) -> AuxiliaryImages:
+    with image_progress(f"reading {data.title}", len(data.test)) as progress:
+        return auxiliary_images(
+            data,
+            backbone,
+            spec,
+            training.id.protocol,
+            augment=augment,
+            workers=settings.workers,
+            skip_broken=settings.on_error == "skip",
+            with_masks=with_masks,
+            progress=progress,
+            say=say,
         )
 
 
@@ -191,10 +274,10 @@ def build_method(
     Raises:
         CheckpointError: If the checkpoint cannot be read or does not belong to this method.
     """
-    built = method(backbone, options, seed=seed)
+    built = method(tower_of(method, backbone, options), options, seed=seed)
     if isinstance(built, Learner) and checkpoint is not None:
         try:
-            built.learned.load_state_dict(read_tensors(checkpoint))
+            load_learned(built.learned, read_tensors(checkpoint))
         except RuntimeError as error:
             raise CheckpointError(f"{checkpoint}: does not fit {method.title}: {first_misfit(error)}") from error
     return built

@@ -21,6 +21,7 @@ from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.loading import Reading, load, stack
 from benchmark.data.masks import MaskRule
 from benchmark.protocol import Protocol
+from benchmark.training.batches import JoinedFeatures
 from benchmark.training.features import auxiliary_features
 from benchmark.training.loop import batches, train
 from methods.anomalyclip import AnomalyClip, AnomalyClipOptions
@@ -88,7 +89,7 @@ def test_time_beside_encoding_in_every_epoch(benchmark, capsys, tmp_path):
         start = time.perf_counter()
         features = auxiliary_features(data, backbone, method.vision(), Protocol(), cache, workers=0, skip_broken=False)
         ours["read, encode, write"] = time.perf_counter() - start
-        train(method, features)
+        train(method, [(stage, JoinedFeatures((features,))) for stage in method.stages([])])
         made.append(method)
 
     benchmark.pedantic(from_cache, rounds=3)

@@ -475,7 +475,7 @@ def test_a_training_does_not_go_on_with_other_code_than_began_it(
     monkeypatch.setattr(CoOp, "losses", losses)
     with pytest.raises(_Killed):
         go(Plan([job]), settings)
-    monkeypatch.setattr("benchmark.training.loop.source_sha256", lambda method: "of an edited file")
+    monkeypatch.setattr("benchmark.training.resuming.source_sha256", lambda method: "of an edited file")
     go(Plan([job]), settings)
     assert len(steps) == 3 + 4
 
@@ -525,7 +525,7 @@ def test_a_bad_loss_stops_the_cell_with_the_names_of_the_files(
     made = make([(Clip, ClipOptions()), (AnomalyClip, FAST)], [target], tiny, Auxiliaries({"mvtec": mvtec}))
     (plain, failed), _ = go(made, settings)
     assert (plain.status, failed.status) == ("done", "failed")
-    assert "in epoch 1 on the images" in str(failed.error)
+    assert "in epoch 1 of 2 on the images" in str(failed.error)
     assert f"focal {bad:g}" in str(failed.error)
     assert sum(str(sample.path) in str(failed.error) for sample in mvtec.test) == 4
     assert failed.training is None

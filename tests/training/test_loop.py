@@ -16,14 +16,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmark.clip.backbone import Backbone
 from benchmark.common.cache import GB, Cache
-from benchmark.contract import Learner, TrainingBatch
+from benchmark.contract import Learner, Stage, TrainingBatch
 from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.protocol import Protocol
 from benchmark.registry import all_methods
 from benchmark.training import loop
-from benchmark.training.batches import AuxiliaryFeatures, read_ahead
+from benchmark.training.batches import AuxiliaryFeatures, JoinedFeatures, read_ahead
 from benchmark.training.features import auxiliary_features
-from benchmark.training.loop import Curve, TrainingError, _code, _read_state, batches, train
+from benchmark.training.loop import TrainingError, batches, train
+from benchmark.training.resuming import Curve, code_of, read_state
 
 LEARNERS = [method for method in all_methods().values() if issubclass(method, Learner)]
 
@@ -32,8 +33,13 @@ def one_step(method: type[Learner], data: AuxiliaryFeatures, backbone: Backbone)
     """Take one step of gradient descent on all images; return the change of the parameters and the loss curve."""
     made = method(backbone, replace(method.Options(), epochs=1, batch_size=len(data)), seed=0)
     before = [parameter.detach().clone() for parameter in made.learned.parameters()]
-    curve = train(made, data, say=SAID.append)
+    curve = train(made, work_of(made, data), say=SAID.append)
     return [old - new.detach() for old, new in zip(before, made.learned.parameters(), strict=True)], curve
+
+
+def work_of(method: Learner, data: AuxiliaryFeatures) -> list[tuple[Stage, JoinedFeatures]]:
+    """The stages of a method, each on all images."""
+    return [(stage, JoinedFeatures((data,))) for stage in method.stages([])]
 
 
 SAID: list[str] = []
@@ -132,12 +138,12 @@ def test_a_loss_that_is_not_finite_is_told_with_its_epoch_and_images_and_not_kep
     kind = simple(LEARNERS[0], losses=losses)
     made = kind(tiny, replace(kind.Options(), epochs=3, batch_size=2), seed=0)
     partial = tmp_path / "state"
-    with pytest.raises(TrainingError, match=r"the loss is nan \(.* nan\) in epoch 2 on the images") as error:
-        train(made, data, partial=partial)
+    with pytest.raises(TrainingError, match=r"the loss is nan \(.* nan\) in epoch 2 of 3 on the images") as error:
+        train(made, work_of(made, data), partial=partial)
     order = list(batches(len(data), 2, seed=0, epoch=1))
     named = [place for place, sample in enumerate(data.samples) if str(sample.path) in str(error.value)]
     assert named == sorted(order[1])
-    _, _, curve = _read_state(partial, code=_code(made))
+    *_, curve = read_state(partial, made.stages([]), code=code_of(made))
     assert len(curve) == 1
 
 
@@ -145,6 +151,8 @@ def test_a_thread_reads_one_batch_ahead_and_changes_nothing(data: AuxiliaryFeatu
     events: list[str] = []
 
     class Watched:
+        threads = 1
+
         def read(self, indices: Sequence[int]) -> Any:
             assert threading.current_thread() is not threading.main_thread()
             events.append(f"read {indices[0]}")

@@ -1,0 +1,225 @@
+"""Auxiliary images that are read and encoded anew in every epoch, augmented where a method says so."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from benchmark.clip import Backbone
+from benchmark.common import AdaptiveBatch
+from benchmark.contract import Augmentation, Picture, TrainingBatch, VisionSpec
+from benchmark.data import (
+    ImageError,
+    Preprocess,
+    Reading,
+    Sample,
+    SampleSet,
+    load,
+    read_sample,
+    resize_mask,
+)
+from benchmark.errors import ContractError
+from benchmark.protocol import Protocol
+from benchmark.training.batches import Finish, cat_features
+from benchmark.training.features import ENCODING_BATCH, FEWER, mask_rule, raise_image_error, readable
+from benchmark.training.seeds import draw_seed
+
+UNKNOWN_KIND = "anomalous"
+"""Kind of defect of an anomalous image of which the dataset does not say it."""
+_SMALL = 16
+"""Side in pixels of images that are read to see whether they can be."""
+
+
+class _Class:
+    """The images of a class, of which an augmentation may take some."""
+
+    def __init__(self, kinds: Mapping[str, Sequence[int]], read: Callable[[int], Picture]) -> None:
+        self.kinds, self._read = kinds, read
+
+    def read(self, place: int) -> Picture:
+        return self._read(place)
+
+
+@dataclass(frozen=True)
+class AuxiliaryImages:
+    """The images of an auxiliary dataset, read from their files and encoded batch by batch."""
+
+    data: SampleSet
+    samples: tuple[Sample, ...]
+    """The samples that could be read, in order."""
+    skipped: dict[str, str]
+    """Key of each sample that could not be read, with the reason."""
+    spec: VisionSpec
+    backbone: Backbone
+    protocol: Protocol
+    with_masks: bool
+    """Whether batches have the masks. Without them masks are zeros; an augmentation gets them in any case."""
+    skip_broken: bool
+    threads: int
+    adaptive: AdaptiveBatch
+    """Images that are encoded at a time."""
+    augment: Augmentation | None = None
+    drawn: tuple[int, int, int] | None = None
+    """Seed, stage and epoch, by which images are augmented; without them they are as they are."""
+    size: int = 0
+    """Nothing is kept on the GPU."""
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def kept(self) -> "AuxiliaryImages":
+        """Return the same: images are not kept."""
+        return self
+
+    def in_epoch(self, seed: int, stage: int, epoch: int) -> "AuxiliaryImages":
+        """Return the images as they are in an epoch of a stage, both counted from 0."""
+        return replace(self, drawn=(seed, stage, epoch))
+
+    def check_unchanged(self) -> None:
+        """Check that no image and no mask was changed since the training began.
+
+        Raises:
+            DatasetError: One was. The message names it.
+        """
+        self.data.check_unchanged()
+
+    def batch(self, indices: Sequence[int]) -> TrainingBatch:
+        """Return the samples with these indices as a batch on the backbone's device."""
+        return self.read(indices)()
+
+    def read(self, indices: Sequence[int]) -> Finish:
+        """Read the samples with these indices, and augment them. This may be done in another thread."""
+        size, resize = self.spec.image_size, Preprocess(self.spec.image_size)
+        pictures = [self._augmented(index) for index in indices]
+        pixels = torch.from_numpy(np.stack([resize(Image.fromarray(picture.image)) for picture in pictures]))
+        masks = torch.zeros(()).expand(len(pictures), size, size)
+        if self.with_masks:
+            masks = torch.from_numpy(np.stack([resize_mask(picture.mask, size) for picture in pictures]))
+        names = tuple(picture.class_name for picture in pictures)
+        labels = torch.tensor([picture.label for picture in pictures])
+
+        def finish() -> TrainingBatch:
+            device, places = self.backbone.device, range(len(pictures))
+            chunks = self.adaptive.chunks(
+                places, lambda chunk: self.backbone.encode_images(pixels[chunk[0] : chunk[-1] + 1], self.spec)
+            )
+            features = cat_features([features for _, features in chunks])
+            return TrainingBatch(features, names, labels.to(device), masks.to(device).float())
+
+        return finish
+
+    def _augmented(self, index: int) -> Picture:
+        """Return what is trained on in place of an image."""
+        picture = self._read(index)
+        if self.augment is None or self.drawn is None:
+            return picture
+        sample = self.samples[index]
+        seed = draw_seed("augmentation", *self.drawn, self.data.card.name, sample.key)
+        changed = self.augment(picture, self._classes[sample.class_name], np.random.default_rng(seed))
+        _require_picture(changed)
+        return changed
+
+    @cached_property
+    def _classes(self) -> dict[str, _Class]:
+        """The images by the name of the class's folder."""
+        places: dict[str, dict[str, list[int]]] = {}
+        for place, sample in enumerate(self.samples):
+            places.setdefault(sample.class_name, {}).setdefault(kind_of(sample), []).append(place)
+        return {name: _Class(kinds, self._read) for name, kinds in places.items()}
+
+    def _read(self, index: int) -> Picture:
+        """Read an image with its mask as they are in their files.
+
+        Raises:
+            ImageError: They cannot be read.
+        """
+        sample = self.samples[index]
+        try:
+            image, mask = read_sample(sample, mask_rule(self.data, self.protocol), self.data.ranges)
+        except (ImageError, OSError) as error:  # OSError: no permission, a network drive that is gone, …
+            if self.skip_broken:  # it could be read before
+                raise ImageError(str(error)) from error
+            raise_image_error(str(error))
+        pixels: npt.NDArray[np.uint8] = np.asarray(image)
+        if mask is None:
+            mask = np.zeros(pixels.shape[:2], dtype=bool)
+        name = self.protocol.class_name(sample, self.data.card)
+        return Picture(pixels, mask, sample.label, name, kind_of(sample))
+
+
+def kind_of(sample: Sample) -> str:
+    """Return the kind of defect of a sample; empty for a normal one."""
+    return (sample.defect or UNKNOWN_KIND) if sample.label else ""
+
+
+def auxiliary_images(
+    data: SampleSet,
+    backbone: Backbone,
+    spec: VisionSpec,
+    protocol: Protocol,
+    *,
+    augment: Augmentation | None = None,
+    workers: int,
+    skip_broken: bool,
+    with_masks: bool = True,
+    progress: Callable[[int], None] = lambda images: None,
+    say: Callable[[str], None] = lambda line: None,
+) -> AuxiliaryImages:
+    """Return a dataset's test samples, as `auxiliary_features` does, to be read and encoded when they are needed.
+
+    Args:
+        data: The auxiliary dataset.
+        backbone: The frozen CLIP.
+        spec: The features of a batch.
+        protocol: Mask rule and class names.
+        augment: Changes images before they are resized and encoded.
+        workers: Number of threads that read batches ahead, of which there is one at least.
+        skip_broken: Leave out samples that cannot be read, for which all are read once, instead of raising an error.
+        with_masks: Whether batches have the masks.
+        progress: Called with the number of images that were read to see whether they can be.
+        say: Called with messages for the user.
+
+    Raises:
+        ImageError: If no sample can be read.
+    """
+    _ = data.stamps  # against which changes are noticed
+    skipped: dict[str, str] = {}
+    if skip_broken:
+        reading = Reading(
+            _SMALL, mask_rule(data, protocol), batch_size=ENCODING_BATCH, workers=workers, ranges=data.ranges
+        )
+        for batch in load(data.test, reading, say=say):
+            skipped |= {item.sample.key: item.error for item in batch if item.image is None}
+            progress(len(batch))
+    return AuxiliaryImages(
+        data,
+        tuple(data.test[row] for row in readable(data, skipped)),
+        skipped,
+        spec,
+        backbone,
+        protocol,
+        with_masks,
+        skip_broken,
+        threads=max(1, workers),
+        adaptive=AdaptiveBatch(ENCODING_BATCH, say, FEWER),
+        augment=augment,
+    )
+
+
+def _require_picture(found: object) -> None:
+    """Check what an augmentation returned.
+
+    Raises:
+        ContractError: It is no picture with a mask of the image's size.
+    """
+    if not isinstance(found, Picture):
+        raise ContractError(f"augment returns a {type(found).__name__}, not a Picture")
+    for name, values, dtype, dimensions in (("image", found.image, np.uint8, 3), ("mask", found.mask, np.bool_, 2)):
+        if values.dtype != dtype or values.ndim != dimensions:
+            raise ContractError(f"augment returns {name}s of {values.dtype} and shape {values.shape}")
+    if found.image.shape != (*found.mask.shape, 3):
+        raise ContractError(f"augment returns an image of shape {found.image.shape} and a mask of {found.mask.shape}")
