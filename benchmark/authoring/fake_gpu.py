@@ -18,9 +18,9 @@ from torch._subclasses.fake_tensor import (
     FakeTensorMode,
 )
 
-from benchmark.authoring.method_under_test import MethodUnderTest
+from benchmark.authoring.method_under_test import MethodUnderTest, map_values
 from benchmark.clip import DTYPES, Backbone
-from benchmark.contract import Learner, TrainingBatch
+from benchmark.contract import Learner, TrainingBatch, VisionSpec
 from benchmark.errors import ContractError
 
 DEVICE = "cuda"
@@ -99,16 +99,25 @@ def _results(tested: MethodUnderTest, backbone: Backbone) -> dict[str, Tensor]:
     built, given, spec = tested.method(backbone, tested.options), tested.given, tested.spec
     if tested.shots:
         built.see_references(backbone.encode_images(torch.empty(given.references[0].shape), spec))
-    names, masks = given.class_names[:IMAGES], torch.empty(IMAGES, *given.masks.shape[1:])
+    stages = built.stages(tested.auxiliaries) if isinstance(built, Learner) else ()
+    results: dict[str, Tensor] = {}
+    for stage in sorted(stages, key=lambda stage: stage.optimiser is not None):  # predictions need what is fitted
+        with torch.set_grad_enabled(stage.optimiser is not None):
+            terms = stage.losses(_batch(tested, backbone, stage.vision))
+        results |= {f"the loss {name}": term for name, term in terms.items()}
+    names = given.class_names[:IMAGES]
     features = backbone.encode_images(torch.empty(IMAGES, *given.images.shape[1:]), spec)
     with torch.no_grad():
         found = built.predict(features, list(names))
-    results = {"scores": found.scores, "maps": found.maps}
+    results |= {"scores": found.scores, "maps": map_values(found)}
     if isinstance(built, Learner):
-        labels = torch.empty(IMAGES, dtype=torch.int64, device=DEVICE)
-        seen = backbone.encode_images(torch.empty(IMAGES, *given.images.shape[1:]), built.training_vision())
-        terms = built.losses(TrainingBatch(seen, names, labels, masks.to(DEVICE)))
         results |= {f"{name} of learned": each for name, each in built.learned.state_dict().items()}
-        results |= {f"the loss {name}": term for name, term in terms.items()}
-        built.optimiser()
     return results
+
+
+def _batch(tested: MethodUnderTest, backbone: Backbone, spec: VisionSpec) -> TrainingBatch:
+    size = spec.image_size
+    features = backbone.encode_images(torch.empty(IMAGES, 3, size, size), spec)
+    labels = torch.empty(IMAGES, dtype=torch.int64, device=DEVICE)
+    masks = torch.empty(IMAGES, size, size, device=DEVICE)
+    return TrainingBatch(features, tested.given.class_names[:IMAGES], labels, masks)

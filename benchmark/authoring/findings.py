@@ -36,6 +36,8 @@ class Check:
     run: Callable[[Any], str]
     """Returns what was observed; raises `ContractError` if the method breaks the contract."""
     fix: str
+    applies: Callable[[Any], bool] = lambda tested: True
+    """Takes the method under test, and returns whether it can break this part of the contract at all."""
 
 
 def run_check(check: Check, tested: Any, method: type[Method]) -> Finding:

@@ -1,21 +1,22 @@
 """How much a training magnifies tiny differences of features, such as two machines or two batch sizes make."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from benchmark.authoring.check_images import ImageSource
 from benchmark.authoring.findings import Check, Finding, run_check
-from benchmark.authoring.method_under_test import MethodUnderTest, take_batch
+from benchmark.authoring.method_under_test import MethodUnderTest, autocast, difference, take_batch
 from benchmark.clip import Backbone, map_features
-from benchmark.contract import Features, Learner, Prediction, TrainingBatch
+from benchmark.contract import Learner, Stage, TrainingBatch
 
 NOISE = 1e-6
 """Size of the differences, relative to each number of the features."""
 STEPS = 32
-"""Steps of the optimiser, where the method's epochs have so many."""
+"""Steps of the optimiser of a stage, where its epochs have so many."""
 MAGNIFIED = 5
 """From this factor on, the report says that training magnifies them."""
 
@@ -45,44 +46,53 @@ def _seen(tested: MethodUnderTest) -> str:
 def sensitivity(tested: MethodUnderTest) -> float:
     """Return the largest difference of predictions between trainings on features that differ by `NOISE`.
 
-    The difference of scores and of maps is relative to the largest of them if that is above 1.
+    Images, for methods that train on them, are changed like features; an augmentation is left out. The difference of
+    scores and of maps is relative to the largest of them if that is above 1.
     """
-    generator, names = torch.Generator().manual_seed(0), tested.given.class_names
-    seen = tested.training_batch.features
-    noisy = map_features(
-        seen, lambda values: values * (1 + NOISE * torch.randn(values.shape, generator=generator).to(values))
-    )
-    one, other = (tested.predict(_trained(tested, features), names) for features in (seen, noisy))
-    return max(_gap(one, other, name) for name in ("scores", "maps"))
+    names = tested.given.class_names
+    one, other = (tested.predict(_trained(tested, noise), names) for noise in (0.0, NOISE))
+    return difference(one, other, "trained on features that differ")
 
 
-def _gap(one: Prediction, other: Prediction, name: str) -> float:
-    a, b = getattr(one, name), getattr(other, name)
-    return float((a - b).abs().max() / a.abs().max().clamp(min=1))
-
-
-def _trained(tested: MethodUnderTest, features: Features) -> Learner:
-    learner = tested.build_learner()
-    optimiser = learner.optimiser()
-    for batch in _batches(tested, learner, optimiser, replace(tested.training_batch, features=features)):
-        optimiser.zero_grad()
-        torch.stack(list(learner.losses(batch).values())).sum().backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+def _trained(tested: MethodUnderTest, noise: float) -> Learner:
+    """Return an instance that was trained in all its stages, on features that differ by a noise."""
+    learner, device = tested.build_learner(), tested.backbone.device
+    generator = torch.Generator().manual_seed(0)
+    for stage in learner.stages(tested.auxiliaries):
+        every = tested.training_batch(stage.vision)
+        features = map_features(
+            every.features,
+            lambda values: values * (1 + noise * torch.randn(values.shape, generator=generator).to(values)),
+        )
+        for batch, rate in _batches(stage, replace(every, features=features)):
+            with torch.set_grad_enabled(stage.optimiser is not None):
+                with autocast(stage, device):
+                    terms = stage.losses(batch)
+                if stage.optimiser is not None:
+                    _step(stage.optimiser, terms, rate)
     return learner
 
 
-def _batches(
-    tested: MethodUnderTest, learner: Learner, optimiser: torch.optim.Optimizer, every: TrainingBatch
-) -> Iterator[TrainingBatch]:
-    """Yield the batches of at most `STEPS` steps, in an order of the epoch's own and at its learning rate."""
-    size, left = tested.options.batch_size, STEPS
-    for epoch in range(tested.options.epochs):
-        if (rate := learner.learning_rate(epoch)) is not None:
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-        order = torch.randperm(len(every.class_names), generator=torch.Generator().manual_seed(epoch)).tolist()
-        for start in range(0, len(order), size):
-            if not left:
+def _step(optimiser: torch.optim.Optimizer, terms: Mapping[str, Tensor], rate: float | None) -> None:
+    if rate is not None:
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+    optimiser.zero_grad()
+    torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+
+
+def _batches(stage: Stage, every: TrainingBatch) -> Iterator[tuple[TrainingBatch, float | None]]:
+    """Yield the batches of at most `STEPS` steps, in an order of the epoch's own, each with its learning rate."""
+    size, done, images = stage.batch_size, 0, len(every.class_names)
+    steps = -(-images // size)
+    for epoch in range(stage.epochs):
+        order = torch.randperm(images, generator=torch.Generator().manual_seed(epoch)).tolist()
+        for start in range(0, images, size):
+            if done == STEPS and stage.optimiser is not None:
                 return
-            left -= 1
-            yield take_batch(every, order[start : start + size])
+            yield (
+                take_batch(every, order[start : start + size]),
+                stage.learning_rate(done, steps) if stage.learning_rate else None,
+            )
+            done += 1

@@ -19,7 +19,7 @@ from benchmark.protocol import Protocol
 from benchmark.records import ClassResult, Skipped
 from benchmark.running.accumulator import ClassAccumulator
 from benchmark.running.lanes import Lane
-from benchmark.running.maps import Maps, beside, changed, maps_at_evaluation_size, on_grid, values_of
+from benchmark.running.maps import Maps, beside, changed_maps, maps_at_evaluation_size, on_grid, values_of
 
 Seconds = dict[str, float]
 FloatArray = npt.NDArray[np.float32]
@@ -52,7 +52,7 @@ class ClassScores:
     Processor time: its `metrics`, with the resizing of maps; they are computed while the tower goes on. What methods
     share counts for each of them."""
     peak_memory: int | None
-    """Most bytes of memory that the pass took at this image size until now: of an accelerator, or of this process; None
+    """Most bytes of memory that the pass of this tower took until now: of an accelerator, or of this process; None
     where it is not known."""
 
 
@@ -67,7 +67,7 @@ class Tower:
 
     backbone: Backbone
     spec: VisionSpec
-    places: frozenset[int]
+    places: tuple[int, ...]
     """Places of the methods among the participants."""
     protocol: Protocol
     card: Card
@@ -172,8 +172,8 @@ class ClassRun:
                 require_prediction(prediction, len(names))
                 texts = method.text_features(features, names) if self.images < TEXT_IMAGES else {}
             # A method may use its buffers again before the lane reads them.
-            maps = changed(prediction.maps, torch.Tensor.clone)
-            raw = on_grid(maps, self._spec.image_size // self.tower.backbone.patch_size).numpy()
+            maps = changed_maps(prediction.maps, torch.Tensor.clone)
+            raw = on_grid(maps, features.grid).numpy()
             scores = prediction.scores.cpu().double().tolist()
             given = {name: text.cpu().numpy().copy() for name, text in texts.items()}
             return Scored(scores, maps, raw, given)
@@ -208,7 +208,7 @@ class ClassRun:
 
     def _evaluated(self, maps: Maps, index: int) -> FloatArray:
         """Return the map of one image at the evaluation size."""
-        one = changed(maps, lambda values: values[index : index + 1])
+        one = changed_maps(maps, lambda values: values[index : index + 1])
         with beside(values_of(maps).device):
             found = maps_at_evaluation_size(
                 one,

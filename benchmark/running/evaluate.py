@@ -1,4 +1,4 @@
-"""One pass over the images of some classes, for all methods: each image is read once, and encoded once at each size."""
+"""One pass over the images of some classes, for all methods: each is read once, and encoded once by each tower."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -8,9 +8,8 @@ from itertools import groupby
 
 import torch
 
-from benchmark.clip import Backbone
+from benchmark.clip import Backbone, passes
 from benchmark.common import AdaptiveBatch, Settings, now
-from benchmark.contract import merge_specs
 from benchmark.data import Loaded, Reading, SampleSet, load_at_sizes
 from benchmark.protocol import Protocol
 from benchmark.running.class_run import ClassRun, ClassScores, Participant, Tower
@@ -41,10 +40,11 @@ def evaluate(
 ) -> Iterator[ClassOutcomes]:
     """Score test samples with several methods, and yield each class as it ends.
 
-    Each image is read once, and encoded once for all methods of one image size. Metrics are computed in other threads,
-    while the tower goes on. A batch holds images of one class, so which classes share a pass changes no number. Memory
-    is that of two classes, since a class may begin before the metrics of the last one are there: a histogram of fixed
-    size for each method, a smaller one for each kind of defect, and a few kB for each image.
+    Each image is read once, and encoded once for all methods that share a tower, as `benchmark.clip.passes` says.
+    Metrics are computed in other threads, while the tower goes on. A batch holds images of one class, so which classes
+    share a pass changes no number. Memory is that of two classes, since a class may begin before the metrics of the
+    last one are there: a histogram of fixed size for each method, a smaller one for each kind of defect, and a few kB
+    for each image.
 
     Args:
         participants: methods, with the classes that each is to score.
@@ -59,19 +59,20 @@ def evaluate(
     Yields:
         The classes in the order of the samples. A method that raises fails alone and scores no further class.
     """
-    asked = [each.method.vision() for each in participants]
+    methods = [each.method for each in participants]
+    asked = [(backbone.variant(method.backbone_variant(method.options)), method.vision()) for method in methods]
     towers = [
         Tower(
-            backbone,
-            spec,
-            frozenset(place for place, each in enumerate(asked) if each.image_size == spec.image_size),
+            each.backbone,
+            each.spec,
+            each.places,
             protocol,
             data.card,
             data.has_masks,
             settings.on_error,
             AdaptiveBatch(settings.batch_size, say),
         )
-        for spec in merge_specs(asked)
+        for each in passes(asked)
     ]
     reading = Reading(
         towers[0].spec.image_size,

@@ -24,7 +24,7 @@ def values_of(maps: Maps) -> torch.Tensor:
     return maps.differences if isinstance(maps, LayerLogits) else maps
 
 
-def changed(maps: Maps, change: Callable[[torch.Tensor], torch.Tensor]) -> Maps:
+def changed_maps(maps: Maps, change: Callable[[torch.Tensor], torch.Tensor]) -> Maps:
     """Return maps in which `change` has been applied to the tensor that they are made of."""
     return replace(maps, differences=change(maps.differences)) if isinstance(maps, LayerLogits) else change(maps)
 

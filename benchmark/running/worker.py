@@ -251,7 +251,12 @@ class _Worker:
                 self.fail(job.cell.id, outcome)
                 continue
             run = class_run(
-                job, settings, self.backbone.device, seconds=outcome.seconds, peak_memory=outcome.peak_memory
+                job,
+                settings,
+                self.backbone.device,
+                seconds=outcome.seconds,
+                own_pass=outcome.own_pass,
+                peak_memory=outcome.peak_memory,
             )
             result = outcome.result.model_copy(update={"run": run})
             path = class_paths(job, settings)[done.class_name]
@@ -281,10 +286,11 @@ class _Worker:
 
 
 def _build(job: Job, backbone: Backbone, task: Task) -> Method:
-    """Return the method of a cell with what it learned, and see that it says what it needs."""
+    """Return the method of a cell with what it learned, and see that it says what it needs and how it scores."""
     checkpoint = job.training.checkpoint(task.settings.results) if job.training else None
     method = build_method(job.method, backbone, job.options, seed=job.cell.seed, checkpoint=checkpoint)
     asked_of(method)
+    job.method.scores_whole_class(job.options)
     return method
 
 

@@ -43,7 +43,7 @@ def import_checkpoint(
         file: A .pth file of the published code. Only tensors are read from it.
         method: Method that the checkpoint belongs to.
         auxiliaries: Cards of the datasets that it was trained on, according to its authors.
-        backbone: Backbone that it was trained with.
+        backbone: Backbone that it was trained with, in the variant that the method asks for.
         protocol: Protocol under which it will be used.
         results: The results directory.
         stated: Options that it was trained with, which its tensors do not tell.
@@ -97,7 +97,7 @@ def import_checkpoint(
             fingerprint=sha256,
         ),
         seed=0,
-        backbone=backbone,
+        backbone=backbone.variant(method.backbone_variant(method.Options(**known)), protocol),
         protocol=protocol,
     )
     path = checkpoint_path(results, identity)

@@ -9,18 +9,20 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from support.sound_methods import Sound, SoundLearner, failures
 from torch import Tensor, nn
 
 from benchmark.authoring.check_images import dataset_images, random_images
-from benchmark.authoring.conformance import check_declaration, check_method
+from benchmark.authoring.conformance import check_method
 from benchmark.authoring.findings import render
-from benchmark.authoring.starters import frozen, learner
+from benchmark.authoring.starters import frozen
 from benchmark.cli import selection
 from benchmark.clip.backbone import Backbone, load_backbone
 from benchmark.clip.spec import map_features
 from benchmark.clip.weights import parse_backbone
 from benchmark.contract import (
     Ablation,
+    ClassName,
     Features,
     Layer,
     Method,
@@ -45,20 +47,6 @@ def breaks(check: str) -> Callable[[type[Method]], type[Method]]:
         return method
 
     return keep
-
-
-class Sound(frozen.Starter):
-    """The starter, with its scores and maps at hand."""
-
-    def change(self, found: Prediction, features: Features, class_names: Sequence[str]) -> Prediction:
-        return found
-
-    def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
-        return self.change(super().predict(features, class_names), features, class_names)
-
-
-class SoundLearner(learner.Starter):
-    """The starter that learns."""
 
 
 # --- metadata
@@ -175,12 +163,6 @@ class LearnsOnWindows(SoundLearner):
 
 
 @breaks("training")
-class LearnsFromTokens(SoundLearner):
-    def training_vision(self) -> VisionSpec:
-        return VisionSpec(self.backbone.image_size, tokens=True)
-
-
-@breaks("training")
 class LearnsFromABlockThatIsNotThere(SoundLearner):
     def training_vision(self) -> VisionSpec:
         return VisionSpec(self.backbone.image_size, (Layer(99),))
@@ -211,7 +193,7 @@ class SoundShots(Sound):
     def see_references(self, references: Features) -> None:
         self.kept = references.patches[self.layer].flatten(0, 1)
 
-    def change(self, found: Prediction, features: Features, class_names: Sequence[str]) -> Prediction:
+    def change(self, found: Prediction, features: Features, class_names: Sequence[ClassName]) -> Prediction:
         assert self.kept is not None
         far = 1 - (F.normalize(features.image, dim=-1) @ F.normalize(self.kept, dim=-1).T).amax(dim=1)
         return Prediction(found.scores + far, found.maps)
@@ -243,43 +225,43 @@ class ChangesReferences(SoundShots):
 
 @breaks("shapes")
 class ColumnOfScores(Sound):
-    def change(self, found: Prediction, features: Features, class_names: Sequence[str]) -> Prediction:
+    def change(self, found: Prediction, features: Features, class_names: Sequence[ClassName]) -> Prediction:
         return Prediction(found.scores[:, None], found.maps)
 
 
 @breaks("shapes")
 class FlatMaps(Sound):
-    def change(self, found: Prediction, features: Features, class_names: Sequence[str]) -> Prediction:
+    def change(self, found: Prediction, features: Features, class_names: Sequence[ClassName]) -> Prediction:
         return Prediction(found.scores, found.maps.flatten(1))
 
 
 @breaks("shapes")
 class WholeNumbers(Sound):
-    def change(self, found: Prediction, features: Features, class_names: Sequence[str]) -> Prediction:
+    def change(self, found: Prediction, features: Features, class_names: Sequence[ClassName]) -> Prediction:
         return Prediction((found.scores * 100).long(), found.maps)
 
 
 @breaks("shapes")
 class InfiniteMaps(Sound):
-    def change(self, found: Prediction, features: Features, class_names: Sequence[str]) -> Prediction:
+    def change(self, found: Prediction, features: Features, class_names: Sequence[ClassName]) -> Prediction:
         return Prediction(found.scores, found.maps / (found.maps - found.maps))
 
 
 @breaks("shapes")
 class NoPrediction(Sound):
-    def change(self, found: Prediction, features: Features, class_names: Sequence[str]) -> Any:
+    def change(self, found: Prediction, features: Features, class_names: Sequence[ClassName]) -> Any:
         return found.scores, found.maps
 
 
 @breaks("shapes")
 class LongTexts(Sound):
-    def text_features(self, features: Features, class_names: Sequence[str]) -> dict[str, Tensor]:
+    def text_features(self, features: Features, class_names: Sequence[ClassName]) -> dict[str, Tensor]:
         return {"text": 2 * self.text(class_names)}
 
 
 @breaks("shapes")
 class TextsOfOneImage(Sound):
-    def text_features(self, features: Features, class_names: Sequence[str]) -> dict[str, Tensor]:
+    def text_features(self, features: Features, class_names: Sequence[ClassName]) -> dict[str, Tensor]:
         return {"text": self.text(class_names)[0]}
 
 
@@ -290,7 +272,7 @@ class TextsOfOneImage(Sound):
 class Seeded(Sound):
     """Not declared stochastic."""
 
-    def change(self, found: Prediction, features: Features, class_names: Sequence[str]) -> Prediction:
+    def change(self, found: Prediction, features: Features, class_names: Sequence[ClassName]) -> Prediction:
         return Prediction(found.scores + self.seed, found.maps)
 
 
@@ -299,13 +281,13 @@ class Seeded(Sound):
 
 @breaks("class names")
 class FirstName(Sound):
-    def text(self, class_names: Sequence[str]) -> Tensor:
+    def text(self, class_names: Sequence[ClassName]) -> Tensor:
         return super().text([class_names[0]] * len(class_names))
 
 
 @breaks("class names")
 class OldFormat(Sound):
-    def text(self, class_names: Sequence[str]) -> Tensor:
+    def text(self, class_names: Sequence[ClassName]) -> Tensor:
         for name in class_names:
             f"a photo of a {name}, {{}}.".format("damaged")
         return super().text(class_names)
@@ -313,13 +295,13 @@ class OldFormat(Sound):
 
 @breaks("class names")
 class KnownNamesOnly(Sound):
-    def text(self, class_names: Sequence[str]) -> Tensor:
+    def text(self, class_names: Sequence[ClassName]) -> Tensor:
         return super().text([{"metal nut": "nut", "carpet": "rug"}[name] for name in class_names])
 
 
 @breaks("shared pass")
 class AllLayers(Sound):
-    def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
+    def predict(self, features: Features, class_names: Sequence[ClassName]) -> Prediction:
         text = self.text(class_names)
         maps = [anomaly_probability(each, text, temperature=0.07) for each in features.patches.values()]
         grid = to_grid(torch.stack(maps).mean(dim=0))
@@ -331,7 +313,7 @@ class AllLayers(Sound):
 
 @breaks("inputs")
 class NormalisesInPlace(Sound):
-    def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
+    def predict(self, features: Features, class_names: Sequence[ClassName]) -> Prediction:
         patches = features.patches[self.layer]
         patches /= patches.norm(dim=-1, keepdim=True)
         return super().predict(features, class_names)
@@ -339,7 +321,7 @@ class NormalisesInPlace(Sound):
 
 @breaks("inputs")
 class ChangesNames(Sound):
-    def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
+    def predict(self, features: Features, class_names: Sequence[ClassName]) -> Prediction:
         found = super().predict(features, class_names)
         assert isinstance(class_names, list)
         class_names[:] = ["object"] * len(class_names)
@@ -348,7 +330,7 @@ class ChangesNames(Sound):
 
 @breaks("gradients")
 class KeepsTheGraph(SoundLearner):
-    def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
+    def predict(self, features: Features, class_names: Sequence[ClassName]) -> Prediction:
         with torch.enable_grad():
             return super().predict(features, class_names)
 
@@ -433,7 +415,7 @@ class DrawnOutside(SoundLearner):
         super().__init__(backbone, options, seed=seed)
         self.bias = torch.rand(1, generator=torch.Generator().manual_seed(seed)).to(backbone.device)
 
-    def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
+    def predict(self, features: Features, class_names: Sequence[ClassName]) -> Prediction:
         found = super().predict(features, class_names)
         return Prediction(found.scores + self.bias, found.maps)
 
@@ -455,19 +437,19 @@ WEIGHTS = torch.linspace(0.5, 1.0, 64)
 
 @breaks("GPU")
 class MakesATensorOnTheCpu(Sound):
-    def change(self, found: Prediction, features: Features, class_names: Sequence[str]) -> Prediction:
+    def change(self, found: Prediction, features: Features, class_names: Sequence[ClassName]) -> Prediction:
         return Prediction(found.scores + torch.zeros(len(class_names)), found.maps)
 
 
 @breaks("GPU")
 class HoldsAConstantOfItsModule(Sound):
-    def change(self, found: Prediction, features: Features, class_names: Sequence[str]) -> Prediction:
+    def change(self, found: Prediction, features: Features, class_names: Sequence[ClassName]) -> Prediction:
         return Prediction(found.scores, found.maps * WEIGHTS.reshape(8, 8))
 
 
 @breaks("GPU")
 class ScoresOnTheCpu(Sound):
-    def change(self, found: Prediction, features: Features, class_names: Sequence[str]) -> Prediction:
+    def change(self, found: Prediction, features: Features, class_names: Sequence[ClassName]) -> Prediction:
         return Prediction(torch.stack([each.amax() for each in found.maps]).to("cpu"), found.maps)
 
 
@@ -517,12 +499,6 @@ class Hooks(Sound):
             backbone.model.ln_final.register_forward_hook(lambda module, given, made: made * 2)
 
 
-def failures(method: type[Method], backbone: Backbone) -> dict[str, str]:
-    """Return what the failed checks saw."""
-    options = method.Options() if check_declaration(method).passed else None
-    return {each.check: each.seen for each in check_method(method, options, backbone, random_images) if not each.passed}
-
-
 @pytest.mark.parametrize(("check", "method"), [pytest.param(*each, id=each[1].__name__) for each in BROKEN])
 def test_a_broken_method_is_caught_by_its_check_alone(check: str, method: type[Method], tiny: Backbone) -> None:
     backbone = load_backbone(parse_backbone("tiny:random")) if check == "backbone" else tiny
@@ -552,7 +528,7 @@ def test_losses_that_read_more_than_training_stores_are_caught(tiny: Backbone) -
 
 
 class Noisy(Sound):
-    def change(self, found: Prediction, features: Features, class_names: Sequence[str]) -> Prediction:
+    def change(self, found: Prediction, features: Features, class_names: Sequence[ClassName]) -> Prediction:
         return Prediction(found.scores + torch.rand_like(found.scores), found.maps)
 
 
@@ -563,29 +539,29 @@ class DrawnInTheConstructor(Sound):
         super().__init__(backbone, options, seed=seed)
         self.noise = torch.rand(1).to(backbone.device)
 
-    def change(self, found: Prediction, features: Features, class_names: Sequence[str]) -> Prediction:
+    def change(self, found: Prediction, features: Features, class_names: Sequence[ClassName]) -> Prediction:
         return Prediction(found.scores + self.noise, found.maps)
 
 
 class Squeezes(Sound):
-    def change(self, found: Prediction, features: Features, class_names: Sequence[str]) -> Prediction:
+    def change(self, found: Prediction, features: Features, class_names: Sequence[ClassName]) -> Prediction:
         return Prediction(found.scores, found.maps.squeeze())
 
 
 class NormalisesOverTheBatch(Sound):
-    def change(self, found: Prediction, features: Features, class_names: Sequence[str]) -> Prediction:
+    def change(self, found: Prediction, features: Features, class_names: Sequence[ClassName]) -> Prediction:
         return Prediction(
             (found.scores - found.scores.min()) / (found.scores.max() - found.scores.min() + 1), found.maps
         )
 
 
 class CountsImages(Sound):
-    def change(self, found: Prediction, features: Features, class_names: Sequence[str]) -> Prediction:
+    def change(self, found: Prediction, features: Features, class_names: Sequence[ClassName]) -> Prediction:
         return Prediction(found.scores + torch.arange(len(class_names)).to(found.scores), found.maps)
 
 
 class Adapts(SoundLearner):
-    def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
+    def predict(self, features: Features, class_names: Sequence[ClassName]) -> Prediction:
         self.learned.normal.mul_(1.5)
         return super().predict(features, class_names)
 
@@ -606,12 +582,12 @@ def test_a_method_with_memory_or_chance_is_caught(method: type[Method], seen_by:
 
 
 class ReadsValues(Sound):
-    def change(self, found: Prediction, features: Features, class_names: Sequence[str]) -> Prediction:
+    def change(self, found: Prediction, features: Features, class_names: Sequence[ClassName]) -> Prediction:
         return Prediction(found.scores.new_tensor(found.scores.tolist()), found.maps)
 
 
 class ReadsArrays(Sound):
-    def change(self, found: Prediction, features: Features, class_names: Sequence[str]) -> Prediction:
+    def change(self, found: Prediction, features: Features, class_names: Sequence[ClassName]) -> Prediction:
         return Prediction(torch.from_numpy(found.scores.cpu().numpy() * 1.0).to(found.scores), found.maps)
 
 
@@ -629,7 +605,7 @@ def test_a_sound_method_passes(method: type[Method], tiny: Backbone) -> None:
 
 def test_a_failure_shows_what_was_seen_and_where_to_look(tiny: Backbone) -> None:
     class Typo(Sound):
-        def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
+        def predict(self, features: Features, class_names: Sequence[ClassName]) -> Prediction:
             return Prediction(features.imagge, features.image)  # type: ignore[attr-defined]
 
     (shapes,) = failures(Typo, tiny).items()
@@ -646,7 +622,7 @@ def test_a_failure_shows_what_was_seen_and_where_to_look(tiny: Backbone) -> None
 
 def _squeezing() -> type[Method]:
     class Scalar(Sound):
-        def change(self, found: Prediction, features: Features, class_names: Sequence[str]) -> Prediction:
+        def change(self, found: Prediction, features: Features, class_names: Sequence[ClassName]) -> Prediction:
             return Prediction(found.scores.squeeze(), found.maps)
 
     return Scalar
@@ -664,7 +640,7 @@ def test_a_method_without_options_passes(tiny: Backbone) -> None:
     class Plain(Sound):
         Options = NoOptions  # type: ignore[assignment]
 
-        def predict(self, features: Features, class_names: Sequence[str]) -> Prediction:
+        def predict(self, features: Features, class_names: Sequence[ClassName]) -> Prediction:
             maps = to_grid(anomaly_probability(features.patches[self.layer], self.text(class_names), temperature=1.0))
             return Prediction(maps.flatten(1).amax(dim=1), maps)
 
@@ -685,6 +661,15 @@ def two_classes(small_suite: Path) -> SampleSet:
 def test_the_images_of_a_dataset_have_both_classes_labels_and_masks(two_classes: SampleSet) -> None:
     found = dataset_images(two_classes, 112, 2)
     assert found.images.shape == (8, 3, 112, 112)
+    assert {(name, name.folder, name.dataset, name.domain) for name in found.class_names} == {
+        ("screw", "screw", "mvtec", "industrial"),
+        ("grid", "grid", "mvtec", "industrial"),
+    }
+    for picture, mask, name in zip(found.pictures, found.masks, found.class_names, strict=True):
+        assert picture.image.shape == (*picture.mask.shape, 3)
+        assert picture.class_name == name
+        assert abs(picture.mask.mean() - mask.mean().item()) < 0.01
+        assert bool(picture.kind) == bool(picture.label)
     assert len(set(found.class_names)) == 2
     assert found.labels.tolist() == [0, 0, 1, 1] * 2
     assert (found.masks.flatten(1).amax(dim=1) == found.labels).all()

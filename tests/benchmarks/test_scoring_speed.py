@@ -31,8 +31,8 @@ from benchmark.metrics.per_image import FINE_BINS
 from benchmark.metrics.pixel import DEFECT_BINS, PixelMetrics, image_pixels, pixel_histogram
 from benchmark.protocol import Protocol
 from benchmark.running import evaluate
-from benchmark.running.class_run import Participant
 from benchmark.running.accumulator import DefectAccumulator
+from benchmark.running.class_run import Participant
 from benchmark.running.maps import at_evaluation_size
 
 BATCH, CLASSES, KINDS = 8, 2, 8
@@ -63,6 +63,7 @@ class Stub:
     """A tower on a device of its own: the first pixel of an image says which map it has."""
 
     device = "stub"
+    sha256 = architecture = dtype = mean = std = "stub"
 
     def __init__(self, logits, seconds):
         self.logits, self.seconds, self.times = logits, seconds, []
@@ -72,6 +73,12 @@ class Stub:
         """The share of the time between its first and its last batch in which it had nothing to do."""
         busy = sum(end - start for start, end in self.times)
         return 1 - busy / (self.times[-1][1] - self.times[0][0])
+
+    def variant(self, variant):
+        return self
+
+    def in_effect(self, image_size):
+        return None
 
     def encode_images(self, images, spec):
         start = time.perf_counter()
@@ -108,7 +115,8 @@ def cores(request):
 
 def ours(batches, tower, monkeypatch):
     monkeypatch.setattr(evaluate, "load_at_sizes", lambda *args, **how: iter(batches))
-    data = SimpleNamespace(has_masks=True, test=(), ranges=None, layout=SimpleNamespace(mask_threshold=0))
+    card = SimpleNamespace(name="scenes", domain="custom")
+    data = SimpleNamespace(card=card, has_masks=True, test=(), ranges=None, layout=SimpleNamespace(mask_threshold=0))
     classes = frozenset("ab"[:CLASSES])
     taking_part = [Participant(Given(place), classes) for place in range(len(SMOOTHING))]
     settings = Settings(Path(), batch_size=BATCH)
