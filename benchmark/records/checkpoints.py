@@ -164,7 +164,8 @@ def misfit(known: TrainingId, method: type[Learner], options: Any, backbone: Bac
     if different := {key: value for key, value in known.options.items() if ours.get(key) != value}:
         return f"made with other options; to use it say {as_settings(known.method, different)}"
     if known.backbone.plain_gelu != backbone.plain_gelu:  # an imported checkpoint does not say all its options
-        return f"made with {known.backbone.title}; the options of {method.title} ask for {backbone.title}"
+        runs = f"with these options {method.title} runs {backbone.title}"
+        return f"made with {known.backbone.title}, and {runs}; give the options of the checkpoint"
     return ""
 
 

@@ -22,7 +22,7 @@ from support.pictures import GRID, SIZE, scene
 
 from benchmark.common.regions import find_regions
 from benchmark.common.settings import Settings
-from benchmark.contract import Features, Method, NoOptions, Prediction, VisionSpec
+from benchmark.contract import Features, LayerLogits, Method, NoOptions, Prediction, VisionSpec
 from benchmark.data.layouts import Sample
 from benchmark.data.loading import Loaded
 from benchmark.metrics.histogram import order_keys
@@ -128,6 +128,12 @@ def smoothed(maps, sigma):
     return np.stack([gaussian_filter(each, sigma) for each in resized]) if sigma else resized
 
 
+def softmax_of_layers(differences):
+    logits = torch.stack([torch.zeros_like(differences), differences], dim=2).flatten(0, 1)
+    resized = F.interpolate(logits, size=(SIZE, SIZE), mode="bilinear", align_corners=True)
+    return resized.softmax(1)[:, 1].reshape(len(differences), -1, SIZE, SIZE).sum(1).numpy()
+
+
 def sorted_histogram(anomaly_map, mask):
     """Sums by key of the pixels of an image, by sorting its keys."""
     keys, weights = order_keys(anomaly_map).ravel(), np.zeros(mask.size)
@@ -217,6 +223,11 @@ def test_parts(benchmark, capsys, images):
     (_, evaluated) = at_evaluation_size(Prediction(maps, maps), image_size=SIZE, smoothing=4.0)
     pixels = [image_pixels(*each) for each in zip(evaluated, (item.regions for item in items), strict=True)]
     masks = [item.mask for item in items]
+    layers = LayerLogits(
+        torch.randn(BATCH, 4, GRID, GRID, generator=torch.Generator().manual_seed(0)),
+        corners_aligned=True,
+        softmax_last=True,
+    )
 
     def least(work, per):
         return 1000 * min(timed(work)[1] for _ in range(5)) / per
@@ -236,6 +247,16 @@ def test_parts(benchmark, capsys, images):
         "resize and smooth": (
             lambda: at_evaluation_size(Prediction(maps, maps), image_size=SIZE, smoothing=4.0),
             lambda: smoothed(maps, 4.0),
+            BATCH,
+        ),
+        "four layers": (
+            lambda: at_evaluation_size(Prediction(maps, layers), image_size=SIZE, smoothing=0.0),
+            lambda: softmax_of_layers(layers.differences),
+            BATCH,
+        ),
+        "four layers, smoothed": (
+            lambda: at_evaluation_size(Prediction(maps, layers), image_size=SIZE, smoothing=4.0),
+            lambda: [gaussian_filter(each, 4.0) for each in softmax_of_layers(layers.differences)],
             BATCH,
         ),
         "keys": (
@@ -260,7 +281,7 @@ def test_parts(benchmark, capsys, images):
     with capsys.disabled():
         print("\nms of one core per map, ours and the usual way:")
         for name, (mine, theirs) in spent.items():
-            print(f"{name:20} {mine:6.2f} {theirs:6.2f}")
+            print(f"{name:22} {mine:6.2f} {theirs:6.2f}")
             benchmark.extra_info[name] = {
                 "against": "the usual way",
                 "ours_s": mine / 1000,

@@ -267,7 +267,7 @@ def plugin(file: Path, *body: str) -> list[str]:
     """Write CLIP as a plug-in named `mine`, with more lines in its class; return the options that choose it."""
     head = [
         "from pathlib import Path",
-        "from benchmark.contract import Layer, VisionSpec",
+        "from benchmark.contract import BackboneVariant, Layer, VisionSpec",
         "from methods.clip import Clip",
     ]
     lines = ["class Mine(Clip):", "    name, title = 'mine', 'Mine'", *(f"    {line}" for line in body)]
@@ -578,6 +578,17 @@ def test_the_quirks_of_the_protocol_reach_the_backbone(bench: Bench, tmp_path: P
     expected = score_one(image, method(bicubic, ClipOptions()), bicubic, "object")
     assert found == pytest.approx(expected.score, abs=1e-6)
     assert found != pytest.approx(other, abs=1e-6)
+    own = plugin(
+        tmp_path / "own.py",
+        "def vision(self):",
+        "    return VisionSpec(56, layers=(Layer(self.backbone.blocks),))",
+        "@classmethod",
+        "def backbone_variant(cls, options):",
+        "    return BackboneVariant(pos_interp='bicubic')",
+    )
+    assert bench("predict", image, *own, "--output", "own")[0] == 0
+    told = written(Path("own"), "mine")
+    assert (told.images[0].score, told.backbone.pos_interp) == (found, "bicubic"), "a method may say it, too"
 
 
 def test_the_class_and_the_options_change_the_score(bench: Bench, tmp_path: Path) -> None:

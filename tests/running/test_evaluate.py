@@ -180,8 +180,11 @@ def test_methods_whose_towers_differ_share_the_reading_alone(
     alone = [scored([method], data, tiny, tmp_path)[0].outcomes[0] for method in (Clip, Smaller, SmallerBicubic)]
     read = counted(monkeypatch, loading, "read_image")
     encoded = counted(monkeypatch, Backbone, "encode_images")
+    load = Mock(wraps=evaluate.load_at_sizes)
+    monkeypatch.setattr(evaluate, "load_at_sizes", load)
     first, *_ = scored([Clip, Bicubic, Smaller, SmallerBicubic], data, tiny, tmp_path)
     assert len(read) == len(data.test)
+    assert load.call_args.args[2] == [tiny.image_size, 56]
     assert len(encoded) == 3 * 7  # 7 batches
     found = [first.outcomes[place] for place in range(4)]
     assert all(isinstance(each, ClassScores) for each in found)

@@ -67,7 +67,8 @@ class Official:
         """Yield place, the official value, ours, and for a step function the distance from where ours may lie."""
         for dataset, class_name, metric, value in self.published():
             record = records[dataset]
-            result = {**record.classes, "MEAN": None}[class_name]
+            # Of a dataset of one class that has another name in the official code, it is the mean.
+            result = {**record.classes, "MEAN": None}[class_name] if len(record.classes) > 1 else None
             values = record.mean if result is None else result.metrics
             ranges = range_over_classes(record.classes.values()) if result is None else result.ranges
             low, high = ranges.get(metric, (value, value))

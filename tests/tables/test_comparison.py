@@ -1116,6 +1116,16 @@ def test_without_results_the_published_numbers_are_printed_alone(compared: Bench
     assert not (tmp_path / "r").exists()
 
 
+def test_a_mean_over_datasets_is_shown_where_all_of_them_are_chosen(compared: Bench) -> None:
+    def levels(*datasets: str) -> list[str]:
+        shown = compared("--methods", "adaclip", "--datasets", ",".join(datasets))[1]
+        return [part.split(" ")[0] for part in shown.split("AdaCLIP's ablations, means over datasets: ")[1:]]
+
+    medical = ("headct", "brainmri", "br35h", "isic", "cvc_colondb", "cvc_clinicdb", "tn3k")
+    assert levels(*medical) == ["image", "pixel"]
+    assert levels(*medical[1:]) == ["pixel"]  # HeadCT has no masks
+
+
 def test_results_are_compared_and_written(compared: Bench, tmp_path: Path) -> None:
     write_record(tmp_path / "r", record(dict(AS_PUBLISHED)))
     write_record(tmp_path / "r", record({}, method="clip", status="failed", error="RuntimeError: no", classes={}))

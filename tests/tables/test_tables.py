@@ -538,6 +538,18 @@ def test_notes_tell_the_columns_apart() -> None:
     assert "Maps and masks are compared at 256 px." in make_tables(one_size)[0].notes
 
 
+def test_a_table_names_the_variants_of_the_backbone_and_who_runs_them() -> None:
+    metrics: dict[str, Metrics] = {"c": (0.5, 0.5, 0.5, 0.5)}
+    one = record("CLIP", "D", metrics)
+    exact = one.cell.backbone.model_copy(update={"plain_gelu": True, "pos_interp": "bicubic"})
+    notes = make_tables([one, record("Learner", "D", metrics, cell={"backbone": exact})])[0].notes
+    assert "Backbone b:openai (sha256 aaaaaaaaaaaa…), float32: CLIP." in notes
+    named = (
+        "Backbone b:openai with exact GELU and antialiased bicubic positions (sha256 aaaaaaaaaaaa…), float32: Learner."
+    )
+    assert named in notes
+
+
 def test_a_warning_of_some_methods_names_them(three: list[Record]) -> None:
     overlapping = three[1].model_copy(update={"warnings": ("trained on the same",)})
     notes = make_tables([three[0], overlapping])[0].notes
@@ -570,7 +582,7 @@ def test_rows_of_two_folders_are_told_apart_in_the_long_csv() -> None:
         {"cell": one.cell.model_copy(update={"dataset": folder.model_copy(update={"fingerprint": "other"})})},
         *(
             {"cell": one.cell.model_copy(update={"backbone": one.cell.backbone.model_copy(update=change)})}
-            for change in ({"sha256": "b" * 64}, {"dtype": "bfloat16"})
+            for change in ({"sha256": "b" * 64}, {"dtype": "bfloat16"}, {"plain_gelu": True}, {"pos_interp": "bicubic"})
         ),
     )
     records = [one.model_copy(update=change) for change in changes]
