@@ -1,11 +1,15 @@
-"""Losses for learning prompts from image labels and masks, as in the code of AnomalyCLIP (section 3.4)."""
+"""Losses for learning from image labels and masks, as in the code of AnomalyCLIP (section 3.4).
 
-from collections.abc import Iterable
+The codes of APRIL-GAN and AdaCLIP have the same focal and Dice losses.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from benchmark.contract import LayerLogits
 from methods.base import anomaly_probability, similarity_logits, to_grid
 
 SMOOTH = 1e-5  # in the focal loss: distance of targets from 0 and 1, and summand before the logarithm
@@ -48,12 +52,54 @@ def dice(overlap: Tensor, predicted: Tensor, true: Tensor) -> Tensor:
     return 1 - ((2 * overlap + 1) / (predicted + true + 1)).mean()
 
 
-def interpolation(old: int, new: int, like: Tensor) -> Tensor:
-    """Return the matrix of shape `(old, new)` that resizes rows of numbers linearly (corners not aligned).
+def dice_terms(overlap: Tensor, predicted: Tensor, true: Tensor, pixels: int) -> dict[str, Tensor]:
+    """Return `Dice(S_a, G)` and `Dice(1 − S_a, 1 − G)` by name, from sums over as many pixels."""
+    return {
+        "dice_abnormal": dice(overlap, predicted, true),
+        "dice_normal": dice(pixels - predicted - true + overlap, pixels - predicted, pixels - true),
+    }
+
+
+def interpolation(old: int, new: int, like: Tensor, *, corners_aligned: bool = False) -> Tensor:
+    """Return the matrix of shape `(old, new)` that resizes rows of numbers linearly.
 
     Maps are resized by it: the backward pass of `torch.nn.functional.interpolate` is not deterministic on CUDA.
     """
-    return F.interpolate(torch.eye(old, dtype=like.dtype, device=like.device)[None], size=new, mode="linear")[0]
+    lines = torch.eye(old, dtype=like.dtype, device=like.device)[None]
+    return F.interpolate(lines, size=new, mode="linear", align_corners=corners_aligned)[0]
+
+
+def probability_maps(logits: LayerLogits, size: Sequence[int]) -> Tensor:
+    """Return the maps of anomaly probabilities that the benchmark would add up, of shape `(B, L, *size)`."""
+    grid = logits.differences
+    rows, columns = (
+        interpolation(old, new, grid, corners_aligned=logits.corners_aligned)
+        for old, new in zip(grid.shape[2:], size, strict=True)
+    )
+    if logits.softmax_last:
+        return torch.sigmoid(rows.T @ grid @ columns)
+    return rows.T @ torch.sigmoid(grid) @ columns
+
+
+def probability_map_losses(
+    maps: Tensor, masks: Tensor, *, dice_of: Collection[str] = ("abnormal",), by_rows: bool = False
+) -> dict[str, Tensor]:
+    """Return the terms of `Σ_l Focal(S_l, G) + Dice(S_l,a, G)`, and of `Dice(S_l,n, 1 − G)` if asked for.
+
+    Args:
+        maps: Maps S_l,a of anomaly probabilities of shape `(B, L, S, S)`, where `S_l,n = 1 − S_l,a`.
+        masks: Masks G of shape `(B, S, S)` of 0 and 1.
+        dice_of: The probabilities that have a Dice loss: `abnormal`, `normal` or both.
+        by_rows: Whether Dice losses are those of rows of pixels and not of images.
+
+    Returns:
+        The terms by name, each summed over the layers.
+    """
+    true, over = masks[:, None], (3,) if by_rows else (2, 3)
+    overlap, predicted, marked = (each.sum(dim=over) for each in (maps * true, maps, true))
+    dices = dice_terms(overlap, predicted, marked, maps[0, 0, 0 if by_rows else slice(None)].numel())
+    terms = {"focal": focal(maps, masks), **{name: dices[name] for name in (f"dice_{of}" for of in dice_of)}}
+    return {name: maps.shape[1] * term for name, term in terms.items()}
 
 
 def map_losses(
@@ -79,9 +125,5 @@ def map_losses(
     overlap = (grid * (rows @ masks @ columns.T)[:, None]).sum(dim=(2, 3))
     predicted = (grid * torch.outer(rows.sum(dim=1), columns.sum(dim=1))).sum(dim=(2, 3))
     true, pixels = masks.sum(dim=(1, 2))[:, None], masks[0].numel()
-    terms = {
-        "focal": focal(rows.T @ grid @ columns, masks),
-        "dice_abnormal": dice(overlap, predicted, true),
-        "dice_normal": dice(pixels - predicted - true + overlap, pixels - predicted, pixels - true),
-    }
+    terms = {"focal": focal(rows.T @ grid @ columns, masks), **dice_terms(overlap, predicted, true, pixels)}
     return {name: factor * term for name, term in terms.items()}

@@ -8,6 +8,29 @@ from torch import Tensor
 
 from benchmark.contract import FrozenClip, Prompt
 
+NORMAL_STATES = (
+    "{}",
+    "flawless {}",
+    "perfect {}",
+    "unblemished {}",
+    "{} without flaw",
+    "{} without defect",
+    "{} without damage",
+)
+"""States of a normal object in the prompts of APRIL-GAN and AdaCLIP, as in those of WinCLIP."""
+
+ABNORMAL_STATES = ("damaged {}", "broken {}", "{} with flaw", "{} with defect", "{} with damage")
+"""States of an anomalous object in the prompts of APRIL-GAN and AdaCLIP."""
+
+
+def state_prompts(templates: Sequence[str], class_name: str) -> tuple[list[str], list[str]]:
+    """Return the normal and the abnormal prompts of a class: each state of the object in each template."""
+    normal, abnormal = (
+        [template.format(state.format(class_name)) for state in states for template in templates]
+        for states in (NORMAL_STATES, ABNORMAL_STATES)
+    )
+    return normal, abnormal
+
 
 def imagenet_templates() -> tuple[Callable[[str], str], ...]:
     """Return the 80 ImageNet templates of CLIP (Radford et al., 2021, section 3.1.4) as functions of a name."""

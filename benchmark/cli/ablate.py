@@ -8,7 +8,7 @@ import typer
 from benchmark.cli.computing import Computation, carry_out, find_targets, plan_cells, tell_of_mini
 from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions
 from benchmark.cli.ending import compare_with_reference, end
-from benchmark.cli.messages import say, writing
+from benchmark.cli.messages import say, terminal_width, writing
 from benchmark.cli.options import (
     CellOptions,
     ComputeOptions,
@@ -83,7 +83,7 @@ def ablate_command(
         known = [each for each in read_records(computation.settings.results)[0] if each.cell.method == chosen.name]
         tables = [table for table in make_ablations(alongside(known, records)) if table.stem in stems]
         directory = compute.results / "tables" / "ablations"
-        print(ablation_summary(tables), flush=True)
+        print(ablation_summary(tables, width=terminal_width()), flush=True)
         with writing(directory):
             write_files(directory, ablation_files(tables))
         say(f"written to {directory}")

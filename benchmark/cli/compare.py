@@ -152,7 +152,7 @@ def _with_published(
         for number in numbers
         if (classes or number.class_name is None)
         and (not wanted or number.method in wanted)
-        and (not cards or number.card.name in cards)
+        and (not cards or all(card.name in cards for card in number.cards))
     )
     records, problems = read_records(results)
     kept = select_records(records, methods=wanted, datasets=cards, backbone=backbone)

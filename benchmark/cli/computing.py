@@ -229,10 +229,9 @@ def plan_cells(
     for source, methods in by_source.items():
         try:
             identity = identify(source, dtype=computation.compute.number_type)
-            usable = selection.with_kept_checkpoints(
-                auxiliaries, methods, targets.found, identity, computation.settings.results
+            setting = selection.with_kept_checkpoints(
+                Setting(identity, protocol, auxiliaries), methods, targets.found, computation.settings.results
             )
-            setting = Setting(identity, protocol, usable)
         except BackboneError as error:
             if len(by_source) == 1:
                 raise
@@ -308,7 +307,7 @@ def carry_out(
         say(f"{count}, {len(lacking)} to do, {len(trainings)} to train first, backbone {source.name}")
         untrained_first += len(trainings)
         if lacking:
-            loading[lacking[0].cell.backbone] = computation.loading(source, protocol)
+            loading[lacking[0].cell.backbone.weights] = computation.loading(source, protocol)
         if dry_run:
             for training in trainings:
                 print(f"train  {training.id.id}")

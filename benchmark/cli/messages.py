@@ -1,5 +1,6 @@
 """How commands talk to the user."""
 
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,11 @@ from typing import NoReturn
 def say(line: str) -> None:
     """Print a line of progress on standard error, so that standard output holds the result alone."""
     print(line, file=sys.stderr, flush=True)
+
+
+def terminal_width() -> int | None:
+    """Return how many letters a line of the terminal has, None where standard output goes elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def fail(message: str, *, code: int = 2) -> NoReturn:

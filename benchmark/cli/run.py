@@ -8,7 +8,7 @@ import typer
 from benchmark.cli.computing import Computation, carry_out, find_targets, plan_cells, tell_of_mini
 from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions
 from benchmark.cli.ending import compare_with_reference, end, write_tables
-from benchmark.cli.messages import fail, say
+from benchmark.cli.messages import fail, say, terminal_width
 from benchmark.cli.options import (
     CellOptions,
     ComputeOptions,
@@ -85,7 +85,7 @@ def run_command(
     ran = carry_out(plans, targets, computation, protocol)
     if ran.records:
         try:
-            print(summary(make_tables(ran.records, methods=split(methods))), flush=True)
+            print(summary(make_tables(ran.records, methods=split(methods)), width=terminal_width()), flush=True)
             write_tables(compute.results)
         except TableError as error:  # with results of earlier runs; the records of this one are written
             say(f"no tables are written: {error}")

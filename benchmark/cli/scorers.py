@@ -1,9 +1,11 @@
 """Methods that score images of no dataset: their options on the command line, and what is found for them."""
 
+import dataclasses
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -118,16 +120,22 @@ def find_scorers(
         values, references, learned = asked, None, None
         if options.shots is not None:
             values = with_shots(kind, asked, len(available), options.shots)
+        if kind.scores_whole_class(values):
+            fail(
+                f"{kind.title}: its image scores depend on all test images of a class, so it cannot score images of no "
+                f"dataset; {_single_scores(kind, values)}"
+            )
         if count := kind.shots(values):
             if options.shots is None:
                 fail(f"{kind.title} is to be shown {count} normal images; name their folder by --shots DIR")
             references = draw_references(available, count, options.shots)
+        own = identity.variant(kind.backbone_variant(values), protocol)
         if issubclass(kind, Learner):
             path = given.get(kind.name)
-            learned = choose_checkpoint(kind, values, identity, given=path, results=options.results)
+            learned = choose_checkpoint(kind, values, own, given=path, results=options.results)
             if seen := seen_images(learned[1], images, "images"):
                 say(f"note: {kind.title} was trained on {len(seen)} of these images, such as {seen[0]}")
-        found.append((kind, values, learned, references))
+        found.append((kind, values, own, learned, references))
     shown = [path for *_, references in found if references for path in references[1]]
     if options.shots is not None and not shown:
         fail(f"--shots: {', '.join(kind.title for kind, _ in chosen)} looks at no normal images; leave it out")
@@ -138,14 +146,25 @@ def find_scorers(
             values,
             class_name=class_name,
             protocol=protocol,
-            backbone=identity,
+            backbone=own,
             learned=learned,
             references=references,
             ranges=ranges,
         )
-        for kind, values, learned, references in found
+        for kind, values, own, learned, references in found
     ]
     return Found(tuple(scorers), source, options, protocol)
+
+
+def _single_scores(kind: "type[Method]", options: Any) -> str:
+    """Return what to say in place of options by which a method scores whole classes."""
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if isinstance(value, bool):
+            with suppress(Exception):  # a method may refuse the other value
+                if not kind.scores_whole_class(dataclasses.replace(options, **{field.name: not value})):
+                    return f"say --set {kind.name}.{field.name}={str(not value).lower()}"
+    return "choose another method"
 
 
 def _find_ranges(paths: Sequence[Path], known: "Ranges") -> "Ranges":

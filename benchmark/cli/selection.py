@@ -17,9 +17,9 @@ from benchmark.data import Card, DatasetError, SampleSet, hint, load_cards, loca
 from benchmark.errors import BenchError
 from benchmark.mini import SUITE_VERSION, image_count, is_suite, make_suite
 from benchmark.protocol import AUXILIARIES, DEFAULT, PROTOCOL, Protocol
-from benchmark.records import BackboneId, Checkpoint, CheckpointError
+from benchmark.records import Checkpoint, CheckpointError
 from benchmark.registry import all_methods, choose, literal, make_options
-from benchmark.running import Auxiliaries, Chosen
+from benchmark.running import Auxiliaries, Chosen, Setting
 from benchmark.training import choose_checkpoint, seen_images
 
 DRAWING = 0.016
@@ -222,10 +222,8 @@ def select_auxiliaries(
     return replace(wanted, found={name: found[name] for name in names if name in found})
 
 
-def with_kept_checkpoints(
-    auxiliaries: Auxiliaries, methods: Chosen, targets: Sequence[SampleSet], backbone: BackboneId, results: Path
-) -> Auxiliaries:
-    """Return the auxiliary datasets with the checkpoints that `bench predict` would take, where nothing can be trained.
+def with_kept_checkpoints(setting: Setting, methods: Chosen, targets: Sequence[SampleSet], results: Path) -> Setting:
+    """Return the setting with the checkpoints that `bench predict` would take, where nothing can be trained.
 
     That is so of plain folders, where the protocol's auxiliary dataset is not at hand.
     """
@@ -235,15 +233,17 @@ def with_kept_checkpoints(
         shown = (sample.path for samples in targets for sample in samples.test)
         return all(each.card.name not in names for each in targets) and not seen_images(checkpoint, shown, "targets")
 
+    auxiliaries = setting.auxiliaries
     told = auxiliaries.override or auxiliaries.rule != DEFAULT
     if told or any(samples.card.domain != "custom" for samples in targets):
-        return auxiliaries
+        return setting
     given = list(auxiliaries.given)
     known = {each.training.method for each in auxiliaries.checkpoints.values()}
     for method, options in methods:
         names = {name for samples in targets for name in auxiliaries.names_for(samples, method)}
         if not issubclass(method, Learner) or method.name in known or names <= auxiliaries.found.keys():
             continue
+        backbone = setting.backbone_of(method, options)
         try:
             path, checkpoint = choose_checkpoint(
                 method, options, backbone, given=None, results=results, usable_for=unseen
@@ -255,7 +255,7 @@ def with_kept_checkpoints(
         say(f"{method.title}: {path}, trained on {checkpoint.source} with seed {learned.seed}")
         given.append(path)
     kept = frozenset(path for path in given if path.parent == results / "checkpoints") - set(auxiliaries.given)
-    return replace(auxiliaries, given=tuple(given), kept=kept)
+    return replace(setting, auxiliaries=replace(auxiliaries, given=tuple(given), kept=kept))
 
 
 def check_auxiliary_names(names: Sequence[str], folders: Iterable[str]) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.messages import fail, say, writing
+from benchmark.cli.messages import fail, say, terminal_width, writing
 from benchmark.cli.options import ChosenRecords, Datasets, Methods, OneBackbone, Results, split
 from benchmark.common import RESULTS
 
@@ -96,7 +96,7 @@ def tables_command(
         files, printed = cost_files(costs), cost_summary(costs)
     else:
         made = make_outputs(kept, metrics=shown, methods=wanted)
-        files, printed = made.files, summary(made.tables) if made.tables else ""
+        files, printed = made.files, summary(made.tables, width=terminal_width()) if made.tables else ""
     if check:
         extra = [path for path in left_over(directory, files) if path.stem in COST_NAMES or not only_costs]
         _check(directory, differences(directory, files), extra, count=len(files))

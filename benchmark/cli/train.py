@@ -140,7 +140,8 @@ def import_command(
     """Import a checkpoint of a method's published code, and print the path of the imported file.
 
     Only tensors are read from the file. `bench run --checkpoint` then uses them in place of a training. The benchmark
-    cannot check that --auxiliary names the dataset it was trained on, and refuses to test it on that dataset.
+    refuses to test it on the dataset that --auxiliary names. Whether it was trained on that one it can check of files
+    alone whose sha256 it knows.
 
     The tensors tell some options, and --set those that you know besides; with all others it can be run as you like.
 

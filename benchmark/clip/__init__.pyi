@@ -1,5 +1,6 @@
 from .architectures import MINI as MINI
 from .architectures import BackboneError as BackboneError
+from .architectures import builds_quick_gelu as builds_quick_gelu
 from .architectures import vision_width as vision_width
 from .backbone import DTYPES as DTYPES
 from .backbone import PRESETS as PRESETS

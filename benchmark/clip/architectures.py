@@ -39,6 +39,15 @@ def vision_width(name: str) -> int:
     return int(architecture_config(name)["vision_cfg"].get("width", 768))  # open_clip's own default
 
 
+def builds_quick_gelu(name: str) -> bool:
+    """Return whether an architecture has QuickGELU. Where the name says it, open_clip is not imported for it.
+
+    Raises:
+        BackboneError: If there is none of this name, or it cannot be used.
+    """
+    return name.endswith("-quickgelu") or bool(architecture_config(name).get("quick_gelu"))
+
+
 def architecture_config(name: str, *, tag: str | None = None) -> dict[str, Any]:
     """Return the configuration of an architecture, as open_clip builds it.
 

@@ -17,6 +17,7 @@ NAMES = (
     "network",
     "net",
     "prompt_learner",
+    "trainable_linearlayer",
     "_orig_mod",
     "_forward_module",
 )

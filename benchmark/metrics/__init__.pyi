@@ -9,6 +9,7 @@ from .bootstrap import seed_draws as seed_draws
 from .curve import Curve as Curve
 from .fragile import Range as Range
 from .image import ImageMetrics as ImageMetrics
+from .image import require_score as require_score
 from .names import LEVELS as LEVELS
 from .names import MAIN_METRICS as MAIN_METRICS
 from .names import METRICS as METRICS
@@ -29,3 +30,4 @@ from .pixel import DEFECT_BINS as DEFECT_BINS
 from .pixel import ImagePixels as ImagePixels
 from .pixel import PixelMetrics as PixelMetrics
 from .pixel import image_pixels as image_pixels
+from .pixel import map_limits as map_limits

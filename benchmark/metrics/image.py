@@ -9,6 +9,12 @@ from benchmark.metrics.fragile import IMAGE_MOVE, Range
 from benchmark.metrics.names import IMAGE_METRICS, METRICS
 
 
+def require_score(score: float) -> None:
+    """Raise ValueError where an image score is not finite."""
+    if not math.isfinite(score):
+        raise ValueError(f"image score is {score}; a score must be finite")
+
+
 class ImageMetrics:
     """AUROC, AP and F1-max of image scores. Keeps one score and label per image, so the values are exact."""
 
@@ -22,8 +28,7 @@ class ImageMetrics:
         Raises:
             ValueError: the label is another, or the score is not finite.
         """
-        if not math.isfinite(score):
-            raise ValueError(f"image score is {score}; a score must be finite")
+        require_score(score)
         if label not in (0, 1):
             raise ValueError(f"image label is {label!r}; it must be 0 (normal) or 1 (anomalous)")
         self._scores.append(float(score))

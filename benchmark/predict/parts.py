@@ -20,6 +20,7 @@ from benchmark.predict.predictions import (
 )
 from benchmark.predict.scorer import Scorer, ScorerId
 from benchmark.predict.scoring import Floats, Scored, resized, score_images
+from benchmark.running import Maps
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class Part:
     method: Method
     threshold: ThresholdUsed | None
     images: tuple[ImagePrediction, ...]
-    raws: tuple[Floats | None, ...]
-    """Maps of the upright photos on the patch grid; None where an image has no score. All maps are kept in this size
-    until they are drawn, since the common colour scale takes all values."""
+    raws: tuple[Maps | None, ...]
+    """Maps of the upright photos as the method returned them; None where an image has no score. All maps are kept in
+    this size until they are drawn, since the common colour scale takes all values."""
 
     @property
     def scale(self) -> ColourScale | None:
@@ -43,7 +44,7 @@ class Part:
         """Return the map of an image at the evaluation size; None where it has no score."""
         if (raw := self.raws[index]) is None:
             return None
-        again = Prediction(scores=torch.zeros(1), maps=torch.from_numpy(raw)[None])
+        again = Prediction(scores=torch.zeros(1), maps=raw)
         _, maps = resized(again, self.method, self.scorer.protocol.evaluation_size)
         return np.asarray(maps[0], dtype=np.float32)
 
@@ -88,7 +89,7 @@ def score_found(
     methods = [scorer.build(backbone) for scorer in scorers]
     first = scorers[0].id
     images: list[list[ImagePrediction]] = [[] for _ in scorers]
-    raws: list[list[Floats | None]] = [[] for _ in scorers]
+    raws: list[list[Maps | None]] = [[] for _ in scorers]
     limits = [thresholds.get(scorer.id.method) for scorer in scorers]
     for outcomes in score_images(
         [each.path for each in found],

@@ -102,6 +102,8 @@ def _flat(scorer: ScorerId) -> dict[str, Any]:
         "dtype": scorer.backbone.dtype,
         "mean": scorer.backbone.mean,
         "std": scorer.backbone.std,
+        "exact GELU": scorer.backbone.plain_gelu,
+        "positional embeddings": scorer.backbone.pos_interp,
         "checkpoint": scorer.checkpoint and scorer.checkpoint.sha256,
         "reference images": scorer.references and scorer.references.sha256,
     }
@@ -136,6 +138,7 @@ class Scorer:
             CheckpointError: The checkpoint cannot be read or does not fit.
             PredictError: A reference image cannot be read any more, or the memory does not suffice for all of them.
         """
+        backbone = backbone.variant(self.kind.backbone_variant(self.options))
         seed = self.id.checkpoint.seed if self.id.checkpoint else 0
         method = build_method(self.kind, backbone, self.options, seed=seed, checkpoint=self.checkpoint)
         if self.references:

@@ -9,12 +9,12 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from benchmark.clip import Backbone
+from benchmark.clip import Backbone, passes
 from benchmark.common import is_out_of_memory
-from benchmark.contract import Method, Prediction, merge_specs, require_prediction
+from benchmark.contract import ClassName, Method, Prediction, require_prediction
 from benchmark.data import ImageError, Preprocess, Ranges, orientation, read_image, turn
 from benchmark.predict.own_images import PredictError
-from benchmark.running import at_evaluation_size
+from benchmark.running import Maps, at_evaluation_size, changed_maps
 
 Floats = npt.NDArray[np.float32]
 
@@ -27,8 +27,8 @@ class Scored:
     score: float
     map: Floats
     """Anomaly map of shape `(S, S)` at the evaluation size, resized and smoothed as in a run."""
-    raw: Floats
-    """Anomaly map of shape `(h, w)` as the method returned it, on the patch grid."""
+    raw: Maps
+    """What the method returned for the map, of one image: of shape `(1, h, w)` or of L layers `(1, L, h, w)`."""
     size: tuple[int, int]
     """Width and height of the image in pixels."""
     orientation: int = 1
@@ -62,7 +62,7 @@ def score_images(
 ) -> Iterator[tuple[Scored | Unscored, ...]]:
     """Yield what each method gives for an image, image by image. One batch of images is in memory at a time.
 
-    Each image is read once, and encoded once for all methods that share an image size.
+    Each image is read once, and encoded once for all methods that share a tower, as `benchmark.clip.passes` says.
 
     Args:
         paths: Image files in any format that `read_image` reads.
@@ -76,8 +76,7 @@ def score_images(
     Raises:
         PredictError: If the memory does not suffice.
     """
-    sizes = [method.vision().image_size for method in methods]
-    specs = merge_specs(method.vision() for method in methods)
+    towers = passes([(backbone.variant(each.backbone_variant(each.options)), each.vision()) for each in methods])
     for begin in range(0, len(paths), batch_size):
         batch = paths[begin : begin + batch_size]
         images: dict[Path, Image.Image] = {}
@@ -88,18 +87,18 @@ def score_images(
             except (ImageError, OSError) as error:  # OSError: no permission, a lost network drive, …
                 errors[path] = Unscored(path, str(error))
         given: dict[int, list[Scored | Unscored]] = {}
-        for spec in specs if images else ():
-            sharing = [index for index, size in enumerate(sizes) if size == spec.image_size]
-            pixels = torch.from_numpy(np.stack(list(map(Preprocess(spec.image_size), images.values()))))
+        for tower in towers if images else ():
+            names = [ClassName(class_name)] * len(images)
+            pixels = torch.from_numpy(np.stack(list(map(Preprocess(tower.spec.image_size), images.values()))))
             try:
                 with torch.no_grad():
-                    features = backbone.encode_images(pixels, spec)
-                    found = [methods[index].predict(features, [class_name] * len(images)) for index in sharing]
+                    features = tower.backbone.encode_images(pixels, tower.spec)
+                    found = [methods[index].predict(features, names) for index in tower.places]
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
                 raise PredictError(f"out of memory: {error}; try a smaller --batch-size, or --device cpu") from error
-            for index, prediction in zip(sharing, found, strict=True):
+            for index, prediction in zip(tower.places, found, strict=True):
                 require_prediction(prediction, len(images))
                 given[index] = _scored(images, prediction, methods[index], evaluation_size)
         places = {path: place for place, path in enumerate(images)}
@@ -114,16 +113,25 @@ def _scored(
     """Return what a method gives for each image of a batch."""
     found: list[Scored | Unscored] = []
     scores, maps = resized(prediction, method, evaluation_size)
-    raws = prediction.maps.float().cpu().numpy()
-    for (path, image), score, anomaly_map, raw in zip(images.items(), scores, maps, raws, strict=True):
+    for index, ((path, image), score, anomaly_map) in enumerate(zip(images.items(), scores, maps, strict=True)):
         if np.isfinite(score) and np.isfinite(anomaly_map).all():
             turned = orientation(path)
             size = image.size if turned < 5 else image.size[::-1]
-            upright, grid = (np.ascontiguousarray(turn(each, turned)) for each in (anomaly_map, raw))
-            found.append(Scored(path, score, upright, grid, size, turned))
+            upright = np.ascontiguousarray(turn(anomaly_map, turned))
+            found.append(Scored(path, score, upright, _raw(prediction.maps, index, turned), size, turned))
         else:
             found.append(Unscored(path, f"{path}: {method.title} gave no finite numbers; try --dtype float32"))
     return found
+
+
+def _raw(maps: Maps, index: int, turned: int) -> Maps:
+    """Return the maps of an image as it is displayed, by its EXIF orientation, in the memory of the host."""
+
+    def upright(values: torch.Tensor) -> torch.Tensor:
+        rows_first = np.moveaxis(values[index].float().cpu().numpy(), (-2, -1), (0, 1))
+        return torch.from_numpy(np.ascontiguousarray(np.moveaxis(turn(rows_first, turned), (0, 1), (-2, -1))))[None]
+
+    return changed_maps(maps, upright)
 
 
 def resized(prediction: Prediction, method: Method, evaluation_size: int | None) -> tuple[list[float], Floats]:

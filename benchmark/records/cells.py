@@ -13,7 +13,16 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints
 
-from benchmark.clip import OPENAI_MEAN, OPENAI_STD, WeightsSource, pretraining, weights_sha256
+from benchmark.clip import (
+    OPENAI_MEAN,
+    OPENAI_STD,
+    BackboneVariant,
+    PosInterp,
+    WeightsSource,
+    builds_quick_gelu,
+    pretraining,
+    weights_sha256,
+)
 from benchmark.common import Model
 from benchmark.data import SUBSET
 from benchmark.metrics import METRICS_VERSION
@@ -52,6 +61,40 @@ class BackboneId(Model):
     """Mean of red, green and blue by which images are normalised."""
     std: tuple[float, ...] = OPENAI_STD
     """Standard deviation of red, green and blue by which images are normalised."""
+    plain_gelu: bool = False
+    """Whether the method runs it with the exact GELU, though the weights were trained with QuickGELU."""
+    pos_interp: PosInterp | None = None
+    """How the method resizes positional embeddings, if otherwise than the protocol says."""
+
+    def variant(self, variant: BackboneVariant, protocol: Protocol) -> Self:
+        """Return what identifies it as a method runs it under a protocol; where that changes nothing, it is the same.
+
+        Raises:
+            BackboneError: The architecture is not known.
+        """
+        plain_gelu = variant.plain_gelu and builds_quick_gelu(self.architecture)
+        pos_interp = None if variant.pos_interp == protocol.pos_interp else variant.pos_interp
+        return self.model_copy(update={"plain_gelu": plain_gelu, "pos_interp": pos_interp})
+
+    @property
+    def weights(self) -> Self:
+        """What identifies the CLIP, however a method runs it."""
+        return self.model_copy(update={"plain_gelu": False, "pos_interp": None})
+
+    @property
+    def title(self) -> str:
+        """The name, and in what a method runs it otherwise, in words."""
+        changes = ["exact GELU"] * self.plain_gelu
+        if self.pos_interp:
+            changes.append(f"{_POSITIONS[self.pos_interp]} positions")
+        return f"{self.name} with {' and '.join(changes)}" if changes else self.name
+
+
+_POSITIONS: dict[PosInterp, str] = {
+    "bilinear": "bilinear",
+    "bicubic": "antialiased bicubic",
+    "bicubic_no_antialias": "bicubic",
+}
 
 
 class _Identity(Model):

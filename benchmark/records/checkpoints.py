@@ -147,7 +147,7 @@ def _unreadable(path: Path, error: OSError | ValidationError) -> str:
 
 
 def misfit(known: TrainingId, method: type[Learner], options: Any, backbone: BackboneId) -> str:
-    """Return why a checkpoint does not fit a method with these options and this backbone; "" where it fits."""
+    """Return why a checkpoint does not fit a method with these options and its backbone; "" where it fits."""
     if known.method != method.name:
         return f"a checkpoint of {known.method}, not of {method.name}"
     if known.method_version != method.version:
@@ -161,8 +161,12 @@ def misfit(known: TrainingId, method: type[Learner], options: Any, backbone: Bac
             names = [f"{each.name} of sha256 {each.sha256[:12]}…" for each in (known.backbone, backbone)]
         return f"made with the backbone {names[0]}, not {names[1]}"
     ours = json.loads(json.dumps(training_options(options)))  # as they were written: tuples are lists
-    different = {key: value for key, value in known.options.items() if ours.get(key) != value}
-    return f"made with other options; to use it say {as_settings(known.method, different)}" if different else ""
+    if different := {key: value for key, value in known.options.items() if ours.get(key) != value}:
+        return f"made with other options; to use it say {as_settings(known.method, different)}"
+    if known.backbone.plain_gelu != backbone.plain_gelu:  # an imported checkpoint does not say all its options
+        runs = f"with these options {method.title} runs {backbone.title}"
+        return f"made with {known.backbone.title}, and {runs}; give the options of the checkpoint"
+    return ""
 
 
 def as_settings(method: str, options: Mapping[str, Any]) -> str:

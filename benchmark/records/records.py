@@ -53,6 +53,8 @@ class Run(Provenance):
     time: its `metrics`. Images and vision are shared by all cells of the pass."""
     batch_size: int
     workers: int
+    own_pass: bool = False
+    """Whether the method ran the tower itself; the time of that is the method's."""
     processes: int | None = None
     """Processes of the run that computed on this machine side by side; null where the executor does not know it, and in
     records that were made before this was kept."""
@@ -139,6 +141,8 @@ class Record(Model):
     """Null of a cell that failed, and in records that were made before this was kept."""
     status: Literal["done", "failed"]
     error: Text | None = None
+    scores_whole_class: bool = False
+    """Whether the image scores of a class depend on all of its test images."""
     synthetic: tuple[str, ...] = ()
     """What of it is not real: `data`, `weights` (of the backbone, or learned from generated images)."""
     warnings: tuple[str, ...] = ()

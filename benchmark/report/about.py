@@ -16,7 +16,7 @@ def about_page(report: ReportData, record_files: Mapping[str, str]) -> dict[str,
     backbones: dict[tuple[str, str, str, str], set[int]] = defaultdict(set)
     for record in done:
         b = record.cell.backbone
-        backbones[b.name, b.architecture, b.dtype, b.sha256] |= {record.image_size} if record.image_size else set()
+        backbones[b.title, b.architecture, b.dtype, b.sha256] |= {record.image_size} if record.image_size else set()
     cells = []
     for record in report.records:
         values = [record.mean.get(metric) for metric in ("image_auroc", "pixel_auroc")]

@@ -56,7 +56,9 @@ def training_charts(records: Sequence[Record]) -> list[Chart]:
     for checkpoint, same in trained.items():
         training = same[0].training
         assert training is not None
-        terms = sorted({term for epoch in training.curve for term in epoch}, key=lambda term: (term != "total", term))
+        terms = sorted(
+            {term for epoch in training.curve for term in epoch}, key=lambda term: (not _is_total(term), term)
+        )
         epochs = list(range(1, len(training.curve) + 1))
         data = [
             {
@@ -65,7 +67,7 @@ def training_charts(records: Sequence[Record]) -> list[Chart]:
                 "name": escape(term),
                 "x": epochs,
                 "y": [_finite(epoch.get(term)) for epoch in training.curve],
-                "line": {"color": PALETTE[index % len(PALETTE)], "width": 3 if term == "total" else 1.5},
+                "line": {"color": PALETTE[index % len(PALETTE)], "width": 3 if _is_total(term) else 1.5},
                 "marker": {"size": 5},
             }
             for index, term in enumerate(terms)
@@ -82,6 +84,11 @@ def training_charts(records: Sequence[Record]) -> list[Chart]:
         caption = f"{same[0].title}, seed {same[0].cell.seed}, on {training.source}{images}; used for {targets}"
         made.append(Chart(checkpoint, caption, {"data": data, "layout": layout}, log=True))
     return made
+
+
+def _is_total(term: str) -> bool:
+    """Return whether a line of a curve is the whole loss, of the training or of one of its stages."""
+    return term.rpartition(": ")[2] == "total"
 
 
 def ablation_chart(grid: Grid, key: str) -> Chart:

@@ -25,7 +25,15 @@ from benchmark.report.values import (
     shown_value,
     table_row,
 )
-from benchmark.tables import WIDE_MARK, AblationTable, Comparison, Ranking, compare, printed_metrics
+from benchmark.tables import (
+    WIDE_MARK,
+    AblationTable,
+    Comparison,
+    Ranking,
+    compare,
+    printed_metrics,
+    whole_class_notes,
+)
 from benchmark.tables import Number as Published
 
 TOLERANCE = 1.0
@@ -154,6 +162,7 @@ def dataset(report: ReportData, of: DatasetResults) -> Context:
         *of.records[0].warnings,
         *([f"Images left out, as they or their masks cannot be used: {skipped}."] if skipped else []),
         *dict.fromkeys(note for record in of.records for note in undefined_notes(record)),
+        *whole_class_notes(of.records),
     ]
     return {
         "dataset": of,
@@ -280,7 +289,7 @@ def published(report: ReportData, found: Sequence[Published]) -> Context:
 def _compared(row: Comparison) -> Context:
     number = row.number
     return {
-        "dataset": number.card.title,
+        "dataset": number.dataset_title,
         "class_name": number.class_name,
         "metric": f"{number.row.level} {number.heading}",
         "title": row.label,
@@ -300,7 +309,7 @@ def _published_table(title: str, level: Level, same: Sequence[Published]) -> Con
     methods = list(dict.fromkeys(number.row.method for number in same))
     places: dict[tuple[str, str | None], dict[tuple[str, str], Published]] = defaultdict(dict)
     for number in same:
-        places[number.card.title, number.class_name][number.row.method, number.row.metric] = number
+        places[number.dataset_title, number.class_name][number.row.method, number.row.metric] = number
     rows = []
     for (name, class_name), values in places.items():
         cells = []

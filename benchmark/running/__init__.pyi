@@ -5,7 +5,9 @@ from .executors import InThisProcess as InThisProcess
 from .executors.local import LocalProcesses as LocalProcesses
 from .executors.ray_cluster import RayCluster as RayCluster
 from .executors.slurm import SlurmJobs as SlurmJobs
+from .maps import Maps as Maps
 from .maps import at_evaluation_size as at_evaluation_size
+from .maps import changed_maps as changed_maps
 from .planning import Auxiliaries as Auxiliaries
 from .planning import Chosen as Chosen
 from .planning import Job as Job

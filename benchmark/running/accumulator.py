@@ -16,6 +16,8 @@ from benchmark.metrics import (
     PixelMetrics,
     Range,
     image_pixels,
+    map_limits,
+    require_score,
 )
 from benchmark.records import ClassResult, DefectResult, Skipped
 
@@ -26,21 +28,17 @@ FloatArray = npt.NDArray[np.float32]
 class DefectAccumulator:
     """Collects the images of one kind of defect, in at most 6 MB."""
 
-    image: ImageMetrics = field(default_factory=ImageMetrics)
     # Only three maps of 518 px wait to be counted: kinds are many.
     pixel: PixelMetrics = field(default_factory=lambda: PixelMetrics(max_bins=DEFECT_BINS, buffer_pixels=2**20))
     images: int = 0
 
-    def result(self, normal: ImageMetrics, *, with_masks: bool) -> DefectResult:
-        """Return the metrics of the kind, given the normal images of its class."""
-        against = ImageMetrics()
-        against.merge(normal)
-        against.merge(self.image)
+    def result(self, image: ImageMetrics, *, with_masks: bool) -> DefectResult:
+        """Return the metrics of the kind, given those of its images and the normal ones of its class."""
         pixel, ranges = _values(self.pixel, with_masks=with_masks)
         return DefectResult(
             images=self.images,
-            metrics={**against.compute(), **pixel},
-            ranges=against.compute_ranges() | ranges,
+            metrics={**image.compute(), **pixel},
+            ranges=image.compute_ranges() | ranges,
         )
 
 
@@ -56,13 +54,17 @@ def _values(pixel: PixelMetrics, *, with_masks: bool) -> tuple[dict[str, float |
 class ClassAccumulator:
     """Collects scores and maps image by image; memory grows by a few kB per image."""
 
-    image: ImageMetrics = field(default_factory=ImageMetrics)
-    normal: ImageMetrics = field(default_factory=ImageMetrics)
-    """Of the normal images, which every kind of defect is held against."""
     pixel: PixelMetrics = field(default_factory=PixelMetrics)
     defects: dict[str, DefectAccumulator] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
     images: PerImageAccumulator = field(default_factory=PerImageAccumulator)
+    """Whose scores may be replaced once all images are there: the metrics of images are computed at the end."""
+    kinds: list[str] = field(default_factory=list)
+    """Of each image; empty where it is normal, or of no named kind."""
+    lowest: list[float] = field(default_factory=list)
+    """The lowest value of the map of each image, as it is evaluated; empty if maps are not."""
+    highest: list[float] = field(default_factory=list)
+    """The highest value, likewise."""
 
     def add(self, item: Loaded, score: float, raw: FloatArray, evaluated: FloatArray | None) -> None:
         """Add an image with its score, its map (h, w) as predicted, and the map (S, S) that is evaluated.
@@ -70,22 +72,24 @@ class ClassAccumulator:
         Raises:
             ValueError: a score is NaN or infinite; the message names the image.
         """
+        sample, pixels = item.sample, None
         try:
-            sample = item.sample
-            self.image.update(score, sample.label)
+            require_score(score)
             self.images.add(sample.key, sample.label, score, raw, photograph=sample.photograph)
-            pixels = None if evaluated is None or item.regions is None else image_pixels(evaluated, item.regions)
+            if evaluated is not None:
+                pixels = image_pixels(evaluated, item.regions) if item.regions is not None else None
+                low, high = pixels.limits if pixels else map_limits(evaluated)
+                self.lowest.append(low)
+                self.highest.append(high)
         except ValueError as error:
             raise ValueError(f"{item.sample.path}: {error}") from error
         if pixels is not None:
             self.pixel.add(pixels)
             self.images.add_pixels(pixels)
-        if not sample.label:
-            self.normal.update(score, sample.label)
-        elif sample.defect:
-            kind = self.defects.setdefault(printable(sample.defect), DefectAccumulator())
+        self.kinds.append(printable(sample.defect) if sample.label else "")
+        if self.kinds[-1]:
+            kind = self.defects.setdefault(self.kinds[-1], DefectAccumulator())
             kind.images += 1
-            kind.image.update(score, sample.label)
             if pixels is not None:
                 kind.pixel.add(pixels)
 
@@ -93,16 +97,26 @@ class ClassAccumulator:
         """Return the metrics of the class and of its kinds of defect; those at pixel level are null without masks."""
         pixel, ranges = _values(self.pixel, with_masks=with_masks)
         anomalous = sum(self.images.labels)
+        image = self._of_images()
         return ClassResult(
             normal=len(self.images.labels) - anomalous,
             anomalous=anomalous,
             skipped=tuple(self.skipped),
-            metrics={**self.image.compute(), **pixel},
-            ranges=self.image.compute_ranges() | ranges,
+            metrics={**image.compute(), **pixel},
+            ranges=image.compute_ranges() | ranges,
             defects={
-                name: kind.result(self.normal, with_masks=with_masks) for name, kind in sorted(self.defects.items())
+                name: kind.result(self._of_images(name), with_masks=with_masks)
+                for name, kind in sorted(self.defects.items())
             },
         )
+
+    def _of_images(self, wanted: str | None = None) -> ImageMetrics:
+        """Return the metrics of the normal images and of the anomalous ones, or of those of one kind."""
+        found = ImageMetrics()
+        for score, label, kind in zip(self.images.scores, self.images.labels, self.kinds, strict=True):
+            if not label or wanted in (None, kind):
+                found.update(score, label)
+        return found
 
     def per_image(self) -> ClassImages | None:
         """Return the results per image; None where no image could be read."""

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from benchmark.contract import Learner, TrainingBatch
-from benchmark.metrics import METRICS, ImageMetrics, PixelMetrics
+from benchmark.contract import Learner
+from benchmark.metrics import METRICS, ImageMetrics, PixelMetrics, map_limits
+from benchmark.running.class_run import whole_class_scores
 from benchmark.running.maps import at_evaluation_size
 from benchmark.training import Auxiliary
 
@@ -44,19 +45,27 @@ def results(method: Learner, features: Auxiliary) -> dict[str, float | None]:
     return means
 
 
+@torch.no_grad()
 def _class_results(method: Learner, features: Auxiliary, places: Sequence[int]) -> dict[str, float | None]:
-    image, pixel = ImageMetrics(), PixelMetrics()
+    scores: list[float] = []
+    labels: list[int] = []
+    lowest: list[float] = []
+    highest: list[float] = []
+    pixel = PixelMetrics()
     for start in range(0, len(places), BATCH):
         batch = features.batch(places[start : start + BATCH])
-        _add(method, batch, image, pixel, image_size=features.spec.image_size)
-    return {**image.compute(), **pixel.compute()}
-
-
-@torch.no_grad()
-def _add(method: Learner, batch: TrainingBatch, image: ImageMetrics, pixel: PixelMetrics, *, image_size: int) -> None:
-    prediction = method.predict(batch.features, batch.class_names)
-    scores, maps = at_evaluation_size(prediction, image_size=image_size, smoothing=method.smoothing)
-    masks = batch.masks.bool().cpu().numpy()
-    for score, label, anomaly_map, mask in zip(scores, batch.labels.tolist(), maps, masks, strict=True):
+        prediction = method.predict(batch.features, batch.class_names)
+        found, maps = at_evaluation_size(prediction, image_size=features.spec.image_size, smoothing=method.smoothing)
+        scores += found
+        labels += batch.labels.tolist()
+        for anomaly_map, mask in zip(maps, batch.masks.bool().cpu().numpy(), strict=True):
+            low, high = map_limits(anomaly_map)
+            lowest.append(low)
+            highest.append(high)
+            pixel.update(anomaly_map, mask)
+    if method.scores_whole_class(method.options):
+        scores = whole_class_scores(method, scores, lowest, highest, batch.class_names[0])
+    image = ImageMetrics()
+    for score, label in zip(scores, labels, strict=True):
         image.update(score, label)
-        pixel.update(anomaly_map, mask)
+    return {**image.compute(), **pixel.compute()}

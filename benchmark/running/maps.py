@@ -1,16 +1,44 @@
 """Maps of methods at the size at which they are compared with masks."""
 
 import functools
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.nn.functional import adaptive_avg_pool2d
 
 from benchmark.common import resizing_matrix
-from benchmark.contract import Prediction
+from benchmark.contract import LayerLogits, Prediction
 
 FloatArray = npt.NDArray[np.float32]
+Maps: TypeAlias = torch.Tensor | LayerLogits
+"""Maps as methods give them; B images come first."""
+
+
+def values_of(maps: Maps) -> torch.Tensor:
+    """Return the tensor that maps are made of."""
+    return maps.differences if isinstance(maps, LayerLogits) else maps
+
+
+def changed_maps(maps: Maps, change: Callable[[torch.Tensor], torch.Tensor]) -> Maps:
+    """Return maps in which `change` has been applied to the tensor that they are made of."""
+    return replace(maps, differences=change(maps.differences)) if isinstance(maps, LayerLogits) else change(maps)
+
+
+def on_grid(maps: Maps, side: int) -> torch.Tensor:
+    """Return maps of shape `(B, h, w)`, float32, before they are resized, in the memory of the host.
+
+    Args:
+        maps: of a method.
+        side: of the grid of patches. Of larger maps each element is the mean of an area, so that they stay small.
+    """
+    found = _summed(maps.differences.cpu().double()).float() if isinstance(maps, LayerLogits) else maps.float().cpu()
+    height, width = (min(each, side) for each in found.shape[1:])
+    return found if found.shape[1:] == (height, width) else adaptive_avg_pool2d(found, (height, width))
 
 
 def at_evaluation_size(
@@ -24,12 +52,12 @@ def at_evaluation_size(
 
 
 def maps_at_evaluation_size(
-    maps: torch.Tensor, *, image_size: int, smoothing: float, evaluation_size: int | None = None
+    maps: Maps, *, image_size: int, smoothing: float, evaluation_size: int | None = None
 ) -> FloatArray:
-    """Return maps (B, S, S) resized bilinearly (corners not aligned) from (B, h, w) and then smoothed.
+    """Return maps (B, S, S) resized bilinearly from what a method gives, and then smoothed.
 
-    The Gaussian filter is the references': per image, reflecting border, cut at 4 standard deviations. The work is done
-    on the device of the maps.
+    Corners are not aligned unless `LayerLogits` say so. The Gaussian filter is the references': per image, reflecting
+    border, cut at 4 standard deviations. The work is done on the device of the maps, image by image and layer by layer.
 
     Args:
         maps: of a method.
@@ -39,16 +67,45 @@ def maps_at_evaluation_size(
         evaluation_size: side S of the maps, where it is not the image size.
     """
     side = evaluation_size or image_size
-    # In float64 scores that are tied stay tied when they are rounded at the end. MPS has no float64.
-    exact = maps.detach().cpu().double() if maps.device.type == "mps" else maps.detach().double()
     sigma = smoothing * (side / image_size)
+    layers = maps if isinstance(maps, LayerLogits) else None
+    given = values_of(maps).detach()
+    given = given.cpu() if given.device.type == "mps" else given  # it has no float64
+    found = torch.empty((len(given), side, side), device=given.device)
+    for one, target in zip(given, found, strict=True):  # one by one: what is in float64 stays small
+        # In float64 scores that are tied stay tied when they are rounded at the end.
+        exact = one.double()
+        target.copy_(_of_layers(exact, layers, side, sigma) if layers else _resized(exact, side, sigma=sigma))
+    return _on_host(found).numpy()
+
+
+def _of_layers(differences: torch.Tensor, how: LayerLogits, side: int, sigma: float) -> torch.Tensor:
+    """Return the map (S, S) of the differences (L, h, w) of one image."""
+    if not how.softmax_last:  # sum and resizing are linear, so the sum may go first
+        return _resized(_summed(differences), side, sigma=sigma, corners_aligned=how.corners_aligned)
+    total = torch.zeros((side, side), dtype=differences.dtype, device=differences.device)
+    for layer in differences:
+        total += _resized(layer, side, corners_aligned=how.corners_aligned).sigmoid()
+    return _resized(total, side, sigma=sigma)
+
+
+def _summed(differences: torch.Tensor) -> torch.Tensor:
+    """Return the sum of the anomaly probabilities over the layers, which are the last dimension but two."""
+    # The sigmoid of the difference keeps all digits near 0, which 1 - p of the normal text would not.
+    return differences.sigmoid().sum(-3)
+
+
+def _resized(values: torch.Tensor, side: int, *, sigma: float = 0.0, corners_aligned: bool = False) -> torch.Tensor:
+    """Return a map (S, S) resized from (h, w) and smoothed."""
+    device, dtype = values.device, values.dtype
     rows, columns = (
-        resizing_matrix(old, side, sigma=sigma, device=exact.device, dtype=exact.dtype) for old in exact.shape[1:]
+        resizing_matrix(old, side, sigma=sigma, device=device, dtype=dtype, corners_aligned=corners_aligned)
+        if old != side or sigma > 0
+        else None  # there is nothing to do
+        for old in values.shape
     )
-    resized = torch.empty((len(exact), side, side), device=exact.device)
-    for one, target in zip(rows @ exact, resized, strict=True):  # one by one: what is in float64 stays small
-        target.copy_(one @ columns.T)
-    return _on_host(resized).numpy()
+    values = values if rows is None else rows @ values
+    return values if columns is None else values @ columns.T
 
 
 def beside(device: torch.device) -> AbstractContextManager[object]:

@@ -147,6 +147,10 @@ class Setting:
     protocol: Protocol
     auxiliaries: Auxiliaries = field(default_factory=Auxiliaries)
 
+    def backbone_of(self, method: type[Method], options: Any) -> BackboneId:
+        """Return the backbone as a method with these options runs it."""
+        return self.backbone.variant(method.backbone_variant(options), self.protocol)
+
 
 def plan(methods: Chosen, datasets: Sequence[SampleSet], setting: Setting, *, seeds: Sequence[int]) -> Plan:
     """Return every cell of methods × datasets × seeds, datasets outermost: cells that share a pass are neighbours.
@@ -209,12 +213,14 @@ def _other_conditions(training: Training, setting: Setting) -> list[str]:
     """Return what a record must say of a checkpoint that was given and was trained under other conditions."""
     if training.given is None:
         return []
-    known = training.id
-    ours = {"dtype": setting.backbone.dtype}
-    theirs = {"dtype": known.backbone.dtype}
+    known, own = training.id, setting.backbone_of(training.method, training.options)
+    ours: dict[str, Any] = {"dtype": own.dtype}
+    theirs: dict[str, Any] = {"dtype": known.backbone.dtype}
     if setting.auxiliaries.checkpoints[training.given].origin == "trained":  # of an imported one the quirks are unknown
         ours |= {f"protocol.{name}": value for name, value in setting.protocol if name != "evaluation_size"}
         theirs |= {f"protocol.{name}": value for name, value in known.protocol}
+        for conditions, backbone in ((ours, own), (theirs, known.backbone)):
+            conditions["protocol.pos_interp"] = backbone.pos_interp or conditions["protocol.pos_interp"]
     different = [f"{name}={theirs[name]}" for name, value in ours.items() if theirs[name] != value]
     return [f"the checkpoint was trained with {', '.join(different)}"] if different else []
 
@@ -273,7 +279,7 @@ def _job(
         references={name: tuple(s.key for s in each) for name, each in shown.items()} or None,
         references_sha256=_digest_of(samples, shown) if shown else None,
         seed=seed,
-        backbone=setting.backbone,
+        backbone=setting.backbone_of(method, options),
         protocol=setting.protocol,
     )
     return Job(cell, method, options, samples, training, shown)
@@ -305,7 +311,7 @@ def plan_training(
     for path, checkpoint in setting.auxiliaries.checkpoints.items():
         known = checkpoint.training
         if (known.method, known.auxiliary.name) == (method.name, "+".join(names)):
-            if reason := misfit(known, method, options, setting.backbone):
+            if reason := misfit(known, method, options, setting.backbone_of(method, options)):
                 raise CheckpointError(f"{path}: {reason}")
             return Training(known, method, options, (), given=path)
     found = setting.auxiliaries.found
@@ -320,7 +326,7 @@ def plan_training(
         changed={key: value for key, value in changed_options(options).items() if key in learning},
         auxiliary=data_id(*samples),
         seed=seed,
-        backbone=setting.backbone,
+        backbone=setting.backbone_of(method, options),
         protocol=setting.protocol.model_copy(update={"evaluation_size": None}),  # nothing is evaluated in a training
     )
     return Training(identity, method, options, samples)

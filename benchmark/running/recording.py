@@ -34,13 +34,20 @@ from benchmark.running.tasks import class_places
 
 
 def class_run(
-    job: Job, settings: Settings, device: str, *, seconds: Mapping[str, float], peak_memory: int | None
+    job: Job,
+    settings: Settings,
+    device: str,
+    *,
+    seconds: Mapping[str, float],
+    own_pass: bool,
+    peak_memory: int | None,
 ) -> Run:
     """Return how and where this process scored a class."""
     return Run(
         seconds={name: round(value, 3) for name, value in seconds.items()},
         batch_size=settings.batch_size,
         workers=settings.workers,
+        own_pass=own_pass,
         processes=settings.side_by_side,
         peak_memory=peak_memory,
         device=device_name(device),
@@ -101,6 +108,7 @@ def _record(job: Job, found: Sequence[ClassFile], results: Path) -> Record:
         status="done",
         image_size=found[0].image_size,
         parameters=found[0].parameters,
+        scores_whole_class=bool(job.method.scores_whole_class(job.options)),
         classes=classes,
         prompts={sample.class_name: sample.prompt_name for sample in job.samples.test},
         mean=mean_over_classes(classes.values()),

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from benchmark.clip import WeightsSource
+from benchmark.clip import PosInterp, WeightsSource
 from benchmark.common import Settings
 from benchmark.data import SampleSet
 from benchmark.records import BackboneId, Cell, Placement, TrainingId
@@ -32,7 +32,7 @@ class Loading:
     dtype: str
     device: str
     """Empty: the best that the worker has."""
-    pos_interp: str
+    pos_interp: PosInterp
     window_chunk: int | None
     """None: as many as suit the device."""
 
@@ -163,7 +163,7 @@ def make_tasks(
         jobs: the cells to be scored.
         trainings: the trainings to be done before them.
         settings: how to work; classes are bundled into tasks of about `settings.task_images` images.
-        loading: how each backbone is loaded.
+        loading: how the weights of each backbone are loaded; methods that run them as other variants share the images.
         held_out: images on which the results of trainings are told.
     """
     common: dict[str, Any] = {"settings": settings, "plugins": plugin_files(), "folder": Path.cwd()}
@@ -172,27 +172,32 @@ def make_tasks(
     encoded: dict[str, set[str]] = defaultdict(set)
     for training in trainings:
         for data in training.samples:
-            key = f"encode--{_digest(data_id(data), training.id.backbone)}"
+            key = f"encode--{_digest(data_id(data), training.id.backbone.weights)}"
             by_auxiliary[key].append((data, training))
             encoded[training.id.id].add(key)
     for key, same in by_auxiliary.items():
         data, first = same[0]
-        known = {"loading": loading[first.id.backbone], "data": (data,), **common}
+        known = {"loading": loading[first.id.backbone.weights], "data": (data,), **common}
         refs = tuple(TrainingRef(training.id) for _, training in same)
         tasks.append(Task(key, "encode", f"encoding {data.card.name}", trainings=refs, **known))
     for training in trainings:
-        known = {"loading": loading[training.id.backbone], "data": training.samples, "held_out": held_out, **common}
+        known = {
+            "loading": loading[training.id.backbone.weights],
+            "data": training.samples,
+            "held_out": held_out,
+            **common,
+        }
         ref = TrainingRef(training.id, several_seeds=training.several_seeds)
         after = frozenset(encoded[training.id.id])
         tasks.append(Task(ref.id.id, "train", f"training {training.title}", trainings=(ref,), after=after, **known))
     by_dataset: dict[str, list[Job]] = defaultdict(list)
     for job in jobs:
-        by_dataset[_digest(job.cell.dataset, job.cell.backbone)].append(job)
+        by_dataset[_digest(job.cell.dataset, job.cell.backbone.weights)].append(job)
     trained = {training.id.id for training in trainings}
     # The largest first, so that none of several processes is left alone with a large one at the end.
     for digest, group in sorted(by_dataset.items(), key=lambda each: -len(each[1][0].samples.test)):
         data = group[0].samples
-        common |= {"loading": loading[group[0].cell.backbone], "data": (data,)}
+        common |= {"loading": loading[group[0].cell.backbone.weights], "data": (data,)}
         common["cells"] = tuple(
             CellRef(job.cell, job.name, _training_ref(job), job.warnings, job.placement) for job in group
         )
@@ -211,7 +216,7 @@ def make_tasks(
 def side_by_side(jobs: Sequence[Job], trainings: Sequence[Training], settings: Settings) -> int:
     """Return how many tasks for these cells and trainings can be done at the same time, at most."""
     trained = {each.id.id for each in (*trainings, *(job.training for job in jobs if job.training))}
-    data = {_digest(job.cell.dataset, job.cell.backbone): job.samples for job in jobs}
+    data = {_digest(job.cell.dataset, job.cell.backbone.weights): job.samples for job in jobs}
     return max(len(trained), sum(len(list(_bundles(each, settings.task_images))) for each in data.values()))
 
 

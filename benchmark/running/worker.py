@@ -18,7 +18,8 @@ from benchmark.data import SampleSet
 from benchmark.errors import BenchError
 from benchmark.records import Parameters, RecordError, is_done, is_scored, is_trained, write_class
 from benchmark.registry import find_method, load_plugin, options_from
-from benchmark.running.evaluate import ClassOutcomes, Participant, as_failure, evaluate
+from benchmark.running.class_run import Participant, as_failure
+from benchmark.running.evaluate import ClassOutcomes, evaluate
 from benchmark.running.held_out import after_epoch
 from benchmark.running.planning import Job
 from benchmark.running.recording import (
@@ -250,7 +251,12 @@ class _Worker:
                 self.fail(job.cell.id, outcome)
                 continue
             run = class_run(
-                job, settings, self.backbone.device, seconds=outcome.seconds, peak_memory=outcome.peak_memory
+                job,
+                settings,
+                self.backbone.device,
+                seconds=outcome.seconds,
+                own_pass=outcome.own_pass,
+                peak_memory=outcome.peak_memory,
             )
             result = outcome.result.model_copy(update={"run": run})
             path = class_paths(job, settings)[done.class_name]
@@ -280,10 +286,11 @@ class _Worker:
 
 
 def _build(job: Job, backbone: Backbone, task: Task) -> Method:
-    """Return the method of a cell with what it learned, and see that it says what it needs."""
+    """Return the method of a cell with what it learned, and see that it says what it needs and how it scores."""
     checkpoint = job.training.checkpoint(task.settings.results) if job.training else None
     method = build_method(job.method, backbone, job.options, seed=job.cell.seed, checkpoint=checkpoint)
     asked_of(method)
+    job.method.scores_whole_class(job.options)
     return method
 
 

@@ -31,6 +31,7 @@ from .marks import best_and_second as best_and_second
 from .marks import is_wide as is_wide
 from .notes import SYNTHETIC as SYNTHETIC
 from .notes import notes_of as notes_of
+from .notes import whole_class_notes as whole_class_notes
 from .outputs import differences as differences
 from .outputs import left_over as left_over
 from .outputs import make_outputs as make_outputs

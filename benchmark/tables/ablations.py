@@ -9,7 +9,7 @@ from benchmark.metrics import LEVELS, MAIN_METRICS, Level, metrics_of
 from benchmark.records import AblationRow, Record
 from benchmark.tables.comparable import Entry, ablation_entries, check_entries, table_stem
 from benchmark.tables.notes import is_banner, notes_of
-from benchmark.tables.style import STYLES, Style, grid, headings
+from benchmark.tables.style import STYLES, Style, grid, headings, in_parts
 from benchmark.tables.tables import MEAN, Values, mean_values, row_order
 
 
@@ -91,10 +91,12 @@ def ablation_files(tables: Sequence[AblationTable]) -> dict[str, str]:
     return files
 
 
-def ablation_summary(tables: Sequence[AblationTable]) -> str:
-    """Return the tables as text for a terminal, after their notes."""
+def ablation_summary(tables: Sequence[AblationTable], *, width: int | None = None) -> str:
+    """Return the tables as text for a terminal of so many letters, if there is one, after their notes."""
     notes = dict.fromkeys(STYLES["txt"].escape(note) for table in tables for note in table.notes)
-    return "\n".join([*notes, "", *(_render(grid, STYLES["txt"]) for table in tables for grid in table.grids)])
+    return "\n".join(
+        [*notes, "", *(_render(grid, STYLES["txt"], width=width) for table in tables for grid in table.grids)]
+    )
 
 
 def _grid(
@@ -135,7 +137,7 @@ def _change(cell: Values, default: Values) -> Values:
     return tuple(None if v is None or d is None else v - d for v, d in zip(cell, default, strict=True))
 
 
-def _render(of: Grid, how: Style, banner: Sequence[str] = ()) -> str:
+def _render(of: Grid, how: Style, banner: Sequence[str] = (), *, width: int | None = None) -> str:
     header = ["", *(each for name in of.datasets for each in (how.escape(name), "change"))]
     body = []
     for row, cells in of.values.items():
@@ -148,6 +150,8 @@ def _render(of: Grid, how: Style, banner: Sequence[str] = ()) -> str:
             ]
         body.append(line)
     title = f"{how.heading}{how.escape(of.title)} {headings(of.metrics)}, %"
+    if width is not None:
+        return f"{title}\n\n{in_parts(header, body, how, width=width, together=2)}\n"
     return f"{title}\n\n{grid(header, body, how, banner=[how.escape(note) for note in banner])}\n"
 
 

@@ -97,6 +97,9 @@ def _claims(entry: Entry) -> Iterator[_Claim]:
     backbone = f"{cell.backbone.name} {cell.backbone.sha256[:12]}"
     same = cell.backbone.sha256, cell.backbone.architecture, cell.backbone.mean, cell.backbone.std
     yield _Claim(("backbone", *scope), same, f"{problem} backbones", backbone)
+    variant = cell.backbone.plain_gelu, cell.backbone.pos_interp
+    problem_here = f"results of {column} come from different variants of the backbone"
+    yield _Claim(("variant", table, column), variant, problem_here, cell.backbone.title)
     yield _Claim(("dtype", *scope), cell.backbone.dtype, f"{problem} dtypes", cell.backbone.dtype)
     for name, value in cell.options.items():  # one by one: older records lack options that are new
         text = json.dumps(value, sort_keys=True)

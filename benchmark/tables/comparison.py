@@ -4,21 +4,22 @@ Pure functions of records and of published numbers.
 """
 
 import functools
+import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from benchmark.clip import KNOWN_FILES
-from benchmark.protocol import Protocol
 from benchmark.records import Record
 from benchmark.tables.published import AUPRO, THEIR_AUPRO, Number, Variant
+from benchmark.tables.reasons import reasons
 from benchmark.tables.tables import mean_range, mean_values
 from benchmark.tables.uncertainty import estimates_of
 
 Verdict = Literal["within", "differs", "undecided", "not comparable", "undefined", "synthetic", "not run"]
-NOT_STATED = "not stated"
+
+_UNFIT: tuple[Verdict, ...] = ("synthetic", "undefined", "not comparable")
 
 Span = tuple[float, float]
 Titled = tuple[str, Sequence[Record]]
@@ -26,15 +27,6 @@ Titled = tuple[str, Sequence[Record]]
 Margins = Mapping[tuple[str | None, str], Span]
 """By class (None for the mean) and metric: how far a bootstrap interval reaches below and above its value, in
 points."""
-
-
-@dataclass(frozen=True)
-class Reason:
-    """Why a result may differ from a published number."""
-
-    text: str
-    bars: bool = False
-    """Whether it makes the two results of different experiments, so that they are not compared."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +43,9 @@ class Comparison:
     """Of a fragile metric: the least and the greatest value it takes when scores move by one part in a million."""
     interval: Span | None = None
     """The bootstrap interval; None where the records or the metric have none, and for one of several classes under
-    several seeds."""
+    several seeds. That of a mean over datasets takes them as independent."""
     deviation: float | None = None
-    """Standard deviation over the seeds, None for a single one."""
+    """Standard deviation over the seeds, None for a single one, and for a mean over datasets."""
     difference: float | None = None
     """None where the two are not comparable."""
     reasons: tuple[str, ...] = ()
@@ -83,7 +75,8 @@ def compare(
     some records were made under the published conditions, others are not held against the number.
 
     Args:
-        numbers: published numbers; those of methods that are not here are left out.
+        numbers: published numbers; those of methods that are not here are left out. A mean over datasets is compared
+            with the mean of the results on all of them.
         records: in any order.
         tolerance: how far a result may be from the published number, in points. All of the bootstrap interval, and of
             the range of a fragile metric, must lie so near to count as `within`, and none of it to count as `differs`.
@@ -94,22 +87,113 @@ def compare(
     for number in numbers:
         if number.method is None:
             continue
-        found = [
-            replace(
-                _compare(number, variant, titled, tolerance, functools.partial(margins, place)), reading=variant.reading
-            )
-            for place, titled in enumerate(groups)
-            if (variant := _variant(number, titled[1])) is not None
+        parts = [
+            [
+                (titled[1][0], _compare(part, variant, titled, tolerance, functools.partial(margins, place)))
+                for place, titled in enumerate(groups)
+                if (variant := _variant(part, titled[1])) is not None
+            ]
+            for part in (replace(number, cards=(card,)) for card in number.cards)
         ]
-        held = [row for row in found if row.verdict != "not comparable"]
-        rows += held or found or [Comparison(number, number.row.method, "not run")]
+        found = _over_datasets(number, parts, tolerance) if number.is_mean else [row for _, row in parts[0]]
+        rows += _held(found) or [Comparison(number, number.row.method, "not run")]
     return rows
+
+
+def _held(rows: Sequence[Comparison]) -> list[Comparison]:
+    """Return the rows that are comparable; all, if none is."""
+    return [row for row in rows if row.verdict != "not comparable"] or list(rows)
+
+
+def _over_datasets(
+    number: Number, parts: Sequence[Sequence[tuple[Record, Comparison]]], tolerance: float
+) -> list[Comparison]:
+    """Return the rows of a mean over datasets: one for all results that differ in data and training alone.
+
+    Args:
+        number: the mean.
+        parts: for each of its datasets, the rows of the results there, each with one of its records.
+        tolerance: in points.
+    """
+    alike: dict[tuple[str, ...], list[list[Comparison]]] = defaultdict(lambda: [[] for _ in parts])
+    for index, part in enumerate(parts):
+        for record, row in part:
+            cell = record.cell.model_dump_json(
+                include={"method", "method_version", "changed", "backbone", "protocol", "metrics_version"}
+            )
+            key = (record.title, *record.synthetic, str(record.image_size), cell)
+            alike[key][index].append(row)
+    return [_mean(number, key[0], of_datasets, tolerance) for key, of_datasets in alike.items()]
+
+
+def _mean(number: Number, title: str, of_datasets: Sequence[Sequence[Comparison]], tolerance: float) -> Comparison:
+    """Return the row of a mean over datasets, given the rows of each; of several on one dataset the last counts."""
+    held = [_held(rows) for rows in of_datasets]
+    rows = [several[-1] for several in held if several]
+    places: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        for reason in row.reasons:
+            places[reason].append(row.number.dataset_title)
+    why = [text if len(on) == len(rows) else f"{text} ({', '.join(on)})" for text, on in places.items()]
+    why += [
+        f"data: of {len(several)} results on {several[0].number.dataset_title} one is taken"
+        for several in held
+        if len(several) > 1
+    ]
+    verdicts = {row.verdict for row in rows}
+    if len(rows) < len(number.cards):
+        why.append(f"data: mean of {len(rows)} of {len(number.cards)} datasets")
+        verdicts.add("not comparable")
+    shared = Comparison(
+        number,
+        title,
+        next((each for each in _UNFIT if each in verdicts), "within"),
+        ours=_averaged([row.ours for row in rows]),
+        reasons=tuple(why),
+        records=tuple(record for row in rows for record in row.records),
+        reading=rows[0].reading,
+    )
+    ours = shared.ours
+    if shared.verdict in _UNFIT or ours is None:
+        return shared
+    span = _averaged_ends([row.span for row in rows])
+    interval = _around(ours, _independent(rows))
+    return replace(
+        shared,
+        verdict=_verdict(number, (ours, *(span or ()), *(interval or ())), tolerance),
+        span=span,
+        interval=interval,
+        difference=ours - number.row.value,
+    )
+
+
+def _averaged(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
+
+
+def _averaged_ends(spans: Sequence[Span | None]) -> Span | None:
+    low, high = (_averaged([None if span is None else span[end] for span in spans]) for end in (0, 1))
+    return None if low is None or high is None else (low, high)
+
+
+def _independent(rows: Sequence[Comparison]) -> Span | None:
+    """Return how far the interval of a mean over datasets reaches to each side: their images are independent."""
+    margins = [
+        (row.ours - row.interval[0], row.interval[1] - row.ours)
+        for row in rows
+        if row.interval is not None and row.ours is not None
+    ]
+    if len(margins) < len(rows):
+        return None
+    low, high = (math.hypot(*sides) / len(rows) for sides in zip(*margins, strict=True))
+    return low, high
 
 
 def _variant(number: Number, group: Sequence[Record]) -> Variant | None:
     """Return the variant of a number that some records are results of, None if they are not of its method or class."""
     cell = group[0].cell
-    if (cell.method, cell.dataset.name) != (number.method, number.card.name):
+    if (cell.method, cell.dataset.name) != (number.method, number.dataset):
         return None
     if number.class_name is not None and all(number.class_name not in record.classes for record in group):
         return None
@@ -154,8 +238,9 @@ def _compare(
 ) -> Comparison:
     title, group = titled
     ids = tuple(record.id for record in group)
+    row = Comparison(number, title, "within", records=ids, reading=variant.reading)
     if what := group[0].synthetic:
-        return Comparison(number, title, "synthetic", reasons=(f"generated {' and '.join(what)}",), records=ids)
+        return replace(row, verdict="synthetic", reasons=(f"generated {' and '.join(what)}",))
     name = number.class_name
     found = [
         record.mean if name is None else record.classes[name].metrics
@@ -166,25 +251,23 @@ def _compare(
     if ours is None:
         known = all(number.metric in each for each in found)
         reason = "undefined on these images" if known else f"the record has no {number.metric}"
-        return Comparison(number, title, "undefined", reasons=(reason,), records=ids)
+        return replace(row, verdict="undefined", reasons=(reason,))
     found_reasons = reasons(number, variant, group)
     why = tuple(reason.text for reason in found_reasons)
     if any(reason.bars for reason in found_reasons):
-        return Comparison(number, title, "not comparable", ours, reasons=why, records=ids)
+        return replace(row, verdict="not comparable", ours=ours, reasons=why)
     values = [100 * (each[number.metric] or 0.0) for each in found]
     span = mean_range(group, name, number.metric)
     interval = _around(ours, margins().get((name, AUPRO if number.metric == THEIR_AUPRO else number.metric)))
-    return Comparison(
-        number,
-        title,
-        _verdict(number, (ours, *(span or ()), *(interval or ())), tolerance),
+    return replace(
+        row,
+        verdict=_verdict(number, (ours, *(span or ()), *(interval or ())), tolerance),
         ours=ours,
         span=span,
         interval=interval,
         deviation=statistics.stdev(values) if len(values) > 1 else None,
         difference=ours - number.row.value,
         reasons=why,
-        records=ids,
     )
 
 
@@ -202,87 +285,3 @@ def _verdict(number: Number, values: Sequence[float], tolerance: float) -> Verdi
     if round(max(high - published, published - low), 6) <= tolerance:
         return "within"
     return "differs" if round(max(low - published, published - high), 6) > tolerance else "undecided"
-
-
-def reasons(number: Number, variant: Variant, group: Sequence[Record]) -> list[Reason]:
-    """Return why results may differ from a published number: every condition that differs or that is not stated.
-
-    What the method was trained on, the model, the size of its input and the images that were scored make an experiment:
-    where one of them differs, the numbers are not compared.
-    """
-    record, conditions = group[0], number.conditions
-    cell = record.cell
-    found = []
-    if cell.changed and variant.options is None:
-        found.append(Reason("options " + ", ".join(f"{name}={value}" for name, value in cell.changed.items())))
-    if cell.references is not None:
-        shots = max(map(len, cell.references.values()), default=0)
-        found.append(Reason(f"{shots} reference images per class, published none", bars=True))
-    if cell.auxiliary is not None:
-        auxiliary = conditions.auxiliary_for(cell.dataset.name)
-        if auxiliary is None:
-            found.append(Reason(f"trained on {cell.auxiliary.name}, published {NOT_STATED}"))
-        elif auxiliary != cell.auxiliary.name:
-            found.append(Reason(f"trained on {cell.auxiliary.name}, published on {auxiliary}", bars=True))
-        seeds = [each.cell.seed for each in group]
-        if cell.checkpoint is not None:
-            found.append(Reason("checkpoint given, not trained by the run"))
-        elif seeds != [conditions.seed]:
-            several = "mean of seeds" if len(seeds) > 1 else "seed"
-            found.append(Reason(f"{several} {', '.join(map(str, seeds))}, published {_said(conditions.seed)}"))
-    if not _same_weights(record, conditions.backbone):
-        text = f"backbone {cell.backbone.name}, published {_said(conditions.backbone)}"
-        found.append(Reason(text, bars=conditions.backbone is not None))
-    if record.image_size is None or record.image_size != conditions.image_size:
-        text = f"image size {_said(record.image_size)}, published {_said(conditions.image_size)}"
-        found.append(Reason(text, bars=None not in (record.image_size, conditions.image_size)))
-    if number.kind_is_unknown:
-        found.append(Reason(f"AUPRO with 200 thresholds, published {NOT_STATED}"))
-    found += [Reason(text) for text in _quirks(number, record)]
-    if cell.backbone.dtype != "float32":
-        found.append(Reason(f"dtype {cell.backbone.dtype}"))
-    return [*found, *_data(number, record), *map(Reason, conditions.notes)]
-
-
-def _said(value: object) -> str:
-    return NOT_STATED if value is None else str(value)
-
-
-def _same_weights(record: Record, published: str | None) -> bool:
-    """Say whether the backbone is the published one; under the name of a local file it is known by its sha256."""
-    known = KNOWN_FILES.get(published or "")
-    return record.cell.backbone.name == published or (known is not None and record.cell.backbone.sha256 == known.sha256)
-
-
-def _quirks(number: Number, record: Record) -> list[str]:
-    """Return the fields of the protocol that differ from the source's, or from the default if that is not stated."""
-    found = []
-    card = number.card
-    layout = next((each for each in card.layouts if each.name == record.cell.dataset.layout), None)
-    spelled = [c.prompt_name != c.name for c in card.classes if number.class_name in (None, c.name)]
-    moves = {
-        # Only a mask with a threshold of its own is read differently, and only pixel metrics look at masks.
-        "mask_gt0": number.row.level == "pixel" and (layout is None or layout.mask_threshold != 0),
-        "raw_class_names": any(spelled),
-    }
-    for name, ours in record.cell.protocol:
-        theirs = number.conditions.protocol.get(name)
-        if theirs is None and ours != Protocol.model_fields[name].default:
-            found.append(f"quirk protocol.{name}={ours}")
-        elif theirs is not None and ours != theirs and moves.get(name, True):
-            found.append(f"protocol.{name}={ours}, published {theirs}")
-    return found
-
-
-def _data(number: Number, record: Record) -> list[Reason]:
-    card, name = number.card, record.cell.dataset.layout
-    found = [Reason(f"data: {warning}") for warning in record.warnings]
-    if any(layout.name == name and layout.counts is not None for layout in card.layouts):
-        found.append(Reason(f"data: the layout {name} holds another test set than the published one", bars=True))
-    if number.class_name is None and len(record.classes) < len(card.classes):
-        found.append(Reason(f"data: mean of {len(record.classes)} of {len(card.classes)} classes", bars=True))
-    shown = [result for each, result in record.classes.items() if number.class_name in (None, each)]
-    skipped = sum(len(result.skipped) for result in shown)
-    return found + (
-        [Reason(f"data: images left out, as they or their masks cannot be used: {skipped}")] if skipped else []
-    )

@@ -91,19 +91,19 @@ def _line(row: Comparison, sources: dict[str, int], why: dict[str, str], how: St
 
 
 def _place(number: Number) -> str:
-    return number.card.title + (f": {number.class_name}" if number.class_name else "")
+    return number.dataset_title + (f": {number.class_name}" if number.class_name else "")
 
 
 def _ordered(rows: Sequence[Comparison]) -> list[Comparison]:
     """Return the rows by dataset and class as first published, metric, and title."""
-    places = numbered((row.number.card.name, row.number.row.class_name) for row in rows)
-    datasets = numbered(row.number.card.name for row in rows)
+    places = numbered((row.number.dataset, row.number.row.class_name) for row in rows)
+    datasets = numbered(row.number.dataset for row in rows)
 
     def key(row: Comparison) -> tuple[int, bool, int, str, int, str]:
         n = row.number
         metric = printed_metrics(n.row.level).index(n.row.metric)
-        place = places[n.card.name, n.row.class_name]
-        return datasets[n.card.name], n.class_name is not None, place, n.row.level, metric, row.label
+        place = places[n.dataset, n.row.class_name]
+        return datasets[n.dataset], n.class_name is not None, place, n.row.level, metric, row.label
 
     return sorted(rows, key=key)
 
@@ -120,8 +120,8 @@ def _not_run(rows: Iterable[Comparison]) -> list[str]:
             lacking[("", number.row.method) if number.is_row else (number.method or "", "")].append(number)
     names: dict[tuple[str, str], list[str]] = defaultdict(list)
     for (method, printed), numbers in lacking.items():
-        whole = {number.card.name for number in numbers if number.class_name is None}
-        parts = [number for number in numbers if number.class_name is None or number.card.name not in whole]
+        whole = {number.dataset for number in numbers if number.class_name is None}
+        parts = [number for number in numbers if number.class_name is None or number.dataset not in whole]
         names[method, ", ".join(dict.fromkeys(map(_place, parts)))].append(method or printed)
     return [f"Not run: {'; '.join(same)} on {places}." for (_, places), same in names.items()]
 
@@ -142,7 +142,7 @@ def comparison_csv(rows: Iterable[Comparison]) -> str:
     for row in rows:
         n = row.number
         name = (n.method, row.title, n.row.method, row.reading)
-        place = (*name, n.card.name, n.row.class_name, n.row.level, n.row.metric)
+        place = (*name, n.dataset, n.row.class_name, n.row.level, n.row.metric)
         ranges = (*(row.span or (None, None)), *(row.interval or (None, None)))
         values = (n.row.value, row.ours, *ranges, row.deviation, row.difference)
         lines.append((*place, *values, row.verdict, "; ".join(row.reasons), n.row.source, " ".join(row.records)))
@@ -155,7 +155,7 @@ def published_csv(numbers: Iterable[Number]) -> str:
         ("method", "title", "dataset", "class", "level", "metric", "published", "source")
     ]
     for n in numbers:
-        place = (n.method, n.row.method, n.card.name, n.row.class_name, n.row.level, n.row.metric)
+        place = (n.method, n.row.method, n.dataset, n.row.class_name, n.row.level, n.row.metric)
         lines.append((*place, n.row.value, n.row.source))
     return to_csv_text(lines)
 

@@ -58,6 +58,8 @@ class Cost:
     milliseconds: Mapping[str, float | None]
     """Time per image of each of `TIME_PARTS`: processor time of the scoring, wall time of the others; None where a
     record does not say it."""
+    own_pass: bool
+    """Whether the method ran the tower itself, in the time of the method."""
     peak_memory: int | None
     """Bytes: the largest of all passes."""
     on_accelerator: bool
@@ -161,7 +163,7 @@ def _cost(same: Sequence[tuple[Record, Run, int]]) -> Cost:
         milliseconds[part] = 1000 * math.fsum(known) / images if images and len(known) == len(same) else None
     return Cost(
         title=record.title,
-        backbone=record.cell.backbone.name,
+        backbone=record.cell.backbone.title,
         dtype=record.cell.backbone.dtype,
         image_size=record.image_size,
         device=_place(run),
@@ -171,6 +173,7 @@ def _cost(same: Sequence[tuple[Record, Run, int]]) -> Cost:
         frozen=frozen,
         learned=learned,
         milliseconds=milliseconds,
+        own_pass=run.own_pass,
         peak_memory=max((each.peak_memory for _, each, _ in same if each.peak_memory is not None), default=None),
         on_accelerator=run.device not in UNMEASURED,
     )
@@ -241,6 +244,7 @@ def _table_of_costs(found: Sequence[Cost], notes: Sequence[str]) -> CostTable:
         "scoring, ms": [_entry(each.milliseconds["scoring"]) for each in found],
         "memory, GB": [_entry(each.peak_memory and each.peak_memory / 1e9, "{:.2f}") for each in found],
     }
+    own = list(dict.fromkeys(each.title for each in found if each.own_pass))
     kinds = dict.fromkeys(MEMORY[each.on_accelerator] for each in found if each.peak_memory is not None)
     notes = [
         *notes,
@@ -248,6 +252,7 @@ def _table_of_costs(found: Sequence[Cost], notes: Sequence[str]) -> CostTable:
         PARAMETERS_NOTE,
         TIMES_NOTE,
         *(f"One forward pass served {titles}: its time holds what all of them ask for." for titles in _sharing(found)),
+        *([f"{', '.join(own)}: the time of the method holds a forward pass of its own."] if own else []),
         *([f"Memory is the peak {' or '.join(kinds)}."] if kinds else []),
     ]
     texts = {"": [each.title for each in found], **differing}
@@ -276,7 +281,7 @@ def _sharing(found: Sequence[Cost]) -> list[str]:
     """Return the titles of methods whose times of the tower are equal to the last digit: they shared every pass."""
     groups: dict[Hashable, list[str]] = defaultdict(list)
     for each in found:
-        if each.milliseconds["vision"] is not None:
+        if each.milliseconds["vision"]:  # 0 where the benchmark encoded nothing for it
             place = each.device, each.processes, each.batch_size, each.images
             groups[(*place, each.milliseconds["vision"])].append(each.title)
     return [f"{', '.join(titles[:-1])} and {titles[-1]}" for titles in groups.values() if len(titles) > 1]

@@ -19,7 +19,7 @@ def notes_of(records: Sequence[Record], metrics: Sequence[str] = MAIN_METRICS) -
     """
     done = [record for record in records if record.status == "done"]
     notes = [*_banner(done), *_backbones(done), *_sizes(done), *_seeds(done), *_trainings(done)]
-    notes += _aupro(metrics)
+    notes += [*whole_class_notes(done), *_aupro(metrics)]
     if done:
         default = type(done[0].cell.protocol)()
         quirks = [f"{k} = {v}" for k, v in done[0].cell.protocol if v != getattr(default, k)]
@@ -88,7 +88,7 @@ def _backbones(done: Sequence[Record]) -> list[str]:
     found: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for record in done:
         known = record.cell.backbone
-        found[known.name, known.sha256, known.dtype].add(record.title)
+        found[known.title, known.sha256, known.dtype].add(record.title)
     return [
         f"Backbone {name} (sha256 {sha256[:12]}…), {dtype}" + (f": {_listed(titles)}." if len(found) > 1 else ".")
         for (name, sha256, dtype), titles in sorted(found.items())
@@ -184,6 +184,12 @@ def _stale(done: Sequence[Record]) -> list[str]:
         f"{title} on {', '.join(sorted(datasets))}: made before the method's files were edited (--force makes it anew)."
         for title, datasets in sorted(stale.items())
     ]
+
+
+def whole_class_notes(done: Iterable[Record]) -> list[str]:
+    """Return a line that names the methods whose image scores depend on all test images of a class."""
+    titles = {record.title for record in done if record.scores_whole_class}
+    return [f"Image scores of {_listed(titles)} depend on all test images of a class."] if titles else []
 
 
 def _aupro(metrics: Sequence[str]) -> list[str]:

@@ -71,8 +71,10 @@ class Conditions(Model):
     image_size: int | None = None
     """Side of the input in pixels."""
     auxiliary: dict[str, str] = Field(default_factory=dict)
-    """Card of the target, or `*` for all others → card of the dataset that was trained on, or what it is in several
-    words if it has no card; empty if not stated."""
+    """Card of the target, or `*` for all others → card of the dataset that was trained on, several with `+` between
+    them, or what it is in several words if it has no card; empty if not stated."""
+    layouts: dict[str, str] = Field(default_factory=dict)
+    """Card → layout whose test images the source scored, where they are not those that the card counts."""
     aupro: Literal["aupro_200"] | None = None
     """Which AUPRO the source computed."""
     seed: int | None = None
@@ -93,10 +95,19 @@ class Conditions(Model):
         cards = load_cards()
         for name in (
             *(each for each in given if each != OTHERWISE),
-            *(each for each in given.values() if " " not in each),
+            *(name for each in given.values() if " " not in each for name in each.split("+")),
         ):
             if name not in cards:
                 raise ValueError(f"{name!r} is no card")
+        return given
+
+    @field_validator("layouts")
+    @classmethod
+    def _layouts_are_known(cls, given: dict[str, str]) -> dict[str, str]:
+        cards = load_cards()
+        for name, layout in given.items():
+            if name not in cards or layout not in {each.name for each in cards[name].layouts}:
+                raise ValueError(f"{layout!r} is no layout of a card {name!r}")
         return given
 
     def auxiliary_for(self, card: str) -> str | None:
@@ -108,13 +119,15 @@ class Sources(Model):
     """The content of `sources.toml`."""
 
     files: dict[str, str]
-    """CSV file → its title."""
+    """CSV file → its title, in the order in which they are shown."""
     methods: dict[str, Variants]
     """Printed name → name of a method here, a variant of one, or a list of variants, a reading each."""
     other_methods: tuple[str, ...] = ()
     """Printed names that are no method here."""
     datasets: dict[str, str] = Field(default_factory=dict)
     """Printed name → card, where it is not the card's title."""
+    means: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Printed name of a mean over datasets → their cards; at each level those count that have it."""
     conditions: tuple[Conditions, ...]
 
     @field_validator("methods")
@@ -123,6 +136,14 @@ class Sources(Model):
         for name, variants in given.items():
             if len({variant.method for variant in variants}) > 1:
                 raise ValueError(f"{name!r} stands for several methods")
+        return given
+
+    @field_validator("means")
+    @classmethod
+    def _means_are_of_cards(cls, given: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for name in (each for cards in given.values() for each in cards):
+            if name not in load_cards():
+                raise ValueError(f"{name!r} is no card")
         return given
 
 
@@ -159,8 +180,24 @@ class Number:
     """What the printed method stands for, a reading each; empty if it is no method here."""
     others: tuple[dict[str, Any], ...]
     """The options of all variants of the method that some printed name stands for."""
-    card: Card
+    cards: tuple[Card, ...]
+    """The dataset; several for a mean over datasets."""
     conditions: Conditions
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether it is a mean over datasets, each with the same weight."""
+        return len(self.cards) > 1
+
+    @property
+    def dataset(self) -> str:
+        """Name of the card; of a mean over datasets, as printed."""
+        return self.row.dataset if self.is_mean else self.cards[0].name
+
+    @property
+    def dataset_title(self) -> str:
+        """Title of the card; of a mean over datasets, as printed."""
+        return self.row.dataset if self.is_mean else self.cards[0].title
 
     @property
     def method(self) -> str | None:
@@ -191,7 +228,7 @@ class Number:
     def printed(self) -> str:
         """The value with the decimals that it is printed with, at least one."""
         value = self.row.value
-        return f"{value:.1f}" if round(value, 1) == value else f"{value:.2f}"
+        return f"{value:.1f}" if round(value, 1) == value else f"{value:.4f}".rstrip("0")
 
     @property
     def class_name(self) -> str | None:
@@ -222,18 +259,17 @@ def published_directory() -> Path:
 
 @functools.cache
 def load_published(directory: Path | None = None) -> tuple[Number, ...]:
-    """Read all published numbers of a folder (default: those shipped), by file in alphabetical order.
+    """Read all published numbers of a folder (default: those shipped), by file in the order of `sources.toml`.
 
     Raises:
         PublishedError: a file is missing or wrong; names it and the row or field.
     """
     directory = directory or published_directory()
     sources = read_sources(directory / SOURCES)
-    paths = sorted(directory.glob("*.csv"))
-    for name in {path.name for path in paths} ^ set(sources.files):
+    for name in sorted({path.name for path in directory.glob("*.csv")} ^ set(sources.files)):
         what = "is not named there" if name not in sources.files else "is named there but does not exist"
         raise PublishedError(f"{directory / SOURCES}: {name} {what}; correct the table [files]")
-    return tuple(number for path in paths for number in read_numbers(path, sources))
+    return tuple(number for name in sources.files for number in read_numbers(directory / name, sources))
 
 
 def read_sources(path: Path) -> Sources:
@@ -290,19 +326,8 @@ def _row(header: Sequence[str], cells: Sequence[str], place: str) -> Row:
 
 
 def _resolve(row: Row, file: str, sources: Sources, place: str) -> Number:
-    """Return the number with the method, card and conditions that its printed names stand for."""
-    cards = load_cards()
-    by_title = {card.title: name for name, card in cards.items()}
-    name = sources.datasets.get(row.dataset, by_title.get(row.dataset))
-    if name not in cards:
-        raise PublishedError(
-            f"{place}: {row.dataset!r} is no title of a card; say in [datasets] of {SOURCES} which card it stands for"
-        )
-    card = cards[name]
-    if row.class_name not in (MEAN, *(each.name for each in card.classes)):
-        raise PublishedError(
-            f"{place}: {row.class_name!r} is no class of {name}; spell it as datasets/{name}.toml does"
-        )
+    """Return the number with the method, cards and conditions that its printed names stand for."""
+    cards = _cards(row, sources, place)
     if row.method not in (*sources.methods, *sources.other_methods):
         raise PublishedError(
             f"{place}: unknown method {row.method!r}; name it in [methods] or other_methods of {SOURCES}"
@@ -313,5 +338,27 @@ def _resolve(row: Row, file: str, sources: Sources, place: str) -> Number:
             variants = sources.methods.get(row.method, ())
             named = [each for other in sources.methods.values() for each in other]
             same = [each.options for each in named if variants and each.method == variants[0].method and each.options]
-            return Number(file, sources.files.get(file, file), row, variants, tuple(same), card, conditions)
+            return Number(file, sources.files.get(file, file), row, variants, tuple(same), cards, conditions)
     raise PublishedError(f"{place}: no entry of [[conditions]] of {SOURCES} fits {row.method} on {row.dataset}")
+
+
+def _cards(row: Row, sources: Sources, place: str) -> tuple[Card, ...]:
+    """Return the card that a row is of, or those that it is a mean of."""
+    known = load_cards()
+    if row.dataset in sources.means:
+        found = tuple(known[name] for name in sources.means[row.dataset] if row.level in known[name].levels)
+        if len(found) < 2 or row.class_name != MEAN:
+            raise PublishedError(f"{place}: {row.dataset!r} is a mean over datasets; give two or more, and no class")
+        return found
+    by_title = {card.title: name for name, card in known.items()}
+    name = sources.datasets.get(row.dataset, by_title.get(row.dataset))
+    if name not in known:
+        raise PublishedError(
+            f"{place}: {row.dataset!r} is no title of a card; say in [datasets] of {SOURCES} which card it stands for, "
+            "or in [means] of which it is a mean"
+        )
+    if row.class_name not in (MEAN, *(each.name for each in known[name].classes)):
+        raise PublishedError(
+            f"{place}: {row.class_name!r} is no class of {name}; spell it as datasets/{name}.toml does"
+        )
+    return (known[name],)

@@ -9,16 +9,17 @@ from benchmark.records import Record, range_over_classes
 from benchmark.tables.comparable import table_stem
 from benchmark.tables.marks import Mark, best_and_second
 from benchmark.tables.notes import is_banner
-from benchmark.tables.style import STYLES, Style, grid, headings, one_line
+from benchmark.tables.style import STYLES, Style, grid, headings, in_parts, one_line
 from benchmark.tables.tables import MEAN, Row, Table
 
 
-def render(table: Table, style: str) -> str:
+def render(table: Table, style: str, *, width: int | None = None) -> str:
     """Return a table as Markdown (`md`) or LaTeX (`tex`) with its notes, or as plain text (`txt`) without.
 
     Numbers are percentages with one decimal; marks go by the numbers as printed, so what looks equal is marked alike.
     In LaTeX the notes are comments. The banner of synthetic results and what tells the columns apart are part of the
-    table there.
+    table there. With `width`, that of a terminal in letters, a table with more columns than have room is
+    printed in parts.
     """
     how = STYLES[style]
     header = ["", *(how.escape(column) for column in table.columns)]
@@ -27,7 +28,10 @@ def render(table: Table, style: str) -> str:
     means = {index for index, row in enumerate(table.rows) if row.is_mean}
     banner = [how.escape(note) for note in table.notes if is_banner(note)]
     facts = [[how.escape(name), *map(how.escape, values)] for name, values in table.facts.items()]
-    drawn = grid(header, body, how, facts=facts, ruled=means | ends, banner=banner)
+    if width is not None:
+        drawn = in_parts(header, body, how, width=width)
+    else:
+        drawn = grid(header, body, how, facts=facts, ruled=means | ends, banner=banner)
     notes = [how.escape(note) for note in (*table.notes, how.legend)]
     title = f"{how.heading}{how.escape(table.title)} {headings(table.metrics)}, %"
     if style == "md":
@@ -37,14 +41,21 @@ def render(table: Table, style: str) -> str:
     return f"{title}\n\n{drawn}\n"
 
 
-def summary(tables: Iterable[Table]) -> str:
-    """Return the main tables as plain text for a terminal, their notes once, the banner of synthetic results first."""
+def summary(tables: Iterable[Table], *, width: int | None = None) -> str:
+    """Return the main tables as plain text for a terminal, their notes once, the banner of synthetic results first.
+
+    Args:
+        tables: all of a run.
+        width: of the terminal in letters; None where there is none.
+    """
     main = [table for table in tables if table.name.startswith("main_")]
     how = STYLES["txt"]
     notes = dict.fromkeys(one_line(note) for table in main for note in table.notes)
     banner = [note for note in notes if is_banner(note)]
     rest = [note for note in notes if note not in banner]
-    return "\n".join([*banner, "", *(render(table, "txt") for table in main), *([how.legend] if main else []), *rest])
+    return "\n".join(
+        [*banner, "", *(render(table, "txt", width=width) for table in main), *([how.legend] if main else []), *rest]
+    )
 
 
 def _cells(row: Row, metrics: tuple[str, ...], how: Style) -> list[str]:
@@ -99,7 +110,7 @@ def to_long_csv(records: Iterable[Record]) -> str:
         made = (
             cell.auxiliary.name if cell.auxiliary else None,
             record.training.sha256[:12] if record.training else None,
-            cell.backbone.name,
+            cell.backbone.title,
             cell.backbone.sha256[:12],
             cell.backbone.dtype,
             " ".join(quirks),

@@ -145,3 +145,28 @@ def grid(
         lines += [r"\midrule"] if index in ruled else []
         lines.append(" & ".join(row) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
+
+
+def in_parts(header: Sequence[str], body: Sequence[Sequence[str]], how: Style, *, width: int, together: int = 1) -> str:
+    """Return a table of escaped text, in parts where it is wider than the terminal; each begins with the first column.
+
+    Args:
+        header: Headings of the columns.
+        body: Rows.
+        how: The style.
+        width: Of the terminal in letters.
+        together: How many columns must stay together.
+    """
+
+    def drawn(columns: Sequence[int]) -> str:
+        return grid([header[i] for i in columns], [[row[i] for i in columns] for row in body], how)
+
+    parts = [[0]]
+    for first in range(1, len(header), together):
+        columns = list(range(first, min(first + together, len(header))))
+        tried = [*parts[-1], *columns]
+        if len(parts[-1]) > 1 and max(map(len, drawn(tried).splitlines())) > width:
+            parts.append([0, *columns])
+        else:
+            parts[-1] = tried
+    return "\n\n".join(map(drawn, parts))

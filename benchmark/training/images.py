@@ -186,7 +186,7 @@ def auxiliary_images(
     Raises:
         ImageError: If no sample can be read.
     """
-    _ = data.stamps  # against which changes are noticed
+    _ = data.stamps, data.ranges  # changes are noticed by the stamps; threads find both there
     skipped: dict[str, str] = {}
     if skip_broken:
         reading = Reading(

@@ -166,15 +166,15 @@ def _epoch(part: _Part, epoch: int) -> dict[str, float]:
         order = batches(count, size, seed=method.seed, epoch=epoch, stage=part.number)
     seen: list[_Seen] = []
     try:
-        with exact_attention(device):
-            for step, (indices, batch) in enumerate(read_ahead(data, order, device=device)):
-                seeded = replace(batch, seed=draw_seed("step", *seed, step))
-                if stage.optimiser is None:
-                    seen.append(_fit(part, seeded, indices))
-                else:
-                    _set_rate(stage, stage.optimiser, epoch * steps + step, steps)
+        for step, (indices, batch) in enumerate(read_ahead(data, order, device=device)):
+            seeded = replace(batch, seed=draw_seed("step", *seed, step))
+            if stage.optimiser is None:
+                seen.append(_fit(part, seeded, indices))
+            else:
+                _set_rate(stage, stage.optimiser, epoch * steps + step, steps)
+                with exact_attention(device):
                     seen += _step(part, stage.optimiser, seeded, indices)
-                part.progress(len(indices))
+            part.progress(len(indices))
     except Exception:  # a method may fail at what followed from a loss that is not finite
         _read(seen, part, epoch)
         raise

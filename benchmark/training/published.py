@@ -43,7 +43,7 @@ def import_checkpoint(
         file: A .pth file of the published code. Only tensors are read from it.
         method: Method that the checkpoint belongs to.
         auxiliaries: Cards of the datasets that it was trained on, according to its authors.
-        backbone: Backbone that it was trained with.
+        backbone: Backbone that it was trained with, in the variant that the method asks for.
         protocol: Protocol under which it will be used.
         results: The results directory.
         stated: Options that it was trained with, which its tensors do not tell.
@@ -52,8 +52,9 @@ def import_checkpoint(
         The JSON file of the new checkpoint, and the options of the checkpoint that differ from the defaults.
 
     Raises:
-        CheckpointError: If the method has no published checkpoints, if the file is not one of them, or if `stated`
-            contradicts it or names an option that has nothing to do with training.
+        CheckpointError: If the method has no published checkpoints, if the file is not one of them or is known to have
+            been trained on other data, or if `stated` contradicts it or names an option that has nothing to do with
+            training.
         BackboneError: If the file cannot be read without unpickling.
     """
     if not issubclass(method, Learner):
@@ -61,7 +62,12 @@ def import_checkpoint(
     if file.suffix == ".json" and file.is_file():
         read_checkpoint(file)
         raise CheckpointError(f"{file}: imported already; use it by `bench run --checkpoint {shlex.quote(str(file))}`")
-    state = read_state_dict(file, score=lambda found: _is_read(method, found))
+    state, sha256 = read_state_dict(file, score=lambda found: _is_read(method, found)), file_sha256(file)
+    trained_on = method.published.get(sha256)
+    if trained_on is not None and set(trained_on) != {card.name for card in auxiliaries}:
+        raise CheckpointError(
+            f"{file}: by its sha256 its authors trained it on other data; say --auxiliary {','.join(trained_on)}"
+        )
     try:
         values, learned = method.import_state(state)
     except NotImplementedError:
@@ -88,10 +94,10 @@ def import_checkpoint(
             name="+".join(card.name for card in auxiliaries),
             card_version=max(card.version for card in auxiliaries),
             layout="published",
-            fingerprint=file_sha256(file),
+            fingerprint=sha256,
         ),
         seed=0,
-        backbone=backbone,
+        backbone=backbone.variant(method.backbone_variant(method.Options(**known)), protocol),
         protocol=protocol,
     )
     path = checkpoint_path(results, identity)

@@ -171,7 +171,9 @@ def tower_of(method: type[Method], backbone: Backbone, options: Any) -> Backbone
 
 
 def _new_method(training: Training, backbone: Backbone) -> Learner:
-    return training.method(backbone, training.options, seed=training.id.seed)
+    method = build_method(training.method, backbone, training.options, seed=training.id.seed, checkpoint=None)
+    assert isinstance(method, Learner)
+    return method
 
 
 def _require_masks(training: Training) -> None:
@@ -266,7 +268,7 @@ def build_method(
 
     Args:
         method: The method's class.
-        backbone: Backbone that the method runs on.
+        backbone: Backbone whose weights the method runs, in the variant that it asks for.
         options: Instance of the method's `Options`.
         seed: Seed of the method.
         checkpoint: JSON file of the checkpoint; None for a method that does not learn.

@@ -331,7 +331,7 @@ def test_augmentations_pass_and_how_much_they_change_is_shown(tiny: Backbone) ->
         (lambda p, o, g: replace(p, mask=p.mask * 1.0), "a mask of float64, not an array of bool"),
         (lambda p, o, g: replace(p, image=p.image[..., 0]), "an image of shape (24, 36), not (H, W, 3)"),
         (lambda p, o, g: replace(p, image=p.image[:9]), "a mask of shape (24, 36) for an image of shape (9, 36, 3)"),
-        (lambda p, o, g: replace(p, label=0), "augment returns label 0 with 144 anomalous pixels"),
+        (lambda p, o, g: replace(p, label=2), "augment returns the label 2, not 0 or 1"),
         (lambda p, o, g: noise(p, random.random()), "draws from the global generator of random"),
         (lambda p, o, g: noise(p, np.random.random()), "draws from the global generator of numpy"),  # noqa: NPY002
         (lambda p, o, g: noise(p, float(torch.rand(1))), "draws from the global generator of torch"),

@@ -27,7 +27,8 @@ from benchmark.mini.plan import shots
 from benchmark.protocol import Protocol
 from benchmark.records.agreement import TOLERANCE
 from benchmark.registry import all_methods
-from benchmark.running.evaluate import ClassScores, Participant, evaluate
+from benchmark.running.class_run import ClassScores, Participant
+from benchmark.running.evaluate import evaluate
 from benchmark.training.batches import AuxiliaryFeatures
 from benchmark.training.features import auxiliary_features
 from benchmark.training.loop import train

@@ -22,7 +22,7 @@ from support.pictures import GRID, SIZE, scene
 
 from benchmark.common.regions import find_regions
 from benchmark.common.settings import Settings
-from benchmark.contract import Features, Method, NoOptions, Prediction, VisionSpec
+from benchmark.contract import Features, LayerLogits, Method, NoOptions, Prediction, VisionSpec
 from benchmark.data.layouts import Sample
 from benchmark.data.loading import Loaded
 from benchmark.metrics.histogram import order_keys
@@ -32,6 +32,7 @@ from benchmark.metrics.pixel import DEFECT_BINS, PixelMetrics, image_pixels, pix
 from benchmark.protocol import Protocol
 from benchmark.running import evaluate
 from benchmark.running.accumulator import DefectAccumulator
+from benchmark.running.class_run import Participant
 from benchmark.running.maps import at_evaluation_size
 
 BATCH, CLASSES, KINDS = 8, 2, 8
@@ -62,6 +63,7 @@ class Stub:
     """A tower on a device of its own: the first pixel of an image says which map it has."""
 
     device = "stub"
+    sha256 = architecture = dtype = mean = std = "stub"
 
     def __init__(self, logits, seconds):
         self.logits, self.seconds, self.times = logits, seconds, []
@@ -71,6 +73,12 @@ class Stub:
         """The share of the time between its first and its last batch in which it had nothing to do."""
         busy = sum(end - start for start, end in self.times)
         return 1 - busy / (self.times[-1][1] - self.times[0][0])
+
+    def variant(self, variant):
+        return self
+
+    def in_effect(self, image_size):
+        return None
 
     def encode_images(self, images, spec):
         start = time.perf_counter()
@@ -107,9 +115,10 @@ def cores(request):
 
 def ours(batches, tower, monkeypatch):
     monkeypatch.setattr(evaluate, "load_at_sizes", lambda *args, **how: iter(batches))
-    data = SimpleNamespace(has_masks=True, test=(), ranges=None, layout=SimpleNamespace(mask_threshold=0))
+    card = SimpleNamespace(name="scenes", domain="custom")
+    data = SimpleNamespace(card=card, has_masks=True, test=(), ranges=None, layout=SimpleNamespace(mask_threshold=0))
     classes = frozenset("ab"[:CLASSES])
-    taking_part = [evaluate.Participant(Given(place), classes) for place in range(len(SMOOTHING))]
+    taking_part = [Participant(Given(place), classes) for place in range(len(SMOOTHING))]
     settings = Settings(Path(), batch_size=BATCH)
     return list(evaluate.evaluate(taking_part, tower, data, protocol=Protocol(), settings=settings))
 
@@ -117,6 +126,12 @@ def ours(batches, tower, monkeypatch):
 def smoothed(maps, sigma):
     resized = F.interpolate(maps[:, None], size=(SIZE, SIZE), mode="bilinear")[:, 0].numpy()
     return np.stack([gaussian_filter(each, sigma) for each in resized]) if sigma else resized
+
+
+def softmax_of_layers(differences):
+    logits = torch.stack([torch.zeros_like(differences), differences], dim=2).flatten(0, 1)
+    resized = F.interpolate(logits, size=(SIZE, SIZE), mode="bilinear", align_corners=True)
+    return resized.softmax(1)[:, 1].reshape(len(differences), -1, SIZE, SIZE).sum(1).numpy()
 
 
 def sorted_histogram(anomaly_map, mask):
@@ -208,6 +223,11 @@ def test_parts(benchmark, capsys, images):
     (_, evaluated) = at_evaluation_size(Prediction(maps, maps), image_size=SIZE, smoothing=4.0)
     pixels = [image_pixels(*each) for each in zip(evaluated, (item.regions for item in items), strict=True)]
     masks = [item.mask for item in items]
+    layers = LayerLogits(
+        torch.randn(BATCH, 4, GRID, GRID, generator=torch.Generator().manual_seed(0)),
+        corners_aligned=True,
+        softmax_last=True,
+    )
 
     def least(work, per):
         return 1000 * min(timed(work)[1] for _ in range(5)) / per
@@ -227,6 +247,16 @@ def test_parts(benchmark, capsys, images):
         "resize and smooth": (
             lambda: at_evaluation_size(Prediction(maps, maps), image_size=SIZE, smoothing=4.0),
             lambda: smoothed(maps, 4.0),
+            BATCH,
+        ),
+        "four layers": (
+            lambda: at_evaluation_size(Prediction(maps, layers), image_size=SIZE, smoothing=0.0),
+            lambda: softmax_of_layers(layers.differences),
+            BATCH,
+        ),
+        "four layers, smoothed": (
+            lambda: at_evaluation_size(Prediction(maps, layers), image_size=SIZE, smoothing=4.0),
+            lambda: [gaussian_filter(each, 4.0) for each in softmax_of_layers(layers.differences)],
             BATCH,
         ),
         "keys": (
@@ -251,7 +281,7 @@ def test_parts(benchmark, capsys, images):
     with capsys.disabled():
         print("\nms of one core per map, ours and the usual way:")
         for name, (mine, theirs) in spent.items():
-            print(f"{name:20} {mine:6.2f} {theirs:6.2f}")
+            print(f"{name:22} {mine:6.2f} {theirs:6.2f}")
             benchmark.extra_info[name] = {
                 "against": "the usual way",
                 "ours_s": mine / 1000,

@@ -10,7 +10,7 @@ import torch
 
 from benchmark.cli.selection import class_name_problems
 from benchmark.clip.backbone import Backbone
-from benchmark.clip.class_names import NAME_TOKENS, ClassNameError, check_class_name
+from benchmark.clip.class_names import NAME_TOKENS, ClassName, ClassNameError, check_class_name
 from benchmark.data.cards import ClassCard, load_cards
 from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.samples import DatasetError
@@ -63,7 +63,7 @@ def test_no_method_cuts_the_longest_name(tiny: Backbone, name: str) -> None:
     made = method(tiny, method.Options(), seed=0)
     spec = made.vision()
     features = tiny.encode_images(torch.zeros(1, 3, spec.image_size, spec.image_size), spec)
-    assert made.predict(features, [LONGEST]).scores.shape == (1,)
+    assert made.predict(features, [ClassName(LONGEST)]).scores.shape == (1,)
 
 
 def test_a_card_without_a_name_of_a_class_is_refused() -> None:

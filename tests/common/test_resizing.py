@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from benchmark.common.resizing import resizing_matrix
@@ -46,3 +48,16 @@ def test_a_matrix_is_made_once() -> None:
     made = [resizing_matrix(7, 30, sigma=2.0, device=torch.device("cpu"), dtype=torch.float32) for _ in range(2)]
     assert made[0] is made[1]
     assert made[0].sum(1).numpy() == pytest.approx(np.ones(30), abs=1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(old=st.integers(1, 40), new=st.integers(2, 60), aligned=st.booleans(), seed=st.integers(0, 99))
+def test_lines_are_resized_with_corners_aligned_or_not(old: int, new: int, aligned: bool, seed: int) -> None:
+    line = torch.rand(1, 1, old, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    how = {"device": torch.device("cpu"), "dtype": torch.float64}
+    found = resizing_matrix(old, new, sigma=0.0, corners_aligned=aligned, **how) @ line[0, 0]
+    expected = torch.nn.functional.interpolate(line, size=new, mode="linear", align_corners=aligned)[0, 0]
+    torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
+    if aligned:
+        assert found[0] == line[0, 0, 0]
+        assert found[-1] == line[0, 0, -1]

@@ -10,8 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
+from benchmark.contract import LayerLogits
 from methods import losses
-from methods.losses import image_cross_entropy, interpolation, map_losses
+from methods.losses import (
+    image_cross_entropy,
+    interpolation,
+    map_losses,
+    probability_map_losses,
+    probability_maps,
+)
 
 SHAPE = (3, 2, 4)
 MAPS = arrays(np.float32, SHAPE, elements=st.floats(0, 1, width=32)).map(torch.from_numpy)
@@ -178,3 +185,40 @@ def test_maps_are_resized_as_torch_does_it(old: tuple[int, int], new: tuple[int,
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
     ours, theirs = (torch.autograd.grad((each * weights).mean(), maps)[0] for each in (found, expected))
     torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+@pytest.mark.parametrize("last", [False, True])
+def test_maps_of_logits_are_those_of_torch(aligned: bool, last: bool) -> None:
+    """The same values, and the same gradient, of maps and masks of unequal sides."""
+    generator = torch.Generator().manual_seed(0)
+    logits = (torch.randn(2, 3, 4, 5, generator=generator, dtype=torch.float64) * 9).requires_grad_()
+    weights = torch.rand(2, 3, 14, 20, generator=generator, dtype=torch.float64)
+
+    def larger(maps: Tensor) -> Tensor:
+        return torch.nn.functional.interpolate(maps, size=(14, 20), mode="bilinear", align_corners=aligned)
+
+    expected = larger(logits).sigmoid() if last else larger(logits.sigmoid())
+    found = probability_maps(LayerLogits(logits, corners_aligned=aligned, softmax_last=last), (14, 20))
+    torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
+    ours, theirs = (torch.autograd.grad((each * weights).sum(), logits)[0] for each in (found, expected))
+    torch.testing.assert_close(ours, theirs, atol=1e-10, rtol=0)
+
+
+@given(arrays(np.float32, (3, 2, *SHAPE[1:]), elements=st.floats(0, 1, width=32)).map(torch.from_numpy), MASKS)
+def test_losses_of_maps_of_layers_are_those_of_the_formulas(maps: Tensor, masks: Tensor) -> None:
+    terms = probability_map_losses(maps, masks, dice_of=("abnormal", "normal"))
+    assert list(probability_map_losses(maps, masks)) == ["focal", "dice_abnormal"]
+    layers = maps.unbind(1)
+    sums = {
+        "focal": sum(written_out_focal(layer, masks) for layer in layers),
+        "dice_abnormal": sum(written_out_dice(layer, masks) for layer in layers),
+        "dice_normal": sum(written_out_dice(1 - layer, 1 - masks) for layer in layers),
+    }
+    assert {name: term.item() for name, term in terms.items()} == pytest.approx(sums, abs=2e-5)
+    # By rows, each row is an image of its own.
+    by_rows = probability_map_losses(maps, masks, dice_of=("abnormal", "normal"), by_rows=True)
+    rows, alone = maps.transpose(1, 2).flatten(0, 1)[:, :, None], masks.flatten(0, 1)[:, None]
+    as_images = probability_map_losses(rows, alone, dice_of=("abnormal", "normal"))
+    for name, term in by_rows.items():
+        torch.testing.assert_close(term, as_images[name], atol=1e-5, rtol=0)

@@ -1,25 +1,27 @@
 """The architectures of the papers end to end, with random weights: every method at 518 px, and WinCLIP at 240."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import pytest
 import torch
 
 from benchmark.authoring.fake_gpu import DEVICE, fake_gpu
 from benchmark.clip.backbone import Backbone, load_backbone
-from benchmark.clip.spec import Dpam, Features, Layer, VisionSpec, merge_specs
+from benchmark.clip.spec import BackboneVariant, Dpam, Features, Layer, VisionSpec, merge_specs
 from benchmark.clip.weights import parse_backbone
-from benchmark.contract import Learner, Method, TrainingBatch
+from benchmark.contract import ClassName, LayerLogits, Learner, Method, TrainingBatch
 from benchmark.registry import all_methods
 
-NAMES = ("metal nut", "an object that no dataset has")
+NAMES = (ClassName("metal nut", folder="metal_nut"), ClassName("an object that no dataset has"))
 
 
 @dataclass(frozen=True)
 class Expected:
     """What the papers say of their CLIP."""
 
+    weights: str
     methods: tuple[str, ...]
     size: int
     grid: int
@@ -27,11 +29,15 @@ class Expected:
     layers: frozenset[Layer] = frozenset()
     cls: tuple[int, ...] = ()
     windows: tuple[int, ...] = ()
+    hidden: tuple[Layer, ...] = ()
+    variant: BackboneVariant = field(default_factory=BackboneVariant)
 
 
 BLOCKS = (6, 12, 18, 24)
-BY_BACKBONE = {
-    "ViT-L-14-336-quickgelu:random-0": Expected(
+VIT_L = "ViT-L-14-336-quickgelu:random-0"
+CASES = {
+    "ViT-L": Expected(
+        weights=VIT_L,
         methods=("anomalyclip", "clip", "clip_ac", "coop", "genclip"),
         size=518,
         grid=37,
@@ -39,19 +45,30 @@ BY_BACKBONE = {
         layers=frozenset([Layer(24), *(Layer(block, Dpam(6)) for block in BLOCKS)]),
         cls=BLOCKS,
     ),
-    "ViT-B-16-plus-240:random-0": Expected(methods=("winclip",), size=240, grid=15, width=896, windows=(2, 3)),
+    "ViT-L, exact GELU": Expected(
+        weights=VIT_L,
+        methods=("april_gan",),
+        size=518,
+        grid=37,
+        width=1024,
+        hidden=tuple(Layer(block) for block in BLOCKS),
+        variant=BackboneVariant(plain_gelu=True, pos_interp="bicubic"),
+    ),
+    "ViT-B": Expected(
+        weights="ViT-B-16-plus-240:random-0", methods=("winclip",), size=240, grid=15, width=896, windows=(2, 3)
+    ),
 }
 
 
-@pytest.fixture(scope="module", params=BY_BACKBONE)
-def backbone(request: pytest.FixtureRequest) -> Iterator[Backbone]:
-    yield load_backbone(parse_backbone(request.param))
+@functools.lru_cache(maxsize=1)  # one of them is large enough
+def loaded(weights: str) -> Backbone:
+    return load_backbone(parse_backbone(weights))
 
 
-def made(backbone: Backbone) -> tuple[list[Method], VisionSpec]:
+def made(backbone: Backbone, names: Sequence[str]) -> tuple[list[Method], VisionSpec]:
     """The methods of a backbone, and what they need of a forward pass together."""
     known = all_methods()
-    built = [known[name](backbone, known[name].Options()) for name in BY_BACKBONE[backbone.name].methods]
+    built = [known[name](backbone, known[name].Options()) for name in names]
     (spec,) = merge_specs(method.vision() for method in built)
     return built, spec
 
@@ -63,8 +80,10 @@ def run(backbone: Backbone, methods: Sequence[Method], features: Features, size:
         with torch.no_grad():
             prediction = method.predict(features, NAMES)
         assert prediction.scores.shape == (2,)
-        assert prediction.maps.shape == (2, features.grid, features.grid)
-        found += [prediction.scores, prediction.maps]
+        by_layer = isinstance(prediction.maps, LayerLogits)
+        maps = prediction.maps.differences if isinstance(prediction.maps, LayerLogits) else prediction.maps
+        assert maps.shape == (2, *(len(BLOCKS),) * by_layer, features.grid, features.grid)
+        found += [prediction.scores, maps]
         if isinstance(method, Learner):
             masks = torch.zeros(2, size, size, device=backbone.device)
             labels = torch.zeros(2, dtype=torch.int64, device=backbone.device)
@@ -73,16 +92,20 @@ def run(backbone: Backbone, methods: Sequence[Method], features: Features, size:
     return found
 
 
-def test_each_method_asks_and_gets_what_the_papers_say(backbone: Backbone) -> None:
-    expected = BY_BACKBONE[backbone.name]
-    with fake_gpu(backbone, "float16") as there:
-        methods, spec = made(there)
-        asked = (spec.image_size, frozenset(spec.layers), spec.cls, spec.windows)
-        assert asked == (expected.size, expected.layers, expected.cls, expected.windows)
+@pytest.mark.parametrize("case", CASES)
+def test_each_method_asks_and_gets_what_the_papers_say(case: str) -> None:
+    expected = CASES[case]
+    known = all_methods()
+    assert {known[name].backbone_variant(known[name].Options()) for name in expected.methods} == {expected.variant}
+    with fake_gpu(loaded(expected.weights).variant(expected.variant), "float16") as there:
+        methods, spec = made(there, expected.methods)
+        asked = (spec.image_size, frozenset(spec.layers), spec.cls, spec.windows, spec.hidden)
+        assert asked == (expected.size, expected.layers, expected.cls, expected.windows, expected.hidden)
         features = there.encode_images(torch.empty(2, 3, spec.image_size, spec.image_size), spec)
         assert features.grid == expected.grid
         assert there.positions(expected.grid).shape == (1 + expected.grid**2, expected.width)
         assert {each.shape for each in features.patches.values()} <= {(2, expected.grid**2, there.width)}
+        assert {each.shape for each in features.hidden.values()} <= {(2, expected.grid**2, expected.width)}
         assert {side: each.shape[1] for side, each in features.windows.items()} == {
             side: (expected.grid - side + 1) ** 2 for side in expected.windows
         }
@@ -90,8 +113,11 @@ def test_each_method_asks_and_gets_what_the_papers_say(backbone: Backbone) -> No
 
 
 @pytest.mark.long
-def test_every_method_scores_two_images(backbone: Backbone) -> None:
-    methods, spec = made(backbone)
+@pytest.mark.parametrize("case", CASES)
+def test_every_method_scores_two_images(case: str) -> None:
+    expected = CASES[case]
+    backbone = loaded(expected.weights).variant(expected.variant)
+    methods, spec = made(backbone, expected.methods)
     images = torch.randn(2, 3, spec.image_size, spec.image_size, generator=torch.Generator().manual_seed(0))
     features = backbone.encode_images(images, spec)
     for values in run(backbone, methods, features, spec.image_size):

@@ -13,14 +13,15 @@ from support.faults import file_size_limit
 
 from benchmark.clip.backbone import Backbone, load_backbone
 from benchmark.clip.weights import parse_backbone
-from benchmark.contract import Features, Method, Prediction, VisionSpec
+from benchmark.contract import ClassName, Features, LayerLogits, Method, Prediction, VisionSpec
 from benchmark.data.folders import PlainFolder, read_folder
+from benchmark.data.images import turn
 from benchmark.data.loading import Reading, load, stack
 from benchmark.predict.heatmaps import overlay
 from benchmark.predict.own_images import PredictError, drawing_names, find_images, natural_key
 from benchmark.predict.predictions import Predictions
 from benchmark.predict.scorer import banner
-from benchmark.predict.scoring import Scored, Unscored, score_images
+from benchmark.predict.scoring import Scored, Unscored, resized, score_images
 from benchmark.protocol import Protocol
 from benchmark.records.cells import backbone_id
 from benchmark.records.checkpoints import (
@@ -91,7 +92,7 @@ def test_scores_and_maps_are_those_of_the_harness(bench: Bench, parts: Path, tin
     for (item,) in load(samples, reading):
         assert item.image is not None
         features = tiny.encode_images(stack([item]), method.vision())
-        prediction = method.predict(features, [item.sample.prompt_name])
+        prediction = method.predict(features, [ClassName(item.sample.prompt_name)])
         (score,), maps = at_evaluation_size(prediction, image_size=tiny.image_size, smoothing=method.smoothing)
         assert maps is not None
         mine = found.pop(item.sample.path)
@@ -159,7 +160,40 @@ def test_the_maximum_is_told_in_pixels_of_the_image(tmp_path: Path, tiny: Backbo
     assert abs(x - 6.5 * 400 / 8) <= 400 / 8 / 2
     assert abs(y - 1.5 * 80 / 8) <= 80 / 8 / 2
     assert scored.map.shape == (112, 112)
-    assert scored.raw.shape == (8, 8)
+    assert isinstance(scored.raw, torch.Tensor)
+    assert scored.raw.shape == (1, 8, 8)
+
+
+class _Layers(_Spot):
+    """Hands over logits of two layers, from a forward pass of its own, and looks at all that it is told of a class."""
+
+    def vision(self) -> VisionSpec:
+        return VisionSpec(self.backbone.image_size, images=True, encoded=False)
+
+    def predict(self, features: Features, class_names: Sequence[ClassName]) -> Prediction:
+        assert {(name, name.folder, name.dataset, name.domain) for name in class_names} == {
+            ("nut", "nut", "", "custom")
+        }
+        assert features.images is not None
+        image = self.backbone.embed(self.backbone.forward_vision(features.images).last[:, 0])
+        logits = LayerLogits(image[:, :24].reshape(-1, 2, 3, 4), corners_aligned=True, softmax_last=True)
+        return Prediction(scores=image[:, 0], maps=logits)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_maps_of_layers_are_kept_as_they_are_drawn(tmp_path: Path, tiny: Backbone, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    with Image.open(save(tmp_path / "plain.png")) as stored:
+        stored.save(tmp_path / "turned.png", exif=exif)
+    method = _Layers(tiny, None)
+    plain, found = (score_one(tmp_path / f"{name}.png", method, tiny, "nut") for name in ("plain", "turned"))
+    assert isinstance(found.raw, LayerLogits)
+    assert sorted(found.raw.differences.shape) == [1, 2, 3, 4]
+    assert found.score == plain.score
+    assert np.array_equal(found.map, turn(plain.map, orientation))
+    _, (drawn,) = resized(Prediction(torch.zeros(1), found.raw), method, None)
+    np.testing.assert_allclose(drawn, found.map, atol=1e-6, rtol=0)
 
 
 class _Half(Clip):
@@ -233,12 +267,40 @@ def plugin(file: Path, *body: str) -> list[str]:
     """Write CLIP as a plug-in named `mine`, with more lines in its class; return the options that choose it."""
     head = [
         "from pathlib import Path",
-        "from benchmark.contract import Layer, VisionSpec",
+        "from benchmark.contract import BackboneVariant, Layer, VisionSpec",
         "from methods.clip import Clip",
     ]
     lines = ["class Mine(Clip):", "    name, title = 'mine', 'Mine'", *(f"    {line}" for line in body)]
     file.write_text("\n".join([*head, *lines, ""]), encoding="utf-8")
     return ["--plugin", str(file), "--method", "mine", *TINY]
+
+
+WHOLE = (
+    "@dataclass(frozen=True)",
+    "class Options(ClipOptions):",
+    "    whole: bool = True",
+    "@classmethod",
+    "def scores_whole_class(cls, options):",
+    "    return options.whole",
+)
+
+
+@pytest.mark.parametrize("command", ["predict", "calibrate"])
+@pytest.mark.parametrize("switch", [True, False])
+def test_scores_of_a_whole_class_are_refused_with_the_way_out(
+    bench: Bench, tmp_path: Path, parts: Path, command: str, switch: bool
+) -> None:
+    file = tmp_path / "whole.py"
+    chosen = plugin(file, *WHOLE[: None if switch else -1], *([] if switch else ["    return True"]))
+    file.write_text("from dataclasses import dataclass\nfrom methods.clip import ClipOptions\n" + file.read_text())
+    given = [parts / "normal"] if command == "predict" else ["--folder", parts]
+    code, _, err = bench(command, *given, *chosen)
+    assert code == 2
+    assert "Mine: its image scores depend on all test images of a class" in err
+    assert ("say --set mine.whole=false" in err) == switch
+    assert ("choose another method" in err) != switch
+    if switch:
+        assert bench(command, *given, *chosen, "--set", "mine.whole=false")[0] == 0
 
 
 def test_an_image_that_vanishes_before_it_is_drawn_keeps_its_score(bench: Bench, tmp_path: Path) -> None:
@@ -516,6 +578,17 @@ def test_the_quirks_of_the_protocol_reach_the_backbone(bench: Bench, tmp_path: P
     expected = score_one(image, method(bicubic, ClipOptions()), bicubic, "object")
     assert found == pytest.approx(expected.score, abs=1e-6)
     assert found != pytest.approx(other, abs=1e-6)
+    own = plugin(
+        tmp_path / "own.py",
+        "def vision(self):",
+        "    return VisionSpec(56, layers=(Layer(self.backbone.blocks),))",
+        "@classmethod",
+        "def backbone_variant(cls, options):",
+        "    return BackboneVariant(pos_interp='bicubic')",
+    )
+    assert bench("predict", image, *own, "--output", "own")[0] == 0
+    told = written(Path("own"), "mine")
+    assert (told.images[0].score, told.backbone.pos_interp) == (found, "bicubic"), "a method may say it, too"
 
 
 def test_the_class_and_the_options_change_the_score(bench: Bench, tmp_path: Path) -> None:

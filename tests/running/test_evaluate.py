@@ -17,7 +17,7 @@ from benchmark.clip.backbone import Backbone
 from benchmark.common import regions
 from benchmark.common.memory import AdaptiveBatch
 from benchmark.common.settings import Settings
-from benchmark.contract import Features, Method, Prediction, VisionSpec
+from benchmark.contract import BackboneVariant, ClassName, Features, Method, Prediction, VisionSpec
 from benchmark.data import loading
 from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.loading import Loaded
@@ -27,7 +27,8 @@ from benchmark.protocol import Protocol
 from benchmark.records.records import ClassResult
 from benchmark.running import evaluate, maps
 from benchmark.running.accumulator import ClassAccumulator
-from benchmark.running.evaluate import ClassOutcomes, ClassScores, Participant
+from benchmark.running.class_run import ClassRun, ClassScores, Participant, Scored, Tower
+from benchmark.running.evaluate import ClassOutcomes
 from benchmark.running.lanes import Lanes
 from methods.clip import Clip, ClipOptions
 
@@ -39,6 +40,18 @@ class Smaller(Clip):
 
     def vision(self) -> VisionSpec:
         return replace(super().vision(), image_size=56)
+
+
+class Bicubic(Clip):
+    name, title = "bicubic", "Bicubic"
+
+    @classmethod
+    def backbone_variant(cls, options: ClipOptions) -> BackboneVariant:
+        return BackboneVariant(pos_interp="bicubic")
+
+
+class SmallerBicubic(Bicubic, Smaller):
+    name, title = "smaller_bicubic", "Smaller, bicubic"
 
 
 class Smooth(Clip):
@@ -160,6 +173,27 @@ def test_methods_of_two_image_sizes_share_a_pass_and_keep_their_numbers(
             assert mine.seconds.keys() == {"images", "vision", "method", "metrics", "total"}
 
 
+def test_methods_whose_towers_differ_share_the_reading_alone(
+    data: SampleSet, tiny: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Positions are resized at 56 pixels, and not at the size of the weights."""
+    alone = [scored([method], data, tiny, tmp_path)[0].outcomes[0] for method in (Clip, Smaller, SmallerBicubic)]
+    read = counted(monkeypatch, loading, "read_image")
+    encoded = counted(monkeypatch, Backbone, "encode_images")
+    load = Mock(wraps=evaluate.load_at_sizes)
+    monkeypatch.setattr(evaluate, "load_at_sizes", load)
+    first, *_ = scored([Clip, Bicubic, Smaller, SmallerBicubic], data, tiny, tmp_path)
+    assert len(read) == len(data.test)
+    assert load.call_args.args[2] == [tiny.image_size, 56]
+    assert len(encoded) == 3 * 7  # 7 batches
+    found = [first.outcomes[place] for place in range(4)]
+    assert all(isinstance(each, ClassScores) for each in found)
+    results = [each.result for each in found if isinstance(each, ClassScores)]
+    wanted = [each.result for each in alone if isinstance(each, ClassScores)]
+    assert results == [wanted[0], wanted[0], wanted[1], wanted[2]]
+    assert wanted[1] != wanted[2]
+
+
 def test_the_tower_goes_on_while_metrics_are_computed(
     data: SampleSet, tiny: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,16 +262,17 @@ def test_an_error_of_the_tower_ends_the_methods_of_its_image_size(
     assert [list(done.outcomes) for done in classes] == [[0, 1], [1], [1]]
 
 
-def test_a_method_may_use_the_memory_of_its_results_again(tiny: Backbone) -> None:
+def test_a_method_may_use_the_memory_of_its_results_again(data: SampleSet, tiny: Backbone) -> None:
     method = Reuses(tiny, ClipOptions())
-    tower = evaluate._Tower(tiny, method.vision(), Protocol(), True, "fail", AdaptiveBatch(2, print))
-    run = evaluate._ClassRun(Participant(method, frozenset("a")), tower, Lanes(0).lane())
+    tower = Tower(tiny, method.vision(), (0,), Protocol(), data.card, True, "fail", AdaptiveBatch(2, print))
+    run = ClassRun(Participant(method, frozenset("a")), tower, Lanes(0).lane())
     images = torch.randn(3, 3, tiny.image_size, tiny.image_size, generator=torch.Generator().manual_seed(0))
     features = [tiny.encode_images(part, method.vision()) for part in (images[:2], images[2:])]
-    expected = Clip(tiny, ClipOptions()).predict(features[0], ["nut"] * 2).maps
-    first = run.predict(features[0], ["nut"] * 2)
-    assert isinstance(run.predict(features[1], ["nut"]), evaluate._Scored)
-    assert isinstance(first, evaluate._Scored)
+    expected = Clip(tiny, ClipOptions()).predict(features[0], [ClassName("nut")] * 2).maps
+    first = run.predict(features[0], [ClassName("nut")] * 2)
+    assert isinstance(run.predict(features[1], [ClassName("nut")]), Scored)
+    assert isinstance(first, Scored)
+    assert isinstance(first.maps, torch.Tensor)
     assert torch.equal(first.maps, expected)
     assert np.array_equal(first.raw, expected.numpy())
     assert (first.texts["series"] == 2).all()

@@ -12,7 +12,7 @@ from benchmark.clip.backbone import Backbone
 from benchmark.clip.weights import parse_backbone
 from benchmark.common.machine import float32_precision, processor
 from benchmark.common.settings import Settings
-from benchmark.contract import Features, Method, Prediction, VisionSpec
+from benchmark.contract import BackboneVariant, Features, Method, Prediction, VisionSpec
 from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.protocol import Protocol
 from benchmark.records.cells import backbone_id
@@ -58,6 +58,9 @@ def accelerator(monkeypatch: pytest.MonkeyPatch, tiny: Backbone) -> Accelerator:
 
         def __getattr__(self, name: str) -> Any:
             return getattr(tiny, name)
+
+        def variant(self, variant: BackboneVariant) -> "OnStub":
+            return self
 
         def encode_images(self, images: torch.Tensor, spec: VisionSpec) -> Features:
             stub.launch(VISION, memory=spec.image_size)

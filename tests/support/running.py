@@ -23,7 +23,7 @@ def loading_of(name: str) -> Loading:
 
 
 def loadings(jobs: Sequence[Job]) -> dict[BackboneId, Loading]:
-    return {job.cell.backbone: loading_of(job.cell.backbone.name) for job in jobs}
+    return {job.cell.backbone.weights: loading_of(job.cell.backbone.name) for job in jobs}
 
 
 @contextmanager

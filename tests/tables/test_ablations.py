@@ -129,6 +129,15 @@ def test_ablations_are_chosen_by_name() -> None:
         select_ablations(Clip, [])
 
 
+def test_a_change_stays_with_its_dataset_in_a_terminal(records: list[Record]) -> None:
+    tables = make_ablations(records)
+    heads = [line.split("  ") for line in ablation_summary(tables, width=40).splitlines() if line.startswith("   ")]
+    names = [[word.strip() for word in head if word.strip()] for head in heads]
+    assert [name for _, name in names] == ["change"] * len(names)
+    assert [name for name, _ in names] == [name for table in tables for each in table.grids for name in each.datasets]
+    assert ablation_summary(tables, width=400) == ablation_summary(tables)
+
+
 def test_tables_have_the_change_against_the_default(records: list[Record]) -> None:
     text = ablation_summary(make_ablations(records))
     assert "SYNTHETIC WEIGHTS" in text

@@ -56,7 +56,12 @@ def record(method: str = "learner", dataset: str = "d0", **given: Any) -> Record
         checkpoint=given.get("checkpoint"),
         seed=given.get("seed", 0),
         backbone=BackboneId(
-            name="clip:x", architecture="clip", sha256=sha256, dtype=given.get("dtype", "float32"), synthetic=False
+            name="clip:x",
+            architecture="clip",
+            sha256=sha256,
+            dtype=given.get("dtype", "float32"),
+            synthetic=False,
+            plain_gelu=given.get("variant", False),
         ),
         protocol=Protocol(mask_gt0=given.get("mask_gt0", False)),
         metrics_version=given.get("metrics", 1),
@@ -107,6 +112,7 @@ UNUSUAL: dict[str, Any] = {
     "auxiliary": "other",
     "auxiliary_images": 1,
     "backbone": "b",
+    "variant": True,
     "version": 2,
     "checkpoint": "d" * 64,
     "dtype": "bfloat16",
@@ -151,7 +157,15 @@ def assert_homogeneous(records: Sequence[Record]) -> None:
         cell = each.cell
         backbone = cell.backbone
         columns[each.title].add(
-            (cell.method, str(cell.options), backbone.sha256, backbone.dtype, cell.method_version, cell.metrics_version)
+            (
+                cell.method,
+                str(cell.options),
+                backbone.sha256,
+                backbone.plain_gelu,
+                backbone.dtype,
+                cell.method_version,
+                cell.metrics_version,
+            )
         )
         if cell.auxiliary is not None and each.training is not None:
             trainings[each.title, cell.auxiliary.name, cell.seed].add(each.training.sha256)

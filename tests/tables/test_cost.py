@@ -215,6 +215,15 @@ def test_methods_that_shared_every_pass_are_named() -> None:
     ]
 
 
+def test_methods_that_ran_the_tower_themselves_are_named_and_shared_nothing() -> None:
+    own = run((0, 3, 1)).model_copy(update={"own_pass": True})
+    table = first([record("A", [(10, own)]), record("B", [(10, own)]), record("C", [(10, run((1, 1, 1)))])])
+    assert not [note for note in table.notes if "forward pass served" in note]
+    assert [note for note in table.notes if "of its own" in note] == [
+        "A, B: the time of the method holds a forward pass of its own."
+    ]
+
+
 def test_a_training_is_counted_once_and_seeds_are_averaged() -> None:
     made = [
         learned("Learner", "one", 10.0, "MVTec"),

@@ -248,6 +248,10 @@ def test_notes_say_what_a_reader_must_know(three: list[Record]) -> None:
         }
     )
     assert "Auxiliary dataset of CLIP: mvtec (for Parts)." in render(make_tables([trained])[0], "md")
+    assert "depend on all test images" not in text
+    whole = [each.model_copy(update={"scores_whole_class": True}) for each in three if each.title == "CLIP"]
+    for table in make_tables([*whole, *three]):
+        assert "Image scores of CLIP depend on all test images of a class." in render(table, "md")
 
 
 def test_names_are_escaped_for_each_format() -> None:
@@ -534,6 +538,18 @@ def test_notes_tell_the_columns_apart() -> None:
     assert "Maps and masks are compared at 256 px." in make_tables(one_size)[0].notes
 
 
+def test_a_table_names_the_variants_of_the_backbone_and_who_runs_them() -> None:
+    metrics: dict[str, Metrics] = {"c": (0.5, 0.5, 0.5, 0.5)}
+    one = record("CLIP", "D", metrics)
+    exact = one.cell.backbone.model_copy(update={"plain_gelu": True, "pos_interp": "bicubic"})
+    notes = make_tables([one, record("Learner", "D", metrics, cell={"backbone": exact})])[0].notes
+    assert "Backbone b:openai (sha256 aaaaaaaaaaaa…), float32: CLIP." in notes
+    named = (
+        "Backbone b:openai with exact GELU and antialiased bicubic positions (sha256 aaaaaaaaaaaa…), float32: Learner."
+    )
+    assert named in notes
+
+
 def test_a_warning_of_some_methods_names_them(three: list[Record]) -> None:
     overlapping = three[1].model_copy(update={"warnings": ("trained on the same",)})
     notes = make_tables([three[0], overlapping])[0].notes
@@ -566,10 +582,38 @@ def test_rows_of_two_folders_are_told_apart_in_the_long_csv() -> None:
         {"cell": one.cell.model_copy(update={"dataset": folder.model_copy(update={"fingerprint": "other"})})},
         *(
             {"cell": one.cell.model_copy(update={"backbone": one.cell.backbone.model_copy(update=change)})}
-            for change in ({"sha256": "b" * 64}, {"dtype": "bfloat16"})
+            for change in ({"sha256": "b" * 64}, {"dtype": "bfloat16"}, {"plain_gelu": True}, {"pos_interp": "bicubic"})
         ),
     )
     records = [one.model_copy(update=change) for change in changes]
     rows = list(csv.DictReader(io.StringIO(to_long_csv(records))))
     places = {tuple(value for key, value in row.items() if key not in ("value", "record")) for row in rows}
     assert len(places) == len(rows) == len(records) * 8
+
+
+@pytest.mark.parametrize("width", [20, 60, 100, 400])
+def test_a_table_that_is_wider_than_the_terminal_is_printed_in_parts(width: int) -> None:
+    titles = ["CLIP", "CLIP-AC", "WinCLIP", "APRIL-GAN", "AdaCLIP", "AnomalyCLIP", "CoOp", "GenCLIP"]
+    records = [
+        record(title, dataset, {"a": (0.9, 0.8, 0.7, index / 10)})
+        for index, title in enumerate(titles)
+        for dataset in ("MVTec AD", "VisA")
+    ]
+    table = make_tables(records)[0]
+    whole, text = render(table, "txt"), render(table, "txt", width=width)
+    if width == 400:
+        assert text == whole
+        return
+    parts = [part.splitlines() for part in text.split("\n\n")[1:]]
+    one_each = width < max(map(len, parts[0]))
+    assert one_each == (width == 20)
+    assert len(parts) == 8 if one_each else all(len(line) <= width for part in parts for line in part)
+
+    def cells(line: str) -> list[str]:
+        return re.split(r" {2,}", line.strip())
+
+    heads = [cells(part[0]) for part in parts]
+    assert [title for head in heads for title in head] == cells(whole.splitlines()[2])
+    for place, line in enumerate(whole.splitlines()[4:], 2):
+        assert [cell for part in parts for cell in cells(part[place])[1:]] == cells(line)[1:]
+        assert {cells(part[place])[0] for part in parts} == {cells(line)[0]}

@@ -14,6 +14,7 @@ import pytest
 import tifffile
 import torch
 from PIL import Image
+from support.batches import assert_same, tensors
 from support.faults import file_size_limit
 from torch import Tensor
 
@@ -36,7 +37,13 @@ from benchmark.training.features import auxiliary_features
 
 SIZE = 70
 PATHS = (None, Dpam(3), Dpam(3, "qq"), Dpam(2, "qq"), Dpam(2, "qq", ffn=True))
-SPEC = VisionSpec(SIZE, layers=(Layer(2), *(Layer(4, path) for path in PATHS)), cls=(1, 3))
+SPEC = VisionSpec(
+    SIZE,
+    layers=(Layer(2), *(Layer(4, path) for path in PATHS)),
+    cls=(1, 3),
+    tokens=(Layer(2), Layer(4), Layer(4, PATHS[1])),
+    hidden=(Layer(2), Layer(4), Layer(4, PATHS[1])),
+)
 SMALL = VisionSpec(SIZE, layers=(Layer(2),))
 Passes = list[tuple[int, VisionSpec]]
 
@@ -58,16 +65,6 @@ def features_of(data: SampleSet, backbone: Backbone, cache: Path, **changes: Any
 def read(data: SampleSet, backbone: Backbone, cache: Path, **changes: Any) -> TrainingBatch:
     features = features_of(data, backbone, cache, **changes)
     return features.batch(range(len(features)))
-
-
-def tensors(features: Features) -> dict[Any, Tensor]:
-    return {"image": features.image, "image_raw": features.image_raw, **features.patches, **features.cls}
-
-
-def assert_same(found: TrainingBatch, expected: TrainingBatch, *, atol: float) -> None:
-    torch.testing.assert_close(tensors(found.features), tensors(expected.features), atol=atol, rtol=0)
-    assert torch.equal(found.masks, expected.masks)
-    assert torch.equal(found.labels, expected.labels)
 
 
 def files_of(cache: Path) -> list[Path]:
@@ -245,7 +242,7 @@ def test_a_damaged_array_alone_is_made_again(
     for _ in range(2):
         assert_same(read(data, tiny, cache, spec=SPEC), expected, atol=1e-5)
     (images, again) = encoded[1]
-    assert (images, len(again.layers), again.cls) == (13, 1, ())
+    assert (images, len((*again.layers, *again.tokens, *again.hidden)), again.cls) == (13, 1, ())
     assert len(encoded) == 2
 
 

@@ -2,7 +2,8 @@
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -18,95 +19,111 @@ from benchmark.clip.backbone import Backbone
 from benchmark.common.cache import GB, Cache
 from benchmark.contract import Learner, Stage, TrainingBatch
 from benchmark.data.folders import PlainFolder, read_folder
+from benchmark.data.samples import SampleSet
 from benchmark.protocol import Protocol
 from benchmark.registry import all_methods
 from benchmark.training import loop
-from benchmark.training.batches import AuxiliaryFeatures, JoinedFeatures, read_ahead
+from benchmark.training.batches import Auxiliary, JoinedFeatures, read_ahead
 from benchmark.training.features import auxiliary_features
+from benchmark.training.images import auxiliary_images
 from benchmark.training.loop import TrainingError, batches, train
 from benchmark.training.resuming import Curve, code_of, read_state
+from benchmark.training.runner import build_method
+from benchmark.training.stages import reads_images
 
 LEARNERS = [method for method in all_methods().values() if issubclass(method, Learner)]
 
 
-def one_step(method: type[Learner], data: AuxiliaryFeatures, backbone: Backbone) -> tuple[list[Tensor], Curve]:
-    """Take one step of gradient descent on all images; return the change of the parameters and the loss curve."""
-    made = method(backbone, replace(method.Options(), epochs=1, batch_size=len(data)), seed=0)
+SAID: list[str] = []
+Change = Callable[[Learner, Stage], Stage]
+
+
+def one_step(
+    method: type[Learner], data: SampleSet, backbone: Backbone, *changes: Change
+) -> tuple[list[Tensor], Curve]:
+    """Take one step in each stage, on all images; return the change of the parameters and the loss curve."""
+    made = build_method(method, backbone, method.Options(), seed=0, checkpoint=None)
+    assert isinstance(made, Learner)
     before = [parameter.detach().clone() for parameter in made.learned.parameters()]
-    curve = train(made, work_of(made, data), say=SAID.append)
+    curve = train(made, work_of(made, data, in_one_batch, *changes), say=SAID.append)
     return [old - new.detach() for old, new in zip(before, made.learned.parameters(), strict=True)], curve
 
 
-def work_of(method: Learner, data: AuxiliaryFeatures) -> list[tuple[Stage, JoinedFeatures]]:
-    """The stages of a method, each on all images."""
-    return [(stage, JoinedFeatures((data,))) for stage in method.stages([])]
+def work_of(method: Learner, data: SampleSet, *changes: Change) -> list[tuple[Stage, JoinedFeatures]]:
+    """The stages of a method, changed, each with all images."""
+    work = []
+    for stage in method.stages([data.card.name]):
+        for change in changes:
+            stage = change(method, stage)  # noqa: PLW2901
+        work.append((stage, JoinedFeatures((images_of(data, cast(Backbone, method.backbone), stage),))))
+    return work
 
 
-SAID: list[str] = []
+def images_of(data: SampleSet, backbone: Backbone, stage: Stage) -> Auxiliary:
+    given = (data, backbone, stage.vision, Protocol())
+    if reads_images(stage):
+        return auxiliary_images(*given, workers=0, skip_broken=False)
+    return auxiliary_features(*given, Cache(data.directory.parent / "cache", GB), workers=0, skip_broken=False)
 
 
-def simple(method: type[Learner], **attributes: Any) -> type[Learner]:
-    """The method with a step that shows the gradient."""
-
-    def optimiser(self: Learner) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.learned.parameters(), lr=1.0)
-
-    def learning_rate(self: Learner, epoch: int) -> float:
-        return 1.0
-
-    return type("Simple", (method,), {"optimiser": optimiser, "learning_rate": learning_rate, **attributes})
+def in_one_batch(method: Learner, stage: Stage) -> Stage:
+    return replace(stage, epochs=1, batch_size=5, at_once=None, augment=None)
 
 
-def greedy(method: type[Learner], **attributes: Any) -> type[Learner]:
-    """The same, where memory runs out with more than two images, in the midst of the backward pass."""
+def simple(method: Learner, stage: Stage) -> Stage:
+    """The stage with a step that shows the gradient."""
+    assert stage.optimiser is not None
+    trained = [each for group in stage.optimiser.param_groups for each in group["params"]]
+    return replace(stage, optimiser=torch.optim.SGD(trained, lr=1.0), learning_rate=None)
 
-    def losses(self: Any, batch: TrainingBatch) -> dict[str, Tensor]:
+
+def greedy(method: Learner, stage: Stage) -> Stage:
+    """The stage where memory runs out with more than two images, in the midst of the backward pass."""
+    hooks = [torch.zeros(1, requires_grad=True).register_hook(print)]
+
+    def losses(batch: TrainingBatch) -> Mapping[str, Tensor]:
         def run_out(gradient: Tensor) -> None:
             if len(batch.labels) > 2:
                 raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
 
-        self.__dict__.get("hook", torch.zeros(1, requires_grad=True).register_hook(print)).remove()
-        self.hook = next(iter(self.learned.parameters())).register_hook(run_out)
-        return method.losses(self, batch)
+        hooks.pop().remove()
+        hooks.append(next(iter(method.learned.parameters())).register_hook(run_out))
+        return stage.losses(batch)
 
-    return simple(method, losses=losses, **attributes)
+    return replace(stage, losses=losses)
 
 
 @pytest.fixture(scope="module")
-def data(tiny: Backbone, tmp_path_factory: pytest.TempPathFactory) -> AuxiliaryFeatures:
-    """Features of five images for every learner."""
-    root = tmp_path_factory.mktemp("loop")
-    specs = [method(tiny, method.Options()).vision() for method in LEARNERS]
-    layers = tuple(dict.fromkeys(layer for spec in specs for layer in spec.layers))
-    spec = replace(specs[0], layers=layers, cls=tuple({block for each in specs for block in each.cls}))
+def data(tmp_path_factory: pytest.TempPathFactory) -> SampleSet:
+    """Five images."""
+    root = tmp_path_factory.mktemp("loop") / "images"
     for kind, size in (("normal", 3), ("abnormal", 2)):
-        (root / kind).mkdir()
+        (root / kind).mkdir(parents=True)
         for index in range(size):
             pixels = np.random.default_rng(index).integers(0, 256, size=(60, 70, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(root / kind / f"{index}.png")
     (root / "masks/abnormal").mkdir(parents=True)
     for index in range(2):
         Image.fromarray(np.eye(60, 70, index, dtype=np.uint8) * 255).save(root / f"masks/abnormal/{index}.png")
-    return auxiliary_features(
-        read_folder(PlainFolder(directory=root, class_name="metal nut")),
-        tiny,
-        spec,
-        Protocol(),
-        Cache(root / "cache", GB),
-        workers=0,
-        skip_broken=False,
-    )
+    return read_folder(PlainFolder(directory=root, class_name="metal nut"))
 
 
-@pytest.mark.parametrize("method", LEARNERS)
+@pytest.fixture(scope="module")
+def features(data: SampleSet, tiny: Backbone) -> Auxiliary:
+    """Stored features of the images."""
+    method = LEARNERS[0](tiny, LEARNERS[0].Options())
+    return images_of(data, tiny, next(iter(method.stages([]))))
+
+
+@pytest.mark.parametrize("method", [method for method in LEARNERS if method.divisible])
 def test_a_batch_that_is_divided_gives_the_gradient_of_the_whole(
-    method: type[Learner], data: AuxiliaryFeatures, tiny: Backbone
+    method: type[Learner], data: SampleSet, tiny: Backbone
 ) -> None:
     """Parts of two, two and one image: they count by their numbers of images."""
     SAID.clear()
-    expected, whole = one_step(simple(method), data, tiny)
+    expected, whole = one_step(method, data, tiny, simple)
     assert SAID == []
-    found, curve = one_step(greedy(method), data, tiny)
+    found, curve = one_step(method, data, tiny, simple, greedy)
     assert SAID == [
         "out of memory with 5 images at a time; going on with 2 (the gradients are added up, so it learns the same)"
     ]
@@ -116,14 +133,14 @@ def test_a_batch_that_is_divided_gives_the_gradient_of_the_whole(
     assert [pytest.approx(epoch, abs=1e-6) for epoch in whole] == curve
 
 
-def test_a_batch_that_counts_as_a_whole_is_never_divided(data: AuxiliaryFeatures, tiny: Backbone) -> None:
+def test_a_batch_that_counts_as_a_whole_is_never_divided(data: SampleSet, tiny: Backbone) -> None:
     with pytest.raises(RuntimeError, match="CUBLAS_STATUS_ALLOC_FAILED"):
-        one_step(greedy(LEARNERS[0], divisible=False), data, tiny)
+        one_step(type("Whole", (LEARNERS[0],), {"divisible": False}), data, tiny, greedy)
 
 
 @pytest.mark.parametrize("then", ["goes on", "fails"])
 def test_a_loss_that_is_not_finite_is_told_with_its_epoch_and_images_and_not_kept(
-    data: AuxiliaryFeatures, tiny: Backbone, tmp_path: Path, then: str
+    data: SampleSet, tiny: Backbone, tmp_path: Path, then: str
 ) -> None:
     """In the second of three batches of the second epoch; a method may fail at the parameters that follow."""
     steps: list[int] = []
@@ -135,19 +152,19 @@ def test_a_loss_that_is_not_finite_is_told_with_its_epoch_and_images_and_not_kep
         terms = LEARNERS[0].losses(self, batch)
         return {name: term * (float("nan") if len(steps) == 5 else 1) for name, term in terms.items()}
 
-    kind = simple(LEARNERS[0], losses=losses)
+    kind = type("Failing", (LEARNERS[0],), {"losses": losses})
     made = kind(tiny, replace(kind.Options(), epochs=3, batch_size=2), seed=0)
     partial = tmp_path / "state"
     with pytest.raises(TrainingError, match=r"the loss is nan \(.* nan\) in epoch 2 of 3 on the images") as error:
         train(made, work_of(made, data), partial=partial)
-    order = list(batches(len(data), 2, seed=0, epoch=1))
-    named = [place for place, sample in enumerate(data.samples) if str(sample.path) in str(error.value)]
+    order = list(batches(5, 2, seed=0, epoch=1))
+    named = [place for place, sample in enumerate(data.test) if str(sample.path) in str(error.value)]
     assert named == sorted(order[1])
     *_, curve = read_state(partial, made.stages([]), code=code_of(made))
     assert len(curve) == 1
 
 
-def test_a_thread_reads_one_batch_ahead_and_changes_nothing(data: AuxiliaryFeatures) -> None:
+def test_a_thread_reads_one_batch_ahead_and_changes_nothing(features: Auxiliary) -> None:
     events: list[str] = []
 
     class Watched:
@@ -156,12 +173,12 @@ def test_a_thread_reads_one_batch_ahead_and_changes_nothing(data: AuxiliaryFeatu
         def read(self, indices: Sequence[int]) -> Any:
             assert threading.current_thread() is not threading.main_thread()
             events.append(f"read {indices[0]}")
-            return data.read(indices)
+            return features.read(indices)
 
     order = [[0, 1], [2, 4], [3]]
     for indices, batch in read_ahead(cast(Any, Watched()), order, device="cpu"):
         events.append(f"use {indices[0]}")
-        expected = data.batch(indices)
+        expected = features.batch(indices)
         assert torch.equal(batch.features.image, expected.features.image)
         assert torch.equal(batch.masks, expected.masks)
         assert batch.class_names == expected.class_names
@@ -169,10 +186,10 @@ def test_a_thread_reads_one_batch_ahead_and_changes_nothing(data: AuxiliaryFeatu
     assert [each for each in events if each.startswith("use")] == ["use 0", "use 2", "use 3"]
 
 
-def test_what_cannot_be_read_fails_where_it_is_needed(data: AuxiliaryFeatures) -> None:
+def test_what_cannot_be_read_fails_where_it_is_needed(features: Auxiliary) -> None:
     seen = []
     with pytest.raises(IndexError):
-        for indices, _ in read_ahead(data, [[0], [99]], device="cpu"):
+        for indices, _ in read_ahead(features, [[0], [99]], device="cpu"):
             seen.append(indices)
     assert seen == [[0]]
 
@@ -191,12 +208,18 @@ class Operations(TorchDispatchMode):
 
 @pytest.mark.parametrize("method", LEARNERS)
 def test_training_has_no_operation_whose_gradient_is_random_on_cuda(
-    method: type[Learner], data: AuxiliaryFeatures, tiny: Backbone, monkeypatch: pytest.MonkeyPatch
+    method: type[Learner], data: SampleSet, tiny: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Named in the documentation of `torch.use_deterministic_algorithms`, or in its fused attention kernels."""
-    monkeypatch.setattr(loop, "exact_attention", lambda device, exact=loop.exact_attention: exact("cuda"))
-    with Operations() as operations:
-        one_step(method, data, tiny)
+    exact, operations = loop.exact_attention, Operations()
+
+    @contextmanager
+    def watched(device: str) -> Iterator[None]:
+        with exact("cuda"), operations:
+            yield
+
+    monkeypatch.setattr(loop, "exact_attention", watched)
+    one_step(method, data, tiny)
     assert any("softmax" in name for name in operations.names)
     random = r"(upsample|grid_sampler|adaptive_avg_pool)\w*_backward|(flash|efficient)_attention|scatter_add"
     assert [name for name in operations.names if re.search(random, name)] == []

@@ -1,72 +1,40 @@
 """What AnomalyCLIP's own code learned on a miniature gives, once imported, the results of its own test code."""
 
-import csv
 import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.official import GOLDEN, Bench, Official
 
-from benchmark.mini.plan import shots
-from benchmark.mini.suite import make_suite
-from benchmark.records.agreement import range_over_classes
-from benchmark.records.records import Record, read_records
+from benchmark.records.records import Record
 from methods.anomalyclip import AnomalyClip
 
-OFFICIAL = Path(__file__).parents[1] / "golden/official_run"
-MASKS = ["--set", "protocol.mask_gt0=true"]
-"""Its loader calls every pixel above zero anomalous."""
-
-Bench = Callable[..., tuple[int, str, str]]
-
-
-def published() -> list[tuple[str, str, str, float]]:
-    with (OFFICIAL / "results.csv").open(encoding="utf-8") as file:
-        return [
-            (row["dataset"], row["class"], row["metric"], float(row["percent"]) / 100) for row in csv.DictReader(file)
-        ]
+OFFICIAL = Official("anomalyclip", GOLDEN / "epoch_5.pth", ("deep_depth=4",))
 
 
 @pytest.fixture(scope="module")
 def data(made_once: Callable[..., Path]) -> Path:
     """The test images of the five datasets."""
-    names = {dataset for dataset, *_ in published()}
-    which = [shot for shot in shots() if shot.dataset in names and shot.split == "test"]
-    return made_once("official_run", lambda folder: make_suite(folder, which=which))
+    return made_once("official_run", OFFICIAL.draw)
 
 
 def imported(bench: Bench, results: Path, *settings: str) -> str:
-    arguments = ["import-checkpoint", OFFICIAL / "epoch_5.pth", "--auxiliary", "mvtec", "--backbone", "mini:v2"]
-    code, out, err = bench(*arguments, "--results", results, *settings)
-    assert code == 0, err
-    assert "--set anomalyclip.deep_depth=4" in err
-    return out.strip()
+    return OFFICIAL.imported(bench, results, *settings)
 
 
 def run(bench: Bench, data: Path, results: Path, checkpoint: str, *arguments: str) -> dict[str, Record]:
-    common = ["--methods", "anomalyclip", "--checkpoint", checkpoint, "--data", data, "--results", results]
-    code, _, err = bench("run", *common, *MASKS, "--set", "anomalyclip.deep_depth=4", "--workers", 0, *arguments)
-    assert code == 0, err
-    records, _ = read_records(results)
-    return {record.cell.dataset.name: record for record in records}
+    return OFFICIAL.run(bench, data, results, checkpoint, *arguments)
 
 
 def test_the_official_checkpoint_gives_the_official_results(bench: Bench, data: Path, tmp_path: Path) -> None:
-    expected = published()
-    names = ",".join(dict.fromkeys(dataset for dataset, *_ in expected))
-    records = run(bench, data, tmp_path, imported(bench, tmp_path), "--datasets", names)
-    for dataset, class_name, metric, value in expected:
-        record = records[dataset]
-        classes = {**record.classes, "MEAN": None}
-        result = classes[class_name]
-        values = record.mean if result is None else result.metrics
-        ranges = range_over_classes(record.classes.values()) if result is None else result.ranges
-        where = (dataset, class_name, metric)
-        if metric == "pixel_aupro":  # a step function: with 200 thresholds, the last digits of scores decide
-            low, high = ranges["pixel_aupro_200"]
-            assert low - 1e-9 <= value <= high + 1e-9, where
+    checkpoint = imported(bench, tmp_path)
+    records = run(bench, data, tmp_path, checkpoint, "--datasets", ",".join(OFFICIAL.datasets()))
+    for where, expected, found, outside in OFFICIAL.compared(records):
+        if where[-1] == "pixel_aupro_200":  # a step function: with 200 thresholds, the last digits of scores decide
+            assert outside <= 1e-9, where
         else:
-            assert values[metric] == pytest.approx(value, abs=1e-6 if metric == "pixel_auroc" else 1e-12), where
+            assert found == pytest.approx(expected, abs=1e-6 if where[-1] == "pixel_auroc" else 1e-12), where
 
 
 def test_it_also_runs_with_four_layers(bench: Bench, data: Path, tmp_path: Path) -> None:
@@ -117,7 +85,7 @@ def test_a_checkpoint_of_another_version_is_refused_before_the_run(
 def test_a_checkpoint_of_two_auxiliary_datasets_serves_the_protocol_that_trains_on_them(
     bench: Bench, data: Path, tmp_path: Path
 ) -> None:
-    arguments = ["import-checkpoint", OFFICIAL / "epoch_5.pth", "--auxiliary", "mvtec,cvc_colondb"]
+    arguments = ["import-checkpoint", OFFICIAL.checkpoint, "--auxiliary", "mvtec,cvc_colondb"]
     code, out, _ = bench(*arguments, "--backbone", "mini:v2", "--results", tmp_path)
     assert code == 0
     run_it = ["run", "--methods", "anomalyclip", "--data", data, "--results", tmp_path, "--datasets", "btad"]
@@ -136,7 +104,7 @@ def test_a_checkpoint_of_two_auxiliary_datasets_serves_the_protocol_that_trains_
     ],
 )
 def test_what_cannot_be_stated_of_it_is_said(bench: Bench, tmp_path: Path, setting: str, said: str) -> None:
-    arguments = ["import-checkpoint", OFFICIAL / "epoch_5.pth", "--auxiliary", "mvtec", "--backbone", "mini:v2"]
+    arguments = ["import-checkpoint", OFFICIAL.checkpoint, "--auxiliary", "mvtec", "--backbone", "mini:v2"]
     code, _, err = bench(*arguments, "--results", tmp_path, "--set", setting)
     assert code in (1, 2)
     assert said in err

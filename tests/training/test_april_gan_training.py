@@ -1,0 +1,81 @@
+"""APRIL-GAN is trained on stored features without mosaics and on images with them, and goes on where it was killed."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+from benchmark.clip.backbone import Backbone
+from benchmark.contract import Features, TrainingBatch, VisionSpec
+from methods.april_gan import AprilGan
+
+Bench = Callable[..., tuple[int, str, str]]
+EPOCHS = 3  # of a training on MVTec AD
+
+
+class _Killed(BaseException):
+    """Ends a training as Ctrl-C or a kill does."""
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Count the images that go through the vision tower."""
+    counts: list[int] = []
+    original = Backbone.encode_images
+
+    def counting(self: Backbone, images: Tensor, spec: VisionSpec) -> Features:
+        counts.append(len(images))
+        return original(self, images, spec)
+
+    monkeypatch.setattr(Backbone, "encode_images", counting)
+    yield counts
+
+
+def train(bench: Bench, data: Path, results: Path, mosaic: float) -> tuple[dict[str, Any], str]:
+    """Train on the small MVTec AD; returns what the checkpoint says of itself, and the messages."""
+    arguments = ["--methods", "april_gan", "--set", f"april_gan.mosaic={mosaic}", "--auxiliary", "mvtec"]
+    common = ["--data", data, "--backbone", "tiny:random", "--results", results, "--workers", 0]
+    code, out, err = bench("train", *arguments, *common)
+    assert code == 0, err
+    return json.loads(Path(out.strip()).read_text()), err
+
+
+@pytest.mark.parametrize("mosaic", [0.0, 0.5])
+def test_a_killed_training_goes_on_and_learns_the_same(
+    bench: Bench,
+    small_suite: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    encoded: list[int],
+    mosaic: float,
+) -> None:
+    expected, _ = train(bench, small_suite, tmp_path / "whole", mosaic)
+    images, seen = expected["images"], sum(encoded)
+    assert len(expected["curve"]) == EPOCHS
+    assert set(expected["curve"][0]) == {"total", "focal", "dice_abnormal"}
+    assert seen == images * (EPOCHS if mosaic else 1)
+    steps: list[int] = []
+    original = AprilGan.losses
+
+    def dying(self: AprilGan, batch: TrainingBatch) -> dict[str, Tensor]:
+        steps.append(1)
+        if len(steps) == -(-images // 8) + 2:  # in the second epoch
+            raise _Killed
+        return original(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AprilGan, "losses", dying)
+        with pytest.raises(_Killed):
+            train(bench, small_suite, tmp_path / "killed", mosaic)
+    found, said = train(bench, small_suite, tmp_path / "killed", mosaic)
+    assert f"at epoch 2 of {EPOCHS}" in said
+    assert (found["sha256"], found["curve"]) == (expected["sha256"], expected["curve"])
+
+
+def test_mosaics_change_what_is_learned(bench: Bench, small_suite: Path, tmp_path: Path) -> None:
+    never, always = (train(bench, small_suite, tmp_path, mosaic)[0] for mosaic in (0.0, 1.0))
+    assert never["sha256"] != always["sha256"]
+    assert never["curve"][0]["total"] != pytest.approx(always["curve"][0]["total"], rel=1e-3)
