@@ -2,18 +2,30 @@
 
 import re
 import shutil
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from support.sound_methods import SoundMemory
+from torch import Tensor
 
+from benchmark import contract
+from benchmark.authoring.check_images import random_images
+from benchmark.authoring.conformance import check_method
+from benchmark.authoring.findings import render
 from benchmark.cli import selection
+from benchmark.clip.backbone import Backbone
+from benchmark.contract import ClassName, Features, FrozenClip, Prediction
 from benchmark.data.cards import Card, load_card, load_cards
 from benchmark.data.check import check_dataset
 from benchmark.data.samples import read_samples
 from benchmark.records.records import read_records
+from benchmark.registry import load_plugin
 
 Bench = Callable[..., tuple[int, str, str]]
 DOCS = Path(__file__).parents[1] / "docs"
@@ -69,7 +81,7 @@ def test_the_method_keeps_the_contract_and_the_checks_are_those_shown(bench: Ben
 def test_the_method_gets_a_column_beside_clip(
     bench: Bench, author: Path, parts: Path, tmp_path: Path, workers: int
 ) -> None:
-    (arguments,) = typed(block(METHOD, "console", "bench run"))
+    (arguments,) = typed(block(METHOD, "console", "--methods clip,odd_patch"))
     datasets = arguments.index("--datasets")
     del arguments[datasets : datasets + 2]
     arguments += ["--folder", str(parts), "--backbone", "tiny:random", "--workers", str(workers), "--device", "cpu"]
@@ -106,7 +118,7 @@ def test_the_new_method_command_is_the_one_shown(bench: Bench, tmp_path: Path, m
     assert "`bench new-method odd_patch`" in METHOD
     code, out, _ = bench("new-method", "odd_patch")
     assert code == 0
-    shown = [typed(block(METHOD, "console", each))[0] for each in ("check-method", "bench run")]
+    shown = [typed(block(METHOD, "console", each))[0] for each in ("check-method", "--methods clip,odd_patch")]
     assert [line.split()[1:] for line in out.splitlines() if line.startswith("bench ")] == shown
 
 
@@ -127,6 +139,70 @@ def test_an_ablation_of_its_own_becomes_a_table(bench: Bench, author: Path, smal
         assert re.search(rf"^{row} ", out, flags=re.MULTILINE)
     assert re.search(r"^30 % .*default", out, flags=re.MULTILINE)
     assert (tmp_path / "r/tables/ablations/odd_patch_nearest.md").is_file()
+
+
+# --- add a method that changes the tower
+
+
+@pytest.fixture
+def tuned(author: Path) -> Path:
+    """The file of the second method, in the folder of the author."""
+    path = author / "tuned_tower.py"
+    path.write_text(block(METHOD, "python", "class TunedTower"), encoding="utf-8")
+    return path
+
+
+def test_the_method_that_changes_the_tower_is_short_and_keeps_the_contract(tuned: Path, tiny: Backbone) -> None:
+    assert len(tuned.read_text(encoding="utf-8").splitlines()) < 120
+    (method,) = load_plugin(tuned)
+    findings = check_method(method, method.Options(), tiny, random_images)
+    assert all(finding.passed for finding in findings), render(findings)
+    seen = {finding.check: finding.seen for finding in findings}
+    assert seen["training"] == "112 px; images alone; augmented"
+    assert "2 parameters train" in seen["losses"]
+    assert seen["augmentation"].startswith("changes ")
+
+
+def test_the_method_that_changes_the_tower_is_trained_on_images_and_gets_a_column(
+    bench: Bench, tuned: Path, parts: Path, small_suite: Path, tmp_path: Path
+) -> None:
+    (arguments,) = typed(block(METHOD, "console", "--methods clip,tuned_tower"))
+    datasets = arguments.index("--datasets")
+    arguments[datasets : datasets + 2] = ["--folder", f"nuts={parts}", "--auxiliary", "mvtec", "--data", small_suite]
+    arguments += ["--backbone", "tiny:random", "--workers", "0", "--device", "cpu", "--set", "tuned_tower.epochs=1"]
+    code, out, err = bench(*arguments, "--results", tmp_path / "r")
+    assert code == 0, err
+    assert re.search(r"^ +CLIP +TunedTower", out, flags=re.MULTILINE)
+    (record,) = [each for each in read_records(tmp_path / "r")[0] if each.cell.method == "tuned_tower"]
+    assert record.training is not None
+
+
+# --- the pieces of the page
+
+
+class Remembers(SoundMemory):
+    """What the pieces are put into: a method with a memory."""
+
+    def __init__(self, backbone: FrozenClip, options: object, *, seed: int = 0) -> None:
+        super().__init__(backbone, options, seed=seed)
+        self.learned.register_buffer("memory", torch.zeros(0, backbone.width, device=backbone.device))
+
+    def predict(self, features: Features, class_names: Sequence[ClassName]) -> Prediction:
+        memory: Tensor = self.learned.memory  # type: ignore[assignment]
+        far = torch.cdist(features.image, memory).amin(dim=1)
+        return Prediction(far, far[:, None, None])
+
+
+def test_the_pieces_keep_the_contract(tiny: Backbone) -> None:
+    pieces = [block(METHOD, "python", f"def {name}(") for name in ("backbone_variant", "remember", "class_scores")]
+    names = {**vars(contract), "Any": Any, "Sequence": Sequence, "Tensor": Tensor, "torch": torch, "Base": Remembers}
+    exec("class Made(Base):\n" + textwrap.indent("\n".join(pieces), "    "), names)
+    findings = check_method(names["Made"], Remembers.Options(), tiny, random_images)
+    assert all(finding.passed for finding in findings), render(findings)
+    seen = {finding.check: finding.seen for finding in findings}
+    assert "plain_gelu=True, pos_interp=bicubic" in seen["vision"]
+    assert "whatever the order of the images" in seen["losses"]
+    assert seen["class scores"].startswith("of the whole class")
 
 
 # --- add a dataset

@@ -107,45 +107,43 @@ def order(tested: MethodUnderTest) -> str:
 
 def class_names(tested: MethodUnderTest) -> str:
     """Check that each image is scored by its own class name, and that any name will do."""
-    names = tested.given.class_names
-    gap = _mixed_as_alone(tested, list(names))
-    for place, other in enumerate(_namesakes(names[0])):
-        pair = [(names[0], other)[row % 2] for row in range(len(names))]
-        gap = max(gap, _mixed_as_alone(tested, pair[::-1] if place % 2 else pair))
+    names = list(tested.given.class_names)
+    alike = _namesakes(names[0])
+    gaps = [_mixed_as_alone(tested, each) for each in (names, [alike[row % len(alike)] for row in range(len(names))])]
     built, one = tested.build(), take(tested.features, [0])
     for name in ODD_NAMES:
         try:
             tested.predict(built, [name], one)
         except Exception as error:
             raise ContractError(f"class name {_said(name)}: {type(error).__name__}: {error}") from error
-    return f"mixed as alone (up to {gap:.1g}); blanks, umlauts, braces and unseen names pass"
+    return f"mixed as alone (up to {max(gaps):.1g}); blanks, umlauts, braces and unseen names pass"
 
 
 def _namesakes(name: ClassName) -> list[ClassName]:
-    """Return classes that are called the same in prompts, but differ in something else."""
+    """Return a class, and classes that are called the same in prompts but differ from it in one of the other facts."""
     known = {"folder": name.folder, "dataset": name.dataset, "domain": name.domain}
-    others = ({"folder": f"{name.folder}_2"}, {"dataset": "another"}, {"domain": "medical"})
-    return [ClassName(str(name), **{**known, **other}) for other in others]
+    others: tuple[dict[str, str], ...] = (
+        {},
+        {"folder": f"{name.folder}_2"},
+        {"dataset": "another"},
+        {"domain": "medical"},
+    )
+    return [ClassName(str(name), **(known | other)) for other in others]
 
 
 def _mixed_as_alone(tested: MethodUnderTest, names: list[ClassName]) -> float:
     """Return how far the scores of the images of a class differ if other classes are among them."""
     gaps, mixed = [], tested.predict(tested.build(), names)
-    for key, name in {_key(name): name for name in names}.items():
-        rows = [row for row, each in enumerate(names) if _key(each) == key]
-        alone = tested.predict(tested.build(), [name] * len(rows), take(tested.features, rows))
-        what = f"the images of {_said(name)} among others, and alone"
-        gaps.append(compare(take_prediction(mixed, rows), alone, what))
+    for said in dict.fromkeys(map(_said, names)):
+        rows = [row for row, name in enumerate(names) if _said(name) == said]
+        alone = tested.predict(tested.build(), [names[row] for row in rows], take(tested.features, rows))
+        gaps.append(compare(take_prediction(mixed, rows), alone, f"the images of {said} among others, and alone"))
     return max(gaps)
 
 
-def _key(name: ClassName) -> tuple[str, ...]:
-    return str(name), name.folder, name.dataset, name.domain
-
-
 def _said(name: ClassName) -> str:
-    """Return a name, with its folder if that is another."""
-    return repr(str(name)) if name.folder in (name, name.replace(" ", "_")) else f"{str(name)!r} (folder {name.folder})"
+    """Return all that is known of a class."""
+    return f"{str(name)!r} (folder {name.folder!r}, dataset {name.dataset!r}, {name.domain})"
 
 
 def shared_pass(tested: MethodUnderTest) -> str:

@@ -105,7 +105,7 @@ def losses(tested: MethodUnderTest) -> str:
         terms = _learn(tested, learner, stage, batch, parameters) if stage.optimiser else _fit(tested, stage, batch)
         listed = ", ".join(f"{name} {float(value.detach()):.3g}" for name, value in terms.items())
         seen.append(f"{stage.name}: {listed}" if len(found) > 1 and listed else listed)
-    number = f"{len(parameters)} parameters train" if parameters else "no parameter trains"
+    number = f"{len(parameters) or 'no'} parameter{'s train' if len(parameters) > 1 else ' trains'}"
     return "; ".join([each for each in seen if each] + [number] + _order_of_fitting(tested))
 
 

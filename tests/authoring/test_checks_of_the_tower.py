@@ -230,10 +230,10 @@ class KnownDomains(ByFolder):
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        (KeptByText, "the images of 'metal nut' (folder metal_nut_2) among others, and alone: they differ by"),
-        (DatasetKeptByFolder, "the images of 'metal nut' among others, and alone: they differ by"),
-        (DomainKeptByFolder, "the images of 'metal nut' among others, and alone: they differ by"),
-        (KnownDomains, "class name 'metal nut' (folder Metal Nut (2)): KeyError: 'custom'"),
+        (KeptByText, "the images of 'metal nut' (folder 'metal_nut_2', dataset 'mvtec', industrial) among others, and"),
+        (DatasetKeptByFolder, "'metal nut' (folder 'metal_nut', dataset 'another', industrial) among others"),
+        (DomainKeptByFolder, "'metal nut' (folder 'metal_nut', dataset 'mvtec', medical) among others"),
+        (KnownDomains, "class name 'metal nut' (folder 'Metal Nut (2)', dataset '', custom): KeyError: 'custom'"),
     ],
 )
 def test_classes_that_are_mixed_up_are_said(method: type[Method], message: str, tiny: Backbone) -> None:

@@ -698,7 +698,10 @@ def test_check_method_prints_a_line_per_check_and_fails_with_the_method(bench: B
     plugin.write_text(source.replace("[self._texts[name] for", "[self._texts[class_names[0]] for"))
     code, out, _ = bench("check-method", "first", "--plugin", plugin)
     assert code == 1
-    assert "FAILED  class names  the images of 'screw' among others, and alone: they differ by" in out
+    assert (
+        "FAILED  class names  the images of 'screw' (folder 'screw', dataset 'mvtec', industrial) among others, and"
+        in out
+    )
     assert "fix:         class_names[i] is that of image i" in out
 
 
