@@ -358,11 +358,7 @@ class Learner(Method):
         return None
 
     def stages(self, auxiliaries: Sequence[str]) -> Sequence[Stage]:
-        """Return the stages of a training, in order, with new optimisers.
-
-        Args:
-            auxiliaries: Names of the datasets that are trained on.
-        """
+        """Return the stages of a training on datasets of these names, in order, with new optimisers."""
         spec, epochs, size = asked_of(self, "training_vision"), self.options.epochs, self.options.batch_size
 
         def rate(step: int, steps: int) -> float | None:
