@@ -332,6 +332,8 @@ class Learner(Method):
     """Whether each term of `losses` is a mean over the images of the batch. If memory is short, such a batch is divided
     and the gradients of its parts are added up, which changes no number. Other batches are never divided."""
 
+    magnifies: ClassVar[bool] = False
+    """Whether training magnifies differences in last digits, so that another machine learns something else."""
     published: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Auxiliary datasets of the checkpoints that the authors published, by the sha256 of their files."""
 

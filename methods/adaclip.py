@@ -153,6 +153,7 @@ class AdaClip(Learner):
     paper = "Cao et al., AdaCLIP, ECCV 2024"
     smoothing = 4.0
     divisible = True
+    magnifies = True  # large steps on single images, and clusters: last digits come to 2 points of a mean
     ablations = ABLATIONS
     published = PUBLISHED
     Options = AdaClipOptions

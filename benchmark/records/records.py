@@ -123,6 +123,8 @@ class TrainingReport(Model):
     seconds: float | None
     made: Provenance | None = None
     """Where and by what code it was trained; null of an imported checkpoint."""
+    magnifies: bool = False
+    """Whether training magnifies differences in last digits, so that another machine learns something else."""
 
 
 class Record(Model):

@@ -159,7 +159,7 @@ def _training_report(job: Job, results: Path) -> TrainingReport | None:
     path = job.training.checkpoint(results)
     known = read_checkpoint(path)
     same = known.model_dump(include=TrainingReport.model_fields.keys() & Checkpoint.model_fields.keys())
-    return TrainingReport(checkpoint=path.stem, **same)
+    return TrainingReport(checkpoint=path.stem, magnifies=job.training.method.magnifies, **same)
 
 
 def refuse_broken_data(data: SampleSet, settings: Settings) -> None:

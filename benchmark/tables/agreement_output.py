@@ -25,7 +25,7 @@ def agreement_line(pairing: Pairing, there: str) -> str:
         pairing: the cells of one folder beside those of the other.
         there: name of the other folder.
     """
-    same = pairing.same_cells
+    same = [pair for pair in pairing.same_cells if not pair.learned_otherwise]
     agreeing = [pair for pair in same if pair.agree]
     line = f"{there} has none of the cells"
     if same:
@@ -36,6 +36,10 @@ def agreement_line(pairing: Pairing, there: str) -> str:
         line += f"; largest difference {largest:.2g} points" if agreeing else ""
     for what, records in (
         ("not", [pair.one for pair in same if not pair.agree]),
+        (
+            "not compared, as training magnifies last digits and was done on another machine",
+            [pair.one for pair in pairing.same_cells if pair.learned_otherwise],
+        ),
         ("of other images or another version there", [pair.one for pair in pairing.pairs if not pair.same_cell]),
     ):
         line += f"; {what}: {_named(records)}" if records else ""
@@ -128,7 +132,8 @@ def agreement_csv(pairing: Pairing) -> str:
             values = tuple(None if value is None else 100 * value for value in (each.one, each.other))
             size = _size(each) if math.isfinite(each.size) else None
             numbers = (*values, size, 100 * pair.tolerance)
-            own = verdict if not pair.same_cell else "agrees" if each.size <= pair.tolerance else "differs"
+            whole = not pair.same_cell or pair.learned_otherwise
+            own = verdict if whole else "agrees" if each.size <= pair.tolerance else "differs"
             lines.append((*known, *place, *numbers, own, "; ".join(pair.reasons), *ids))
     for verdict, records in (("only here", pairing.only_one), ("only there", pairing.only_other)):
         for record in records:
@@ -144,6 +149,8 @@ def _columns(record: Record) -> tuple[str, str, str, str]:
 def _verdict(pair: Counterparts) -> str:
     if not pair.same_cell:
         return "another cell"
+    if pair.learned_otherwise and not pair.failed:
+        return "learned otherwise"
     return "failed" if pair.failed else "agrees" if pair.agree else "differs"
 
 

@@ -19,7 +19,7 @@ def notes_of(records: Sequence[Record], metrics: Sequence[str] = MAIN_METRICS) -
     """
     done = [record for record in records if record.status == "done"]
     notes = [*_banner(done), *_backbones(done), *_sizes(done), *_seeds(done), *_trainings(done)]
-    notes += [*whole_class_notes(done), *_aupro(metrics)]
+    notes += [*whole_class_notes(done), *_magnifying(done), *_aupro(metrics)]
     if done:
         default = type(done[0].cell.protocol)()
         quirks = [f"{k} = {v}" for k, v in done[0].cell.protocol if v != getattr(default, k)]
@@ -190,6 +190,13 @@ def whole_class_notes(done: Iterable[Record]) -> list[str]:
     """Return a line that names the methods whose image scores depend on all test images of a class."""
     titles = {record.title for record in done if record.scores_whole_class}
     return [f"Image scores of {_listed(titles)} depend on all test images of a class."] if titles else []
+
+
+def _magnifying(done: Iterable[Record]) -> list[str]:
+    """Return a line that names the methods whose training another machine does not repeat."""
+    titles = {record.title for record in done if record.training and record.training.magnifies}
+    note = f"Training of {_listed(titles)} magnifies last digits: another machine learns something else."
+    return [note] if titles else []
 
 
 def _aupro(metrics: Sequence[str]) -> list[str]:

@@ -191,3 +191,47 @@ def test_only_files_of_the_same_method_dataset_and_seed_are_read(tmp_path: Path)
     assert {record.id for record in found} == {CLIP.id, other_version(CLIP).id}
     (problem,) = problems
     assert "clip--btad--s0--broken.json" in problem
+
+
+def taught(record: Record, *, weights: str, processor: str, magnifies: bool = True) -> Record:
+    """Return a record whose training gave these weights on this processor, and a number that differs by 5 points."""
+
+    def change(content: Any) -> None:
+        content["training"] |= {"sha256": weights * 64, "magnifies": magnifies}
+        for made in (content["training"]["made"], content["run"]):
+            made["processor"] = processor
+        name = min(content["classes"])
+        metrics = content["classes"][name]["metrics"]
+        metrics["image_ap"] -= 0.05 * (weights != "a")
+
+    return changed(record, change)
+
+
+@pytest.mark.parametrize(
+    ("weights", "processor", "magnifies", "agrees"),
+    [
+        ("b", "other", True, True),
+        ("b", "other", False, False),
+        ("b", "here", True, False),
+        ("a", "other", True, True),
+    ],
+)
+def test_a_training_that_magnifies_last_digits_need_not_agree_on_another_machine(
+    weights: str, processor: str, magnifies: bool, agrees: bool
+) -> None:
+    here = taught(LEARNER, weights="a", processor="here", magnifies=magnifies)
+    pairing = pair_up([here], [taught(LEARNER, weights=weights, processor=processor, magnifies=magnifies)])
+    assert pairing.agree == agrees
+    line = agreement_line(pairing, "DIR")
+    assert ("not compared, as training magnifies last digits" in line) == (weights == "b" and agrees)
+
+
+def test_the_same_weights_must_give_the_same_numbers_wherever_they_were_learned() -> None:
+    here = taught(LEARNER, weights="a", processor="here")
+    there = taught(LEARNER, weights="a", processor="other")
+    name = min(there.classes)
+
+    def move(content: Any) -> None:
+        content["classes"][name]["metrics"]["pixel_auroc"] -= 0.05
+
+    assert not pair_up([here], [changed(there, move)]).agree

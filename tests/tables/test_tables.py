@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt  # comes with rich
 from support.records import made_run
+from support.two_folders import reference_records
 
 from benchmark.metrics.names import METRICS, Metric
 from benchmark.protocol import Protocol
@@ -252,6 +253,15 @@ def test_notes_say_what_a_reader_must_know(three: list[Record]) -> None:
     whole = [each.model_copy(update={"scores_whole_class": True}) for each in three if each.title == "CLIP"]
     for table in make_tables([*whole, *three]):
         assert "Image scores of CLIP depend on all test images of a class." in render(table, "md")
+
+
+def test_a_training_that_another_machine_does_not_repeat_is_named() -> None:
+    found = next(iter(reference_records().values()))
+    assert found.training
+    said = "Training of AnomalyCLIP magnifies last digits: another machine learns something else."
+    assert said not in render(make_tables([found])[0], "md")
+    magnifying = found.model_copy(update={"training": found.training.model_copy(update={"magnifies": True})})
+    assert said in render(make_tables([magnifying])[0], "md")
 
 
 def test_names_are_escaped_for_each_format() -> None:
