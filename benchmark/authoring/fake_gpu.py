@@ -110,6 +110,9 @@ def _results(tested: MethodUnderTest, backbone: Backbone) -> dict[str, Tensor]:
     with torch.no_grad():
         found = built.predict(features, list(names))
     results |= {"scores": found.scores, "maps": map_values(found)}
+    if built.scores_whole_class(tested.options):  # its scores are on the CPU, whatever the device
+        empty = torch.empty(IMAGES, dtype=torch.float64)
+        built.class_scores(empty, empty, empty, names[0])
     if isinstance(built, Learner):
         results |= {f"{name} of learned": each for name, each in built.learned.state_dict().items()}
     return results

@@ -66,9 +66,9 @@ def check_method_command(
     """Check that a method works with the benchmark, on eight images of the mini suite and a small CLIP.
 
     Prints a line for each check: metadata, requested features, shapes, determinism, scores that depend on their own
-    image only, class names, gradients, tensors left on the CPU, stages, losses, augmentations, and what is saved. Of a method that learns it
-    also says how much its training magnifies tiny differences; that never fails. Exit code 0: all checks passed; 1: a
-    check failed, and a hint says where to look; 2: the check could not start.
+    image only, class names, gradients, tensors left on the CPU, stages, losses, augmentations, and what is saved. Of a
+    method that learns it also says how much its training magnifies tiny differences; that never fails. Exit code 0: all
+    checks passed; 1: a check failed, and a hint says where to look; 2: the check could not start.
 
     Examples:
 

@@ -271,6 +271,12 @@ class InfiniteLogits(ByLayer):
         return Prediction(found.scores, replace(made, differences=made.differences / 0))
 
 
+class NoLayer(Sound):
+    def change(self, found: Prediction, features: Features, class_names: Sequence[ClassName]) -> Prediction:
+        assert isinstance(found.maps, Tensor)
+        return Prediction(found.scores, LayerLogits(found.maps))
+
+
 class LogitsOfTheBatch(ByLayer):
     def change(self, found: Prediction, features: Features, class_names: Sequence[ClassName]) -> Prediction:
         made = super().change(found, features, class_names).maps
@@ -298,6 +304,7 @@ def test_logits_of_layers_and_maps_at_full_size_pass(method: type[Method], tiny:
             checks_of_predictions.shapes,
             "of the shape (6, 113, 113) are larger than the images of 112 px",
         ),
+        (NoLayer, checks_of_predictions.shapes, "maps of 6 images have the shape (6, 8, 8), not (6, L, h, w)"),
         (InfiniteLogits, checks_of_predictions.shapes, "768 of 768 maps are NaN or infinite"),
         (LogitsOfTheBatch, checks_of_predictions.batches, "batches of 6 and of 1: they differ by"),
         (
@@ -351,6 +358,11 @@ class ScoresInPlace(Ranked):
         return scores.add_(highest)
 
 
+class WeighsOnTheGpu(Ranked):
+    def class_scores(self, scores: Tensor, lowest: Tensor, highest: Tensor, class_name: ClassName) -> Tensor:
+        return scores * torch.ones(1, device=self.backbone.device)
+
+
 class Raises(Sound):
     """It does not say that scores depend on the class."""
 
@@ -361,6 +373,10 @@ class Raises(Sound):
 @pytest.mark.parametrize("method", [Ranked, Raises])
 def test_a_last_step_over_a_class_passes_and_is_not_taken_unless_declared(method: type[Method], tiny: Backbone) -> None:
     assert failures(method, tiny) == {}
+
+
+def test_a_last_step_that_takes_its_scores_for_those_of_a_gpu_is_said(tiny: Backbone) -> None:
+    assert list(failures(WeighsOnTheGpu, tiny)) == ["GPU"]
 
 
 @pytest.mark.parametrize(

@@ -216,6 +216,14 @@ def test_losses_that_draw_by_the_seed_of_the_batch_pass(tiny: Backbone) -> None:
     assert "size" in checks_of_training.losses(under_test(DropsOutBySeed, tiny))
 
 
+def test_losses_on_images_in_bfloat16_pass(tiny: Backbone) -> None:
+    class Rounded(SoundTower):
+        def stages(self, auxiliaries: Sequence[str]) -> Sequence[Stage]:
+            return [replace(stage, precision="bfloat16") for stage in super().stages(auxiliaries)]
+
+    assert "3 parameters train" in checks_of_training.losses(under_test(Rounded, tiny))
+
+
 # --- learning without an optimiser
 
 

@@ -34,6 +34,7 @@ from benchmark.training.features import auxiliary_features
 from benchmark.training.loop import train
 
 LEARNERS = {name: method for name, method in all_methods().items() if issubclass(method, Learner)}
+STABLE = [name for name in LEARNERS if name != "adaclip"]  # whose published recipe magnifies, see docs/methods.md
 TARGETS = ("btad", "brainmri", "isic")
 
 
@@ -42,7 +43,7 @@ def mini() -> Backbone:
     return load_backbone(parse_backbone(MINI_BACKBONE))
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", STABLE)
 def test_differences_of_features_stay_as_small_in_what_a_method_predicts(
     name: str, mini: Backbone, small_suite: Path
 ) -> None:
@@ -116,7 +117,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", STABLE)
 def test_no_metric_moves_after_all_epochs(name: str, mini: Backbone, drawn: Path, tmp_path: Path) -> None:
     method = LEARNERS[name]
     ([data], _) = selection.select_datasets(["mvtec"], data=drawn)
