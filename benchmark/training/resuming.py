@@ -82,7 +82,8 @@ def read_state(
         tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         known = file.metadata()
     curve: Curve = json.loads(known["curve"])
-    if known["code"] != code or json.loads(known["place"]) != list(place_of(stages, len(curve))):
+    place, epochs = list(place_of(stages, len(curve))), sum(stage.epochs for stage in stages)
+    if known["code"] != code or json.loads(known["place"]) != place or len(curve) > epochs:
         raise ValueError(f"{partial} was written by other code")
     state: dict[int, dict[str, Any]] = {}
     for name, tensor in tensors.items():

@@ -124,6 +124,22 @@ def test_a_training_that_ends_after_every_epoch_keeps_the_state_of_the_stage_tha
     assert not partial.exists()
 
 
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_a_state_of_more_epochs_or_of_other_stages_is_not_used(
+    prepared: Prepared, tiny: Backbone, tmp_path: Path, epochs: int
+) -> None:
+    def dying(name: str, method: Learner) -> None:
+        if name == EPOCHS[-1]:
+            raise Killed
+
+    first, again, fresh = (Staged(tiny, StagedOptions(last_epochs=n), seed=3) for n in (2, epochs, epochs))
+    with pytest.raises(Killed):
+        train(first, prepared(first), partial=tmp_path / "state", after_epoch=dying)
+    expected = train(fresh, prepared(fresh))
+    assert train(again, prepared(again), partial=tmp_path / "state") == expected
+    torch.testing.assert_close(learned(again), learned(fresh), atol=0, rtol=0)
+
+
 def test_each_stage_changes_what_it_optimises_and_names_its_terms(
     prepared: Prepared, whole: tuple[dict[str, Tensor], Curve], tiny: Backbone, data: SampleSet, cache: Cache
 ) -> None:
