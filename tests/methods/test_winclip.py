@@ -91,7 +91,9 @@ def test_two_shot_scores_and_maps_match_the_reference(
 ) -> None:
     method = quirky(backbone, shots=2)
     references = backbone.encode_images(inputs["reference_images"], method.vision())
-    torch.testing.assert_close(references.tokens[Layer(backbone.blocks)], arrays["reference.patch_embeddings"], atol=2e-5, rtol=0)
+    torch.testing.assert_close(
+        references.tokens[Layer(backbone.blocks)], arrays["reference.patch_embeddings"], atol=2e-5, rtol=0
+    )
     for size in (2, 3):
         expected = arrays[f"reference.window_embeddings_s{size}"]
         torch.testing.assert_close(references.windows[size], expected, atol=2e-5, rtol=0)
