@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmark.clip.backbone import Backbone
 from benchmark.clip.vision import embed, first_tokens
 from benchmark.clip.windows import run_windows, window_patches
-from benchmark.contract import VisionSpec
+from benchmark.contract import Layer, VisionSpec
 from benchmark.running.maps import at_evaluation_size
 from methods.base import anomaly_probability
 from methods.winclip import ABNORMAL, ANOMALIB_TEMPLATES, NORMAL, TEMPLATES, WinClip, WinClipOptions, harmonic_map
@@ -60,9 +60,10 @@ def test_prompts_and_text_embeddings_match_the_reference(backbone: Backbone, arr
 
 
 def test_windows_match_the_reference(backbone: Backbone, arrays: dict[str, Tensor], inputs: dict[str, Tensor]) -> None:
-    features = backbone.encode_images(inputs["images"], VisionSpec(112, windows=(2, 3), tokens=True))
+    last = Layer(backbone.blocks)
+    features = backbone.encode_images(inputs["images"], VisionSpec(112, windows=(2, 3), tokens=(last,)))
     torch.testing.assert_close(features.image, arrays["image_embeddings"], atol=2e-5, rtol=0)
-    torch.testing.assert_close(features.tokens, arrays["patch_embeddings"], atol=2e-5, rtol=0)
+    torch.testing.assert_close(features.tokens[last], arrays["patch_embeddings"], atol=2e-5, rtol=0)
     text = F.normalize(arrays["text_embeddings"], dim=-1).expand(3, 2, -1)
     for size in (2, 3):
         windows = features.windows[size]
@@ -90,7 +91,9 @@ def test_two_shot_scores_and_maps_match_the_reference(
 ) -> None:
     method = quirky(backbone, shots=2)
     references = backbone.encode_images(inputs["reference_images"], method.vision())
-    torch.testing.assert_close(references.tokens, arrays["reference.patch_embeddings"], atol=2e-5, rtol=0)
+    torch.testing.assert_close(
+        references.tokens[Layer(backbone.blocks)], arrays["reference.patch_embeddings"], atol=2e-5, rtol=0
+    )
     for size in (2, 3):
         expected = arrays[f"reference.window_embeddings_s{size}"]
         torch.testing.assert_close(references.windows[size], expected, atol=2e-5, rtol=0)
