@@ -18,8 +18,8 @@ NOISE = 1e-6
 STEPS = 32
 """Steps of the optimiser of a stage, where its epochs have so many."""
 MAGNIFIED = 20
-"""From this factor on, the report says that training magnifies them. APRIL-GAN reaches 10, and none of its metrics moves
-after all epochs; AdaCLIP, whose metrics do, reaches 30 and more."""
+"""From this factor on, the report says that training magnifies them. APRIL-GAN reaches 10, and no metric of it moves by
+0.1 points after all epochs; AdaCLIP reaches 30 and more."""
 
 
 def check_stability(method: type[Learner], options: Any, backbone: Backbone, source: ImageSource) -> Finding:
