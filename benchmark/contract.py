@@ -102,11 +102,7 @@ class NoOptions:
 
 
 def asked_of(method: Method, what: Literal["vision", "training_vision"] = "vision") -> VisionSpec:
-    """Return what a method asks for.
-
-    Args:
-        method: The method.
-        what: `vision`, or `training_vision` of a method that learns.
+    """Return what a method asks for: in `vision`, or in `training_vision` if it learns.
 
     Raises:
         ContractError: It returns something else.
@@ -125,10 +121,8 @@ def require_prediction(found: object, images: int) -> None:
     """
     if not isinstance(found, Prediction):
         raise ContractError(f"predict returns a {type(found).__name__}, not a Prediction")
-    by_layer = isinstance(found.maps, LayerLogits)
-    maps = found.maps.differences if isinstance(found.maps, LayerLogits) else found.maps
-    given = (("scores", found.scores, ()), ("maps", maps, ("L", "h", "w") if by_layer else ("h", "w")))
-    for name, values, grid in given:
+    maps, layers = (found.maps.differences, ("L",)) if isinstance(found.maps, LayerLogits) else (found.maps, ())
+    for name, values, grid in (("scores", found.scores, ()), ("maps", maps, (*layers, "h", "w"))):
         shape, wanted = tuple(values.shape), (images, *grid)
         if len(shape) != len(wanted) or shape[0] != images or 0 in shape:
             listed = ", ".join(map(str, wanted)) + "," * (not grid)
@@ -193,9 +187,7 @@ class Method(ABC):
     def class_scores(
         self, scores: torch.Tensor, lowest: torch.Tensor, highest: torch.Tensor, class_name: ClassName
     ) -> torch.Tensor:
-        """Return the image scores of a class, once all its N test images are predicted.
-
-        It is called if `scores_whole_class` says so.
+        """Return the image scores of a class, all N test images of which are predicted, if `scores_whole_class`.
 
         Args:
             scores: Scores of `predict` of shape `(N,)`, float64, on the CPU.
@@ -366,21 +358,13 @@ class Learner(Method):
         return None
 
     def stages(self, auxiliaries: Sequence[str]) -> Sequence[Stage]:
-        """Return the stages of a training, in order, with new optimisers.
+        """Return the stages of a training on datasets of these names, in order, with new optimisers."""
+        spec, epochs, size = asked_of(self, "training_vision"), self.options.epochs, self.options.batch_size
 
-        Args:
-            auxiliaries: Names of the datasets that are trained on.
-        """
-        return [
-            Stage(
-                self.losses,
-                self.optimiser(),
-                self.options.epochs,
-                self.options.batch_size,
-                asked_of(self, "training_vision"),
-                learning_rate=lambda step, steps: self.learning_rate(step // steps),
-            )
-        ]
+        def rate(step: int, steps: int) -> float | None:
+            return self.learning_rate(step // steps)
+
+        return [Stage(self.losses, self.optimiser(), epochs, size, spec, learning_rate=rate)]
 
     @classmethod
     def import_state(cls, state: Mapping[str, torch.Tensor]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

@@ -83,7 +83,7 @@ class AdaClipOptions:
     """Whether patches and class token have learned linear layers, in place of CLIP's own projection."""
     image_score: Literal["fusion", "cls", "map"] = "fusion"
     """What the image score is of: the class token with the semantic clusters (HSF), it alone (what the code does
-    without HSF), or the map, whose maximum it is then (what the paper says of that)."""
+    without HSF), or the map, whose maximum it is then (what the paper says of that); training is that of `cls`."""
     clusters: int = 20
     """Number K of clusters."""
     fusion_weight: float = 0.2
@@ -193,8 +193,10 @@ class AdaClip(Learner):
 
     def predict(self, features: Features, class_names: Sequence[ClassName]) -> Prediction:
         scores, differences = self._scored(features, class_names)
-        logits = LayerLogits(differences.mean(dim=1, keepdim=True), corners_aligned=True, softmax_last=True)
-        return Prediction(scores=scores, maps=logits)
+        mean = differences.mean(dim=1, keepdim=True)
+        if self.options.image_score == "map":
+            scores = torch.sigmoid(mean.flatten(1).amax(dim=1))
+        return Prediction(scores, LayerLogits(mean, corners_aligned=True, softmax_last=True))
 
     def text_features(self, features: Features, class_names: Sequence[ClassName]) -> dict[str, Tensor]:
         return {"text": self.text(features.image, class_names)}
@@ -204,13 +206,9 @@ class AdaClip(Learner):
         options, text = self.options, self.text(features.image, class_names)
         embedding, patches = self.embeddings(features)
         differences = logit_differences(patches, text)
-        mean = differences.mean(dim=1).flatten(1)
-        if options.image_score == "map":
-            return torch.sigmoid(mean.amax(dim=1)), differences
         if options.image_score == "fusion":
-            clusters = fused_patches(
-                patches, mean, clusters=options.clusters, seed=options.kmeans_seed, paper=options.hsf_paper
-            )
+            mean, seed = differences.mean(dim=1).flatten(1), options.kmeans_seed
+            clusters = fused_patches(patches, mean, clusters=options.clusters, seed=seed, paper=options.hsf_paper)
             embedding = torch.lerp(embedding, clusters, options.fusion_weight)
         logits = LOGIT_FACTOR * (F.normalize(embedding, dim=-1) * (text[:, 1] - text[:, 0])).sum(dim=-1)
         return torch.sigmoid(logits), differences

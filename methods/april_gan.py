@@ -51,7 +51,7 @@ _QUARTERS = ("first", "second", "third", "last")
 ABLATIONS = (
     Ablation(
         "quirks",
-        "What the code does and its paper does not say, one by one otherwise",
+        "Quirks of the published code, each switched by itself",
         {
             "as published": {},
             "QuickGELU": {"plain_gelu": False},
@@ -65,7 +65,7 @@ ABLATIONS = (
     ),
     Ablation(
         "layers",
-        "Layers whose patches are scored, one at each quarter of the tower",
+        "Layers whose patches are scored, by quarters of the tower",
         {**{name: {"feature_layers": name} for name in _QUARTERS}, "four": {}},
     ),
 )

@@ -80,7 +80,7 @@ def prompted_vision(
         return torch.cat([tokens[:, :own], added.to(tokens).expand(len(tokens), -1, -1)], dim=1)
 
     found = backbone.forward_vision(images, after=after, keep=blocks, recompute=recompute)
-    return backbone.embed(found.last[:, 0]), [found.kept[block][:, 1:own].float() for block in blocks]
+    return backbone.embed(found.last[:, 0]), [found.kept[block][:, 1:own] for block in blocks]
 
 
 def prompted_pairs(

@@ -42,7 +42,7 @@ def _weights(patches: Tensor, differences: Tensor, *, clusters: int, seed: int, 
         chosen = differences.topk(min(differences.shape[1], PATCHES_PER_CLUSTER * clusters), dim=1).indices
         selected = patches.gather(2, chosen[:, None, :, None].expand(-1, patches.shape[1], -1, patches.shape[-1]))
         points = selected.transpose(1, 2).flatten(2)
-    scores = torch.sigmoid(differences.gather(1, chosen)).cpu()
+    scores, chosen = torch.sigmoid(differences.gather(1, chosen)).cpu(), chosen.cpu()
     weights = scores.new_zeros(differences.shape)
     k_means = KMeans(min(clusters, points.shape[1]), n_init=1, random_state=seed)
     for image, of_image in enumerate(points.float().cpu().numpy()):
@@ -51,5 +51,5 @@ def _weights(patches: Tensor, differences: Tensor, *, clusters: int, seed: int, 
         members = members[:, members.any(dim=0)]
         centres = members / members.sum(dim=0)
         in_mean = centres[:, (scores[image] @ centres).argmax()] if paper else centres.mean(dim=1)
-        weights[image, chosen[image].cpu()] = in_mean
+        weights[image, chosen[image]] = in_mean
     return weights.to(patches)

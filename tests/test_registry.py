@@ -9,7 +9,8 @@ import pytest
 
 from benchmark import registry
 from benchmark.contract import Method
-from benchmark.registry import RegistryError, all_methods, load_plugin
+from benchmark.registry import RegistryError, all_methods, load_plugin, make_options
+from methods.april_gan import AprilGan
 from methods.clip import Clip
 from methods.coop import CoOp
 
@@ -310,3 +311,12 @@ def test_registered_methods_are_whole() -> None:
     for name, method in all_methods().items():
         assert issubclass(method, Method)
         assert method.name == name
+
+
+def test_epochs_may_be_left_to_the_stages_of_a_training() -> None:
+    """As those of APRIL-GAN are, which depend on the auxiliary dataset."""
+    assert make_options(AprilGan, {}).epochs is None
+    assert make_options(AprilGan, {"epochs": "null"}).epochs is None
+    assert make_options(AprilGan, {"epochs": "0"}).epochs == 0
+    with pytest.raises(RegistryError, match=r"option april_gan\.epochs: must be 0 or more, not -1"):
+        make_options(AprilGan, {"epochs": "-1"})

@@ -355,6 +355,15 @@ def test_what_is_learned_is_what_trains(tiny: Backbone, prompts: str, branches: 
     assert all(each.grad is not None and each.grad.abs().max() > 0 for each in parameters.values())
 
 
+@pytest.mark.parametrize("score", ["cls", "map"])
+def test_without_the_fusion_the_class_token_trains(tiny: Backbone, score: str) -> None:
+    method = small(tiny, image_score=score)
+    method.losses(random_batch(method))["image"].backward()
+    gradient = method.learned.cls.weight.grad
+    assert gradient is not None
+    assert gradient.abs().max() > 0
+
+
 @pytest.mark.parametrize("branches", BRANCHES)
 @pytest.mark.parametrize("prompts", KINDS)
 def test_checkpoints_in_the_published_layout_are_read_back(tiny: Backbone, prompts: str, branches: str) -> None:

@@ -75,10 +75,26 @@ def whole(prepared: Prepared, tiny: Backbone) -> tuple[dict[str, Tensor], Curve]
     return learned(method), curve
 
 
-def test_a_training_that_ends_after_any_epoch_goes_on_and_learns_the_same(
+@pytest.mark.parametrize("last", EPOCHS)
+def test_a_training_that_ends_after_an_epoch_goes_on_to_the_end_and_learns_the_same(
+    prepared: Prepared, whole: tuple[dict[str, Tensor], Curve], tiny: Backbone, tmp_path: Path, last: str
+) -> None:
+    def dying(name: str, method: Learner) -> None:
+        if name == last:
+            raise Killed
+
+    first, again = (Staged(tiny, StagedOptions(), seed=3) for _ in range(2))
+    with pytest.raises(Killed):
+        train(first, prepared(first), partial=tmp_path / "state", after_epoch=dying)
+    told: list[int] = []
+    assert train(again, prepared(again), partial=tmp_path / "state", progress=told.append) == whole[1]
+    torch.testing.assert_close(learned(again), whole[0], atol=0, rtol=0)
+    assert sum(told) == 8 * len(EPOCHS)
+
+
+def test_a_training_that_ends_after_every_epoch_keeps_the_state_of_the_stage_that_it_is_in(
     prepared: Prepared, whole: tuple[dict[str, Tensor], Curve], tiny: Backbone, tmp_path: Path
 ) -> None:
-    """Also one that is interrupted after every epoch in turn."""
     partial, seen = tmp_path / "state", []
 
     def dying(name: str, method: Learner) -> None:
@@ -101,10 +117,8 @@ def test_a_training_that_ends_after_any_epoch_goes_on_and_learns_the_same(
                 tuple(method.learned.get_parameter("weight" if number == 1 else "hidden").shape)
             }
     assert seen == EPOCHS
-    told: list[int] = []
     method = Staged(tiny, StagedOptions(), seed=3)
-    curve = train(method, prepared(method), partial=partial, progress=told.append)
-    assert sum(told) == 8 * len(EPOCHS)
+    curve = train(method, prepared(method), partial=partial)
     assert curve == whole[1]
     torch.testing.assert_close(learned(method), whole[0], atol=0, rtol=0)
     assert not partial.exists()
