@@ -9,12 +9,13 @@ from benchmark.authoring.method_under_test import (
     compare,
     join_predictions,
     map_values,
+    maps_of,
     same_features,
     take,
     take_prediction,
 )
 from benchmark.clip import map_features
-from benchmark.contract import ClassName, Dpam, Layer, LayerLogits, Method, Prediction, VisionSpec, merge_specs
+from benchmark.contract import ClassName, Dpam, Layer, LayerLogits, Method, VisionSpec, merge_specs
 from benchmark.errors import ContractError
 
 ODD_NAMES = tuple(
@@ -199,7 +200,7 @@ def class_scores(tested: MethodUnderTest) -> str:
     if tested.method.class_scores is Method.class_scores:
         raise ContractError("scores_whole_class says True, but the method does not define class_scores")
     found = tested.predict(tested.build(), tested.one_class)
-    lowest, highest = torch.aminmax(_maps(found).flatten(1), dim=1)
+    lowest, highest = torch.aminmax(maps_of(found).flatten(1), dim=1)
     given = [each.double().cpu() for each in (found.scores, lowest, highest)]
     whole = _class_scores(tested, given)
     rows = [*range(1, len(whole), 2), *range(0, len(whole), 2)]
@@ -222,12 +223,6 @@ def _class_scores(tested: MethodUnderTest, given: list[Tensor]) -> Tensor:
     if not all(map(torch.equal, given, copies)):
         raise ContractError("class_scores changes the scores or values of maps that it is given")
     return scores
-
-
-def _maps(found: Prediction) -> Tensor:
-    """Return maps of shape `(B, h, w)`, also of the logits of layers."""
-    values = map_values(found)
-    return values.sigmoid().sum(dim=1) if isinstance(found.maps, LayerLogits) else values
 
 
 def backbone(tested: MethodUnderTest) -> str:

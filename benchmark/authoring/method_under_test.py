@@ -219,6 +219,12 @@ def map_values(prediction: Prediction) -> Tensor:
     return maps.differences if isinstance(maps, LayerLogits) else maps
 
 
+def maps_of(prediction: Prediction) -> Tensor:
+    """Return maps of shape `(B, h, w)`, as large as they come; of logits of layers the sum of their probabilities."""
+    values = map_values(prediction)
+    return values.sigmoid().sum(dim=1) if isinstance(prediction.maps, LayerLogits) else values
+
+
 def take_prediction(prediction: Prediction, indices: Sequence[int]) -> Prediction:
     """Return the scores and maps of the images with these indices."""
     rows = list(indices)

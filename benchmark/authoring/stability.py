@@ -9,16 +9,17 @@ from torch import Tensor
 
 from benchmark.authoring.check_images import ImageSource
 from benchmark.authoring.findings import Check, Finding, run_check
-from benchmark.authoring.method_under_test import MethodUnderTest, autocast, difference, take_batch
+from benchmark.authoring.method_under_test import MethodUnderTest, autocast, difference, maps_of, take_batch
 from benchmark.clip import Backbone, map_features
-from benchmark.contract import Learner, Stage, TrainingBatch
+from benchmark.contract import Learner, Prediction, Stage, TrainingBatch
 
 NOISE = 1e-6
 """Size of the differences, relative to each number of the features."""
 STEPS = 32
 """Steps of the optimiser of a stage, where its epochs have so many."""
-MAGNIFIED = 5
-"""From this factor on, the report says that training magnifies them."""
+MAGNIFIED = 20
+"""From this factor on, the report says that training magnifies them. APRIL-GAN reaches 10, and no metric of it moves by
+0.1 points after all epochs; AdaCLIP reaches 30 and more."""
 
 
 def check_stability(method: type[Learner], options: Any, backbone: Backbone, source: ImageSource) -> Finding:
@@ -50,7 +51,8 @@ def sensitivity(tested: MethodUnderTest) -> float:
     scores and of maps is relative to the largest of them if that is above 1.
     """
     names = tested.given.class_names
-    one, other = (tested.predict(_trained(tested, noise), names) for noise in (0.0, NOISE))
+    found = (tested.predict(_trained(tested, noise), names) for noise in (0.0, NOISE))
+    one, other = (Prediction(each.scores, maps_of(each)) for each in found)
     return difference(one, other, "trained on features that differ")
 
 
