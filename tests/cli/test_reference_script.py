@@ -10,11 +10,17 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / ".ci" / "reference"
 BENCH = """#!/bin/sh
 [ "$1" != "$FAILS" ] || exit 1
-mkdir -p "$BENCH_RESULTS/records" "$BENCH_RESULTS/tables"
+mkdir -p "$BENCH_RESULTS/records" "$BENCH_RESULTS/tables" "$BENCH_RESULTS/checkpoints"
 [ "$1" = run ] || exit 0
+[ -e "$BENCH_RESULTS/checkpoints/adaclip--kept.json" ] || [ "$LEARNS" ] || exit 1
+[ ! "$LEARNS" ] || touch "$BENCH_RESULTS/checkpoints/adaclip--new.json"
+touch "$BENCH_RESULTS/checkpoints/coop--new.json"
 for cell in $CELLS; do touch "$BENCH_RESULTS/records/$cell.json" "$BENCH_RESULTS/records/$cell.npz"; done
 """
-"""In place of the command: a run makes the cells that are asked for."""
+"""In place of the command: a run makes the cells that are asked for. What AdaCLIP learned must be there, unless it is to
+learn."""
+
+BEFORE = {"records/a.json", "records/b.json", "tables/main.md", "checkpoints/adaclip--kept.json"}
 
 
 @pytest.fixture
@@ -25,7 +31,7 @@ def checkout(tmp_path: Path) -> Path:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "bench").write_text(BENCH)
     (tmp_path / "bin" / "bench").chmod(0o755)
-    for name in ("records/a.json", "records/b.json", "tables/main.md"):
+    for name in BEFORE:
         path = tmp_path / "results" / "reference" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -35,15 +41,13 @@ def checkout(tmp_path: Path) -> Path:
 def script(checkout: Path, *arguments: str, cells: str, fails: str = "") -> tuple[int, str, set[str]]:
     """Run it; return the exit code, standard error and the files of the reference."""
     variables = os.environ | {"PATH": f"{checkout / 'bin'}:{os.environ['PATH']}", "CELLS": cells, "FAILS": fails}
+    variables["LEARNS"] = "yes" if "--write" in arguments else ""
     done = subprocess.run(
         [checkout / ".ci" / "reference", *arguments], env=variables, capture_output=True, text=True, check=False
     )
     assert [path.name for path in (checkout / "results").iterdir()] == ["reference"]
     root = checkout / "results" / "reference"
     return done.returncode, done.stderr, {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
-
-
-BEFORE = {"records/a.json", "records/b.json", "tables/main.md"}
 
 
 def test_the_same_cells_pass(checkout: Path) -> None:
@@ -70,4 +74,5 @@ def test_the_reference_stays_where_the_new_one_could_not_be_made(checkout: Path,
 
 
 def test_the_new_reference_takes_the_place_of_the_old_one(checkout: Path) -> None:
-    assert script(checkout, "--write", cells="a c") == (0, "", {"records/a.json", "records/c.json"})
+    new = {"records/a.json", "records/c.json", "checkpoints/adaclip--new.json"}
+    assert script(checkout, "--write", cells="a c") == (0, "", new), "what was kept is learned anew"
