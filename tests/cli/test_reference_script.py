@@ -17,8 +17,7 @@ mkdir -p "$BENCH_RESULTS/records" "$BENCH_RESULTS/tables" "$BENCH_RESULTS/checkp
 touch "$BENCH_RESULTS/checkpoints/coop--new.json"
 for cell in $CELLS; do touch "$BENCH_RESULTS/records/$cell.json" "$BENCH_RESULTS/records/$cell.npz"; done
 """
-"""In place of the command: a run makes the cells that are asked for. What AdaCLIP learned must be there, unless it is to
-learn."""
+"""In place of the command: a run makes the cells that are asked for, and needs what AdaCLIP learned or learns anew."""
 
 BEFORE = {"records/a.json", "records/b.json", "tables/main.md", "checkpoints/adaclip--kept.json"}
 
