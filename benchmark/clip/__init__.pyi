@@ -1,9 +1,9 @@
 from .architectures import MINI as MINI
+from .architectures import PRESETS as PRESETS
 from .architectures import BackboneError as BackboneError
 from .architectures import builds_quick_gelu as builds_quick_gelu
 from .architectures import vision_width as vision_width
 from .backbone import DTYPES as DTYPES
-from .backbone import PRESETS as PRESETS
 from .backbone import Backbone as Backbone
 from .backbone import load_backbone as load_backbone
 from .class_names import ClassName as ClassName
@@ -13,6 +13,7 @@ from .devices import bfloat16_share as bfloat16_share
 from .devices import pick_device as pick_device
 from .sharing import Pass as Pass
 from .sharing import passes as passes
+from .spec import Attention as Attention
 from .spec import BackboneVariant as BackboneVariant
 from .spec import Change as Change
 from .spec import Dpam as Dpam

@@ -1,6 +1,7 @@
 """Architectures of the backbone: those of open_clip that are a plain CLIP, and two small ones."""
 
 import difflib
+from dataclasses import dataclass
 from typing import Any
 
 from benchmark.errors import BenchError
@@ -18,6 +19,22 @@ TINY: dict[str, Any] = {
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2},
 }
 OWN = {"mini": MINI, "tiny": TINY}
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """Defaults of an architecture."""
+
+    image_size: int
+    """Side of the input in pixels."""
+    dpam_first: int
+    """First block of the DPAM path."""
+
+
+PRESETS = {
+    "ViT-L-14-336-quickgelu": Preset(image_size=518, dpam_first=6),  # AnomalyCLIP, section 4.1
+    "mini": Preset(image_size=112, dpam_first=3),
+}
 
 # What the towers of this package understand. Any other entry of a configuration could change the network or the
 # tokenizer in silence, so an architecture with one is refused.

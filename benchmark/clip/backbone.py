@@ -5,7 +5,6 @@ import functools
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,18 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import normalize, to_dtype
 
 from benchmark.clip.activation import has_quick_gelu, with_plain_gelu
-from benchmark.clip.architectures import BackboneError, architecture_config
+from benchmark.clip.architectures import PRESETS, BackboneError, architecture_config
 from benchmark.clip.devices import windows_at_a_time
-from benchmark.clip.spec import BackboneVariant, Change, Features, PosInterp, Prompt, VisionSpec, VisionTokens
+from benchmark.clip.spec import (
+    Attention,
+    BackboneVariant,
+    Change,
+    Features,
+    PosInterp,
+    Prompt,
+    VisionSpec,
+    VisionTokens,
+)
 from benchmark.clip.text import encode_prompts
 from benchmark.clip.vision import embed, first_tokens, run_blocks, run_changed
 from benchmark.clip.weight_files import read_state_dict
@@ -38,21 +46,6 @@ from benchmark.errors import first_misfit
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """Defaults of an architecture."""
-
-    image_size: int
-    """Side of the input in pixels."""
-    dpam_first: int
-    """First block of the DPAM path."""
-
-
-PRESETS = {
-    "ViT-L-14-336-quickgelu": Preset(image_size=518, dpam_first=6),  # AnomalyCLIP, section 4.1
-    "mini": Preset(image_size=112, dpam_first=3),
-}
 
 # Integer entries of OpenAI's archives. Weights with these entries were trained with QuickGELU.
 OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")
@@ -227,9 +220,15 @@ class Backbone:
         ).float()
 
     def forward_vision(
-        self, images: Tensor, *, after: Change | None = None, keep: Collection[int] = (), recompute: bool = False
+        self,
+        images: Tensor,
+        *,
+        after: Change | None = None,
+        attention: Attention | None = None,
+        keep: Collection[int] = (),
+        recompute: bool = False,
     ) -> VisionTokens:
-        """Run the vision tower on images, with gradients to whatever `after` brings in; see `FrozenClip`.
+        """Run the vision tower on images, with gradients to whatever a method brings in; see `FrozenClip`.
 
         Raises:
             BackboneError: If `keep` names a block that does not exist.
@@ -239,7 +238,8 @@ class Backbone:
         images = images.to(self.device, DTYPES[self.dtype])
         with torch.autocast(images.device.type, enabled=False):  # what all blocks add to is not rounded
             first = first_tokens(visual, images, self.positions(grid))
-        tokens = run_changed(visual, first, after=self._in_float32(after), keep=keep, recompute=recompute)
+        after = self._in_float32(after)
+        tokens = run_changed(visual, first, after=after, attention=attention, keep=keep, recompute=recompute)
         return VisionTokens(tokens.last.float(), {block: kept.float() for block, kept in tokens.kept.items()})
 
     def embed(self, tokens: Tensor) -> Tensor:

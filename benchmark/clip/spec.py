@@ -179,6 +179,10 @@ def map_features(features: Features, change: Callable[[torch.Tensor], torch.Tens
 Change: TypeAlias = Callable[[int, "torch.Tensor"], "torch.Tensor"]
 """Takes the number of a block and the tokens after it, and returns the tokens to go on with."""
 
+Attention: TypeAlias = Callable[[int, "torch.Tensor", "torch.Tensor", "torch.Tensor"], "torch.Tensor"]
+"""Takes the number of a block and its queries, keys and values of shape `(B, heads, T, d)`, and returns what the heads
+give, of the same shape."""
+
 
 @dataclass(frozen=True, slots=True)
 class VisionTokens:
@@ -257,15 +261,17 @@ class FrozenClip(Protocol):
         images: torch.Tensor,
         *,
         after: Change | None = None,
+        attention: Attention | None = None,
         keep: Collection[int] = (),
         recompute: bool = False,
     ) -> VisionTokens:
-        """Run the vision tower on images, with gradients to whatever `after` brings in.
+        """Run the vision tower on images, with gradients to whatever `after` and `attention` bring in.
 
         Args:
             images: Images of shape `(B, 3, S, S)`, as in `Features.images`.
             after: Changes the tokens of shape `(B, T, W)` after each block, and before the first one as after block 0.
                 It may add tokens behind the others or replace some; the CLS token is first, the patches follow.
+            attention: Takes the place of softmax attention in each block; projections, residuals and MLP stay.
             keep: Numbers of the blocks whose tokens are kept, as `after` returned them.
             recompute: Whether the activations of a block are computed anew for its gradients, which saves memory.
         """

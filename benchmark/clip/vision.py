@@ -6,6 +6,8 @@ CLIP with gradients.
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -13,7 +15,9 @@ from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from benchmark.clip.spec import Change, Dpam, Layer, VisionTokens
+from benchmark.clip.spec import Attention, Change, Dpam, Layer, VisionTokens
+
+Heads: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 ATTENTION_ROWS = {"qq": 0, "kk": 1, "vv": 2}  # position of the projection among the stacked queries, keys and values
 
@@ -96,22 +100,25 @@ def run_changed(
     tokens: Tensor,
     *,
     after: Change | None = None,
+    attention: Attention | None = None,
     keep: Collection[int] = (),
     recompute: bool = False,
 ) -> VisionTokens:
-    """Run the transformer blocks on tokens that a method changes between them.
+    """Run the transformer blocks on tokens that a method changes between them, or with another attention.
 
     Args:
         visual: The vision transformer.
         tokens: Tokens of shape `(B, 1 + N, W)` from `first_tokens`.
         after: Changes the tokens after each block, and before the first one as after block 0.
+        attention: Takes the place of softmax attention in each block.
         keep: Numbers of the blocks whose tokens are kept, as `after` returned them.
         recompute: Whether the activations of a block are computed anew for its gradients.
     """
     x = tokens if after is None else after(0, tokens)
     kept = {}
     for number, block in enumerate(visual.transformer.resblocks, start=1):
-        x = recomputed(run_block, block, x) if recompute else run_block(block, x)
+        heads = partial(attention, number) if attention else F.scaled_dot_product_attention
+        x = recomputed(run_block, block, x, heads) if recompute else run_block(block, x, heads)
         if after is not None:
             x = after(number, x)
         if number in keep:
@@ -119,9 +126,9 @@ def run_changed(
     return VisionTokens(x, kept)
 
 
-def run_block(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
-    """Return the tokens `(B, T, W)` after a block, of CLIP's own path."""
-    return add_mlp(block, x + attend(block, project(block, x)))
+def run_block(block: ResidualAttentionBlock, x: Tensor, heads: Heads = F.scaled_dot_product_attention) -> Tensor:
+    """Return the tokens `(B, T, W)` after a block, whose queries, keys and values `(B, heads, T, d)` `heads` takes."""
+    return add_mlp(block, x + attend(block, project(block, x), heads=heads))
 
 
 def recomputed(run: Callable[..., Tensor], *inputs: object) -> Tensor:
@@ -141,7 +148,13 @@ def project(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
     return F.linear(block.ln_1(x), block.attn.in_proj_weight, block.attn.in_proj_bias)
 
 
-def attend(block: ResidualAttentionBlock, projected: Tensor, rows: Sequence[int] = (0, 1, 2)) -> Tensor:
+def attend(
+    block: ResidualAttentionBlock,
+    projected: Tensor,
+    rows: Sequence[int] = (0, 1, 2),
+    *,
+    heads: Heads = F.scaled_dot_product_attention,
+) -> Tensor:
     """Return the output `(B, T, W)` of a block's attention for projections `(B, T, 3 W)`.
 
     It is scaled as the block scales it, where it does (LayerScale).
@@ -150,11 +163,12 @@ def attend(block: ResidualAttentionBlock, projected: Tensor, rows: Sequence[int]
         block: The block.
         projected: What `project` gives.
         rows: Positions of the queries, keys and values of the attention among the projections.
+        heads: Returns of queries, keys and values of shape `(B, heads, T, d)` what the heads give.
     """
     # The module's own forward pass multiplies token by token where the number of heads is odd, at three times the cost.
-    heads = projected.reshape(*projected.shape[:2], 3, block.attn.num_heads, -1).permute(2, 0, 3, 1, 4)
-    queries, keys, values = (heads[row] for row in rows)
-    mixed = F.scaled_dot_product_attention(queries, keys, values).transpose(1, 2).flatten(2)
+    stacked = projected.reshape(*projected.shape[:2], 3, block.attn.num_heads, -1).permute(2, 0, 3, 1, 4)
+    queries, keys, values = (stacked[row] for row in rows)
+    mixed = heads(queries, keys, values).transpose(1, 2).flatten(2)
     out: Tensor = block.ls_1(block.attn.out_proj(mixed))
     return out
 

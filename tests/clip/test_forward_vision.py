@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from benchmark.clip.architectures import BackboneError
@@ -81,6 +82,26 @@ def test_changed_tokens_and_their_gradients_are_those_of_open_clip(
     )
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
     assert not any(parameter.requires_grad for parameter in golden_backbone.model.parameters())
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_another_attention_is_that_of_open_clip_with_other_projections(
+    golden: Golden, golden_backbone: Backbone, recompute: bool
+) -> None:
+    """Where the values take the place of queries and keys from block 3 on."""
+    images = golden("anomalyclip_inputs")[f"images_{OWN_SIZE}"]
+    model = copy.deepcopy(golden_backbone.model)
+    for block in model.visual.transformer.resblocks[2:]:
+        for parameter in (block.attn.in_proj_weight, block.attn.in_proj_bias):
+            parameter.data = parameter.data.chunk(3)[2].repeat(3, *[1] * (parameter.dim() - 1))
+
+    def attention(block: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        if block < 3:
+            return F.scaled_dot_product_attention(queries, keys, values)
+        return F.scaled_dot_product_attention(values, values, values)
+
+    tokens = golden_backbone.forward_vision(images, attention=attention, recompute=recompute)
+    torch.testing.assert_close(golden_backbone.embed(tokens.last[:, 0]), model.encode_image(images), atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize("size", [70, 98])
