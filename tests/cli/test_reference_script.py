@@ -11,6 +11,7 @@ SCRIPT = Path(__file__).parents[2] / ".ci" / "reference"
 BENCH = """#!/bin/sh
 [ "$1" != "$FAILS" ] || exit 1
 mkdir -p "$BENCH_RESULTS/records" "$BENCH_RESULTS/tables" "$BENCH_RESULTS/checkpoints"
+[ "$1" = run ] || touch "$BENCH_RESULTS/checkpoints/adaclip--row.json"
 [ "$1" = run ] || exit 0
 [ -e "$BENCH_RESULTS/checkpoints/adaclip--kept.json" ] || [ "$LEARNS" ] || exit 1
 [ ! "$LEARNS" ] || touch "$BENCH_RESULTS/checkpoints/adaclip--new.json"
