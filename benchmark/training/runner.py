@@ -11,7 +11,7 @@ from benchmark.clip import Backbone, passes
 from benchmark.common import Settings, device_name, image_progress, now
 from benchmark.contract import Augmentation, Learner, Method, Stage, VisionSpec
 from benchmark.data import SampleSet, digests
-from benchmark.errors import first_misfit
+from benchmark.errors import as_failure, first_misfit
 from benchmark.records import (
     PARTIAL,
     SEEN_LENGTH,
@@ -61,8 +61,8 @@ def encode_auxiliary(
             _require_masks(training)
             tower = tower_of(training.method, backbone, training.options)
             stages = stages_of(_new_method(training, tower), _auxiliaries(training))
-        except Exception as error:  # a method's own code may raise anything
-            failed[training.id.id] = error
+        except (Exception, SystemExit) as error:  # a method's own code may raise anything
+            failed[training.id.id] = as_failure(error)
         else:
             specs = [stage.vision for stage in stages if not reads_images(stage)]
             asked += [(tower, spec) for spec in specs]
