@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar, Union
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar, Union, get_args
 
-from benchmark.errors import BenchError
+from benchmark.errors import BenchError, ContractError
 
 if TYPE_CHECKING:
     import torch
@@ -55,6 +55,13 @@ class BackboneVariant:
     pos_interp: PosInterp | None = None
     """How positional embeddings are resized; None for what the protocol says. It changes nothing at the image size of
     the weights."""
+
+    def __post_init__(self) -> None:
+        if type(self.plain_gelu) is not bool:
+            raise ContractError(f"BackboneVariant: plain_gelu={self.plain_gelu!r} is neither True nor False")
+        if self.pos_interp not in (None, *get_args(PosInterp)):
+            known = ", ".join(get_args(PosInterp))
+            raise ContractError(f"BackboneVariant: pos_interp={self.pos_interp!r} is none of {known}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from benchmark.contract import ClassName, Method, Prediction, require_prediction
 from benchmark.data import ImageError, Preprocess, Ranges, orientation, read_image, turn
 from benchmark.predict.own_images import PredictError
 from benchmark.running import Maps, at_evaluation_size, changed_maps
+from benchmark.training import tower_of
 
 Floats = npt.NDArray[np.float32]
 
@@ -76,7 +77,7 @@ def score_images(
     Raises:
         PredictError: If the memory does not suffice.
     """
-    towers = passes([(backbone.variant(each.backbone_variant(each.options)), each.vision()) for each in methods])
+    towers = passes([(tower_of(type(each), backbone, each.options), each.vision()) for each in methods])
     for begin in range(0, len(paths), batch_size):
         batch = paths[begin : begin + batch_size]
         images: dict[Path, Image.Image] = {}

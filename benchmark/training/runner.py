@@ -31,6 +31,7 @@ from benchmark.training.jobs import Training
 from benchmark.training.loop import train
 from benchmark.training.resuming import Curve
 from benchmark.training.stages import reads_images, stages_of, term_name
+from benchmark.training.towers import tower_of
 
 
 def encode_auxiliary(
@@ -163,11 +164,6 @@ def _seen(samples: Sequence[SampleSet]) -> tuple[str, ...]:
     paths = [sample.path for data in samples for sample in data.test]
     known = digests(paths, " and ".join(data.title for data in samples)).values()
     return tuple(sorted({digest[:SEEN_LENGTH] for digest in known if digest}))
-
-
-def tower_of(method: type[Method], backbone: Backbone, options: Any) -> Backbone:
-    """Return the backbone as a method runs it."""
-    return backbone.variant(method.backbone_variant(options))
 
 
 def _new_method(training: Training, backbone: Backbone) -> Learner:
