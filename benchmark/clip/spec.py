@@ -183,6 +183,23 @@ def map_features(features: Features, change: Callable[[torch.Tensor], torch.Tens
     )
 
 
+def take_asked(features: Features, spec: VisionSpec) -> Features:
+    """Return of the features of a shared pass those that one specification asks for, as a pass of its own gives."""
+    embeddings = (features.image, features.image_raw)
+    if not spec.encoded:
+        embeddings = (features.image[:, :0], features.image_raw[:, :0])
+    return Features(
+        *embeddings,
+        patches={layer: features.patches[layer] for layer in spec.layers},
+        cls={block: features.cls[block] for block in spec.cls},
+        grid=features.grid,
+        windows={size: features.windows[size] for size in spec.windows},
+        tokens={layer: features.tokens[layer] for layer in spec.tokens},
+        hidden={layer: features.hidden[layer] for layer in spec.hidden},
+        images=features.images if spec.images else None,
+    )
+
+
 Change: TypeAlias = Callable[[int, "torch.Tensor"], "torch.Tensor"]
 """Takes the number of a block and the tokens after it, and returns the tokens to go on with."""
 

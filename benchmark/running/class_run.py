@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmark.clip import Backbone
+from benchmark.clip import Backbone, take_asked
 from benchmark.common import AdaptiveBatch, OnError, is_out_of_memory, now, peak_memory, start_peak_memory
 from benchmark.contract import ClassName, Features, Method, VisionSpec, require_prediction
 from benchmark.data import Card, ImageError, Loaded, Reading, Sample, load, stack
@@ -160,6 +160,7 @@ class ClassRun:
             return self.error
         method, device = self.participant.method, self.tower.backbone.device
         self.class_name = names[0]
+        features = take_asked(features, self._spec)
         start = now(device)
         try:
             with torch.no_grad():
