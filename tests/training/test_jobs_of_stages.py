@@ -205,7 +205,7 @@ def test_a_method_that_exits_before_it_is_trained_fails_alone(
     setattr(exits.method, where, leave)
     failed = encode_auxiliary(mvtec, [exits, other], tiny, settings, say=print)
     assert list(failed) == [exits.id.id]
-    assert "SystemExit(3)" in str(failed[exits.id.id])
+    assert "SystemExit" in str(failed[exits.id.id])
 
 
 def test_a_broken_image_of_a_stage_on_images_is_named_or_left_out(
