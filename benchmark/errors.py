@@ -7,6 +7,11 @@ def first_misfit(error: RuntimeError) -> str:
     return lines[1].strip() if len(lines) > 1 else lines[0]
 
 
+def as_failure(error: BaseException) -> Exception:
+    """Return the error of a method as one that ends its part of the work; a method must not end the process."""
+    return error if isinstance(error, Exception) else RuntimeError(f"it called for the end of the process: {error!r}")
+
+
 class BenchError(Exception):
     """An input is wrong. The message names the file, card or option at fault and says how to correct it."""
 

@@ -14,7 +14,7 @@ from benchmark.authoring.method_under_test import (
     take,
     take_prediction,
 )
-from benchmark.clip import map_features
+from benchmark.clip import map_features, take_asked
 from benchmark.contract import ClassName, Dpam, Layer, LayerLogits, Method, VisionSpec, merge_specs
 from benchmark.errors import ContractError
 
@@ -156,7 +156,7 @@ def shared_pass(tested: MethodUnderTest) -> str:
         spec.image_size, layers, cls=(1, last), windows=(grid,), tokens=layers, hidden=layers, images=True
     )
     (merged,) = merge_specs([other, spec])
-    shared = backbone.encode_images(tested.given.images, merged)
+    shared = take_asked(backbone.encode_images(tested.given.images, merged), spec)
     names = tested.given.class_names
     one, many = tested.predict(tested.build(), names), tested.predict(tested.build(), names, shared)
     gap = compare(one, many, "alone, and in a pass that also serves other methods")

@@ -98,7 +98,7 @@ _OTHERS = (
     Check(
         "shared pass",
         checks_of_predictions.shared_pass,
-        "take features.patches[layer] of your own layers; the features may hold more",
+        "predict may depend on nothing but the features that vision() asks for and the class names",
     ),
     Check(
         "inputs",

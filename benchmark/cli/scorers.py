@@ -101,7 +101,7 @@ def find_scorers(
     from benchmark.clip import parse_backbone
     from benchmark.contract import Learner
     from benchmark.predict import draw_references, normal_images, scorer_of, with_shots
-    from benchmark.training import choose_checkpoint, seen_images
+    from benchmark.training import choose_checkpoint, seen_images, variant_of
 
     chosen, protocol = selection.select_methods(methods, settings)
     for name in ("mask_gt0", "raw_class_names"):
@@ -129,7 +129,7 @@ def find_scorers(
             if options.shots is None:
                 fail(f"{kind.title} is to be shown {count} normal images; name their folder by --shots DIR")
             references = draw_references(available, count, options.shots)
-        own = identity.variant(kind.backbone_variant(values), protocol)
+        own = identity.variant(variant_of(kind, values), protocol)
         if issubclass(kind, Learner):
             path = given.get(kind.name)
             learned = choose_checkpoint(kind, values, own, given=path, results=options.results)

@@ -14,7 +14,7 @@ from benchmark.clip import ClassNameError, check_class_name
 from benchmark.common import cores, image_progress, listed, printable, user_cache, validation_problems
 from benchmark.contract import Learner
 from benchmark.data import Card, DatasetError, SampleSet, hint, load_cards, locate, recognise
-from benchmark.errors import BenchError
+from benchmark.errors import BenchError, ContractError
 from benchmark.mini import SUITE_VERSION, image_count, is_suite, make_suite
 from benchmark.protocol import AUXILIARIES, DEFAULT, PROTOCOL, Protocol
 from benchmark.records import Checkpoint, CheckpointError
@@ -243,11 +243,13 @@ def with_kept_checkpoints(setting: Setting, methods: Chosen, targets: Sequence[S
         names = {name for samples in targets for name in auxiliaries.names_for(samples, method)}
         if not issubclass(method, Learner) or method.name in known or names <= auxiliaries.found.keys():
             continue
-        backbone = setting.backbone_of(method, options)
         try:
+            backbone = setting.backbone_of(method, options)
             path, checkpoint = choose_checkpoint(
                 method, options, backbone, given=None, results=results, usable_for=unseen
             )
+        except ContractError:  # the plan says it
+            continue
         except CheckpointError as error:
             say(f"note: {error}")
             continue

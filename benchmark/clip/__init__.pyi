@@ -27,6 +27,7 @@ from .spec import VisionSpec as VisionSpec
 from .spec import VisionTokens as VisionTokens
 from .spec import map_features as map_features
 from .spec import merge_specs as merge_specs
+from .spec import take_asked as take_asked
 from .text import run_text as run_text
 from .vision import embed as embed
 from .vision import first_tokens as first_tokens

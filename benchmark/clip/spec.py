@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar, Union
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar, Union, get_args
 
-from benchmark.errors import BenchError
+from benchmark.errors import BenchError, ContractError
 
 if TYPE_CHECKING:
     import torch
@@ -55,6 +55,13 @@ class BackboneVariant:
     pos_interp: PosInterp | None = None
     """How positional embeddings are resized; None for what the protocol says. It changes nothing at the image size of
     the weights."""
+
+    def __post_init__(self) -> None:
+        if type(self.plain_gelu) is not bool:
+            raise ContractError(f"BackboneVariant: plain_gelu={self.plain_gelu!r} is neither True nor False")
+        if self.pos_interp not in (None, *get_args(PosInterp)):
+            known = ", ".join(get_args(PosInterp))
+            raise ContractError(f"BackboneVariant: pos_interp={self.pos_interp!r} is none of {known}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +180,23 @@ def map_features(features: Features, change: Callable[[torch.Tensor], torch.Tens
         tokens={layer: change(each) for layer, each in features.tokens.items()},
         hidden={layer: change(each) for layer, each in features.hidden.items()},
         images=None if features.images is None else change(features.images),
+    )
+
+
+def take_asked(features: Features, spec: VisionSpec) -> Features:
+    """Return of the features of a shared pass those that one specification asks for, as a pass of its own gives."""
+    embeddings = (features.image, features.image_raw)
+    if not spec.encoded:
+        embeddings = (features.image[:, :0], features.image_raw[:, :0])
+    return Features(
+        *embeddings,
+        patches={layer: features.patches[layer] for layer in spec.layers},
+        cls={block: features.cls[block] for block in spec.cls},
+        grid=features.grid,
+        windows={size: features.windows[size] for size in spec.windows},
+        tokens={layer: features.tokens[layer] for layer in spec.tokens},
+        hidden={layer: features.hidden[layer] for layer in spec.hidden},
+        images=features.images if spec.images else None,
     )
 
 

@@ -19,7 +19,7 @@ from benchmark.predict.own_images import PredictError
 from benchmark.protocol import Protocol
 from benchmark.records import BackboneId, Checkpoint
 from benchmark.registry import source_sha256, title_of
-from benchmark.training import build_method
+from benchmark.training import build_method, tower_of
 
 WeightsKind = Literal["backbone", "checkpoint"]
 
@@ -138,7 +138,7 @@ class Scorer:
             CheckpointError: The checkpoint cannot be read or does not fit.
             PredictError: A reference image cannot be read any more, or the memory does not suffice for all of them.
         """
-        backbone = backbone.variant(self.kind.backbone_variant(self.options))
+        backbone = tower_of(self.kind, backbone, self.options)
         seed = self.id.checkpoint.seed if self.id.checkpoint else 0
         method = build_method(self.kind, backbone, self.options, seed=seed, checkpoint=self.checkpoint)
         if self.references:

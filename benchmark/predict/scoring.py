@@ -9,12 +9,13 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from benchmark.clip import Backbone, passes
+from benchmark.clip import Backbone, passes, take_asked
 from benchmark.common import is_out_of_memory
 from benchmark.contract import ClassName, Method, Prediction, require_prediction
 from benchmark.data import ImageError, Preprocess, Ranges, orientation, read_image, turn
 from benchmark.predict.own_images import PredictError
 from benchmark.running import Maps, at_evaluation_size, changed_maps
+from benchmark.training import tower_of
 
 Floats = npt.NDArray[np.float32]
 
@@ -76,7 +77,8 @@ def score_images(
     Raises:
         PredictError: If the memory does not suffice.
     """
-    towers = passes([(backbone.variant(each.backbone_variant(each.options)), each.vision()) for each in methods])
+    asked = [(tower_of(type(each), backbone, each.options), each.vision()) for each in methods]
+    towers = passes(asked)
     for begin in range(0, len(paths), batch_size):
         batch = paths[begin : begin + batch_size]
         images: dict[Path, Image.Image] = {}
@@ -93,7 +95,8 @@ def score_images(
             try:
                 with torch.no_grad():
                     features = tower.backbone.encode_images(pixels, tower.spec)
-                    found = [methods[index].predict(features, names) for index in tower.places]
+                    given_to = {index: take_asked(features, asked[index][1]) for index in tower.places}
+                    found = [methods[index].predict(mine, names) for index, mine in given_to.items()]
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise

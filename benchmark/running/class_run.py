@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmark.clip import Backbone
+from benchmark.clip import Backbone, take_asked
 from benchmark.common import AdaptiveBatch, OnError, is_out_of_memory, now, peak_memory, start_peak_memory
 from benchmark.contract import ClassName, Features, Method, VisionSpec, require_prediction
 from benchmark.data import Card, ImageError, Loaded, Reading, Sample, load, stack
-from benchmark.errors import ContractError
+from benchmark.errors import ContractError, as_failure
 from benchmark.metrics import TEXT_IMAGES, ClassImages
 from benchmark.protocol import Protocol
 from benchmark.records import ClassResult, Skipped
@@ -54,11 +54,6 @@ class ClassScores:
     peak_memory: int | None
     """Most bytes of memory that the pass of this tower took until now: of an accelerator, or of this process; None
     where it is not known."""
-
-
-def as_failure(error: BaseException) -> Exception:
-    """Return the error of a method as one that ends its part of the work; a method must not end the process."""
-    return error if isinstance(error, Exception) else RuntimeError(f"it called for the end of the process: {error!r}")
 
 
 @dataclass
@@ -165,6 +160,7 @@ class ClassRun:
             return self.error
         method, device = self.participant.method, self.tower.backbone.device
         self.class_name = names[0]
+        features = take_asked(features, self._spec)
         start = now(device)
         try:
             with torch.no_grad():

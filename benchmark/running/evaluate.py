@@ -14,6 +14,7 @@ from benchmark.data import Loaded, Reading, SampleSet, load_at_sizes
 from benchmark.protocol import Protocol
 from benchmark.running.class_run import ClassRun, ClassScores, Participant, Tower
 from benchmark.running.lanes import Lanes
+from benchmark.training import tower_of
 
 Batch = Sequence[tuple[Loaded, ...]]
 """Images at each image size."""
@@ -60,7 +61,7 @@ def evaluate(
         The classes in the order of the samples. A method that raises fails alone and scores no further class.
     """
     methods = [each.method for each in participants]
-    asked = [(backbone.variant(method.backbone_variant(method.options)), method.vision()) for method in methods]
+    asked = [(tower_of(type(method), backbone, method.options), method.vision()) for method in methods]
     towers = [
         Tower(
             each.backbone,

@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmark.contract import Learner, Method, training_options
 from benchmark.data import Sample, SampleSet, load_cards, references, shared_image
+from benchmark.errors import ContractError
 from benchmark.protocol import DEFAULT, Protocol, auxiliaries_for
 from benchmark.records import (
     BackboneId,
@@ -30,7 +31,7 @@ from benchmark.records import (
     write_record,
 )
 from benchmark.registry import changed_options, source_sha256, title_of
-from benchmark.training import Training, seen_images
+from benchmark.training import Training, seen_images, variant_of
 
 Chosen = Sequence[tuple[type[Method], Any]]
 """Method classes with their options."""
@@ -148,8 +149,12 @@ class Setting:
     auxiliaries: Auxiliaries = field(default_factory=Auxiliaries)
 
     def backbone_of(self, method: type[Method], options: Any) -> BackboneId:
-        """Return the backbone as a method with these options runs it."""
-        return self.backbone.variant(method.backbone_variant(options), self.protocol)
+        """Return the backbone as a method with these options runs it.
+
+        Raises:
+            ContractError: the method does not say how.
+        """
+        return self.backbone.variant(variant_of(method, options), self.protocol)
 
 
 def plan(methods: Chosen, datasets: Sequence[SampleSet], setting: Setting, *, seeds: Sequence[int]) -> Plan:
@@ -165,6 +170,7 @@ def plan(methods: Chosen, datasets: Sequence[SampleSet], setting: Setting, *, se
         CheckpointError: a checkpoint that was given cannot be read, or does not fit the run.
     """
     made = Plan()
+    unfit: list[str] = []
     refused: dict[str, list[str]] = defaultdict(list)
     lacking: dict[str, list[tuple[str, str]]] = defaultdict(list)
     planned: dict[tuple[int, tuple[str, ...]], list[Training | None]] = {}  # the same for all targets of an auxiliary
@@ -172,12 +178,18 @@ def plan(methods: Chosen, datasets: Sequence[SampleSet], setting: Setting, *, se
         target = samples.title
         overlaps: dict[tuple[tuple[str, ...], bool], tuple[str | None, str | None]] = {}
         for index, (method, options) in enumerate(methods):
+            try:
+                setting.backbone_of(method, options)
+            except ContractError as error:
+                unfit.append(str(error))
+                continue
             title, shots = title_of(method, options), method.shots(options)
             if shots and (short := _too_few(samples, shots)):
-                lack = f"{shots} normal training images are needed, and {short} has fewer"
-                if samples.card.domain == "custom":
-                    lack = f"{shots} normal images are needed besides one to test, and {short} has fewer"
-                refused[f"{target}: {lack}"].append(title)
+                of_user = samples.card.domain == "custom"
+                what = (
+                    "normal images are needed besides one to test" if of_user else "normal training images are needed"
+                )
+                refused[f"{target}: {shots} {what}, and {short} has fewer"].append(title)
             elif not issubclass(method, Learner):
                 own = seeds if method.stochastic or shots else (0,)
                 for seed in own:
@@ -205,7 +217,7 @@ def plan(methods: Chosen, datasets: Sequence[SampleSet], setting: Setting, *, se
                     absent = [name for name in names if name not in setting.auxiliaries.found]
                     lacking[" and ".join(absent)].append((method.title, target))
     made.refused = [f"{_listed(titles)} on {target}" for target, titles in refused.items()]
-    made.problems = [_not_found(name, pairs) for name, pairs in lacking.items()]
+    made.problems = [*dict.fromkeys(unfit), *(_not_found(name, pairs) for name, pairs in lacking.items())]
     return made
 
 

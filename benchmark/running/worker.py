@@ -15,10 +15,10 @@ from benchmark.clip import Backbone, load_backbone, pick_device
 from benchmark.common import Cache, image_progress
 from benchmark.contract import Learner, Method, asked_of
 from benchmark.data import SampleSet
-from benchmark.errors import BenchError
+from benchmark.errors import BenchError, as_failure
 from benchmark.records import Parameters, RecordError, is_done, is_scored, is_trained, write_class
 from benchmark.registry import find_method, load_plugin, options_from
-from benchmark.running.class_run import Participant, as_failure
+from benchmark.running.class_run import Participant
 from benchmark.running.evaluate import ClassOutcomes, evaluate
 from benchmark.running.held_out import after_epoch
 from benchmark.running.planning import Job

@@ -20,6 +20,7 @@ from benchmark.records import (
     write_checkpoint,
 )
 from benchmark.registry import changed_options
+from benchmark.training.towers import variant_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -97,7 +98,7 @@ def import_checkpoint(
             fingerprint=sha256,
         ),
         seed=0,
-        backbone=backbone.variant(method.backbone_variant(method.Options(**known)), protocol),
+        backbone=backbone.variant(variant_of(method, method.Options(**known)), protocol),
         protocol=protocol,
     )
     path = checkpoint_path(results, identity)

@@ -11,7 +11,7 @@ from benchmark.clip import Backbone, passes
 from benchmark.common import Settings, device_name, image_progress, now
 from benchmark.contract import Augmentation, Learner, Method, Stage, VisionSpec
 from benchmark.data import SampleSet, digests
-from benchmark.errors import first_misfit
+from benchmark.errors import as_failure, first_misfit
 from benchmark.records import (
     PARTIAL,
     SEEN_LENGTH,
@@ -31,6 +31,7 @@ from benchmark.training.jobs import Training
 from benchmark.training.loop import train
 from benchmark.training.resuming import Curve
 from benchmark.training.stages import reads_images, stages_of, term_name
+from benchmark.training.towers import tower_of
 
 
 def encode_auxiliary(
@@ -61,8 +62,8 @@ def encode_auxiliary(
             _require_masks(training)
             tower = tower_of(training.method, backbone, training.options)
             stages = stages_of(_new_method(training, tower), _auxiliaries(training))
-        except Exception as error:  # a method's own code may raise anything
-            failed[training.id.id] = error
+        except (Exception, SystemExit) as error:  # a method's own code may raise anything
+            failed[training.id.id] = as_failure(error)
         else:
             specs = [stage.vision for stage in stages if not reads_images(stage)]
             asked += [(tower, spec) for spec in specs]
@@ -163,11 +164,6 @@ def _seen(samples: Sequence[SampleSet]) -> tuple[str, ...]:
     paths = [sample.path for data in samples for sample in data.test]
     known = digests(paths, " and ".join(data.title for data in samples)).values()
     return tuple(sorted({digest[:SEEN_LENGTH] for digest in known if digest}))
-
-
-def tower_of(method: type[Method], backbone: Backbone, options: Any) -> Backbone:
-    """Return the backbone as a method runs it."""
-    return backbone.variant(method.backbone_variant(options))
 
 
 def _new_method(training: Training, backbone: Backbone) -> Learner:

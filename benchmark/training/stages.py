@@ -17,6 +17,8 @@ def stages_of(method: Learner, auxiliaries: Sequence[str]) -> list[Stage]:
         ContractError: The stages break the contract.
     """
     stages = list(method.stages(auxiliaries))
+    if not stages:
+        raise ContractError(f"{method.title}: stages returns no stage")
     for stage in stages:
         if reason := _fault(stage, divisible=method.divisible):
             raise ContractError(f"{method.title}: {reason}")
@@ -37,6 +39,7 @@ def _fault(stage: object, *, divisible: bool) -> str:
     if not isinstance(stage.vision, VisionSpec):
         return f"{start} a {type(stage.vision).__name__} as vision, not a VisionSpec"
     faults = {
+        "a vision that asks for windows, which cannot be trained on": bool(stage.vision.windows),
         "a vision that asks for nothing": not stage.vision.encoded and not stage.vision.images,
         f"precision={stage.precision!r}, neither float32 nor bfloat16": stage.precision not in ("float32", "bfloat16"),
         "at_once without an optimiser; say batch_size": stage.at_once is not None and stage.optimiser is None,

@@ -299,15 +299,6 @@ class KnownNamesOnly(Sound):
         return super().text([{"metal nut": "nut", "carpet": "rug"}[name] for name in class_names])
 
 
-@breaks("shared pass")
-class AllLayers(Sound):
-    def predict(self, features: Features, class_names: Sequence[ClassName]) -> Prediction:
-        text = self.text(class_names)
-        maps = [anomaly_probability(each, text, temperature=0.07) for each in features.patches.values()]
-        grid = to_grid(torch.stack(maps).mean(dim=0))
-        return Prediction(grid.flatten(1).amax(dim=1), grid)
-
-
 # --- what it is given
 
 
@@ -579,6 +570,18 @@ class Adapts(SoundLearner):
 )
 def test_a_method_with_memory_or_chance_is_caught(method: type[Method], seen_by: list[str], tiny: Backbone) -> None:
     assert list(failures(method, tiny)) == seen_by
+
+
+class AllLayers(Sound):
+    def predict(self, features: Features, class_names: Sequence[ClassName]) -> Prediction:
+        text = self.text(class_names)
+        maps = [anomaly_probability(each, text, temperature=0.07) for each in features.patches.values()]
+        grid = to_grid(torch.stack(maps).mean(dim=0))
+        return Prediction(grid.flatten(1).amax(dim=1), grid)
+
+
+def test_all_features_are_those_that_were_asked_for(tiny: Backbone) -> None:
+    assert not failures(AllLayers, tiny)
 
 
 class ReadsValues(Sound):

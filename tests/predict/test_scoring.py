@@ -591,6 +591,14 @@ def test_the_quirks_of_the_protocol_reach_the_backbone(bench: Bench, tmp_path: P
     assert (told.images[0].score, told.backbone.pos_interp) == (found, "bicubic"), "a method may say it, too"
 
 
+def test_a_method_without_a_valid_variant_is_refused_in_a_line(bench: Bench, tmp_path: Path) -> None:
+    image = save(tmp_path / "1.png")
+    mine = plugin(tmp_path / "mine.py", "@classmethod", "def backbone_variant(cls, options):", "    return {}")
+    code, _, said = bench("predict", image, *mine)
+    assert code == 2
+    assert said.endswith("bench: Mine: backbone_variant returns a dict, not a BackboneVariant\n")
+
+
 def test_the_class_and_the_options_change_the_score(bench: Bench, tmp_path: Path) -> None:
     image = save(tmp_path / "1.png")
     lines = {bench("predict", image, *CLIP, *more)[1] for more in ([], ["--class", "screw"], ["--method", "clip_ac"])}

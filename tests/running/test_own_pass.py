@@ -11,6 +11,7 @@ from benchmark.clip.backbone import Backbone
 from benchmark.common.settings import Settings
 from benchmark.contract import ClassName, Features, Method, Prediction, VisionSpec
 from benchmark.data.samples import SampleSet
+from benchmark.predict.scoring import Scored, score_images
 from benchmark.protocol import Protocol
 from benchmark.running.class_run import ClassScores, Participant
 from benchmark.running.evaluate import ClassOutcomes, evaluate
@@ -80,6 +81,33 @@ def test_a_pass_of_its_own_gives_what_the_shared_one_does(datasets: list[SampleS
     assert (whole.own_pass, own.own_pass) == (False, True)
     assert own.seconds["vision"] == 0
     assert whole.seconds["vision"] > 0
+
+
+class Reads(Own):
+    """Reads what only others of its pass ask for."""
+
+    def predict(self, features: Features, class_names: Sequence[ClassName]) -> Prediction:
+        assert features.image.shape == features.image_raw.shape == (len(class_names), 0)
+        assert not features.patches
+        return super().predict(features, class_names)
+
+
+class Embeds(Whole):
+    """Asks for no images."""
+
+    def predict(self, features: Features, class_names: Sequence[ClassName]) -> Prediction:
+        assert features.images is None
+        return super().predict(features, class_names)
+
+
+def test_a_method_reads_what_it_asks_for_whoever_shares_its_pass(datasets: list[SampleSet], tiny: Backbone) -> None:
+    methods = [Clip(tiny, ClipOptions()), Reads(tiny, None), Embeds(tiny, None)]
+    done = scored(methods, datasets[0], tiny)
+    for place in range(3):
+        outcome(done, place)
+    paths = [datasets[0].test[0].path]
+    [found] = score_images(paths, methods, tiny, class_name="nut", batch_size=1)
+    assert all(isinstance(each, Scored) for each in found)
 
 
 def test_images_are_handed_over_by_the_pass_that_others_share(

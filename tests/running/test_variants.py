@@ -1,6 +1,7 @@
 """Methods that run the same weights as other variants: their cells, trainings and tasks, and what they are built on."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,26 @@ def test_cells_and_trainings_hold_the_variant_and_their_tasks_share_the_images(
     trainings = [exact.training, quick.training]
     tasks = make_tasks([clip, exact, quick], trainings, Settings(tmp_path), {QUICK: loading_of("tiny:random")})
     assert [(task.kind, len(task.ids)) for task in tasks] == [("encode", 2), ("train", 1), ("train", 1), ("score", 3)]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (lambda: {"plain_gelu": True}, "backbone_variant returns a dict, not a BackboneVariant"),
+        (lambda: sys.exit(3), "backbone_variant: SystemExit: 3"),
+        ([].pop, "backbone_variant: IndexError: pop from empty list"),
+        (lambda: BackboneVariant(pos_interp="nearest"), "BackboneVariant: pos_interp='nearest' is none of bilinear, "),  # type: ignore[arg-type]
+        (lambda: BackboneVariant(plain_gelu=1), "BackboneVariant: plain_gelu=1 is neither True nor False"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_method_without_a_valid_variant_is_told_and_the_others_are_planned(
+    data: tuple[SampleSet, SampleSet], monkeypatch: pytest.MonkeyPatch, given: Callable[[], Any], said: str
+) -> None:
+    monkeypatch.setattr(Exact, "backbone_variant", lambda options: given())
+    found = planned(data)
+    assert [job.method for job in found.jobs] == [Clip]
+    [problem] = found.problems
+    assert problem.startswith(f"Exact: {said}")
 
 
 def test_a_method_is_built_on_its_variant() -> None:

@@ -192,6 +192,22 @@ def test_nothing_is_encoded_before_a_training_on_images_alone(
     assert "needs masks to train, and MVTEC has none; choose another --auxiliary" in str(error)
 
 
+@pytest.mark.parametrize("where", ["stages", "__init__", "backbone_variant"])
+def test_a_method_that_exits_before_it_is_trained_fails_alone(
+    job: Callable[..., Job], mvtec: SampleSet, tiny: Backbone, settings: Settings, where: str
+) -> None:
+    def leave(*_: Any, **named: Any) -> None:
+        raise SystemExit(3)
+
+    exits, other = (job(type(name, (Staged,), {"name": name})).training for name in ("exits", "other"))
+    assert exits is not None
+    assert other is not None
+    setattr(exits.method, where, leave)
+    failed = encode_auxiliary(mvtec, [exits, other], tiny, settings, say=print)
+    assert list(failed) == [exits.id.id]
+    assert "SystemExit" in str(failed[exits.id.id])
+
+
 def test_a_broken_image_of_a_stage_on_images_is_named_or_left_out(
     job: Callable[..., Job], mvtec: SampleSet, settings: Settings
 ) -> None:

@@ -304,6 +304,8 @@ def test_the_order_of_the_first_stage_is_what_it_was_and_others_have_their_own()
         ({"batch_size": 0}, "batch_size=0, not a whole number of at least 1"),
         ({"vision": None}, "a NoneType as vision, not a VisionSpec"),
         ({"vision": VisionSpec(SIZE, encoded=False)}, "a vision that asks for nothing"),
+        ({"vision": VisionSpec(SIZE, windows=(2,))}, "a vision that asks for windows, which cannot be trained on"),
+        ({"vision": VisionSpec(SIZE, windows=(2,), images=True)}, "a vision that asks for windows"),
         ({"precision": "float16"}, "precision='float16', neither float32 nor bfloat16"),
         ({"at_once": 0}, "at_once=0, not a whole number of at least 1"),
         ({"at_once": 2, "optimiser": None}, "at_once without an optimiser; say batch_size"),
@@ -318,11 +320,14 @@ def test_stages_that_break_the_contract_are_told(tiny: Backbone, stage: Any, sai
         stages_of(method, [])
 
 
-def test_parts_of_a_batch_and_stages_of_one_name_are_refused(tiny: Backbone) -> None:
+def test_parts_of_a_batch_no_stage_and_stages_of_one_name_are_refused(tiny: Backbone) -> None:
     method = one_stage(loss, at_once=2)(tiny, None)
     method.divisible = False  # type: ignore[misc]
     with pytest.raises(ContractError, match="at_once, but the method does not say `divisible = True`"):
         stages_of(method, [])
+    none = type("None_", (Staged,), {"stages": lambda self, auxiliaries: []})
+    with pytest.raises(ContractError, match="Staged: stages returns no stage"):
+        stages_of(none(tiny, StagedOptions()), [])
     twice = type("Twice", (Staged,), {"stages": lambda self, auxiliaries: Staged.stages(self, [])[:1] * 2})
     with pytest.raises(ContractError, match="two stages have the same name"):
         stages_of(twice(tiny, StagedOptions()), [])
