@@ -13,6 +13,7 @@ from torch import Tensor
 from benchmark.clip.backbone import Backbone
 from benchmark.contract import ClassName, Features, LayerLogits, Picture, Prediction, TrainingBatch
 from benchmark.data.cards import load_cards
+from benchmark.registry import RegistryError, make_options
 from benchmark.running.maps import at_evaluation_size
 from methods import semantic_fusion
 from methods.adaclip import AdaClip, AdaClipOptions
@@ -409,6 +410,18 @@ def test_features_are_shared_where_the_vision_tower_is_not_prompted(tiny: Backbo
     dynamic, static = small(tiny).vision(), small(tiny, prompts="static").vision()
     assert (dynamic.images, dynamic.encoded, dynamic.hidden) == (True, True, ())
     assert (static.images, static.encoded, static.hidden) == (True, False, ())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("depth", "-1"), ("length", "-1"), ("clusters", "0"), ("kmeans_seed", "-1"), ("kmeans_seed", "4294967296")),
+        *(("fusion_weight", "1.5"), ("fusion_weight", "-0.1"), ("mosaic", "1.5"), ("feature_layers", "[]")),
+    ],
+)
+def test_values_out_of_range_are_refused(name: str, value: str) -> None:
+    with pytest.raises(RegistryError, match=rf"^option adaclip\.{name}: "):
+        make_options(AdaClip, {name: value})
 
 
 def test_prompts_beyond_the_towers_are_not_made(tiny: Backbone) -> None:

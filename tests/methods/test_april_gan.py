@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from benchmark.clip.backbone import Backbone
 from benchmark.contract import ClassName, Features, Layer, LayerLogits, Prediction, TrainingBatch
+from benchmark.registry import RegistryError, make_options
 from benchmark.running.maps import at_evaluation_size
 from methods.april_gan import TEMPLATES, AprilGan, AprilGanOptions
 from methods.prompts import state_prompts
@@ -240,6 +242,20 @@ def test_layers_are_those_of_the_quarters_or_named(tiny: Backbone) -> None:
         method = AprilGan(tiny, AprilGanOptions(feature_layers=chosen))
         assert method.vision().hidden == tuple(map(Layer, blocks))
         assert len(method.learned.linear) == len(blocks)
+
+
+@pytest.mark.parametrize(("blocks", "expected"), [(1, (1, 1, 1, 1)), (2, (1, 1, 1, 2)), (3, (1, 1, 2, 3))])
+def test_the_last_quarter_of_a_short_tower_is_its_last_block(blocks: int, expected: tuple[int, ...]) -> None:
+    four = tuple(sorted(set(expected)))
+    tower: Any = SimpleNamespace(blocks=blocks, feature_blocks=four, vision_width=4, width=4, device="cpu")
+    for chosen, block in zip(("first", "second", "third", "last"), expected, strict=True):
+        assert AprilGan(tower, make_options(AprilGan, {"feature_layers": chosen})).layers == (Layer(block),)
+
+
+@pytest.mark.parametrize(("name", "value"), [("mosaic", "1.5"), ("mosaic", "-0.1"), ("feature_layers", "[]")])
+def test_values_out_of_range_are_refused(name: str, value: str) -> None:
+    with pytest.raises(RegistryError, match=rf"^option april_gan\.{name}"):
+        make_options(AprilGan, {name: value})
 
 
 def test_epochs_and_mosaics_follow_the_auxiliary_dataset(tiny: Backbone) -> None:
