@@ -13,6 +13,7 @@ from torch import Tensor
 from benchmark.clip.backbone import Backbone
 from benchmark.contract import ClassName, Features, LayerLogits, Picture, Prediction, TrainingBatch
 from benchmark.data.cards import load_cards
+from benchmark.records.learned import load_learned
 from benchmark.registry import RegistryError, make_options
 from benchmark.running.maps import at_evaluation_size
 from methods import semantic_fusion
@@ -378,6 +379,21 @@ def test_checkpoints_in_the_published_layout_are_read_back(tiny: Backbone, promp
     for name in {"dynamic": ("depth",), "none": ("branches", "length", "depth")}.get(prompts, ()):
         del expected[name]
     assert options == expected
+
+
+def test_of_a_published_checkpoint_prompts_beyond_the_towers_are_not_used(tiny: Backbone) -> None:
+    method, other = small(tiny, depth=9), small(tiny, depth=9)
+    options, learned = read_published(as_published(method))
+    assert options["depth"] == 9
+    assert sum(key.startswith("prompters.text.static.") for key in learned) == 8  # of a text tower of two blocks
+    torch.nn.init.zeros_(other.learned.cls.weight)
+    load_learned(other.learned, learned)
+    assert all(
+        torch.equal(value, method.learned.state_dict()[key]) for key, value in other.learned.state_dict().items()
+    )
+    del learned["prompters.text.static.0"]
+    with pytest.raises(RuntimeError, match=r"Missing key.*prompters\.text\.static\.0"):
+        load_learned(other.learned, learned)
 
 
 def as_published(method: AdaClip) -> dict[str, Tensor]:
