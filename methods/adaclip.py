@@ -126,20 +126,18 @@ class _Learned(nn.Module):
             "vision": (range(1, min(depth, backbone.blocks) + 1), backbone.vision_width),
             "text": (range(2, min(depth, backbone.text_blocks) + 1), backbone.text_width),
         }
+        static, dimension = options.prompts != "dynamic", None if options.prompts == "static" else width
         self.prompters = nn.ModuleDict()
         for tower, (blocks, token_width) in towers.items():
             if blocks and options.branches in ("both", tower):
                 self.prompters[tower] = Prompter(
-                    blocks,
-                    options.length,
-                    token_width,
-                    static=options.prompts != "dynamic",
-                    dimension=width if options.prompts != "static" else None,
-                    generator=generator,
+                    blocks, options.length, token_width, static=static, dimension=dimension, generator=generator
                 )
         if options.project:
             self.patches = LinearPatches(layers, backbone.vision_width, width, generator=generator)
             self.cls = linear(width, width, generator=generator)
+        elif not self.prompters:
+            raise ValueError("adaclip.project=false without prompts in any block learns nothing; change either")
 
 
 class AdaClip(Learner):
