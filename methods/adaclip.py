@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from pydantic import Field
 from torch import Tensor, nn
 
 from benchmark.contract import (
@@ -73,22 +74,22 @@ class AdaClipOptions:
     """Kinds of learned prompts: static ones, dynamic ones of the image, their sum, or none."""
     branches: Literal["both", "vision", "text"] = "both"
     """Towers that are prompted."""
-    depth: int = 4
+    depth: Annotated[int, Field(ge=0)] = 4
     """Depth J: the blocks 1 to J of the vision tower, and 2 to J of the text tower, have prompts."""
-    length: int = 5
+    length: Annotated[int, Field(ge=0)] = 5
     """Length M: the number of tokens of a prompt."""
-    feature_layers: tuple[int, ...] | None = None
+    feature_layers: Annotated[tuple[int, ...], Field(min_length=1)] | None = None
     """Blocks whose patches are scored; None for four at each quarter of the tower."""
     project: bool = True
     """Whether patches and class token have learned linear layers, in place of CLIP's own projection."""
     image_score: Literal["fusion", "cls", "map"] = "fusion"
     """What the image score is of: the class token with the semantic clusters (HSF), it alone (what the code does
     without HSF), or the map, whose maximum it is then (what the paper says of that); training is that of `cls`."""
-    clusters: int = 20
+    clusters: Annotated[int, Field(ge=1)] = 20
     """Number K of clusters."""
-    fusion_weight: float = 0.2
+    fusion_weight: Annotated[float, Field(ge=0, le=1)] = 0.2
     """Weight of the clusters in the fusion; that of the class token is the rest to 1."""
-    kmeans_seed: int = 111
+    kmeans_seed: Annotated[int, Field(ge=0, lt=2**32)] = 111
     """Seed of K-means; in the published code its state depends on the order of the images."""
     hsf_paper: bool = False
     """Quirk: the paper clusters all patches and takes one cluster, the code takes the mean of those of some patches."""
@@ -100,7 +101,7 @@ class AdaClipOptions:
     """Quirk: the published code rounds the prompts to float16 in the forward pass."""
     dice_rows: bool = True
     """Quirk: the Dice losses of the published code are those of rows of pixels, and not of images."""
-    mosaic: float = 0.2
+    mosaic: Annotated[float, Field(ge=0, le=1)] = 0.2
     """Probability that an image of MVTec AD is replaced by a mosaic of four of its class in training."""
     mosaic_label: bool = True
     """Quirk: in the published code a mosaic keeps the label of the image that it replaces, whatever is in it."""
@@ -125,20 +126,18 @@ class _Learned(nn.Module):
             "vision": (range(1, min(depth, backbone.blocks) + 1), backbone.vision_width),
             "text": (range(2, min(depth, backbone.text_blocks) + 1), backbone.text_width),
         }
+        static, dimension = options.prompts != "dynamic", None if options.prompts == "static" else width
         self.prompters = nn.ModuleDict()
         for tower, (blocks, token_width) in towers.items():
             if blocks and options.branches in ("both", tower):
                 self.prompters[tower] = Prompter(
-                    blocks,
-                    options.length,
-                    token_width,
-                    static=options.prompts != "dynamic",
-                    dimension=width if options.prompts != "static" else None,
-                    generator=generator,
+                    blocks, options.length, token_width, static=static, dimension=dimension, generator=generator
                 )
         if options.project:
             self.patches = LinearPatches(layers, backbone.vision_width, width, generator=generator)
             self.cls = linear(width, width, generator=generator)
+        elif not self.prompters:
+            raise ValueError("adaclip.project=false without prompts in any block learns nothing; change either")
 
 
 class AdaClip(Learner):

@@ -8,9 +8,10 @@ gradients of well classified pixels are rounded to zero. Here all is float32.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from benchmark.contract import (
@@ -47,6 +48,7 @@ TEMPLATES = (
 """The 35 templates of the code."""
 
 _QUARTERS = ("first", "second", "third", "last")
+_Layers = Literal["first", "second", "third", "last", "four"] | Annotated[tuple[int, ...], Field(min_length=1)]
 
 ABLATIONS = (
     Ablation(
@@ -75,7 +77,7 @@ ABLATIONS = (
 class AprilGanOptions:
     """Hyper-parameters of APRIL-GAN. The defaults are those of the published scripts."""
 
-    feature_layers: Literal["first", "second", "third", "last", "four"] | tuple[int, ...] = "four"
+    feature_layers: _Layers = "four"
     """Blocks whose patch tokens are scored: one or all of those at each quarter of the tower, or their numbers."""
     plain_gelu: bool = True
     """Quirk: the published code runs exact GELU in both towers, though the weights were trained with QuickGELU."""
@@ -90,7 +92,7 @@ class AprilGanOptions:
     It cannot tell whether the published checkpoints, committed eight days earlier, were made so."""
     mask_rows: bool = True
     """Quirk: in a batch of one image the Dice loss of the published code is that of rows of pixels."""
-    mosaic: float = 0.2
+    mosaic: Annotated[float, Field(ge=0, le=1)] = 0.2
     """Probability that an image of MVTec AD is replaced by a mosaic of four images of its class. Without mosaics
     training reads stored features."""
     epochs: int | None = None
@@ -116,9 +118,11 @@ class AprilGan(Learner):
 
     def __init__(self, backbone: FrozenClip, options: AprilGanOptions, *, seed: int = 0) -> None:
         super().__init__(backbone, options, seed=seed)
-        chosen, four = options.feature_layers, backbone.feature_blocks
-        if isinstance(chosen, str):
-            chosen = four if chosen == "four" else (four[_QUARTERS.index(chosen)],)
+        chosen = options.feature_layers
+        if chosen == "four":
+            chosen = backbone.feature_blocks
+        elif isinstance(chosen, str):
+            chosen = (max(1, backbone.blocks * (_QUARTERS.index(chosen) + 1) // 4),)
         self.layers = tuple(Layer(block) for block in chosen)
         generator = torch.Generator().manual_seed(seed)
         linear = LinearPatches(len(self.layers), backbone.vision_width, backbone.width, generator=generator)

@@ -1,6 +1,7 @@
 """Linear layers that bring hidden patch tokens of several blocks to CLIP's joint space (APRIL-GAN, AdaCLIP)."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -25,6 +26,28 @@ class LinearPatches(nn.Module):
     def __init__(self, blocks: int, width: int, dimension: int, *, generator: torch.Generator) -> None:
         super().__init__()
         self.linear = nn.ModuleList(linear(width, dimension, generator=generator) for _ in range(blocks))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        """Say what to do if a state is of other layers, which nothing in a published checkpoint tells.
+
+        Raises:
+            RuntimeError: It has another number of layers, or layers of other widths.
+        """
+        found, own = (
+            [tensor.shape for key, tensor in state.items() if key.endswith(".weight")]
+            for state in (state_dict, self.state_dict())
+        )
+        if len(found) != len(own):
+            raise RuntimeError(
+                f"number of linear layers, one for each block scored: {len(found)} in the file, not {len(own)}; "
+                "say which blocks by --set METHOD.feature_layers=[…] where it is imported"
+            )
+        if found != own:
+            raise RuntimeError(
+                f"its linear layers are of shape {tuple(found[0])}, and {tuple(own[0])} with this backbone; "
+                "import it with the --backbone that it was trained with"
+            )
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def forward(self, hidden: Iterable[Tensor]) -> Tensor:
         """Return unit patch embeddings of shape `(B, L, N, D)` of the tokens of each block of shape `(B, N, W)`."""

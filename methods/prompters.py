@@ -1,6 +1,7 @@
 """Learned tokens at the input of the first blocks of both towers, which may depend on the image (AdaCLIP)."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -39,6 +40,13 @@ class Prompter(nn.Module):
         drawn = [learned_tokens(length, width, generator=generator) for _ in self.blocks] if static else None
         self.static = None if drawn is None else nn.ParameterList(drawn)
         self.dynamic = None if dimension is None else linear(dimension, length * width, generator=generator)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        """Leave out static prompts of blocks that the tower does not have: published code has them, but unused."""
+        for key in [key for key in state_dict if key.startswith(f"{prefix}static.")] if self.static else []:
+            if int(key.rpartition(".")[2]) >= len(self.blocks):
+                del state_dict[key]
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def forward(self, image: Tensor) -> dict[int, Tensor]:
         """Return the tokens by block, of shape `(B, M, W)`, for image embeddings of shape `(B, D)`.

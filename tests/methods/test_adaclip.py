@@ -13,6 +13,8 @@ from torch import Tensor
 from benchmark.clip.backbone import Backbone
 from benchmark.contract import ClassName, Features, LayerLogits, Picture, Prediction, TrainingBatch
 from benchmark.data.cards import load_cards
+from benchmark.records.learned import load_learned
+from benchmark.registry import RegistryError, make_options
 from benchmark.running.maps import at_evaluation_size
 from methods import semantic_fusion
 from methods.adaclip import AdaClip, AdaClipOptions
@@ -347,12 +349,19 @@ BRANCHES = ("both", "vision", "text")
 @pytest.mark.parametrize("branches", BRANCHES)
 @pytest.mark.parametrize("prompts", KINDS)
 def test_what_is_learned_is_what_trains(tiny: Backbone, prompts: str, branches: str, project: bool) -> None:
+    if prompts == "none" and not project:
+        return  # nothing is learned
     method = small(tiny, prompts=prompts, branches=branches, project=project)
     parameters = dict(method.learned.named_parameters())
-    assert bool(parameters) == (project or prompts != "none")
-    if parameters:
-        torch.stack(list(method.losses(random_batch(method)).values())).sum().backward()
+    assert parameters
+    torch.stack(list(method.losses(random_batch(method)).values())).sum().backward()
     assert all(each.grad is not None and each.grad.abs().max() > 0 for each in parameters.values())
+
+
+@pytest.mark.parametrize("without", [{"prompts": "none"}, {"length": 0}, {"depth": 1, "branches": "text"}])
+def test_options_with_which_nothing_is_learned_are_refused(tiny: Backbone, without: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"^adaclip\.project=false without prompts in any block learns nothing"):
+        small(tiny, project=False, **without)
 
 
 @pytest.mark.parametrize("score", ["cls", "map"])
@@ -377,6 +386,21 @@ def test_checkpoints_in_the_published_layout_are_read_back(tiny: Backbone, promp
     for name in {"dynamic": ("depth",), "none": ("branches", "length", "depth")}.get(prompts, ()):
         del expected[name]
     assert options == expected
+
+
+def test_of_a_published_checkpoint_prompts_beyond_the_towers_are_not_used(tiny: Backbone) -> None:
+    method, other = small(tiny, depth=9), small(tiny, depth=9)
+    options, learned = read_published(as_published(method))
+    assert options["depth"] == 9
+    assert sum(key.startswith("prompters.text.static.") for key in learned) == 8  # of a text tower of two blocks
+    torch.nn.init.zeros_(other.learned.cls.weight)
+    load_learned(other.learned, learned)
+    assert all(
+        torch.equal(value, method.learned.state_dict()[key]) for key, value in other.learned.state_dict().items()
+    )
+    del learned["prompters.text.static.0"]
+    with pytest.raises(RuntimeError, match=r"Missing key.*prompters\.text\.static\.0"):
+        load_learned(other.learned, learned)
 
 
 def as_published(method: AdaClip) -> dict[str, Tensor]:
@@ -409,6 +433,18 @@ def test_features_are_shared_where_the_vision_tower_is_not_prompted(tiny: Backbo
     dynamic, static = small(tiny).vision(), small(tiny, prompts="static").vision()
     assert (dynamic.images, dynamic.encoded, dynamic.hidden) == (True, True, ())
     assert (static.images, static.encoded, static.hidden) == (True, False, ())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("depth", "-1"), ("length", "-1"), ("clusters", "0"), ("kmeans_seed", "-1"), ("kmeans_seed", "4294967296")),
+        *(("fusion_weight", "1.5"), ("fusion_weight", "-0.1"), ("mosaic", "1.5"), ("feature_layers", "[]")),
+    ],
+)
+def test_values_out_of_range_are_refused(name: str, value: str) -> None:
+    with pytest.raises(RegistryError, match=rf"^option adaclip\.{name}: "):
+        make_options(AdaClip, {name: value})
 
 
 def test_prompts_beyond_the_towers_are_not_made(tiny: Backbone) -> None:

@@ -3,15 +3,24 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from benchmark.cli.selection import select_cards
 from benchmark.clip.backbone import Backbone
+from benchmark.clip.weights import parse_backbone
 from benchmark.contract import ClassName, Features, Layer, LayerLogits, Prediction, TrainingBatch
+from benchmark.protocol import Protocol
+from benchmark.records.cells import backbone_id
+from benchmark.records.checkpoints import CheckpointError
+from benchmark.registry import RegistryError, make_options
 from benchmark.running.maps import at_evaluation_size
+from benchmark.training.published import import_checkpoint
+from benchmark.training.runner import build_method
 from methods.april_gan import TEMPLATES, AprilGan, AprilGanOptions
 from methods.prompts import state_prompts
 
@@ -242,6 +251,20 @@ def test_layers_are_those_of_the_quarters_or_named(tiny: Backbone) -> None:
         assert len(method.learned.linear) == len(blocks)
 
 
+@pytest.mark.parametrize(("blocks", "expected"), [(1, (1, 1, 1, 1)), (2, (1, 1, 1, 2)), (3, (1, 1, 2, 3))])
+def test_the_last_quarter_of_a_short_tower_is_its_last_block(blocks: int, expected: tuple[int, ...]) -> None:
+    four = tuple(sorted(set(expected)))
+    tower: Any = SimpleNamespace(blocks=blocks, feature_blocks=four, vision_width=4, width=4, device="cpu")
+    for chosen, block in zip(("first", "second", "third", "last"), expected, strict=True):
+        assert AprilGan(tower, make_options(AprilGan, {"feature_layers": chosen})).layers == (Layer(block),)
+
+
+@pytest.mark.parametrize(("name", "value"), [("mosaic", "1.5"), ("mosaic", "-0.1"), ("feature_layers", "[]")])
+def test_values_out_of_range_are_refused(name: str, value: str) -> None:
+    with pytest.raises(RegistryError, match=rf"^option april_gan\.{name}"):
+        make_options(AprilGan, {name: value})
+
+
 def test_epochs_and_mosaics_follow_the_auxiliary_dataset(tiny: Backbone) -> None:
     def stage(auxiliaries: list[str], **options: Any) -> tuple[int, bool]:
         [found] = AprilGan(tiny, AprilGanOptions(**options)).stages(auxiliaries)
@@ -282,3 +305,30 @@ def test_each_image_is_scored_by_its_own_class(tiny: Backbone) -> None:
 def test_another_checkpoint_is_told_apart() -> None:
     with pytest.raises(KeyError):
         AprilGan.import_state({"ctx_pos": torch.zeros(1)})
+
+
+@pytest.mark.parametrize(
+    ("layers", "narrower", "message"),
+    [
+        (5, 0, r"scored: 5 in the file, not 4; say which blocks by --set METHOD\.feature_layers=\[…\] where it is"),
+        (1, 0, "scored: 1 in the file, not 4"),
+        (4, 1, r"are of shape \(\d+, \d+\), and \(\d+, \d+\) with this backbone; import it with the --backbone"),
+    ],
+)
+def test_a_checkpoint_of_other_layers_says_what_to_do(
+    tiny: Backbone, tmp_path: Path, layers: int, narrower: int, message: str
+) -> None:
+    state = {f"fc.{i}.weight": torch.ones(tiny.width, tiny.vision_width - narrower) for i in range(layers)}
+    state |= {f"fc.{i}.bias": torch.ones(tiny.width) for i in range(layers)}
+    file = tmp_path / "published.pth"
+    torch.save({"trainable_linearlayer": state}, file)
+    path, _ = import_checkpoint(
+        file,
+        AprilGan,
+        auxiliaries=select_cards(["visa"]),
+        backbone=backbone_id(parse_backbone(tiny.name), dtype=tiny.dtype),
+        protocol=Protocol(),
+        results=tmp_path,
+    )
+    with pytest.raises(CheckpointError, match=f"does not fit APRIL-GAN: .*{message}"):
+        build_method(AprilGan, tiny, AprilGanOptions(), seed=0, checkpoint=path)
