@@ -35,16 +35,16 @@ def check_method(method: type[Method], options: Any, backbone: Backbone, source:
     with torch.random.fork_rng(devices=[]):
         tested = MethodUnderTest(method, options, backbone, source)
         for check in (*_FIRST, *_OTHERS):
-            if check.applies(tested):
-                findings.append(run_check(check, tested, method))
-                if check in _FIRST and not findings[-1].passed:
-                    break
+            findings += run_check(check, tested, method)
+            if check in _FIRST and not findings[-1].passed:
+                break
     return findings
 
 
 def check_declaration(method: type[Method]) -> Finding:
     """Check the attributes that a method declares. This check needs no backbone."""
-    return run_check(_METADATA, method, method)
+    (finding,) = run_check(_METADATA, method, method)
+    return finding
 
 
 def _learns(tested: MethodUnderTest) -> bool:

@@ -351,6 +351,13 @@ def test_an_augmentation_that_needs_a_second_image_of_the_class_is_said(tiny: Ba
     assert "IndexError: list index out of range (test_checks_of_training.py, line" in found["augmentation"]
 
 
+def test_an_augmentation_that_exits_is_said(tiny: Backbone) -> None:
+    def leave(picture: Picture, others: Others, generator: np.random.Generator) -> Picture:
+        raise SystemExit(0)
+
+    assert failures(augmenting(leave), tiny)["augmentation"].startswith("SystemExit: 0 (test_checks_of_training.py")
+
+
 # --- stability
 
 
