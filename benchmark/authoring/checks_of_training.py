@@ -1,5 +1,6 @@
 """Checks of how a method learns: its stages, their losses and optimisers, and what is saved of it."""
 
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 
@@ -117,6 +118,17 @@ def _check_optimisers(found: Sequence[Stage], parameters: Mapping[str, nn.Parame
         which = "the optimiser does" if len(found) == 1 else "the optimisers of all stages together do"
         raise ContractError(f"{which} not hold exactly the parameters of learned")
 
+    for stage in found:
+        if stage.optimiser and _needs_closure(stage.optimiser):
+            raise ContractError(
+                f"the step of {type(stage.optimiser).__name__} needs a closure, which a training does not give it; take "
+                "an optimiser that steps without one, such as torch.optim.Adam"
+            )
+
+
+def _needs_closure(optimiser: torch.optim.Optimizer) -> bool:
+    return any(each.default is each.empty for each in inspect.signature(optimiser.step).parameters.values())
+
 
 def _trained(stage: Stage) -> list[Tensor]:
     return [each for group in stage.optimiser.param_groups for each in group["params"]] if stage.optimiser else []
@@ -216,7 +228,13 @@ def state_dict(tested: MethodUnderTest) -> str:
     """Check that what was learned can be saved, and loaded into another instance."""
     names, one, other = tested.given.class_names, tested.build(), tested.build_learner(seed=1)
     assert isinstance(one, Learner)  # this check runs for no other method
-    content = tensors_to_bytes(one.learned.state_dict())
+    learned, new = one.learned.state_dict(), other.learned.state_dict()
+    if late := sorted(set(learned) - set(new)):
+        raise ContractError(
+            f"{late[0]} of learned is not in a new instance, so it cannot be loaded; register it in the constructor, a "
+            "buffer of unknown length with no rows: torch.zeros(0, W) for a shape (N, W)"
+        )
+    content = tensors_to_bytes(learned)
     load_learned(other.learned, safetensors.torch.load(content))
     gap = compare(tested.predict(one, names), tested.predict(other, names), "before saving, and after loading")
     return f"{len(content)} bytes; loaded into another instance, differences up to {gap:.1g}"

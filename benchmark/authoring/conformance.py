@@ -10,7 +10,7 @@ import torch
 
 from benchmark.authoring import checks_of_augmentation, checks_of_declaration, checks_of_predictions, checks_of_training
 from benchmark.authoring.check_images import ImageSource
-from benchmark.authoring.fake_gpu import run_on_fake_gpu
+from benchmark.authoring.fake_gpu import CLASS_SCORES, run_on_fake_gpu
 from benchmark.authoring.findings import Check, Finding, run_check
 from benchmark.authoring.method_under_test import MethodUnderTest
 from benchmark.clip import Backbone
@@ -36,6 +36,7 @@ def check_method(method: type[Method], options: Any, backbone: Backbone, source:
         tested = MethodUnderTest(method, options, backbone, source)
         for check in (*_FIRST, *_OTHERS):
             findings += run_check(check, tested, method)
+            tested.failed = {finding.check for finding in findings if not finding.passed}
             if check in _FIRST and not findings[-1].passed:
                 break
     return findings
@@ -107,7 +108,7 @@ _OTHERS = (
     ),
     Check("gradients", checks_of_predictions.gradients, "detach the scores and maps; do not return a parameter itself"),
     Check(
-        "class scores",
+        CLASS_SCORES,
         checks_of_predictions.class_scores,
         "class_scores returns a finite score per image (N,) of the scores and of the values of maps, for any N, and "
         "depends on no order; where it divides by a range, the range may be 0",

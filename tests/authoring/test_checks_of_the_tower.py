@@ -375,6 +375,10 @@ def test_a_last_step_over_a_class_passes_and_is_not_taken_unless_declared(method
     assert failures(method, tiny) == {}
 
 
+def test_a_last_step_that_fails_is_not_told_twice(tiny: Backbone) -> None:
+    assert list(failures(NoLastStep, tiny)) == ["class scores"]
+
+
 def test_a_last_step_that_takes_its_scores_for_those_of_a_gpu_is_said(tiny: Backbone) -> None:
     assert list(failures(WeighsOnTheGpu, tiny)) == ["GPU"]
 

@@ -15,7 +15,7 @@ from benchmark.authoring import checks_of_augmentation, checks_of_declaration, c
 from benchmark.authoring.method_under_test import MethodUnderTest
 from benchmark.authoring.stability import sensitivity
 from benchmark.clip.backbone import Backbone
-from benchmark.contract import Learner, Method, Others, Picture, Stage, TrainingBatch, VisionSpec
+from benchmark.contract import FrozenClip, Learner, Method, Others, Picture, Stage, TrainingBatch, VisionSpec
 from benchmark.errors import ContractError
 
 
@@ -259,6 +259,29 @@ def test_a_memory_that_is_not_saved_is_said(tiny: Backbone) -> None:
 # --- augmentation
 
 
+class NoRowsYet(SoundMemory):
+    def __init__(self, backbone: FrozenClip, options: object, *, seed: int = 0) -> None:
+        super().__init__(backbone, options, seed=seed)
+        self.learned.rows = None
+
+    def keep(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        before = [] if self.learned.rows is None else [self.learned.rows]
+        self.learned.rows = torch.cat([*before, batch.features.image])
+        return {}
+
+
+def test_what_a_new_instance_does_not_hold_is_said(tiny: Backbone) -> None:
+    assert "rows of learned is not in a new instance" in said(checks_of_training.state_dict, NoRowsYet, tiny)
+
+
+def test_an_optimiser_that_needs_a_closure_is_said(tiny: Backbone) -> None:
+    class Lbfgs(SoundLearner):
+        def optimiser(self) -> torch.optim.Optimizer:
+            return torch.optim.LBFGS(self.learned.parameters())
+
+    assert "the step of LBFGS needs a closure" in said(checks_of_training.losses, Lbfgs, tiny)
+
+
 class Flips(SoundTower):
     """Half of the images are flipped."""
 
@@ -332,6 +355,7 @@ def test_augmentations_pass_and_how_much_they_change_is_shown(tiny: Backbone) ->
         (lambda p, o, g: replace(p, image=p.image[..., 0]), "an image of shape (24, 36), not (H, W, 3)"),
         (lambda p, o, g: replace(p, image=p.image[:9]), "a mask of shape (24, 36) for an image of shape (9, 36, 3)"),
         (lambda p, o, g: replace(p, label=2), "augment returns the label 2, not 0 or 1"),
+        (lambda p, o, g: replace(p, class_name="nut"), "augment returns the class name as str, not ClassName"),
         (lambda p, o, g: noise(p, random.random()), "draws from the global generator of random"),
         (lambda p, o, g: noise(p, np.random.random()), "draws from the global generator of numpy"),  # noqa: NPY002
         (lambda p, o, g: noise(p, float(torch.rand(1))), "draws from the global generator of torch"),
