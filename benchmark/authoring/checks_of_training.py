@@ -121,8 +121,8 @@ def _check_optimisers(found: Sequence[Stage], parameters: Mapping[str, nn.Parame
     for stage in found:
         if stage.optimiser and _needs_closure(stage.optimiser):
             raise ContractError(
-                f"the step of {type(stage.optimiser).__name__} needs a closure, which a training does not give it; take "
-                "an optimiser that steps without one, such as torch.optim.Adam"
+                f"the step of {type(stage.optimiser).__name__} needs a closure, which a training does not give it; "
+                "take an optimiser that steps without one, such as torch.optim.Adam"
             )
 
 
@@ -238,3 +238,39 @@ def state_dict(tested: MethodUnderTest) -> str:
     load_learned(other.learned, safetensors.torch.load(content))
     gap = compare(tested.predict(one, names), tested.predict(other, names), "before saving, and after loading")
     return f"{len(content)} bytes; loaded into another instance, differences up to {gap:.1g}"
+
+
+def resuming(tested: MethodUnderTest) -> str:
+    """Check that a stage makes the same of a batch whether or not the training was interrupted before it."""
+    learner = tested.build_learner()
+    found = learner.stages(tested.auxiliaries)
+    for place, stage in enumerate(found):
+        batch, resumed = tested.training_batch(stage.vision), tested.build_learner()
+        again = resumed.stages(tested.auxiliaries)[place]  # made before the state is loaded, as in a run
+        load_learned(resumed.learned, state_of(learner))
+        one, other = _seen(tested, learner, stage, batch), _seen(tested, resumed, again, batch)
+        for name, value in one.items():
+            if not (name in other and torch.allclose(value, other[name], rtol=TOLERANCE, atol=TOLERANCE)):
+                raise ContractError(f"{name} of the stage {stage.name} is another if training is interrupted before it")
+        for _ in range(2 if stage.optimiser and stage is not found[-1] else 0):
+            _step(tested, stage, batch)
+    return f"between {' and '.join(stage.name for stage in found)} changes nothing"
+
+
+def _seen(tested: MethodUnderTest, learner: Learner, stage: Stage, batch: TrainingBatch) -> dict[str, Tensor]:
+    """Return the losses of a batch, and of a stage without an optimiser what is learned then."""
+    torch.manual_seed(0)
+    if stage.optimiser:
+        terms, learned = _terms(stage, batch, "a batch", tested.backbone.device), dict[str, Tensor]()
+    else:
+        terms, learned = _fit(tested, stage, batch), state_of(learner)
+    losses = {f"the loss {name}": term.detach() for name, term in terms.items()}
+    return losses | {f"{name} of learned": value for name, value in learned.items()}
+
+
+def _step(tested: MethodUnderTest, stage: Stage, batch: TrainingBatch) -> None:
+    assert stage.optimiser is not None
+    terms = _terms(stage, batch, "a batch", tested.backbone.device)
+    stage.optimiser.zero_grad()
+    torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+    stage.optimiser.step()

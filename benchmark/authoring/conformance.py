@@ -52,6 +52,11 @@ def _learns(tested: MethodUnderTest) -> bool:
     return issubclass(tested.method, Learner)
 
 
+def _can_be_resumed(tested: MethodUnderTest) -> bool:
+    """Return whether training has several stages, whose losses can be computed and whose state can be loaded."""
+    return _learns(tested) and len(tested.stages) > 1 and not tested.failed & {"losses", "state dict"}
+
+
 _METADATA = Check(
     "metadata",
     checks_of_declaration.metadata,
@@ -137,6 +142,12 @@ _OTHERS = (
         checks_of_training.state_dict,
         "whatever is learned or drawn by seed is a parameter or buffer of self.learned",
         _learns,
+    ),
+    Check(
+        "resuming",
+        checks_of_training.resuming,
+        "what an earlier stage keeps for a later one is a parameter or buffer of self.learned, which is saved",
+        _can_be_resumed,
     ),
     Check(
         "backbone",

@@ -256,6 +256,48 @@ def test_a_memory_that_is_not_saved_is_said(tiny: Backbone) -> None:
     assert "before saving, and after loading: they differ by" in said(checks_of_training.state_dict, KeptBeside, tiny)
 
 
+class Recalls(TwoStages):
+    """The second stage reads what the first one kept beside what is saved."""
+
+    kept: Tensor | None = None
+
+    def losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        self.kept = self.learned.normal.detach().clone() if self.kept is None else self.kept
+        return {name: term * (1 + self.kept.norm()) for name, term in super().losses(batch).items()}
+
+
+class RecallsInAMemory(SoundMemory):
+    """Of two stages without an optimiser, the second one keeps what the first one has counted."""
+
+    def stages(self, auxiliaries: Sequence[str]) -> Sequence[Stage]:
+        self.images = 0
+        given = Stage(self.count, None, epochs=1, batch_size=4, vision=self.vision(), name="count")
+        return [given, replace(given, losses=self.keep, name="keep")]
+
+    def count(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        self.images += len(batch.labels)
+        return {}
+
+    def keep(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        image = batch.features.image * (1 + self.images)
+        return super().keep(replace(batch, features=replace(batch.features, image=image)))
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (Recalls, "of the stage second is another if training is"),
+        (RecallsInAMemory, "rows of learned of the stage keep"),
+    ],
+)
+def test_what_a_stage_keeps_for_the_next_and_is_not_saved_is_said(
+    method: type[Method], message: str, tiny: Backbone
+) -> None:
+    found = failures(method, tiny)
+    assert list(found) == ["resuming"]
+    assert message in found["resuming"]
+
+
 # --- augmentation
 
 
