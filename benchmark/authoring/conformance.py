@@ -8,7 +8,13 @@ from typing import Any
 
 import torch
 
-from benchmark.authoring import checks_of_augmentation, checks_of_declaration, checks_of_predictions, checks_of_training
+from benchmark.authoring import (
+    checks_of_augmentation,
+    checks_of_declaration,
+    checks_of_encoding,
+    checks_of_predictions,
+    checks_of_training,
+)
 from benchmark.authoring.check_images import ImageSource
 from benchmark.authoring.fake_gpu import CLASS_SCORES, run_on_fake_gpu
 from benchmark.authoring.findings import Check, Finding, run_check
@@ -20,8 +26,8 @@ from benchmark.contract import Learner, Method
 def check_method(method: type[Method], options: Any, backbone: Backbone, source: ImageSource) -> list[Finding]:
     """Run every check that applies to a method with these options.
 
-    The first checks (metadata, vision, training, references, shapes) are needed by the others: if one of them fails, no
-    further check is run.
+    The first checks (metadata, vision, training, references, CLIP's pass, shapes) are needed by the others: if one of
+    them fails, no further check is run.
 
     Args:
         method: The method's class. It does not have to be registered.
@@ -76,6 +82,12 @@ _FIRST = (
         checks_of_predictions.references,
         "see_references replaces what it kept before by the references that it is given",
         lambda tested: tested.shots > 0,
+    ),
+    Check(
+        "CLIP's pass",
+        checks_of_encoding.own_pass,
+        "a VisionSpec with encoded=True, the default, gives features.image and image_raw; without it read the images",
+        checks_of_encoding.leaves_out_the_pass,
     ),
     Check(
         "shapes",
