@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from benchmark.authoring.method_under_test import MethodUnderTest
-from benchmark.contract import Augmentation, Learner, Picture
+from benchmark.contract import Augmentation, ClassName, Learner, Picture
 from benchmark.errors import ContractError
 
 SEEDS = 8
@@ -82,6 +82,9 @@ def _check(made: Picture) -> None:
         raise ContractError(f"augment returns a mask of shape {mask.shape} for an image of shape {image.shape}")
     if made.label not in (0, 1):  # that of AdaCLIP keeps the label of the image it replaces, whatever is in it
         raise ContractError(f"augment returns the label {made.label!r}, not 0 or 1")
+    if not isinstance(made.class_name, ClassName):
+        found = type(made.class_name).__name__
+        raise ContractError(f"augment returns the class name as {found}, not ClassName; keep that of the picture")
 
 
 def _copy(picture: Picture) -> Picture:

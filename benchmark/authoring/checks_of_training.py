@@ -1,5 +1,6 @@
 """Checks of how a method learns: its stages, their losses and optimisers, and what is saved of it."""
 
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 
@@ -117,6 +118,17 @@ def _check_optimisers(found: Sequence[Stage], parameters: Mapping[str, nn.Parame
         which = "the optimiser does" if len(found) == 1 else "the optimisers of all stages together do"
         raise ContractError(f"{which} not hold exactly the parameters of learned")
 
+    for stage in found:
+        if stage.optimiser and _needs_closure(stage.optimiser):
+            raise ContractError(
+                f"the step of {type(stage.optimiser).__name__} needs a closure, which a training does not give it; "
+                "take an optimiser that steps without one, such as torch.optim.Adam"
+            )
+
+
+def _needs_closure(optimiser: torch.optim.Optimizer) -> bool:
+    return any(each.default is each.empty for each in inspect.signature(optimiser.step).parameters.values())
+
 
 def _trained(stage: Stage) -> list[Tensor]:
     return [each for group in stage.optimiser.param_groups for each in group["params"]] if stage.optimiser else []
@@ -216,7 +228,49 @@ def state_dict(tested: MethodUnderTest) -> str:
     """Check that what was learned can be saved, and loaded into another instance."""
     names, one, other = tested.given.class_names, tested.build(), tested.build_learner(seed=1)
     assert isinstance(one, Learner)  # this check runs for no other method
-    content = tensors_to_bytes(one.learned.state_dict())
+    learned, new = one.learned.state_dict(), other.learned.state_dict()
+    if late := sorted(set(learned) - set(new)):
+        raise ContractError(
+            f"{late[0]} of learned is not in a new instance, so it cannot be loaded; register it in the constructor, a "
+            "buffer of unknown length with no rows: torch.zeros(0, W) for a shape (N, W)"
+        )
+    content = tensors_to_bytes(learned)
     load_learned(other.learned, safetensors.torch.load(content))
     gap = compare(tested.predict(one, names), tested.predict(other, names), "before saving, and after loading")
     return f"{len(content)} bytes; loaded into another instance, differences up to {gap:.1g}"
+
+
+def resuming(tested: MethodUnderTest) -> str:
+    """Check that a stage makes the same of a batch whether or not the training was interrupted before it."""
+    learner = tested.build_learner()
+    found = learner.stages(tested.auxiliaries)
+    for place, stage in enumerate(found):
+        batch, resumed = tested.training_batch(stage.vision), tested.build_learner()
+        again = resumed.stages(tested.auxiliaries)[place]  # made before the state is loaded, as in a run
+        load_learned(resumed.learned, state_of(learner))
+        one, other = _seen(tested, learner, stage, batch), _seen(tested, resumed, again, batch)
+        for name, value in one.items():
+            if not (name in other and torch.allclose(value, other[name], rtol=TOLERANCE, atol=TOLERANCE)):
+                raise ContractError(f"{name} of the stage {stage.name} is another if training is interrupted before it")
+        for _ in range(2 if stage.optimiser and stage is not found[-1] else 0):
+            _step(tested, stage, batch)
+    return f"between {' and '.join(stage.name for stage in found)} changes nothing"
+
+
+def _seen(tested: MethodUnderTest, learner: Learner, stage: Stage, batch: TrainingBatch) -> dict[str, Tensor]:
+    """Return the losses of a batch, and of a stage without an optimiser what is learned then."""
+    torch.manual_seed(0)
+    if stage.optimiser:
+        terms, learned = _terms(stage, batch, "a batch", tested.backbone.device), dict[str, Tensor]()
+    else:
+        terms, learned = _fit(tested, stage, batch), state_of(learner)
+    losses = {f"the loss {name}": term.detach() for name, term in terms.items()}
+    return losses | {f"{name} of learned": value for name, value in learned.items()}
+
+
+def _step(tested: MethodUnderTest, stage: Stage, batch: TrainingBatch) -> None:
+    assert stage.optimiser is not None
+    terms = _terms(stage, batch, "a batch", tested.backbone.device)
+    stage.optimiser.zero_grad()
+    torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+    stage.optimiser.step()

@@ -8,9 +8,15 @@ from typing import Any
 
 import torch
 
-from benchmark.authoring import checks_of_augmentation, checks_of_declaration, checks_of_predictions, checks_of_training
+from benchmark.authoring import (
+    checks_of_augmentation,
+    checks_of_declaration,
+    checks_of_encoding,
+    checks_of_predictions,
+    checks_of_training,
+)
 from benchmark.authoring.check_images import ImageSource
-from benchmark.authoring.fake_gpu import run_on_fake_gpu
+from benchmark.authoring.fake_gpu import CLASS_SCORES, run_on_fake_gpu
 from benchmark.authoring.findings import Check, Finding, run_check
 from benchmark.authoring.method_under_test import MethodUnderTest
 from benchmark.clip import Backbone
@@ -20,8 +26,8 @@ from benchmark.contract import Learner, Method
 def check_method(method: type[Method], options: Any, backbone: Backbone, source: ImageSource) -> list[Finding]:
     """Run every check that applies to a method with these options.
 
-    The first checks (metadata, vision, training, references, shapes) are needed by the others: if one of them fails, no
-    further check is run.
+    The first checks (metadata, vision, training, references, CLIP's pass, shapes) are needed by the others: if one of
+    them fails, no further check is run.
 
     Args:
         method: The method's class. It does not have to be registered.
@@ -35,20 +41,26 @@ def check_method(method: type[Method], options: Any, backbone: Backbone, source:
     with torch.random.fork_rng(devices=[]):
         tested = MethodUnderTest(method, options, backbone, source)
         for check in (*_FIRST, *_OTHERS):
-            if check.applies(tested):
-                findings.append(run_check(check, tested, method))
-                if check in _FIRST and not findings[-1].passed:
-                    break
+            findings += run_check(check, tested, method)
+            tested.failed = {finding.check for finding in findings if not finding.passed}
+            if check in _FIRST and not findings[-1].passed:
+                break
     return findings
 
 
 def check_declaration(method: type[Method]) -> Finding:
     """Check the attributes that a method declares. This check needs no backbone."""
-    return run_check(_METADATA, method, method)
+    (finding,) = run_check(_METADATA, method, method)
+    return finding
 
 
 def _learns(tested: MethodUnderTest) -> bool:
     return issubclass(tested.method, Learner)
+
+
+def _can_be_resumed(tested: MethodUnderTest) -> bool:
+    """Return whether training has several stages, whose losses can be computed and whose state can be loaded."""
+    return _learns(tested) and len(tested.stages) > 1 and not tested.failed & {"losses", "state dict"}
 
 
 _METADATA = Check(
@@ -70,6 +82,12 @@ _FIRST = (
         checks_of_predictions.references,
         "see_references replaces what it kept before by the references that it is given",
         lambda tested: tested.shots > 0,
+    ),
+    Check(
+        "CLIP's pass",
+        checks_of_encoding.own_pass,
+        "a VisionSpec with encoded=True, the default, gives features.image and image_raw; without it read the images",
+        checks_of_encoding.leaves_out_the_pass,
     ),
     Check(
         "shapes",
@@ -107,7 +125,7 @@ _OTHERS = (
     ),
     Check("gradients", checks_of_predictions.gradients, "detach the scores and maps; do not return a parameter itself"),
     Check(
-        "class scores",
+        CLASS_SCORES,
         checks_of_predictions.class_scores,
         "class_scores returns a finite score per image (N,) of the scores and of the values of maps, for any N, and "
         "depends on no order; where it divides by a range, the range may be 0",
@@ -136,6 +154,12 @@ _OTHERS = (
         checks_of_training.state_dict,
         "whatever is learned or drawn by seed is a parameter or buffer of self.learned",
         _learns,
+    ),
+    Check(
+        "resuming",
+        checks_of_training.resuming,
+        "what an earlier stage keeps for a later one is a parameter or buffer of self.learned, which is saved",
+        _can_be_resumed,
     ),
     Check(
         "backbone",

@@ -25,6 +25,8 @@ from benchmark.errors import ContractError
 
 DEVICE = "cuda"
 IMAGES = 2
+CLASS_SCORES = "class scores"
+"""Name of the check of the last step over a class, which is not run on the GPU if that check failed."""
 
 
 @contextmanager
@@ -110,8 +112,8 @@ def _results(tested: MethodUnderTest, backbone: Backbone) -> dict[str, Tensor]:
     with torch.no_grad():
         found = built.predict(features, list(names))
     results |= {"scores": found.scores, "maps": map_values(found)}
-    if built.scores_whole_class(tested.options):  # its scores are on the CPU, whatever the device
-        empty = torch.empty(IMAGES, dtype=torch.float64)
+    if CLASS_SCORES not in tested.failed and built.scores_whole_class(tested.options):
+        empty = torch.empty(IMAGES, dtype=torch.float64)  # these scores are on the CPU, whatever the device
         built.class_scores(empty, empty, empty, names[0])
     if isinstance(built, Learner):
         results |= {f"{name} of learned": each for name, each in built.learned.state_dict().items()}

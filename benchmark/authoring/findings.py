@@ -14,6 +14,9 @@ from benchmark.errors import ContractError
 ASK = "ask in vision() for what predict reads, and in training_vision() for what losses read"
 """How to correct a method that reads features that it does not ask for, whichever check it meets there."""
 
+RAISE = "a method cannot end the program: raise an error that says what is wrong"
+"""How to correct a method that exits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -40,23 +43,28 @@ class Check:
     """Takes the method under test, and returns whether it can break this part of the contract at all."""
 
 
-def run_check(check: Check, tested: Any, method: type[Method]) -> Finding:
-    """Run a check. An error that the method's own code raises is a finding, too."""
+def run_check(check: Check, tested: Any, method: type[Method]) -> list[Finding]:
+    """Run a check if it applies. An error that the method's own code raises is a finding, too.
+
+    Returns:
+        The finding, or nothing if the check does not apply.
+    """
     try:
-        return Finding(check.name, True, check.run(tested))
+        return [Finding(check.name, True, check.run(tested))] if check.applies(tested) else []
     except ContractError as error:
         seen = str(error)
-    except Exception as error:  # a method's own code may raise anything
+    except (Exception, SystemExit) as error:  # a method's own code may raise anything
         unasked = isinstance(error, FeatureError)
         frames = list(traceback.extract_tb(error.__traceback__))
         if unasked:
             frames.pop()  # that of the features, which is no code of the method
         own = [frame for frame in frames if frame.filename == inspect.getsourcefile(method)] or frames
         place = f"{Path(own[-1].filename).name}, line {own[-1].lineno}"
-        seen = f"{type(error).__name__}: {' '.join(str(error).split())} ({place})"
-        if unasked:
-            return Finding(check.name, False, seen, ASK)
-    return Finding(check.name, False, seen, check.fix)
+        text = " ".join(str(error).split())
+        seen = f"{type(error).__name__}{': ' if text else ''}{text} ({place})"
+        if unasked or isinstance(error, SystemExit):
+            return [Finding(check.name, False, seen, ASK if unasked else RAISE)]
+    return [Finding(check.name, False, seen, check.fix)]
 
 
 def render(findings: Sequence[Finding]) -> str:

@@ -44,6 +44,8 @@ class MethodUnderTest:
         self.method, self.options, self._whole, self._source = method, options, backbone, source
         self.states = [BackboneState(backbone)]
         """The backbone that was given, and the variant that the method runs, before the method ran."""
+        self.failed: set[str] = set()
+        """Names of the checks that failed so far. A later one may leave out what would fail again."""
 
     @cached_property
     def variant(self) -> BackboneVariant:

@@ -34,7 +34,8 @@ def check_stability(method: type[Learner], options: Any, backbone: Backbone, sou
         source: Returns the images that the method is trained on and scores.
     """
     tested = MethodUnderTest(method, options, backbone, source)
-    return run_check(Check("stability", _seen, "see the check of the losses"), tested, method)
+    (finding,) = run_check(Check("stability", _seen, "see the check of the losses"), tested, method)
+    return finding
 
 
 def _seen(tested: MethodUnderTest) -> str:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from benchmark.clip import Backbone
 from benchmark.common import AdaptiveBatch
-from benchmark.contract import Augmentation, Picture, TrainingBatch, VisionSpec
+from benchmark.contract import Augmentation, ClassName, Picture, TrainingBatch, VisionSpec
 from benchmark.data import (
     ImageError,
     Preprocess,
@@ -223,3 +223,5 @@ def _require_picture(found: object) -> None:
             raise ContractError(f"augment returns {name}s of {values.dtype} and shape {values.shape}")
     if found.image.shape != (*found.mask.shape, 3):
         raise ContractError(f"augment returns an image of shape {found.image.shape} and a mask of {found.mask.shape}")
+    if not isinstance(found.class_name, ClassName):
+        raise ContractError(f"augment returns the class name as {type(found.class_name).__name__}, not ClassName")

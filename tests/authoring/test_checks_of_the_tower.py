@@ -22,6 +22,7 @@ from benchmark.contract import (
     LayerLogits,
     Method,
     Prediction,
+    TrainingBatch,
     VisionSpec,
 )
 from benchmark.errors import ContractError
@@ -117,6 +118,52 @@ def test_a_method_is_built_with_its_variant_of_the_backbone(tiny: Backbone) -> N
 
 def test_a_method_that_changes_the_tower_and_learns_by_it_passes(tiny: Backbone) -> None:
     assert failures(SoundTower, tiny) == {}
+
+
+class AddsTheEmbedding(SoundTower):
+    def predict(self, features: Features, class_names: Sequence[ClassName]) -> Prediction:
+        found = super().predict(features, class_names)
+        return Prediction(found.scores + features.image.sum(dim=1), found.maps)
+
+
+class NeedsTheEmbedding(SoundTower):
+    def predict(self, features: Features, class_names: Sequence[ClassName]) -> Prediction:
+        found = super().predict(features, class_names)
+        return Prediction(found.scores + features.image_raw[:, 0], found.maps)
+
+
+class AveragesTheEmbedding(SoundTower):
+    def predict(self, features: Features, class_names: Sequence[ClassName]) -> Prediction:
+        found = super().predict(features, class_names)
+        return Prediction(found.scores + features.image.mean(dim=1), found.maps)
+
+
+class LearnsByTheEmbedding(SoundTower):
+    def losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        return super().losses(batch) | {"length": batch.features.image.square().sum(dim=1).mean()}
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (AddsTheEmbedding, "predict reads features.image, but vision() says encoded=False"),
+        (NeedsTheEmbedding, "predict reads features.image, but vision() says encoded=False"),
+        (AveragesTheEmbedding, "predict reads features.image, but vision() says encoded=False"),
+        (LearnsByTheEmbedding, "losses of training read features.image, but its vision says encoded=False"),
+    ],
+)
+def test_embeddings_that_are_read_but_not_asked_for_are_said(
+    method: type[Method], message: str, tiny: Backbone
+) -> None:
+    assert failures(method, tiny) == {"CLIP's pass": message}
+
+
+def test_a_method_that_fails_whatever_it_is_given_reads_no_embedding(tiny: Backbone) -> None:
+    class Fails(SoundTower):
+        def predict(self, features: Features, class_names: Sequence[ClassName]) -> Prediction:
+            raise ValueError
+
+    assert list(failures(Fails, tiny)) == ["shapes"]
 
 
 class ChangesImages(SoundTower):
@@ -373,6 +420,10 @@ class Raises(Sound):
 @pytest.mark.parametrize("method", [Ranked, Raises])
 def test_a_last_step_over_a_class_passes_and_is_not_taken_unless_declared(method: type[Method], tiny: Backbone) -> None:
     assert failures(method, tiny) == {}
+
+
+def test_a_last_step_that_fails_is_not_told_twice(tiny: Backbone) -> None:
+    assert list(failures(NoLastStep, tiny)) == ["class scores"]
 
 
 def test_a_last_step_that_takes_its_scores_for_those_of_a_gpu_is_said(tiny: Backbone) -> None:

@@ -15,7 +15,7 @@ from benchmark.authoring import checks_of_augmentation, checks_of_declaration, c
 from benchmark.authoring.method_under_test import MethodUnderTest
 from benchmark.authoring.stability import sensitivity
 from benchmark.clip.backbone import Backbone
-from benchmark.contract import Learner, Method, Others, Picture, Stage, TrainingBatch, VisionSpec
+from benchmark.contract import FrozenClip, Learner, Method, Others, Picture, Stage, TrainingBatch, VisionSpec
 from benchmark.errors import ContractError
 
 
@@ -256,7 +256,72 @@ def test_a_memory_that_is_not_saved_is_said(tiny: Backbone) -> None:
     assert "before saving, and after loading: they differ by" in said(checks_of_training.state_dict, KeptBeside, tiny)
 
 
+class Recalls(TwoStages):
+    """The second stage reads what the first one kept beside what is saved."""
+
+    kept: Tensor | None = None
+
+    def losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        self.kept = self.learned.normal.detach().clone() if self.kept is None else self.kept
+        return {name: term * (1 + self.kept.norm()) for name, term in super().losses(batch).items()}
+
+
+class RecallsInAMemory(SoundMemory):
+    """Of two stages without an optimiser, the second one keeps what the first one has counted."""
+
+    def stages(self, auxiliaries: Sequence[str]) -> Sequence[Stage]:
+        self.images = 0
+        given = Stage(self.count, None, epochs=1, batch_size=4, vision=self.vision(), name="count")
+        return [given, replace(given, losses=self.keep, name="keep")]
+
+    def count(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        self.images += len(batch.labels)
+        return {}
+
+    def keep(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        image = batch.features.image * (1 + self.images)
+        return super().keep(replace(batch, features=replace(batch.features, image=image)))
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (Recalls, "of the stage second is another if training is"),
+        (RecallsInAMemory, "rows of learned of the stage keep"),
+    ],
+)
+def test_what_a_stage_keeps_for_the_next_and_is_not_saved_is_said(
+    method: type[Method], message: str, tiny: Backbone
+) -> None:
+    found = failures(method, tiny)
+    assert list(found) == ["resuming"]
+    assert message in found["resuming"]
+
+
 # --- augmentation
+
+
+class NoRowsYet(SoundMemory):
+    def __init__(self, backbone: FrozenClip, options: object, *, seed: int = 0) -> None:
+        super().__init__(backbone, options, seed=seed)
+        self.learned.rows = None
+
+    def keep(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        before = [] if self.learned.rows is None else [self.learned.rows]
+        self.learned.rows = torch.cat([*before, batch.features.image])
+        return {}
+
+
+def test_what_a_new_instance_does_not_hold_is_said(tiny: Backbone) -> None:
+    assert "rows of learned is not in a new instance" in said(checks_of_training.state_dict, NoRowsYet, tiny)
+
+
+def test_an_optimiser_that_needs_a_closure_is_said(tiny: Backbone) -> None:
+    class Lbfgs(SoundLearner):
+        def optimiser(self) -> torch.optim.Optimizer:
+            return torch.optim.LBFGS(self.learned.parameters())
+
+    assert "the step of LBFGS needs a closure" in said(checks_of_training.losses, Lbfgs, tiny)
 
 
 class Flips(SoundTower):
@@ -332,6 +397,7 @@ def test_augmentations_pass_and_how_much_they_change_is_shown(tiny: Backbone) ->
         (lambda p, o, g: replace(p, image=p.image[..., 0]), "an image of shape (24, 36), not (H, W, 3)"),
         (lambda p, o, g: replace(p, image=p.image[:9]), "a mask of shape (24, 36) for an image of shape (9, 36, 3)"),
         (lambda p, o, g: replace(p, label=2), "augment returns the label 2, not 0 or 1"),
+        (lambda p, o, g: replace(p, class_name="nut"), "augment returns the class name as str, not ClassName"),
         (lambda p, o, g: noise(p, random.random()), "draws from the global generator of random"),
         (lambda p, o, g: noise(p, np.random.random()), "draws from the global generator of numpy"),  # noqa: NPY002
         (lambda p, o, g: noise(p, float(torch.rand(1))), "draws from the global generator of torch"),
@@ -349,6 +415,13 @@ def test_an_augmentation_that_needs_a_second_image_of_the_class_is_said(tiny: Ba
     found = failures(augmenting(needs_another), tiny)
     assert list(found) == ["augmentation"]
     assert "IndexError: list index out of range (test_checks_of_training.py, line" in found["augmentation"]
+
+
+def test_an_augmentation_that_exits_is_said(tiny: Backbone) -> None:
+    def leave(picture: Picture, others: Others, generator: np.random.Generator) -> Picture:
+        raise SystemExit(0)
+
+    assert failures(augmenting(leave), tiny)["augmentation"].startswith("SystemExit: 0 (test_checks_of_training.py")
 
 
 # --- stability

@@ -22,6 +22,7 @@ from benchmark.clip.spec import map_features
 from benchmark.clip.weights import parse_backbone
 from benchmark.contract import (
     Ablation,
+    BackboneVariant,
     ClassName,
     Features,
     Layer,
@@ -629,6 +630,54 @@ def _squeezing() -> type[Method]:
             return Prediction(found.scores.squeeze(), found.maps)
 
     return Scalar
+
+
+class ExitsInShots(Sound):
+    @classmethod
+    def shots(cls, options: Any) -> int:
+        raise SystemExit(0)
+
+
+class ExitsInVision(Sound):
+    def vision(self) -> VisionSpec:
+        raise SystemExit(0)
+
+
+class ExitsInLosses(SoundLearner):
+    def losses(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        raise SystemExit("no such file")
+
+
+class RaisesInScoresWholeClass(Sound):
+    @classmethod
+    def scores_whole_class(cls, options: Any) -> bool:
+        raise ValueError
+
+
+class RaisesInVariant(Sound):
+    @classmethod
+    def backbone_variant(cls, options: Any) -> BackboneVariant:
+        raise ValueError
+
+
+class RaisesInTrainingVision(SoundLearner):
+    def training_vision(self) -> VisionSpec:
+        raise ValueError
+
+
+@pytest.mark.parametrize(
+    ("method", "check", "seen"),
+    [
+        (ExitsInShots, "metadata", "SystemExit: 0 (test_conformance.py"),
+        (ExitsInVision, "vision", "SystemExit: 0 (test_conformance.py"),
+        (ExitsInLosses, "losses", "SystemExit: no such file (test_conformance.py"),
+        (RaisesInScoresWholeClass, "class scores", "ValueError (test_conformance.py"),
+        (RaisesInVariant, "vision", "ValueError (test_conformance.py"),
+        (RaisesInTrainingVision, "training", "ValueError (test_conformance.py"),
+    ],
+)
+def test_whatever_a_method_raises_is_a_finding(method: type[Method], check: str, seen: str, tiny: Backbone) -> None:
+    assert failures(method, tiny)[check].startswith(seen)
 
 
 def test_checks_leave_the_callers_chance_alone(tiny: Backbone) -> None:

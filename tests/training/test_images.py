@@ -226,6 +226,7 @@ def test_a_file_that_is_changed_is_noticed(data: SampleSet, tiny: Backbone) -> N
         (lambda picture: replace(picture, image=picture.image / 255), "returns images of float64"),
         (lambda picture: replace(picture, mask=picture.mask.astype(np.uint8)), "returns masks of uint8"),
         (lambda picture: replace(picture, mask=picture.mask[1:]), "returns an image of shape .* and a mask of"),
+        (lambda picture: replace(picture, class_name="nut"), "returns the class name as str, not ClassName"),
     ],
 )
 def test_an_augmentation_that_returns_no_picture_is_told(
