@@ -17,10 +17,10 @@ NORMAL_STATES = (
     "{} without defect",
     "{} without damage",
 )
-"""States of a normal object in the prompts of APRIL-GAN and AdaCLIP, as in those of WinCLIP."""
+"""States of a normal object in the prompts of WinCLIP, APRIL-GAN and AdaCLIP."""
 
 ABNORMAL_STATES = ("damaged {}", "broken {}", "{} with flaw", "{} with defect", "{} with damage")
-"""States of an anomalous object in the prompts of APRIL-GAN and AdaCLIP."""
+"""States of an anomalous object in the prompts of APRIL-GAN and AdaCLIP; WinCLIP has all but the second."""
 
 
 def state_prompts(templates: Sequence[str], class_name: str) -> tuple[list[str], list[str]]:

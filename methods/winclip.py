@@ -10,21 +10,13 @@ from torch import Tensor
 
 from benchmark.contract import Features, FrozenClip, Layer, Method, Prediction, VisionSpec
 from methods.base import anomaly_probability, to_grid
-from methods.prompts import normal_abnormal
+from methods.prompts import ABNORMAL_STATES, NORMAL_STATES, normal_abnormal
 
 SCALES = (2, 3)
 """Sides of the windows in patches."""
 
-NORMAL = (
-    "{}",
-    "flawless {}",
-    "perfect {}",
-    "unblemished {}",
-    "{} without flaw",
-    "{} without defect",
-    "{} without damage",
-)
-ABNORMAL = ("damaged {}", "{} with flaw", "{} with defect", "{} with damage")
+NORMAL = NORMAL_STATES
+ABNORMAL = tuple(state for state in ABNORMAL_STATES if state != "broken {}")
 
 _PHOTOS = (
     "a cropped photo of",

@@ -42,6 +42,8 @@ def _seen(tested: MethodUnderTest) -> str:
     gap = sensitivity(tested)
     seen = f"features that differ by {NOISE:g} change predictions by {gap:.1g} after up to {STEPS} steps"
     grows = "; training magnifies differences, so two machines would learn different things"
+    if not tested.method.magnifies:  # type: ignore[attr-defined]
+        grows += " (if it must be so, say magnifies = True)"
     return seen + (grows if gap > MAGNIFIED * NOISE else "")
 
 

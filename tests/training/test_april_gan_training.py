@@ -1,15 +1,14 @@
 """APRIL-GAN is trained on stored features without mosaics and on images with them, and goes on where it was killed."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from torch import Tensor
 
-from benchmark.clip.backbone import Backbone
-from benchmark.contract import Features, TrainingBatch, VisionSpec
+from benchmark.contract import TrainingBatch
 from methods.april_gan import AprilGan
 
 Bench = Callable[..., tuple[int, str, str]]
@@ -18,20 +17,6 @@ EPOCHS = 3  # of a training on MVTec AD
 
 class _Killed(BaseException):
     """Ends a training as Ctrl-C or a kill does."""
-
-
-@pytest.fixture
-def encoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Count the images that go through the vision tower."""
-    counts: list[int] = []
-    original = Backbone.encode_images
-
-    def counting(self: Backbone, images: Tensor, spec: VisionSpec) -> Features:
-        counts.append(len(images))
-        return original(self, images, spec)
-
-    monkeypatch.setattr(Backbone, "encode_images", counting)
-    yield counts
 
 
 def train(bench: Bench, data: Path, results: Path, mosaic: float) -> tuple[dict[str, Any], str]:

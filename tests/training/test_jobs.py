@@ -1,7 +1,7 @@
 """Training as part of a run: what is trained and encoded once, resumed, refused, given, and kept in the record."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from benchmark.clip.backbone import Backbone
 from benchmark.clip.weights import BackboneError, parse_backbone
 from benchmark.common.cache import GB, Cache, Rows
 from benchmark.common.settings import Settings
-from benchmark.contract import Features, Learner, Method, TrainingBatch, VisionSpec
+from benchmark.contract import Learner, Method, TrainingBatch, VisionSpec
 from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.samples import MINI_MARKER, SampleSet
 from benchmark.protocol import Protocol, auxiliaries_for
@@ -109,20 +109,6 @@ def values_of(record: Record) -> dict[str, ClassResult]:
 def go(made: Plan, settings: Settings) -> tuple[list[Record], list[str]]:
     said: list[str] = []
     return run_jobs(made.jobs, settings, say=said.append), said
-
-
-@pytest.fixture
-def encoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Count the images that go through the vision tower."""
-    counts: list[int] = []
-    original = Backbone.encode_images
-
-    def counting(self: Backbone, images: Tensor, spec: VisionSpec) -> Features:
-        counts.append(len(images))
-        return original(self, images, spec)
-
-    monkeypatch.setattr(Backbone, "encode_images", counting)
-    yield counts
 
 
 def test_five_methods_encode_each_test_image_and_each_auxiliary_image_once(

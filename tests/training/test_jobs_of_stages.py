@@ -1,6 +1,6 @@
 """Trainings of several stages as part of a run: what is encoded, kept, told, resumed, watched and refused."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from benchmark.clip.backbone import Backbone
 from benchmark.clip.weights import parse_backbone
 from benchmark.common.cache import GB, Cache
 from benchmark.common.settings import Settings
-from benchmark.contract import ClassName, Features, Learner, Stage, TrainingBatch, VisionSpec
+from benchmark.contract import ClassName, Learner, Stage, TrainingBatch
 from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.samples import SampleSet
 from benchmark.protocol import Protocol
@@ -62,20 +62,6 @@ def go(job: Job, settings: Settings) -> tuple[Record, list[str]]:
     said: list[str] = []
     [record] = run_jobs([job], settings, say=said.append)
     return record, said
-
-
-@pytest.fixture
-def encoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """The number of images of each forward pass."""
-    counts: list[int] = []
-    original = Backbone.encode_images
-
-    def counting(self: Backbone, images: Tensor, spec: VisionSpec) -> Features:
-        counts.append(len(images))
-        return original(self, images, spec)
-
-    monkeypatch.setattr(Backbone, "encode_images", counting)
-    yield counts
 
 
 def test_a_run_trains_all_stages_and_scores_with_what_they_kept(
