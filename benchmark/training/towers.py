@@ -1,10 +1,12 @@
-"""The tower of a method: the variant of a backbone that the method asks for."""
+"""The tower of a method: the variant of a backbone that it asks for. Planning a run does not load CLIP for it."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmark.clip import Backbone
 from benchmark.contract import BackboneVariant, Method
 from benchmark.errors import ContractError
+
+if TYPE_CHECKING:
+    from benchmark.clip import Backbone
 
 
 def variant_of(method: type[Method], options: Any) -> BackboneVariant:
@@ -24,7 +26,7 @@ def variant_of(method: type[Method], options: Any) -> BackboneVariant:
     return found
 
 
-def tower_of(method: type[Method], backbone: Backbone, options: Any) -> Backbone:
+def tower_of(method: type[Method], backbone: "Backbone", options: Any) -> "Backbone":
     """Return the backbone as a method runs it.
 
     Raises:
