@@ -1,11 +1,15 @@
 """`.ci/reference`: what it takes for a difference, and when it replaces the reference."""
 
+import json
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from support.reference import REFERENCE
+
+from benchmark.common.files import file_sha256
 
 SCRIPT = Path(__file__).parents[2] / ".ci" / "reference"
 BENCH = """#!/bin/sh
@@ -76,3 +80,15 @@ def test_the_reference_stays_where_the_new_one_could_not_be_made(checkout: Path,
 def test_the_new_reference_takes_the_place_of_the_old_one(checkout: Path) -> None:
     new = {"records/a.json", "records/c.json", "checkpoints/adaclip--new.json"}
     assert script(checkout, "--write", cells="a c") == (0, "", new), "what was kept is learned anew"
+
+
+def test_what_another_machine_would_not_learn_is_kept_for_the_main_tables() -> None:
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in (REFERENCE / "records").glob("*.json")]
+    kept = {
+        record["training"]["checkpoint"]: record["training"]["sha256"]
+        for record in records
+        if record["training"] and record["training"]["magnifies"] and record["placement"]["main"]
+    }
+    assert kept
+    for name, sha256 in kept.items():
+        assert file_sha256(REFERENCE / "checkpoints" / f"{name}.safetensors") == sha256
