@@ -19,6 +19,7 @@ from benchmark.records import (
     Provenance,
     checkpoint_path,
     environment,
+    extent_of,
     load_learned,
     read_tensors,
     write_checkpoint,
@@ -147,12 +148,12 @@ def train_method(
             device=device_name(backbone.device), source_sha256=source_sha256(training.method), **environment()
         ),
     )
-    said = ", ".join([*_loss_lines(stages, curve), f"{seconds:.1f} s"])
+    said = ", ".join([*_loss_lines(stages, curve), str(extent_of(method.learned)), f"{seconds:.1f} s"])
     say(f"trained {training.title}: {images} images, {said}")
 
 
 def _loss_lines(stages: Sequence[Stage], curve: Curve) -> list[str]:
-    """Return the loss of each stage in its first and its last epoch, in words."""
+    """Return the loss of each stage that has one in its first and its last epoch, in words."""
     if not curve:
         return ["no epoch"]
     keys = [term_name(stages, number, "total") for number in range(len(stages))]
