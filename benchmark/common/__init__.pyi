@@ -37,6 +37,7 @@ from .memory import start_peak_memory as start_peak_memory
 from .models import Model as Model
 from .models import validation_problems as validation_problems
 from .names import counted as counted
+from .names import in_bytes as in_bytes
 from .names import is_blank as is_blank
 from .names import listed as listed
 from .names import printable as printable
