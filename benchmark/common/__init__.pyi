@@ -43,6 +43,7 @@ from .names import printable as printable
 from .names import safe_name as safe_name
 from .names import slug as slug
 from .names import unique_slugs as unique_slugs
+from .names import year_in as year_in
 from .processes import helpers as helpers
 from .processes import serve as serve
 from .progress import image_progress as image_progress
