@@ -480,17 +480,23 @@ def test_a_region_is_a_unit_mean_and_an_empty_one_leaves_no_key() -> None:
 
 
 def test_only_patches_that_the_mask_covers_wholly_or_not_at_all_are_remembered(tiny: Backbone) -> None:
-    """Of 8 × 8 patches of 14 px, a mask of 35 columns covers two and a half."""
+    """Of 8 × 8 patches of 14 px, the edges at 35 px go through those of row and column 2."""
     method = MradTf(tiny, MradTfOptions())
-    batch = marked(tiny, method, columns=35)
+    batch = marked(tiny, method, columns=0)
+    left, place = torch.arange(112) < 35, torch.arange(8)
+    batch.masks[1], batch.masks[2] = left | left[:, None], left & left[:, None]
     fitted(method, batch)
-    means, columns = method.means(batch.features), torch.arange(64) % 8
-    for keys, chosen, images in (
-        (method.learned.regions.anomalous, columns < 2, (1, 2)),
-        (method.learned.regions.normal, columns > 2, (1, 2)),
-    ):
-        expected = F.normalize(means[list(images)][:, chosen].mean(dim=1), dim=-1)
-        torch.testing.assert_close(keys[-2:], expected)
+    before, after = place < 2, place > 2
+    expected = {
+        "anomalous": (before | before[:, None], before & before[:, None]),
+        "normal": (after & after[:, None], after | after[:, None]),
+    }
+    means = method.means(batch.features)
+    for kind, regions in expected.items():
+        keys = method.learned.regions.get_buffer(kind)
+        for image, region in enumerate(regions, start=1):
+            mean = F.normalize(means[image, region.flatten()].mean(dim=0), dim=0)
+            torch.testing.assert_close(keys[image - 3], mean)
     torch.testing.assert_close(method.learned.regions.normal[0], F.normalize(means[0].mean(dim=0), dim=0))
 
 
