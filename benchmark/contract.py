@@ -384,13 +384,12 @@ class Learner(Method):
 
     @classmethod
     def import_state(cls, state: Mapping[str, torch.Tensor]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        """Convert a checkpoint of the published code.
+        """Return the options and the state dict of `learned` of a checkpoint of the published code.
 
         Args:
-            state: Tensors of the checkpoint by name.
-
-        Returns:
-            The options of the checkpoint, and the state dict of `learned`.
+            state: Tensors by name. Of the dicts in a file each is offered, and the file as a whole, where the names of
+                dicts come first, as in `prompt_learner.ctx_pos`. Several files are offered as one whole; where two have
+                an entry of the same name, the stem of its file comes first, as in `cache_model_visa.keys`.
 
         Raises:
             NotImplementedError: If the format of published checkpoints is not known.

@@ -40,7 +40,7 @@ class Extent:
     fitted: int
     """Numbers in buffers, which were kept without one, such as a memory of features."""
     rows: tuple[int, ...]
-    """Rows of the buffers of at least two dimensions; those of equal length in the same module count as one."""
+    """Rows of each buffer of at least two dimensions."""
     size: int
     """Bytes of all of it."""
 
@@ -62,11 +62,10 @@ def extent_of(module: "nn.Module") -> Extent:
     """
     parameters, trained = list(module.parameters()), dict(module.named_parameters(remove_duplicate=False))
     buffers = {name: values for name, values in module.state_dict().items() if name not in trained}
-    rows = [(name.rpartition(".")[0], len(values)) for name, values in buffers.items() if values.dim() > 1]
     every = [*parameters, *buffers.values()]
     return Extent(
         sum(values.numel() for values in parameters),
         sum(values.numel() for values in buffers.values()),
-        tuple(count for _, count in dict.fromkeys(rows)),
+        tuple(len(values) for values in buffers.values() if values.dim() > 1),
         sum(values.nbytes for values in every),
     )

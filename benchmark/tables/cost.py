@@ -315,8 +315,8 @@ def _table_of_trainings(found: Sequence[TrainingCost], notes: Sequence[str]) -> 
         *notes,
         *([] if differing else [f"In all rows: device {devices[0]}."]),
         "Seconds are the wall time of all epochs, from features that were encoded before, or with the encoding where a "
-        "method trains on images or reads their features only once; the mean over the trainings, one for each "
-        "seed. Of a training that was interrupted they are those of the epochs since then.",
+        "method trains on images, or reads features once that no other one has stored; the mean over the trainings, "
+        "one for each seed. Of a training that was interrupted they are those of the epochs since then.",
     ]
     rows: list[dict[str, str | float | None]] = [
         {

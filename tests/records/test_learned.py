@@ -54,17 +54,16 @@ def test_how_much_was_learned_is_said_in_words(module: nn.Module, said: str) -> 
     assert str(extent_of(module)) == said
 
 
-def test_a_memory_counts_its_rows_once_and_what_is_not_saved_not_at_all() -> None:
-    """Keys and values of a memory lie in two buffers of as many rows."""
+def test_a_memory_is_what_is_saved_of_it() -> None:
     memory = nn.Module()
-    memory.register_buffer("keys", torch.zeros(2950, 1024))
-    memory.register_buffer("values", torch.zeros(2950, 2))
+    for name, rows in (("normal", 1500), ("anomalous", 1450)):
+        memory.register_buffer(name, torch.zeros(rows, 1024))
     memory.register_buffer("labels", torch.zeros(2950, dtype=torch.uint8))
     memory.register_buffer("grid", torch.zeros(37, 37), persistent=False)
     found = extent_of(memory)
-    assert (found.parameters, found.fitted, found.rows) == (0, 2950 * (1024 + 2 + 1), (2950,))
-    assert found.size == 2950 * (4 * 1026 + 1)
-    assert str(found) == "a memory of 2,950 rows, 12.1 MB"
+    assert (found.parameters, found.fitted, found.rows) == (0, 2950 * 1025, (1500, 1450))
+    assert found.size == 2950 * (4 * 1024 + 1)
+    assert str(found) == "a memory of 1,500 + 1,450 rows, 12.1 MB"
 
 
 def test_a_parameter_of_two_names_counts_once() -> None:
