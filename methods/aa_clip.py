@@ -63,7 +63,7 @@ class AaClip(Learner):
         )
         self.learned: Learned = learned.to(backbone.device)
         self._texts: dict[str, Tensor] = {}
-        self._texts_of: list[int] = []
+        self._texts_of: list[tuple[int, int]] = []
 
     @classmethod
     def backbone_variant(cls, options: AaClipOptions) -> BackboneVariant:
@@ -160,7 +160,7 @@ class AaClip(Learner):
         if torch.is_grad_enabled():
             known = self._encoded(list(dict.fromkeys(words)))
         else:
-            known, state = self._texts, [each._version for each in self.learned.of_text()]
+            known, state = self._texts, [(id(each), each._version) for each in self.learned.of_text()]
             if state != self._texts_of:
                 known.clear()
                 self._texts_of = state

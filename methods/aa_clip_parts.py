@@ -66,6 +66,20 @@ class Learned(nn.Module):
         self.patches = nn.ParameterList(_matrix(width, vision_width, generator) for _ in range(levels))
         self.image = _matrix(width, vision_width, generator)
 
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        """Say what to do if a state has other levels, which nothing in a published checkpoint tells.
+
+        Raises:
+            RuntimeError: It has another number of levels.
+        """
+        found = sum(key.startswith(f"{prefix}patches.") for key in state_dict)
+        if found != len(self.patches):
+            raise RuntimeError(
+                f"number of levels: {found} in the file, not {len(self.patches)}; say which blocks by "
+                "--set aa_clip.feature_layers=[…] where it is imported"
+            )
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
     def encode(self, backbone: FrozenClip, words: Sequence[str]) -> Tensor:
         """Return unit text embeddings of shape `(C, 2, D)`, normal first, of descriptions of C classes."""
         pairs = [prompts(each) for each in words]
@@ -105,7 +119,7 @@ def anchoring_features(
     Returns:
         CLIP's image embeddings of shape `(B, D)`, and patch embeddings of shape `(B, L, N, D)`, not normalised.
     """
-    size = len(images)
+    batch = len(images)
 
     def after(block: int, tokens: Tensor) -> Tensor:  # up to there both towers are the same
         return torch.cat([tokens, tokens]) if block == first - 1 else tokens
@@ -113,15 +127,15 @@ def anchoring_features(
     def attention(block: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         if block < first:
             return F.scaled_dot_product_attention(queries, keys, values)
-        own = F.scaled_dot_product_attention(queries[:size], keys[:size], values[:size])
-        other = values[size:].transpose(0, 2) if across else values[size:]
+        own = F.scaled_dot_product_attention(queries[:batch], keys[:batch], values[:batch])
+        other = values[batch:].transpose(0, 2) if across else values[batch:]
         replaced = F.scaled_dot_product_attention(other, other, other)
         return torch.cat([own, replaced.transpose(0, 2) if across else replaced])
 
     with torch.no_grad():
         tokens = backbone.forward_vision(images, after=after, attention=attention, keep=blocks)
-        patches = [backbone.embed(tokens.kept[block][-size:, 1:]) for block in blocks]
-        return backbone.embed(tokens.last[:size, 0]), torch.stack(patches, dim=1)
+        patches = [backbone.embed(tokens.kept[block][-batch:, 1:]) for block in blocks]
+        return backbone.embed(tokens.last[:batch, 0]), torch.stack(patches, dim=1)
 
 
 def map_losses(patches: Tensor, text: Tensor, masks: Tensor) -> dict[str, Tensor]:

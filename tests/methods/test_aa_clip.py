@@ -1,5 +1,6 @@
 """AA-CLIP against golden numbers: texts, patches, maps, scores, losses, and three steps of both stages of training."""
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -42,8 +43,8 @@ BATCH = (CANDLE, PCB3, CANDLE)
 def reference(backbone: Backbone, arrays: dict[str, Tensor], tag: str = "init", **options: Any) -> AaClip:
     """AA-CLIP as the golden numbers were made: two vision adapters, four of 6 blocks, V-V from block 3."""
     chosen = {"feature_layers": LEVELS, "image_adapters": 2, "first_block": 3, "jitter": False, "geometry": False}
-    settings = AaClipOptions(**{**chosen, "plain_gelu": not tag.startswith("quickgelu"), **options})
-    method = AaClip(backbone.variant(AaClip.backbone_variant(settings)), settings)
+    options_given = AaClipOptions(**{**chosen, "plain_gelu": not tag.startswith("quickgelu"), **options})
+    method = AaClip(backbone.variant(AaClip.backbone_variant(options_given)), options_given)
     state = starting_with(arrays, "init.")
     if tag == "final":
         state = {f"text_adapter.{key}": each for key, each in starting_with(arrays, "text.step3.param.").items()}
@@ -160,6 +161,11 @@ def test_texts_are_encoded_anew_when_the_text_tower_changes(tiny: Backbone, monk
     assert not torch.allclose(method.text([CANDLE]), before[:1])
     with torch.enable_grad():
         assert method.text([CANDLE]).requires_grad
+    other = copy.deepcopy(AaClip(tiny, AaClipOptions()))
+    other.text([CANDLE])
+    changed = copy.deepcopy(other)
+    changed.learned.text_projection.mul_(-1)
+    assert not torch.allclose(changed.text([CANDLE]), other.text([CANDLE]))
 
 
 # --- patches, maps and scores
@@ -385,6 +391,7 @@ def test_defaults_are_those_of_the_published_scripts(tiny: Backbone) -> None:
     assert built(tiny, jitter=False).stages(["visa"])[1].augment is None
 
 
+@settings(max_examples=30)
 @given(
     weight=st.floats(0, 1),
     seed=st.integers(0, 2**31),
@@ -614,6 +621,8 @@ def test_published_checkpoints_are_read(golden_backbone: Backbone, arrays: dict[
     assert options == {"text_adapters": 3, "image_adapters": 2}
     method = built(golden_backbone, feature_layers=LEVELS, **options)
     load_learned(method.learned, learned)
+    with pytest.raises(RuntimeError, match=r"4 in the file, not 2; .*aa_clip\.feature_layers"):
+        load_learned(built(golden_backbone, feature_layers=(3, 6), **options).learned, learned)
     for key in ("text_adapter.0.fc.0.weight", "image_adapter.det_proj.fc.weight"):
         missing = {name: each for name, each in starting_with(arrays, "init.").items() if name != key}
         with pytest.raises(KeyError, match=key):
