@@ -10,6 +10,7 @@ from .agreement_output import render_agreement as render_agreement
 from .columns import Column as Column
 from .columns import columns_of as columns_of
 from .columns import groups_of as groups_of
+from .columns import learned_from as learned_from
 from .columns import places_of as places_of
 from .comparable import TableError as TableError
 from .comparable import check_comparable as check_comparable
