@@ -56,3 +56,9 @@ def listed(names: Sequence[str], most: int, rest: str = "more") -> str:
     """Return the first `most` names with commas between them, and how many more there are, as in `a, b and 3 more`."""
     more = f" and {len(names) - most} {rest}" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def in_bytes(size: int) -> str:
+    """Return a number of bytes in words, as in `13.9 MB`."""
+    unit, name = next((each for each in ((10**9, "GB"), (10**6, "MB")) if size >= each[0]), (1000, "kB"))
+    return f"{size / unit:.1f} {name}"
