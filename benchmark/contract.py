@@ -158,7 +158,7 @@ class Method(ABC):
     title: ClassVar[str]
     """Name in tables."""
     paper: ClassVar[str]
-    """Reference of the paper: authors, venue and year."""
+    """Reference of the paper: authors, venue and year. Tables order methods by the year."""
     version: ClassVar[int] = 1
     """Version of the method. Increase it when a change of the code can change a number."""
     stochastic: ClassVar[bool] = False

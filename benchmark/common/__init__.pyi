@@ -44,6 +44,7 @@ from .names import printable as printable
 from .names import safe_name as safe_name
 from .names import slug as slug
 from .names import unique_slugs as unique_slugs
+from .names import year_in as year_in
 from .options import inference_option as inference_option
 from .options import training_options as training_options
 from .processes import helpers as helpers

@@ -159,6 +159,9 @@ class Record(Model):
     """Null of a cell that failed, and in records that were made before this was kept."""
     status: Literal["done", "failed"]
     error: Text | None = None
+    year: int | None = None
+    """Year of the method's paper; null where its reference names none, and in records that were made before this was
+    kept."""
     scores_whole_class: bool = False
     """Whether the image scores of a class depend on all of its test images."""
     synthetic: tuple[str, ...] = ()

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 from benchmark.common import to_csv_text
 from benchmark.records import Provenance, Record, Run
+from benchmark.tables.columns import places_of
 from benchmark.tables.comparable import main_records
 from benchmark.tables.marks import Mark, lowest_and_second
 from benchmark.tables.notes import code_notes, is_banner, notes_of
 from benchmark.tables.style import BY_NUMBERS, STYLES, grid
-from benchmark.tables.tables import column_order
 
 UNKNOWN = "–"
 COST_NAMES = ("cost", "cost_training")
@@ -141,7 +141,8 @@ def costs(records: Iterable[Record], methods: Sequence[str] = ()) -> list[Cost]:
 
 def _in_order(records: Iterable[Record], methods: Sequence[str]) -> list[Record]:
     done = [record for record in records if record.status == "done"]
-    return sorted(done, key=lambda record: (column_order(record, methods), record.id))
+    place = places_of(done, methods)
+    return sorted(done, key=lambda record: (place[record.title], record.id))
 
 
 def _passes(record: Record) -> list[tuple[Run, int]]:
