@@ -7,6 +7,7 @@ from dataclasses import asdict, fields, is_dataclass
 
 from benchmark.authoring.method_under_test import MethodUnderTest
 from benchmark.clip import Backbone
+from benchmark.common import year_in
 from benchmark.contract import BackboneVariant, Layer, Learner, Method, VisionSpec
 from benchmark.errors import ContractError
 from benchmark.registry import make_options
@@ -36,7 +37,8 @@ def metadata(method: type[Method]) -> str:
             if unknown := sorted(set(values) - set(names)):
                 raise ContractError(f"ablation {ablation.name}, row {row!r}: no option {', '.join(unknown)}")
     options = f"{len(names)} options" if len(names) > 3 else f"options: {', '.join(names) or 'none'}"
-    return f"{method.name}, {method.title!r}, version {method.version}, {options}"
+    year = year_in(method.paper) or "no year in paper"
+    return f"{method.name}, {method.title!r}, version {method.version}, {options}, {year}"
 
 
 def _check_options(method: type[Method]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 """Names that Windows refuses, with any extension."""
+_YEAR = re.compile(r"(?<![\d.])(?:19|20)\d\d(?!\d|\.\d)")
 _SLUG_LENGTH = 80
 _MOST_BYTES = 200
 
@@ -56,3 +57,18 @@ def listed(names: Sequence[str], most: int, rest: str = "more") -> str:
     """Return the first `most` names with commas between them, and how many more there are, as in `a, b and 3 more`."""
     more = f" and {len(names) - most} {rest}" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def in_bytes(size: int) -> str:
+    """Return a number of bytes in words, as in `13.9 MB`."""
+    unit, name = next((each for each in ((10**9, "GB"), (10**6, "MB")) if size >= each[0]), (1000, "kB"))
+    return f"{size / unit:.1f} {name}"
+
+
+def year_in(reference: str) -> int | None:
+    """Return the year of a reference such as `Zhou et al., AnomalyCLIP, ICLR 2024`, the first of several.
+
+    The number of a preprint, such as `arXiv 2005.01234`, is no year.
+    """
+    found = _YEAR.search(reference)
+    return int(found[0]) if found else None

@@ -11,12 +11,14 @@ from benchmark.records import Record
 from benchmark.tables import (
     SYNTHETIC,
     AblationTable,
+    Column,
     check_comparable,
-    column_order,
+    columns_of,
     dataset_stems,
     main_records,
     make_ablations,
     notes_of,
+    places_of,
     row_order,
     uncertainty,
 )
@@ -92,12 +94,17 @@ class ReportData:
     """All records in order, including failed ones and variants of ablations."""
     main: tuple[Record, ...]
     """The records with status "done" that are not rows of an ablation."""
-    titles: tuple[str, ...]
-    """Titles of the methods in the main tables."""
+    columns: tuple[Column, ...]
+    """The methods of the main tables, in their order."""
     datasets: tuple[DatasetResults, ...]
     estimates: Estimates
     ablations: tuple[AblationTable, ...]
     notes: tuple[str, ...]
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """Titles of the methods in the main tables."""
+        return tuple(column.title for column in self.columns)
 
     @property
     def banner(self) -> tuple[str, ...]:
@@ -119,7 +126,8 @@ def collect_report_data(records: Sequence[Record]) -> ReportData:
     Raises:
         TableError: If the records are not comparable.
     """
-    ordered = sorted(records, key=lambda r: (*row_order(r), *column_order(r), r.cell.seed, r.id))
+    place = places_of(records)
+    ordered = sorted(records, key=lambda r: (*row_order(r), place[r.title], r.cell.seed, r.id))
     shown = main_records(ordered)
     main = [record for record in shown if record.status == "done"]
     check_comparable(main)
@@ -127,7 +135,7 @@ def collect_report_data(records: Sequence[Record]) -> ReportData:
     return ReportData(
         records=tuple(ordered),
         main=tuple(main),
-        titles=tuple(dict.fromkeys(record.title for record in sorted(main, key=column_order))),
+        columns=columns_of(main),
         datasets=tuple(_datasets(main)),
         estimates={(each.title, each.dataset, each.class_name, each.metric): each for each in found},
         ablations=tuple(make_ablations(ordered, noted=tuple(METRICS))),

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.clip import assumptions
-from benchmark.common import Settings, device_name
+from benchmark.common import Settings, device_name, year_in
 from benchmark.data import DatasetError, ImageError, SampleSet
 from benchmark.metrics import ClassImages, to_bytes
 from benchmark.records import (
@@ -141,6 +141,7 @@ def _common(job: Job, training: TrainingReport | None, results: Path) -> dict[st
         "title": job.title,
         "dataset_title": job.samples.title,
         "domain": card.domain,
+        "year": year_in(job.method.paper),
         "cell": job.cell,
         "synthetic": tuple(what for what, is_so in generated.items() if is_so),
         "warnings": (

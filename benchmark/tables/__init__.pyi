@@ -7,6 +7,11 @@ from .agreement_output import agreement_csv as agreement_csv
 from .agreement_output import agreement_line as agreement_line
 from .agreement_output import disagreement_lines as disagreement_lines
 from .agreement_output import render_agreement as render_agreement
+from .columns import Column as Column
+from .columns import columns_of as columns_of
+from .columns import groups_of as groups_of
+from .columns import learned_from as learned_from
+from .columns import places_of as places_of
 from .comparable import TableError as TableError
 from .comparable import check_comparable as check_comparable
 from .comparable import main_records as main_records
@@ -25,6 +30,7 @@ from .cost import cost_summary as cost_summary
 from .cost import cost_tables as cost_tables
 from .cost import costs as costs
 from .coverage import compared_rows as compared_rows
+from .marks import SECOND_HAND_NOTE as SECOND_HAND_NOTE
 from .marks import WIDE_MARK as WIDE_MARK
 from .marks import WIDE_NOTE as WIDE_NOTE
 from .marks import best_and_second as best_and_second
@@ -47,7 +53,6 @@ from .selection import choose_records as choose_records
 from .selection import newest as newest
 from .selection import put_back as put_back
 from .selection import select_records as select_records
-from .tables import column_order as column_order
 from .tables import dataset_stems as dataset_stems
 from .tables import make_tables as make_tables
 from .tables import mean_range as mean_range

@@ -9,7 +9,8 @@ from benchmark.metrics import LEVELS, MAIN_METRICS, Level, metrics_of
 from benchmark.records import AblationRow, Record
 from benchmark.tables.comparable import Entry, ablation_entries, check_entries, table_stem
 from benchmark.tables.notes import is_banner, notes_of
-from benchmark.tables.style import STYLES, Style, grid, headings, in_parts
+from benchmark.tables.parts import chosen_columns, fits_terminal, in_parts
+from benchmark.tables.style import STYLES, Style, grid, headings
 from benchmark.tables.tables import MEAN, Values, mean_values, row_order
 
 
@@ -151,7 +152,10 @@ def _render(of: Grid, how: Style, banner: Sequence[str] = (), *, width: int | No
         body.append(line)
     title = f"{how.heading}{how.escape(of.title)} {headings(of.metrics)}, %"
     if width is not None:
-        return f"{title}\n\n{in_parts(header, body, how, width=width, together=2)}\n"
+        runs = [(place, place + 1) for place in range(1, len(header), 2)]  # a value and its change
+        parts = in_parts(runs, fits_terminal(header, body, how, width))
+        drawn = "\n\n".join(grid(*chosen_columns(header, body, columns), how) for columns in parts)
+        return f"{title}\n\n{drawn}\n"
     return f"{title}\n\n{grid(header, body, how, banner=[how.escape(note) for note in banner])}\n"
 
 

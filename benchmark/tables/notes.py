@@ -3,9 +3,9 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from benchmark.data import PLAIN
 from benchmark.metrics import MAIN_METRICS
 from benchmark.records import Record, undefined_notes
+from benchmark.tables.columns import Column, trained_on
 
 SYNTHETIC = "SYNTHETIC"
 
@@ -43,24 +43,26 @@ def notes_of(records: Sequence[Record], metrics: Sequence[str] = MAIN_METRICS) -
     return tuple(notes)
 
 
-def column_facts(records: Sequence[Record], columns: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def column_facts(records: Sequence[Record], columns: Sequence[Column]) -> dict[str, tuple[str, ...]]:
     """Return what tells the columns apart: under the name of a fact, its value for each column, "–" where unknown."""
     by_title: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         if record.status == "done":
             by_title[record.title].append(record)
-    sizes = [sorted({size for r in by_title[title] if (size := evaluation_size(r))}) for title in columns]
+    titles = [column.title for column in columns]
+    sizes = [sorted({size for r in by_title[title] if (size := evaluation_size(r))}) for title in titles]
     trained = [
         dict.fromkeys(
-            _trained_on(record) + ("" if (source := _source(record)) == "here" else f" ({source})")
+            trained_on(record) + ("" if (source := _source(record)) == "here" else f" ({source})")
             for record in sorted(by_title[title], key=lambda record: record.id)
             if record.cell.auxiliary
         )
-        for title in columns
+        for title in titles
     ]
     facts = {
+        "year": tuple("–" if column.year is None else str(column.year) for column in columns),
         "evaluated at": tuple(", ".join(f"{size} px" for size in of_title) or "–" for of_title in sizes),
-        "seeds": tuple(_seed_count(by_title[title]) for title in columns),
+        "seeds": tuple(_seed_count(by_title[title]) for title in titles),
         "trained on": tuple(", ".join(of_title) or "–" for of_title in trained),
     }
     return {name: values for name, values in facts.items() if set(values) != {"–"}}
@@ -139,7 +141,7 @@ def _trainings(done: Sequence[Record]) -> list[str]:
     trained: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for record in done:
         if record.cell.auxiliary is not None:
-            trained[_trained_on(record), _origin(record), record.title].add(record.dataset_title)
+            trained[trained_on(record), _origin(record), record.title].add(record.dataset_title)
     alike: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for (auxiliary, origin, title), targets in sorted(trained.items()):
         alike[auxiliary, origin, ", ".join(sorted(targets))].append(title)
@@ -148,15 +150,6 @@ def _trainings(done: Sequence[Record]) -> list[str]:
         for (name, origin, targets), titles in alike.items()
     ]
     return notes or ["Auxiliary dataset: none; no method here trains."]
-
-
-def _trained_on(record: Record) -> str:
-    """Return the name of the auxiliary dataset; of a plain folder the one that the user gave."""
-    auxiliary, training = record.cell.auxiliary, record.training
-    if auxiliary is None:
-        return "none"
-    own = auxiliary.name.startswith(PLAIN) and training is not None and training.origin == "trained"
-    return training.source if own and training else auxiliary.name
 
 
 def _source(record: Record) -> str:

@@ -12,11 +12,12 @@ from tabulate import tabulate
 from benchmark.common import listed
 from benchmark.metrics import MAIN_METRICS, METRICS
 from benchmark.records import Record
+from benchmark.tables.columns import columns_of, places_of
 from benchmark.tables.comparable import check_comparable
 from benchmark.tables.coverage import compared_rows, repeated_parts
 from benchmark.tables.notes import notes_of
 from benchmark.tables.style import STYLES
-from benchmark.tables.tables import MOST_LACKING, column_order, mean_values, row_order
+from benchmark.tables.tables import MOST_LACKING, mean_values, row_order
 
 SIGNIFICANCE = 0.05
 FEWEST_DATASETS = 6
@@ -64,7 +65,8 @@ def rankings(records: Sequence[Record], metrics: Sequence[str] = MAIN_METRICS) -
     repeated = repeated_parts(records)
     records = [record for record in records if record.dataset_title not in repeated]
     cells: dict[tuple[str, str], list[Record]] = defaultdict(list)
-    for record in sorted(records, key=lambda record: (*row_order(record), *column_order(record))):
+    place = places_of(records)
+    for record in sorted(records, key=lambda record: (*row_order(record), place[record.title])):
         cells[record.dataset_title, record.title].append(record)
     if not cells:
         return []
@@ -132,8 +134,8 @@ def render(
     if not found:
         return ""
     how = STYLES["md"]
-    titles = dict.fromkeys(r.title for r in sorted(records, key=lambda record: column_order(record, methods)))
-    body = [[how.escape(title), *(_rank(each.ranks.get(title)) for each in found)] for title in titles]
+    columns = columns_of(records, methods)
+    body = [[how.escape(each.title), *(_rank(ranking.ranks.get(each.title)) for ranking in found)] for each in columns]
     body += [
         ["datasets", *(str(len(each.datasets)) for each in found)],
         ["Friedman p", *("–" if each.friedman_p is None else f"{each.friedman_p:.1e}" for each in found)],

@@ -9,7 +9,8 @@ from benchmark.records import Record, range_over_classes
 from benchmark.tables.comparable import table_stem
 from benchmark.tables.marks import Mark, best_and_second
 from benchmark.tables.notes import is_banner
-from benchmark.tables.style import STYLES, Style, grid, headings, in_parts, one_line
+from benchmark.tables.parts import draw
+from benchmark.tables.style import STYLES, Style, headings, one_line
 from benchmark.tables.tables import MEAN, Row, Table
 
 
@@ -18,20 +19,27 @@ def render(table: Table, style: str, *, width: int | None = None) -> str:
 
     Numbers are percentages with one decimal; marks go by the numbers as printed, so what looks equal is marked alike.
     In LaTeX the notes are comments. The banner of synthetic results and what tells the columns apart are part of the
-    table there. With `width`, that of a terminal in letters, a table with more columns than have room is
-    printed in parts.
+    table there. A table with more columns than a page has room for is in parts, each with the groups of its columns;
+    groups stay together where they fit. With `width`, that of a terminal in letters, the terminal says what fits.
     """
     how = STYLES[style]
-    header = ["", *(how.escape(column) for column in table.columns)]
+    header = ["", *(how.escape(column.title) for column in table.columns)]
     body = [[how.escape(row.title), *_cells(row, table.metrics, how)] for row in table.rows]
     ends = {index + 1 for index, row in enumerate(table.rows) if row.is_mean and index + 1 < len(table.rows)}
     means = {index for index, row in enumerate(table.rows) if row.is_mean}
     banner = [how.escape(note) for note in table.notes if is_banner(note)]
     facts = [[how.escape(name), *map(how.escape, values)] for name, values in table.facts.items()]
-    if width is not None:
-        drawn = in_parts(header, body, how, width=width)
-    else:
-        drawn = grid(header, body, how, facts=facts, ruled=means | ends, banner=banner)
+    drawn = draw(
+        header,
+        body,
+        table.columns,
+        how,
+        numbers=len(table.metrics),
+        width=width,
+        facts=facts,
+        ruled=means | ends,
+        banner=banner,
+    )
     notes = [how.escape(note) for note in (*table.notes, how.legend)]
     title = f"{how.heading}{how.escape(table.title)} {headings(table.metrics)}, %"
     if style == "md":
@@ -86,14 +94,14 @@ def _number(value: float | None, spread: float | None, mark: Mark, how: Style) -
 
 def to_csv(table: Table) -> str:
     """Return a table as CSV: a column per method and metric, percentages with two decimals, empty where undefined."""
-    header = ["name", *(f"{column} {metric}" for column in table.columns for metric in table.metrics)]
+    header = ["name", *(f"{column.title} {metric}" for column in table.columns for metric in table.metrics)]
     rows = ([row.title, *(value for cell in row.values for value in cell)] for row in table.rows)
     return to_csv_text([header, *rows], decimals=2)
 
 
 PLACE_COLUMNS = ("method", "method_version", "dataset", "dataset_title", "images", "class", "defect", "seed")
 MADE_COLUMNS = ("auxiliary", "training", "backbone", "weights", "dtype", "protocol", "metrics_version")
-NUMBER_COLUMNS = ("metric", "value", "low", "high", "synthetic", "tables", "record")
+NUMBER_COLUMNS = ("metric", "value", "low", "high", "synthetic", "tables", "record", "year")
 
 
 def to_long_csv(records: Iterable[Record]) -> str:
@@ -122,7 +130,7 @@ def to_long_csv(records: Iterable[Record]) -> str:
             place = (record.title, cell.method_version, data.name, record.dataset_title, data.fingerprint[:12])
             for metric, value in metrics.items():
                 span = ranges.get(metric, (None, None))
-                number = (metric, value, *span, " ".join(record.synthetic), tables, record.id)
+                number = (metric, value, *span, " ".join(record.synthetic), tables, record.id, record.year)
                 rows.append((*place, class_name, defect, cell.seed, *made, *number))
     return to_csv_text(rows)
 

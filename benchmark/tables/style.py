@@ -88,6 +88,8 @@ def letters_of(items: Iterable[Key], known: Mapping[Key, str]) -> str:
 
 
 BY_NUMBERS = "by the numbers as printed"
+_UNDEFINED = "–: undefined, or not run."
+_LEGEND = f"Bold: the best of a row, of all methods. Underlined: the second best, {BY_NUMBERS}. {_UNDEFINED}"
 STYLES = {
     "md": Style(
         "**{}**",
@@ -95,7 +97,7 @@ STYLES = {
         _escape_markdown,
         "pipe",
         "## ",
-        f"Bold: the best of a row. Underlined: the second best, {BY_NUMBERS}. –: undefined, or not run.",
+        _LEGEND,
     ),
     "tex": Style(
         r"\textbf{{{}}}",
@@ -103,9 +105,16 @@ STYLES = {
         _escape_latex,
         "latex_booktabs",
         "% ",
-        f"Bold: the best of a row. Underlined: the second best, {BY_NUMBERS}. –: undefined, or not run.",
+        _LEGEND,
     ),
-    "txt": Style("{}*", "{}", one_line, "simple", "", f"*: the best of a row, {BY_NUMBERS}. –: undefined, or not run."),
+    "txt": Style(
+        "{}*",
+        "{}",
+        one_line,
+        "simple",
+        "",
+        f"*: the best of a row, of all methods, {BY_NUMBERS}. {_UNDEFINED}",
+    ),
 }
 
 
@@ -114,59 +123,62 @@ def headings(metrics: Sequence[str]) -> str:
     return f"({', '.join(METRICS[metric].heading for metric in metrics)})"
 
 
-def grid(
-    header: Sequence[str],
-    body: Sequence[Sequence[str]],
-    how: Style,
-    *,
-    facts: Sequence[Sequence[str]] = (),
-    ruled: Container[int] = (),
-    banner: Sequence[str] = (),
-) -> str:
+@dataclass(frozen=True)
+class Part:
+    """A table, or some columns of it, of escaped text."""
+
+    header: Sequence[str]
+    """Headings of the columns."""
+    body: Sequence[Sequence[str]]
+    facts: Sequence[Sequence[str]] = ()
+    """Rows that LaTeX shows below the header; in other formats notes say what is in them."""
+    groups: Sequence[tuple[str, int]] = ()
+    """Headings over columns side by side, from the second column on, with the number of their columns; LaTeX alone."""
+
+
+def grid(header: Sequence[str], body: Sequence[Sequence[str]], how: Style, *, banner: Sequence[str] = ()) -> str:
     """Return a table of escaped text. LaTeX needs the package booktabs.
 
     Args:
         header: Headings of the columns.
         body: Rows.
         how: The style.
-        facts: Rows that LaTeX shows below the header; in other formats notes say what is in them.
-        ruled: Places of the rows before which LaTeX draws a line.
         banner: Lines that LaTeX shows above the header; in other formats they stand beside the table.
     """
-    if how.tablefmt != "latex_booktabs":
-        table: str = tabulate(body, headers=header, tablefmt=how.tablefmt, disable_numparse=True)
-        return table
-    lines = [rf"\begin{{tabular}}{{{'l' * len(header)}}}", r"\toprule"]
-    lines += [rf"\multicolumn{{{len(header)}}}{{l}}{{\textbf{{{line}}}}} \\" for line in banner]
+    if how.tablefmt == "latex_booktabs":
+        return latex([Part(header, body)], banner=banner)
+    table: str = tabulate(body, headers=header, tablefmt=how.tablefmt, disable_numparse=True)
+    return table
+
+
+def latex(parts: Sequence[Part], *, ruled: Container[int] = (), banner: Sequence[str] = ()) -> str:
+    """Return a table in LaTeX, its parts below each other in one `tabular`, so that it can be scaled as a whole.
+
+    Args:
+        parts: Of the table; they have the same rows.
+        ruled: Places of the rows before which there is a line.
+        banner: Lines above the header.
+    """
+    width = max(len(part.header) for part in parts)
+    lines = [rf"\begin{{tabular}}{{{'l' * width}}}", r"\toprule"]
+    lines += [rf"\multicolumn{{{width}}}{{l}}{{\textbf{{{line}}}}} \\" for line in banner]
     lines += [r"\midrule"] if banner else []
-    lines += [" & ".join(row) + r" \\" for row in (header, *facts)]
-    lines.append(r"\midrule")
-    for index, row in enumerate(body):
-        lines += [r"\midrule"] if index in ruled else []
-        lines.append(" & ".join(row) + r" \\")
+    for number, part in enumerate(parts):
+        lines += [r"\midrule[\heavyrulewidth]"] if number else []
+        lines += _group_lines(part.groups)
+        lines += [" & ".join(row) + r" \\" for row in (part.header, *part.facts)]
+        lines.append(r"\midrule")
+        for index, row in enumerate(part.body):
+            lines += [r"\midrule"] if index in ruled else []
+            lines.append(" & ".join(row) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
 
 
-def in_parts(header: Sequence[str], body: Sequence[Sequence[str]], how: Style, *, width: int, together: int = 1) -> str:
-    """Return a table of escaped text, in parts where it is wider than the terminal; each begins with the first column.
-
-    Args:
-        header: Headings of the columns.
-        body: Rows.
-        how: The style.
-        width: Of the terminal in letters.
-        together: How many columns must stay together.
-    """
-
-    def drawn(columns: Sequence[int]) -> str:
-        return grid([header[i] for i in columns], [[row[i] for i in columns] for row in body], how)
-
-    parts = [[0]]
-    for first in range(1, len(header), together):
-        columns = list(range(first, min(first + together, len(header))))
-        tried = [*parts[-1], *columns]
-        if len(parts[-1]) > 1 and max(map(len, drawn(tried).splitlines())) > width:
-            parts.append([0, *columns])
-        else:
-            parts[-1] = tried
-    return "\n\n".join(map(drawn, parts))
+def _group_lines(groups: Sequence[tuple[str, int]]) -> list[str]:
+    """Return the row of the groups and the rules below it, which end short of each other."""
+    if not groups:
+        return []
+    ends = [1 + sum(count for _, count in groups[: place + 1]) for place in range(len(groups))]
+    rules = [rf"\cmidrule(lr){{{end - count + 1}-{end}}}" for (_, count), end in zip(groups, ends, strict=True)]
+    row = "".join(rf" & \multicolumn{{{count}}}{{c}}{{{heading}}}" for heading, count in groups)
+    return [row + r" \\", " ".join(rules)]

@@ -10,6 +10,7 @@ from benchmark.common import listed, unique_slugs
 from benchmark.data import Domain
 from benchmark.metrics import LEVELS, MAIN_METRICS, METRICS
 from benchmark.records import ClassResult, DefectResult, Record, expected_levels, range_over_classes
+from benchmark.tables.columns import Column, columns_of
 from benchmark.tables.comparable import check_comparable
 from benchmark.tables.coverage import compared_rows, repeated_parts
 from benchmark.tables.notes import column_facts, notes_of
@@ -53,7 +54,7 @@ class Table:
     """Stem of its files."""
     title: str
     metrics: tuple[str, ...]
-    columns: tuple[str, ...]
+    columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
     facts: Mapping[str, tuple[str, ...]]
@@ -71,7 +72,7 @@ def make_tables(
     Args:
         records: those of the tables.
         metrics: keys of the metrics that are shown.
-        methods: names of methods in the order of their columns; without them, those that train on nothing come first.
+        methods: names of methods in the order of their columns; without them, the order of `columns_of`.
 
     Raises:
         TableError: the records are not comparable.
@@ -79,7 +80,7 @@ def make_tables(
     ordered = sorted(records, key=lambda record: record.id)
     done = [record for record in ordered if record.status == "done"]
     check_comparable(done)
-    columns = tuple(dict.fromkeys(r.title for r in sorted(done, key=lambda record: column_order(record, methods))))
+    columns = columns_of(done, methods)
     by_dataset: dict[str, list[Record]] = defaultdict(list)
     for record in sorted(done, key=row_order):
         by_dataset[record.dataset_title].append(record)
@@ -130,12 +131,6 @@ def _by_title(records: Iterable[Record]) -> dict[str, list[Record]]:
     return dict(found)
 
 
-def column_order(record: Record, methods: Sequence[str] = ()) -> tuple[int, str]:
-    """Methods as they are given; else those that train on nothing come first, as in the papers' tables."""
-    name = record.cell.method
-    return methods.index(name) if name in methods else len(methods) + (record.cell.auxiliary is not None), record.title
-
-
 def row_order(record: Record) -> tuple[int, str]:
     """Domains in the order of the papers, then datasets by title."""
     return DOMAINS.index(record.domain), record.dataset_title
@@ -143,13 +138,13 @@ def row_order(record: Record) -> tuple[int, str]:
 
 def _row(
     title: str,
-    columns: Sequence[str],
+    columns: Sequence[Column],
     found: Mapping[str, Sequence[dict[str, float | None]]],
     metrics: tuple[str, ...],
 ) -> Row:
     """Return a row, given the metrics of each column under each seed."""
-    values = tuple(mean_values(found.get(column, ()), metrics) for column in columns)
-    spreads = tuple(_spreads(found.get(column, ()), metrics) for column in columns)
+    values = tuple(mean_values(found.get(column.title, ()), metrics) for column in columns)
+    spreads = tuple(_spreads(found.get(column.title, ()), metrics) for column in columns)
     return Row(title, values, spreads)
 
 
@@ -218,7 +213,7 @@ def _with_means(table: Table, groups: Mapping[str, Sequence[Row]], repeated: Col
         if left_out := [row.title for row in rows if row.title in repeated]:
             notes.append(f"Not in the mean, since their images are in other rows: {', '.join(left_out)}.")
         if len(counted := [row for row in rows if row.title not in repeated]) > 1:
-            mean, lacking = _mean(counted, table.columns, f", {group}" if apart else "")
+            mean, lacking = _mean(counted, [column.title for column in table.columns], f", {group}" if apart else "")
             shown += mean
             alike: dict[tuple[str, ...], list[str]] = defaultdict(list)
             for column, names in lacking.items():

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from tabulate import tabulate
 
 from benchmark.common import listed, to_csv_text
 from benchmark.metrics import (
@@ -21,11 +20,15 @@ from benchmark.metrics import (
     seed_draws,
 )
 from benchmark.records import RESOLUTION, Record, unpacked
+from benchmark.tables.columns import columns_of, places_of
 from benchmark.tables.comparable import check_comparable
 from benchmark.tables.notes import notes_of
+from benchmark.tables.parts import draw
 from benchmark.tables.style import STYLES
-from benchmark.tables.tables import MEAN, column_order, row_order
+from benchmark.tables.tables import MEAN, row_order
 
+NUMBERS = 3
+"""Numbers in a cell: the value and its interval."""
 NOT_APART = "≈"
 ONE_TRAINING = "‡"
 ONE_TRAINING_NOTE = (
@@ -101,7 +104,8 @@ def estimates(records: Sequence[Record]) -> list[Estimate]:
     """
     check_comparable(records)
     groups: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    for record in sorted(records, key=lambda record: (*row_order(record), *column_order(record), record.cell.seed)):
+    place = places_of(records)
+    for record in sorted(records, key=lambda record: (*row_order(record), place[record.title], record.cell.seed)):
         groups[record.dataset_title][record.title].append(record)
     made = []
     for of_dataset in groups.values():
@@ -211,8 +215,7 @@ def render(found: Sequence[Estimate], records: Sequence[Record], methods: Sequen
     """
     how = STYLES["md"]
     parts = []
-    ordered = sorted(records, key=lambda record: column_order(record, methods))
-    columns = list(dict.fromkeys(record.title for record in ordered))
+    columns = columns_of(records, methods)
     means = [each for each in found if each.class_name is None]
     for metric in MAIN_METRICS:
         rows: dict[str, dict[str, Estimate]] = defaultdict(dict)
@@ -222,12 +225,12 @@ def render(found: Sequence[Estimate], records: Sequence[Record], methods: Sequen
         body = []
         for dataset, by_title in rows.items():
             best = max(round(100 * each.value, 1) for each in by_title.values())
-            cells = [_cell(by_title.get(title), best) for title in columns]
+            cells = [_cell(by_title.get(column.title), best) for column in columns]
             body.append([how.escape(dataset), *cells])
         if body:
-            header = ["", *map(how.escape, columns)]
-            grid: str = tabulate(body, headers=header, tablefmt=how.tablefmt, disable_numparse=True)
-            parts.append(f"## {METRICS[metric].full_heading}, %\n\n{grid}\n")
+            header = ["", *(how.escape(column.title) for column in columns)]
+            drawn = draw(header, body, columns, how, numbers=NUMBERS)
+            parts.append(f"## {METRICS[metric].full_heading}, %\n\n{drawn}\n")
     if not parts:
         return ""
     notes = (

@@ -698,7 +698,7 @@ def test_a_method_without_options_passes(tiny: Backbone) -> None:
 
     findings = check_method(Plain, NoOptions(), tiny, random_images)
     assert all(finding.passed for finding in findings)
-    assert "options: none" in findings[0].seen
+    assert findings[0].seen.endswith("options: none, no year in paper")
 
 
 # --- the images of a dataset

@@ -123,7 +123,7 @@ def test_every_set_stands_in_the_tables_and_in_the_report(tmp_path: Path, shape:
     assert ("main_pixel" in tables) == masks
     both = bool(normal and anomalous)
     assert tables["main_image"].rows[0].is_defined == both
-    assert "–" in render(tables["main_image"], "md").splitlines()[4] or both
+    assert "–" in render(tables["main_image"], "md").splitlines()[6] or both
     side = "normal" if normal else "anomalous"
     said = f"No image metrics, since all images are {side}."
     assert (said in summary(tables.values())) != both

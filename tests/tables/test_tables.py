@@ -115,6 +115,10 @@ def test_undefined_is_a_dash_and_never_zero() -> None:
     assert to_csv(table).splitlines()[1:] == ["D,,50.00,,", "E,,,0.00,50.00"]
 
 
+def titles(table: Table) -> list[str]:
+    return [column.title for column in table.columns]
+
+
 def values_of(table: Table) -> dict[str, tuple[tuple[float | None, ...], ...]]:
     return {row.title: row.values for row in table.rows}
 
@@ -358,16 +362,17 @@ def test_names_from_outside_stay_text_in_latex(title: str, dataset: str, first: 
         assert all(note.startswith("% ") for note in notes)
         assert grid[0] == r"\begin{tabular}{ll}"
         body = [line for line in grid if line.endswith(r"\\")]
-        assert len(body) == 1 + len(table.facts) + len(table.rows)
-        rules = [line for line in grid if re.fullmatch(r"\\(top|mid|bottom)rule", line)]
+        assert len(body) == 2 + len(table.facts) + len(table.rows)
+        rules = [line for line in grid if re.fullmatch(r"\\((top|mid|bottom)rule|cmidrule\(lr\){2-2})", line)]
         assert len(grid) == len(body) + len(rules) + 3  # begin, end, the end of the file
-        assert len(rules) == 3 + any(row.is_mean for row in table.rows)
+        assert len(rules) == 4 + any(row.is_mean for row in table.rows)
         for line in body:
             bare = re.sub(r"\\[&%_#${}]", "", line)  # without what is escaped
             assert bare.count("&") == 1
             assert not set("%#$_^~") & set(bare)
             assert bare.count("{") == bare.count("}")
             assert set(re.findall(r"\\[a-zA-Z]+", bare)) <= {
+                r"\multicolumn",
                 r"\textbf",
                 r"\underline",
                 r"\textbackslash",
@@ -439,8 +444,8 @@ def test_marks_go_by_the_direction_of_the_metric() -> None:
 
 def test_columns_stand_in_the_order_in_which_methods_are_given() -> None:
     records = [made for title in ("A", "B", "C") for made in full(title, 1)]
-    assert make_tables(records)[0].columns == ("A", "B", "C")
-    assert make_tables(records, methods=["c", "a", "b"])[0].columns == ("C", "A", "B")
+    assert titles(make_tables(records)[0]) == ["A", "B", "C"]
+    assert titles(make_tables(records, methods=["c", "a", "b"])[0]) == ["C", "A", "B"]
 
 
 def test_the_metrics_are_those_that_are_named() -> None:
@@ -537,7 +542,9 @@ def test_notes_tell_the_columns_apart() -> None:
     assert "Auxiliary dataset of Learner, imported from epoch_5.pth: visa (for D)." in notes
     lines = render(make_tables(records)[0], "tex").splitlines()
     header = lines.index(r"\toprule") + 1
-    assert lines[header : header + 5] == [
+    assert lines[header : header + 7] == [
+        r" & \multicolumn{2}{c}{training-free} & \multicolumn{1}{c}{auxiliary dataset} \\",
+        r"\cmidrule(lr){2-3} \cmidrule(lr){4-4}",
         r" & CLIP & WinCLIP & Learner \\",
         r"evaluated at & 518 px & 240 px & 518 px \\",
         r"seeds & 1 & 1 & 3 \\",
@@ -614,7 +621,10 @@ def test_a_table_that_is_wider_than_the_terminal_is_printed_in_parts(width: int)
     if width == 400:
         assert text == whole
         return
-    parts = [part.splitlines() for part in text.split("\n\n")[1:]]
+    groups, parts = ([part.splitlines() for part in text.split("\n\n")[1 + kind :: 2]] for kind in (0, 1))
+    said = [name for lines in groups for name in " ".join(lines).removeprefix("Training-free: ").split(", ")]
+    assert said == [column.title for column in table.columns]
+    assert all(len(line) <= width for lines in groups for line in lines)
     one_each = width < max(map(len, parts[0]))
     assert one_each == (width == 20)
     assert len(parts) == 8 if one_each else all(len(line) <= width for part in parts for line in part)
@@ -623,7 +633,7 @@ def test_a_table_that_is_wider_than_the_terminal_is_printed_in_parts(width: int)
         return re.split(r" {2,}", line.strip())
 
     heads = [cells(part[0]) for part in parts]
-    assert [title for head in heads for title in head] == cells(whole.splitlines()[2])
-    for place, line in enumerate(whole.splitlines()[4:], 2):
+    assert [title for head in heads for title in head] == cells(whole.splitlines()[4])
+    for place, line in enumerate(whole.splitlines()[6:], 2):
         assert [cell for part in parts for cell in cells(part[place])[1:]] == cells(line)[1:]
         assert {cells(part[place])[0] for part in parts} == {cells(line)[0]}
