@@ -165,8 +165,9 @@ class AaClip(Learner):
             if state != self._texts_of:
                 known.clear()
                 self._texts_of = state
-            if new := [each for each in dict.fromkeys(words) if each not in known]:
-                known |= self._encoded(new)
+            for each in words:  # one by one, so that no last digit depends on what is encoded together
+                if each not in known:
+                    known |= self._encoded([each])
         return torch.stack([known[each] for each in words])
 
     def _encoded(self, words: Sequence[str]) -> dict[str, Tensor]:
