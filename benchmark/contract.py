@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
 from benchmark.clip import (
@@ -24,6 +25,7 @@ from benchmark.clip import (
     VisionTokens,
     merge_specs,
 )
+from benchmark.common import inference_option, training_options
 from benchmark.errors import ContractError
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ __all__ = [
     "Prediction",
     "Prompt",
     "Stage",
+    "TopOfMap",
     "TrainingBatch",
     "VisionSpec",
     "VisionTokens",
@@ -74,6 +77,16 @@ class LayerLogits:
 
 
 @dataclass(frozen=True, slots=True)
+class TopOfMap:
+    """What the benchmark adds to image scores: a weight times the mean of the highest `⌊share · S²⌋` pixels of each
+    map, but of one at least, once the map is resized to S × S pixels and smoothed."""
+
+    weight: float
+    share: float
+    """Above 0, up to 1."""
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """Scores and maps of a batch of B images, on the device of the features. Higher values are more anomalous."""
 
@@ -82,6 +95,8 @@ class Prediction:
     maps: torch.Tensor | LayerLogits
     """Anomaly maps of shape `(B, h, w)`, on the patch grid or of any other size up to the image size; or what the
     benchmark makes them of."""
+    top: TopOfMap | None = None
+    """What is added to the scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +132,7 @@ def require_prediction(found: object, images: int) -> None:
     """Check what `predict` returned for a number of images.
 
     Raises:
-        ContractError: It is no `Prediction`, or has no score or no map for each image.
+        ContractError: It is no `Prediction`, has no score or no map for each image, or a wrong `top`.
     """
     if not isinstance(found, Prediction):
         raise ContractError(f"predict returns a {type(found).__name__}, not a Prediction")
@@ -127,6 +142,8 @@ def require_prediction(found: object, images: int) -> None:
         if len(shape) != len(wanted) or shape[0] != images or 0 in shape:
             listed = ", ".join(map(str, wanted)) + "," * (not grid)
             raise ContractError(f"{name} of {images} images have the shape {shape}, not ({listed})")
+    if found.top is not None and not (isfinite(found.top.weight) and 0 < found.top.share <= 1):
+        raise ContractError(f"top = {found.top}: say a finite weight, and a share above 0 and up to 1")
 
 
 class Method(ABC):
@@ -362,38 +379,20 @@ class Learner(Method):
     def stages(self, auxiliaries: Sequence[str]) -> Sequence[Stage]:
         """Return the stages of a training on datasets of these names, in order, with new optimisers."""
         spec, epochs, size = asked_of(self, "training_vision"), self.options.epochs, self.options.batch_size
-
-        def rate(step: int, steps: int) -> float | None:
-            return self.learning_rate(step // steps)
-
+        rate: Callable[[int, int], float | None] = lambda step, steps: self.learning_rate(step // steps)  # noqa: E731
         return [Stage(self.losses, self.optimiser(), epochs, size, spec, learning_rate=rate)]
 
     @classmethod
     def import_state(cls, state: Mapping[str, torch.Tensor]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        """Convert a checkpoint of the published code.
+        """Return the options and the state dict of `learned` of a checkpoint of the published code.
 
         Args:
-            state: Tensors of the checkpoint by name.
-
-        Returns:
-            The options of the checkpoint, and the state dict of `learned`.
+            state: Tensors by name. Of the dicts in a file each is offered, and the file as a whole, where the names of
+                dicts come first, as in `prompt_learner.ctx_pos`. Several files are offered as one whole; where two have
+                an entry of the same name, the stem of its file comes first, as in `cache_model_visa.keys`.
 
         Raises:
             NotImplementedError: If the format of published checkpoints is not known.
             KeyError: If an entry of the published code is missing.
         """
         raise NotImplementedError
-
-
-def inference_option(default: Any) -> Any:
-    """Declare a field of `Options` that changes predictions but not what is learned.
-
-    Variants that differ only in such options share one training.
-    """
-    return field(default=default, metadata={"inference": True})
-
-
-def training_options(options: Any) -> dict[str, Any]:
-    """Return the options that change what is learned, by name."""
-    values = asdict(options)
-    return {each.name: values[each.name] for each in fields(options) if not each.metadata.get("inference")}

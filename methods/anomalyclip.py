@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmark.contract import (
     Ablation,
@@ -18,8 +18,9 @@ from benchmark.contract import (
     TrainingBatch,
     VisionSpec,
 )
-from methods.base import anomaly_probability, learned_tokens, to_grid
+from methods.base import anomaly_probability, to_grid
 from methods.losses import image_cross_entropy, map_losses
+from methods.object_prompts import ObjectPrompts, read_prompts
 from methods.prompts import encode_pairs
 
 _SCALES = (0.5, 0.75, 1.0, 1.25)
@@ -138,21 +139,6 @@ class AnomalyClipOptions:
     """Temperature τ of the softmax over the two cosine similarities."""
 
 
-class _LearnedPrompts(nn.Module):
-    """The learned tokens of both prompts and of the text blocks."""
-
-    def __init__(self, options: AnomalyClipOptions, backbone: FrozenClip, generator: torch.Generator) -> None:
-        super().__init__()
-        width = backbone.text_width
-        self.normal = learned_tokens(options.context, width, generator=generator)
-        if not options.shared_context:
-            self.abnormal = learned_tokens(options.context, width, generator=generator)
-        depth = min(options.deep_depth, backbone.text_blocks)
-        self.deep = nn.ParameterList(
-            learned_tokens(options.deep_tokens, width, generator=generator) for _ in range(depth - 1)
-        )
-
-
 class AnomalyClip(Learner):
     """Prompts `[V1]…[VE][object].` and `[W1]…[WE][damaged][object].`, the same for every class.
 
@@ -172,8 +158,15 @@ class AnomalyClip(Learner):
 
     def __init__(self, backbone: FrozenClip, options: AnomalyClipOptions, *, seed: int = 0) -> None:
         super().__init__(backbone, options, seed=seed)
-        generator = torch.Generator().manual_seed(seed)
-        self.learned: _LearnedPrompts = _LearnedPrompts(options, backbone, generator).to(backbone.device)
+        prompts = ObjectPrompts(
+            backbone,
+            context=options.context,
+            shared_context=options.shared_context,
+            deep_depth=options.deep_depth,
+            deep_tokens=options.deep_tokens,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        self.learned: ObjectPrompts = prompts.to(backbone.device)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -223,9 +216,7 @@ class AnomalyClip(Learner):
 
     def text(self, class_names: Sequence[str]) -> Tensor:
         """Return unit text embeddings of shape `(len(class_names), 2, D)`, normal first; each word is encoded once."""
-        learned, half = self.learned, self.options.deep_prompt_half
-        # The input of block 1 is the learned context itself, so the first deep prompts belong to block 2.
-        deep = {block: tokens.half() if half else tokens for block, tokens in enumerate(learned.deep, start=2)}
+        learned, deep = self.learned, self.learned.deep_prompts(half=self.options.deep_prompt_half)
         words = [self.options.word or name for name in class_names]
         distinct, abnormal = list(dict.fromkeys(words)), f"{self.options.abnormal_word} ".lstrip()
         context = learned.normal if self.options.shared_context else learned.abnormal
@@ -237,14 +228,5 @@ class AnomalyClip(Learner):
 
     @classmethod
     def import_state(cls, state: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Read the published `prompt_learner`.
-
-        It holds `ctx_pos` and `ctx_neg` of shape `(1, 1, E, W)` and `compound_prompts_text.*` of shape `(N, W)`.
-        """
-        normal, abnormal = state["ctx_pos"].flatten(0, -2), state["ctx_neg"].flatten(0, -2)
-        prefix = "compound_prompts_text."
-        deep = [state[f"{prefix}{i}"] for i in range(sum(key.startswith(prefix) for key in state))]
-        tokens = {"deep_tokens": len(deep[0])} if deep else {}
-        options = {"context": len(normal), "deep_depth": len(deep) + 1, **tokens}
-        learned = {"normal": normal, "abnormal": abnormal, **{f"deep.{i}": each for i, each in enumerate(deep)}}
-        return options, {name: tensor.float().contiguous() for name, tensor in learned.items()}
+        """Read the published `prompt_learner`."""
+        return read_prompts(state)

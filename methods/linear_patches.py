@@ -11,9 +11,9 @@ LOGIT_FACTOR = 100.0
 """Factor of the cosine similarities, a constant in both codes."""
 
 
-def linear(inputs: int, outputs: int, *, generator: torch.Generator) -> nn.Linear:
+def linear(inputs: int, outputs: int, *, generator: torch.Generator, bias: bool = True) -> nn.Linear:
     """Return a linear layer, weights and biases drawn uniformly from ±1/√inputs as by torch, but by a generator."""
-    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)  # type: ignore[no-untyped-call]
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias)  # type: ignore[no-untyped-call]
     bound = inputs**-0.5
     for parameter in layer.parameters():
         nn.init.uniform_(parameter, -bound, bound, generator=generator)

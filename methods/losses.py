@@ -69,16 +69,21 @@ def interpolation(old: int, new: int, like: Tensor, *, corners_aligned: bool = F
     return F.interpolate(lines, size=new, mode="linear", align_corners=corners_aligned)[0]
 
 
-def probability_maps(logits: LayerLogits, size: Sequence[int]) -> Tensor:
-    """Return the maps of anomaly probabilities that the benchmark would add up, of shape `(B, L, *size)`."""
-    grid = logits.differences
+def resized(grid: Tensor, size: Sequence[int], *, corners_aligned: bool = False) -> Tensor:
+    """Return maps of shape `(B, L, h, w)`, resized bilinearly to `(B, L, *size)`."""
     rows, columns = (
-        interpolation(old, new, grid, corners_aligned=logits.corners_aligned)
+        interpolation(old, new, grid, corners_aligned=corners_aligned)
         for old, new in zip(grid.shape[2:], size, strict=True)
     )
+    return rows.T @ grid @ columns
+
+
+def probability_maps(logits: LayerLogits, size: Sequence[int]) -> Tensor:
+    """Return the maps of anomaly probabilities that the benchmark would add up, of shape `(B, L, *size)`."""
+    grid, aligned = logits.differences, logits.corners_aligned
     if logits.softmax_last:
-        return torch.sigmoid(rows.T @ grid @ columns)
-    return rows.T @ torch.sigmoid(grid) @ columns
+        return torch.sigmoid(resized(grid, size, corners_aligned=aligned))
+    return resized(torch.sigmoid(grid), size, corners_aligned=aligned)
 
 
 def probability_map_losses(

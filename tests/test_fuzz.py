@@ -36,7 +36,7 @@ from support.reference import REFERENCE_RECORDS
 
 from benchmark.cli.selection import select_methods
 from benchmark.clip.architectures import BackboneError
-from benchmark.clip.weight_files import read_state_dict
+from benchmark.clip.weight_files import read_entries, read_state_dict
 from benchmark.common.regions import find_regions
 from benchmark.contract import Method
 from benchmark.data.cards import Card, CardError, cards_directory, load_card, load_cards
@@ -466,11 +466,11 @@ def _weights() -> list[tuple[str, bytes]]:
 def test_weights_are_tensors_or_named(each: tuple[str, bytes]) -> None:
     path = file_of(each[1], f"w{each[0]}")
     try:
-        state = read_state_dict(path)
+        states = [read_state_dict(path), read_entries([path], score=len)]
     except BackboneError as error:
         assert str(path) in str(error)
     else:
-        assert all(isinstance(value, torch.Tensor) for value in state.values())
+        assert all(isinstance(value, torch.Tensor) for state in states for value in state.values())
 
 
 # ---- records, results per image, checkpoints, published numbers

@@ -155,7 +155,7 @@ def _import(path: Path) -> None:
     backbone = BackboneId(name="tiny", architecture="tiny", sha256="0" * 64, dtype="float32", synthetic=True)
     card = load_cards()["visa"]
     import_checkpoint(
-        path, AnomalyClip, auxiliaries=[card], backbone=backbone, protocol=Protocol(), results=path.parent / "results"
+        [path], AnomalyClip, auxiliaries=[card], backbone=backbone, protocol=Protocol(), results=path.parent / "results"
     )
 
 

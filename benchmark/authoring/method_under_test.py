@@ -241,7 +241,7 @@ def join_predictions(parts: Sequence[Prediction]) -> Prediction:
 
 def _with_values(like: Prediction, scores: Tensor, values: Tensor) -> Prediction:
     maps = replace(like.maps, differences=values) if isinstance(like.maps, LayerLogits) else values
-    return Prediction(scores, maps)
+    return replace(like, scores=scores, maps=maps)
 
 
 def difference(one: Prediction, other: Prediction, what: str) -> float:

@@ -128,7 +128,10 @@ def _held_out(
 
 @with_options
 def import_command(
-    file: Annotated[Path, typer.Argument(help="A checkpoint of the method's published code (.pth).")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="A checkpoint of the method's published code (.pth), or all of its files.", metavar="FILE"),
+    ],
     *,
     method: MethodName = "anomalyclip",
     options: MethodOptions,
@@ -141,7 +144,7 @@ def import_command(
 
     Only tensors are read from the file. `bench run --checkpoint` then uses them in place of a training. The benchmark
     refuses to test it on the dataset that --auxiliary names. Whether it was trained on that one it can check of files
-    alone whose sha256 it knows.
+    alone whose sha256 it knows. A checkpoint that lies in several files needs all of them at once, in any order.
 
     The tensors tell some options, and --set those that you know besides; with all others it can be run as you like.
 
@@ -150,6 +153,9 @@ def import_command(
     bench import-checkpoint epoch_15.pth --auxiliary mvtec
 
     bench import-checkpoint epoch_15.pth --auxiliary mvtec --set anomalyclip.feature_layers=four
+
+    bench import-checkpoint test_on_visa.pth cache_model_mvtec.pt cache_patch_model_mvtec.pt --method mrad_clip
+    --auxiliary mvtec
 
     bench run --methods anomalyclip --datasets visa --data /datasets --checkpoint results/local/checkpoints/….json
     """
@@ -163,7 +169,7 @@ def import_command(
     cards = selection.select_cards(split(auxiliary))
     identity = identify(parse_backbone(backbone), dtype=number_type(dtype))
     path, told = import_checkpoint(
-        file, chosen, auxiliaries=cards, backbone=identity, protocol=protocol, results=results, stated=stated
+        files, chosen, auxiliaries=cards, backbone=identity, protocol=protocol, results=results, stated=stated
     )
     if told:
         say(f"made with {as_settings(method, told)}")

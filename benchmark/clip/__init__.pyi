@@ -32,6 +32,7 @@ from .text import run_text as run_text
 from .vision import embed as embed
 from .vision import first_tokens as first_tokens
 from .vision import run_blocks as run_blocks
+from .weight_files import read_entries as read_entries
 from .weight_files import read_state_dict as read_state_dict
 from .weights import DEFAULT_BACKBONE as DEFAULT_BACKBONE
 from .weights import KNOWN_FILES as KNOWN_FILES

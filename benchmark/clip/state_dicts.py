@@ -1,6 +1,8 @@
 """State dicts as files hold them: inside other dicts, under prefixes, in the layout of open_clip or of transformers."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -73,6 +75,44 @@ def state_dicts(loaded: object, depth: int = _DEPTH) -> "Iterator[dict[str, Tens
         yield from state_dicts(entries.get(name), depth - 1)
         start = f"{name}."
         yield from state_dicts({k.removeprefix(start): v for k, v in entries.items() if k.startswith(start)}, depth - 1)
+
+
+def full_names(loaded: object, depth: int = _DEPTH) -> "dict[str, Tensor]":
+    """Return all tensors of a loaded file, each by the names of the dicts that it lies in and its own, as in `a.b`.
+
+    Other entries are left out, and so is a dict that was met before, as in a dict that holds itself.
+    """
+    import torch
+
+    found: dict[str, Tensor] = {}
+    met: set[int] = set()
+
+    def visit(entries: Mapping[Any, Any], start: str, depth: int) -> None:
+        if id(entries) in met:
+            return
+        met.add(id(entries))
+        for key, value in entries.items():
+            if isinstance(key, str) and isinstance(value, torch.Tensor):
+                found[start + key] = value
+            elif isinstance(key, str) and isinstance(value, Mapping) and depth:
+                visit(value, f"{start}{key}.", depth - 1)
+
+    if isinstance(loaded, Mapping):
+        visit(loaded, "", depth)
+    return found
+
+
+def places(parts: "Mapping[Path, Mapping[str, Tensor]]") -> dict[str, list[tuple[Path, str]]]:
+    """Return by name in which files, and by which name there, each entry of several files is.
+
+    Where an entry of the same name is in two files, the stem of its file comes first.
+    """
+    counts = Counter(name for part in parts.values() for name in part)
+    found: dict[str, list[tuple[Path, str]]] = {}
+    for path, part in parts.items():
+        for name in part:
+            found.setdefault(name if counts[name] == 1 else f"{path.stem}.{name}", []).append((path, name))
+    return found
 
 
 def is_transformers(state: "Mapping[str, Any]") -> bool:

@@ -1,12 +1,12 @@
 """Reading weight files. No file is ever unpickled."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.clip.architectures import BackboneError
-from benchmark.clip.state_dicts import from_transformers, is_transformers, state_dicts
+from benchmark.clip.state_dicts import from_transformers, full_names, is_transformers, places, state_dicts
 from benchmark.clip.weight_folders import weight_files
 from benchmark.clip.weights import published_files
 from benchmark.common import file_sha256, is_safetensors, listed, what_is_it
@@ -34,26 +34,71 @@ def read_state_dict(path: Path, *, score: "Callable[[dict[str, Tensor]], int]" =
         BackboneError: If the file has another format, would need unpickling of arbitrary objects, or holds values that
             are not finite.
     """
-    if path.is_dir():
-        parts = [_read_file(file) for file in weight_files(path)]
-        loaded = dict(item for part in parts if isinstance(part, dict) for item in part.items())
-    else:
-        loaded = _read_file(path)
-    found = [from_transformers(each) if is_transformers(each) else each for each in state_dicts(loaded)]
+    loaded = _load(path)
+    found = _candidates(loaded)
     if not found:
-        there = f"; it holds {listed([str(key) for key in loaded], 5)}" if isinstance(loaded, dict) and loaded else ""
-        raise BackboneError(f"{path}: holds no state dict of tensors{there}")
+        raise _no_tensors(path, loaded)
     best = max(found, key=score)
-    if wrong := next((key for key, value in best.items() if not _is_finite(value)), None):
-        raise BackboneError(
-            f"{path}: {wrong} holds values that are no finite numbers (NaN or infinite); the training that made it "
-            "failed, or the file is broken"
-        )
+    _require_finite(best, dict.fromkeys(best, path))
     return best
 
 
-def _is_finite(tensor: "Tensor") -> bool:
-    return not tensor.is_floating_point() or bool(tensor.isfinite().all())
+def read_entries(paths: "Sequence[Path]", *, score: "Callable[[dict[str, Tensor]], float]") -> "dict[str, Tensor]":
+    """Read the tensors of the files of a checkpoint without unpickling.
+
+    Args:
+        paths: One file as in `read_state_dict`, or several.
+        score: As in `read_state_dict`. One file has one state dict more: all entries by the names of the dicts they lie
+            in and their own, as in `prompt_learner.ctx_pos`. Several files are read so, too, and their entries joined.
+            Where two files have an entry of the same name, the stem of its file comes first.
+
+    Raises:
+        BackboneError: As in `read_state_dict`, or if two files have the same stem and an entry of the same name.
+    """
+    loaded = {path: _load(path) for path in paths}
+    parts = {path: full_names(content) for path, content in loaded.items()}
+    if empty := next((path for path, part in parts.items() if not part), None):
+        raise _no_tensors(empty, loaded[empty])
+    files: dict[str, Path] = {}
+    joined: dict[str, Tensor] = {}
+    for name, found in places(parts).items():
+        if len(found) > 1:
+            raise BackboneError(f"{found[0][0]} and {found[1][0]}: both have an entry {name}; rename one of the files")
+        [(files[name], own)] = found
+        joined[name] = parts[files[name]][own]
+    alone = _candidates(loaded[paths[0]]) if len(paths) == 1 else []
+    best = max([*alone, joined], key=score)
+    _require_finite(best, files if best is joined else dict.fromkeys(best, paths[0]))
+    return best
+
+
+def _load(path: Path) -> Any:
+    """Return what a weight file, or the files of a folder, hold."""
+    if not path.is_dir():
+        return _read_file(path)
+    parts = [_read_file(file) for file in weight_files(path)]
+    return dict(item for part in parts if isinstance(part, dict) for item in part.items())
+
+
+def _candidates(loaded: object) -> "list[dict[str, Tensor]]":
+    return [from_transformers(each) if is_transformers(each) else each for each in state_dicts(loaded)]
+
+
+def _no_tensors(path: Path, loaded: object) -> BackboneError:
+    there = f"; it holds {listed([str(key) for key in loaded], 5)}" if isinstance(loaded, dict) and loaded else ""
+    return BackboneError(f"{path}: holds no state dict of tensors{there}")
+
+
+def _require_finite(state: "Mapping[str, Tensor]", files: Mapping[str, Path]) -> None:
+    """Raise an error if an entry of a state dict has values that are not finite; it names the entry's file."""
+    wrong = next(
+        (key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()), None
+    )
+    if wrong is not None:
+        raise BackboneError(
+            f"{files[wrong]}: {wrong} holds values that are no finite numbers (NaN or infinite); the training that "
+            "made it failed, or the file is broken"
+        )
 
 
 def _read_file(path: Path) -> Any:

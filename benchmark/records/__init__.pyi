@@ -35,6 +35,7 @@ from .draws import RESOLUTION as RESOLUTION
 from .draws import Draws as Draws
 from .draws import unpacked as unpacked
 from .intervals import with_intervals as with_intervals
+from .learned import extent_of as extent_of
 from .learned import load_learned as load_learned
 from .placement import AblationRow as AblationRow
 from .placement import Placement as Placement

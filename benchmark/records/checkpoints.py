@@ -59,7 +59,8 @@ class Checkpoint(Model):
     curve: tuple[dict[str, float], ...] = ()
     """The mean of each term of the loss, one entry per epoch."""
     seconds: float | None = None
-    """Wall time of the training in seconds, without encoding. A resumed training counts its last run alone."""
+    """Wall time of the training in seconds, without the encoding of stored features. A resumed training counts its last
+    run alone."""
     made: Provenance | None = None
     """Where and by what code it was trained; null of an imported checkpoint."""
 

@@ -1,7 +1,10 @@
-"""What a method learned, loaded into its module."""
+"""What a method learned: how much it is, and how it is loaded into the method's module."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from benchmark.common import in_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,3 +29,43 @@ def load_learned(module: "nn.Module", state: Mapping[str, "Tensor"]) -> None:
             owner, _, own = name.rpartition(".")
             setattr(owners[owner], own, buffer.new_empty(rows.shape))
     module.load_state_dict(dict(state))
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much a method learned."""
+
+    parameters: int
+    """Number of parameters, which an optimiser trained."""
+    fitted: int
+    """Numbers in buffers, which were kept without one, such as a memory of features."""
+    rows: tuple[int, ...]
+    """Rows of each buffer of at least two dimensions."""
+    size: int
+    """Bytes of all of it."""
+
+    def __str__(self) -> str:
+        """Return it in words, as in `1,024 parameters, a memory of 2,950 + 1,725 rows, 13.9 MB`."""
+        said = [f"{self.parameters:,} parameters"] if self.parameters or not self.fitted else []
+        if self.rows:
+            said.append(f"a memory of {' + '.join(f'{count:,}' for count in self.rows)} rows")
+        elif self.fitted:
+            said.append(f"a memory of {self.fitted:,} numbers")
+        return ", ".join([*said, in_bytes(self.size)])
+
+
+def extent_of(module: "nn.Module") -> Extent:
+    """Return how much a module holds that is saved in checkpoints.
+
+    Args:
+        module: `Learner.learned`.
+    """
+    parameters, trained = list(module.parameters()), dict(module.named_parameters(remove_duplicate=False))
+    buffers = {name: values for name, values in module.state_dict().items() if name not in trained}
+    every = [*parameters, *buffers.values()]
+    return Extent(
+        sum(values.numel() for values in parameters),
+        sum(values.numel() for values in buffers.values()),
+        tuple(len(values) for values in buffers.values() if values.dim() > 1),
+        sum(values.nbytes for values in every),
+    )

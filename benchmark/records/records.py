@@ -8,7 +8,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, FiniteFloat, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    FiniteFloat,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+)
 
 from benchmark.common import (
     JSON_LIMIT,
@@ -69,6 +78,13 @@ class Parameters(Model):
     """Of the backbone: both towers of CLIP, which every method uses, with embeddings and projections."""
     learned: int
     """Of the module `learned` of a method that trains; 0 for all others."""
+    fitted: int = 0
+    """Numbers that the method keeps besides, in buffers of `learned`, such as a memory of features. They depend on the
+    auxiliary dataset, too. Records leave out a 0."""
+
+    @model_serializer(mode="wrap")
+    def _leave_out(self, written: SerializerFunctionWrapHandler) -> dict[str, int]:
+        return {name: count for name, count in written(self).items() if count or name != "fitted"}
 
 
 class DefectResult(Model):

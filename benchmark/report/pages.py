@@ -26,6 +26,7 @@ from benchmark.report.values import (
     table_row,
 )
 from benchmark.tables import (
+    SECOND_HAND_NOTE,
     AblationTable,
     Column,
     Comparison,
@@ -281,6 +282,7 @@ def published(report: ReportData, found: Sequence[Published]) -> Context:
         "compared": [_compared(row) for row in real],
         "verdicts": Counter(row.verdict.replace(" ", "_") for row in real),
         "tolerance": TOLERANCE,
+        "second_hand": SECOND_HAND_NOTE if any(number.conditions.second_hand for number in found) else "",
         "tables": tables,
     }
 

@@ -11,7 +11,7 @@ import torch
 
 from benchmark.clip import Backbone, take_asked
 from benchmark.common import AdaptiveBatch, OnError, is_out_of_memory, now, peak_memory, start_peak_memory
-from benchmark.contract import ClassName, Features, Method, VisionSpec, require_prediction
+from benchmark.contract import ClassName, Features, Method, TopOfMap, VisionSpec, require_prediction
 from benchmark.data import Card, ImageError, Loaded, Reading, Sample, load, stack
 from benchmark.errors import ContractError, as_failure
 from benchmark.metrics import TEXT_IMAGES, ClassImages
@@ -19,7 +19,7 @@ from benchmark.protocol import Protocol
 from benchmark.records import ClassResult, Skipped
 from benchmark.running.accumulator import ClassAccumulator
 from benchmark.running.lanes import Lane
-from benchmark.running.maps import Maps, beside, changed_maps, maps_at_evaluation_size, on_grid, values_of
+from benchmark.running.maps import Maps, beside, changed_maps, maps_at_evaluation_size, on_grid, values_of, with_top
 
 Seconds = dict[str, float]
 FloatArray = npt.NDArray[np.float32]
@@ -112,6 +112,8 @@ class Scored:
     raw: FloatArray
     """The maps on the grid of patches, in the memory of the host; so whoever has them has waited for the device."""
     texts: dict[str, npt.NDArray[np.float32]]
+    top: TopOfMap | None
+    """What the maps will add to the scores."""
 
 
 @dataclass
@@ -172,7 +174,7 @@ class ClassRun:
             raw = on_grid(maps, features.grid).numpy()
             scores = prediction.scores.cpu().double().tolist()
             given = {name: text.cpu().numpy().copy() for name, text in texts.items()}
-            return Scored(scores, maps, raw, given)
+            return Scored(scores, maps, raw, given, prediction.top)
         except (Exception, SystemExit) as error:  # a method's own code may raise anything; the others go on
             if is_out_of_memory(error) and len(names) > 1:
                 raise
@@ -191,13 +193,16 @@ class ClassRun:
     def _add(self, items: Sequence[Loaded], scored: Scored) -> None:
         if self.error is not None:
             return
-        evaluates = self.tower.with_masks or self._scores_whole_class
+        evaluates = self.tower.with_masks or self._scores_whole_class or scored.top is not None
         start = thread_time()
         try:
             self.accumulator.images.add_texts(scored.texts)
             for index, item in enumerate(items):
                 evaluated = self._evaluated(scored.maps, index) if evaluates else None
-                self.accumulator.add(item, scored.scores[index], scored.raw[index], evaluated)
+                score = scored.scores[index]
+                if evaluated is not None:
+                    (score,) = with_top([score], evaluated[None], scored.top)
+                self.accumulator.add(item, score, scored.raw[index], evaluated)
         except Exception as error:  # NaN scores, maps of another shape, …
             self.error = error
         self.seconds["metrics"] += thread_time() - start

@@ -1,7 +1,8 @@
 """Maps of methods at the size at which they are compared with masks."""
 
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TypeAlias
@@ -12,7 +13,7 @@ import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
 from benchmark.common import resizing_matrix
-from benchmark.contract import LayerLogits, Prediction
+from benchmark.contract import LayerLogits, Prediction, TopOfMap
 
 FloatArray = npt.NDArray[np.float32]
 Maps: TypeAlias = torch.Tensor | LayerLogits
@@ -44,11 +45,22 @@ def on_grid(maps: Maps, side: int) -> torch.Tensor:
 def at_evaluation_size(
     prediction: Prediction, *, image_size: int, smoothing: float, evaluation_size: int | None = None
 ) -> tuple[list[float], FloatArray]:
-    """Return the image scores of a prediction, and its maps as `maps_at_evaluation_size` does."""
+    """Return the image scores of a prediction, with what `top` adds, and its maps as `maps_at_evaluation_size` does."""
     maps = maps_at_evaluation_size(
         prediction.maps, image_size=image_size, smoothing=smoothing, evaluation_size=evaluation_size
     )
-    return prediction.scores.cpu().double().tolist(), maps
+    return with_top(prediction.scores.cpu().double().tolist(), maps, prediction.top), maps
+
+
+def with_top(scores: Sequence[float], maps: FloatArray, top: TopOfMap | None) -> list[float]:
+    """Return the scores of images with what the highest pixels of their maps (B, S, S) add to them."""
+    if top is None:
+        return list(scores)
+    count = max(1, math.floor(top.share * maps[0].size))
+    highest = [np.partition(each, -count, axis=None)[-count:] for each in maps]
+    return [
+        score + top.weight * float(pixels.mean(dtype=np.float64)) for score, pixels in zip(scores, highest, strict=True)
+    ]
 
 
 def maps_at_evaluation_size(

@@ -16,7 +16,7 @@ from benchmark.common import Cache, image_progress
 from benchmark.contract import Learner, Method, asked_of
 from benchmark.data import SampleSet
 from benchmark.errors import BenchError, as_failure
-from benchmark.records import Parameters, RecordError, is_done, is_scored, is_trained, write_class
+from benchmark.records import Parameters, RecordError, extent_of, is_done, is_scored, is_trained, write_class
 from benchmark.registry import find_method, load_plugin, options_from
 from benchmark.running.class_run import Participant
 from benchmark.running.evaluate import ClassOutcomes, evaluate
@@ -296,6 +296,8 @@ def _build(job: Job, backbone: Backbone, task: Task) -> Method:
 
 def parameters_of(method: Method, backbone: Backbone) -> Parameters:
     """Return how many parameters score with a method that holds what it learned."""
-    learned = method.learned.parameters() if isinstance(method, Learner) else ()
-    frozen, trained = (sum(each.numel() for each in some) for some in (backbone.model.parameters(), learned))
-    return Parameters(frozen=frozen, learned=trained)
+    frozen = sum(each.numel() for each in backbone.model.parameters())
+    if not isinstance(method, Learner):
+        return Parameters(frozen=frozen, learned=0)
+    extent = extent_of(method.learned)
+    return Parameters(frozen=frozen, learned=extent.parameters, fitted=extent.fitted)

@@ -24,6 +24,10 @@ PARAMETERS_NOTE = (
     "Parameters are in millions: frozen ones are the backbone's, of both towers; learned ones are those that the "
     "method trained."
 )
+FITTED_NOTE = (
+    "Fitted are the numbers, in millions, that a method keeps of its training images without training them, such as a "
+    "memory of features; where it has several trainings, the most of them."
+)
 TIMES_NOTE = (
     "Times per image are the mean over all images; reading them is left out. Vision: forward pass of the tower, which "
     "methods of one run share. Method: from features to scores and maps on its grid. Scoring: resizing and smoothing "
@@ -55,6 +59,8 @@ class Cost:
     """Number of parameters of the backbone; None where records do not say it, or not the same."""
     learned: int | None
     """Number of parameters that the method trained, in the same way."""
+    fitted: int
+    """Numbers that it keeps besides, as in `Parameters`: the most of all trainings."""
     milliseconds: Mapping[str, float | None]
     """Time per image of each of `TIME_PARTS`: processor time of the scoring, wall time of the others; None where a
     record does not say it."""
@@ -157,6 +163,7 @@ def _cost(same: Sequence[tuple[Record, Run, int]]) -> Cost:
     images = sum(count for *_, count in same)
     parameters = {(each.parameters.frozen, each.parameters.learned) for each, *_ in same if each.parameters is not None}
     frozen, learned = parameters.pop() if len(parameters) == 1 else (None, None)
+    fitted = max((each.parameters.fitted for each, *_ in same if each.parameters is not None), default=0)
     milliseconds: dict[str, float | None] = {}
     for part, name in TIME_PARTS.items():
         known = [each.seconds[name] for _, each, _ in same if name in each.seconds]
@@ -173,6 +180,7 @@ def _cost(same: Sequence[tuple[Record, Run, int]]) -> Cost:
         images=images,
         frozen=frozen,
         learned=learned,
+        fitted=fitted,
         milliseconds=milliseconds,
         own_pass=run.own_pass,
         peak_memory=max((each.peak_memory for _, each, _ in same if each.peak_memory is not None), default=None),
@@ -235,10 +243,12 @@ def _table_of_costs(found: Sequence[Cost], notes: Sequence[str]) -> CostTable:
     }
     differing = {name: texts for name, texts in facts.items() if len(set(texts)) > 1}
     same = [f"{name} {texts[0]}" for name, texts in facts.items() if set(texts) != {UNKNOWN} and name not in differing]
+    memories = any(each.fitted for each in found)
     alike = not differing.keys() & {"device", "processes", "batch size"}
     columns = {
         "frozen, M": [_millions(each.frozen, "{:.1f}") for each in found],
         "learned, M": [_millions(each.learned, "{:.3f}") for each in found],
+        **({"fitted, M": [_millions(each.fitted, "{:.3f}") for each in found]} if memories else {}),
         "vision, ms": [_entry(each.milliseconds["vision"]) for each in found],
         "method, ms": _times([each.milliseconds["method"] for each in found], marked=alike),
         "vision + method, ms": _times([each.inference for each in found], marked=alike),
@@ -251,16 +261,19 @@ def _table_of_costs(found: Sequence[Cost], notes: Sequence[str]) -> CostTable:
         *notes,
         *([f"In all rows: {'; '.join(same)}."] if same else []),
         PARAMETERS_NOTE,
+        *([FITTED_NOTE] if memories else []),
         TIMES_NOTE,
         *(f"One forward pass served {titles}: its time holds what all of them ask for." for titles in _sharing(found)),
         *([f"{', '.join(own)}: the time of the method holds a forward pass of its own."] if own else []),
         *([f"Memory is the peak {' or '.join(kinds)}."] if kinds else []),
     ]
     texts = {"": [each.title for each in found], **differing}
-    return _table("cost", "Cost per image", texts, columns, notes=notes, csv=[_csv_row(each) for each in found])
+    return _table(
+        "cost", "Cost per image", texts, columns, notes=notes, csv=[_csv_row(each, memories=memories) for each in found]
+    )
 
 
-def _csv_row(of: Cost) -> dict[str, str | float | None]:
+def _csv_row(of: Cost, *, memories: bool) -> dict[str, str | float | None]:
     return {
         "method": of.title,
         "backbone": of.backbone,
@@ -272,6 +285,7 @@ def _csv_row(of: Cost) -> dict[str, str | float | None]:
         "images": of.images,
         "frozen_parameters": of.frozen,
         "learned_parameters": of.learned,
+        **({"fitted_numbers": of.fitted} if memories else {}),
         **{f"{part}_ms": value for part, value in of.milliseconds.items()},
         "peak_memory_bytes": of.peak_memory,
         "memory_of": "accelerator" if of.on_accelerator else "process",
@@ -301,8 +315,8 @@ def _table_of_trainings(found: Sequence[TrainingCost], notes: Sequence[str]) -> 
         *notes,
         *([] if differing else [f"In all rows: device {devices[0]}."]),
         "Seconds are the wall time of all epochs, from features that were encoded before, or with the encoding where a "
-        "method trains on images; the mean over the trainings, one for each seed. Of a training that was interrupted "
-        "they are those of the epochs since then.",
+        "method trains on images, or reads features once that no other one has stored; the mean over the trainings, "
+        "one for each seed. Of a training that was interrupted they are those of the epochs since then.",
     ]
     rows: list[dict[str, str | float | None]] = [
         {

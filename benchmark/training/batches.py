@@ -265,10 +265,10 @@ class JoinedFeatures:
                 found.append(part.read([indices[place] - start for place in places]))
                 order += places
             start += len(part)
-        return found[0] if len(found) == 1 else lambda: _in_order([finish() for finish in found], order)
+        return found[0] if len(found) == 1 else lambda: join([finish() for finish in found], order)
 
 
-def _in_order(batches: Sequence[TrainingBatch], order: Sequence[int]) -> TrainingBatch:
+def join(batches: Sequence[TrainingBatch], order: Sequence[int]) -> TrainingBatch:
     """Return several batches as one, whose image `order[i]` is the i-th of them."""
     back = torch.tensor(order).argsort()
 
@@ -304,6 +304,13 @@ def cat_features(parts: Sequence[Features]) -> Features:
         hidden={layer: cat(each.hidden[layer] for each in parts) for layer in first.hidden},
         images=None if first.images is None else torch.cat([each.images for each in parts if each.images is not None]),
     )
+
+
+def rows_of(batch: TrainingBatch, rows: Sequence[int]) -> TrainingBatch:
+    """Return some images of a batch, in the order in which they are named."""
+    features = map_features(batch.features, lambda values: values[rows])
+    names = tuple(batch.class_names[row] for row in rows)
+    return TrainingBatch(features, names, batch.labels[rows], batch.masks[rows], batch.seed)
 
 
 def part_of(batch: TrainingBatch, places: range) -> TrainingBatch:

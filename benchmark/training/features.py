@@ -74,10 +74,7 @@ def auxiliary_features(
         CacheError: If the features do not fit into the cache limit or on the disk.
         ImageError: If a sample cannot be read and `skip_broken` is False, or if no sample can be read.
     """
-    masks = mask_rule(data, protocol)
-    entry = Entry(cache, _entry_name(data, backbone, spec.image_size, masks))
-    arrays = _arrays(backbone, spec, with_masks=masks is not None)
-    reading = Reading(spec.image_size, masks=masks, batch_size=ENCODING_BATCH, workers=workers, ranges=data.ranges)
+    entry, arrays, reading = _storage(data, backbone, spec, protocol, cache, workers=workers)
     try:
         with entry.lock():
             missing = _missing_arrays(entry, arrays, data.test, reading)
@@ -117,6 +114,25 @@ def auxiliary_features(
     kept = readable(data, skipped)
     samples, rows = tuple(data.test[row] for row in kept), np.array(kept, dtype=np.int64)
     return AuxiliaryFeatures(samples, skipped, spec, backbone, protocol, data.card, rows, files)
+
+
+def are_stored(data: SampleSet, backbone: Backbone, spec: VisionSpec, protocol: Protocol, cache: Cache) -> bool:
+    """Return whether all that `auxiliary_features` returns is in the cache. No entry is made to find it out."""
+    entry, arrays, reading = _storage(data, backbone, spec, protocol, cache, workers=0)
+    try:
+        return not _missing_arrays(entry, arrays, data.test, reading)
+    except OSError:  # another process removes it
+        return False
+
+
+def _storage(
+    data: SampleSet, backbone: Backbone, spec: VisionSpec, protocol: Protocol, cache: Cache, *, workers: int
+) -> tuple[Entry, dict[str, Array], Reading]:
+    """Return the entry of the features of a dataset, its arrays, and how the images are read."""
+    masks = mask_rule(data, protocol)
+    reading = Reading(spec.image_size, masks=masks, batch_size=ENCODING_BATCH, workers=workers, ranges=data.ranges)
+    entry = Entry(cache, _entry_name(data, backbone, spec.image_size, masks))
+    return entry, _arrays(backbone, spec, with_masks=masks is not None), reading
 
 
 def mask_rule(data: SampleSet, protocol: Protocol) -> MaskRule | None:

@@ -1,7 +1,10 @@
-"""Auxiliary images that are read and encoded anew in every epoch, augmented where a method says so."""
+"""Auxiliary images that are read and encoded when they are needed, augmented where a method says so.
+
+They are those of stages that read images in every epoch, and those of which the features are read only once.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -24,7 +27,7 @@ from benchmark.data import (
 )
 from benchmark.errors import ContractError
 from benchmark.protocol import Protocol
-from benchmark.training.batches import Finish, cat_features
+from benchmark.training.batches import Finish, cat_features, join, rows_of
 from benchmark.training.features import ENCODING_BATCH, FEWER, mask_rule, raise_image_error, readable
 from benchmark.training.seeds import draw_seed
 
@@ -101,9 +104,10 @@ class AuxiliaryImages:
             masks = torch.from_numpy(np.stack([resize_mask(picture.mask, size) for picture in pictures]))
         names = tuple(picture.class_name for picture in pictures)
         labels = torch.tensor([picture.label for picture in pictures])
+        places = range(len(pictures))  # the pictures themselves are let go, which may be large
 
         def finish() -> TrainingBatch:
-            device, places = self.backbone.device, range(len(pictures))
+            device = self.backbone.device
             chunks = self.adaptive.chunks(
                 places, lambda chunk: self.backbone.encode_images(pixels[chunk[0] : chunk[-1] + 1], self.spec)
             )
@@ -151,6 +155,52 @@ class AuxiliaryImages:
         return Picture(pixels, mask, sample.label, name, kind_of(sample))
 
 
+@dataclass(frozen=True)
+class StreamedFeatures(AuxiliaryImages):
+    """The features of images that are read once and in order: what stored features give, to the last digit.
+
+    Images are encoded in the chunks in which those of stored features are, whatever the batches are. One chunk is kept
+    at a time, for the batch that begins within it. In another order each chunk would be encoded several times.
+    """
+
+    _last: dict[int, TrainingBatch] = field(default_factory=dict)
+    """The chunk that was encoded last, by its number."""
+
+    @cached_property
+    def _numbers(self) -> list[int]:
+        """The number of the chunk of each image; an image that is left out shortens its chunk."""
+        return [place // ENCODING_BATCH for place in readable(self.data, self.skipped)]
+
+    @cached_property
+    def _chunks(self) -> dict[int, range]:
+        """The indices of the images of each chunk, by its number."""
+        ends = {number: index + 1 for index, number in enumerate(self._numbers)}
+        return {number: range(self._numbers.index(number), end) for number, end in ends.items()}
+
+    def read(self, indices: Sequence[int]) -> Finish:
+        """Read the samples with these indices. This may be done in another thread."""
+        read = super().read
+        wanted = sorted({self._numbers[index] for index in indices})
+        # A chunk that begins before these images is read, and encoded by then, for the batch before.
+        begun = {number: read(self._chunks[number]) for number in wanted if self._chunks[number].start in indices}
+
+        def finish() -> TrainingBatch:
+            parts: list[TrainingBatch] = []
+            order: list[int] = []
+            for number in wanted:
+                chunk = self._chunks[number]
+                if number not in self._last:
+                    encode = begun.pop(number, None) or read(chunk)
+                    self._last.clear()  # two of them need not be in memory
+                    self._last[number] = encode()
+                places = [place for place, index in enumerate(indices) if index in chunk]
+                parts.append(rows_of(self._last[number], [indices[place] - chunk.start for place in places]))
+                order += places
+            return join(parts, order)
+
+        return finish
+
+
 def kind_of(sample: Sample) -> str:
     """Return the kind of defect of a sample; empty for a normal one."""
     return (sample.defect or UNKNOWN_KIND) if sample.label else ""
@@ -163,6 +213,7 @@ def auxiliary_images(
     protocol: Protocol,
     *,
     augment: Augmentation | None = None,
+    once: bool = False,
     workers: int,
     skip_broken: bool,
     with_masks: bool = True,
@@ -177,6 +228,8 @@ def auxiliary_images(
         spec: The features of a batch.
         protocol: Mask rule and class names.
         augment: Changes images before they are resized and encoded.
+        once: Whether they are read once and in order, and the features are to be those of `auxiliary_features` to the
+            last digit.
         workers: Number of threads that read batches ahead, of which there is one at least.
         skip_broken: Leave out samples that cannot be read, for which all are read once, instead of raising an error.
         with_masks: Whether batches have the masks.
@@ -195,7 +248,8 @@ def auxiliary_images(
         for batch in load(data.test, reading, say=say):
             skipped |= {item.sample.key: item.error for item in batch if item.image is None}
             progress(len(batch))
-    return AuxiliaryImages(
+    kind = StreamedFeatures if once else AuxiliaryImages
+    return kind(
         data,
         tuple(data.test[row] for row in readable(data, skipped)),
         skipped,

@@ -1,11 +1,13 @@
 """Import of checkpoints that the methods' published code has written."""
 
+import hashlib
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.clip import read_state_dict
+from benchmark.clip import read_entries
 from benchmark.common import file_sha256, listed
 from benchmark.contract import Learner, Method, training_options
 from benchmark.data import Card
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def import_checkpoint(
-    file: Path,
+    files: Sequence[Path],
     method: type[Method],
     *,
     auxiliaries: Sequence[Card],
@@ -41,7 +43,7 @@ def import_checkpoint(
     It can be run with any values of the options that neither its tensors nor `stated` fix.
 
     Args:
-        file: A .pth file of the published code. Only tensors are read from it.
+        files: The files of the published code that hold the checkpoint, in any order. Only tensors are read from them.
         method: Method that the checkpoint belongs to.
         auxiliaries: Cards of the datasets that it was trained on, according to its authors.
         backbone: Backbone that it was trained with, in the variant that the method asks for.
@@ -53,38 +55,42 @@ def import_checkpoint(
         The JSON file of the new checkpoint, and the options of the checkpoint that differ from the defaults.
 
     Raises:
-        CheckpointError: If the method has no published checkpoints, if the file is not one of them or is known to have
-            been trained on other data, or if `stated` contradicts it or names an option that has nothing to do with
-            training.
-        BackboneError: If the file cannot be read without unpickling.
+        CheckpointError: If the method has no published checkpoints, if the files are not one of them or are known to
+            have been trained on other data, or if `stated` contradicts it or names an option that has nothing to do
+            with training.
+        BackboneError: If a file cannot be read without unpickling.
     """
     if not issubclass(method, Learner):
         raise CheckpointError(f"{method.name} learns nothing, so it has no checkpoints")
-    if file.suffix == ".json" and file.is_file():
-        read_checkpoint(file)
-        raise CheckpointError(f"{file}: imported already; use it by `bench run --checkpoint {shlex.quote(str(file))}`")
-    state, sha256 = read_state_dict(file, score=lambda found: _is_read(method, found)), file_sha256(file)
-    trained_on = method.published.get(sha256)
-    if trained_on is not None and set(trained_on) != {card.name for card in auxiliaries}:
-        raise CheckpointError(
-            f"{file}: by its sha256 its authors trained it on other data; say --auxiliary {','.join(trained_on)}"
-        )
+    files = sorted(files, key=lambda file: (file.name, file))
+    for file in files:
+        if file.suffix == ".json" and file.is_file():
+            read_checkpoint(file)
+            way = f"use it by `bench run --checkpoint {shlex.quote(str(file))}`"
+            raise CheckpointError(f"{file}: imported already; {way}")
+        if sum(file.resolve() == other.resolve() for other in files) > 1:
+            raise CheckpointError(f"{file}: named twice")
+    state = read_entries(files, score=lambda found: _suits(method, found))
+    hashes = {file: file_sha256(file) for file in files}
+    _require_source(method, hashes, {card.name for card in auxiliaries})
+    named = " and ".join(map(str, files))
     try:
         values, learned = method.import_state(state)
     except NotImplementedError:
         raise CheckpointError(f"{method.name} does not say how to read its published checkpoints") from None
     except KeyError as error:
         raise CheckpointError(
-            f"{file}: no checkpoint of {method.title}: it has no entry {error}, but {listed(list(state), 5)}"
+            f"{named}: no checkpoint of {method.title}: it has no entry {error}, but {listed(list(state), 5)}; if the "
+            "checkpoint has more files, name all of them"
         ) from None
     except (ValueError, TypeError, IndexError, RuntimeError, AttributeError) as error:  # tensors of other shapes
-        raise CheckpointError(f"{file}: no checkpoint of {method.title}: {error}") from error
+        raise CheckpointError(f"{named}: no checkpoint of {method.title}: {error}") from error
     learning = training_options(method.Options(**values))
     for name, value in (stated or {}).items():
         if name not in learning:
             raise CheckpointError(f"--set {method.name}.{name}: it changes no training; say it to `bench run` instead")
         if values.get(name, value) != value:
-            raise CheckpointError(f"--set {method.name}.{name}={value}: the tensors of {file} say {values[name]}")
+            raise CheckpointError(f"--set {method.name}.{name}={value}: the tensors of {named} say {values[name]}")
     known = {name: value for name, value in {**values, **(stated or {})}.items() if name in learning}
     identity = TrainingId(
         method=method.name,
@@ -95,23 +101,65 @@ def import_checkpoint(
             name="+".join(card.name for card in auxiliaries),
             card_version=max(card.version for card in auxiliaries),
             layout="published",
-            fingerprint=sha256,
+            fingerprint=_fingerprint(list(hashes.values())),
         ),
         seed=0,
         backbone=backbone.variant(variant_of(method, method.Options(**known)), protocol),
         protocol=protocol,
     )
     path = checkpoint_path(results, identity)
-    write_checkpoint(path, learned, training=identity, origin="imported", source=file.name)
+    write_checkpoint(
+        path, learned, training=identity, origin="imported", source=" and ".join(file.name for file in files)
+    )
     return path, changed_options(method.Options(**known))
 
 
-def _is_read(method: type[Learner], state: Mapping[str, "Tensor"]) -> bool:
-    """Return whether a state dict has the entries that a method reads of its published checkpoints."""
+def _require_source(method: type[Learner], hashes: Mapping[Path, str], auxiliaries: set[str]) -> None:
+    """Raise an error if files are known, by their sha256, to have been trained on other data than is said."""
+    known = {file: method.published[sha256] for file, sha256 in hashes.items() if sha256 in method.published}
+    for file, trained_on in known.items():
+        first, same = next(iter(known.items()))
+        if set(trained_on) != set(same):
+            raise CheckpointError(
+                f"{first} and {file}: by their sha256 their authors trained them on different data, {','.join(same)} "
+                f"and {','.join(trained_on)}; name the files of one checkpoint"
+            )
+    for file, trained_on in known.items():
+        if set(trained_on) != auxiliaries:
+            raise CheckpointError(
+                f"{file}: by its sha256 its authors trained it on other data; say --auxiliary {','.join(trained_on)}"
+            )
+
+
+def _fingerprint(hashes: Sequence[str]) -> str:
+    """Return what stands for the content of all files, in whatever order; of one file it is the file's sha256."""
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(sorted(hashes)).encode()).hexdigest()
+
+
+class _Watched(dict[str, "Tensor"]):
+    """A state dict that knows which of its entries were read."""
+
+    def __init__(self, state: Mapping[str, "Tensor"]) -> None:
+        super().__init__(state)
+        self.read: set[str] = set()
+
+    def __getitem__(self, name: str) -> "Tensor":
+        value = super().__getitem__(name)
+        self.read.add(name)
+        return value
+
+
+def _suits(method: type[Learner], state: Mapping[str, "Tensor"]) -> float:
+    """Return whether a state dict has the entries that a method reads of its published checkpoints.
+
+    Returns:
+        ∞ if it has all of them, else the number of those that were read before one was missing.
+    """
+    watched = _Watched(state)
     try:
-        method.import_state(state)
+        method.import_state(watched)
     except KeyError:
-        return False
+        return len(watched.read)
     except Exception:  # it has them, but of other shapes, which is said when it is read
-        return True
-    return True
+        return math.inf
+    return math.inf

@@ -1,6 +1,6 @@
 """Running training jobs: images are encoded once for all jobs on a dataset, then each method is trained.
 
-Stages that read images in every epoch need nothing to be encoded before.
+Stages that read images in every epoch, or features only once, need nothing to be encoded before.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.clip import Backbone, passes
-from benchmark.common import Settings, device_name, image_progress, now
+from benchmark.common import Settings, device_name, image_progress, now, tell
 from benchmark.contract import Augmentation, Learner, Method, Stage, VisionSpec
 from benchmark.data import SampleSet, digests
 from benchmark.errors import as_failure, first_misfit
@@ -19,18 +19,19 @@ from benchmark.records import (
     Provenance,
     checkpoint_path,
     environment,
+    extent_of,
     load_learned,
     read_tensors,
     write_checkpoint,
 )
 from benchmark.registry import source_sha256
 from benchmark.training.batches import Auxiliary, AuxiliaryFeatures, JoinedFeatures
-from benchmark.training.features import auxiliary_features
+from benchmark.training.features import are_stored, auxiliary_features
 from benchmark.training.images import AuxiliaryImages, auxiliary_images
 from benchmark.training.jobs import Training
 from benchmark.training.loop import train
 from benchmark.training.resuming import Curve
-from benchmark.training.stages import reads_images, stages_of, term_name
+from benchmark.training.stages import reads_images, reads_once, stages_of, term_name
 from benchmark.training.towers import tower_of
 
 
@@ -52,7 +53,8 @@ def encode_auxiliary(
         say: Called with messages for the user.
 
     Returns:
-        The errors by id of the training. The features of the other trainings are in the cache afterwards.
+        The errors by id of the training. The features of the other trainings are in the cache afterwards, except those
+        that are read only once.
     """
     failed: dict[str, Exception] = {}
     asked: list[tuple[Backbone, VisionSpec]] = []
@@ -65,7 +67,7 @@ def encode_auxiliary(
         except (Exception, SystemExit) as error:  # a method's own code may raise anything
             failed[training.id.id] = as_failure(error)
         else:
-            specs = [stage.vision for stage in stages if not reads_images(stage)]
+            specs = [each.vision for each in stages if not reads_images(each) and not reads_once(each, stages)]
             asked += [(tower, spec) for spec in specs]
             asking += [training] * len(specs)
     for each in passes(asked):
@@ -107,7 +109,7 @@ def train_method(
     backbone = tower_of(training.method, backbone, training.options)
     method = _new_method(training, backbone)
     stages, with_masks = stages_of(method, _auxiliaries(training)), method.needs_masks
-    work = [(stage, _joined(stage, training, backbone, settings, say=say, with_masks=with_masks)) for stage in stages]
+    work = [(each, _joined(each, stages, training, backbone, settings, say=say, masks=with_masks)) for each in stages]
     watch = None
     if held_out is not None:
         spec = method.vision()
@@ -146,12 +148,12 @@ def train_method(
             device=device_name(backbone.device), source_sha256=source_sha256(training.method), **environment()
         ),
     )
-    said = ", ".join([*_loss_lines(stages, curve), f"{seconds:.1f} s"])
+    said = ", ".join([*_loss_lines(stages, curve), str(extent_of(method.learned)), f"{seconds:.1f} s"])
     say(f"trained {training.title}: {images} images, {said}")
 
 
 def _loss_lines(stages: Sequence[Stage], curve: Curve) -> list[str]:
-    """Return the loss of each stage in its first and its last epoch, in words."""
+    """Return the loss of each stage that has one in its first and its last epoch, in words."""
     if not curve:
         return ["no epoch"]
     keys = [term_name(stages, number, "total") for number in range(len(stages))]
@@ -188,21 +190,28 @@ def _auxiliaries(training: Training) -> list[str]:
 
 def _joined(
     stage: Stage,
+    stages: Sequence[Stage],
     training: Training,
     backbone: Backbone,
     settings: Settings,
     *,
     say: Callable[[str], None],
-    with_masks: bool,
+    masks: bool,
 ) -> JoinedFeatures:
     """Return what a stage is trained on."""
     parts: list[Auxiliary] = []
     for data in training.samples:
         given = (data, stage.vision, training, backbone, settings)
         if reads_images(stage):
-            parts.append(_read(*given, say=say, with_masks=with_masks, augment=stage.augment))
+            parts.append(_read(*given, say=say, with_masks=masks, augment=stage.augment))
+        elif reads_once(stage, stages) and not are_stored(
+            data, backbone, stage.vision, training.id.protocol, settings.cache
+        ):
+            if stage.epochs:
+                tell(f"features of {data.title} are read once, and not stored")
+            parts.append(_read(*given, say=say, with_masks=masks, once=True))
         else:
-            parts.append(_encode(*given, say=say, with_masks=with_masks))
+            parts.append(_encode(*given, say=say, with_masks=masks))
     return JoinedFeatures(tuple(parts))
 
 
@@ -216,6 +225,7 @@ def _read(
     say: Callable[[str], None],
     with_masks: bool = True,
     augment: Augmentation | None = None,
+    once: bool = False,
 ) -> AuxiliaryImages:
     with image_progress(f"reading {data.title}", len(data.test)) as progress:
         return auxiliary_images(
@@ -224,6 +234,7 @@ def _read(
             spec,
             training.id.protocol,
             augment=augment,
+            once=once,
             workers=settings.workers,
             skip_broken=settings.on_error == "skip",
             with_masks=with_masks,

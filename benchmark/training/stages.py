@@ -53,6 +53,23 @@ def reads_images(stage: Stage) -> bool:
     return stage.augment is not None or stage.vision.images
 
 
+def reads_once(stage: Stage, stages: Sequence[Stage]) -> bool:
+    """Return whether the features of a stage are read once in the whole training, so that storing them saves nothing.
+
+    This is so where all stages on features of its image size have one epoch together, which fits without an optimiser.
+    Such an epoch sees the images in order, as they are encoded for storing. An order that is drawn would need other
+    chunks of images, and these change last digits.
+
+    Args:
+        stage: One of the stages, or the only one.
+        stages: All of them.
+    """
+    size = stage.vision.image_size
+    same = [each for each in stages if not reads_images(each) and each.vision.image_size == size and each.epochs]
+    fitted = all(each.optimiser is None for each in same)
+    return not reads_images(stage) and fitted and sum(each.epochs for each in same) <= 1
+
+
 def epoch_title(stages: Sequence[Stage], number: int, epoch: int) -> str:
     """Return how messages name an epoch, counted from 0, of the stage with a number."""
     stage = stages[number]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmark.clip.architectures import OWN, BackboneError
 from benchmark.clip.backbone import load_backbone
-from benchmark.clip.state_dicts import from_transformers, state_dicts
+from benchmark.clip.state_dicts import from_transformers, full_names, places, state_dicts
 from benchmark.clip.weight_files import read_state_dict
 from benchmark.clip.weight_folders import _fetch_preprocessing, hub_folder, sizes
 from benchmark.clip.weights import WeightsSource, assumptions, parse_backbone, pretraining, weights_sha256
@@ -145,6 +145,38 @@ def test_a_backbone_asks_for_the_keys_of_its_architecture(tmp_path: Path, native
     backbone = load_backbone(WeightsSource("tiny", file=path))
     assert same(backbone.model.state_dict(), native)
     assert (backbone.name, backbone.sha256) == ("tiny=w.pt", file_sha256(path))
+
+
+def test_the_names_of_dicts_come_before_those_of_their_tensors() -> None:
+    one, two = torch.zeros(1), torch.ones(1)
+    optimiser = {"state": {0: {"exp_avg": one}}, "param_groups": [{"lr": 0.1}]}
+    loaded: Any = {"epoch": 3, "adapter": {"0.fc.weight": one, "deep": {"x": two}}, "optimizer": optimiser, "y": two}
+    loaded["itself"] = loaded
+    loaded["adapter"]["itself"] = loaded
+    found = full_names(loaded)
+    assert list(found) == ["adapter.0.fc.weight", "adapter.deep.x", "y"]
+    assert found["adapter.deep.x"] is two
+    assert full_names([one]) == full_names({}) == {}
+    deep: Any = {"a": one}
+    for _ in range(50):
+        deep = {"b": deep}
+    assert full_names(deep) == {}
+
+
+def test_the_stem_of_a_file_tells_entries_of_one_name_apart() -> None:
+    tensor = torch.zeros(1)
+    memory, other, rest = Path("x/memory.pt"), Path("y/other.tar.pt"), Path("z/rest.pt")
+    found = places({memory: {"keys": tensor, "a": tensor}, other: {"keys": tensor}, rest: {"b": tensor}})
+    assert found == {
+        "memory.keys": [(memory, "keys")],
+        "a": [(memory, "a")],
+        "other.tar.keys": [(other, "keys")],
+        "b": [(rest, "b")],
+    }
+    same = Path("w/memory.pt")
+    assert places({memory: {"keys": tensor}, same: {"keys": tensor}}) == {
+        "memory.keys": [(memory, "keys"), (same, "keys")]
+    }
 
 
 def test_the_names_of_a_dict_are_searched_to_a_depth() -> None:

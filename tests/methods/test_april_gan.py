@@ -323,7 +323,7 @@ def test_a_checkpoint_of_other_layers_says_what_to_do(
     file = tmp_path / "published.pth"
     torch.save({"trainable_linearlayer": state}, file)
     path, _ = import_checkpoint(
-        file,
+        [file],
         AprilGan,
         auxiliaries=select_cards(["visa"]),
         backbone=backbone_id(parse_backbone(tiny.name), dtype=tiny.dtype),

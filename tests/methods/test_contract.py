@@ -18,8 +18,9 @@ from methods.winclip import WinClip, WinClipOptions
 SUBJECTS = [pytest.param(method, method.Options(), id=name) for name, method in all_methods().items()]
 SUBJECTS.append(pytest.param(WinClip, WinClipOptions(shots=2), id="winclip-2-shot"))
 SUBJECTS.append(pytest.param(AdaClip, AdaClipOptions(image_score="cls"), id="adaclip-without-fusion"))
-READ_VALUES = ("adaclip",)
-"""The methods that need values on the way, which a pretended GPU does not have: K-means runs on the CPU."""
+READ_VALUES = ("adaclip", "mrad_clip", "mrad_ft", "mrad_tf")
+"""The methods that need values on the way, which a pretended GPU does not have: K-means runs on the CPU, and how many
+regions are remembered depends on the masks."""
 
 
 @pytest.mark.parametrize(("method", "options"), SUBJECTS)

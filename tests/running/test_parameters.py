@@ -3,9 +3,11 @@
 import open_clip
 import pytest
 import torch
+from support.stages import Staged, StagedOptions
 
 from benchmark.clip.architectures import architecture_config
 from benchmark.clip.backbone import Backbone
+from benchmark.records.records import Parameters
 from benchmark.running.worker import parameters_of
 from methods.anomalyclip import AnomalyClip, AnomalyClipOptions
 from methods.clip import Clip, ClipOptions
@@ -31,3 +33,19 @@ def test_learned_are_those_that_the_paper_trains(tiny: Backbone) -> None:
     assert parameters_of(CoOp(tiny, CoOpOptions()), tiny).learned == 16 * width
     anomalyclip = AnomalyClip(tiny, AnomalyClipOptions())
     assert parameters_of(anomalyclip, tiny).learned == (2 * 12 + (min(9, blocks) - 1) * 4) * width
+
+
+def test_a_memory_is_told_beside_the_parameters(tiny: Backbone) -> None:
+    method = Staged(tiny, StagedOptions())
+    assert parameters_of(method, tiny).fitted == 0
+    method.learned.memory = torch.zeros(8, tiny.width)
+    found = parameters_of(method, tiny)
+    assert (found.learned, found.fitted) == (tiny.width + tiny.vision_width, 8 * tiny.width)
+
+
+def test_a_record_names_a_memory_only_where_there_is_one() -> None:
+    """Records of methods without one are those of earlier versions, byte for byte."""
+    assert Parameters(frozen=5, learned=2).model_dump_json() == '{"frozen":5,"learned":2}'
+    known = Parameters(frozen=5, learned=0, fitted=7)
+    assert known.model_dump_json() == '{"frozen":5,"learned":0,"fitted":7}'
+    assert Parameters.model_validate_json(known.model_dump_json()) == known

@@ -132,7 +132,7 @@ def test_a_published_checkpoint_belongs_to_the_variant(data: tuple[SampleSet, Sa
     """Its tensors do not tell the option, so the backbone is what does."""
     torch.save(dict(torch.nn.Linear(1, 1).state_dict()), tmp_path / "c.pth")
     path, _ = import_checkpoint(
-        tmp_path / "c.pth",
+        [tmp_path / "c.pth"],
         Exact,
         auxiliaries=select_cards(["mvtec"]),
         backbone=QUICK,

@@ -132,6 +132,31 @@ def test_a_time_is_the_seconds_of_all_classes_datasets_and_seeds_by_their_images
     assert f"In all rows: backbone b:openai, float32; input 518 px; device {CPU}; batch size 8." in first(made).notes
 
 
+def test_a_memory_is_not_nothing() -> None:
+    """The rows of a memory depend on what it was made of, so the most of its trainings is shown."""
+    frozen = 427_944_193
+    made = [
+        record("CLIP", [(10, run((1, 1, 1)))]),
+        *(
+            record(
+                "Memory",
+                [(10, run((1, 1, 1)))],
+                dataset=name,
+                parameters=Parameters(frozen=frozen, learned=0, fitted=n),
+            )
+            for name, n in (("Parts", 4_345_600), ("Scans", 4_000_000))
+        ),
+    ]
+    table = first(made)
+    assert [(row["learned, M"], row["fitted, M"]) for row in rows(table)] == [("0", "0"), ("0", "4.346")]
+    assert any(note.startswith("Fitted are the numbers, in millions, that a method keeps") for note in table.notes)
+    assert [row["fitted_numbers"] for row in csv.DictReader(io.StringIO(table.csv))] == ["0", "4345600"]
+    without = first(made[:1])
+    assert "fitted, M" not in without.header
+    assert not any("Fitted" in note for note in without.notes)
+    assert "fitted_numbers" not in without.csv
+
+
 PLACES = st.tuples(st.sampled_from(["cpu", GPU]), st.sampled_from([1, 8]))
 CLASSES = st.lists(st.tuples(st.integers(1, 9), PLACES, st.integers(0, 99)), min_size=1, max_size=5)
 

@@ -24,9 +24,9 @@ from benchmark.data.preprocess import Preprocess
 from benchmark.data.samples import DatasetError, SampleSet
 from benchmark.errors import ContractError
 from benchmark.protocol import Protocol
-from benchmark.training.batches import JoinedFeatures, part_of, read_ahead
+from benchmark.training.batches import Auxiliary, JoinedFeatures, part_of, read_ahead
 from benchmark.training.features import auxiliary_features
-from benchmark.training.images import AuxiliaryImages, auxiliary_images
+from benchmark.training.images import AuxiliaryImages, StreamedFeatures, auxiliary_images
 
 SPEC = VisionSpec(SIZE, layers=(Layer(2),), cls=(1,), hidden=(Layer(4),))
 
@@ -49,7 +49,7 @@ def stored(data: SampleSet, backbone: Backbone, cache: Path) -> TrainingBatch:
     return features.batch(range(len(features)))
 
 
-def in_batches(images: AuxiliaryImages, size: int, **epoch: int) -> list[TrainingBatch]:
+def in_batches(images: Auxiliary, size: int, **epoch: int) -> list[TrainingBatch]:
     """All images in batches, as they are in an epoch, read by as many threads as there are."""
     order = [list(range(start, min(start + size, len(images)))) for start in range(0, len(images), size)]
     at = {"seed": 0, "stage": 1, "epoch": 0, **epoch}
@@ -75,6 +75,62 @@ def _taken(batch: TrainingBatch, rows: list[int]) -> TrainingBatch:
 
     features = map_features(batch.features, lambda values: values[rows])
     return TrainingBatch(features, (), batch.labels[rows], batch.masks[rows])
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """The images of each forward pass of the vision tower."""
+    found: list[Tensor] = []
+    original = Backbone.encode_images
+
+    def keeping(self: Backbone, images: Tensor, spec: VisionSpec) -> Features:
+        found.append(images.clone())
+        return original(self, images, spec)
+
+    monkeypatch.setattr(Backbone, "encode_images", keeping)
+    return found
+
+
+@pytest.mark.parametrize("skip_broken", [False, True])
+@pytest.mark.parametrize("size", [1, 3, 8, 11, 20])
+def test_features_that_are_read_once_are_those_of_the_cache_to_the_last_digit(
+    tmp_path: Path, tiny: Backbone, passes: list[Tensor], size: int, *, skip_broken: bool
+) -> None:
+    """The images of each pass are the same, whatever the batches are, and each image goes through the tower once."""
+    root = draw_pictures(tmp_path / "nuts", seed=0, images=20)
+    broken = sorted(root.rglob("test/*/*.png"))[5]
+    if skip_broken:
+        broken.write_bytes(broken.read_bytes()[:50])
+    data, given = read_folder(PlainFolder(directory=root)), {"workers": 2, "skip_broken": skip_broken}
+    cached = auxiliary_features(data, tiny, SPEC, Protocol(), Cache(tmp_path / "cache", GB), **{**given, "workers": 0})  # type: ignore[arg-type]
+    expected, kept = list(passes), len(data.test) - skip_broken
+    passes.clear()
+    streamed = images_of(data, tiny, once=True, skip_broken=skip_broken)
+    assert (streamed.samples, streamed.skipped) == (cached.samples, cached.skipped)
+    assert len(streamed) == kept
+    for found, wanted in zip(in_batches(streamed, size), in_batches(cached, size), strict=True):
+        assert_same(found, wanted, atol=0)
+        assert found.class_names == wanted.class_names
+    assert [len(images) for images in passes] == ([7, 8, 4] if skip_broken else [8, 8, 4])
+    assert all(map(torch.equal, passes, expected))
+
+
+def test_features_that_are_read_once_are_there_in_any_order(data: SampleSet, tiny: Backbone, tmp_path: Path) -> None:
+    streamed, expected = images_of(data, tiny, once=True), stored(data, tiny, tmp_path / "cache")
+    for order in ([7, 0, 5, 5], [3], [1, 2]):
+        assert_same(streamed.batch(order), _taken(expected, order), atol=0)
+    assert torch.equal(images_of(data, tiny, once=True, with_masks=False).batch([7]).masks, torch.zeros(1, SIZE, SIZE))
+
+
+def test_one_chunk_of_features_that_are_read_once_is_in_memory(tmp_path: Path, tiny: Backbone) -> None:
+    data = read_folder(PlainFolder(directory=draw_pictures(tmp_path / "nuts", seed=0, images=20)))
+    streamed = images_of(data, tiny, once=True)
+    assert isinstance(streamed, StreamedFeatures)
+    held = []
+    for batch in (range(3), range(3, 10), range(10, 20)):
+        streamed.batch(batch)
+        held.append({number: len(kept.labels) for number, kept in streamed._last.items()})
+    assert held == [{0: 8}, {1: 8}, {2: 4}]
 
 
 def mirrored(picture: Picture, others: Others, drawn: np.random.Generator) -> Picture:

@@ -727,7 +727,7 @@ def test_an_official_checkpoint_is_imported_and_used(
     assert len(state) == 32
     [card] = select_cards(["visa"])
     path, options = import_checkpoint(
-        tmp_path / "epoch_15.pth",
+        [tmp_path / "epoch_15.pth"],
         AnomalyClip,
         auxiliaries=[card],
         backbone=identity(tiny),
@@ -808,7 +808,7 @@ def test_importing_unpickles_nothing(tmp_path: Path, tiny: Backbone, *, zipped: 
 def importing(file: Path, method: type[Method], backbone: Backbone, results: Path) -> None:
     [card] = select_cards(["visa"])
     import_checkpoint(
-        file, method, auxiliaries=[card], backbone=identity(backbone), protocol=Protocol(), results=results
+        [file], method, auxiliaries=[card], backbone=identity(backbone), protocol=Protocol(), results=results
     )
 
 

@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file
 from support.running import run_jobs
-from support.stages import Staged, StagedOptions, draw_pictures
+from support.stages import SIZE, Staged, StagedOptions, draw_pictures
 from torch import Tensor
 
 from benchmark.clip.backbone import Backbone
 from benchmark.clip.weights import parse_backbone
 from benchmark.common.cache import GB, Cache
 from benchmark.common.settings import Settings
-from benchmark.contract import ClassName, Learner, Stage, TrainingBatch
+from benchmark.contract import ClassName, Layer, Learner, Stage, TrainingBatch, VisionSpec
 from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.samples import SampleSet
 from benchmark.protocol import Protocol
@@ -25,6 +26,7 @@ from benchmark.report.charts import training_charts
 from benchmark.running.held_out import results
 from benchmark.running.planning import Auxiliaries, Job, Setting, plan
 from benchmark.training.batches import Auxiliary
+from benchmark.training.features import auxiliary_features
 from benchmark.training.runner import encode_auxiliary, train_method
 
 
@@ -176,6 +178,92 @@ def test_nothing_is_encoded_before_a_training_on_images_alone(
     without = replace(training, samples=(bare,))
     [error] = encode_auxiliary(bare, [without], tiny, settings, say=print).values()
     assert "needs masks to train, and MVTEC has none; choose another --auxiliary" in str(error)
+
+
+class Remembers(Staged):
+    """Fits its memory alone, in one epoch."""
+
+    name = title = "remembers"
+
+    def stages(self, auxiliaries: Sequence[str]) -> list[Stage]:
+        return list(super().stages(auxiliaries)[:1])
+
+
+def test_features_that_are_read_once_are_not_stored(
+    job: Callable[..., Job],
+    mvtec: SampleSet,
+    tiny: Backbone,
+    settings: Settings,
+    encoded: list[int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    planned = job(Remembers)
+    record, said = go(planned, settings)
+    assert record.status == "done", record.error
+    assert sum(encoded) == 8 + 8  # each auxiliary image once, and the target
+    assert not settings.cache.directory.exists()
+    assert "features of MVTEC are read once, and not stored\n" in capsys.readouterr().err
+    [told] = [line for line in said if line.startswith("trained")]
+    assert told.startswith("trained remembers on mvtec: 8 images, 192 parameters, a memory of 8 rows, 2.8 kB, ")
+    spec = VisionSpec(SIZE, layers=(Layer(4),))
+    features = auxiliary_features(mvtec, tiny, spec, Protocol(), settings.cache, workers=0, skip_broken=False)
+    assert planned.training is not None
+    tensors = load_file(planned.training.checkpoint(settings.results).with_suffix(".safetensors"))
+    assert torch.equal(tensors["memory"], features.batch(range(8)).features.image)
+    encoded.clear()
+    again, _ = go(planned, replace(settings, force=True))  # now they are stored, with more
+    assert again.training is not None
+    assert record.training is not None
+    assert (again.training.sha256, sum(encoded)) == (record.training.sha256, 8)
+    assert "not stored" not in capsys.readouterr().err
+
+
+def test_features_that_are_read_once_go_on_after_a_kill(
+    job: Callable[..., Job], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+
+    def dying(self: Staged, batch: TrainingBatch, original: Any = Staged.remember) -> Mapping[str, Tensor]:
+        steps.append(1)
+        if len(steps) == 2:
+            raise KeyboardInterrupt
+        return original(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Staged, "remember", dying)
+        with pytest.raises(KeyboardInterrupt):
+            go(job(Remembers), settings)
+    record, _ = go(job(Remembers), settings)
+    assert record.status == "done", record.error
+    assert not settings.cache.directory.exists()
+
+
+def test_a_broken_image_of_features_that_are_read_once_is_named_or_left_out(
+    job: Callable[..., Job], mvtec: SampleSet, settings: Settings
+) -> None:
+    broken = mvtec.test[5].path
+    broken.write_bytes(broken.read_bytes()[:50])
+    again = read_folder(PlainFolder(directory=mvtec.directory))
+    planned = job(Remembers, replace(again, card=mvtec.card))
+    record, _ = go(planned, settings)
+    assert str(broken) in str(record.error)
+    assert "(--on-error skip leaves such images out)" in str(record.error)
+    record, _ = go(planned, replace(settings, on_error="skip"))
+    assert record.training is not None
+    assert (record.training.images, record.training.skipped) == (7, (mvtec.test[5].key,))
+
+
+def test_a_file_that_is_changed_while_features_are_read_once_ends_it(
+    job: Callable[..., Job], mvtec: SampleSet, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def remember(self: Staged, batch: TrainingBatch, original: Any = Staged.remember) -> Mapping[str, Tensor]:
+        path = mvtec.test[0].path
+        path.write_bytes(path.read_bytes())
+        return original(self, batch)
+
+    monkeypatch.setattr(Staged, "remember", remember)
+    record, _ = go(job(Remembers), settings)
+    assert f"{mvtec.test[0].path}: the file was changed while the run was at it" in str(record.error)
 
 
 @pytest.mark.parametrize("where", ["stages", "__init__", "backbone_variant"])

@@ -22,7 +22,7 @@ from benchmark.training.features import auxiliary_features
 from benchmark.training.images import auxiliary_images
 from benchmark.training.loop import batches, train
 from benchmark.training.resuming import Curve, code_of, place_of, read_state
-from benchmark.training.stages import reads_images, stages_of
+from benchmark.training.stages import reads_images, reads_once, stages_of
 
 EPOCHS = ["epoch 1 of 1 of memory", *(f"epoch {n} of 2 of {name}" for name in ("mixed", "last") for n in (1, 2))]
 
@@ -318,6 +318,31 @@ def test_stages_that_break_the_contract_are_told(tiny: Backbone, stage: Any, sai
         method = one_stage(loss, **stage)(tiny, None)
     with pytest.raises(ContractError, match=f"Staged: .*{said}"):
         stages_of(method, [])
+
+
+def _stage(epochs: int, *, fits: bool = True, **changes: Any) -> Stage:
+    optimiser = None if fits else torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    return Stage(lambda batch: {}, optimiser, epochs, 1, **{"vision": VisionSpec(SIZE), **changes})
+
+
+@pytest.mark.parametrize(
+    ("stages", "once"),
+    [
+        ([_stage(1)], [True]),
+        ([_stage(2)], [False]),
+        ([_stage(1, fits=False)], [False]),  # in an order that is drawn
+        ([_stage(1), _stage(1)], [False, False]),
+        ([_stage(1), _stage(5, fits=False)], [False, False]),
+        ([_stage(1), _stage(0, fits=False)], [True, True]),  # which reads nothing
+        ([_stage(1), _stage(1, vision=VisionSpec(2 * SIZE))], [True, True]),
+        ([_stage(1), _stage(5, vision=VisionSpec(SIZE, images=True))], [True, False]),
+        ([_stage(1), _stage(5, augment=lambda picture, others, drawn: picture)], [True, False]),
+    ],
+)
+def test_features_are_read_once_where_all_stages_of_a_size_fit_in_one_epoch(
+    stages: list[Stage], once: list[bool]
+) -> None:
+    assert [reads_once(stage, stages) for stage in stages] == once
 
 
 def test_parts_of_a_batch_no_stage_and_stages_of_one_name_are_refused(tiny: Backbone) -> None:

@@ -1,0 +1,64 @@
+"""The learned prompts of AnomalyCLIP (sections 3.2 and 3.4 of its paper), which MRAD-CLIP has as well."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.contract import FrozenClip
+from methods.base import learned_tokens
+
+
+class ObjectPrompts(nn.Module):
+    """The learned context of the normal and the abnormal prompt, and the learned tokens of the text blocks."""
+
+    def __init__(
+        self,
+        backbone: FrozenClip,
+        *,
+        context: int,
+        deep_depth: int,
+        deep_tokens: int,
+        generator: torch.Generator,
+        shared_context: bool = False,
+    ) -> None:
+        """Draw the tokens.
+
+        Args:
+            backbone: The frozen CLIP.
+            context: Number E of learned vectors of each prompt.
+            deep_depth: The text blocks 2 to this one have learned tokens of their own.
+            deep_tokens: Number of learned tokens of each of these blocks.
+            generator: Draws the tokens.
+            shared_context: Whether both prompts have the context `normal`.
+        """
+        super().__init__()
+        width = backbone.text_width
+        self.normal = learned_tokens(context, width, generator=generator)
+        if not shared_context:
+            self.abnormal = learned_tokens(context, width, generator=generator)
+        depth = min(deep_depth, backbone.text_blocks)
+        self.deep = nn.ParameterList(learned_tokens(deep_tokens, width, generator=generator) for _ in range(depth - 1))
+
+    def deep_prompts(self, *, half: bool) -> dict[int, Tensor]:
+        """Return the tokens of the text blocks by number of the block, rounded to float16 if asked for."""
+        # The input of block 1 is the learned context itself, so the first deep prompts belong to block 2.
+        return {block: tokens.half() if half else tokens for block, tokens in enumerate(self.deep, start=2)}
+
+
+def read_prompts(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the options and the tensors of a published `prompt_learner`.
+
+    It holds `ctx_pos` and `ctx_neg` of shape `(1, 1, E, W)` and `compound_prompts_text.*` of shape `(N, W)`.
+
+    Raises:
+        KeyError: A context is missing.
+    """
+    normal, abnormal = state["ctx_pos"].flatten(0, -2), state["ctx_neg"].flatten(0, -2)
+    prefix = "compound_prompts_text."
+    deep = [state[f"{prefix}{i}"] for i in range(sum(key.startswith(prefix) for key in state))]
+    tokens = {"deep_tokens": len(deep[0])} if deep else {}
+    options = {"context": len(normal), "deep_depth": len(deep) + 1, **tokens}
+    learned = {"normal": normal, "abnormal": abnormal, **{f"deep.{i}": each for i, each in enumerate(deep)}}
+    return options, {name: tensor.float().contiguous() for name, tensor in learned.items()}
