@@ -9,7 +9,7 @@ from typing import Any, cast
 import open_clip
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -385,6 +385,7 @@ def test_one_prompt_is_similar_to_no_other(tiny: Backbone) -> None:
     assert method.losses(random_batch(method))["similarity"].item() == 0
 
 
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.floats(0.01, 0.99), st.integers(0, 1)), min_size=1, max_size=6), st.booleans())
 def test_the_focal_loss_of_scores_is_that_of_the_formula(pairs: list[tuple[float, int]], of_logits: bool) -> None:
     scores, labels = (torch.tensor(each) for each in zip(*pairs, strict=True))
