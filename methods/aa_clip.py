@@ -46,6 +46,7 @@ class AaClip(Learner):
     name = "aa_clip"
     title = "AA-CLIP"
     paper = "Ma et al., AA-CLIP, CVPR 2025"
+    magnifies = True  # many steps on two images: last digits come to 5 points of pixel AUROC of a small dataset
     ablations = ABLATIONS
     Options = AaClipOptions
     options: AaClipOptions
@@ -164,8 +165,9 @@ class AaClip(Learner):
             if state != self._texts_of:
                 known.clear()
                 self._texts_of = state
-            if new := [each for each in dict.fromkeys(words) if each not in known]:
-                known |= self._encoded(new)
+            for each in words:  # one by one, so that no last digit depends on what is encoded together
+                if each not in known:
+                    known |= self._encoded([each])
         return torch.stack([known[each] for each in words])
 
     def _encoded(self, words: Sequence[str]) -> dict[str, Tensor]:

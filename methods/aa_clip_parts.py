@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from benchmark.contract import ClassName, FrozenClip
 from methods.aa_clip_descriptions import prompts
 from methods.linear_patches import logit_differences
-from methods.losses import dice_terms, focal, interpolation
+from methods.losses import dice_terms, focal, interpolation, resized
 
 BLUR = {"medical": (9, 1.5)}
 INDUSTRIAL_BLUR = (7, 1.0)
@@ -148,20 +148,16 @@ def map_losses(patches: Tensor, text: Tensor, masks: Tensor) -> dict[str, Tensor
         text: Unit text embeddings of shape `(B, 2, D)`, normal first.
         masks: Masks G of shape `(B, S, S)` of 0 and 1.
     """
-    grid, true = logit_differences(patches, text), masks[:, None]
-    rows, columns = (
-        interpolation(old, new, grid, corners_aligned=True)
-        for old, new in zip(grid.shape[2:], masks.shape[1:], strict=True)
-    )
+    logits, true = resized(logit_differences(patches, text), masks.shape[1:], corners_aligned=True), masks[:, None]
     # Where a normal pixel looks anomalous, 1 − S_a would have lost the digits of S_n, and Adam notices them.
-    hit = torch.sigmoid((rows.T @ grid @ columns) * (2 * true - 1))
+    hit = torch.sigmoid(logits * (2 * true - 1))
     abnormal = torch.where(true > 0, hit, 1 - hit)
     overlap, predicted, marked = (each.sum(dim=(2, 3)) for each in (hit * true, abnormal, true))
     terms = {
         "focal": focal(hit, torch.ones_like(masks)),  # the probabilities of what is true
         **dice_terms(overlap, predicted, marked, masks[0].numel()),
     }
-    return {name: grid.shape[1] * term for name, term in terms.items()}
+    return {name: logits.shape[1] * term for name, term in terms.items()}
 
 
 @cache

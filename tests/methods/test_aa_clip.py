@@ -15,11 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from benchmark.cli.selection import select_cards
 from benchmark.clip.backbone import Backbone
+from benchmark.clip.weights import parse_backbone
 from benchmark.contract import ClassName, Features, Picture, Prediction, TrainingBatch
 from benchmark.data.cards import load_cards
+from benchmark.protocol import Protocol
+from benchmark.records.cells import backbone_id
+from benchmark.records.checkpoints import CheckpointError
 from benchmark.records.learned import load_learned
 from benchmark.running.maps import at_evaluation_size
+from benchmark.training.published import import_checkpoint
+from benchmark.training.runner import build_method
 from methods.aa_clip import AaClip
 from methods.aa_clip_augmentation import COLOUR_RANGE, jittered, moved
 from methods.aa_clip_descriptions import DESCRIPTIONS, OF_ALL_CLASSES, description, prompts
@@ -155,8 +162,8 @@ def test_texts_are_encoded_anew_when_the_text_tower_changes(tiny: Backbone, monk
     method.learned.image.mul_(2)
     method.text([CANDLE])
     assert encoded == []
-    method.text([CANDLE, named_class("cashew"), CANDLE])
-    assert encoded == [["cashew nut"]]
+    method.text([CANDLE, named_class("cashew"), CANDLE, named_class("pcb2")])
+    assert encoded == [["cashew nut"], ["integrated circuits board"]]  # each by itself
     method.learned.load_state_dict(AaClip(tiny, AaClipOptions(), seed=1).learned.state_dict())
     assert not torch.allclose(method.text([CANDLE]), before[:1])
     with torch.enable_grad():
@@ -627,6 +634,42 @@ def test_published_checkpoints_are_read(golden_backbone: Backbone, arrays: dict[
         missing = {name: each for name, each in starting_with(arrays, "init.").items() if name != key}
         with pytest.raises(KeyError, match=key):
             AaClip.import_state(missing)
+
+
+def test_files_of_the_published_code_are_imported(tiny: Backbone, tmp_path: Path) -> None:
+    method = AaClip(tiny.variant(AaClip.backbone_variant(AaClipOptions())), AaClipOptions(class_minmax=False), seed=3)
+    learned, files = method.learned, [tmp_path / "text_adapter.pth", tmp_path / "image_adapter.pth"]
+    text = [*learned.text_adapters.matrices, learned.text_projection]
+    parts = {
+        "text": {f"{i}.fc.0.weight": each for i, each in enumerate(text)},
+        "image": {
+            **{f"layer_adapters.{i}.fc.0.weight": each for i, each in enumerate(learned.image_adapters.matrices)},
+            **{f"seg_proj.{i}.fc.weight": each for i, each in enumerate(learned.patches)},
+            "det_proj.fc.weight": learned.image,
+        },
+    }
+    for stage, name, file in zip(method.stages(["visa"]), parts, files, strict=True):
+        assert stage.optimiser is not None
+        stage.optimiser.zero_grad()
+        stage.losses(batch_for(method, 2))["focal"].backward()  # type: ignore[no-untyped-call]
+        stage.optimiser.step()
+        state = {key: value.detach() for key, value in parts[name].items()}
+        torch.save({"epoch": 5, f"{name}_adapter": state, f"{name}_optimizer": stage.optimiser.state_dict()}, file)
+    given: dict[str, Any] = {
+        "auxiliaries": select_cards(["visa"]),
+        "backbone": backbone_id(parse_backbone(tiny.name), dtype=tiny.dtype),
+        "protocol": Protocol(),
+        "results": tmp_path,
+    }
+    path, changed = import_checkpoint(files, AaClip, **given)
+    options = AaClipOptions(**{**changed, "class_minmax": False})
+    found = build_method(AaClip, method.backbone, options, seed=0, checkpoint=path)  # type: ignore[arg-type]
+    assert isinstance(found, AaClip)
+    images = images_of(tiny, 2)
+    assert torch.equal(predicted(found, images).scores, predicted(method, images).scores)
+    for file, other in ((files[0], "image_adapter.det_proj"), (files[1], "text_adapter.0")):
+        with pytest.raises(CheckpointError, match=rf"no entry '{other}.*name all of them"):
+            import_checkpoint([file], AaClip, **given)
 
 
 def test_the_parameters_of_the_paper() -> None:
