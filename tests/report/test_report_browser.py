@@ -263,12 +263,34 @@ def test_charts_follow_the_colours(browser: webdriver.Chrome, site: Path) -> Non
     until(lambda: browser.execute_script(kind) == "log")
 
 
+SMALL_TEXT = """
+const small = [];
+const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walk.nextNode()) {
+  const parent = walk.currentNode.parentElement;
+  if (!walk.currentNode.data.trim() || !parent.getClientRects().length || parent.closest("script, .skip")) continue;
+  if (parseFloat(getComputedStyle(parent).fontSize) < 12) small.push(walk.currentNode.data);
+}
+return small;
+"""
+SMALL_CONTROLS = """
+const controls = `button, select, summary, input[type="search"], input[type="range"], nav a, .controls label > span,
+  th[scope="row"] a, .crumbs a, .records a, [rel="prev"], [rel="next"], .cards a`;
+return [...document.querySelectorAll(controls)].filter((each) => {
+  const { width, height } = each.getBoundingClientRect();
+  return width && (Math.round(width) < 44 || Math.round(height) < 44);
+}).map((each) => each.outerHTML);
+"""
+
+
 def test_a_phone_never_scrolls_sideways(browser: webdriver.Chrome, site: Path) -> None:
     screen(browser, 375, 800)
     for page in sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html")):
         visit(browser, site, page)
         width = browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
         assert width == [375, 375], page
+        assert browser.execute_script(SMALL_TEXT) == [], page
+        assert browser.execute_script(SMALL_CONTROLS) == [], page
 
 
 def test_the_gallery_works_by_keyboard(browser: webdriver.Chrome, site: Path) -> None:
@@ -343,24 +365,6 @@ def test_a_dataset_shows_one_metric_at_a_time(browser: webdriver.Chrome, site: P
 
 LEARNERS = [title for title, _ in METHODS[3:]]
 PAGES = ("index", "datasets/mvtec", "datasets/mvtec--bottle", "datasets/sdd", "cost", "training", "published", "about")
-SMALL_TEXT = """
-const small = [];
-const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-while (walk.nextNode()) {
-  const parent = walk.currentNode.parentElement;
-  if (!walk.currentNode.data.trim() || !parent.getClientRects().length || parent.closest("script, .skip")) continue;
-  if (parseFloat(getComputedStyle(parent).fontSize) < 12) small.push(walk.currentNode.data);
-}
-return small;
-"""
-SMALL_CONTROLS = """
-const controls = `button, select, summary, input[type="search"], input[type="range"], nav a, .controls label > span,
-  th[scope="row"] a, .crumbs a, .records a, [rel="prev"], [rel="next"], .cards a`;
-return [...document.querySelectorAll(controls)].filter((each) => {
-  const { width, height } = each.getBoundingClientRect();
-  return width && (Math.round(width) < 44 || Math.round(height) < 44);
-}).map((each) => each.outerHTML);
-"""
 
 
 def overlap(one: dict[str, float], other: dict[str, float]) -> bool:
