@@ -253,7 +253,7 @@ def test_a_published_file_is_imported_and_predicts_the_same(tiny: Backbone, tmp_
     method = FaPrompt(tiny, options, seed=1)
     torch.save({"prompt_learner": published(method)}, tmp_path / "epoch_15.pth")
     path, changed = import_checkpoint(
-        tmp_path / "epoch_15.pth",
+        [tmp_path / "epoch_15.pth"],
         FaPrompt,
         auxiliaries=select_cards(["mvtec"]),
         backbone=backbone_id(parse_backbone(tiny.name), dtype=tiny.dtype),
