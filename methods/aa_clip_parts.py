@@ -25,7 +25,7 @@ def _matrix(outputs: int, inputs: int, generator: torch.Generator) -> nn.Paramet
 
 
 class Adapters(nn.Module):
-    """Residual adapters after the first blocks of a tower (section 3.2)."""
+    """Residual adapters after the first blocks of a tower."""
 
     def __init__(self, blocks: int, width: int, weight: float, generator: torch.Generator) -> None:
         super().__init__()
