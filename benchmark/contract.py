@@ -321,7 +321,7 @@ class Stage:
     epochs: int
     batch_size: int
     vision: VisionSpec
-    """The features that the losses read. Only these are stored for training and read in every epoch."""
+    """The features that the losses read. Only these are stored, unless the training reads them once in all."""
     name: str = "training"
     """Name in messages and curves."""
     learning_rate: Callable[[int, int], float | None] | None = None

@@ -48,8 +48,9 @@ def tables_command(
 
     There are tables of datasets by methods, of classes, with bootstrap intervals, of ranks, of costs and of ablations,
     and results.csv with every number. The same records give the same bytes on every machine; --check compares the files
-    with the records. Columns are in the order of --methods. Left out are results on generated data beside real ones,
-    and those of older versions or older images, which `bench results prune` removes.
+    with the records. Columns are in the order of --methods, else by what methods learn from and then by year. Left out
+    are results on generated data beside real ones, and those of older versions or older images, which
+    `bench results prune` removes.
     """
     from benchmark.metrics import MAIN_METRICS
     from benchmark.records import read_records

@@ -242,9 +242,11 @@ class Backbone:
         tokens = run_changed(visual, first, after=after, attention=attention, keep=keep, recompute=recompute)
         return VisionTokens(tokens.last.float(), {block: kept.float() for block, kept in tokens.kept.items()})
 
-    def embed(self, tokens: Tensor) -> Tensor:
-        """Return the embeddings `LN_post(x) W_proj` of shape `(…, D)`, float32, of vision tokens x `(…, W)`."""
-        return embed(self.model.visual, tokens.to(DTYPES[self.dtype])).float()
+    def embed(self, tokens: Tensor, *, projected: bool = True) -> Tensor:
+        """Return the embeddings of vision tokens, or their last layer norm alone; see `FrozenClip`."""
+        visual, tokens = self.model.visual, tokens.to(DTYPES[self.dtype])
+        found: Tensor = embed(visual, tokens) if projected else visual.ln_post(tokens)
+        return found.float()
 
     def _in_float32(self, after: Change | None) -> Change | None:
         """Return a change whose input is float32 and whose output has the dtype of the towers."""

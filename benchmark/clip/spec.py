@@ -300,5 +300,8 @@ class FrozenClip(Protocol):
             recompute: Whether the activations of a block are computed anew for its gradients, which saves memory.
         """
 
-    def embed(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return the embeddings `LN_post(x) W_proj` of shape `(…, D)`, float32, of vision tokens x `(…, W)`."""
+    def embed(self, tokens: torch.Tensor, *, projected: bool = True) -> torch.Tensor:
+        """Return the embeddings `LN_post(x) W_proj` of shape `(…, D)`, float32, of vision tokens x `(…, W)`.
+
+        With `projected=False` it returns `LN_post(x)` of shape `(…, W)`.
+        """

@@ -175,7 +175,12 @@ def cost_chart(points: Sequence[CostPoint], caption: str, key: str) -> Chart:
             "name": escape(point.name),
             "x": [round(point.milliseconds, 3)],
             "y": [round(point.value, 4)],
-            "marker": {"color": PALETTE[index % len(PALETTE)], "symbol": SYMBOLS[index % len(SYMBOLS)], "size": 12},
+            "marker": {
+                "color": PALETTE[index % len(PALETTE)],
+                "symbol": SYMBOLS[index % len(SYMBOLS)],
+                "size": 12,
+                "opacity": 0.85,
+            },
             "hovertemplate": "%{x:.1f} ms, %{y:.1f} %",
         }
         for index, point in enumerate(points)
@@ -185,4 +190,5 @@ def cost_chart(points: Sequence[CostPoint], caption: str, key: str) -> Chart:
         "yaxis": {"title": {"text": "%"}},
         "margin": MARGIN,
     }
-    return Chart(key, caption, {"data": data, "layout": layout})
+    rows = math.ceil(len(points) / 2)  # of the legend on a phone
+    return Chart(key, caption, {"data": data, "layout": layout}, height=280 + 20 * rows)

@@ -106,8 +106,8 @@ def diagram(ranking: Ranking, *, key: str) -> Markup | None:
             ranks,
             p_values.rename(index=names, columns=names),
             ax=figure.subplots(),
-            label_fmt_left="{label} ({rank:.2f})",
-            label_fmt_right="({rank:.2f}) {label}",
+            label_fmt_left="{label} ({rank:.2f})  ",  # blanks between a label and its line
+            label_fmt_right="  ({rank:.2f}) {label}",
             color_palette=dict.fromkeys(ranks, "#000000"),
         )
         figure.savefig(drawn, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None})

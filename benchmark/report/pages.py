@@ -26,11 +26,14 @@ from benchmark.report.values import (
     table_row,
 )
 from benchmark.tables import (
-    WIDE_MARK,
+    SECOND_HAND_NOTE,
     AblationTable,
+    Column,
     Comparison,
     Ranking,
     compare,
+    groups_of,
+    learned_from,
     printed_metrics,
     whole_class_notes,
 )
@@ -74,7 +77,8 @@ def index(report: ReportData) -> Context:
     listed = {row.title for metric in known for row in dataset_rows(report, metric)}
     others = {each.title for each in report.datasets} - listed
     rows = {metric: dataset_rows(report, metric, others) for metric in METRICS if metric in known}
-    has_wide_range = any(WIDE_MARK in n.spread for each in rows.values() for row in each for n in row.numbers)
+    has_wide_range = any(n.span for each in rows.values() for row in each for n in row.numbers)
+    groups = groups_of(report.columns)
     return {
         "views": views,
         "diagrams": diagrams,
@@ -82,8 +86,9 @@ def index(report: ReportData) -> Context:
         "metrics": [(metric.key, metric.level, metric.heading) for metric in METRICS.values() if metric.key in known],
         "levels": list(dict.fromkeys(metric.level for metric in METRICS.values() if metric.key in known)),
         "domains": boards.domains(report),
-        "titles": report.titles,
-        "trained": {title: trained_on(report, title) for title in report.titles},
+        "years": {column.title: column.year for column in report.columns},
+        "places": {column.title: place for place, (_, same) in enumerate(groups) for column in same},
+        "sources": {column.title: sources(column) for column in report.columns},
         "notes": [*report.notes, *([HAS_RANGE] if has_wide_range else [])],
     }
 
@@ -116,14 +121,10 @@ def _ranked(found: Ranking, heading: str) -> str:
     )
 
 
-def trained_on(report: ReportData, title: str) -> str:
-    """Return the titles of the auxiliary datasets that a method was trained on, or "nothing"."""
-    same = [record for record in report.main if record.title == title]
-    names = dict.fromkeys(r.cell.auxiliary.name for r in same if r.cell.auxiliary is not None)
+def sources(column: Column) -> str:
+    """Return what a method learns from, with the titles of its auxiliary datasets."""
     cards = load_cards()
-    found = [cards[name].title if name in cards else name for name in names]
-    shots = "" if all(r.cell.references is None for r in same) else ", shown normal images"
-    return (", ".join(found) if found else "nothing") + shots
+    return learned_from([cards[name].title if name in cards else name for name in column.auxiliary], column.shots)
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,6 @@ def dataset(report: ReportData, of: DatasetResults) -> Context:
         "kinds": of_kinds,
         "images": images,
         "warnings": warnings,
-        "titles": report.titles,
     }
 
 
@@ -282,6 +282,7 @@ def published(report: ReportData, found: Sequence[Published]) -> Context:
         "compared": [_compared(row) for row in real],
         "verdicts": Counter(row.verdict.replace(" ", "_") for row in real),
         "tolerance": TOLERANCE,
+        "second_hand": SECOND_HAND_NOTE if any(number.conditions.second_hand for number in found) else "",
         "tables": tables,
     }
 

@@ -23,7 +23,7 @@ from benchmark.report.cost import cost_page
 from benchmark.report.gallery import Gallery, by_method, class_gallery
 from benchmark.report.report_data import DatasetResults, ReadPerImage, ReportData, collect_report_data
 from benchmark.report.sources import PerImage, candidates, no_images, source_of, unused_folders, way_to_images
-from benchmark.tables import load_published
+from benchmark.tables import groups_of, load_published
 
 MARKER = "zsad-bench-report.json"
 """File at the top of a report. A folder with this file may be replaced by a newer report."""
@@ -182,7 +182,13 @@ def _common(report: ReportData) -> dict[str, Any]:
         "images": sum(each.normal + each.anomalous for dataset in report.datasets for each in dataset.classes),
         "failed": len(report.failed),
     }
-    return {"nav": NAVIGATION, "banner": report.banner, "version": version("zsad-bench"), "counts": counts}
+    return {
+        "nav": NAVIGATION,
+        "banner": report.banner,
+        "version": version("zsad-bench"),
+        "counts": counts,
+        "groups": groups_of(report.columns),
+    }
 
 
 def _images(dataset: DatasetResults, titles: Sequence[str], read: ReadPerImage) -> PerImage:
@@ -247,7 +253,6 @@ def _dataset_pages(
             synthetic="data" in dataset.records[0].synthetic,
             rows=pages.class_page(report, dataset, each),
             kinds=pages.kinds(report, dataset, each),
-            titles=report.titles,
             gallery=galleries.get(each.name, nothing),
             total=each.normal + each.anomalous,
             **gallery_context,

@@ -30,14 +30,16 @@ class ShownValue:
     sort: str
     """The number by which a column is sorted; empty if the value is undefined."""
     spread: str = ""
-    """Standard deviation over seeds, bootstrap interval, a mark where the difference to the best method rests on one
-    training, and the range of a fragile metric if it is wide."""
+    """Standard deviation over seeds, bootstrap interval, and a mark where the difference to the best method rests on
+    one training."""
     mark: str = ""
     """Class of the table cell: best or second for the highest and second highest printed value of a row, else empty."""
     hint: str = ""
     """How far the method is behind the best one, in points, or why the value has a range."""
     tied: bool = False
     """Whether the paired bootstrap interval does not separate the method from the best one."""
+    span: str = ""
+    """Range of a fragile metric, if it is wide."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def shown_value(
     """
     if value is None:
         return ShownValue(UNDEFINED, "")
-    parts, hint, tied = [], "", False
+    parts, hint, tied, wide = [], "", False, ""
     if interval is not None:
         parts.append(f"[{interval[0]:.1f}–{interval[1]:.1f}]")
     if estimate is not None:
@@ -84,9 +86,9 @@ def shown_value(
                 parts.append(ONE_TRAINING)
                 hint += ", one training"
     if span is not None and is_wide(span):
-        parts.append(f"{WIDE_MARK} {span[0]:.1f}–{span[1]:.1f}")
+        wide = f"{WIDE_MARK} {span[0]:.1f}–{span[1]:.1f}"
         hint = HAS_RANGE
-    return ShownValue(f"{value:.1f}", f"{value:.4f}", " ".join(parts), mark, hint, tied)
+    return ShownValue(f"{value:.1f}", f"{value:.4f}", " ".join(parts), mark, hint, tied, wide)
 
 
 def dataset_values(dataset: DatasetResults, metric: str, titles: Sequence[str]) -> list[float | None]:

@@ -10,6 +10,7 @@ from .agreement_output import render_agreement as render_agreement
 from .columns import Column as Column
 from .columns import columns_of as columns_of
 from .columns import groups_of as groups_of
+from .columns import learned_from as learned_from
 from .columns import places_of as places_of
 from .comparable import TableError as TableError
 from .comparable import check_comparable as check_comparable
@@ -29,6 +30,7 @@ from .cost import cost_summary as cost_summary
 from .cost import cost_tables as cost_tables
 from .cost import costs as costs
 from .coverage import compared_rows as compared_rows
+from .marks import SECOND_HAND_NOTE as SECOND_HAND_NOTE
 from .marks import WIDE_MARK as WIDE_MARK
 from .marks import WIDE_NOTE as WIDE_NOTE
 from .marks import best_and_second as best_and_second

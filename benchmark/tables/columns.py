@@ -24,6 +24,10 @@ class Column:
     together. Where methods were trained on different datasets for one target, the heading names them."""
     year: int | None = None
     """Year of its paper; None where no record says it."""
+    auxiliary: tuple[str, ...] = ()
+    """Names of the datasets on which it was trained."""
+    shots: int = 0
+    """Number of normal images of a class that it is shown."""
 
     @property
     def dated(self) -> str:
@@ -54,13 +58,23 @@ def columns_of(records: Iterable[Record], methods: Sequence[str] = ()) -> tuple[
         names = sorted({trained_on(record) for record in same if record.cell.auxiliary is not None})
         shots = max(map(shots_of, same))
         year = max((record.year for record in same if record.year is not None), default=None)
-        auxiliary = [" ".join([AUXILIARY, ", ".join(names)]) if differ else AUXILIARY] if names else []
-        group = ", ".join([*auxiliary, *([f"{shots}-shot"] if shots else [])]) or TRAINING_FREE
+        group = learned_from(names if differ else [""] * bool(names), shots)
         name = same[0].cell.method
         place = methods.index(name) if name in methods else len(methods)
         key = (place, bool(names), shots, group, math.inf if year is None else year, title)
-        found.append((key, Column(title, group, year)))
+        found.append((key, Column(title, group, year, tuple(names), shots)))
     return tuple(column for _, column in sorted(found, key=lambda pair: pair[0]))
+
+
+def learned_from(auxiliary: Sequence[str], shots: int) -> str:
+    """Return in words what a method learns from.
+
+    Args:
+        auxiliary: names of the auxiliary datasets; an empty one leaves the name out.
+        shots: number of normal images of a class that the method is shown.
+    """
+    parts = [f"{AUXILIARY} {', '.join(auxiliary)}".strip()] if auxiliary else []
+    return ", ".join([*parts, *([f"{shots}-shot"] if shots else [])]) or TRAINING_FREE
 
 
 def places_of(records: Iterable[Record], methods: Sequence[str] = ()) -> Mapping[str, int]:

@@ -9,7 +9,7 @@ from tabulate import tabulate
 from benchmark.common import to_csv_text
 from benchmark.metrics import CONFIDENCE, LEVELS, METRICS
 from benchmark.tables.comparison import Comparison, Verdict
-from benchmark.tables.marks import WIDE_MARK, WIDE_NOTE, is_wide
+from benchmark.tables.marks import SECOND_HAND_NOTE, WIDE_MARK, WIDE_NOTE, is_wide
 from benchmark.tables.notes import SYNTHETIC
 from benchmark.tables.published import Number, printed_metrics
 from benchmark.tables.style import STYLES, Style, as_list, lettered, letters_of, numbered
@@ -58,6 +58,8 @@ def render_comparison(rows: Sequence[Comparison], style: str, *, tolerance: floa
         lines.append(f"In brackets: {CONFIDENCE:.0%} bootstrap interval of our value; AUPRO has that of the exact one.")
     if any(is_wide(row.span) for row in shown):
         lines.append(f"{WIDE_NOTE}; results.csv holds its range.")
+    if any(row.number.conditions.second_hand for row in shown):
+        lines.append(f"{SECOND_HAND_NOTE}.")
     parts = [as_list(lines, how), tabulate(body, headers=header, tablefmt=how.tablefmt, disable_numparse=True)]
     if why:
         parts.append("Why results may differ, or are not compared:")
@@ -134,10 +136,11 @@ def comparison_csv(rows: Iterable[Comparison]) -> str:
     """Return every row as CSV, also what was not run: percentages in full precision, empty where there is none.
 
     `low` and `high` are the range of a fragile metric when scores move by one part in a million, `interval_low` and
-    `interval_high` the bootstrap interval; `printed` is the method as printed.
+    `interval_high` the bootstrap interval; `printed` is the method as printed, `second_hand` the text about a paper in
+    which the number was read.
     """
     names = "method,title,printed,reading,dataset,class,level,metric,published,ours,low,high,interval_low,interval_high"
-    more = ("deviation", "difference", "verdict", "reasons", "source", "records")
+    more = ("deviation", "difference", "verdict", "reasons", "source", "second_hand", "records")
     lines: list[Sequence[str | float | None]] = [(*names.split(","), *more)]
     for row in rows:
         n = row.number
@@ -145,18 +148,19 @@ def comparison_csv(rows: Iterable[Comparison]) -> str:
         place = (*name, n.dataset, n.row.class_name, n.row.level, n.row.metric)
         ranges = (*(row.span or (None, None)), *(row.interval or (None, None)))
         values = (n.row.value, row.ours, *ranges, row.deviation, row.difference)
-        lines.append((*place, *values, row.verdict, "; ".join(row.reasons), n.row.source, " ".join(row.records)))
+        told = (row.verdict, "; ".join(row.reasons), n.row.source, n.conditions.second_hand, " ".join(row.records))
+        lines.append((*place, *values, *told))
     return to_csv_text(lines)
 
 
 def published_csv(numbers: Iterable[Number]) -> str:
     """Return the published numbers as CSV, those of methods that are not here with an empty `method`."""
     lines: list[Sequence[str | float | None]] = [
-        ("method", "title", "dataset", "class", "level", "metric", "published", "source")
+        ("method", "title", "dataset", "class", "level", "metric", "published", "source", "second_hand")
     ]
     for n in numbers:
         place = (n.method, n.row.method, n.dataset, n.row.class_name, n.row.level, n.row.metric)
-        lines.append((*place, n.row.value, n.row.source))
+        lines.append((*place, n.row.value, n.row.source, n.conditions.second_hand))
     return to_csv_text(lines)
 
 
@@ -174,7 +178,8 @@ def render_published(numbers: Sequence[Number], style: str) -> str:
             same = [number for number in of_file if number.row.level == level]
             if same:
                 parts.append(_dry_table(f"{title}: {heading.lower()}", same, sources, how))
-    said = f"{as_list([RANKLESS], how)}\n{_sources(sources, how)}"
+    notes = [RANKLESS, *([f"{SECOND_HAND_NOTE}."] if any(n.conditions.second_hand for n in numbers) else [])]
+    said = f"{as_list(notes, how)}\n{_sources(sources, how)}"
     parts = ["# Published numbers" if style == "md" else "", ALONE, *parts, said]
     return "\n\n".join(parts).strip() + "\n"
 

@@ -1,4 +1,4 @@
-"""Marks of numbers in tables: the best and the second of a row, and values that last digits of the scores can move."""
+"""Marks of numbers in tables: the best and the second of a row, what last digits can move, what is second hand."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -12,6 +12,10 @@ WIDE_MARK = "†"
 WIDE_NOTE = (
     f"{WIDE_MARK} The last digits of the scores, which differ from machine to machine, can move this value by more "
     f"than {WIDE} points"
+)
+SECOND_HAND_MARK = "‡"
+SECOND_HAND_NOTE = (
+    f"{SECOND_HAND_MARK} Second hand: read in a text about the paper, not in the paper, its code or its logs"
 )
 
 

@@ -21,6 +21,7 @@ from benchmark.data import Card, load_cards
 from benchmark.errors import BenchError
 from benchmark.metrics import METRICS, Level, metrics_of
 from benchmark.protocol import Protocol
+from benchmark.tables.marks import SECOND_HAND_MARK
 
 SOURCES = "sources.toml"
 COLUMNS = ("method", "dataset", "level", "metric", "value", "source")
@@ -80,6 +81,9 @@ class Conditions(Model):
     seed: int | None = None
     protocol: dict[str, Any] = Field(default_factory=dict)
     """What is known of the fields of `Protocol`."""
+    second_hand: str = ""
+    """The text about the paper in which the numbers were read; empty if they were read where their authors print them.
+    They are marked wherever they are shown."""
     notes: tuple[str, ...] = ()
     """What else in the source's code may move its numbers, in short phrases."""
 
@@ -226,9 +230,10 @@ class Number:
 
     @property
     def printed(self) -> str:
-        """The value with the decimals that it is printed with, at least one."""
+        """The value with the decimals that it is printed with, at least one, and a mark if it is second hand."""
         value = self.row.value
-        return f"{value:.1f}" if round(value, 1) == value else f"{value:.4f}".rstrip("0")
+        text = f"{value:.1f}" if round(value, 1) == value else f"{value:.4f}".rstrip("0")
+        return text + (SECOND_HAND_MARK if self.conditions.second_hand else "")
 
     @property
     def class_name(self) -> str | None:

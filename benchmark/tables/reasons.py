@@ -31,7 +31,8 @@ def reasons(number: Number, variant: Variant, group: Sequence[Record]) -> list[R
     """
     record, conditions = group[0], number.conditions
     cell = record.cell
-    found = []
+    read = conditions.second_hand
+    found = [Reason(f"published number second hand, read in {read}")] if read else []
     if cell.changed and variant.options is None:
         found.append(Reason("options " + ", ".join(f"{name}={value}" for name, value in cell.changed.items())))
     if cell.references is not None:

@@ -40,7 +40,7 @@ VIT_L = "ViT-L-14-336-quickgelu:random-0"
 CASES = {
     "ViT-L": Expected(
         weights=VIT_L,
-        methods=("anomalyclip", "clip", "clip_ac", "coop", "genclip"),
+        methods=("anomalyclip", "clip", "clip_ac", "coop", "faprompt", "genclip"),
         size=518,
         grid=37,
         width=1024,

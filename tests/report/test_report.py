@@ -23,7 +23,7 @@ from support.study import KIND, Study, make_study
 from benchmark.metrics.per_image import ClassImages
 from benchmark.protocol import Protocol
 from benchmark.records.records import Record
-from benchmark.report import ReportError, figures, gallery, write_site
+from benchmark.report import ReportError, charts, figures, gallery, write_site
 from benchmark.report.cost import cost_page
 from benchmark.report.leaderboard import leaderboard
 from benchmark.report.report_data import collect_report_data
@@ -109,6 +109,14 @@ def test_the_page_of_a_class_shows_its_kinds_of_defect(study: Study, documents: 
         if path in documents:
             assert f"{KIND} (5)" in documents[path].text
     assert "Kinds of defect" not in documents["datasets/scans.html"].text
+
+
+def test_twenty_points_of_a_chart_of_costs_can_be_told_apart() -> None:
+    """No two have colour and symbol in common, and those of one colour have different symbols."""
+    made = charts.cost_chart([charts.CostPoint(f"M{n}", 1.0 + n, 50.0) for n in range(20)], "c", "k")
+    markers = [(each["marker"]["color"], each["marker"]["symbol"]) for each in made.figure["data"]]
+    assert len(set(markers)) == len(markers) == 20
+    assert made.height > charts.cost_chart([charts.CostPoint("M", 1.0, 50.0)], "c", "k").height
 
 
 def test_charts_show_names_as_they_are(documents: dict[str, Document]) -> None:
@@ -235,6 +243,8 @@ def test_real_results_have_no_banner_and_are_compared(real_study: Study) -> None
     assert not [path for path, document in pages.items() if "SYNTHETIC" in document.text]
     assert "Not compared." not in pages["published.html"].text
     assert "arXiv" in pages["published.html"].text
+    assert "91.9‡" in pages["published.html"].text
+    assert "‡ Second hand: read in a text about the paper" in pages["published.html"].text
     assert "differ" in pages["published.html"].text
 
 

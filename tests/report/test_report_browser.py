@@ -1,5 +1,6 @@
 """The report in a headless Chromium, from the disk: it works, by keyboard too, and says nothing in the console."""
 
+import itertools
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from support.study import Study
 
+from benchmark.records.records import read_records
 from benchmark.report import write_site
 from benchmark.tables import ranks
 
@@ -24,6 +26,7 @@ CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
 DRIVER = shutil.which("chromedriver")
+REFERENCE = Path(__file__).parents[2] / "results/reference"
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -35,6 +38,12 @@ FLAGS = (
     "--disable-sync",
     "--disable-dev-shm-usage",
 )
+
+TEXTS = """
+return [...document.querySelectorAll(arguments[0])]
+  .filter((each) => (each.closest("select") || each).getClientRects().length)
+  .map((each) => (each.innerText ?? each.textContent).trim());
+"""
 
 pytestmark = [
     pytest.mark.browser,
@@ -52,6 +61,32 @@ def site(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
         return write_site(
             tmp_path_factory.mktemp("site") / "report", study.records, study.read, study.found
         ).index.parent
+
+
+METHODS = (
+    *(("CLIP", 2021), ("CLIP-AC", 2021), ("WinCLIP", 2023), ("CoOp", 2022), ("APRIL-GAN", 2023), ("AdaCLIP", 2024)),
+    *(("AnomalyCLIP", 2024), ("GenCLIP", 2025), ("AA-CLIP", 2025), ("FAPrompt", 2025)),
+    *(("MRAD-TF", 2026), ("MRAD-FT", 2026), ("MRAD-CLIP", 2026)),
+)
+SHOWN = ("btad", "mvtec", "sdd")
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of thirteen methods: those of the reference, some of them again under the titles of others."""
+    known = [r for r in read_records(REFERENCE)[0] if r.cell.dataset.name in SHOWN and r.placement.main]
+    by_title = {title: [r for r in known if r.title == title] for title in dict.fromkeys(r.title for r in known)}
+    records = []
+    for place, (title, year) in enumerate(METHODS):
+        for record in by_title.get(title) or by_title["GenCLIP"]:
+            cell = record.cell.model_copy(update={"method": f"m{place}"})
+            run = record.run.model_copy(update={"seconds": {k: v * (1 + place) for k, v in record.run.seconds.items()}})
+            mean = {key: value and value * (1 - (7 * place % 13) / 100) for key, value in record.mean.items()}
+            changes = {"cell": cell, "id": cell.id, "title": title, "year": year, "run": run, "mean": mean}
+            records.append(record.model_copy(update=changes))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranks, "FEWEST_DATASETS", len(SHOWN))
+        return write_site(tmp_path_factory.mktemp("wide") / "report", records, lambda _: None).index.parent
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +145,8 @@ def press(driver: webdriver.Chrome, *keys: str) -> None:
 
 def texts(driver: webdriver.Chrome, selector: str) -> list[str]:
     """Return the texts of what is to be seen."""
-    return [each.text for each in driver.find_elements(By.CSS_SELECTOR, selector) if each.is_displayed()]
+    found: list[str] = driver.execute_script(TEXTS, selector)
+    return found
 
 
 def choose(driver: webdriver.Chrome, name: str, value: str) -> None:
@@ -173,7 +209,8 @@ def test_filters_change_what_is_shown_and_the_address(browser: webdriver.Chrome,
     assert texts(browser, "#metric option") == ["AUROC", "AUPRO", "AUPRO-200", "AP", "F1-max"]
     browser.find_element(By.ID, "search").send_keys("clip-ac")
     assert texts(browser, "#leaderboard tbody th") == ["CLIP-AC"]
-    assert len(texts(browser, "#matrix thead th")) == 2
+    assert len(texts(browser, "#matrix thead th[scope=col]")) == 2
+    assert texts(browser, "#matrix thead th.group") == ["training-free"]
     browser.find_element(By.ID, "search").send_keys("nothing")
     assert texts(browser, "#leaderboard tbody th") == []
     assert "No method and no dataset" in texts(browser, "#view-note")[0]
@@ -258,8 +295,7 @@ def test_the_gallery_works_by_keyboard(browser: webdriver.Chrome, site: Path) ->
     press(browser, *"kkkk")
     assert texts(browser, "#large .what code") == [shown[0]], "it stops at the first"
     press(browser, Keys.ESCAPE)
-    until(lambda: not dialog.is_displayed())
-    assert key_of_focus() == shown[0]
+    until(lambda: not dialog.is_displayed() and key_of_focus() == shown[0])
 
 
 def test_heatmaps_are_drawn(browser: webdriver.Chrome, site: Path) -> None:
@@ -301,3 +337,151 @@ def test_a_dataset_shows_one_metric_at_a_time(browser: webdriver.Chrome, site: P
     assert texts(browser, ".tab h3") == ["image AUROC"]
     choose(browser, "tab", "3")
     assert texts(browser, ".tab h3") == ["pixel AUROC"]
+
+
+# --- thirteen methods
+
+LEARNERS = [title for title, _ in METHODS[3:]]
+PAGES = ("index", "datasets/mvtec", "datasets/mvtec--bottle", "datasets/sdd", "cost", "training", "published", "about")
+SMALL_TEXT = """
+const small = [];
+const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walk.nextNode()) {
+  const parent = walk.currentNode.parentElement;
+  if (!walk.currentNode.data.trim() || !parent.getClientRects().length || parent.closest("script, .skip")) continue;
+  if (parseFloat(getComputedStyle(parent).fontSize) < 12) small.push(walk.currentNode.data);
+}
+return small;
+"""
+SMALL_CONTROLS = """
+const controls = `button, select, summary, input[type="search"], input[type="range"], nav a, .controls label > span,
+  th[scope="row"] a, .crumbs a, .records a, [rel="prev"], [rel="next"], .cards a`;
+return [...document.querySelectorAll(controls)].filter((each) => {
+  const { width, height } = each.getBoundingClientRect();
+  return width && (Math.round(width) < 44 || Math.round(height) < 44);
+}).map((each) => each.outerHTML);
+"""
+
+
+def overlap(one: dict[str, float], other: dict[str, float]) -> bool:
+    """Say whether two boxes have more than their edges in common."""
+    return all(
+        one[low] + 1 < other[high] and other[low] + 1 < one[high]
+        for low, high in (("left", "right"), ("top", "bottom"))
+    )
+
+
+def pick(driver: webdriver.Chrome, name: str, value: str) -> None:
+    """Press what stands for a checkbox."""
+    driver.find_element(By.CSS_SELECTOR, f'#methods input[name="{name}"][value="{value}"] + span').click()
+
+
+def test_a_phone_shows_thirteen_methods_in_tables_that_scroll_by_themselves(
+    browser: webdriver.Chrome, wide: Path
+) -> None:
+    screen(browser, 390, 800)
+    for page in PAGES:
+        visit(browser, wide, f"{page}.html")
+        for each in browser.find_elements(By.CSS_SELECTOR, "#methods summary"):
+            each.click()
+        assert browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]") == [390, 390], page
+        assert browser.execute_script(SMALL_TEXT) == [], page
+        assert browser.execute_script(SMALL_CONTROLS) == [], page
+    visit(browser, wide, "index.html")
+    places = browser.execute_script("""
+        const scroller = document.querySelector("#matrix").parentElement;
+        scroller.scrollLeft = 400;
+        const left = (each) => each.getBoundingClientRect().left - scroller.getBoundingClientRect().left;
+        const first = [...document.querySelectorAll("#matrix tr > :first-child")];
+        return [scroller.scrollLeft, ...first.filter((each) => each.getClientRects().length).map(left)];
+    """)
+    assert places[0] == 400
+    assert {round(place) for place in places[1:]} <= {0, 1}, "the first column stays"
+
+
+def test_the_leaderboard_is_sorted_by_year_and_by_training(browser: webdriver.Chrome, wide: Path) -> None:
+    visit(browser, wide, "index.html")
+
+    def column(heading: str) -> list[str]:
+        heads = texts(browser, "#leaderboard thead th")
+        place = next(index for index, text in enumerate(heads, 1) if text.startswith(heading))
+        browser.find_element(By.CSS_SELECTOR, f"#leaderboard thead th:nth-child({place}) button").click()
+        return texts(browser, f"#leaderboard tbody tr > :nth-child({place})")
+
+    assert column("Year") == sorted((str(year) for _, year in METHODS), reverse=True)
+    assert column("Training") == ["training-free"] * 3 + ["auxiliary dataset MVTec AD, VisA"] * 10
+
+
+def test_a_group_of_methods_is_left_out_of_every_page(browser: webdriver.Chrome, wide: Path) -> None:
+    visit(browser, wide, "index.html", "#level=pixel&metric=pixel_ap")
+    titles = [title for title, _ in METHODS]
+    heads = "#matrix thead th[data-method] .sort"
+    assert set(texts(browser, heads)) == set(titles)
+    pick(browser, "group", "training-free")
+    assert set(texts(browser, heads)) == set(texts(browser, "#leaderboard tbody th")) == set(LEARNERS)
+    assert texts(browser, "#matrix thead th.group") == ["auxiliary dataset"]
+    assert texts(browser, "#method-count") == ["10 of 13"]
+    assert "metric=pixel_ap" in browser.current_url
+    browser.find_element(By.CSS_SELECTOR, "#methods summary").click()
+    for title in LEARNERS[2:]:
+        pick(browser, "method", title)
+    assert browser.find_element(By.CSS_SELECTOR, "#matrix th.group:not([hidden])").get_attribute("colspan") == "2"
+    half = browser.find_element(By.CSS_SELECTOR, '#methods input[value="auxiliary dataset"]')
+    assert half.get_property("indeterminate")
+    address = browser.current_url
+    assert address.endswith("method=CoOp&method=APRIL-GAN")
+    browser.find_element(By.ID, "search").send_keys("coop")
+    assert texts(browser, heads) == ["CoOp"]
+    assert "method=CoOp&method=APRIL-GAN" in browser.current_url
+    visit(browser, wide, "index.html", f"#{address.partition('#')[2]}")
+    assert texts(browser, heads) == ["CoOp", "APRIL-GAN"]
+    assert texts(browser, "#view-name") == ["pixel AP"]
+    browser.find_element(By.LINK_TEXT, "MVTec AD").click()
+    assert texts(browser, "h1") == ["MVTec AD"]
+    assert texts(browser, "thead th[data-method] .sort") == ["CoOp", "APRIL-GAN"]
+    assert len(texts(browser, "tfoot td")) == 2
+    browser.find_element(By.LINK_TEXT, "bottle").click()
+    assert texts(browser, "thead th[data-method] .sort") == ["CoOp", "APRIL-GAN"] * 2  # also of kinds of defect
+    pick(browser, "group", "auxiliary dataset")
+    pick(browser, "group", "training-free")
+    assert len(texts(browser, "thead th[data-method] .sort")) == 2 * 13
+    assert "#" not in browser.current_url
+
+
+def test_the_gallery_shows_the_methods_that_are_chosen(browser: webdriver.Chrome, site: Path) -> None:
+    visit(browser, site, "datasets/parts--a.html", "#method=CLIP&method=GenCLIP&method=nobody")
+    captions = {text.split("\n")[0] for text in texts(browser, ".gallery .case:first-child figcaption")}
+    assert captions == {"image", "ground truth", "CLIP", "GenCLIP"}
+
+
+def test_labels_of_the_diagram_of_ranks_do_not_overlap(browser: webdriver.Chrome, wide: Path) -> None:
+    visit(browser, wide, "index.html")
+    boxes = browser.execute_script("""
+        const diagram = [...document.querySelectorAll("svg.diagram")].find((each) => each.getClientRects().length);
+        const letters = ':scope > use[*|href^="#DejaVu"]';
+        const labels = [...diagram.querySelectorAll("g")].filter((each) => each.querySelector(letters));
+        return labels.map((each) => each.getBoundingClientRect().toJSON());
+    """)
+    assert len(boxes) >= len(METHODS)
+    assert not [pair for pair in itertools.combinations(boxes, 2) if overlap(*pair)]
+    assert max(box["height"] for box in boxes) >= 10, "letters of 12 px"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_legend_of_thirteen_methods_leaves_room_for_the_chart(
+    browser: webdriver.Chrome, wide: Path, width: int
+) -> None:
+    screen(browser, width, 900)
+    visit(browser, wide, "cost.html")
+    browser.execute_script("document.querySelector('.chart').scrollIntoView()")
+    until(lambda: browser.find_elements(By.CSS_SELECTOR, ".chart .legend .traces"))
+    legend, plot, names = browser.execute_script("""
+        const chart = document.querySelector(".chart");
+        const box = (each) => each.getBoundingClientRect().toJSON();
+        const names = [...chart.querySelectorAll(".legendtext")];
+        return [box(chart.querySelector(".legend")), box(chart.querySelector(".gridlayer")), names.map(box)];
+    """)
+    assert legend["bottom"] <= plot["top"] + 1
+    assert plot["height"] >= 170
+    assert len(names) == len(METHODS)
+    assert not [pair for pair in itertools.combinations(names, 2) if overlap(*pair)]

@@ -129,6 +129,7 @@ def against(published: Number, *records: Record, tolerance: float = 1.0) -> Comp
 def test_all_published_numbers_are_read_and_resolve() -> None:
     numbers = load_published()
     assert Counter(n.file for n in numbers) == {
+        "aa_clip_official_log_per_class.csv": 120,
         "adaclip_ablations.csv": 88,
         "adaclip_supplement_anomalyclip_protocol.csv": 21,
         "adaclip_supplement_per_class.csv": 464,
@@ -142,12 +143,13 @@ def test_all_published_numbers_are_read_and_resolve() -> None:
         "anomalyclip_table4_modules.csv": 40,
         "anomalyclip_table5_losses.csv": 32,
         "april_gan_adaclip_reruns.csv": 78,
-        "coevoad_readme.csv": 34,
+        "coevoad_readme.csv": 50,
         "crane_table1.csv": 93,
-        "edmprompt_readme.csv": 4,
-        "moeclip_main_table.csv": 89,
+        "edmprompt_readme.csv": 44,
+        "moeclip_main_table.csv": 115,
         "musc_readme.csv": 9,
-        "psmp_clip_tables.csv": 37,
+        "psmp_clip_tables.csv": 115,
+        "second_hand.csv": 10,
         "visualad_readme.csv": 124,
         "winclip_reproduction_f1_per_class.csv": 58,
         "winclip_reproduction_per_class.csv": 145,
@@ -155,7 +157,7 @@ def test_all_published_numbers_are_read_and_resolve() -> None:
     assert list(dict.fromkeys(n.file for n in numbers)) == list(
         read_sources(published_directory() / "sources.toml").files
     )
-    assert {n.method for n in numbers if n.method} == set(all_methods()) - {"genclip"}
+    assert {n.method for n in numbers if n.method} == set(all_methods()) - {"genclip", "mrad_tf", "mrad_ft"}
     assert {n.row.method for n in numbers if n.method is None} == {
         "AnomalyCLIP, ensemble of Q-K, Q-Q, K-K, V-V",
         *(f"AdaCLIP (retrained by BaoIAD), epoch {epoch}" for epoch in (1, 2, 3, 4)),
@@ -198,6 +200,13 @@ def test_levels_are_those_of_the_cards() -> None:
         ("AdaCLIP", "sdd", "image auroc", "adaclip_supplement_anomalyclip", None, 94.1),
         ("APRIL-GAN (published checkpoint, re-run)", "mvtec", "image auroc", "reruns", "bottle", 91.7460),
         ("AdaCLIP, K = 80", "medical mean", "pixel f1max", "adaclip_ablations", None, 58.9),
+        ("AA-CLIP", "mvtec", "pixel auroc", "aa_clip", "bottle", 93.56),
+        ("AA-CLIP", "mpdd", "image ap", "aa_clip", None, 80.583333),
+        ("AA-CLIP", "kvasir", "pixel ap", "moeclip", None, 52.9),
+        ("AA-CLIP", "tn3k", "pixel aupro", "psmp", None, 47.7),
+        ("FAPrompt", "sdd", "image auroc", "edmprompt", None, 84.4),
+        ("FAPrompt", "mvtec", "image auroc", "second_hand", None, 91.9),
+        ("MRAD", "headct", "image ap", "psmp", None, 97.6),
     ],
 )
 def test_values_are_as_printed(
@@ -209,7 +218,7 @@ def test_values_are_as_printed(
 def test_printed_means_are_those_of_the_classes_within_rounding() -> None:
     numbers = load_published()
     means = [n for n in numbers if n.class_name is None and "per_class" in n.file]
-    assert len(means) == 8 + 10 + 4 + 14
+    assert len(means) == 8 + 10 + 4 + 14 + 3 * 4 + 3 * 2
     for mean in means:
         place = (mean.file, mean.dataset, mean.metric)
         values = [n.row.value for n in numbers if n.class_name and (n.file, n.dataset, n.metric) == place]
@@ -1015,6 +1024,73 @@ def test_another_test_set_and_images_left_out_are_reasons() -> None:
     assert against(number("AnomalyCLIP", "mvtec", "image ap", "log", "pill"), of_wood).reasons == ()
     published_split = record({"image_ap": 0.8}, dataset="sdd", cell={"dataset": data_id("sdd", "anomalyclip")})
     assert against(number("AnomalyCLIP", "sdd", "image ap"), published_split).reasons == ()
+
+
+# -------------------------------------------------------------------------------------- AA-CLIP, FAPrompt and MRAD
+
+
+def made_by(method: str, dataset: str, auxiliary: str, **changes: Any) -> Record:
+    """A record of a method under AnomalyCLIP's conditions, trained on one dataset."""
+    metrics: Metrics = dict.fromkeys(("image_auroc", "image_ap", "pixel_auroc", "pixel_aupro_200"), 0.9)
+    cell = {"auxiliary": data_id(auxiliary)} | changes.pop("cell", {})
+    return record(metrics, dataset=dataset, method=method, cell=cell, **changes)
+
+
+@pytest.mark.parametrize(
+    ("method", "printed", "file"),
+    [
+        ("aa_clip", "AA-CLIP", "aa_clip"),
+        ("aa_clip", "AA-CLIP", "psmp"),
+        ("mrad_clip", "MRAD", "psmp"),
+        ("mrad_clip", "MRAD", "coevoad"),
+    ],
+)
+def test_numbers_of_methods_trained_on_visa_meet_results_of_that_training(method: str, printed: str, file: str) -> None:
+    """They are told apart from those of the default protocol, which trains on MVTec AD for all but MVTec AD."""
+    btad = number(printed, "btad", "pixel auroc", file)
+    made = {name: made_by(method, "btad", name) for name in ("visa", "mvtec")}
+    [row] = compare([btad], made.values(), tolerance=1.0)
+    assert row.records == (made["visa"].id,)
+    other = against(btad, made["mvtec"])
+    assert (other.verdict, other.reasons[0]) == ("not comparable", "trained on mvtec, published on visa")
+    assert against(number(printed, "mvtec", "pixel auroc", file), made_by(method, "mvtec", "visa")).difference
+
+
+def test_of_aa_clips_log_the_training_data_and_the_whole_class_are_told() -> None:
+    tower = VIT_L.model_copy(update={"plain_gelu": True, "pos_interp": "bicubic"})
+    made = made_by("aa_clip", "mvtec", "visa", cell={"backbone": tower}, scores_whole_class=True)
+    notes = ("the source's log does not name its training data; the scripts beside it say VisA",)
+    image, pixel = (
+        against(number("AA-CLIP", "mvtec", f"{level} auroc", "aa_clip"), made).reasons for level in ("image", "pixel")
+    )
+    assert image == ("image scores depend on all test images of a class", *notes)
+    assert pixel == notes
+
+
+def test_second_hand_numbers_are_marked_wherever_they_are_shown() -> None:
+    found = [n for n in load_published() if n.conditions.second_hand]
+    assert {n.file for n in found} == {"second_hand.csv"}
+    assert all(n.conditions.second_hand for n in load_published() if n.file == "second_hand.csv")
+    assert all(("as quoted in" in n.row.source) == bool(n.conditions.second_hand) for n in load_published())
+    review = number("FAPrompt", "mvtec", "image auroc", "second_hand")
+    row = against(review, made_by("faprompt", "mvtec", "visa"))
+    read = "a machine-written review of the submitted version of FAPrompt's paper"
+    assert (row.verdict, row.reasons) == ("differs", (f"published number second hand, read in {read}",))
+    note = "‡ Second hand: read in a text about the paper, not in the paper, its code or its logs."
+    for style in ("md", "txt"):
+        compared, alone = render_comparison([row], style, tolerance=1.0), render_published([review], style)
+        assert "91.9‡ [1]" in compared
+        assert "(91.9‡)" in alone
+        assert note in compared
+        assert note in alone
+        at_first_hand = [number("FAPrompt", "mvtec", "image auroc", "edmprompt")]
+        assert "‡" not in render_published(at_first_hand, style)
+        assert "‡" not in render_comparison(
+            [against(at_first_hand[0], made_by("faprompt", "mvtec", "visa"))], style, tolerance=1.0
+        )
+    for text in (comparison_csv([row]), published_csv([review])):
+        [line] = csv.DictReader(io.StringIO(text))
+        assert (line["published"], line["second_hand"]) == ("91.9", read)
 
 
 # --------------------------------------------------------------------------------------------------------- rendering

@@ -79,7 +79,73 @@ function startTabs() {
   show();
 }
 
-// ── Leaderboard: what is shown stands in the address, so that a view can be shared ──────────────────────────────────
+// ── What is shown stands in the address, so that a view can be shared ───────────────────────────────────────────────
+const view = () => new URLSearchParams(location.hash.slice(1));
+
+function keepView(change) {
+  const state = view();
+  change(state);
+  const text = state.toString();
+  history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
+}
+
+// ── Methods: which of them are columns of tables, rows of the leaderboard and maps of galleries ─────────────────────
+function startMethods() {
+  const root = $("#methods");
+  if (!root) return;
+  const boxes = $$('input[name="method"]', root);
+  const groups = $$('input[name="group"]', root);
+  const links = $$("main a[href]").filter((link) => link.origin === location.origin && !link.hash && link.pathname.endsWith(".html"));
+
+  const show = () => {
+    const chosen = new Set(boxes.filter((box) => box.checked).map((box) => box.value));
+    const all = chosen.size === boxes.length;
+    for (const group of groups) {
+      const same = boxes.filter((box) => box.dataset.group === group.value);
+      const some = same.filter((box) => box.checked).length;
+      group.checked = some === same.length;
+      group.indeterminate = some > 0 && some < same.length;
+    }
+    $("#method-count").textContent = all ? `all ${boxes.length}` : `${chosen.size} of ${boxes.length}`;
+    for (const each of $$("main [data-method]")) each.classList.toggle("off", !chosen.has(each.dataset.method));
+    spanGroups();
+    const kept = all ? "" : `#${new URLSearchParams([...chosen].map((title) => ["method", title]))}`;
+    for (const link of links) link.hash = kept; // another page shows the same methods
+    return all ? [] : [...chosen];
+  };
+  const read = () => {
+    const wanted = view().getAll("method").filter((title) => boxes.some((box) => box.value === title));
+    for (const box of boxes) box.checked = !wanted.length || wanted.includes(box.value);
+    show();
+  };
+  root.addEventListener("change", (event) => {
+    if (event.target.name === "group") {
+      for (const box of boxes) if (box.dataset.group === event.target.value) box.checked = event.target.checked;
+    }
+    const chosen = show();
+    keepView((state) => {
+      state.delete("method");
+      for (const title of chosen) state.append("method", title);
+    });
+  });
+  addEventListener("hashchange", read);
+  read();
+}
+
+// The heading of a group is over those of its columns that are shown.
+function spanGroups() {
+  for (const head of $$("thead")) {
+    head.style.setProperty("--first", `${head.rows[0].cells[0].offsetWidth + 8}px`); // it stays beside the first column
+    for (const group of $$("th.group", head)) {
+      const same = $$("th[data-method]", head).filter((each) => each.dataset.group === group.dataset.group);
+      const count = same.filter((each) => !each.hidden && !each.classList.contains("off")).length;
+      group.hidden = count === 0;
+      group.colSpan = Math.max(count, 1);
+    }
+  }
+}
+
+// ── Leaderboard ─────────────────────────────────────────────────────────────────────────────────────────────────────
 function startLeaderboard() {
   const form = $("#controls");
   if (!form) return;
@@ -88,7 +154,7 @@ function startLeaderboard() {
   const home = form.elements.domain.value;
 
   const read = () => {
-    const wanted = new URLSearchParams(location.hash.slice(1));
+    const wanted = view();
     for (const name of ["domain", "level"]) {
       const found = $$(`input[name="${name}"]`, form).find((each) => each.value === wanted.get(name));
       if (found) found.checked = true;
@@ -108,12 +174,17 @@ function startLeaderboard() {
   };
 
   const write = () => {
-    const state = new URLSearchParams();
-    if (form.elements.domain.value !== home) state.set("domain", form.elements.domain.value);
-    if (metric.value !== options[0].value) { state.set("level", form.elements.level.value); state.set("metric", metric.value); }
-    if (form.elements.search.value.trim()) state.set("search", form.elements.search.value.trim());
-    const text = state.toString();
-    history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
+    const search = form.elements.search.value.trim();
+    const moved = metric.value !== options[0].value;
+    const values = {
+      domain: form.elements.domain.value === home ? "" : form.elements.domain.value,
+      level: moved ? form.elements.level.value : "",
+      metric: moved ? metric.value : "",
+      search,
+    };
+    keepView((state) => {
+      for (const [name, value] of Object.entries(values)) if (value) state.set(name, value); else state.delete(name);
+    });
   };
 
   const show = () => {
@@ -144,6 +215,7 @@ function startLeaderboard() {
       }
     }
     for (const cell of $$("#matrix [data-method]")) cell.hidden = !keepMethod(cell.dataset.method);
+    spanGroups();
     const diagrams = $$("#diagrams figure");
     for (const figure of diagrams) figure.hidden = !fits(figure);
     $("#no-diagram").hidden = diagrams.some((figure) => !figure.hidden);
@@ -348,6 +420,7 @@ function startCharts() {
 startTheme();
 startSorting();
 startTabs();
+startMethods();
 startLeaderboard();
 startGallery();
 startCharts();
