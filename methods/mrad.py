@@ -107,7 +107,10 @@ class Mrad(Learner):
         return Stage(self.remember, None, epochs=1, batch_size=8, vision=Mrad.vision(self), name="memory")
 
     def remember(self, batch: TrainingBatch) -> dict[str, Tensor]:
-        """Keep the keys of images and of their regions: the patches that the mask covers wholly, or not at all."""
+        """Keep the keys of images and of their regions: the patches that the mask covers wholly, or not at all.
+
+        Of images of one kind alone p(g) is the same for all, as in the published code, and the map alone ranks them.
+        """
         images, means, grid = self.image_queries(batch.features), self.means(batch.features), batch.features.grid
         self.learned.images.add(anomalous=images[batch.labels == 1], normal=images[batch.labels == 0])
         cells = F.interpolate(batch.masks[:, None], size=(grid, grid), mode="bilinear").flatten(1)

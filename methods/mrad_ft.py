@@ -118,10 +118,10 @@ class MradFt(Mrad):
 
     def tuning_losses(self, batch: TrainingBatch, *, quantile: float) -> dict[str, Tensor]:
         """Return the losses of the projections."""
-        images = self.image_probability(batch.features, quantile=self.options.image_quantile)
-        logits = torch.stack([1 - images, images], dim=1) / TEMPERATURE
         grids = to_grid(self.patch_probability(batch.features, quantile=quantile))[:, None]
         local = probability_map_losses(resized(grids, batch.masks.shape[1:]), batch.masks)
+        images = self.image_probability(batch.features, quantile=self.options.image_quantile)
+        logits = torch.stack([1 - images, images], dim=1) / TEMPERATURE
         return {"image": F.cross_entropy(logits, batch.labels), **local}
 
     def image_probability(self, features: Features, *, quantile: float | None = None) -> Tensor:

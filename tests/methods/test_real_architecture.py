@@ -13,6 +13,7 @@ from benchmark.clip.spec import BackboneVariant, Dpam, Features, Layer, VisionSp
 from benchmark.clip.weights import parse_backbone
 from benchmark.contract import ClassName, LayerLogits, Learner, Method, TrainingBatch
 from benchmark.registry import all_methods
+from methods.mrad import Mrad
 
 NAMES = (ClassName("metal nut", folder="metal_nut"), ClassName("an object that no dataset has"))
 
@@ -30,6 +31,7 @@ class Expected:
     cls: tuple[int, ...] = ()
     windows: tuple[int, ...] = ()
     hidden: tuple[Layer, ...] = ()
+    tokens: tuple[Layer, ...] = ()
     variant: BackboneVariant = field(default_factory=BackboneVariant)
 
 
@@ -54,6 +56,15 @@ CASES = {
         hidden=tuple(Layer(block) for block in BLOCKS),
         variant=BackboneVariant(plain_gelu=True, pos_interp="bicubic"),
     ),
+    "ViT-L, V-V path from block 2": Expected(
+        weights=VIT_L,
+        methods=("mrad_clip", "mrad_ft", "mrad_tf"),
+        size=518,
+        grid=37,
+        width=1024,
+        layers=frozenset([Layer(24, Dpam(2))]),
+        tokens=(Layer(24, Dpam(2)),),
+    ),
     "ViT-B": Expected(
         weights="ViT-B-16-plus-240:random-0", methods=("winclip",), size=240, grid=15, width=896, windows=(2, 3)
     ),
@@ -69,6 +80,11 @@ def made(backbone: Backbone, names: Sequence[str]) -> tuple[list[Method], Vision
     """The methods of a backbone, and what they need of a forward pass together."""
     known = all_methods()
     built = [known[name](backbone, known[name].Options()) for name in names]
+    for method in built:
+        if isinstance(method, Mrad):
+            for bank, width in ((method.learned.images, backbone.width), (method.learned.regions, 1024)):
+                keys = torch.randn(8, width, device=backbone.device)
+                bank.add(anomalous=keys[:3], normal=keys[3:])
     (spec,) = merge_specs(method.vision() for method in built)
     return built, spec
 
@@ -87,8 +103,10 @@ def run(backbone: Backbone, methods: Sequence[Method], features: Features, size:
         if isinstance(method, Learner):
             masks = torch.zeros(2, size, size, device=backbone.device)
             labels = torch.zeros(2, dtype=torch.int64, device=backbone.device)
-            terms = method.losses(TrainingBatch(features, NAMES, labels, masks))
-            found.append(torch.stack(list(terms.values())).sum())
+            for stage in method.stages(["visa"]):
+                if stage.optimiser is not None:
+                    terms = stage.losses(TrainingBatch(features, NAMES, labels, masks))
+                    found.append(torch.stack(list(terms.values())).sum())
     return found
 
 
@@ -99,13 +117,15 @@ def test_each_method_asks_and_gets_what_the_papers_say(case: str) -> None:
     assert {known[name].backbone_variant(known[name].Options()) for name in expected.methods} == {expected.variant}
     with fake_gpu(loaded(expected.weights).variant(expected.variant), "float16") as there:
         methods, spec = made(there, expected.methods)
-        asked = (spec.image_size, frozenset(spec.layers), spec.cls, spec.windows, spec.hidden)
-        assert asked == (expected.size, expected.layers, expected.cls, expected.windows, expected.hidden)
+        asked = (spec.image_size, frozenset(spec.layers), spec.cls, spec.windows, spec.hidden, spec.tokens)
+        wanted = (expected.layers, expected.cls, expected.windows, expected.hidden, expected.tokens)
+        assert asked == (expected.size, *wanted)
         features = there.encode_images(torch.empty(2, 3, spec.image_size, spec.image_size), spec)
         assert features.grid == expected.grid
         assert there.positions(expected.grid).shape == (1 + expected.grid**2, expected.width)
         assert {each.shape for each in features.patches.values()} <= {(2, expected.grid**2, there.width)}
-        assert {each.shape for each in features.hidden.values()} <= {(2, expected.grid**2, expected.width)}
+        for kind in (features.hidden, features.tokens):
+            assert {each.shape for each in kind.values()} <= {(2, expected.grid**2, expected.width)}
         assert {side: each.shape[1] for side, each in features.windows.items()} == {
             side: (expected.grid - side + 1) ** 2 for side in expected.windows
         }
