@@ -30,8 +30,11 @@ from benchmark.training.loop import TrainingError, batches, train
 from benchmark.training.resuming import Curve, code_of, read_state
 from benchmark.training.runner import build_method
 from benchmark.training.stages import reads_images
+from methods.anomalyclip import AnomalyClip
+from methods.mrad import MradTf
 
 LEARNERS = [method for method in all_methods().values() if issubclass(method, Learner)]
+WITH_GRADIENTS = [method for method in LEARNERS if method is not MradTf]
 
 
 SAID: list[str] = []
@@ -72,13 +75,17 @@ def in_one_batch(method: Learner, stage: Stage) -> Stage:
 
 def simple(method: Learner, stage: Stage) -> Stage:
     """The stage with a step that shows the gradient."""
-    assert stage.optimiser is not None
+    if stage.optimiser is None:
+        return stage
     trained = [each for group in stage.optimiser.param_groups for each in group["params"]]
     return replace(stage, optimiser=torch.optim.SGD(trained, lr=1.0), learning_rate=None)
 
 
 def greedy(method: Learner, stage: Stage) -> Stage:
     """The stage where memory runs out with more than two images, in the midst of the backward pass."""
+    if stage.optimiser is None:
+        return stage
+    trained = stage.optimiser.param_groups[0]["params"][0]
     hooks = [torch.zeros(1, requires_grad=True).register_hook(print)]
 
     def losses(batch: TrainingBatch) -> Mapping[str, Tensor]:
@@ -87,7 +94,7 @@ def greedy(method: Learner, stage: Stage) -> Stage:
                 raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
 
         hooks.pop().remove()
-        hooks.append(next(iter(method.learned.parameters())).register_hook(run_out))
+        hooks.append(trained.register_hook(run_out))
         return stage.losses(batch)
 
     return replace(stage, losses=losses)
@@ -104,18 +111,20 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> SampleSet:
             Image.fromarray(pixels).save(root / kind / f"{index}.png")
     (root / "masks/abnormal").mkdir(parents=True)
     for index in range(2):
-        Image.fromarray(np.eye(60, 70, index, dtype=np.uint8) * 255).save(root / f"masks/abnormal/{index}.png")
+        mask = np.zeros((60, 70), np.uint8)
+        mask[: 30 + index] = 255  # whole patches, too
+        Image.fromarray(mask).save(root / f"masks/abnormal/{index}.png")
     return read_folder(PlainFolder(directory=root, class_name="metal nut"))
 
 
 @pytest.fixture(scope="module")
 def features(data: SampleSet, tiny: Backbone) -> Auxiliary:
     """Stored features of the images."""
-    method = LEARNERS[0](tiny, LEARNERS[0].Options())
+    method = AnomalyClip(tiny, AnomalyClip.Options())
     return images_of(data, tiny, next(iter(method.stages([]))))
 
 
-@pytest.mark.parametrize("method", [method for method in LEARNERS if method.divisible])
+@pytest.mark.parametrize("method", [method for method in WITH_GRADIENTS if method.divisible])
 def test_a_batch_that_is_divided_gives_the_gradient_of_the_whole(
     method: type[Learner], data: SampleSet, tiny: Backbone
 ) -> None:
@@ -124,9 +133,9 @@ def test_a_batch_that_is_divided_gives_the_gradient_of_the_whole(
     expected, whole = one_step(method, data, tiny, simple)
     assert SAID == []
     found, curve = one_step(method, data, tiny, simple, greedy)
-    assert SAID == [
+    assert set(SAID) == {
         "out of memory with 5 images at a time; going on with 2 (the gradients are added up, so it learns the same)"
-    ]
+    }
     largest = max(float(each.abs().max()) for each in expected)
     assert largest > 1e-4
     torch.testing.assert_close(found, expected, atol=1e-5 * largest, rtol=0)
@@ -135,7 +144,7 @@ def test_a_batch_that_is_divided_gives_the_gradient_of_the_whole(
 
 def test_a_batch_that_counts_as_a_whole_is_never_divided(data: SampleSet, tiny: Backbone) -> None:
     with pytest.raises(RuntimeError, match="CUBLAS_STATUS_ALLOC_FAILED"):
-        one_step(type("Whole", (LEARNERS[0],), {"divisible": False}), data, tiny, greedy)
+        one_step(type("Whole", (AnomalyClip,), {"divisible": False}), data, tiny, greedy)
 
 
 @pytest.mark.parametrize("then", ["goes on", "fails"])
@@ -149,10 +158,10 @@ def test_a_loss_that_is_not_finite_is_told_with_its_epoch_and_images_and_not_kep
         steps.append(len(batch.labels))
         if len(steps) > 5 and then == "fails":
             raise ValueError("no number")
-        terms = LEARNERS[0].losses(self, batch)
+        terms = AnomalyClip.losses(self, batch)
         return {name: term * (float("nan") if len(steps) == 5 else 1) for name, term in terms.items()}
 
-    kind = type("Failing", (LEARNERS[0],), {"losses": losses})
+    kind = type("Failing", (AnomalyClip,), {"losses": losses})
     made = kind(tiny, replace(kind.Options(), epochs=3, batch_size=2), seed=0)
     partial = tmp_path / "state"
     with pytest.raises(TrainingError, match=r"the loss is nan \(.* nan\) in epoch 2 of 3 on the images") as error:
@@ -206,7 +215,7 @@ class Operations(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("method", LEARNERS)
+@pytest.mark.parametrize("method", WITH_GRADIENTS)
 def test_training_has_no_operation_whose_gradient_is_random_on_cuda(
     method: type[Learner], data: SampleSet, tiny: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
