@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import torch
@@ -108,6 +109,26 @@ def run(backbone: Backbone, methods: Sequence[Method], features: Features, size:
                     terms = stage.losses(TrainingBatch(features, NAMES, labels, masks))
                     found.append(torch.stack(list(terms.values())).sum())
     return found
+
+
+@pytest.mark.parametrize(("name", "options"), [("adaclip", {"image_score": "cls"}), ("aa_clip", {})])
+def test_methods_with_a_pass_of_their_own_train_and_score(name: str, options: dict[str, Any]) -> None:
+    """All stages; of AdaCLIP without its clusters, for which values are read."""
+    kind = all_methods()[name]
+    chosen = kind.Options(**options)
+    with fake_gpu(loaded(VIT_L).variant(kind.backbone_variant(chosen)), "float16") as there:
+        method = kind(there, chosen)
+        assert isinstance(method, Learner)
+        images = torch.empty(2, 3, 518, 518)
+        masks, labels = torch.empty(2, 518, 518, device=DEVICE), torch.empty(2, dtype=torch.int64, device=DEVICE)
+        found = []
+        for stage in method.stages(["visa"]):
+            batch = TrainingBatch(there.encode_images(images, stage.vision), NAMES, labels, masks)
+            found += stage.losses(batch).values()
+        with torch.no_grad():
+            prediction = method.predict(there.encode_images(images, method.vision()), NAMES)
+        assert prediction.scores.shape == (2,)
+        assert {each.device.type for each in [*found, prediction.scores]} == {DEVICE}
 
 
 @pytest.mark.parametrize("case", CASES)
