@@ -2,8 +2,9 @@
 
 Source: the published code (Mwxinnn/AA-CLIP, commit 53db195). It scores checkpoints of every epoch of the second stage.
 
-Not reproduced: the few-shot trainings, whose lists are not in the repository, and the option `--relu`. The code scales
-maps to [0, 1] over a class, too; that changes no pixel metric and is left out.
+Not reproduced: the few-shot trainings, whose lists are not in the repository; the option `--relu`; masks of training
+images, which the code resizes to the nearest pixel, and which are resized here as for all methods. The code scales maps
+to [0, 1] over a class, too; that changes no pixel metric and is left out.
 """
 
 from collections.abc import Mapping, Sequence

@@ -107,7 +107,9 @@ class Mrad(Learner):
         return Stage(self.remember, None, epochs=1, batch_size=8, vision=Mrad.vision(self), name="memory")
 
     def remember(self, batch: TrainingBatch) -> dict[str, Tensor]:
-        """Keep the keys of images and of their regions: the patches that the mask covers wholly, or not at all.
+        """Keep the keys of images and of their regions: the patches where the resized mask is exactly 1, or exactly 0.
+
+        The mask is resized without antialias, so of each patch only pixels in the middle count.
 
         Of images of one kind alone p(g) is the same for all, as in the published code, and the map alone ranks them.
         """
@@ -138,8 +140,8 @@ class Mrad(Learner):
         """
         bank = self.learned.regions
         for kind, keys, why in (
-            ("anomalous", bank.anomalous, "none of the masks covers a whole patch"),
-            ("normal", bank.normal, "the masks leave no patch of any image free"),
+            ("anomalous", bank.anomalous, "no mask covers the middle of a patch"),
+            ("normal", bank.normal, "no mask leaves the middle of a patch free"),
         ):
             if not len(keys):
                 raise BenchError(

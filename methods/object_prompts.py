@@ -54,7 +54,10 @@ def read_prompts(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str,
 
     Raises:
         KeyError: A context is missing.
+        ValueError: There are several abnormal contexts, as FAPrompt has them.
     """
+    if state["ctx_neg"].shape[:-2].numel() > 1:
+        raise ValueError(f"ctx_neg has the shape {tuple(state['ctx_neg'].shape)}, so it is of several abnormal prompts")
     normal, abnormal = state["ctx_pos"].flatten(0, -2), state["ctx_neg"].flatten(0, -2)
     prefix = "compound_prompts_text."
     deep = [state[f"{prefix}{i}"] for i in range(sum(key.startswith(prefix) for key in state))]

@@ -10,6 +10,7 @@ import pytest
 from support.reference import REFERENCE
 
 from benchmark.common.files import file_sha256
+from benchmark.registry import installed_methods
 
 SCRIPT = Path(__file__).parents[2] / ".ci" / "reference"
 BENCH = """#!/bin/sh
@@ -17,14 +18,19 @@ BENCH = """#!/bin/sh
 mkdir -p "$BENCH_RESULTS/records" "$BENCH_RESULTS/tables" "$BENCH_RESULTS/checkpoints"
 [ "$1" = run ] || touch "$BENCH_RESULTS/checkpoints/adaclip--row.json"
 [ "$1" = run ] || exit 0
-[ -e "$BENCH_RESULTS/checkpoints/adaclip--kept.json" ] || [ "$LEARNS" ] || exit 1
-[ ! "$LEARNS" ] || touch "$BENCH_RESULTS/checkpoints/adaclip--new.json"
+for method in MAGNIFYING; do
+  [ -e "$BENCH_RESULTS/checkpoints/$method--kept.json" ] || [ "$LEARNS" ] || exit 1
+  [ ! "$LEARNS" ] || touch "$BENCH_RESULTS/checkpoints/$method--new.json"
+done
 touch "$BENCH_RESULTS/checkpoints/coop--new.json"
 for cell in $CELLS; do touch "$BENCH_RESULTS/records/$cell.json" "$BENCH_RESULTS/records/$cell.npz"; done
 """
-"""In place of the command: a run makes the cells that are asked for, and needs what AdaCLIP learned or learns anew."""
+"""In place of the command: a run makes the cells that are asked for, and needs what methods learned or learns anew."""
 
-BEFORE = {"records/a.json", "records/b.json", "tables/main.md", "checkpoints/adaclip--kept.json"}
+MAGNIFYING = [
+    name for name, each in installed_methods().items() if getattr(each, "magnifies", False)
+]  # what they learn is kept
+BEFORE = {"records/a.json", "records/b.json", "tables/main.md", *(f"checkpoints/{n}--kept.json" for n in MAGNIFYING)}
 
 
 @pytest.fixture
@@ -33,7 +39,7 @@ def checkout(tmp_path: Path) -> Path:
     (tmp_path / ".ci").mkdir()
     shutil.copy(SCRIPT, tmp_path / ".ci")
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "bench").write_text(BENCH)
+    (tmp_path / "bin" / "bench").write_text(BENCH.replace("MAGNIFYING", " ".join(MAGNIFYING)))
     (tmp_path / "bin" / "bench").chmod(0o755)
     for name in BEFORE:
         path = tmp_path / "results" / "reference" / name
@@ -78,7 +84,7 @@ def test_the_reference_stays_where_the_new_one_could_not_be_made(checkout: Path,
 
 
 def test_the_new_reference_takes_the_place_of_the_old_one(checkout: Path) -> None:
-    new = {"records/a.json", "records/c.json", "checkpoints/adaclip--new.json"}
+    new = {"records/a.json", "records/c.json", *(f"checkpoints/{n}--new.json" for n in MAGNIFYING)}
     assert script(checkout, "--write", cells="a c") == (0, "", new), "what was kept is learned anew"
 
 

@@ -213,3 +213,11 @@ def test_the_seed_draws_the_prompts(tiny: Backbone) -> None:
     first, again, other = (AnomalyClip(tiny, AnomalyClipOptions(), seed=seed).learned.normal for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_a_file_of_faprompt_is_not_read() -> None:
+    state = {"ctx_pos": torch.zeros(1, 1, 5, 64), "ctx_neg": torch.zeros(1, 10, 2, 64)}
+    with pytest.raises(
+        ValueError, match=r"ctx_neg has the shape \(1, 10, 2, 64\), so it is of several abnormal prompts"
+    ):
+        AnomalyClip.import_state(state)

@@ -296,7 +296,7 @@ def marked(backbone: Backbone, method: Mrad, *, columns: int) -> TrainingBatch:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     ("columns", "lacks"),
-    [(1, "no anomalous region in its memory: none of the masks covers a whole patch"), (112, "no normal region")],
+    [(1, "no anomalous region in its memory: no mask covers the middle of a patch"), (112, "no normal region")],
 )
 def test_a_memory_without_regions_of_either_kind_is_refused(
     tiny: Backbone, method: type[Mrad], columns: int, lacks: str
