@@ -151,16 +151,18 @@ def test_without_data_a_miniature_of_all_datasets_is_run_and_says_so(
     monkeypatch.setattr(suite, "shots", lambda: some)
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     arguments = ["run", "--all", "--results", tmp_path / "r", "--workers", "0", "--device", "cpu"]
-    for name, epochs in {"coop": 2, "anomalyclip": 1, "genclip": 1, "april_gan": 1, "adaclip": 1}.items():
-        arguments += ["--set", f"{name}.epochs={epochs}"]
+    for name in ("coop", "anomalyclip", "genclip", "april_gan", "adaclip", "faprompt", "mrad_ft", "mrad_clip"):
+        arguments += ["--set", f"{name}.epochs=1"]
+    for changed in ("mrad_clip.prompt_epochs", "aa_clip.text_epochs", "aa_clip.image_epochs"):
+        arguments += ["--set", f"{changed}=1"]
     code, out, err = bench(*arguments)
     assert code == 0
-    assert err.count("\ntrained") == 10  # five methods on two auxiliary datasets
-    assert "\n10 trainings first, then 8 methods on 3 datasets; results go to " in err
+    assert err.count("\ntrained") == 20  # ten methods on two auxiliary datasets
+    assert "\n20 trainings first, then 13 methods on 3 datasets; results go to " in err
     assert "no data given: running on the mini suite" in err
     assert out.startswith("SYNTHETIC MINIATURE: not comparable with published numbers")
     assert weights.MINI_BACKBONE in out
-    assert all(name in out for name in ("MVTec AD", "HeadCT", "CLIP-AC", "AnomalyCLIP", "APRIL-GAN", "AdaCLIP"))
+    assert all(name in out for name in ("MVTec AD", "HeadCT", "CLIP-AC", "AA-CLIP", "FAPrompt", "MRAD-CLIP"))
     assert "differ from the expected" not in out  # published counts say nothing about miniatures
     records, _ = read_records(tmp_path / "r")
     assert {record.synthetic for record in records} == {("data", "weights")}
