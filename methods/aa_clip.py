@@ -47,7 +47,7 @@ class AaClip(Learner):
     name = "aa_clip"
     title = "AA-CLIP"
     paper = "Ma et al., AA-CLIP, CVPR 2025"
-    magnifies = True  # many steps on two images: last digits come to 5 points of pixel AUROC of a small dataset
+    magnifies = True  # many steps on two images: last digits come to several points of a small dataset
     ablations = ABLATIONS
     Options = AaClipOptions
     options: AaClipOptions
