@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmark.common import in_bytes
+from benchmark.common import size_in_words
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -51,7 +51,7 @@ class Extent:
             said.append(f"a memory of {' + '.join(f'{count:,}' for count in self.rows)} rows")
         elif self.fitted:
             said.append(f"a memory of {self.fitted:,} numbers")
-        return ", ".join([*said, in_bytes(self.size)])
+        return ", ".join([*said, size_in_words(self.size)])
 
 
 def extent_of(module: "nn.Module") -> Extent:
