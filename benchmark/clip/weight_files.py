@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.clip.architectures import BackboneError
-from benchmark.clip.state_dicts import from_transformers, full_names, is_transformers, places, state_dicts
+from benchmark.clip.state_dicts import flattened, from_transformers, is_transformers, places_of_entries, state_dicts
 from benchmark.clip.weight_folders import weight_files
 from benchmark.clip.weights import published_files
 from benchmark.common import file_sha256, is_safetensors, listed, what_is_it
@@ -56,12 +56,12 @@ def read_entries(paths: "Sequence[Path]", *, score: "Callable[[dict[str, Tensor]
         BackboneError: As in `read_state_dict`, or if two files have the same stem and an entry of the same name.
     """
     loaded = {path: _load(path) for path in paths}
-    parts = {path: full_names(content) for path, content in loaded.items()}
+    parts = {path: flattened(content) for path, content in loaded.items()}
     if empty := next((path for path, part in parts.items() if not part), None):
         raise _no_tensors(empty, loaded[empty])
     files: dict[str, Path] = {}
     joined: dict[str, Tensor] = {}
-    for name, found in places(parts).items():
+    for name, found in places_of_entries(parts).items():
         if len(found) > 1:
             raise BackboneError(f"{found[0][0]} and {found[1][0]}: both have an entry {name}; rename one of the files")
         [(files[name], own)] = found
