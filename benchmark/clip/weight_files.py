@@ -43,14 +43,15 @@ def read_state_dict(path: Path, *, score: "Callable[[dict[str, Tensor]], int]" =
     return best
 
 
-def read_entries(paths: "Sequence[Path]", *, score: "Callable[[dict[str, Tensor]], float]") -> "dict[str, Tensor]":
+def read_entries(paths: "Sequence[Path]", *, suits: "Callable[[dict[str, Tensor]], bool]") -> "dict[str, Tensor]":
     """Read the tensors of the files of a checkpoint without unpickling.
 
     Args:
         paths: One file as in `read_state_dict`, or several.
-        score: As in `read_state_dict`. One file has one state dict more: all entries by the names of the dicts they lie
-            in and their own, as in `prompt_learner.ctx_pos`. Several files are read so, too, and their entries joined.
-            Where two files have an entry of the same name, the stem of its file comes first.
+        suits: Whether a state dict is the one that is looked for. Of those that one file may hold (see `state_dicts`),
+            the first that suits is taken. Where none does, and of several files, it is the one of all entries, by the
+            names of the dicts they lie in and their own, as in `prompt_learner.ctx_pos`. Where two files have an entry
+            of the same name, the stem of its file comes first.
 
     Raises:
         BackboneError: As in `read_state_dict`, or if two files have the same stem and an entry of the same name.
@@ -67,9 +68,9 @@ def read_entries(paths: "Sequence[Path]", *, score: "Callable[[dict[str, Tensor]
         [(files[name], own)] = found
         joined[name] = parts[files[name]][own]
     alone = _candidates(loaded[paths[0]]) if len(paths) == 1 else []
-    best = max([*alone, joined], key=score)
-    _require_finite(best, files if best is joined else dict.fromkeys(best, paths[0]))
-    return best
+    taken = next((each for each in alone if suits(each)), joined)
+    _require_finite(taken, files if taken is joined else dict.fromkeys(taken, paths[0]))
+    return taken
 
 
 def _load(path: Path) -> Any:
