@@ -29,7 +29,7 @@ from methods.losses import map_losses
 from methods.memory_bank import neighbourhood_means
 from methods.mrad import MIX, TEMPERATURE, read_memory
 from methods.mrad_ft import LAYERS, MradFt, MradFtOptions, TunedMemory, read_layers
-from methods.object_prompts import ObjectPrompts, read_prompts
+from methods.object_prompts import ObjectPrompts, deep_prompts, read_prompts
 from methods.prompts import encode_pairs
 
 PRIORS = {"priors.normal": "prompt_proj.mlp1", "priors.anomalous": "prompt_proj.mlp2"}
@@ -156,7 +156,7 @@ class MradClip(MradFt):
             each = context.expand(len(tokens), -1, -1)
             contexts.append(each + priors[kind](tokens[:, place])[:, None] if kind in priors else each)
         pairs = [((one, "object."), (other, "damaged object.")) for one, other in zip(*contexts, strict=True)]
-        return encode_pairs(self.backbone, pairs, deep=prompts.deep_prompts(half=self.options.deep_prompt_half))
+        return encode_pairs(self.backbone, pairs, deep=deep_prompts(prompts.deep, half=self.options.deep_prompt_half))
 
     @classmethod
     def import_state(cls, state: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
