@@ -18,7 +18,7 @@ from benchmark.contract import (
     TrainingBatch,
     VisionSpec,
 )
-from methods.base import anomaly_probability, to_grid
+from methods.base import anomaly_probability, image_embedding, to_grid
 from methods.losses import image_cross_entropy, map_losses
 from methods.object_prompts import ObjectPrompts, deep_prompts, read_prompts
 from methods.prompts import encode_pairs
@@ -224,7 +224,7 @@ class AnomalyClip(Learner):
         return encode_pairs(self.backbone, pairs, deep=deep)[[distinct.index(word) for word in words]]
 
     def _image_embedding(self, features: Features) -> Tensor:
-        return features.image if self.options.global_ln_post else features.image_raw
+        return image_embedding(features, ln_post=self.options.global_ln_post)
 
     @classmethod
     def import_state(cls, state: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:

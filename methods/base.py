@@ -1,9 +1,9 @@
-"""Functions that several methods use: scoring embeddings against a pair of text embeddings, and learned tokens."""
+"""Functions that several methods use: scoring embeddings by a pair of text embeddings, learned tokens and layers."""
 
 import torch
 from torch import Tensor, nn
 
-from benchmark.contract import Prediction
+from benchmark.contract import Features, Prediction
 
 
 def similarity_logits(embeddings: Tensor, text: Tensor, *, temperature: float) -> Tensor:
@@ -37,6 +37,11 @@ def anomaly_probability(embeddings: Tensor, text: Tensor, *, temperature: float)
         Probabilities of shape `(B, N)`.
     """
     return torch.softmax(similarity_logits(embeddings, text, temperature=temperature), dim=-1)[..., 1]
+
+
+def image_embedding(features: Features, *, ln_post: bool) -> Tensor:
+    """Return the image embeddings of shape `(B, D)`: those of CLIP, or without its last layer norm."""
+    return features.image if ln_post else features.image_raw
 
 
 def to_grid(values: Tensor) -> Tensor:

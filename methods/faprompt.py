@@ -31,7 +31,7 @@ from benchmark.contract import (
     TrainingBatch,
     VisionSpec,
 )
-from methods.base import anomaly_probability, learned_tokens, to_grid
+from methods.base import anomaly_probability, image_embedding, learned_tokens, to_grid
 from methods.linear_patches import linear
 from methods.losses import image_cross_entropy, map_losses
 from methods.object_prompts import deep_prompts, draw_deep, read_deep
@@ -228,7 +228,7 @@ class FaPrompt(Learner):
         return F.normalize(torch.stack([normal.expand_as(mean), mean], dim=1), dim=-1)
 
     def _image_embedding(self, features: Features) -> Tensor:
-        return features.image if self.options.global_ln_post else features.image_raw
+        return image_embedding(features, ln_post=self.options.global_ln_post)
 
     @classmethod
     def import_state(cls, state: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:

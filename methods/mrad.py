@@ -36,7 +36,7 @@ from benchmark.contract import (
     inference_option,
 )
 from benchmark.errors import BenchError
-from methods.base import to_grid
+from methods.base import image_embedding, to_grid
 from methods.memory_bank import Bank, Memory, neighbourhood_means, region_keys, retrieve
 
 TOP = 0.01
@@ -121,7 +121,7 @@ class Mrad(Learner):
 
     def image_queries(self, features: Features) -> Tensor:
         """Return unit image embeddings g of shape `(B, D)`."""
-        return F.normalize(features.image if self.options.global_ln_post else features.image_raw, dim=-1)
+        return F.normalize(image_embedding(features, ln_post=self.options.global_ln_post), dim=-1)
 
     def means(self, features: Features) -> Tensor:
         """Return the neighbourhood means of the tokens of patches, of shape `(B, N, W)`."""
