@@ -68,3 +68,19 @@ def predict_by_text(image: Tensor, patches: Tensor, text: Tensor, *, temperature
 def learned_tokens(count: int, width: int, *, generator: torch.Generator, std: float = 0.02) -> nn.Parameter:
     """Return learnable token embeddings of shape `(count, width)`, drawn from a normal distribution (CoOp, 3.2)."""
     return nn.Parameter(torch.randn(count, width, generator=generator) * std)
+
+
+def linear(inputs: int, outputs: int, *, generator: torch.Generator, bias: bool = True) -> nn.Linear:
+    """Return a linear layer, drawn uniformly from ±1/√inputs as by torch, but by a generator.
+
+    Args:
+        inputs: Number of inputs.
+        outputs: Number of outputs.
+        generator: Draws the weights, then the biases.
+        bias: Whether the layer has biases.
+    """
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias)  # type: ignore[no-untyped-call]
+    bound = inputs**-0.5
+    for parameter in layer.parameters():
+        nn.init.uniform_(parameter, -bound, bound, generator=generator)
+    return layer

@@ -31,8 +31,7 @@ from benchmark.contract import (
     TrainingBatch,
     VisionSpec,
 )
-from methods.base import anomaly_probability, image_embedding, learned_tokens, to_grid
-from methods.linear_patches import linear
+from methods.base import anomaly_probability, image_embedding, learned_tokens, linear, to_grid
 from methods.losses import image_cross_entropy, map_losses
 from methods.object_prompts import deep_prompts, draw_deep, read_deep
 

@@ -1,4 +1,7 @@
-"""Linear layers that bring hidden patch tokens of several blocks to CLIP's joint space (APRIL-GAN, AdaCLIP)."""
+"""Linear layers that bring hidden patch tokens of several blocks to CLIP's joint space, and logits of the patches.
+
+APRIL-GAN and AdaCLIP have both. AA-CLIP has matrices of its own, and the same logits.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,17 +10,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from methods.base import linear
+
 LOGIT_FACTOR = 100.0
-"""Factor of the cosine similarities, a constant in both codes."""
-
-
-def linear(inputs: int, outputs: int, *, generator: torch.Generator, bias: bool = True) -> nn.Linear:
-    """Return a linear layer, weights and biases drawn uniformly from ±1/√inputs as by torch, but by a generator."""
-    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias)  # type: ignore[no-untyped-call]
-    bound = inputs**-0.5
-    for parameter in layer.parameters():
-        nn.init.uniform_(parameter, -bound, bound, generator=generator)
-    return layer
+"""Factor of the cosine similarities, a constant in the codes of APRIL-GAN, AdaCLIP and AA-CLIP."""
 
 
 class LinearPatches(nn.Module):

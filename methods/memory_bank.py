@@ -7,7 +7,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from methods.linear_patches import linear
+from methods.base import linear
 
 AT_ONCE = 2**21
 """Similarities between queries and keys that are computed at a time: 8 MB, and a few times that on the way."""

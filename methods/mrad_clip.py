@@ -23,8 +23,7 @@ from benchmark.contract import (
     TrainingBatch,
     VisionSpec,
 )
-from methods.base import anomaly_probability
-from methods.linear_patches import linear
+from methods.base import anomaly_probability, linear
 from methods.losses import map_losses
 from methods.memory_bank import neighbourhood_means
 from methods.mrad import MIX, TEMPERATURE, read_memory
