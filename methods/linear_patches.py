@@ -16,6 +16,19 @@ LOGIT_FACTOR = 100.0
 """Factor of the cosine similarities, a constant in the codes of APRIL-GAN, AdaCLIP and AA-CLIP."""
 
 
+def require_as_many_blocks(found: int, own: int) -> None:
+    """Say what to do if a file is of another number of blocks, which nothing in a published checkpoint tells.
+
+    Raises:
+        RuntimeError: It is.
+    """
+    if found != own:
+        raise RuntimeError(
+            f"number of linear layers, one for each block scored: {found} in the file, not {own}; "
+            "say which blocks by --set METHOD.feature_layers=[…] where it is imported"
+        )
+
+
 class LinearPatches(nn.Module):
     """A linear layer with bias from W to D numbers for the patch tokens of each of L blocks."""
 
@@ -24,7 +37,7 @@ class LinearPatches(nn.Module):
         self.linear = nn.ModuleList(linear(width, dimension, generator=generator) for _ in range(blocks))
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
-        """Say what to do if a state is of other layers, which nothing in a published checkpoint tells.
+        """Say what to do if a state is of other layers.
 
         Raises:
             RuntimeError: It has another number of layers, or layers of other widths.
@@ -33,11 +46,7 @@ class LinearPatches(nn.Module):
             [tensor.shape for key, tensor in state.items() if key.endswith(".weight")]
             for state in (state_dict, self.state_dict())
         )
-        if len(found) != len(own):
-            raise RuntimeError(
-                f"number of linear layers, one for each block scored: {len(found)} in the file, not {len(own)}; "
-                "say which blocks by --set METHOD.feature_layers=[…] where it is imported"
-            )
+        require_as_many_blocks(len(found), len(own))
         if found != own:
             raise RuntimeError(
                 f"its linear layers are of shape {tuple(found[0])}, and {tuple(own[0])} with this backbone; "
