@@ -93,18 +93,22 @@ class Mrad(Learner):
     def __init__(self, backbone: FrozenClip, options: MradOptions, *, seed: int = 0) -> None:
         super().__init__(backbone, options, seed=seed)
         self.layer = Layer(backbone.blocks, Dpam(min(2, backbone.blocks)))
-        self.learned = self.new(torch.Generator().manual_seed(seed)).to(backbone.device)
+        self.learned = self.new_memory(torch.Generator().manual_seed(seed)).to(backbone.device)
 
-    def new(self, generator: torch.Generator) -> Memory:
+    def new_memory(self, generator: torch.Generator) -> Memory:
         """Return what is learned, before it is: an empty memory, and whatever is drawn besides."""
         return Memory(self.backbone.width, self.backbone.vision_width)
 
     def vision(self) -> VisionSpec:
+        return self.memory_vision()
+
+    def memory_vision(self) -> VisionSpec:
+        """Return what the memory and retrieval read: the tokens of patches, besides the image embedding."""
         return VisionSpec(self.backbone.image_size, tokens=(self.layer,))
 
     def remembering(self) -> Stage:
         """Return the stage that builds the memory. Its batch size changes nothing."""
-        return Stage(self.remember, None, epochs=1, batch_size=8, vision=Mrad.vision(self), name="memory")
+        return Stage(self.remember, None, epochs=1, batch_size=8, vision=self.memory_vision(), name="memory")
 
     def remember(self, batch: TrainingBatch) -> dict[str, Tensor]:
         """Keep the keys of images and of their regions: the patches where the resized mask is exactly 1, or exactly 0.

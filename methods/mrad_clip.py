@@ -102,7 +102,7 @@ class MradClip(MradFt):
     options: MradClipOptions
     learned: _Prompted
 
-    def new(self, generator: torch.Generator) -> _Prompted:
+    def new_memory(self, generator: torch.Generator) -> _Prompted:
         return _Prompted(self.backbone, self.options, generator)
 
     def vision(self) -> VisionSpec:

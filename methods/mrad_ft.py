@@ -88,7 +88,7 @@ class MradFt(Mrad):
     options: MradFtOptions
     learned: TunedMemory
 
-    def new(self, generator: torch.Generator) -> TunedMemory:
+    def new_memory(self, generator: torch.Generator) -> TunedMemory:
         return TunedMemory(self.backbone, generator)
 
     def stages(self, auxiliaries: Sequence[str]) -> list[Stage]:
@@ -99,7 +99,7 @@ class MradFt(Mrad):
         chosen, learned = self.options, self.learned
         parameters = [*learned.region_projection.parameters(), *learned.image_projection.parameters()]
         losses = partial(self.tuning_losses, quantile=self.quantile(auxiliaries))
-        spec = Mrad.vision(self)
+        spec = self.memory_vision()
         return Stage(losses, self.adam(parameters), chosen.epochs, chosen.batch_size, spec, "retrieval", rate)
 
     def adam(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
