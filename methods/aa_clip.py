@@ -1,6 +1,7 @@
 """AA-CLIP (Ma et al., CVPR 2025): residual adapters in both towers; text first, then patches that are aligned with it.
 
-Source: the published code (Mwxinnn/AA-CLIP, commit 53db195). It scores checkpoints of every epoch of the second stage.
+Source: the published code (Mwxinnn/AA-CLIP, commit 53db195). Its scripts score the checkpoints of all epochs of
+the second stage.
 
 Not reproduced: the few-shot trainings, whose lists are not in the repository; the option `--relu`; masks of training
 images, which the code resizes to the nearest pixel, and which are resized here as for all methods. The code scales maps
@@ -162,6 +163,8 @@ class AaClip(Learner):
         if torch.is_grad_enabled():
             known = self._encoded(list(dict.fromkeys(words)))
         else:
+            # Optimisers and loaded states change parameters in place, which torch counts; a copy has others. The second
+            # stage, whose texts are fixed, would else spend its time on them.
             known, state = self._texts, [(id(each), each._version) for each in self.learned.of_text()]
             if state != self._texts_of:
                 known.clear()
