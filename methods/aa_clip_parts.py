@@ -133,7 +133,7 @@ def anchoring_features(
         return backbone.embed(tokens.last[:batch, 0]), torch.stack(patches, dim=1)
 
 
-def map_losses(patches: Tensor, text: Tensor, masks: Tensor) -> dict[str, Tensor]:
+def level_losses(patches: Tensor, text: Tensor, masks: Tensor) -> dict[str, Tensor]:
     """Return the terms of `Σ_l Focal(S_l, G) + Dice(S_l,n, 1 − G) + Dice(S_l,a, G)` by name, each summed over levels.
 
     `S_l` is the softmax of the logits `100 P_l·t`, which are resized bilinearly with aligned corners before.

@@ -42,6 +42,8 @@ from methods.memory_bank import Bank, Memory, neighbourhood_means, region_keys, 
 TOP = 0.01
 """Share of the pixels of a map, the highest ones, whose mean is added to the score of the image."""
 TEMPERATURE = 0.07
+"""Temperature τ of the logits of images that MRAD-FT is trained with and of MRAD-CLIP's prompts; that of the retrieval
+of MRAD-TF, if it has one."""
 
 _WEIGHTS = (0.5, 0.7, 0.8, 1.0)
 MIX = Ablation("mix", "Weight k of p(g) in the image score", {f"k = {k:g}": {"score_mix": k} for k in _WEIGHTS})
@@ -113,9 +115,10 @@ class Mrad(Learner):
     def remember(self, batch: TrainingBatch) -> dict[str, Tensor]:
         """Keep the keys of images and of their regions: the patches where the resized mask is exactly 1, or exactly 0.
 
-        The mask is resized without antialias, so of each patch only pixels in the middle count.
+        The mask is resized without antialias: the pixels in the middle of a patch decide, the others are not read.
 
-        Of images of one kind alone p(g) is the same for all, as in the published code, and the map alone ranks them.
+        Where all auxiliary images are normal, or all anomalous, p(g) is the same for every image, as in the published
+        code. Images are then ranked by their maps alone.
         """
         images, means, grid = self.image_queries(batch.features), self.means(batch.features), batch.features.grid
         self.learned.images.add(anomalous=images[batch.labels == 1], normal=images[batch.labels == 0])

@@ -61,7 +61,7 @@ class MradClipOptions(MradFtOptions):
 
 
 class _Prompted(TunedMemory):
-    """The same, the prompts, and the linear layers of the region tokens that are added to them."""
+    """Holds what MRAD-FT learns, the prompts, and the linear layers of the region tokens that are added to them."""
 
     def __init__(self, backbone: FrozenClip, options: MradClipOptions, generator: torch.Generator) -> None:
         super().__init__(backbone, generator)

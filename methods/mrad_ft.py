@@ -24,7 +24,9 @@ from methods.memory_bank import Memory, Projection, retrieve
 from methods.mrad import MIX, TEMPERATURE, Mrad, MradOptions, read_memory
 
 LOWEST_RATE = 1e-6
-FOR_VISA = 0.85
+"""Learning rate that the falling one of MRAD-FT comes to in the end."""
+QUANTILE_FOR_VISA = 0.85
+"""Quantile of regions that a comment in the published code has where VisA is the target."""
 
 Rate: TypeAlias = Callable[[int, int], float]
 
@@ -114,7 +116,7 @@ class MradFt(Mrad):
     def quantile(self, auxiliaries: Sequence[str]) -> float:
         """Return the quantile of the similarity dropout of regions, for the datasets that are trained on."""
         by_target = self.options.dropout_by_target and "mvtec" in auxiliaries
-        return FOR_VISA if by_target else self.options.region_quantile
+        return QUANTILE_FOR_VISA if by_target else self.options.region_quantile
 
     def tuning_losses(self, batch: TrainingBatch, *, quantile: float) -> dict[str, Tensor]:
         """Return the losses of the projections."""
