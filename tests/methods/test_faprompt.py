@@ -1,7 +1,5 @@
 """FAPrompt against golden numbers: text, prior, maps, scores, losses, and three steps of training; and its parts."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.golden import close, named
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -28,14 +27,9 @@ from benchmark.training.runner import build_method
 from methods.base import anomaly_probability
 from methods.faprompt import ABLATIONS, FaPrompt, FaPromptOptions, _Learned, _Scored, binary_focal
 
-Golden = Callable[[str], dict[str, Tensor]]
 NAMES = (ClassName("metal nut"), ClassName("candle"), ClassName("metal nut"))
 WITHIN = {"text": 1e-5, "raw": 2e-5, "maps": 1e-5, "scores": 1e-5, "loss": 1e-5, "gradient": 2e-4, "parameter": 3e-6}
 """The tolerances of the golden numbers: losses relative, gradients of the maximum of their array."""
-
-
-def named(arrays: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
 
 
 def reference(backbone: Backbone, arrays: dict[str, Tensor], prefix: str = "init.", **options: Any) -> FaPrompt:
@@ -64,26 +58,6 @@ def predicted(method: FaPrompt, features: Features) -> Prediction:
 def gradient_of(parameter: Tensor) -> Tensor:
     assert parameter.grad is not None
     return parameter.grad
-
-
-def close(found: Tensor, expected: Tensor, within: float) -> None:
-    torch.testing.assert_close(found, expected, atol=within, rtol=0)
-
-
-@pytest.fixture(scope="module")
-def arrays(golden: Golden) -> dict[str, Tensor]:
-    return golden("faprompt")
-
-
-@pytest.fixture(scope="module")
-def inputs(golden: Golden) -> dict[str, Tensor]:
-    return golden("anomalyclip_inputs")
-
-
-@pytest.fixture(scope="module")
-def numbers() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden/faprompt.json").read_text())
-    return found
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 """MRAD against golden numbers: memory, retrieval, training of both variants; beside NumPy, and whatever the batch."""
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from support.golden import Golden, close, named
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -28,7 +27,6 @@ from methods.mrad import Mrad, MradTf, MradTfOptions
 from methods.mrad_clip import MradClip, MradClipOptions
 from methods.mrad_ft import MradFt, MradFtOptions
 
-Golden = Callable[[str], dict[str, Tensor]]
 NAMES = (ClassName("metal nut"),) * 3
 METHODS = [MradTf, MradFt, MradClip]
 LAYERS = {
@@ -45,32 +43,21 @@ LAYERS = {
 }
 
 
-def close(found: Tensor, expected: Tensor, atol: float = 1e-5) -> None:
-    torch.testing.assert_close(found.detach(), expected, atol=atol, rtol=0)
-
-
 def their_name(name: str) -> str:
     layer, _, what = name.rpartition(".")
     return LAYERS[name] if name in LAYERS else f"{LAYERS[layer]}.{what}"
 
 
 @pytest.fixture
-def arrays(golden: Golden) -> dict[str, Tensor]:
-    return golden("mrad")
-
-
-@pytest.fixture
-def log() -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = json.loads(
-        (Path(__file__).parents[1] / "golden/mrad.json").read_text(encoding="utf-8")
-    )["train_log"]
+def log(numbers: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = numbers["train_log"]
     return found
 
 
 @pytest.fixture
 def published(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
     """The state of a published checkpoint and its memory, before training."""
-    state = {name.removeprefix("init."): each for name, each in arrays.items() if name.startswith("init.")}
+    state = named(arrays, "init.")
     for bank, stem in (("image", "cache_model_visa"), ("patch", "cache_patch_model_visa")):
         state[f"{stem}.keys"] = arrays[f"memory.{bank}_keys"]
         state[f"{stem}.values"] = F.one_hot(arrays[f"memory.{bank}_labels"].long(), 2).float()
@@ -223,8 +210,7 @@ def test_three_steps_of_the_prompts_match_the_reference(
     log: dict[str, list[dict[str, Any]]],
 ) -> None:
     """After the three steps of the projections, whose similarity dropout stays on."""
-    tuned = {name.removeprefix("ft.step3.param."): each for name, each in arrays.items() if "ft.step3.param." in name}
-    method = imported(MradClip, golden_backbone, published | {k: v for k, v in tuned.items() if "ftonly" not in k})
+    method = imported(MradClip, golden_backbone, published | named(arrays, "ft.step3.param."))
     batch = three(golden, golden_backbone, method)
     train(stage_of(method, "prompts"), method, batch, log["clip"], arrays, "clip.", published)
     features = queries(golden, golden_backbone, method)
