@@ -1,5 +1,6 @@
 """FAPrompt against golden numbers: text, prior, maps, scores, losses, and three steps of training; and its parts."""
 
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -119,12 +120,16 @@ def test_raw_text_and_tokens_match_the_reference(
         assert torch.equal(arrays[f"tokenized_{case}"][0, 1 + learned :].long(), tokens[: 76 - learned])
 
 
-def test_the_quirks_are_seen(arrays: dict[str, Tensor]) -> None:
-    """The tolerances of the tests tell the golden numbers of the quirks apart."""
-    halves = (arrays[f"{case}final.70.text_image"] for case in ("", "halfcast."))
-    firsts = (arrays[f"{case}init.70.image_score"] for case in ("", "topk."))
-    for (one, other), within in ((halves, 3 * WITHIN["text"]), (firsts, 100 * WITHIN["scores"])):
-        assert (one - other).abs().max() > within
+def test_the_quirks_are_seen(golden_backbone: Backbone, arrays: dict[str, Tensor], features: Features) -> None:
+    """The tolerances of the tests tell the numbers with and without them apart."""
+    final = "train.step3.param."
+    halves = (
+        scored(reference(golden_backbone, arrays, final, deep_prompt_half=each), features) for each in (True, False)
+    )
+    firsts = (scored(reference(golden_backbone, arrays, dap_first_patches=each), features) for each in (True, False))
+    (one, other), (first, best) = halves, firsts
+    assert (one.texts[1] - other.texts[1]).abs().max() > 3 * WITHIN["text"]
+    assert (first.scores - best.scores).abs().max() > 100 * WITHIN["scores"]
 
 
 def batch_of(features: Features, inputs: dict[str, Tensor]) -> TrainingBatch:
@@ -258,6 +263,35 @@ def test_at_full_size_the_parameters_are_those_of_the_published_code() -> None:
 
 
 # --- the parts
+
+
+def test_defaults_are_those_of_the_published_scripts(tiny: Backbone) -> None:
+    assert asdict(FaPromptOptions()) == {
+        "context": 5,
+        "abnormal_tokens": 2,
+        "prompts": 10,
+        "patches": 10,
+        "deep_depth": 9,
+        "deep_tokens": 4,
+        "first_block": None,
+        "dap_first_patches": True,
+        "score_as_logit": True,
+        "mean_raw_embeddings": True,
+        "global_ln_post": False,
+        "deep_prompt_half": False,
+        "epochs": 15,
+        "batch_size": 8,
+        "learning_rate": 1e-3,
+        "temperature": 0.07,
+    }
+    (stage,) = FaPrompt(tiny, FaPromptOptions()).stages(["visa"])
+    assert (stage.epochs, stage.batch_size, stage.augment) == (15, 8, None)
+    assert stage.learning_rate is not None
+    assert [stage.learning_rate(step, 100) for step in (0, 1499)] == [None, None]  # that of the optimiser
+    assert isinstance(stage.optimiser, torch.optim.Adam)
+    expected = {"lr": 1e-3, "betas": (0.5, 0.999), "weight_decay": 0}
+    assert expected.items() <= stage.optimiser.defaults.items()
+    assert FaPrompt.smoothing == 10
 
 
 def random_features(method: FaPrompt, images: int = 3) -> Features:

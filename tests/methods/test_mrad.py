@@ -1,6 +1,7 @@
 """MRAD against golden numbers: memory, retrieval, training of both variants; beside NumPy, and whatever the batch."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from support.golden import Golden, close, named
 from torch import Tensor
@@ -297,6 +298,42 @@ def test_a_memory_without_regions_of_either_kind_is_refused(
             stage.losses(batch)
 
 
+def test_defaults_are_those_of_the_published_scripts(tiny: Backbone) -> None:
+    of_all = {"pool_counts_padding": True, "global_ln_post": False, "score_mix": 0.7}
+    of_ft = {
+        "region_quantile": 0.8,
+        "image_quantile": 0.95,
+        "dropout_by_target": False,
+        "epochs": 1,
+        "batch_size": 8,
+        "learning_rate": 4e-4,
+    }
+    of_clip = {
+        "context": 12,
+        "deep_depth": 9,
+        "deep_tokens": 4,
+        "deep_prompt_half": False,
+        "region_prior": "both",
+        "prompt_epochs": 5,
+    }
+    assert asdict(MradTfOptions()) == of_all | {"no_retrieval_temperature": True}
+    assert asdict(MradFtOptions()) == of_all | of_ft
+    assert asdict(MradClipOptions()) == of_all | of_ft | of_clip
+    tf, ft, clip = (method(tiny, method.Options()) for method in METHODS)
+    assert [stage.optimiser for stage in tf.stages(["visa"])] == [None]
+    tuned, (_, first, prompts) = ft.stages(["visa"])[1], clip.stages(["visa"])
+    for stage, epochs in ((tuned, 1), (first, 1), (prompts, 5)):
+        assert (stage.epochs, stage.batch_size, stage.augment) == (epochs, 8, None)
+        assert isinstance(stage.optimiser, torch.optim.Adam)
+        expected = {"lr": 4e-4, "betas": (0.5, 0.999), "weight_decay": 0}
+        assert expected.items() <= stage.optimiser.defaults.items()
+    assert (first.learning_rate, prompts.learning_rate) == (None, None)
+    assert tuned.learning_rate is not None
+    rates = [tuned.learning_rate(step, 100) for step in (0, 50, 100)]
+    assert rates == pytest.approx([4e-4, (4e-4 + 1e-6) / 2, 1e-6])
+    assert {method.smoothing for method in METHODS} == {4}
+
+
 # --- the quirks
 
 
@@ -407,6 +444,7 @@ def test_retrieval_is_the_share_of_the_anomalous_keys_in_a_softmax(
         np.testing.assert_allclose(found.numpy(), expected, atol=2e-5)
 
 
+@settings(max_examples=25)
 @given(banks(), st.integers(1, 40), st.sampled_from([None, 0.8]))
 def test_the_number_of_similarities_at_a_time_changes_no_number_and_no_gradient(
     drawn: tuple[Bank, Tensor], at_once: int, quantile: float | None
