@@ -65,11 +65,11 @@ def read_prompts(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str,
         KeyError: A context is missing.
         ValueError: There are several abnormal contexts, as FAPrompt has them.
     """
-    if state["ctx_neg"].shape[:-2].numel() > 1:
-        raise ValueError(f"ctx_neg has the shape {tuple(state['ctx_neg'].shape)}, so it is of several abnormal prompts")
-    normal, abnormal = state["ctx_pos"].flatten(0, -2), state["ctx_neg"].flatten(0, -2)
+    normal, abnormal = state["ctx_pos"].flatten(0, -2), state["ctx_neg"]
+    if abnormal.shape[:-2].numel() > 1:
+        raise ValueError(f"ctx_neg has the shape {tuple(abnormal.shape)}, so it is of several abnormal prompts")
     options, deep = read_deep(state)
-    learned = {"normal": normal, "abnormal": abnormal, **deep}
+    learned = {"normal": normal, "abnormal": abnormal.flatten(0, -2), **deep}
     return {"context": len(normal), **options}, {name: each.float().contiguous() for name, each in learned.items()}
 
 

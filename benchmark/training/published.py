@@ -120,7 +120,11 @@ def import_checkpoint(
 
 
 def _require_source(method: type[Learner], hashes: Mapping[Path, str], auxiliaries: set[str]) -> None:
-    """Raise an error if files are known, by their sha256, to have been trained on other data than is said."""
+    """Raise an error if files are known, by their sha256, to be another method's, or trained on data that is not said."""
+    for file, sha256 in hashes.items():
+        for other in _learners():
+            if sha256 in other.published and not issubclass(other, method):
+                raise CheckpointError(f"{file}: by its sha256 a checkpoint of {other.title}; say --method {other.name}")
     known = {file: method.published[sha256] for file, sha256 in hashes.items() if sha256 in method.published}
     for file, trained_on in known.items():
         first, same = next(iter(known.items()))
@@ -157,6 +161,9 @@ def _readers(states: Sequence[Mapping[str, "Tensor"]]) -> str:
     """
     most = max(map(len, states))
     whole = [state for state in states if len(state) == most]
-    learners = [each for each in all_methods().values() if issubclass(each, Learner)]
-    names = [each.name for each in learners if any(_misfit(each, state) is None for state in whole)]
+    names = [each.name for each in _learners() if any(_misfit(each, state) is None for state in whole)]
     return f"; --method {' or '.join(names)} can read it" if names else ""
+
+
+def _learners() -> list[type[Learner]]:
+    return [each for each in all_methods().values() if issubclass(each, Learner)]

@@ -20,6 +20,7 @@ from benchmark.records.cells import BackboneId
 from benchmark.records.checkpoints import Checkpoint, CheckpointError, read_checkpoint
 from benchmark.training.published import import_checkpoint
 from methods.anomalyclip import AnomalyClip
+from methods.mrad_clip import MradClip
 
 BACKBONE = BackboneId(name="tiny", architecture="tiny", sha256="0" * 64, dtype="float32", synthetic=True)
 TEXT, IMAGE = "text_adapter.0.fc.0.weight", "image_adapter.seg_proj.0.fc.weight"
@@ -228,3 +229,22 @@ def test_no_other_method_is_named_where_none_reads_the_whole_file(
     for file in (adapters[0], tmp_path / "part.pth"):
         with pytest.raises(CheckpointError, match=r"name all of them$"):
             importing(file)
+
+
+def test_a_file_that_is_known_as_another_methods_is_refused(
+    bench: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AnomalyCLIP could read the prompts of it."""
+    prompts = {"ctx_pos": torch.zeros(1, 1, 5, 64), "ctx_neg": torch.zeros(1, 1, 5, 64)}
+    layers = {"fc.0.weight": torch.zeros(2, 2)}
+    torch.save({"prompt_learner": prompts, "patch_proj": layers}, file := tmp_path / "test_on_visa.pth")
+    monkeypatch.setattr(MradClip, "published", {file_sha256(file): ("mvtec",)})
+    common: Sequence[Any] = ["--auxiliary", "mvtec", "--backbone", "tiny:random", "--results", tmp_path / "r"]
+    code, _, err = bench("import-checkpoint", file, "--method", "anomalyclip", *common)
+    assert code == 2
+    assert err.endswith("test_on_visa.pth: by its sha256 a checkpoint of MRAD-CLIP; say --method mrad_clip\n")
+    for method in ("mrad_ft", "mrad_clip"):  # MRAD-FT is a part of it
+        code, _, err = bench("import-checkpoint", file, "--method", method, *common)
+        assert code == 2
+        assert "no entry 'cache_" in err
+        assert err.endswith("name all of them\n")
