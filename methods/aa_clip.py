@@ -1,6 +1,7 @@
 """AA-CLIP (Ma et al., CVPR 2025): residual adapters in both towers; text first, then patches that are aligned with it.
 
-Source: the published code (Mwxinnn/AA-CLIP, commit 53db195). It scores checkpoints of every epoch of the second stage.
+Source: the published code (Mwxinnn/AA-CLIP, commit 53db195). Its scripts score the checkpoints of all epochs of
+the second stage.
 
 Not reproduced: the few-shot trainings, whose lists are not in the repository; the option `--relu`; masks of training
 images, which the code resizes to the nearest pixel, and which are resized here as for all methods. The code scales maps
@@ -28,7 +29,7 @@ from benchmark.contract import (
 from methods.aa_clip_augmentation import jittered, moved
 from methods.aa_clip_descriptions import description
 from methods.aa_clip_options import ABLATIONS, AaClipOptions
-from methods.aa_clip_parts import Learned, anchoring_features, map_losses, read_published, smoothed
+from methods.aa_clip_parts import Learned, anchoring_features, level_losses, read_published, smoothed
 from methods.linear_patches import LOGIT_FACTOR, logit_differences
 
 BETAS = (0.5, 0.999)
@@ -104,7 +105,7 @@ class AaClip(Learner):
         blocks = self.blocks[-1:] if chosen.text_loss_last_layer else self.blocks
         image, patches = anchoring_features(self.backbone, images, blocks, first=first, across=chosen.vv_across_batch)
         image = F.normalize(image, dim=-1)
-        terms = map_losses(F.normalize(patches, dim=-1) + image[:, None, None], text, masks)
+        terms = level_losses(F.normalize(patches, dim=-1) + image[:, None, None], text, masks)
         if not chosen.no_text_cls_loss:
             terms["image"] = F.cross_entropy(LOGIT_FACTOR * (text @ image[..., None])[..., 0], batch.labels)
         alike = (text[:, 0] * text[:, 1]).sum(dim=-1).mean()
@@ -118,7 +119,7 @@ class AaClip(Learner):
         image, patches = self.embeddings(images)
         factor = 1.0 if self.options.cls_no_temperature else LOGIT_FACTOR
         logits = factor * (text @ image[..., None])[..., 0]
-        return {"image": F.cross_entropy(logits, batch.labels), **map_losses(patches, text, masks)}
+        return {"image": F.cross_entropy(logits, batch.labels), **level_losses(patches, text, masks)}
 
     def predict(self, features: Features, class_names: Sequence[ClassName]) -> Prediction:
         images = features.images
@@ -162,6 +163,8 @@ class AaClip(Learner):
         if torch.is_grad_enabled():
             known = self._encoded(list(dict.fromkeys(words)))
         else:
+            # Torch counts in `_version` the changes in place, which optimisers and loaded states make; `id` tells the
+            # parameters of a copy apart. Kept texts spare the second stage, where they are fixed, the text tower.
             known, state = self._texts, [(id(each), each._version) for each in self.learned.of_text()]
             if state != self._texts_of:
                 known.clear()

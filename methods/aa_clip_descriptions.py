@@ -1,6 +1,7 @@
 """The prompts of AA-CLIP's published code: states, templates, and what it calls the classes of the datasets."""
 
 from benchmark.contract import ClassName
+from methods.prompts import state_prompts
 
 NORMAL_STATES = ("{}", "a {}", "the {}")
 ABNORMAL_STATES = ("a damaged {}", "a broken {}", "a {} with flaw", "a {} with defect", "a {} with damage")
@@ -69,8 +70,4 @@ def description(name: ClassName) -> str:
 
 def prompts(words: str) -> tuple[list[str], list[str]]:
     """Return the 6 normal and the 10 abnormal prompts of a class: each state of it in each template."""
-    normal, abnormal = (
-        [template.format(state.format(words)) for state in states for template in TEMPLATES]
-        for states in (NORMAL_STATES, ABNORMAL_STATES)
-    )
-    return normal, abnormal
+    return state_prompts(TEMPLATES, words, normal=NORMAL_STATES, abnormal=ABNORMAL_STATES)

@@ -68,7 +68,8 @@ class AaClipOptions:
     """Quirk: in the first stage the loss of the last level alone counts, and not the sum over the levels."""
     no_text_cls_loss: bool = True
     """Quirk: equation 4 also has a loss of the image label in the first stage, the code has none. It is here a
-    cross-entropy of CLIP's image embedding with CLIP's temperature."""
+    cross-entropy of CLIP's image embedding. Its logits are 100 times the cosine similarities, as CLIP has them; that is
+    our reading, the paper names no temperature there."""
     cls_no_temperature: bool = True
     """Quirk: in the second stage the logits of the image label are cosine similarities without a temperature."""
     levels_apart: bool = True

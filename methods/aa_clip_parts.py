@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from benchmark.contract import ClassName, FrozenClip
 from methods.aa_clip_descriptions import prompts
-from methods.linear_patches import logit_differences
+from methods.linear_patches import logit_differences, require_as_many_blocks
 from methods.losses import dice_terms, focal, interpolation, resized
 
 BLUR = {"medical": (9, 1.5)}
@@ -67,17 +67,12 @@ class Learned(nn.Module):
         self.image = _matrix(width, vision_width, generator)
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
-        """Say what to do if a state has other levels, which nothing in a published checkpoint tells.
+        """Say what to do if a state has other levels.
 
         Raises:
             RuntimeError: It has another number of levels.
         """
-        found = sum(key.startswith(f"{prefix}patches.") for key in state_dict)
-        if found != len(self.patches):
-            raise RuntimeError(
-                f"number of levels: {found} in the file, not {len(self.patches)}; say which blocks by "
-                "--set aa_clip.feature_layers=[…] where it is imported"
-            )
+        require_as_many_blocks(sum(key.startswith(f"{prefix}patches.") for key in state_dict), len(self.patches))
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def encode(self, backbone: FrozenClip, words: Sequence[str]) -> Tensor:
@@ -138,7 +133,7 @@ def anchoring_features(
         return backbone.embed(tokens.last[:batch, 0]), torch.stack(patches, dim=1)
 
 
-def map_losses(patches: Tensor, text: Tensor, masks: Tensor) -> dict[str, Tensor]:
+def level_losses(patches: Tensor, text: Tensor, masks: Tensor) -> dict[str, Tensor]:
     """Return the terms of `Σ_l Focal(S_l, G) + Dice(S_l,n, 1 − G) + Dice(S_l,a, G)` by name, each summed over levels.
 
     `S_l` is the softmax of the logits `100 P_l·t`, which are resized bilinearly with aligned corners before.

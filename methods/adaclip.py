@@ -26,7 +26,8 @@ from benchmark.contract import (
     inference_option,
 )
 from methods.adaclip_published import PUBLISHED, published_name, read_published
-from methods.linear_patches import LOGIT_FACTOR, LinearPatches, linear, logit_differences
+from methods.base import linear
+from methods.linear_patches import LOGIT_FACTOR, LinearPatches, logit_differences
 from methods.losses import focal, probability_map_losses, probability_maps
 from methods.mosaics import distinct, mosaics
 from methods.prompters import Prompter, prompted_pairs, prompted_vision

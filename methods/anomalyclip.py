@@ -18,9 +18,9 @@ from benchmark.contract import (
     TrainingBatch,
     VisionSpec,
 )
-from methods.base import anomaly_probability, to_grid
+from methods.base import anomaly_probability, image_embedding, to_grid
 from methods.losses import image_cross_entropy, map_losses
-from methods.object_prompts import ObjectPrompts, read_prompts
+from methods.object_prompts import ObjectPrompts, deep_prompts, read_prompts
 from methods.prompts import encode_pairs
 
 _SCALES = (0.5, 0.75, 1.0, 1.25)
@@ -216,7 +216,7 @@ class AnomalyClip(Learner):
 
     def text(self, class_names: Sequence[str]) -> Tensor:
         """Return unit text embeddings of shape `(len(class_names), 2, D)`, normal first; each word is encoded once."""
-        learned, deep = self.learned, self.learned.deep_prompts(half=self.options.deep_prompt_half)
+        learned, deep = self.learned, deep_prompts(self.learned.deep, half=self.options.deep_prompt_half)
         words = [self.options.word or name for name in class_names]
         distinct, abnormal = list(dict.fromkeys(words)), f"{self.options.abnormal_word} ".lstrip()
         context = learned.normal if self.options.shared_context else learned.abnormal
@@ -224,7 +224,7 @@ class AnomalyClip(Learner):
         return encode_pairs(self.backbone, pairs, deep=deep)[[distinct.index(word) for word in words]]
 
     def _image_embedding(self, features: Features) -> Tensor:
-        return features.image if self.options.global_ln_post else features.image_raw
+        return image_embedding(features, ln_post=self.options.global_ln_post)
 
     @classmethod
     def import_state(cls, state: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -1,9 +1,9 @@
-"""Functions that several methods use: scoring embeddings against a pair of text embeddings, and learned tokens."""
+"""Functions that several methods use: scoring embeddings by a pair of text embeddings, learned tokens and layers."""
 
 import torch
 from torch import Tensor, nn
 
-from benchmark.contract import Prediction
+from benchmark.contract import Features, Prediction
 
 
 def similarity_logits(embeddings: Tensor, text: Tensor, *, temperature: float) -> Tensor:
@@ -39,6 +39,11 @@ def anomaly_probability(embeddings: Tensor, text: Tensor, *, temperature: float)
     return torch.softmax(similarity_logits(embeddings, text, temperature=temperature), dim=-1)[..., 1]
 
 
+def image_embedding(features: Features, *, ln_post: bool) -> Tensor:
+    """Return the image embeddings of shape `(B, D)`: those of CLIP, or without its last layer norm."""
+    return features.image if ln_post else features.image_raw
+
+
 def to_grid(values: Tensor) -> Tensor:
     """Reshape values of patches of shape `(B, N)`, ordered row by row, to maps of shape `(B, √N, √N)`."""
     side = round(values.shape[1] ** 0.5)
@@ -63,3 +68,19 @@ def predict_by_text(image: Tensor, patches: Tensor, text: Tensor, *, temperature
 def learned_tokens(count: int, width: int, *, generator: torch.Generator, std: float = 0.02) -> nn.Parameter:
     """Return learnable token embeddings of shape `(count, width)`, drawn from a normal distribution (CoOp, 3.2)."""
     return nn.Parameter(torch.randn(count, width, generator=generator) * std)
+
+
+def linear(inputs: int, outputs: int, *, generator: torch.Generator, bias: bool = True) -> nn.Linear:
+    """Return a linear layer, drawn uniformly from ±1/√inputs as by torch, but by a generator.
+
+    Args:
+        inputs: Number of inputs.
+        outputs: Number of outputs.
+        generator: Draws the weights, then the biases.
+        bias: Whether the layer has biases.
+    """
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias)  # type: ignore[no-untyped-call]
+    bound = inputs**-0.5
+    for parameter in layer.parameters():
+        nn.init.uniform_(parameter, -bound, bound, generator=generator)
+    return layer

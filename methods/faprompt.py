@@ -32,9 +32,9 @@ from benchmark.contract import (
     TrainingBatch,
     VisionSpec,
 )
-from methods.base import anomaly_probability, learned_tokens, to_grid
-from methods.linear_patches import linear
+from methods.base import anomaly_probability, image_embedding, learned_tokens, linear, to_grid
 from methods.losses import image_cross_entropy, map_losses
+from methods.object_prompts import deep_prompts, draw_deep, read_deep
 
 ABLATIONS = (
     # The base of the paper is AnomalyCLIP, whose abnormal prompt has a context of its own; here it shares V.
@@ -111,8 +111,7 @@ class _Learned(nn.Module):
         width, seen = backbone.text_width, options.patches * backbone.width
         self.normal = learned_tokens(options.context, width, generator=generator)
         self.abnormal = learned_tokens(options.prompts * options.abnormal_tokens, width, generator=generator)
-        blocks, count = min(options.deep_depth, backbone.text_blocks) - 1, options.deep_tokens
-        self.deep = nn.ParameterList(learned_tokens(count, width, generator=generator) for _ in range(blocks))
+        self.deep = draw_deep(backbone, depth=options.deep_depth, count=options.deep_tokens, generator=generator)
         if seen:
             hidden = max(1, seen // 16)
             first, second = (linear(*sizes, generator=generator) for sizes in ((seen, hidden), (hidden, width)))
@@ -219,9 +218,7 @@ class FaPrompt(Learner):
 
     def _encoded(self, contexts: Iterable[Tensor], *others: Prompt) -> Tensor:
         """Return the embeddings of other prompts and of an abnormal prompt for each context, not normalised."""
-        # The input of block 1 is the learned context itself, so the first deep prompts belong to block 2.
-        half = self.options.deep_prompt_half
-        deep = {block: tokens.half() if half else tokens for block, tokens in enumerate(self.learned.deep, start=2)}
+        deep = deep_prompts(self.learned.deep, half=self.options.deep_prompt_half)
         abnormal = [(self.learned.normal, context, "damaged object.") for context in contexts]
         return self.backbone.encode_prompts([*others, *abnormal], deep=deep)
 
@@ -231,21 +228,18 @@ class FaPrompt(Learner):
         return F.normalize(torch.stack([normal.expand_as(mean), mean], dim=1), dim=-1)
 
     def _image_embedding(self, features: Features) -> Tensor:
-        return features.image if self.options.global_ln_post else features.image_raw
+        return image_embedding(features, ln_post=self.options.global_ln_post)
 
     @classmethod
     def import_state(cls, state: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Read the published `prompt_learner`.
 
-        It holds `ctx_pos` of shape `(1, 1, n, W)`, `ctx_neg` of shape `(1, K, n, W)`, `compound_prompts_text.*` of
-        shape `(n, W)` and the two layers of `patch_meta_net`. What else it holds has no effect.
+        It holds `ctx_pos` of shape `(1, 1, n, W)`, `ctx_neg` of shape `(1, K, n, W)`, what `read_deep` reads, and the
+        two layers of `patch_meta_net`. What else it holds has no effect.
         """
-        normal, abnormal, prefix = state["ctx_pos"], state["ctx_neg"], "compound_prompts_text."
-        deep = [state[f"{prefix}{i}"] for i in range(sum(key.startswith(prefix) for key in state))]
+        normal, abnormal, (of_blocks, deep) = state["ctx_pos"], state["ctx_neg"], read_deep(state)
         options = {"context": normal.shape[-2], "prompts": abnormal.shape[-3], "abnormal_tokens": abnormal.shape[-2]}
-        options |= {"deep_depth": len(deep) + 1, **({"deep_tokens": len(deep[0])} if deep else {})}
-        learned = {"normal": normal.flatten(0, -2), "abnormal": abnormal.flatten(0, -2)}
-        learned |= {f"deep.{i}": each for i, each in enumerate(deep)}
+        learned = {"normal": normal.flatten(0, -2), "abnormal": abnormal.flatten(0, -2), **deep}
         for layer, name in ((0, "linear1"), (2, "linear2")):
             learned |= {f"prior.{layer}.{part}": state[f"patch_meta_net.{name}.{part}"] for part in ("weight", "bias")}
-        return options, {name: tensor.float().contiguous() for name, tensor in learned.items()}
+        return options | of_blocks, {name: tensor.float().contiguous() for name, tensor in learned.items()}

@@ -1,4 +1,7 @@
-"""Linear layers that bring hidden patch tokens of several blocks to CLIP's joint space (APRIL-GAN, AdaCLIP)."""
+"""Linear layers that bring hidden patch tokens of several blocks to CLIP's joint space, and logits of the patches.
+
+APRIL-GAN and AdaCLIP have both. AA-CLIP has matrices of its own, and the same logits.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,17 +10,23 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from methods.base import linear
+
 LOGIT_FACTOR = 100.0
-"""Factor of the cosine similarities, a constant in both codes."""
+"""Factor of the cosine similarities, a constant in the codes of APRIL-GAN, AdaCLIP and AA-CLIP."""
 
 
-def linear(inputs: int, outputs: int, *, generator: torch.Generator, bias: bool = True) -> nn.Linear:
-    """Return a linear layer, weights and biases drawn uniformly from ±1/√inputs as by torch, but by a generator."""
-    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias)  # type: ignore[no-untyped-call]
-    bound = inputs**-0.5
-    for parameter in layer.parameters():
-        nn.init.uniform_(parameter, -bound, bound, generator=generator)
-    return layer
+def require_as_many_blocks(found: int, own: int) -> None:
+    """Say what to do if a file is of another number of blocks, which nothing in a published checkpoint tells.
+
+    Raises:
+        RuntimeError: It is.
+    """
+    if found != own:
+        raise RuntimeError(
+            f"number of linear layers, one for each block scored: {found} in the file, not {own}; "
+            "say which blocks by --set METHOD.feature_layers=[…] where it is imported"
+        )
 
 
 class LinearPatches(nn.Module):
@@ -28,7 +37,7 @@ class LinearPatches(nn.Module):
         self.linear = nn.ModuleList(linear(width, dimension, generator=generator) for _ in range(blocks))
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
-        """Say what to do if a state is of other layers, which nothing in a published checkpoint tells.
+        """Say what to do if a state is of other layers.
 
         Raises:
             RuntimeError: It has another number of layers, or layers of other widths.
@@ -37,11 +46,7 @@ class LinearPatches(nn.Module):
             [tensor.shape for key, tensor in state.items() if key.endswith(".weight")]
             for state in (state_dict, self.state_dict())
         )
-        if len(found) != len(own):
-            raise RuntimeError(
-                f"number of linear layers, one for each block scored: {len(found)} in the file, not {len(own)}; "
-                "say which blocks by --set METHOD.feature_layers=[…] where it is imported"
-            )
+        require_as_many_blocks(len(found), len(own))
         if found != own:
             raise RuntimeError(
                 f"its linear layers are of shape {tuple(found[0])}, and {tuple(own[0])} with this backbone; "

@@ -1,6 +1,6 @@
 """Losses for learning from image labels and masks, as in the code of AnomalyCLIP (section 3.4).
 
-The codes of APRIL-GAN and AdaCLIP have the same focal and Dice losses.
+The other methods that learn from masks have the same focal and Dice losses, some of them one Dice loss alone.
 """
 
 from collections.abc import Collection, Iterable, Sequence

@@ -1,13 +1,11 @@
 """A memory of labelled features, and the anomaly probabilities that are retrieved from it (MRAD)."""
 
-from functools import partial
-
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from methods.linear_patches import linear
+from methods.base import linear
 
 AT_ONCE = 2**21
 """Similarities between queries and keys that are computed at a time: 8 MB, and a few times that on the way."""
@@ -69,40 +67,24 @@ def retrieve(
     Returns:
         Anomaly probabilities of shape `(…)`.
     """
-    keys, flat = torch.cat([bank.anomalous, bank.normal]), queries.flatten(0, -2)
-    run = partial(
-        _probabilities,
-        keys=keys,
-        projected=keys if projection is None else projection.key(keys),
-        anomalous=len(bank.anomalous),
-        projection=projection,
-        quantile=quantile,
-        temperature=temperature,
-    )
-    parts = torch.split(flat, max(1, AT_ONCE // len(keys)))
+    keys = torch.cat([bank.anomalous, bank.normal])
+    projected = keys if projection is None else projection.key(keys)
+
+    def run(part: Tensor) -> Tensor:
+        sought = part if projection is None else projection.query(part)
+        scores = (sought / temperature) @ projected.T
+        if quantile is not None:
+            cosines = part @ keys.T
+            near = cosines > torch.quantile(cosines, quantile, dim=-1, keepdim=True)
+            scores = scores.masked_fill(near, -torch.inf)
+        return scores.softmax(dim=-1)[:, : len(bank.anomalous)].sum(dim=-1)
+
+    parts = torch.split(queries.flatten(0, -2), max(1, AT_ONCE // len(keys)))
     if len(parts) > 1 and torch.is_grad_enabled():  # the similarities of a part are computed anew for its gradients
-        run = partial(checkpoint, run, use_reentrant=False, preserve_rng_state=False)
-    return torch.cat([run(part) for part in parts]).reshape(queries.shape[:-1])
-
-
-def _probabilities(
-    queries: Tensor,
-    *,
-    keys: Tensor,
-    projected: Tensor,
-    anomalous: int,
-    projection: Projection | None,
-    quantile: float | None,
-    temperature: float,
-) -> Tensor:
-    """Return the anomaly probabilities `(Q,)` of queries `(Q, W)`; the first keys are the anomalous ones."""
-    sought = queries if projection is None else projection.query(queries)
-    scores = (sought / temperature) @ projected.T
-    if quantile is not None:
-        cosines = queries @ keys.T
-        near = cosines > torch.quantile(cosines, quantile, dim=-1, keepdim=True)
-        scores = scores.masked_fill(near, -torch.inf)
-    return scores.softmax(dim=-1)[:, :anomalous].sum(dim=-1)
+        found = [checkpoint(run, part, use_reentrant=False, preserve_rng_state=False) for part in parts]
+    else:
+        found = [run(part) for part in parts]
+    return torch.cat(found).reshape(queries.shape[:-1])
 
 
 def neighbourhood_means(tokens: Tensor, grid: int, *, count_padding: bool) -> Tensor:

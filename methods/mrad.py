@@ -36,12 +36,14 @@ from benchmark.contract import (
     VisionSpec,
     inference_option,
 )
-from methods.base import to_grid
+from methods.base import image_embedding, to_grid
 from methods.memory_bank import Bank, Memory, neighbourhood_means, region_keys, retrieve
 
 TOP = 0.01
 """Share of the pixels of a map, the highest ones, whose mean is added to the score of the image."""
 TEMPERATURE = 0.07
+"""Temperature τ of the logits of images that MRAD-FT is trained with and of MRAD-CLIP's prompts; that of the retrieval
+of MRAD-TF, if it has one."""
 
 _WEIGHTS = (0.5, 0.7, 0.8, 1.0)
 MIX = Ablation("mix", "Weight k of p(g) in the image score", {f"k = {k:g}": {"score_mix": k} for k in _WEIGHTS})
@@ -93,25 +95,30 @@ class Mrad(Learner):
     def __init__(self, backbone: FrozenClip, options: MradOptions, *, seed: int = 0) -> None:
         super().__init__(backbone, options, seed=seed)
         self.layer = Layer(backbone.blocks, Dpam(min(2, backbone.blocks)))
-        self.learned = self.new(torch.Generator().manual_seed(seed)).to(backbone.device)
+        self.learned = self.new_memory(torch.Generator().manual_seed(seed)).to(backbone.device)
 
-    def new(self, generator: torch.Generator) -> Memory:
+    def new_memory(self, generator: torch.Generator) -> Memory:
         """Return what is learned, before it is: an empty memory, and whatever is drawn besides."""
         return Memory(self.backbone.width, self.backbone.vision_width)
 
     def vision(self) -> VisionSpec:
+        return self.memory_vision()
+
+    def memory_vision(self) -> VisionSpec:
+        """Return what the memory and retrieval read: the tokens of patches, besides the image embedding."""
         return VisionSpec(self.backbone.image_size, tokens=(self.layer,))
 
     def remembering(self) -> Stage:
         """Return the stage that builds the memory. Its batch size changes nothing."""
-        return Stage(self.remember, None, epochs=1, batch_size=8, vision=Mrad.vision(self), name="memory")
+        return Stage(self.remember, None, epochs=1, batch_size=8, vision=self.memory_vision(), name="memory")
 
     def remember(self, batch: TrainingBatch) -> dict[str, Tensor]:
         """Keep the keys of images and of their regions: the patches where the resized mask is exactly 1, or exactly 0.
 
-        The mask is resized without antialias, so of each patch only pixels in the middle count.
+        The mask is resized without antialias: the pixels in the middle of a patch decide, the others are not read.
 
-        Of images of one kind alone p(g) is the same for all, as in the published code, and the map alone ranks them.
+        Where all auxiliary images are normal, or all anomalous, p(g) is the same for every image, as in the published
+        code. Images are then ranked by their maps alone.
         """
         images, means, grid = self.image_queries(batch.features), self.means(batch.features), batch.features.grid
         self.learned.images.add(anomalous=images[batch.labels == 1], normal=images[batch.labels == 0])
@@ -121,7 +128,7 @@ class Mrad(Learner):
 
     def image_queries(self, features: Features) -> Tensor:
         """Return unit image embeddings g of shape `(B, D)`."""
-        return F.normalize(features.image if self.options.global_ln_post else features.image_raw, dim=-1)
+        return F.normalize(image_embedding(features, ln_post=self.options.global_ln_post), dim=-1)
 
     def means(self, features: Features) -> Tensor:
         """Return the neighbourhood means of the tokens of patches, of shape `(B, N, W)`."""

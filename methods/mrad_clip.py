@@ -23,13 +23,12 @@ from benchmark.contract import (
     TrainingBatch,
     VisionSpec,
 )
-from methods.base import anomaly_probability
-from methods.linear_patches import linear
+from methods.base import anomaly_probability, linear
 from methods.losses import map_losses
 from methods.memory_bank import neighbourhood_means
 from methods.mrad import MIX, TEMPERATURE, read_memory
 from methods.mrad_ft import LAYERS, MradFt, MradFtOptions, TunedMemory, read_layers
-from methods.object_prompts import ObjectPrompts, read_prompts
+from methods.object_prompts import ObjectPrompts, deep_prompts, read_prompts
 from methods.prompts import encode_pairs
 
 PRIORS = {"priors.normal": "prompt_proj.mlp1", "priors.anomalous": "prompt_proj.mlp2"}
@@ -62,7 +61,7 @@ class MradClipOptions(MradFtOptions):
 
 
 class _Prompted(TunedMemory):
-    """The same, the prompts, and the linear layers of the region tokens that are added to them."""
+    """Holds what MRAD-FT learns, the prompts, and the linear layers of the region tokens that are added to them."""
 
     def __init__(self, backbone: FrozenClip, options: MradClipOptions, generator: torch.Generator) -> None:
         super().__init__(backbone, generator)
@@ -103,7 +102,7 @@ class MradClip(MradFt):
     options: MradClipOptions
     learned: _Prompted
 
-    def new(self, generator: torch.Generator) -> _Prompted:
+    def new_memory(self, generator: torch.Generator) -> _Prompted:
         return _Prompted(self.backbone, self.options, generator)
 
     def vision(self) -> VisionSpec:
@@ -156,7 +155,7 @@ class MradClip(MradFt):
             each = context.expand(len(tokens), -1, -1)
             contexts.append(each + priors[kind](tokens[:, place])[:, None] if kind in priors else each)
         pairs = [((one, "object."), (other, "damaged object.")) for one, other in zip(*contexts, strict=True)]
-        return encode_pairs(self.backbone, pairs, deep=prompts.deep_prompts(half=self.options.deep_prompt_half))
+        return encode_pairs(self.backbone, pairs, deep=deep_prompts(prompts.deep, half=self.options.deep_prompt_half))
 
     @classmethod
     def import_state(cls, state: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:

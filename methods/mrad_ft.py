@@ -24,7 +24,9 @@ from methods.memory_bank import Memory, Projection, retrieve
 from methods.mrad import MIX, TEMPERATURE, Mrad, MradOptions, read_memory
 
 LOWEST_RATE = 1e-6
-FOR_VISA = 0.85
+"""Learning rate that the falling one of MRAD-FT comes to in the end."""
+QUANTILE_FOR_VISA = 0.85
+"""Quantile of regions that a comment in the published code has where VisA is the target."""
 
 Rate: TypeAlias = Callable[[int, int], float]
 
@@ -88,7 +90,7 @@ class MradFt(Mrad):
     options: MradFtOptions
     learned: TunedMemory
 
-    def new(self, generator: torch.Generator) -> TunedMemory:
+    def new_memory(self, generator: torch.Generator) -> TunedMemory:
         return TunedMemory(self.backbone, generator)
 
     def stages(self, auxiliaries: Sequence[str]) -> list[Stage]:
@@ -99,7 +101,7 @@ class MradFt(Mrad):
         chosen, learned = self.options, self.learned
         parameters = [*learned.region_projection.parameters(), *learned.image_projection.parameters()]
         losses = partial(self.tuning_losses, quantile=self.quantile(auxiliaries))
-        spec = Mrad.vision(self)
+        spec = self.memory_vision()
         return Stage(losses, self.adam(parameters), chosen.epochs, chosen.batch_size, spec, "retrieval", rate)
 
     def adam(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
@@ -114,7 +116,7 @@ class MradFt(Mrad):
     def quantile(self, auxiliaries: Sequence[str]) -> float:
         """Return the quantile of the similarity dropout of regions, for the datasets that are trained on."""
         by_target = self.options.dropout_by_target and "mvtec" in auxiliaries
-        return FOR_VISA if by_target else self.options.region_quantile
+        return QUANTILE_FOR_VISA if by_target else self.options.region_quantile
 
     def tuning_losses(self, batch: TrainingBatch, *, quantile: float) -> dict[str, Tensor]:
         """Return the losses of the projections."""

@@ -1,6 +1,9 @@
-"""The learned prompts of AnomalyCLIP (sections 3.2 and 3.4 of its paper), which MRAD-CLIP has as well."""
+"""The learned prompts of AnomalyCLIP (sections 3.2 and 3.4 of its paper), which MRAD-CLIP has as well.
 
-from collections.abc import Mapping
+The learned tokens of text blocks are those of FAPrompt, too.
+"""
+
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -38,19 +41,25 @@ class ObjectPrompts(nn.Module):
         self.normal = learned_tokens(context, width, generator=generator)
         if not shared_context:
             self.abnormal = learned_tokens(context, width, generator=generator)
-        depth = min(deep_depth, backbone.text_blocks)
-        self.deep = nn.ParameterList(learned_tokens(deep_tokens, width, generator=generator) for _ in range(depth - 1))
+        self.deep = draw_deep(backbone, depth=deep_depth, count=deep_tokens, generator=generator)
 
-    def deep_prompts(self, *, half: bool) -> dict[int, Tensor]:
-        """Return the tokens of the text blocks by number of the block, rounded to float16 if asked for."""
-        # The input of block 1 is the learned context itself, so the first deep prompts belong to block 2.
-        return {block: tokens.half() if half else tokens for block, tokens in enumerate(self.deep, start=2)}
+
+def draw_deep(backbone: FrozenClip, *, depth: int, count: int, generator: torch.Generator) -> nn.ParameterList:
+    """Return learnable tokens of shape `(count, W)` for each of the text blocks 2 to `depth`, at most the last one."""
+    blocks = min(depth, backbone.text_blocks) - 1
+    return nn.ParameterList(learned_tokens(count, backbone.text_width, generator=generator) for _ in range(blocks))
+
+
+def deep_prompts(deep: Iterable[Tensor], *, half: bool) -> dict[int, Tensor]:
+    """Return the tokens of text blocks by number of the block, rounded to float16 if asked for."""
+    # The input of block 1 is the learned context itself, so the first deep prompts belong to block 2.
+    return {block: tokens.half() if half else tokens for block, tokens in enumerate(deep, start=2)}
 
 
 def read_prompts(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return the options and the tensors of a published `prompt_learner`.
 
-    It holds `ctx_pos` and `ctx_neg` of shape `(1, 1, E, W)` and `compound_prompts_text.*` of shape `(N, W)`.
+    It holds `ctx_pos` and `ctx_neg` of shape `(1, 1, E, W)`, and what `read_deep` reads.
 
     Raises:
         KeyError: A context is missing.
@@ -59,9 +68,17 @@ def read_prompts(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str,
     if state["ctx_neg"].shape[:-2].numel() > 1:
         raise ValueError(f"ctx_neg has the shape {tuple(state['ctx_neg'].shape)}, so it is of several abnormal prompts")
     normal, abnormal = state["ctx_pos"].flatten(0, -2), state["ctx_neg"].flatten(0, -2)
+    options, deep = read_deep(state)
+    learned = {"normal": normal, "abnormal": abnormal, **deep}
+    return {"context": len(normal), **options}, {name: each.float().contiguous() for name, each in learned.items()}
+
+
+def read_deep(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the options and the tensors of the text blocks of a published `prompt_learner`.
+
+    They are `compound_prompts_text.*` of shape `(N, W)`.
+    """
     prefix = "compound_prompts_text."
     deep = [state[f"{prefix}{i}"] for i in range(sum(key.startswith(prefix) for key in state))]
     tokens = {"deep_tokens": len(deep[0])} if deep else {}
-    options = {"context": len(normal), "deep_depth": len(deep) + 1, **tokens}
-    learned = {"normal": normal, "abnormal": abnormal, **{f"deep.{i}": each for i, each in enumerate(deep)}}
-    return options, {name: tensor.float().contiguous() for name, tensor in learned.items()}
+    return {"deep_depth": len(deep) + 1, **tokens}, {f"deep.{i}": each for i, each in enumerate(deep)}

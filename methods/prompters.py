@@ -8,8 +8,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from benchmark.contract import FrozenClip
-from methods.base import learned_tokens
-from methods.linear_patches import linear
+from methods.base import learned_tokens, linear
 
 
 class Prompter(nn.Module):

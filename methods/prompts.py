@@ -23,13 +23,19 @@ ABNORMAL_STATES = ("damaged {}", "broken {}", "{} with flaw", "{} with defect", 
 """States of an anomalous object in the prompts of APRIL-GAN and AdaCLIP; WinCLIP has all but the second."""
 
 
-def state_prompts(templates: Sequence[str], class_name: str) -> tuple[list[str], list[str]]:
+def state_prompts(
+    templates: Sequence[str],
+    class_name: str,
+    *,
+    normal: Sequence[str] = NORMAL_STATES,
+    abnormal: Sequence[str] = ABNORMAL_STATES,
+) -> tuple[list[str], list[str]]:
     """Return the normal and the abnormal prompts of a class: each state of the object in each template."""
-    normal, abnormal = (
+    of_normal, of_abnormal = (
         [template.format(state.format(class_name)) for state in states for template in templates]
-        for states in (NORMAL_STATES, ABNORMAL_STATES)
+        for states in (normal, abnormal)
     )
-    return normal, abnormal
+    return of_normal, of_abnormal
 
 
 def imagenet_templates() -> tuple[Callable[[str], str], ...]:

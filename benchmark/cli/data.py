@@ -99,7 +99,7 @@ def check_cache_command() -> None:
     """
     from filelock import Timeout
 
-    from benchmark.common import GB, feature_cache
+    from benchmark.common import feature_cache, size_in_words
 
     cache, arrays, size, damaged = feature_cache(), 0, 0, 0
     if not cache.directory.exists():
@@ -117,7 +117,7 @@ def check_cache_command() -> None:
             if broken:
                 print(f"{entry.folder}: damaged and removed: {', '.join(broken)}")
             arrays, size, damaged = arrays + len(entry.names()), size + entry.size(), damaged + len(broken)
-    print(f"{cache.directory}: {arrays} arrays, {size / GB:.2f} GB, are whole; {damaged} were damaged")
+    print(f"{cache.directory}: {arrays} arrays, {size_in_words(size)}, are whole; {damaged} were damaged")
     sys.exit(1 if damaged else 0)
 
 

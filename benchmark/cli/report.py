@@ -9,7 +9,7 @@ from benchmark.cli.data_options import DataOptions, FolderOptions
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import ChosenRecords, OneBackbone, Results, with_options
 from benchmark.cli.tables import known_backbone
-from benchmark.common import RESULTS, listed
+from benchmark.common import RESULTS, listed, size_in_words
 
 if TYPE_CHECKING:
     from benchmark.data import SampleSet
@@ -68,7 +68,7 @@ def report_command(
         messages=messages,
         say=say,
     )
-    say(f"{site.pages} pages, {site.size / 1e6:.1f} MB")
+    say(f"{site.pages} pages, {size_in_words(site.size)}")
     print(site.index)
 
 

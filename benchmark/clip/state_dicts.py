@@ -77,7 +77,7 @@ def state_dicts(loaded: object, depth: int = _DEPTH) -> "Iterator[dict[str, Tens
         yield from state_dicts({k.removeprefix(start): v for k, v in entries.items() if k.startswith(start)}, depth - 1)
 
 
-def full_names(loaded: object, depth: int = _DEPTH) -> "dict[str, Tensor]":
+def flattened(loaded: object, depth: int = _DEPTH) -> "dict[str, Tensor]":
     """Return all tensors of a loaded file, each by the names of the dicts that it lies in and its own, as in `a.b`.
 
     Other entries are left out, and so is a dict that was met before, as in a dict that holds itself.
@@ -102,7 +102,7 @@ def full_names(loaded: object, depth: int = _DEPTH) -> "dict[str, Tensor]":
     return found
 
 
-def places(parts: "Mapping[Path, Mapping[str, Tensor]]") -> dict[str, list[tuple[Path, str]]]:
+def places_of_entries(parts: "Mapping[Path, Mapping[str, Tensor]]") -> dict[str, list[tuple[Path, str]]]:
     """Return by name in which files, and by which name there, each entry of several files is.
 
     Where an entry of the same name is in two files, the stem of its file comes first.

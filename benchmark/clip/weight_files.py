@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.clip.architectures import BackboneError
-from benchmark.clip.state_dicts import from_transformers, full_names, is_transformers, places, state_dicts
+from benchmark.clip.state_dicts import flattened, from_transformers, is_transformers, places_of_entries, state_dicts
 from benchmark.clip.weight_folders import weight_files
 from benchmark.clip.weights import published_files
 from benchmark.common import file_sha256, is_safetensors, listed, what_is_it
@@ -43,33 +43,34 @@ def read_state_dict(path: Path, *, score: "Callable[[dict[str, Tensor]], int]" =
     return best
 
 
-def read_entries(paths: "Sequence[Path]", *, score: "Callable[[dict[str, Tensor]], float]") -> "dict[str, Tensor]":
+def read_entries(paths: "Sequence[Path]", *, suits: "Callable[[dict[str, Tensor]], bool]") -> "dict[str, Tensor]":
     """Read the tensors of the files of a checkpoint without unpickling.
 
     Args:
         paths: One file as in `read_state_dict`, or several.
-        score: As in `read_state_dict`. One file has one state dict more: all entries by the names of the dicts they lie
-            in and their own, as in `prompt_learner.ctx_pos`. Several files are read so, too, and their entries joined.
-            Where two files have an entry of the same name, the stem of its file comes first.
+        suits: Whether a state dict is the one that is looked for. Of those that one file may hold (see `state_dicts`),
+            the first that suits is taken. Where none does, and of several files, it is the one of all entries, by the
+            names of the dicts they lie in and their own, as in `prompt_learner.ctx_pos`. Where two files have an entry
+            of the same name, the stem of its file comes first.
 
     Raises:
         BackboneError: As in `read_state_dict`, or if two files have the same stem and an entry of the same name.
     """
     loaded = {path: _load(path) for path in paths}
-    parts = {path: full_names(content) for path, content in loaded.items()}
+    parts = {path: flattened(content) for path, content in loaded.items()}
     if empty := next((path for path, part in parts.items() if not part), None):
         raise _no_tensors(empty, loaded[empty])
     files: dict[str, Path] = {}
     joined: dict[str, Tensor] = {}
-    for name, found in places(parts).items():
+    for name, found in places_of_entries(parts).items():
         if len(found) > 1:
             raise BackboneError(f"{found[0][0]} and {found[1][0]}: both have an entry {name}; rename one of the files")
         [(files[name], own)] = found
         joined[name] = parts[files[name]][own]
     alone = _candidates(loaded[paths[0]]) if len(paths) == 1 else []
-    best = max([*alone, joined], key=score)
-    _require_finite(best, files if best is joined else dict.fromkeys(best, paths[0]))
-    return best
+    taken = next((each for each in alone if suits(each)), joined)
+    _require_finite(taken, files if taken is joined else dict.fromkeys(taken, paths[0]))
+    return taken
 
 
 def _load(path: Path) -> Any:

@@ -37,11 +37,11 @@ from .memory import start_peak_memory as start_peak_memory
 from .models import Model as Model
 from .models import validation_problems as validation_problems
 from .names import counted as counted
-from .names import in_bytes as in_bytes
 from .names import is_blank as is_blank
 from .names import listed as listed
 from .names import printable as printable
 from .names import safe_name as safe_name
+from .names import size_in_words as size_in_words
 from .names import slug as slug
 from .names import unique_slugs as unique_slugs
 from .names import year_in as year_in

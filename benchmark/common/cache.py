@@ -22,6 +22,7 @@ import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from benchmark.common.files import write_whole
+from benchmark.common.names import size_in_words
 from benchmark.common.reading import JSON_LIMIT, read_limited
 from benchmark.errors import BenchError
 
@@ -178,12 +179,12 @@ class Entry:
         Raises:
             CacheError: they can never fit, or the disk is too full.
         """
-        says = f"{self.cache.directory}: the features need {needed / GB:.2f} GB"
+        says = f"{self.cache.directory}: the features need {size_in_words(needed)}"
         if needed + self.size() > self.cache.limit:
-            raise CacheError(f"{says}, the limit is {self.cache.limit / GB:.2f} GB; raise --cache-limit")
+            raise CacheError(f"{says}, the limit is {size_in_words(self.cache.limit)}; raise --cache-limit")
         self.cache.evict(needed, spared=self)
         if needed > (free := shutil.disk_usage(self.folder).free):
-            raise CacheError(f"{says}, the disk has {free / GB:.2f} GB left; free it or point BENCH_CACHE elsewhere")
+            raise CacheError(f"{says}, the disk has {size_in_words(free)} left; free it or point BENCH_CACHE elsewhere")
 
 
 def _age(entry: Entry) -> float:

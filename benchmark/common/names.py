@@ -59,7 +59,7 @@ def listed(names: Sequence[str], most: int, rest: str = "more") -> str:
     return ", ".join(names[:most]) + more
 
 
-def in_bytes(size: int) -> str:
+def size_in_words(size: int) -> str:
     """Return a number of bytes in words, as in `13.9 MB`."""
     unit, name = next((each for each in ((10**9, "GB"), (10**6, "MB")) if size >= each[0]), (1000, "kB"))
     return f"{size / unit:.1f} {name}"

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmark.clip import MINI, MINI_FILE, PRESETS, embed, first_tokens, run_blocks, run_text
+from benchmark.common import size_in_words
 from benchmark.contract import Dpam, Layer
 from benchmark.mini.captions import OBJECT, caption, family_names, nonsense, pair
 from benchmark.mini.families import FAMILIES, SUITE_ONLY
@@ -182,7 +183,7 @@ def main() -> None:
     model = train(steps=arguments.steps, seed=arguments.seed, specimens=specimens, log=arguments.log)
     state = {name: value.detach().half().contiguous() for name, value in model.state_dict().items()}
     save_file(state, arguments.weights)
-    print(f"wrote {arguments.weights} ({arguments.weights.stat().st_size / 1e6:.1f} MB) and {arguments.log}")
+    print(f"wrote {arguments.weights} ({size_in_words(arguments.weights.stat().st_size)}) and {arguments.log}")
 
 
 if __name__ == "__main__":

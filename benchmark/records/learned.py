@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmark.common import in_bytes
+from benchmark.common import size_in_words
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -39,19 +39,19 @@ class Extent:
     """Number of parameters, which an optimiser trained."""
     fitted: int
     """Numbers in buffers, which were kept without one, such as a memory of features."""
-    rows: tuple[int, ...]
-    """Rows of each buffer of at least two dimensions."""
+    rows: Mapping[str, int]
+    """Rows of each buffer of at least two dimensions, by its name."""
     size: int
     """Bytes of all of it."""
 
     def __str__(self) -> str:
-        """Return it in words, as in `1,024 parameters, a memory of 2,950 + 1,725 rows, 13.9 MB`."""
+        """Return it in words, as in `1,024 parameters, a memory of normal 2,950 + anomalous 1,725 rows, 13.9 MB`."""
         said = [f"{self.parameters:,} parameters"] if self.parameters or not self.fitted else []
         if self.rows:
-            said.append(f"a memory of {' + '.join(f'{count:,}' for count in self.rows)} rows")
+            said.append(f"a memory of {' + '.join(f'{name} {count:,}' for name, count in self.rows.items())} rows")
         elif self.fitted:
-            said.append(f"a memory of {self.fitted:,} numbers")
-        return ", ".join([*said, in_bytes(self.size)])
+            said.append(f"fitted: {self.fitted:,} numbers")
+        return ", ".join([*said, size_in_words(self.size)])
 
 
 def extent_of(module: "nn.Module") -> Extent:
@@ -66,6 +66,6 @@ def extent_of(module: "nn.Module") -> Extent:
     return Extent(
         sum(values.numel() for values in parameters),
         sum(values.numel() for values in buffers.values()),
-        tuple(len(values) for values in buffers.values() if values.dim() > 1),
+        {name: len(values) for name, values in buffers.items() if values.dim() > 1},
         sum(values.nbytes for values in every),
     )

@@ -7,7 +7,6 @@ method that asks for another layer adds an array to the entry.
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 
 from benchmark.clip import DTYPES, Backbone
-from benchmark.common import GB, AdaptiveBatch, Cache, CacheError, Entry, Rows, Writer, device_name, tell
+from benchmark.common import AdaptiveBatch, Cache, CacheError, Entry, Rows, Writer, device_name, size_in_words, tell
 from benchmark.contract import Features, VisionSpec
 from benchmark.data import DatasetError, ImageError, Loaded, MaskRule, Reading, Sample, SampleSet, load, stack
 from benchmark.protocol import Protocol
@@ -82,8 +81,7 @@ def auxiliary_features(
                 entry.clear(missing)
                 needed = sum(array.row_bytes for array in missing.values()) * len(data.test)
                 entry.make_room(needed)
-                size = f"{needed / GB:.1f} GB" if needed >= GB else f"{math.ceil(needed / 10**6)} MB"
-                tell(f"features of {data.title}: {size} in {entry.folder}")
+                tell(f"features of {data.title}: {size_in_words(needed)} in {entry.folder}")
                 _encode(
                     data.test,
                     backbone,

@@ -27,7 +27,7 @@ from benchmark.data import (
 )
 from benchmark.errors import ContractError
 from benchmark.protocol import Protocol
-from benchmark.training.batches import Finish, cat_features, join, rows_of
+from benchmark.training.batches import Finish, cat_features, join, part_of
 from benchmark.training.features import ENCODING_BATCH, FEWER, mask_rule, raise_image_error, readable
 from benchmark.training.seeds import draw_seed
 
@@ -194,7 +194,7 @@ class StreamedFeatures(AuxiliaryImages):
                     self._last.clear()  # two of them need not be in memory
                     self._last[number] = encode()
                 places = [place for place, index in enumerate(indices) if index in chunk]
-                parts.append(rows_of(self._last[number], [indices[place] - chunk.start for place in places]))
+                parts.append(part_of(self._last[number], [indices[place] - chunk.start for place in places]))
                 order += places
             return join(parts, order)
 

@@ -234,7 +234,7 @@ def _step(part: _Part, optimiser: torch.optim.Optimizer, batch: TrainingBatch, i
 
     def work(places: Sequence[int]) -> tuple[_Seen, tuple[Tensor | None, ...]]:
         whole = len(places) == len(indices)
-        terms = _losses(part, batch if whole else part_of(batch, range(places[0], places[-1] + 1)))
+        terms = _losses(part, batch if whole else part_of(batch, slice(places[0], places[-1] + 1)))
         total = torch.stack(list(terms.values())).sum()
         share = len(places) / len(indices)
         # Unlike `backward`, this leaves nothing behind if memory runs out in the midst of it.

@@ -1,7 +1,6 @@
 """Import of checkpoints that the methods' published code has written."""
 
 import hashlib
-import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from benchmark.records import (
     read_checkpoint,
     write_checkpoint,
 )
-from benchmark.registry import changed_options
+from benchmark.registry import all_methods, changed_options
 from benchmark.training.towers import variant_of
 
 if TYPE_CHECKING:
@@ -70,7 +69,13 @@ def import_checkpoint(
             raise CheckpointError(f"{file}: imported already; {way}")
         if sum(file.resolve() == other.resolve() for other in files) > 1:
             raise CheckpointError(f"{file}: named twice")
-    state = read_entries(files, score=lambda found: _suits(method, found))
+    tried: list[Mapping[str, Tensor]] = []
+
+    def suits(found: Mapping[str, "Tensor"]) -> bool:
+        tried.append(found)
+        return not isinstance(_misfit(method, found), KeyError)  # entries of other shapes are told of below
+
+    state = read_entries(files, suits=suits)
     hashes = {file: file_sha256(file) for file in files}
     _require_source(method, hashes, {card.name for card in auxiliaries})
     named = " and ".join(map(str, files))
@@ -81,10 +86,10 @@ def import_checkpoint(
     except KeyError as error:
         raise CheckpointError(
             f"{named}: no checkpoint of {method.title}: it has no entry {error}, but {listed(list(state), 5)}; if the "
-            "checkpoint has more files, name all of them"
+            f"checkpoint has more files, name all of them{_readers([*tried, state])}"
         ) from None
     except (ValueError, TypeError, IndexError, RuntimeError, AttributeError) as error:  # tensors of other shapes
-        raise CheckpointError(f"{named}: no checkpoint of {method.title}: {error}") from error
+        raise CheckpointError(f"{named}: no checkpoint of {method.title}: {error}{_readers([state])}") from error
     learning = training_options(method.Options(**values))
     for name, value in (stated or {}).items():
         if name not in learning:
@@ -136,30 +141,22 @@ def _fingerprint(hashes: Sequence[str]) -> str:
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(sorted(hashes)).encode()).hexdigest()
 
 
-class _Watched(dict[str, "Tensor"]):
-    """A state dict that knows which of its entries were read."""
-
-    def __init__(self, state: Mapping[str, "Tensor"]) -> None:
-        super().__init__(state)
-        self.read: set[str] = set()
-
-    def __getitem__(self, name: str) -> "Tensor":
-        value = super().__getitem__(name)
-        self.read.add(name)
-        return value
-
-
-def _suits(method: type[Learner], state: Mapping[str, "Tensor"]) -> float:
-    """Return whether a state dict has the entries that a method reads of its published checkpoints.
-
-    Returns:
-        ∞ if it has all of them, else the number of those that were read before one was missing.
-    """
-    watched = _Watched(state)
+def _misfit(method: type[Learner], state: Mapping[str, "Tensor"]) -> Exception | None:
+    """Return why a state dict is no published checkpoint of a method; None if it is one."""
     try:
-        method.import_state(watched)
-    except KeyError:
-        return len(watched.read)
-    except Exception:  # it has them, but of other shapes, which is said when it is read
-        return math.inf
-    return math.inf
+        method.Options(**method.import_state(state)[0])
+    except Exception as error:  # tensors of other methods may have any names and shapes
+        return error
+    return None
+
+
+def _readers(states: Sequence[Mapping[str, "Tensor"]]) -> str:
+    """Return in words which methods read state dicts of the same files; nothing if none does.
+
+    Those that leave a tensor out do not count: a part of a checkpoint may be all that another method has.
+    """
+    most = max(map(len, states))
+    whole = [state for state in states if len(state) == most]
+    learners = [each for each in all_methods().values() if issubclass(each, Learner)]
+    names = [each.name for each in learners if any(_misfit(each, state) is None for state in whole)]
+    return f"; --method {' or '.join(names)} can read it" if names else ""

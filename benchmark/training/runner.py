@@ -108,8 +108,9 @@ def train_method(
     """
     backbone = tower_of(training.method, backbone, training.options)
     method = _new_method(training, backbone)
-    stages, with_masks = stages_of(method, _auxiliaries(training)), method.needs_masks
-    work = [(each, _joined(each, stages, training, backbone, settings, say=say, masks=with_masks)) for each in stages]
+    stages = stages_of(method, _auxiliaries(training))
+    given = (stages, training, backbone, settings)
+    work = [(each, _joined(each, *given, say=say, with_masks=method.needs_masks)) for each in stages]
     watch = None
     if held_out is not None:
         spec = method.vision()
@@ -196,22 +197,22 @@ def _joined(
     settings: Settings,
     *,
     say: Callable[[str], None],
-    masks: bool,
+    with_masks: bool,
 ) -> JoinedFeatures:
     """Return what a stage is trained on."""
     parts: list[Auxiliary] = []
     for data in training.samples:
         given = (data, stage.vision, training, backbone, settings)
         if reads_images(stage):
-            parts.append(_read(*given, say=say, with_masks=masks, augment=stage.augment))
+            parts.append(_read(*given, say=say, with_masks=with_masks, augment=stage.augment))
         elif reads_once(stage, stages) and not are_stored(
             data, backbone, stage.vision, training.id.protocol, settings.cache
         ):
             if stage.epochs:
                 tell(f"features of {data.title} are read once, and not stored")
-            parts.append(_read(*given, say=say, with_masks=masks, once=True))
+            parts.append(_read(*given, say=say, with_masks=with_masks, once=True))
         else:
-            parts.append(_encode(*given, say=say, with_masks=masks))
+            parts.append(_encode(*given, say=say, with_masks=with_masks))
     return JoinedFeatures(tuple(parts))
 
 

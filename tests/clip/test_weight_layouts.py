@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmark.clip.architectures import OWN, BackboneError
 from benchmark.clip.backbone import load_backbone
-from benchmark.clip.state_dicts import from_transformers, full_names, places, state_dicts
+from benchmark.clip.state_dicts import flattened, from_transformers, places_of_entries, state_dicts
 from benchmark.clip.weight_files import read_state_dict
 from benchmark.clip.weight_folders import _fetch_preprocessing, hub_folder, sizes
 from benchmark.clip.weights import WeightsSource, assumptions, parse_backbone, pretraining, weights_sha256
@@ -153,20 +153,20 @@ def test_the_names_of_dicts_come_before_those_of_their_tensors() -> None:
     loaded: Any = {"epoch": 3, "adapter": {"0.fc.weight": one, "deep": {"x": two}}, "optimizer": optimiser, "y": two}
     loaded["itself"] = loaded
     loaded["adapter"]["itself"] = loaded
-    found = full_names(loaded)
+    found = flattened(loaded)
     assert list(found) == ["adapter.0.fc.weight", "adapter.deep.x", "y"]
     assert found["adapter.deep.x"] is two
-    assert full_names([one]) == full_names({}) == {}
+    assert flattened([one]) == flattened({}) == {}
     deep: Any = {"a": one}
     for _ in range(50):
         deep = {"b": deep}
-    assert full_names(deep) == {}
+    assert flattened(deep) == {}
 
 
 def test_the_stem_of_a_file_tells_entries_of_one_name_apart() -> None:
     tensor = torch.zeros(1)
     memory, other, rest = Path("x/memory.pt"), Path("y/other.tar.pt"), Path("z/rest.pt")
-    found = places({memory: {"keys": tensor, "a": tensor}, other: {"keys": tensor}, rest: {"b": tensor}})
+    found = places_of_entries({memory: {"keys": tensor, "a": tensor}, other: {"keys": tensor}, rest: {"b": tensor}})
     assert found == {
         "memory.keys": [(memory, "keys")],
         "a": [(memory, "a")],
@@ -174,7 +174,7 @@ def test_the_stem_of_a_file_tells_entries_of_one_name_apart() -> None:
         "b": [(rest, "b")],
     }
     same = Path("w/memory.pt")
-    assert places({memory: {"keys": tensor}, same: {"keys": tensor}}) == {
+    assert places_of_entries({memory: {"keys": tensor}, same: {"keys": tensor}}) == {
         "memory.keys": [(memory, "keys"), (same, "keys")]
     }
 

@@ -186,7 +186,7 @@ def test_more_than_the_disk_has_is_refused(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=20 * MB))
     entry = entry_of(tmp_path)
     entry.make_room(20 * MB)
-    with pytest.raises(CacheError, match=r"the disk has 0\.02 GB left.*BENCH_CACHE"):
+    with pytest.raises(CacheError, match=r"the disk has 21\.0 MB left.*BENCH_CACHE"):
         entry.make_room(20 * MB + 1)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.common.names import listed, safe_name, slug, unique_slugs
+from benchmark.common.names import listed, safe_name, size_in_words, slug, unique_slugs
 
 
 @given(st.lists(st.text(max_size=100), unique=True, max_size=8))
@@ -45,3 +45,8 @@ def test_a_long_list_says_how_many_more() -> None:
     assert listed(["a", "b"], 2) == "a, b"
     assert listed(["a", "b", "c", "d"], 2) == "a, b and 2 more"
     assert listed(["a", "b"], 1, "more classes") == "a and 1 more classes"
+
+
+def test_sizes_are_said_in_words() -> None:
+    said = {0: "0.0 kB", 999_949: "999.9 kB", 10**6: "1.0 MB", 13_930_000: "13.9 MB", 2 * 10**9: "2.0 GB"}
+    assert {size: size_in_words(size) for size in said} == said

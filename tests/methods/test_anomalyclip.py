@@ -1,12 +1,10 @@
 """AnomalyCLIP against golden numbers: text, maps, probabilities, losses, and three steps of training."""
 
-import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from support.golden import Golden
 from torch import Tensor
 
 from benchmark.clip.backbone import Backbone
@@ -16,7 +14,6 @@ from benchmark.running.maps import at_evaluation_size
 from methods.anomalyclip import AnomalyClip, AnomalyClipOptions
 from methods.base import anomaly_probability
 
-Golden = Callable[[str], dict[str, Tensor]]
 LAYERS = (2, 3, 4, 6)
 
 
@@ -30,9 +27,8 @@ def reference(backbone: Backbone, state: dict[str, Tensor], **options: Any) -> A
 
 
 @pytest.fixture
-def log() -> list[dict[str, Any]]:
-    text = (Path(__file__).parents[1] / "golden/anomalyclip.json").read_text()
-    steps: list[dict[str, Any]] = json.loads(text)["train_log"]
+def log(numbers: dict[str, Any]) -> list[dict[str, Any]]:
+    steps: list[dict[str, Any]] = numbers["train_log"]
     return steps
 
 

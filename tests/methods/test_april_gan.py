@@ -1,13 +1,12 @@
 """APRIL-GAN against golden numbers: towers, text, logits, maps, scores, losses, and three steps of training."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from support.golden import named
 from torch import Tensor
 
 from benchmark.cli.selection import select_cards
@@ -24,7 +23,6 @@ from benchmark.training.runner import build_method
 from methods.april_gan import TEMPLATES, AprilGan, AprilGanOptions
 from methods.prompts import state_prompts
 
-Golden = Callable[[str], dict[str, Tensor]]
 LAYERS = (2, 3, 4, 6)
 CLASSES = tuple(map(ClassName, ("metal_nut", "candle", "metal_nut")))
 PLAIN = {"gelu": True, "quickgelu": False}
@@ -34,9 +32,7 @@ def reference(backbone: Backbone, arrays: dict[str, Tensor], case: str = "gelu",
     """APRIL-GAN as the golden numbers were made: four of 6 blocks, untrained."""
     given = AprilGanOptions(feature_layers=LAYERS, plain_gelu=PLAIN[case], **options)
     method = AprilGan(backbone.variant(AprilGan.backbone_variant(given)), given)
-    prefix = "init."
-    state = {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
-    _, learned = AprilGan.import_state(state)
+    _, learned = AprilGan.import_state(named(arrays, "init."))
     method.learned.load_state_dict(learned)
     return method
 
@@ -78,23 +74,6 @@ def check_losses(terms: dict[str, Tensor], expected: dict[str, Any]) -> Tensor:
     total = torch.stack(list(terms.values())).sum()
     assert total.item() == pytest.approx(expected["total"], rel=1e-5)
     return total
-
-
-@pytest.fixture(scope="module")
-def arrays(golden: Golden) -> dict[str, Tensor]:
-    return golden("april_gan")
-
-
-@pytest.fixture(scope="module")
-def inputs(golden: Golden) -> dict[str, Tensor]:
-    return golden("anomalyclip_inputs")
-
-
-@pytest.fixture(scope="module")
-def numbers() -> dict[str, Any]:
-    text = (Path(__file__).parents[1] / "golden/april_gan.json").read_text()
-    found: dict[str, Any] = json.loads(text)
-    return found
 
 
 @pytest.mark.parametrize("case", PLAIN)

@@ -1,11 +1,9 @@
 """CLIP and CLIP-AC against golden numbers."""
 
-from collections.abc import Callable
-
 import open_clip
 import pytest
 import torch
-from torch import Tensor
+from support.golden import Golden
 
 from benchmark.clip.backbone import Backbone
 from benchmark.contract import Layer, Prediction, VisionSpec
@@ -14,7 +12,6 @@ from methods.base import anomaly_probability, to_grid
 from methods.clip import Clip, ClipAC, ClipOptions
 from methods.prompts import imagenet_templates, normal_abnormal
 
-Golden = Callable[[str], dict[str, Tensor]]
 CLASSES = ("metal_nut", "candle")
 LAYERS = tuple(Layer(block) for block in (2, 3, 4, 6))
 

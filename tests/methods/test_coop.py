@@ -1,15 +1,13 @@
 """CoOp: prompts with a learned context against golden numbers, and the method made of them."""
 
-import json
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import open_clip
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from support.golden import Golden
 from torch import Tensor
 
 from benchmark.clip.backbone import Backbone
@@ -17,7 +15,6 @@ from benchmark.clip.text import token_table
 from benchmark.contract import Features, TrainingBatch
 from methods.coop import CoOp, CoOpOptions
 
-Golden = Callable[[str], dict[str, Tensor]]
 NAMES = ("normal metal nut", "anomalous metal nut", "damaged metal nut")
 LABELS = torch.tensor([0, 1, 1])
 CASES = ("ctx12", "ctx16", "ctx12_csc")
@@ -41,10 +38,10 @@ def test_prompts_match_the_reference(golden: Golden, golden_backbone: Backbone, 
 
 @pytest.mark.parametrize("case", CASES)
 def test_text_logits_loss_and_gradient_match_the_reference(
-    golden: Golden, golden_backbone: Backbone, case: str
+    golden: Golden, golden_backbone: Backbone, numbers: dict[str, Any], case: str
 ) -> None:
     arrays = golden("coop")
-    scalars = json.loads((Path(__file__).parents[1] / "golden/coop.json").read_text())["cases"][case]
+    scalars = numbers["cases"][case]
     context = arrays[f"{case}.ctx"].requires_grad_()
     raw = golden_backbone.encode_prompts(prompts(context))
     torch.testing.assert_close(raw, arrays[f"{case}.text_features_raw"], atol=2e-5, rtol=0)

@@ -1,7 +1,6 @@
 """FAPrompt against golden numbers: text, prior, maps, scores, losses, and three steps of training; and its parts."""
 
-import json
-from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.golden import close, named
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -29,14 +29,9 @@ from benchmark.training.runner import build_method
 from methods.base import anomaly_probability
 from methods.faprompt import ABLATIONS, FaPrompt, FaPromptOptions, _Learned, _Scored, binary_focal
 
-Golden = Callable[[str], dict[str, Tensor]]
 NAMES = (ClassName("metal nut"), ClassName("candle"), ClassName("metal nut"))
 WITHIN = {"text": 1e-5, "raw": 2e-5, "maps": 1e-5, "scores": 1e-5, "loss": 1e-5, "gradient": 2e-4, "parameter": 3e-6}
 """The tolerances of the golden numbers: losses relative, gradients of the maximum of their array."""
-
-
-def named(arrays: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
 
 
 def reference(backbone: Backbone, arrays: dict[str, Tensor], prefix: str = "init.", **options: Any) -> FaPrompt:
@@ -65,26 +60,6 @@ def predicted(method: FaPrompt, features: Features) -> Prediction:
 def gradient_of(parameter: Tensor) -> Tensor:
     assert parameter.grad is not None
     return parameter.grad
-
-
-def close(found: Tensor, expected: Tensor, within: float) -> None:
-    torch.testing.assert_close(found, expected, atol=within, rtol=0)
-
-
-@pytest.fixture(scope="module")
-def arrays(golden: Golden) -> dict[str, Tensor]:
-    return golden("faprompt")
-
-
-@pytest.fixture(scope="module")
-def inputs(golden: Golden) -> dict[str, Tensor]:
-    return golden("anomalyclip_inputs")
-
-
-@pytest.fixture(scope="module")
-def numbers() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden/faprompt.json").read_text())
-    return found
 
 
 @pytest.fixture
@@ -146,12 +121,16 @@ def test_raw_text_and_tokens_match_the_reference(
         assert torch.equal(arrays[f"tokenized_{case}"][0, 1 + learned :].long(), tokens[: 76 - learned])
 
 
-def test_the_quirks_are_seen(arrays: dict[str, Tensor]) -> None:
-    """The tolerances of the tests tell the golden numbers of the quirks apart."""
-    halves = (arrays[f"{case}final.70.text_image"] for case in ("", "halfcast."))
-    firsts = (arrays[f"{case}init.70.image_score"] for case in ("", "topk."))
-    for (one, other), within in ((halves, 3 * WITHIN["text"]), (firsts, 100 * WITHIN["scores"])):
-        assert (one - other).abs().max() > within
+def test_the_quirks_are_seen(golden_backbone: Backbone, arrays: dict[str, Tensor], features: Features) -> None:
+    """The tolerances of the tests tell the numbers with and without them apart."""
+    final = "train.step3.param."
+    halves = (
+        scored(reference(golden_backbone, arrays, final, deep_prompt_half=each), features) for each in (True, False)
+    )
+    firsts = (scored(reference(golden_backbone, arrays, dap_first_patches=each), features) for each in (True, False))
+    (one, other), (first, best) = halves, firsts
+    assert (one.texts[1] - other.texts[1]).abs().max() > 3 * WITHIN["text"]
+    assert (first.scores - best.scores).abs().max() > 100 * WITHIN["scores"]
 
 
 def batch_of(features: Features, inputs: dict[str, Tensor]) -> TrainingBatch:
@@ -285,6 +264,35 @@ def test_at_full_size_the_parameters_are_those_of_the_published_code() -> None:
 
 
 # --- the parts
+
+
+def test_defaults_are_those_of_the_published_scripts(tiny: Backbone) -> None:
+    assert asdict(FaPromptOptions()) == {
+        "context": 5,
+        "abnormal_tokens": 2,
+        "prompts": 10,
+        "patches": 10,
+        "deep_depth": 9,
+        "deep_tokens": 4,
+        "first_block": None,
+        "dap_first_patches": True,
+        "score_as_logit": True,
+        "mean_raw_embeddings": True,
+        "global_ln_post": False,
+        "deep_prompt_half": False,
+        "epochs": 15,
+        "batch_size": 8,
+        "learning_rate": 1e-3,
+        "temperature": 0.07,
+    }
+    (stage,) = FaPrompt(tiny, FaPromptOptions()).stages(["visa"])
+    assert (stage.epochs, stage.batch_size, stage.augment) == (15, 8, None)
+    assert stage.learning_rate is not None
+    assert [stage.learning_rate(step, 100) for step in (0, 1499)] == [None, None]  # that of the optimiser
+    assert isinstance(stage.optimiser, torch.optim.Adam)
+    expected = {"lr": 1e-3, "betas": (0.5, 0.999), "weight_decay": 0}
+    assert expected.items() <= stage.optimiser.defaults.items()
+    assert FaPrompt.smoothing == 10
 
 
 def random_features(method: FaPrompt, images: int = 3) -> Features:

@@ -1,17 +1,17 @@
 """MRAD against golden numbers: memory, retrieval, training of both variants; beside NumPy, and whatever the batch."""
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from support.golden import Golden, close, named
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -28,7 +28,6 @@ from methods.mrad import Mrad, MradTf, MradTfOptions
 from methods.mrad_clip import MradClip, MradClipOptions
 from methods.mrad_ft import MradFt, MradFtOptions
 
-Golden = Callable[[str], dict[str, Tensor]]
 NAMES = (ClassName("metal nut"),) * 3
 METHODS = [MradTf, MradFt, MradClip]
 LAYERS = {
@@ -45,32 +44,21 @@ LAYERS = {
 }
 
 
-def close(found: Tensor, expected: Tensor, atol: float = 1e-5) -> None:
-    torch.testing.assert_close(found.detach(), expected, atol=atol, rtol=0)
-
-
 def their_name(name: str) -> str:
     layer, _, what = name.rpartition(".")
     return LAYERS[name] if name in LAYERS else f"{LAYERS[layer]}.{what}"
 
 
 @pytest.fixture
-def arrays(golden: Golden) -> dict[str, Tensor]:
-    return golden("mrad")
-
-
-@pytest.fixture
-def log() -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = json.loads(
-        (Path(__file__).parents[1] / "golden/mrad.json").read_text(encoding="utf-8")
-    )["train_log"]
+def log(numbers: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = numbers["train_log"]
     return found
 
 
 @pytest.fixture
 def published(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
     """The state of a published checkpoint and its memory, before training."""
-    state = {name.removeprefix("init."): each for name, each in arrays.items() if name.startswith("init.")}
+    state = named(arrays, "init.")
     for bank, stem in (("image", "cache_model_visa"), ("patch", "cache_patch_model_visa")):
         state[f"{stem}.keys"] = arrays[f"memory.{bank}_keys"]
         state[f"{stem}.values"] = F.one_hot(arrays[f"memory.{bank}_labels"].long(), 2).float()
@@ -223,8 +211,7 @@ def test_three_steps_of_the_prompts_match_the_reference(
     log: dict[str, list[dict[str, Any]]],
 ) -> None:
     """After the three steps of the projections, whose similarity dropout stays on."""
-    tuned = {name.removeprefix("ft.step3.param."): each for name, each in arrays.items() if "ft.step3.param." in name}
-    method = imported(MradClip, golden_backbone, published | {k: v for k, v in tuned.items() if "ftonly" not in k})
+    method = imported(MradClip, golden_backbone, published | named(arrays, "ft.step3.param."))
     batch = three(golden, golden_backbone, method)
     train(stage_of(method, "prompts"), method, batch, log["clip"], arrays, "clip.", published)
     features = queries(golden, golden_backbone, method)
@@ -309,6 +296,42 @@ def test_a_memory_without_regions_of_either_kind_is_refused(
     for stage in made.stages(["visa"])[1:]:
         with pytest.raises(BenchError, match=lacks):
             stage.losses(batch)
+
+
+def test_defaults_are_those_of_the_published_scripts(tiny: Backbone) -> None:
+    of_all = {"pool_counts_padding": True, "global_ln_post": False, "score_mix": 0.7}
+    of_ft = {
+        "region_quantile": 0.8,
+        "image_quantile": 0.95,
+        "dropout_by_target": False,
+        "epochs": 1,
+        "batch_size": 8,
+        "learning_rate": 4e-4,
+    }
+    of_clip = {
+        "context": 12,
+        "deep_depth": 9,
+        "deep_tokens": 4,
+        "deep_prompt_half": False,
+        "region_prior": "both",
+        "prompt_epochs": 5,
+    }
+    assert asdict(MradTfOptions()) == of_all | {"no_retrieval_temperature": True}
+    assert asdict(MradFtOptions()) == of_all | of_ft
+    assert asdict(MradClipOptions()) == of_all | of_ft | of_clip
+    tf, ft, clip = (method(tiny, method.Options()) for method in METHODS)
+    assert [stage.optimiser for stage in tf.stages(["visa"])] == [None]
+    tuned, (_, first, prompts) = ft.stages(["visa"])[1], clip.stages(["visa"])
+    for stage, epochs in ((tuned, 1), (first, 1), (prompts, 5)):
+        assert (stage.epochs, stage.batch_size, stage.augment) == (epochs, 8, None)
+        assert isinstance(stage.optimiser, torch.optim.Adam)
+        expected = {"lr": 4e-4, "betas": (0.5, 0.999), "weight_decay": 0}
+        assert expected.items() <= stage.optimiser.defaults.items()
+    assert (first.learning_rate, prompts.learning_rate) == (None, None)
+    assert tuned.learning_rate is not None
+    rates = [tuned.learning_rate(step, 100) for step in (0, 50, 100)]
+    assert rates == pytest.approx([4e-4, (4e-4 + 1e-6) / 2, 1e-6])
+    assert {method.smoothing for method in METHODS} == {4}
 
 
 # --- the quirks
@@ -421,6 +444,7 @@ def test_retrieval_is_the_share_of_the_anomalous_keys_in_a_softmax(
         np.testing.assert_allclose(found.numpy(), expected, atol=2e-5)
 
 
+@settings(max_examples=25)
 @given(banks(), st.integers(1, 40), st.sampled_from([None, 0.8]))
 def test_the_number_of_similarities_at_a_time_changes_no_number_and_no_gradient(
     drawn: tuple[Bank, Tensor], at_once: int, quantile: float | None

@@ -1,7 +1,6 @@
 """WinCLIP against golden numbers, zero-shot and 2-shot, and the parts they do not reach."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import open_clip
@@ -10,6 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from hypothesis import given
 from hypothesis import strategies as st
+from support.golden import Golden
 from torch import Tensor
 
 from benchmark.clip.backbone import Backbone
@@ -20,7 +20,6 @@ from benchmark.running.maps import at_evaluation_size
 from methods.base import anomaly_probability
 from methods.winclip import ABNORMAL, ANOMALIB_TEMPLATES, NORMAL, TEMPLATES, WinClip, WinClipOptions, harmonic_map
 
-Golden = Callable[[str], dict[str, Tensor]]
 CLASS = "metal nut"
 
 
@@ -33,11 +32,6 @@ def backbone(golden: Golden) -> Backbone:
     visual = golden("winclip_visual_weights")
     model.load_state_dict(state | {f"visual.{key.removeprefix('visual.')}": value for key, value in visual.items()})
     return Backbone(model, name="golden", architecture="golden", sha256="0" * 64, synthetic=True)
-
-
-@pytest.fixture(scope="module")
-def arrays(golden: Golden) -> dict[str, Tensor]:
-    return golden("winclip")
 
 
 @pytest.fixture(scope="module")

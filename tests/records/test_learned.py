@@ -46,7 +46,10 @@ def test_what_does_not_fit_otherwise_is_refused(made: nn.Module, said: str) -> N
     ("module", "said"),
     [
         (nn.Linear(300, 100), "30,100 parameters, 120.4 kB"),
-        (Memory(1725, width=1000, below=2950), "2,006 parameters, a memory of 1,725 + 2,950 rows, 6.9 MB"),
+        (
+            Memory(1725, width=1000, below=2950),
+            "2,006 parameters, a memory of rows 1,725 + below.rows 2,950 rows, 6.9 MB",
+        ),
         (nn.Module(), "0 parameters, 0.0 kB"),
     ],
 )
@@ -61,9 +64,9 @@ def test_a_memory_is_what_is_saved_of_it() -> None:
     memory.register_buffer("labels", torch.zeros(2950, dtype=torch.uint8))
     memory.register_buffer("grid", torch.zeros(37, 37), persistent=False)
     found = extent_of(memory)
-    assert (found.parameters, found.fitted, found.rows) == (0, 2950 * 1025, (1500, 1450))
+    assert (found.parameters, found.fitted, found.rows) == (0, 2950 * 1025, {"normal": 1500, "anomalous": 1450})
     assert found.size == 2950 * (4 * 1024 + 1)
-    assert str(found) == "a memory of 1,500 + 1,450 rows, 12.1 MB"
+    assert str(found) == "a memory of normal 1,500 + anomalous 1,450 rows, 12.1 MB"
 
 
 def test_a_parameter_of_two_names_counts_once() -> None:
@@ -76,4 +79,4 @@ def test_a_parameter_of_two_names_counts_once() -> None:
 def test_numbers_without_rows_are_numbers() -> None:
     counts = nn.Module()
     counts.register_buffer("seen", torch.zeros(5))
-    assert str(extent_of(counts)) == "a memory of 5 numbers, 0.0 kB"
+    assert str(extent_of(counts)) == "fitted: 5 numbers, 0.0 kB"

@@ -1,7 +1,6 @@
 """Features of auxiliary images: the backbone's numbers, each image encoded once, nothing damaged ever trusted."""
 
 import copy
-import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -307,7 +306,7 @@ def test_the_size_is_told_before_the_features_are_made(
     features_of(wide, tiny, cache)
     [entry] = [path for path in cache.iterdir() if path.is_dir()]
     size = sum(path.stat().st_size for path in entry.glob("*.bin"))
-    assert told[0] == f"features of {data.title}: {math.ceil(size / 10**6)} MB in {entry}\n"
+    assert told[0] == f"features of {data.title}: {size / 10**6:.1f} MB in {entry}\n"
     features_of(wide, tiny, cache)
     assert capsys.readouterr().err == ""
 

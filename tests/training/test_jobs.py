@@ -817,7 +817,7 @@ def importing(file: Path, method: type[Method], backbone: Backbone, results: Pat
     [
         (Clip, "clip learns nothing"),
         (GenClip, "genclip does not say how"),
-        (AnomalyClip, r"no checkpoint of AnomalyCLIP: it has no entry 'ctx_pos', but other"),
+        (AnomalyClip, r"no checkpoint of AnomalyCLIP: it has no entry 'ctx_neg', but state_dict\.other"),
     ],
 )
 def test_what_cannot_be_imported_is_said(tmp_path: Path, tiny: Backbone, method: type[Method], message: str) -> None:

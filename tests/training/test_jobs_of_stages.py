@@ -204,7 +204,7 @@ def test_features_that_are_read_once_are_not_stored(
     assert not settings.cache.directory.exists()
     assert "features of MVTEC are read once, and not stored\n" in capsys.readouterr().err
     [told] = [line for line in said if line.startswith("trained")]
-    assert told.startswith("trained remembers on mvtec: 8 images, 192 parameters, a memory of 8 rows, 2.8 kB, ")
+    assert told.startswith("trained remembers on mvtec: 8 images, 192 parameters, a memory of memory 8 rows, 2.8 kB, ")
     spec = VisionSpec(SIZE, layers=(Layer(4),))
     features = auxiliary_features(mvtec, tiny, spec, Protocol(), settings.cache, workers=0, skip_broken=False)
     assert planned.training is not None

@@ -145,7 +145,7 @@ def test_a_part_that_is_missing_is_named_with_the_way_out(
     torch.save({"other": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match=rf"other\.pth and .*text_adapter\.pth: no checkpoint .* '{IMAGE}'"):
         importing(adapters[0], tmp_path / "other.pth")
-    # Of all that a file may hold, the message speaks of what comes closest, here of the file as a whole.
+    # Where nothing that a file may hold has all entries, the message speaks of the file as a whole.
     torch.save(
         {"prompt_learner": {"a": torch.zeros(1)}, "text_adapter": {"0.fc.0.weight": torch.zeros(1)}}, tmp_path / "c"
     )
@@ -195,3 +195,36 @@ def test_the_command_takes_several_files(bench: Callable[..., Any], tmp_path: Pa
     assert code == 0, err
     known = read_checkpoint(Path(out.strip()))
     assert (known.training.method, known.source) == (AnomalyClip.name, "a.pth and b.pth")
+
+
+def test_a_file_of_another_method_is_refused_with_the_method_that_reads_it(
+    bench: Callable[..., Any], tmp_path: Path
+) -> None:
+    learned = {"ctx_pos": torch.zeros(1, 1, 5, 64), "ctx_neg": torch.zeros(1, 10, 2, 64)}
+    for layer in ("linear1", "linear2"):
+        learned |= {f"patch_meta_net.{layer}.{part}": torch.zeros(64) for part in ("weight", "bias")}
+    common: Sequence[Any] = ["--auxiliary", "visa", "--backbone", "tiny:random", "--results", tmp_path / "r"]
+    advice = "--method faprompt can read it"
+    for entries, method, why in (
+        (learned, "anomalyclip", "ctx_neg has the shape (1, 10, 2, 64), so it is of several abnormal prompts"),
+        ({"prompt_learner": learned}, "april_gan", "it has no entry 'fc.0.weight', but prompt_learner.ctx_pos, "),
+    ):
+        torch.save(entries, tmp_path / "c.pth")
+        code, _, err = bench("import-checkpoint", tmp_path / "c.pth", "--method", method, *common)
+        assert code == 2
+        assert why in err
+        assert err.endswith(f"; {advice}\n")
+        code, out, err = bench("import-checkpoint", tmp_path / "c.pth", "--method", "faprompt", *common)
+        assert code == 0, err
+        assert read_checkpoint(Path(out.strip())).training.method == "faprompt"
+
+
+def test_no_other_method_is_named_where_none_reads_the_whole_file(
+    importing: Import, adapters: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """AnomalyCLIP could read the prompts of MRAD-CLIP, of which the files of the memory are missing here."""
+    prompts = {"ctx_pos": torch.zeros(1, 1, 5, 64), "ctx_neg": torch.zeros(1, 1, 5, 64)}
+    torch.save({"prompt_learner": prompts, "image_proj": {"fc.weight": torch.zeros(2, 2)}}, tmp_path / "part.pth")
+    for file in (adapters[0], tmp_path / "part.pth"):
+        with pytest.raises(CheckpointError, match=r"name all of them$"):
+            importing(file)
