@@ -26,7 +26,7 @@ from benchmark.clip import (
     merge_specs,
 )
 from benchmark.common import inference_option, training_options
-from benchmark.errors import ContractError
+from benchmark.errors import BenchError, ContractError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,6 +37,7 @@ __all__ = [
     "Ablation",
     "Augmentation",
     "BackboneVariant",
+    "BenchError",
     "ClassName",
     "Dpam",
     "Features",

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from benchmark.contract import (
     Ablation,
+    BenchError,
     ClassName,
     Dpam,
     Features,
@@ -157,7 +158,7 @@ class FaPrompt(Learner):
     def __init__(self, backbone: FrozenClip, options: FaPromptOptions, *, seed: int = 0) -> None:
         super().__init__(backbone, options, seed=seed)
         if options.patches > (most := (backbone.image_size // backbone.patch_size) ** 2):
-            raise ValueError(f"faprompt.patches={options.patches}: an image has {most} patches; choose at most {most}")
+            raise BenchError(f"faprompt.patches={options.patches}: an image has {most} patches; choose at most {most}")
         self.layer = Layer(backbone.blocks, Dpam(options.first_block or backbone.dpam_first))
         generator = torch.Generator().manual_seed(seed)
         self.learned: _Learned = _Learned(options, backbone, generator).to(backbone.device)

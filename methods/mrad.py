@@ -22,6 +22,7 @@ from torch import Tensor
 
 from benchmark.contract import (
     Ablation,
+    BenchError,
     ClassName,
     Dpam,
     Features,
@@ -35,7 +36,6 @@ from benchmark.contract import (
     VisionSpec,
     inference_option,
 )
-from benchmark.errors import BenchError
 from methods.base import image_embedding, to_grid
 from methods.memory_bank import Bank, Memory, neighbourhood_means, region_keys, retrieve
 

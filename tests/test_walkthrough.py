@@ -9,21 +9,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from support.sound_methods import SoundMemory
+from sklearn.metrics.pairwise import cosine_similarity
+from support.sound_methods import Sound
 from torch import Tensor
 
 from benchmark import contract
 from benchmark.authoring.check_images import random_images
 from benchmark.authoring.conformance import check_method
 from benchmark.authoring.findings import render
+from benchmark.authoring.method_under_test import MethodUnderTest, fit, halves
 from benchmark.cli import selection
 from benchmark.clip.backbone import Backbone
-from benchmark.contract import ClassName, Features, FrozenClip, Prediction
 from benchmark.data.cards import Card, load_card, load_cards
 from benchmark.data.check import check_dataset
 from benchmark.data.samples import read_samples
+from benchmark.errors import BenchError
 from benchmark.records.records import read_records
 from benchmark.registry import load_plugin
 
@@ -177,31 +178,60 @@ def test_the_method_that_changes_the_tower_is_trained_on_images_and_gets_a_colum
     assert record.training is not None
 
 
+# --- add a method that learns without an optimiser
+
+
+@pytest.fixture
+def nearest(author: Path, no_plugins: None) -> Path:
+    """The file of the third method, in the folder of the author."""
+    path = author / "nearest_normal.py"
+    path.write_text(block(METHOD, "python", "class NearestNormal"), encoding="utf-8")
+    return path
+
+
+def test_the_method_with_a_memory_is_short_and_keeps_the_contract(nearest: Path, tiny: Backbone) -> None:
+    assert len(nearest.read_text(encoding="utf-8").split("class NearestNormal")[1].splitlines()) < 40
+    (method,) = load_plugin(nearest)
+    findings = check_method(method, method.Options(), tiny, random_images)
+    assert all(finding.passed for finding in findings), render(findings)
+    seen = {finding.check: finding.seen for finding in findings}
+    assert seen["training"] == "112 px; without an optimiser"
+    assert "whatever the order of the images" in seen["losses"]
+
+
+def test_a_memory_without_rows_is_said_with_the_way_out(nearest: Path, tiny: Backbone) -> None:
+    (method,) = load_plugin(nearest)
+    built = MethodUnderTest(method, method.Options(), tiny, random_images)
+    message = "^NearestNormal has seen no normal image in the auxiliary dataset; choose another by --auxiliary$"
+    with pytest.raises(BenchError, match=message):
+        built.predict(built.new(), built.one_class)
+
+
+def test_the_method_with_a_memory_scores_by_the_cosine_to_the_nearest_normal_image(
+    nearest: Path, tiny: Backbone
+) -> None:
+    (method,) = load_plugin(nearest)
+    tested = MethodUnderTest(method, method.Options(), tiny, random_images)
+    built = tested.build_learner()
+    (stage,) = built.stages(tested.auxiliaries)
+    batch = tested.training_batch(stage.vision)
+    fit(stage, halves(batch))
+    found, normal = tested.predict(built, tested.one_class), batch.features.image[batch.labels == 0]
+    similarities = cosine_similarity(tested.features.image.numpy(), normal.numpy())
+    np.testing.assert_allclose(found.scores.numpy(), 1 - similarities.max(axis=1), atol=1e-6)
+
+
 # --- the pieces of the page
 
 
-class Remembers(SoundMemory):
-    """What the pieces are put into: a method with a memory."""
-
-    def __init__(self, backbone: FrozenClip, options: object, *, seed: int = 0) -> None:
-        super().__init__(backbone, options, seed=seed)
-        self.learned.register_buffer("memory", torch.zeros(0, backbone.width, device=backbone.device))
-
-    def predict(self, features: Features, class_names: Sequence[ClassName]) -> Prediction:
-        memory: Tensor = self.learned.memory  # type: ignore[assignment]
-        far = torch.cdist(features.image, memory).amin(dim=1)
-        return Prediction(far, far[:, None, None])
-
-
 def test_the_pieces_keep_the_contract(tiny: Backbone) -> None:
-    pieces = [block(METHOD, "python", f"def {name}(") for name in ("backbone_variant", "remember", "class_scores")]
-    names = {**vars(contract), "Any": Any, "Sequence": Sequence, "Tensor": Tensor, "torch": torch, "Base": Remembers}
+    pieces = [block(METHOD, "python", f"def {name}(") for name in ("backbone_variant", "class_scores")]
+    names = {**vars(contract), "Any": Any, "Sequence": Sequence, "Tensor": Tensor, "Base": Sound}
     exec("class Made(Base):\n" + textwrap.indent("\n".join(pieces), "    "), names)
-    findings = check_method(names["Made"], Remembers.Options(), tiny, random_images)
+    findings = check_method(names["Made"], Sound.Options(), tiny, random_images)
     assert all(finding.passed for finding in findings), render(findings)
     seen = {finding.check: finding.seen for finding in findings}
     assert "plain_gelu=True, pos_interp=bicubic" in seen["vision"]
-    assert "whatever the order of the images" in seen["losses"]
     assert seen["class scores"].startswith("of the whole class")
 
 

@@ -65,7 +65,10 @@ def shapes(tested: MethodUnderTest) -> str:
             raise ContractError(f"text_features {name!r} are not of unit length")
     low, high = (float(value) for value in torch.aminmax(found.scores.detach()))
     what = "logits of layers" if isinstance(found.maps, LayerLogits) else "maps"
-    return f"scores {tuple(found.scores.shape)} from {low:.3g} to {high:.3g}, {what} {tuple(values.shape)}, all finite"
+    scores = f"scores {tuple(found.scores.shape)} from {low:.3g} to {high:.3g}"
+    if found.top is not None:
+        scores += f" plus {found.top.weight:g} × the highest {100 * found.top.share:g} % of the map"
+    return f"{scores}, {what} {tuple(values.shape)}, all finite"
 
 
 def determinism(tested: MethodUnderTest) -> str:

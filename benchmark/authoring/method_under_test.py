@@ -234,7 +234,13 @@ def take_prediction(prediction: Prediction, indices: Sequence[int]) -> Predictio
 
 
 def join_predictions(parts: Sequence[Prediction]) -> Prediction:
-    """Return the predictions of several batches as one."""
+    """Return the predictions of several batches as one.
+
+    Raises:
+        ContractError: If they have different `top`, which is added to the scores.
+    """
+    for part in parts[1:]:
+        _require_same_top(parts[0], part, "batches of a class")
     scores, maps = torch.cat([part.scores for part in parts]), torch.cat([map_values(part) for part in parts])
     return _with_values(parts[0], scores, maps)
 
@@ -253,11 +259,12 @@ def difference(one: Prediction, other: Prediction, what: str) -> float:
         what: What was compared, for the message.
 
     Raises:
-        ContractError: If the predictions are of different kinds or shapes.
+        ContractError: If the predictions are of different kinds or shapes, or have different `top`.
     """
     gaps = []
     if _kind(one) != _kind(other):
         raise ContractError(f"{what}: the maps are {_kind(one)} and {_kind(other)}")
+    _require_same_top(one, other, what)
     for a, b in ((one.scores, other.scores), (map_values(one), map_values(other))):
         if a.shape != b.shape:
             raise ContractError(f"{what}: shapes {tuple(a.shape)} and {tuple(b.shape)}")
@@ -270,6 +277,11 @@ def _kind(prediction: Prediction) -> str:
     if not isinstance(maps, LayerLogits):
         return "maps"
     return f"LayerLogits with corners_aligned={maps.corners_aligned}, softmax_last={maps.softmax_last}"
+
+
+def _require_same_top(one: Prediction, other: Prediction, what: str) -> None:
+    if one.top != other.top:
+        raise ContractError(f"{what}: top, which is added to the scores, is {one.top} and {other.top}")
 
 
 def compare(one: Prediction, other: Prediction, what: str) -> float:

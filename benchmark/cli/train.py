@@ -53,7 +53,8 @@ def train_command(
 
     `bench run` trains by itself, and uses what was trained here with the same method, options, auxiliary dataset, seed,
     backbone and protocol. An interrupted training continues after its last epoch. The parameters after the last epoch
-    count, whatever --held-out shows.
+    count, whatever --held-out shows. The stages of a training run one after the other, each with epochs of its own;
+    features that it reads once in all, as for a memory, are not stored.
 
     Examples:
 
@@ -142,9 +143,9 @@ def import_command(
 ) -> None:
     """Import a checkpoint of a method's published code, and print the path of the imported file.
 
-    Only tensors are read from the file. `bench run --checkpoint` then uses them in place of a training. The benchmark
-    refuses to test it on the dataset that --auxiliary names. Whether it was trained on that one it can check of files
-    alone whose sha256 it knows. A checkpoint that lies in several files needs all of them at once, in any order.
+    Only tensors are read from the files. `bench run --checkpoint` then uses them in place of a training. The benchmark
+    refuses to test them on the dataset that --auxiliary names. Whether they were trained on that one it can check of
+    files alone whose sha256 it knows. A checkpoint that lies in several files needs all of them at once, in any order.
 
     The tensors tell some options, and --set those that you know besides; with all others it can be run as you like.
 

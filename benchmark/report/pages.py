@@ -88,7 +88,7 @@ def index(report: ReportData) -> Context:
         "domains": boards.domains(report),
         "years": {column.title: column.year for column in report.columns},
         "places": {column.title: place for place, (_, same) in enumerate(groups) for column in same},
-        "sources": {column.title: sources(column) for column in report.columns},
+        "learns_from": {column.title: learns_from(column) for column in report.columns},
         "notes": [*report.notes, *([HAS_RANGE] if has_wide_range else [])],
     }
 
@@ -121,7 +121,7 @@ def _ranked(found: Ranking, heading: str) -> str:
     )
 
 
-def sources(column: Column) -> str:
+def learns_from(column: Column) -> str:
     """Return what a method learns from, with the titles of its auxiliary datasets."""
     cards = load_cards()
     return learned_from([cards[name].title if name in cards else name for name in column.auxiliary], column.shots)

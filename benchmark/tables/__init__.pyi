@@ -30,6 +30,7 @@ from .cost import cost_summary as cost_summary
 from .cost import cost_tables as cost_tables
 from .cost import costs as costs
 from .coverage import compared_rows as compared_rows
+from .marks import ONE_TRAINING as ONE_TRAINING
 from .marks import SECOND_HAND_NOTE as SECOND_HAND_NOTE
 from .marks import WIDE_MARK as WIDE_MARK
 from .marks import WIDE_NOTE as WIDE_NOTE
@@ -59,6 +60,5 @@ from .tables import mean_range as mean_range
 from .tables import mean_values as mean_values
 from .tables import results_of as results_of
 from .tables import row_order as row_order
-from .uncertainty import ONE_TRAINING as ONE_TRAINING
 from .uncertainty import Estimate as Estimate
 from .uncertainty import lacking as lacking

@@ -58,7 +58,7 @@ def columns_of(records: Iterable[Record], methods: Sequence[str] = ()) -> tuple[
         names = sorted({trained_on(record) for record in same if record.cell.auxiliary is not None})
         shots = max(map(shots_of, same))
         year = max((record.year for record in same if record.year is not None), default=None)
-        group = learned_from(names if differ else [""] * bool(names), shots)
+        group = learned_from(names, shots, named=differ)
         name = same[0].cell.method
         place = methods.index(name) if name in methods else len(methods)
         key = (place, bool(names), shots, group, math.inf if year is None else year, title)
@@ -66,14 +66,15 @@ def columns_of(records: Iterable[Record], methods: Sequence[str] = ()) -> tuple[
     return tuple(column for _, column in sorted(found, key=lambda pair: pair[0]))
 
 
-def learned_from(auxiliary: Sequence[str], shots: int) -> str:
+def learned_from(auxiliary: Sequence[str], shots: int, *, named: bool = True) -> str:
     """Return in words what a method learns from.
 
     Args:
-        auxiliary: names of the auxiliary datasets; an empty one leaves the name out.
+        auxiliary: names of the auxiliary datasets.
         shots: number of normal images of a class that the method is shown.
+        named: whether the auxiliary datasets are named.
     """
-    parts = [f"{AUXILIARY} {', '.join(auxiliary)}".strip()] if auxiliary else []
+    parts = [f"{AUXILIARY} {', '.join(auxiliary)}" if named else AUXILIARY] if auxiliary else []
     return ", ".join([*parts, *([f"{shots}-shot"] if shots else [])]) or TRAINING_FREE
 
 

@@ -1,9 +1,9 @@
-"""Marks of numbers in tables: the best and the second of a row, what last digits can move, what is second hand."""
+"""Marks of numbers in tables: the best and the second of a row, and the signs that notes below a table explain."""
 
 from collections.abc import Sequence
 from typing import Literal
 
-from benchmark.metrics import Metric
+from benchmark.metrics import FEWEST_SEEDS, Metric
 
 Mark = Literal["best", "second", ""]
 WIDE = 0.1
@@ -13,7 +13,17 @@ WIDE_NOTE = (
     f"{WIDE_MARK} The last digits of the scores, which differ from machine to machine, can move this value by more "
     f"than {WIDE} points"
 )
-SECOND_HAND_MARK = "‡"
+NOT_APART = "≈"
+NOT_APART_NOTE = (
+    f"{NOT_APART} the paired interval of the difference to the best method holds 0: these images do not tell the two "
+    "apart. The best method was chosen on these images, so its lead is overstated."
+)
+ONE_TRAINING = "‡"
+ONE_TRAINING_NOTE = (
+    f"{ONE_TRAINING} one training, or fewer than {FEWEST_SEEDS}: the interval of the difference to the best method "
+    "does not hold how much another training would change it."
+)
+SECOND_HAND_MARK = "§"
 SECOND_HAND_NOTE = (
     f"{SECOND_HAND_MARK} Second hand: read in a text about the paper, not in the paper, its code or its logs"
 )

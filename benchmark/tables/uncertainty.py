@@ -22,19 +22,14 @@ from benchmark.metrics import (
 from benchmark.records import RESOLUTION, Record, unpacked
 from benchmark.tables.columns import columns_of, places_of
 from benchmark.tables.comparable import check_comparable
+from benchmark.tables.marks import NOT_APART, NOT_APART_NOTE, ONE_TRAINING, ONE_TRAINING_NOTE
 from benchmark.tables.notes import notes_of
 from benchmark.tables.parts import draw
 from benchmark.tables.style import STYLES
 from benchmark.tables.tables import MEAN, row_order
 
-NUMBERS = 3
+NUMBERS_PER_CELL = 3
 """Numbers in a cell: the value and its interval."""
-NOT_APART = "≈"
-ONE_TRAINING = "‡"
-ONE_TRAINING_NOTE = (
-    f"{ONE_TRAINING} one training, or fewer than {FEWEST_SEEDS}: the interval of the difference to the best method "
-    "does not hold how much another training would change it."
-)
 COLUMNS = (
     *("method", "dataset", "class", "metric", "value", "low", "high", "std", "seeds", "trainings"),
     *("behind", "behind_low", "behind_high", "behind_trainings"),
@@ -229,7 +224,7 @@ def render(found: Sequence[Estimate], records: Sequence[Record], methods: Sequen
             body.append([how.escape(dataset), *cells])
         if body:
             header = ["", *(how.escape(column.title) for column in columns)]
-            drawn = draw(header, body, columns, how, numbers=NUMBERS)
+            drawn = draw(header, body, columns, how, numbers=NUMBERS_PER_CELL)
             parts.append(f"## {METRICS[metric].full_heading}, %\n\n{drawn}\n")
     if not parts:
         return ""
@@ -237,8 +232,7 @@ def render(found: Sequence[Estimate], records: Sequence[Record], methods: Sequen
         f"In brackets: {CONFIDENCE:.0%} bootstrap intervals over the test images ({REPLICATES} draws within each class "
         "and label, the same draws for every method; pieces of one photograph together). They say how the number would "
         f"vary over other images of the same kind and, from {FEWEST_SEEDS} seeds on, over other seeds.",
-        f"{NOT_APART} the paired interval of the difference to the best method holds 0: these images do not tell the "
-        "two apart. The best method was chosen on these images, so its lead is overstated.",
+        NOT_APART_NOTE,
         *([ONE_TRAINING_NOTE] if any(each.one_training for each in means) else []),
         "± standard deviation over the seeds, where there are several.",
         "One interval in twenty misses the true value; with many comparisons some do.",

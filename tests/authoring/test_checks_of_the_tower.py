@@ -10,7 +10,7 @@ from support.sound_methods import Sound, SoundTower, failures, under_test
 from torch import Tensor
 
 from benchmark.authoring import checks_of_declaration, checks_of_predictions
-from benchmark.authoring.method_under_test import MethodUnderTest
+from benchmark.authoring.method_under_test import MethodUnderTest, join_predictions
 from benchmark.clip.backbone import Backbone, load_backbone
 from benchmark.clip.weights import parse_backbone
 from benchmark.contract import (
@@ -22,6 +22,7 @@ from benchmark.contract import (
     LayerLogits,
     Method,
     Prediction,
+    TopOfMap,
     TrainingBatch,
     VisionSpec,
 )
@@ -338,6 +339,16 @@ class FlagsOfTheBatch(ByLayer):
         return Prediction(found.scores, replace(made, softmax_last=len(class_names) > 3))
 
 
+class TopOfTheBatch(Sound):
+    def change(self, found: Prediction, features: Features, class_names: Sequence[ClassName]) -> Prediction:
+        return replace(found, top=TopOfMap(float(len(class_names)), 0.01))
+
+
+class TopOfTheFirstName(Sound):
+    def change(self, found: Prediction, features: Features, class_names: Sequence[ClassName]) -> Prediction:
+        return replace(found, top=TopOfMap(0.3, 1 / len(class_names[0])))
+
+
 @pytest.mark.parametrize("method", [ByLayer, FullSize])
 def test_logits_of_layers_and_maps_at_full_size_pass(method: type[Method], tiny: Backbone) -> None:
     assert failures(method, tiny) == {}
@@ -359,12 +370,41 @@ def test_logits_of_layers_and_maps_at_full_size_pass(method: type[Method], tiny:
             checks_of_predictions.batches,
             "the maps are LayerLogits with corners_aligned=False, ",
         ),
+        (
+            TopOfTheBatch,
+            checks_of_predictions.batches,
+            "batches of 6 and of 1: top, which is added to the scores, is TopOfMap(weight=6.0, share=0.01) and ",
+        ),
+        (
+            TopOfTheFirstName,
+            checks_of_predictions.class_names,
+            "among others, and alone: top, which is added to the scores, is",
+        ),
     ],
 )
 def test_maps_that_break_the_contract_are_said(
     method: type[Method], check: Callable[[MethodUnderTest], str], message: str, tiny: Backbone
 ) -> None:
     assert message in said(check, method, tiny)
+
+
+def test_predictions_with_another_top_are_not_joined(tiny: Backbone) -> None:
+    tested = under_test(Sound, tiny)
+    found = tested.predict(tested.build(), tested.one_class)
+    parts = [replace(found, top=TopOfMap(0.3, share)) for share in (0.01, 0.01, 0.02)]
+    assert join_predictions(parts[:2]).top == TopOfMap(0.3, 0.01)
+    with pytest.raises(ContractError, match=r"batches of a class: top.*share=0\.01.* and .*share=0\.02"):
+        join_predictions(parts)
+
+
+def test_what_is_added_to_the_scores_is_said(tiny: Backbone) -> None:
+    class Tops(Sound):
+        def change(self, found: Prediction, features: Features, class_names: Sequence[ClassName]) -> Prediction:
+            return replace(found, top=TopOfMap(0.3, 0.01))
+
+    assert failures(Tops, tiny) == {}
+    assert " plus 0.3 × the highest 1 % of the map, maps (" in checks_of_predictions.shapes(under_test(Tops, tiny))
+    assert " plus " not in checks_of_predictions.shapes(under_test(Sound, tiny))
 
 
 # --- a last step over a class

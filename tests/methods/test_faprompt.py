@@ -19,6 +19,7 @@ from benchmark.clip.backbone import Backbone
 from benchmark.clip.spec import map_features
 from benchmark.clip.weights import parse_backbone
 from benchmark.contract import Ablation, ClassName, Dpam, Features, FrozenClip, Layer, Prediction, TrainingBatch
+from benchmark.errors import BenchError
 from benchmark.protocol import Protocol
 from benchmark.records.cells import backbone_id
 from benchmark.registry import RegistryError, make_options
@@ -449,7 +450,7 @@ def test_texts_of_the_plot_are_unit_pairs_of_each_image(tiny: Backbone) -> None:
 
 def test_more_patches_than_an_image_has_are_refused(tiny: Backbone) -> None:
     FaPrompt(tiny, FaPromptOptions(patches=64))
-    with pytest.raises(ValueError, match=r"^faprompt\.patches=65: an image has 64 patches; choose at most 64$"):
+    with pytest.raises(BenchError, match=r"^faprompt\.patches=65: an image has 64 patches; choose at most 64$"):
         FaPrompt(tiny, FaPromptOptions(patches=65))
 
 

@@ -243,8 +243,8 @@ def test_real_results_have_no_banner_and_are_compared(real_study: Study) -> None
     assert not [path for path, document in pages.items() if "SYNTHETIC" in document.text]
     assert "Not compared." not in pages["published.html"].text
     assert "arXiv" in pages["published.html"].text
-    assert "91.9‡" in pages["published.html"].text
-    assert "‡ Second hand: read in a text about the paper" in pages["published.html"].text
+    assert "91.9§" in pages["published.html"].text
+    assert "§ Second hand: read in a text about the paper" in pages["published.html"].text
     assert "differ" in pages["published.html"].text
 
 

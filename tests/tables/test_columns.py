@@ -195,6 +195,6 @@ def test_all_tables_have_one_order_and_csv_one_table() -> None:
     assert of_one == order * 2
     text = uncertainty.render(found, records)
     heads = [line for line in text.splitlines() if line.startswith("| ") and "Learner 1 " in line]
-    assert all(line.count("|") <= 2 + MOST_NUMBERS // uncertainty.NUMBERS for line in heads)
+    assert all(line.count("|") <= 2 + MOST_NUMBERS // uncertainty.NUMBERS_PER_CELL for line in heads)
     header, first, *_ = to_long_csv([record("A", year=2024)]).splitlines()
     assert (header.split(",")[-1], first.split(",")[-1]) == ("year", "2024")

@@ -1076,16 +1076,16 @@ def test_second_hand_numbers_are_marked_wherever_they_are_shown() -> None:
     row = against(review, made_by("faprompt", "mvtec", "visa"))
     read = "a machine-written review of the submitted version of FAPrompt's paper"
     assert (row.verdict, row.reasons) == ("differs", (f"published number second hand, read in {read}",))
-    note = "‡ Second hand: read in a text about the paper, not in the paper, its code or its logs."
+    note = "§ Second hand: read in a text about the paper, not in the paper, its code or its logs."
     for style in ("md", "txt"):
         compared, alone = render_comparison([row], style, tolerance=1.0), render_published([review], style)
-        assert "91.9‡ [1]" in compared
-        assert "(91.9‡)" in alone
+        assert "91.9§ [1]" in compared
+        assert "(91.9§)" in alone
         assert note in compared
         assert note in alone
         at_first_hand = [number("FAPrompt", "mvtec", "image auroc", "edmprompt")]
-        assert "‡" not in render_published(at_first_hand, style)
-        assert "‡" not in render_comparison(
+        assert "§" not in render_published(at_first_hand, style)
+        assert "§" not in render_comparison(
             [against(at_first_hand[0], made_by("faprompt", "mvtec", "visa"))], style, tolerance=1.0
         )
     for text in (comparison_csv([row]), published_csv([review])):

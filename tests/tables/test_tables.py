@@ -19,6 +19,7 @@ from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
 from benchmark.records.provenance import Provenance
 from benchmark.records.records import ClassResult, DefectResult, Record, Skipped, TrainingReport, mean_over_classes
+from benchmark.tables import marks
 from benchmark.tables.comparable import TableError, check_comparable
 from benchmark.tables.marks import best_and_second
 from benchmark.tables.render import render, summary, table_files, to_csv, to_long_csv
@@ -440,6 +441,11 @@ def test_marks_go_by_the_direction_of_the_metric() -> None:
     assert best_and_second(values, error) == ["best", "", "second", "", ""]
     assert best_and_second(values, METRICS["image_ap"]) == ["", "", "second", "best", "best"]
     assert best_and_second([5.0, None, 5.01], error) == ["", "", ""]
+
+
+def test_each_sign_in_tables_means_one_thing() -> None:
+    signs = [note.split()[0] for name, note in vars(marks).items() if name.endswith("_NOTE")]
+    assert len(signs) == len(set(signs)) >= 4
 
 
 def test_columns_stand_in_the_order_in_which_methods_are_given() -> None:
