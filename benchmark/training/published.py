@@ -120,7 +120,7 @@ def import_checkpoint(
 
 
 def _require_source(method: type[Learner], hashes: Mapping[Path, str], auxiliaries: set[str]) -> None:
-    """Raise an error if files are known, by their sha256, to be another method's, or trained on data that is not said."""
+    """Raise an error if files are known, by their sha256, to be another method's, or trained on other data."""
     for file, sha256 in hashes.items():
         for other in _learners():
             if sha256 in other.published and not issubclass(other, method):
