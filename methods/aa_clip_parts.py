@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from itertools import count, takewhile
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from benchmark.contract import ClassName, FrozenClip
 from methods.aa_clip_descriptions import prompts
+from methods.entries import float32, numbered
 from methods.linear_patches import logit_differences, require_as_many_blocks
 from methods.losses import dice_terms, focal, interpolation, resized
 
@@ -184,20 +184,17 @@ def read_published(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[st
 
     Raises:
         KeyError: A matrix is missing, as in files that were trained with `--relu`.
+        ValueError: A matrix holds integers.
     """
-
-    def numbered(start: str, end: str) -> list[Tensor]:
-        return [state[key] for key in takewhile(state.__contains__, (f"{start}.{i}.{end}" for i in count()))]
-
-    text = numbered("text_adapter", "fc.0.weight")
-    image = numbered("image_adapter.layer_adapters", "fc.0.weight")
-    levels = numbered("image_adapter.seg_proj", "fc.weight")
+    text = numbered(state, "text_adapter", ".fc.0.weight", least=1)
+    image = numbered(state, "image_adapter.layer_adapters", ".fc.0.weight")
+    levels = numbered(state, "image_adapter.seg_proj", ".fc.weight")
     found = {
-        "text_projection": text[-1] if text else state["text_adapter.0.fc.0.weight"],
+        "text_projection": text[-1],
         "image": state["image_adapter.det_proj.fc.weight"],
         **{f"text_adapters.matrices.{i}": each for i, each in enumerate(text[:-1])},
         **{f"image_adapters.matrices.{i}": each for i, each in enumerate(image)},
         **{f"patches.{i}": each for i, each in enumerate(levels)},
     }
     options = {"text_adapters": len(text) - 1, "image_adapters": len(image)}
-    return options, {name: tensor.float().contiguous() for name, tensor in found.items()}
+    return options, float32(found)

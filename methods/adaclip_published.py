@@ -1,13 +1,13 @@
 """What AdaCLIP's published code calls classes and parameters, and the checkpoints that its authors published."""
 
 from collections.abc import Mapping
-from itertools import count, takewhile
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from benchmark.contract import ClassName
+from methods.entries import float32, numbered
 
 CODE_NAMES = {
     "br35h": "br35h",
@@ -46,17 +46,14 @@ def read_published(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[st
     linear layer for each of M tokens; `patch_token_layer.head.*`, one for each layer, and `cls_token_layer.head.0`.
 
     Raises:
-        KeyError: It has no layer of the class token.
+        KeyError: It has no layer of the class token, or a layer or a prompt before another one is missing.
+        ValueError: One of the tensors holds integers.
     """
-    state = {key.removeprefix("clip_model."): tensor.float() for key, tensor in state.items()}
-
-    def numbered(start: str, end: str = "") -> list[Tensor]:
-        return [state[key] for key in takewhile(state.__contains__, (f"{start}.{i}{end}" for i in count()))]
-
+    state = {key.removeprefix("clip_model."): tensor for key, tensor in state.items()}
     code = {"vision": "visual", "text": "text"}
-    static = {tower: numbered(f"{name}_prompter.static_prompts") for tower, name in code.items()}
+    static = {tower: numbered(state, f"{name}_prompter.static_prompts") for tower, name in code.items()}
     heads = {tower: f"dynamic_{name}_prompt_generator.head" for tower, name in code.items()}
-    dynamic = numbered(heads["vision"], ".weight")
+    dynamic = numbered(state, heads["vision"], ".weight")
     # Of dynamic prompts alone nothing tells the towers, but the official code cannot prompt the text tower so.
     towers = [tower for tower, prompts in static.items() if prompts] or ["vision"] * bool(dynamic)
     options: dict[str, Any] = {"prompts": "none"}
@@ -67,12 +64,12 @@ def read_published(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[st
             options |= {"prompts": "both" if dynamic else "static", "depth": depth}
     learned = {f"cls.{kind}": state[f"cls_token_layer.head.0.{kind}"] for kind in ("weight", "bias")}
     for kind in ("weight", "bias"):
-        layers = numbered("patch_token_layer.head", f".{kind}")
+        layers = numbered(state, "patch_token_layer.head", f".{kind}")
         learned |= {f"patches.linear.{i}.{kind}": each for i, each in enumerate(layers)}
     for tower in towers:
         used = static[tower][1:] if tower == "text" else static[tower]
         learned |= {f"prompters.{tower}.static.{i}": tokens for i, tokens in enumerate(used)}
         if dynamic and (used or tower == "vision"):
             for kind in ("weight", "bias"):
-                learned[f"prompters.{tower}.dynamic.{kind}"] = torch.cat(numbered(heads[tower], f".{kind}"))
-    return options, {name: tensor.contiguous() for name, tensor in learned.items()}
+                learned[f"prompters.{tower}.dynamic.{kind}"] = torch.cat(numbered(state, heads[tower], f".{kind}"))
+    return options, float32(learned)

@@ -29,6 +29,7 @@ from benchmark.contract import (
     VisionSpec,
 )
 from methods.base import anomaly_probability
+from methods.entries import float32, numbered
 from methods.linear_patches import LOGIT_FACTOR, LinearPatches, logit_differences
 from methods.losses import probability_map_losses, probability_maps
 from methods.mosaics import DATASET, by_kind, mosaics
@@ -179,6 +180,5 @@ class AprilGan(Learner):
     @classmethod
     def import_state(cls, state: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Read the published `trainable_linearlayer`: `fc.{i}.weight` and `fc.{i}.bias` for each layer."""
-        layers = max(1, sum(key.startswith("fc.") and key.endswith(".weight") for key in state))
-        names = [f"{layer}.{what}" for layer in range(layers) for what in ("weight", "bias")]
-        return {}, {f"linear.{name}": state[f"fc.{name}"].float().contiguous() for name in names}
+        parts = {part: numbered(state, "fc", f".{part}", least=1) for part in ("weight", "bias")}
+        return {}, float32({f"linear.{i}.{part}": each for part in parts for i, each in enumerate(parts[part])})

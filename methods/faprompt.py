@@ -33,6 +33,7 @@ from benchmark.contract import (
     VisionSpec,
 )
 from methods.base import anomaly_probability, image_embedding, learned_tokens, linear, to_grid
+from methods.entries import float32
 from methods.losses import image_cross_entropy, map_losses
 from methods.object_prompts import deep_prompts, draw_deep, read_deep
 
@@ -242,4 +243,4 @@ class FaPrompt(Learner):
         learned = {"normal": normal.flatten(0, -2), "abnormal": abnormal.flatten(0, -2), **deep}
         for layer, name in ((0, "linear1"), (2, "linear2")):
             learned |= {f"prior.{layer}.{part}": state[f"patch_meta_net.{name}.{part}"] for part in ("weight", "bias")}
-        return options | of_blocks, {name: tensor.float().contiguous() for name, tensor in learned.items()}
+        return options | of_blocks, float32(learned)

@@ -37,6 +37,7 @@ from benchmark.contract import (
     inference_option,
 )
 from methods.base import image_embedding, to_grid
+from methods.entries import float32
 from methods.memory_bank import Bank, Memory, neighbourhood_means, region_keys, retrieve
 
 TOP = 0.01
@@ -215,11 +216,26 @@ def read_memory(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Raises:
         KeyError: Either of them is missing.
+        ValueError: There are several of one kind, the two are of different sets, or their shapes are of no memory.
     """
+    starts = {"images": "cache_model_", "regions": "cache_patch_model_"}
+    stems = sorted({name.rpartition(".")[0] for name in state if name.startswith(tuple(starts.values()))})
+    of = {bank: [stem for stem in stems if stem.startswith(start)] for bank, start in starts.items()}
+    sets = {stem.removeprefix(start) for bank, start in starts.items() for stem in of[bank]}
+    if all(of.values()) and (len(stems) > 2 or len(sets) > 1):
+        raise ValueError(
+            f"{', '.join(stems)} are of several memories; name one cache_model_SET.pt and the cache_patch_model_SET.pt "
+            "of the same SET"
+        )
     found: dict[str, Tensor] = {}
-    for bank, start in (("images", "cache_model_"), ("regions", "cache_patch_model_")):
-        stems = (name.removesuffix(".keys") for name in state if name.startswith(start) and name.endswith(".keys"))
-        stem = next(stems, f"{start}SET")
-        keys, anomalous = state[f"{stem}.keys"].float(), state[f"{stem}.values"][:, 1] > 0.5
+    for bank, start in starts.items():
+        stem = next(iter(of[bank]), f"{start}SET")
+        keys, values = state[f"{stem}.keys"], state[f"{stem}.values"]
+        if keys.dim() != 2 or values.shape != (len(keys), 2):
+            raise ValueError(
+                f"{stem}: keys of shape {tuple(keys.shape)} and values of shape {tuple(values.shape)} are of no "
+                "memory, which has (N, W) and (N, 2)"
+            )
+        anomalous = values[:, 1] > 0.5
         found |= {f"{bank}.anomalous": keys[anomalous], f"{bank}.normal": keys[~anomalous]}
-    return found
+    return float32(found)

@@ -34,13 +34,6 @@ from methods.prompts import encode_pairs
 PRIORS = {"priors.normal": "prompt_proj.mlp1", "priors.anomalous": "prompt_proj.mlp2"}
 """Names of the linear layers of region tokens in published checkpoints."""
 
-PUBLISHED = {
-    "2af68c308183678bcdbe216dd62151d02294bfe726fd51ad4205f663a1a02535": ("visa",),  # test_on_mvtec.pth
-    "8b46b1358218e8b43872a9d00d13206b8a213315350b57031f6da682694ca524": ("mvtec",),  # test_on_visa.pth
-}
-"""Auxiliary datasets of the published checkpoints by sha256. The sums are those that users of the files list; the files
-themselves were not at hand."""
-
 
 @dataclass(frozen=True, slots=True)
 class MradClipOptions(MradFtOptions):
@@ -97,7 +90,6 @@ class MradClip(MradFt):
         ),
         MIX,
     )
-    published = PUBLISHED
     Options = MradClipOptions
     options: MradClipOptions
     learned: _Prompted

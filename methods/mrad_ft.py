@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from benchmark.contract import Ablation, Features, FrozenClip, Stage, TrainingBatch
 from methods.base import to_grid
+from methods.entries import float32
 from methods.losses import probability_map_losses, resized
 from methods.memory_bank import Memory, Projection, retrieve
 from methods.mrad import MIX, TEMPERATURE, Mrad, MradOptions, read_memory
@@ -37,6 +38,13 @@ LAYERS = {
     "image_projection.key": "image_proj.mlp2",
 }
 """Names of the linear layers in published checkpoints."""
+
+PUBLISHED = {
+    "2af68c308183678bcdbe216dd62151d02294bfe726fd51ad4205f663a1a02535": ("visa",),  # test_on_mvtec.pth
+    "8b46b1358218e8b43872a9d00d13206b8a213315350b57031f6da682694ca524": ("mvtec",),  # test_on_visa.pth
+}
+"""Auxiliary datasets of the published checkpoints of MRAD-CLIP, which hold those of MRAD-FT, by sha256. The sums are
+those that users of the files list; the files themselves were not at hand."""
 
 DROPOUT = Ablation(
     "dropout",
@@ -86,6 +94,7 @@ class MradFt(Mrad):
     title = "MRAD-FT"
     divisible = True
     ablations = (DROPOUT, MIX)
+    published = PUBLISHED
     Options = MradFtOptions
     options: MradFtOptions
     learned: TunedMemory
@@ -145,5 +154,5 @@ def read_layers(state: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[s
     found = {}
     for ours, theirs in names.items():
         for what in ("weight",) if ours.endswith(".key") else ("weight", "bias"):
-            found[f"{ours}.{what}"] = state[f"{theirs}.{what}"].float().contiguous()
-    return found
+            found[f"{ours}.{what}"] = state[f"{theirs}.{what}"]
+    return float32(found)

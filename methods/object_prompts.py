@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from benchmark.contract import FrozenClip
 from methods.base import learned_tokens
+from methods.entries import float32, numbered
 
 
 class ObjectPrompts(nn.Module):
@@ -62,23 +63,28 @@ def read_prompts(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str,
     It holds `ctx_pos` and `ctx_neg` of shape `(1, 1, E, W)`, and what `read_deep` reads.
 
     Raises:
-        KeyError: A context is missing.
-        ValueError: There are several abnormal contexts, as FAPrompt has them.
+        KeyError: A context is missing, or the tokens of a block are.
+        ValueError: There are several abnormal contexts, as FAPrompt has them, the contexts are of different lengths, or
+            one of the tensors holds integers.
     """
     normal, abnormal = state["ctx_pos"].flatten(0, -2), state["ctx_neg"]
     if abnormal.shape[:-2].numel() > 1:
         raise ValueError(f"ctx_neg has the shape {tuple(abnormal.shape)}, so it is of several abnormal prompts")
+    abnormal = abnormal.flatten(0, -2)
+    if len(normal) != len(abnormal):
+        raise ValueError(f"ctx_pos has {len(normal)} vectors and ctx_neg {len(abnormal)}, but contexts have one length")
     options, deep = read_deep(state)
-    learned = {"normal": normal, "abnormal": abnormal.flatten(0, -2), **deep}
-    return {"context": len(normal), **options}, {name: each.float().contiguous() for name, each in learned.items()}
+    return {"context": len(normal), **options}, float32({"normal": normal, "abnormal": abnormal, **deep})
 
 
 def read_deep(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return the options and the tensors of the text blocks of a published `prompt_learner`.
 
     They are `compound_prompts_text.*` of shape `(N, W)`.
+
+    Raises:
+        KeyError: Those of a block are missing, but not those of a later one.
     """
-    prefix = "compound_prompts_text."
-    deep = [state[f"{prefix}{i}"] for i in range(sum(key.startswith(prefix) for key in state))]
+    deep = numbered(state, "compound_prompts_text")
     tokens = {"deep_tokens": len(deep[0])} if deep else {}
     return {"deep_depth": len(deep) + 1, **tokens}, {f"deep.{i}": each for i, each in enumerate(deep)}

@@ -91,7 +91,17 @@ def _no_tensors(path: Path, loaded: object) -> BackboneError:
 
 
 def _require_finite(state: "Mapping[str, Tensor]", files: Mapping[str, Path]) -> None:
-    """Raise an error if an entry of a state dict has values that are not finite; it names the entry's file."""
+    """Raise an error if an entry of a state dict has values that are no finite real numbers; it names the entry's file.
+
+    Tensors that are not dense are refused, too.
+    """
+    import torch
+
+    for key, value in state.items():
+        dense = value.layout == torch.strided and not (value.is_nested or value.is_meta or value.is_quantized)
+        if not dense or value.is_complex():
+            kind = "complex numbers" if dense else "no dense tensor of numbers (but a sparse or quantised one, or none)"
+            raise BackboneError(f"{files[key]}: {key} holds {kind}; save real numbers in a dense tensor")
     wrong = next(
         (key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()), None
     )

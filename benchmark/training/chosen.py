@@ -74,7 +74,7 @@ def choose_checkpoint(
             typed += f" --results {shlex.quote(str(results))}"
         ways = [f"make one by `bench train --methods {method.name} {typed} --data DIR`"]
         if method.import_state.__func__ is not Learner.import_state.__func__:  # type: ignore[attr-defined]
-            ways.append(f"by `bench import-checkpoint FILE.pth --method {method.name} --auxiliary NAME {typed}`")
+            ways.append(f"by `bench import-checkpoint FILE… --method {method.name} --auxiliary NAME {typed}`")
         raise CheckpointError(
             f"{method.title} learns, and there is no checkpoint for these options and the backbone {backbone.name}, "
             f"neither in {results / 'checkpoints'} nor along with the benchmark; {', or '.join(ways)}, or name yours "

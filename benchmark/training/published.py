@@ -85,8 +85,9 @@ def import_checkpoint(
         raise CheckpointError(f"{method.name} does not say how to read its published checkpoints") from None
     except KeyError as error:
         raise CheckpointError(
-            f"{named}: no checkpoint of {method.title}: it has no entry {error}, but {listed(list(state), 5)}; if the "
-            f"checkpoint has more files, name all of them{_readers([*tried, state])}"
+            f"{named}: no checkpoint of {method.title}: it has no entry {error}, but {listed(list(state), 5)}; a "
+            "checkpoint of several files needs each of them, by the names that the published code gives them"
+            f"{_readers([*tried, state])}"
         ) from None
     except (ValueError, TypeError, IndexError, RuntimeError, AttributeError) as error:  # tensors of other shapes
         raise CheckpointError(f"{named}: no checkpoint of {method.title}: {error}{_readers([state])}") from error
@@ -122,9 +123,10 @@ def import_checkpoint(
 def _require_source(method: type[Learner], hashes: Mapping[Path, str], auxiliaries: set[str]) -> None:
     """Raise an error if files are known, by their sha256, to be another method's, or trained on other data."""
     for file, sha256 in hashes.items():
-        for other in _learners():
-            if sha256 in other.published and not issubclass(other, method):
-                raise CheckpointError(f"{file}: by its sha256 a checkpoint of {other.title}; say --method {other.name}")
+        others = [] if sha256 in method.published else [each for each in _learners() if sha256 in each.published]
+        if others:
+            titles, names = (" or ".join(each) for each in zip(*((o.title, o.name) for o in others), strict=True))
+            raise CheckpointError(f"{file}: by its sha256 a checkpoint of {titles}; say --method {names}")
     known = {file: method.published[sha256] for file, sha256 in hashes.items() if sha256 in method.published}
     for file, trained_on in known.items():
         first, same = next(iter(known.items()))

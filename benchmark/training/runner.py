@@ -21,6 +21,7 @@ from benchmark.records import (
     environment,
     extent_of,
     load_learned,
+    read_checkpoint,
     read_tensors,
     write_checkpoint,
 )
@@ -289,5 +290,8 @@ def build_method(
         try:
             load_learned(built.learned, read_tensors(checkpoint))
         except RuntimeError as error:
-            raise CheckpointError(f"{checkpoint}: does not fit {method.title}: {first_misfit(error)}") from error
+            way = ""
+            if len(str(error).splitlines()) > 1 and read_checkpoint(checkpoint).origin == "imported":  # torch's own
+                way = "; say by --set the options that it was trained with, or import it again with its --backbone"
+            raise CheckpointError(f"{checkpoint}: does not fit {method.title}: {first_misfit(error)}{way}") from error
     return built

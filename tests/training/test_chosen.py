@@ -137,7 +137,7 @@ def test_the_advice_where_there_is_none_can_be_typed(tmp_path: Path, monkeypatch
             choose_checkpoint(method, method.Options(), theirs, given=None, results=Path("results/local"))
         said = str(error.value)
         assert f"`bench train --methods {method.name} --backbone ViT-B-16=FILE --data DIR`" in said
-        order = f"`bench import-checkpoint FILE.pth --method {method.name} --auxiliary NAME --backbone ViT-B-16=FILE`"
+        order = f"`bench import-checkpoint FILE… --method {method.name} --auxiliary NAME --backbone ViT-B-16=FILE`"
         assert (order in said) == imported == ("import-checkpoint" in said)
     with pytest.raises(CheckpointError, match=r"--backbone mini:v3 --results elsewhere"):
         renamed = theirs.model_copy(update={"name": "mini:v3"})

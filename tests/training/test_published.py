@@ -14,13 +14,17 @@ from torch import Tensor
 
 from benchmark.cli.selection import select_cards
 from benchmark.clip.architectures import BackboneError
+from benchmark.clip.backbone import Backbone
 from benchmark.common.files import file_sha256
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId
 from benchmark.records.checkpoints import Checkpoint, CheckpointError, read_checkpoint
 from benchmark.training.published import import_checkpoint
+from benchmark.training.runner import build_method
 from methods.anomalyclip import AnomalyClip
+from methods.faprompt import FaPrompt, FaPromptOptions
 from methods.mrad_clip import MradClip
+from methods.mrad_ft import MradFt
 
 BACKBONE = BackboneId(name="tiny", architecture="tiny", sha256="0" * 64, dtype="float32", synthetic=True)
 TEXT, IMAGE = "text_adapter.0.fc.0.weight", "image_adapter.seg_proj.0.fc.weight"
@@ -140,8 +144,8 @@ def test_a_part_that_is_missing_is_named_with_the_way_out(
     importing: Import, adapters: tuple[Path, Path], tmp_path: Path
 ) -> None:
     for place, missing in ((0, IMAGE), (1, TEXT)):
-        said = rf"{adapters[place].name}: no checkpoint of adapted: it has no entry '{missing}', but .*name all of them"
-        with pytest.raises(CheckpointError, match=said):
+        said = rf"{adapters[place].name}: no checkpoint of adapted: it has no entry '{missing}', but "
+        with pytest.raises(CheckpointError, match=rf"{said}.*each of them, by the names that the published code gives"):
             importing(adapters[place])
     torch.save({"other": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match=rf"other\.pth and .*text_adapter\.pth: no checkpoint .* '{IMAGE}'"):
@@ -227,7 +231,7 @@ def test_no_other_method_is_named_where_none_reads_the_whole_file(
     prompts = {"ctx_pos": torch.zeros(1, 1, 5, 64), "ctx_neg": torch.zeros(1, 1, 5, 64)}
     torch.save({"prompt_learner": prompts, "image_proj": {"fc.weight": torch.zeros(2, 2)}}, tmp_path / "part.pth")
     for file in (adapters[0], tmp_path / "part.pth"):
-        with pytest.raises(CheckpointError, match=r"name all of them$"):
+        with pytest.raises(CheckpointError, match=r"the published code gives them$"):
             importing(file)
 
 
@@ -238,13 +242,84 @@ def test_a_file_that_is_known_as_another_methods_is_refused(
     prompts = {"ctx_pos": torch.zeros(1, 1, 5, 64), "ctx_neg": torch.zeros(1, 1, 5, 64)}
     layers = {"fc.0.weight": torch.zeros(2, 2)}
     torch.save({"prompt_learner": prompts, "patch_proj": layers}, file := tmp_path / "test_on_visa.pth")
-    monkeypatch.setattr(MradClip, "published", {file_sha256(file): ("mvtec",)})
+    monkeypatch.setattr(MradFt, "published", {file_sha256(file): ("mvtec",)})
+    assert MradClip.published is MradFt.published  # MRAD-FT is a part of it
     common: Sequence[Any] = ["--auxiliary", "mvtec", "--backbone", "tiny:random", "--results", tmp_path / "r"]
     code, _, err = bench("import-checkpoint", file, "--method", "anomalyclip", *common)
     assert code == 2
-    assert err.endswith("test_on_visa.pth: by its sha256 a checkpoint of MRAD-CLIP; say --method mrad_clip\n")
-    for method in ("mrad_ft", "mrad_clip"):  # MRAD-FT is a part of it
+    assert err.endswith(
+        "test_on_visa.pth: by its sha256 a checkpoint of MRAD-CLIP or MRAD-FT; say --method mrad_clip or mrad_ft\n"
+    )
+    for method in ("mrad_ft", "mrad_clip"):
+        code, _, err = bench("import-checkpoint", file, "--method", method, *common[2:], "--auxiliary", "visa")
+        assert code == 2
+        assert err.endswith("trained it on other data; say --auxiliary mvtec\n")
         code, _, err = bench("import-checkpoint", file, "--method", method, *common)
         assert code == 2
         assert "it has no entry" in err
-        assert err.endswith("name all of them\n")
+        assert err.endswith("the published code gives them\n")
+
+
+def test_a_memory_of_two_sets_is_refused(bench: Callable[..., Any], tmp_path: Path) -> None:
+    for stem, width in (("cache_model", 64), ("cache_patch_model", 128)):
+        for data in ("visa", "mvtec"):
+            content = {"keys": torch.ones(2, width), "values": torch.eye(2, dtype=torch.int64)}
+            torch.save(content, tmp_path / f"{stem}_{data}.pt")
+    common: Sequence[Any] = ["--auxiliary", "visa", "--backbone", "tiny:random", "--results", tmp_path / "r"]
+    for names, code in (
+        (["cache_model_visa", "cache_patch_model_visa"], 0),
+        (["cache_model_visa", "cache_patch_model_mvtec"], 2),
+        (["cache_model_visa", "cache_patch_model_visa", "cache_model_mvtec", "cache_patch_model_mvtec"], 2),
+    ):
+        files = [tmp_path / f"{name}.pt" for name in names]
+        found, _, err = bench("import-checkpoint", *files, "--method", "mrad_tf", *common)
+        assert found == code, err
+        if code:
+            assert f"MRAD-TF: {', '.join(sorted(names))} are of several memories; name one" in err
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (torch.eye(3).to_sparse(), "no dense tensor"),
+        (torch.empty(3, device="meta"), "no dense tensor"),
+        (torch.eye(3, dtype=torch.complex64), "complex numbers"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Validating sparse")
+def test_tensors_of_other_kinds_are_refused_by_name(
+    importing: Import, adapters: tuple[Path, Path], wrong: Tensor, why: str
+) -> None:
+    torch.save({"image_adapter": {"seg_proj.0.fc.weight": wrong}}, adapters[1])
+    with pytest.raises(
+        BackboneError, match=rf"image_adapter\.pth: {IMAGE} holds {why}.*; save real numbers in a dense"
+    ):
+        importing(*adapters)
+
+
+def test_learned_integers_are_refused_and_others_do_not_matter(bench: Callable[..., Any], tmp_path: Path) -> None:
+    prompts = {"ctx_pos": torch.zeros(1, 1, 6, 64), "ctx_neg": torch.zeros(1, 1, 6, 64)}
+    common: Sequence[Any] = ["--auxiliary", "visa", "--backbone", "tiny:random", "--results", tmp_path / "r"]
+    torch.save({**prompts, "token_ids": torch.zeros(3, dtype=torch.int64)}, tmp_path / "a.pth")
+    code, _, err = bench("import-checkpoint", tmp_path / "a.pth", *common)
+    assert code == 0, err
+    torch.save({**prompts, "ctx_neg": prompts["ctx_neg"].long()}, tmp_path / "a.pth")
+    code, _, err = bench("import-checkpoint", tmp_path / "a.pth", *common)
+    assert code == 2
+    assert "a.pth: no checkpoint of AnomalyCLIP: what would be abnormal holds int64 values" in err
+
+
+def test_a_checkpoint_of_other_sizes_says_how_to_use_it(tiny: Backbone, tmp_path: Path) -> None:
+    width = 5 * tiny.width  # of 5 patches, and not of 10
+    state = {"ctx_pos": torch.zeros(1, 1, 5, 64), "ctx_neg": torch.zeros(1, 10, 2, 64)}
+    for layer, sizes in (("linear1", (20, width)), ("linear2", (64, 20))):
+        state |= {
+            f"patch_meta_net.{layer}.weight": torch.zeros(sizes),
+            f"patch_meta_net.{layer}.bias": torch.zeros(sizes[0]),
+        }
+    torch.save(state, tmp_path / "epoch_15.pth")
+    given = {"backbone": BACKBONE, "protocol": Protocol(), "results": tmp_path}
+    path, told = import_checkpoint([tmp_path / "epoch_15.pth"], FaPrompt, auxiliaries=select_cards(["mvtec"]), **given)  # type: ignore[arg-type]
+    with pytest.raises(CheckpointError, match=r"does not fit FAPrompt: .*prior.*; say by --set .* or import it again"):
+        build_method(FaPrompt, tiny, FaPromptOptions(**told), seed=0, checkpoint=path)
+    build_method(FaPrompt, tiny, FaPromptOptions(**told, patches=5), seed=0, checkpoint=path)
