@@ -85,8 +85,8 @@ def import_checkpoint(
         raise CheckpointError(f"{method.name} does not say how to read its published checkpoints") from None
     except KeyError as error:
         raise CheckpointError(
-            f"{named}: no checkpoint of {method.title}: it has no entry {error}, but {listed(list(state), 5)}; a "
-            "checkpoint of several files needs each of them, by the names that the published code gives them"
+            f"{named}: no checkpoint of {method.title}: it has no entry {error}, but {listed(list(state), 5)}; "
+            "name all files of one checkpoint, with the names that its code gives them"
             f"{_readers([*tried, state])}"
         ) from None
     except (ValueError, TypeError, IndexError, RuntimeError, AttributeError) as error:  # tensors of other shapes

@@ -663,7 +663,7 @@ def test_files_of_the_published_code_are_imported(tiny: Backbone, tmp_path: Path
     images = images_of(tiny, 2)
     assert torch.equal(predicted(found, images).scores, predicted(method, images).scores)
     for file, other in ((files[0], "image_adapter.det_proj"), (files[1], "text_adapter.0")):
-        with pytest.raises(CheckpointError, match=rf"no entry '{other}.*the published code gives them"):
+        with pytest.raises(CheckpointError, match=rf"no entry '{other}.*its code gives them"):
             import_checkpoint([file], AaClip, **given)
 
 
