@@ -50,7 +50,7 @@ def typed(console: str) -> list[list[str]]:
 
 
 @pytest.fixture
-def author(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def author(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_plugins: None) -> Path:
     """The folder of an author, with the method's file in it."""
     folder = tmp_path / "author"
     folder.mkdir()
@@ -182,7 +182,7 @@ def test_the_method_that_changes_the_tower_is_trained_on_images_and_gets_a_colum
 
 
 @pytest.fixture
-def nearest(author: Path, no_plugins: None) -> Path:
+def nearest(author: Path) -> Path:
     """The file of the third method, in the folder of the author."""
     path = author / "nearest_normal.py"
     path.write_text(block(METHOD, "python", "class NearestNormal"), encoding="utf-8")

@@ -53,8 +53,8 @@ def train_command(
 
     `bench run` trains by itself, and uses what was trained here with the same method, options, auxiliary dataset, seed,
     backbone and protocol. An interrupted training continues after its last epoch. The parameters after the last epoch
-    count, whatever --held-out shows. The stages of a training run one after the other, each with epochs of its own;
-    features that it reads once in all, as for a memory, are not stored.
+    count, whatever --held-out shows. The stages of a training run one after the other, each with epochs of its own.
+    Features that a training reads once in all, as for a memory, are not stored.
 
     Examples:
 
@@ -147,7 +147,7 @@ def import_command(
     refuses to test them on the dataset that --auxiliary names. Whether they were trained on that one it can check of
     files alone whose sha256 it knows. A checkpoint that lies in several files needs all of them at once, in any order.
 
-    The tensors tell some options, and --set those that you know besides; with all others it can be run as you like.
+    The tensors tell some options, and --set tells others that you know; those left can be chosen in each run.
 
     Examples:
 
