@@ -94,8 +94,7 @@ class Prediction:
     scores: torch.Tensor
     """Image scores of shape `(B,)`."""
     maps: torch.Tensor | LayerLogits
-    """Anomaly maps of shape `(B, h, w)`, on the patch grid or of any other size up to the image size; or what the
-    benchmark makes them of."""
+    """Anomaly maps of shape `(B, h, w)`, on the patch grid or of any size up to the image size, or `LayerLogits`."""
     top: TopOfMap | None = None
     """What is added to the scores."""
 
@@ -143,8 +142,10 @@ def require_prediction(found: object, images: int) -> None:
         if len(shape) != len(wanted) or shape[0] != images or 0 in shape:
             listed = ", ".join(map(str, wanted)) + "," * (not grid)
             raise ContractError(f"{name} of {images} images have the shape {shape}, not ({listed})")
-    if found.top is not None and not (isfinite(found.top.weight) and 0 < found.top.share <= 1):
-        raise ContractError(f"top = {found.top}: say a finite weight, and a share above 0 and up to 1")
+    top = found.top
+    told = isinstance(top, TopOfMap) and all(isinstance(each, int | float) for each in (top.weight, top.share))
+    if top is not None and not (told and isfinite(top.weight) and 0 < top.share <= 1):
+        raise ContractError(f"top = {top}: say a finite weight, and a share above 0 and up to 1, in a TopOfMap")
 
 
 class Method(ABC):
@@ -157,7 +158,7 @@ class Method(ABC):
     name: ClassVar[str]
     """Key on the command line and in records: lower-case letters, digits and underscores."""
     title: ClassVar[str]
-    """Name in tables."""
+    """Name in tables: 1 to 60 printable letters."""
     paper: ClassVar[str]
     """Reference of the paper: authors, venue and year. Tables order methods by the year."""
     version: ClassVar[int] = 1
@@ -349,7 +350,6 @@ class Learner(Method):
     divisible: ClassVar[bool] = False
     """Whether each term of `losses` is a mean over the images of the batch. If memory is short, such a batch is divided
     and the gradients of its parts are added up, which changes no number. Other batches are never divided."""
-
     magnifies: ClassVar[bool] = False
     """Whether training magnifies differences in last digits, so that another machine learns something else."""
     published: ClassVar[Mapping[str, tuple[str, ...]]] = {}

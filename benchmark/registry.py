@@ -30,6 +30,7 @@ from benchmark.contract import Ablation, Learner, Method
 from benchmark.errors import BenchError
 
 ENTRY_POINTS = "zsad_bench.methods"
+LONGEST_TITLE = 60
 _PLUGIN = "zsad_bench_plugin_"  # how the names of the modules of `--plugin` begin
 _EXAMPLE = 'as in (Ablation("heat", "Temperature", {"0.07": {}, "0.01": {"temperature": 0.01}}),)'
 
@@ -156,6 +157,11 @@ def _add(found: dict[str, type[Method]], method: type[Method], where: str) -> No
     lacking = [key for key in ("name", "title", "paper") if not isinstance(getattr(method, key, None), str)]
     if lacking:
         raise RegistryError(f'{where}: {method.__name__} does not say {lacking[0]}; add {lacking[0]} = "…"')
+    if len(method.title) > LONGEST_TITLE or not method.title.isprintable() or not method.title.strip():
+        raise RegistryError(
+            f"{where}: {method.__name__} has the title {method.title[: LONGEST_TITLE + 1]!r}; say 1 to {LONGEST_TITLE} "
+            "printable letters"
+        )
     if method.name in found:
         other = found[method.name]
         raise RegistryError(

@@ -30,6 +30,7 @@ from methods.aa_clip_augmentation import jittered, moved
 from methods.aa_clip_descriptions import description
 from methods.aa_clip_options import ABLATIONS, AaClipOptions
 from methods.aa_clip_parts import Learned, anchoring_features, level_losses, read_published, smoothed
+from methods.base import first_of_path, require_blocks
 from methods.linear_patches import LOGIT_FACTOR, logit_differences
 
 BETAS = (0.5, 0.999)
@@ -55,7 +56,9 @@ class AaClip(Learner):
 
     def __init__(self, backbone: FrozenClip, options: AaClipOptions, *, seed: int = 0) -> None:
         super().__init__(backbone, options, seed=seed)
-        self.blocks = options.feature_layers or backbone.feature_blocks
+        chosen = options.feature_layers or backbone.feature_blocks
+        self.blocks = require_blocks(backbone, "aa_clip.feature_layers", chosen)
+        self.first = first_of_path(backbone, "aa_clip.first_block", options.first_block)
         learned = Learned(
             backbone,
             levels=len(self.blocks),
@@ -101,9 +104,10 @@ class AaClip(Learner):
         """Return the losses of the first stage: anomalies as the frozen tower sees them, and texts that differ."""
         chosen, text = self.options, self.text(batch.class_names)
         images, masks = self._inputs(batch)
-        first = min(chosen.first_block or self.backbone.dpam_first, self.backbone.blocks)
         blocks = self.blocks[-1:] if chosen.text_loss_last_layer else self.blocks
-        image, patches = anchoring_features(self.backbone, images, blocks, first=first, across=chosen.vv_across_batch)
+        image, patches = anchoring_features(
+            self.backbone, images, blocks, first=self.first, across=chosen.vv_across_batch
+        )
         image = F.normalize(image, dim=-1)
         terms = level_losses(F.normalize(patches, dim=-1) + image[:, None, None], text, masks)
         if not chosen.no_text_cls_loss:

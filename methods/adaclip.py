@@ -26,7 +26,7 @@ from benchmark.contract import (
     inference_option,
 )
 from methods.adaclip_published import PUBLISHED, published_name, read_published
-from methods.base import linear
+from methods.base import linear, require_blocks
 from methods.linear_patches import LOGIT_FACTOR, LinearPatches, logit_differences
 from methods.losses import focal, probability_map_losses, probability_maps
 from methods.mosaics import distinct, mosaics
@@ -161,7 +161,8 @@ class AdaClip(Learner):
 
     def __init__(self, backbone: FrozenClip, options: AdaClipOptions, *, seed: int = 0) -> None:
         super().__init__(backbone, options, seed=seed)
-        self.layers = tuple(Layer(block) for block in options.feature_layers or backbone.feature_blocks)
+        blocks = require_blocks(backbone, "adaclip.feature_layers", options.feature_layers or backbone.feature_blocks)
+        self.layers = tuple(Layer(block) for block in blocks)
         generator = torch.Generator().manual_seed(seed)
         self.learned: _Learned = _Learned(options, backbone, len(self.layers), generator).to(backbone.device)
         self._fixed: dict[str, Tensor] = {}

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from benchmark.contract import (
@@ -18,7 +19,7 @@ from benchmark.contract import (
     TrainingBatch,
     VisionSpec,
 )
-from methods.base import anomaly_probability, image_embedding, to_grid
+from methods.base import anomaly_probability, first_of_path, image_embedding, require_blocks, to_grid
 from methods.losses import image_cross_entropy, map_losses
 from methods.object_prompts import ObjectPrompts, deep_prompts, read_prompts
 from methods.prompts import encode_pairs
@@ -98,13 +99,13 @@ ABLATIONS = (
 class AnomalyClipOptions:
     """Hyper-parameters of AnomalyCLIP. The defaults are those of the published scripts."""
 
-    context: int = 12
+    context: Annotated[int, Field(ge=1)] = 12
     """Number E of learned vectors before the word of each prompt."""
     shared_context: bool = False
     """Whether both prompts share one learned context, V = W."""
-    deep_depth: int = 9
+    deep_depth: Annotated[int, Field(ge=1)] = 9
     """Depth M: the text blocks 2 to M have learned tokens of their own; 1 for none."""
-    deep_tokens: int = 4
+    deep_tokens: Annotated[int, Field(ge=1)] = 4
     """Number N of learned tokens of each of these blocks."""
     word: str = "object"
     """Word that replaces the class name; empty for the class name itself (not object-agnostic)."""
@@ -112,11 +113,11 @@ class AnomalyClipOptions:
     """Word before it in the abnormal prompt."""
     attention: Literal["vv", "qq", "kk", "original"] = "vv"
     """Path of the patch tokens: DPAM with V-V, Q-Q or K-K attention, or CLIP's own path."""
-    first_block: int | None = None
+    first_block: Annotated[int, Field(ge=1)] | None = None
     """First block of the DPAM path; None for that of the backbone (6 of 24; the published "20" counts from the end)."""
     ffn: bool = False
     """Whether the DPAM path also runs the MLPs."""
-    feature_layers: Literal["last", "four"] | tuple[int, ...] = "last"
+    feature_layers: Literal["last", "four"] | Annotated[tuple[int, ...], Field(min_length=1)] = "last"
     """Quirk: the published scripts score the last block, the paper says four blocks at each quarter of the tower."""
     global_ln_post: bool = False
     """Quirk: the published code projects the CLS token without CLIP's last layer norm."""
@@ -167,16 +168,16 @@ class AnomalyClip(Learner):
             generator=torch.Generator().manual_seed(seed),
         )
         self.learned: ObjectPrompts = prompts.to(backbone.device)
+        self.layers = self._layers()
 
-    @property
-    def layers(self) -> tuple[Layer, ...]:
-        """The layers whose patch embeddings are scored."""
+    def _layers(self) -> tuple[Layer, ...]:
+        """Return the layers whose patch embeddings are scored."""
         chosen, backbone = self.options, self.backbone
         named = {"last": (backbone.blocks,), "four": backbone.feature_blocks}
         blocks = named[chosen.feature_layers] if isinstance(chosen.feature_layers, str) else chosen.feature_layers
-        if chosen.attention == "original":
-            return tuple(Layer(block) for block in blocks)
-        path = Dpam(chosen.first_block or backbone.dpam_first, chosen.attention, chosen.ffn)
+        require_blocks(backbone, "anomalyclip.feature_layers", blocks)
+        first = first_of_path(backbone, "anomalyclip.first_block", chosen.first_block)
+        path = None if chosen.attention == "original" else Dpam(first, chosen.attention, chosen.ffn)
         return tuple(Layer(block, path) for block in blocks)
 
     def vision(self) -> VisionSpec:

@@ -28,7 +28,7 @@ from benchmark.contract import (
     TrainingBatch,
     VisionSpec,
 )
-from methods.base import anomaly_probability
+from methods.base import anomaly_probability, require_blocks
 from methods.entries import float32, numbered
 from methods.linear_patches import LOGIT_FACTOR, LinearPatches, logit_differences
 from methods.losses import probability_map_losses, probability_maps
@@ -124,7 +124,7 @@ class AprilGan(Learner):
             chosen = backbone.feature_blocks
         elif isinstance(chosen, str):
             chosen = (max(1, backbone.blocks * (_QUARTERS.index(chosen) + 1) // 4),)
-        self.layers = tuple(Layer(block) for block in chosen)
+        self.layers = tuple(Layer(block) for block in require_blocks(backbone, "april_gan.feature_layers", chosen))
         generator = torch.Generator().manual_seed(seed)
         linear = LinearPatches(len(self.layers), backbone.vision_width, backbone.width, generator=generator)
         self.learned: LinearPatches = linear.to(backbone.device)

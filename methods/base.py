@@ -1,9 +1,32 @@
 """Functions that several methods use: scoring embeddings by a pair of text embeddings, learned tokens and layers."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from benchmark.contract import Features, Prediction
+from benchmark.contract import BenchError, Features, FrozenClip, Prediction
+
+
+def require_blocks(backbone: FrozenClip, option: str, blocks: Sequence[int]) -> tuple[int, ...]:
+    """Return the numbers of vision blocks that an option, such as `clip.layers`, names.
+
+    Raises:
+        BenchError: The vision tower does not have such a block.
+    """
+    for block in blocks:
+        if not 1 <= block <= backbone.blocks:
+            raise BenchError(f"{option} names block {block}; the vision tower has the blocks 1 to {backbone.blocks}")
+    return tuple(blocks)
+
+
+def first_of_path(backbone: FrozenClip, option: str, block: int | None) -> int:
+    """Return the first block of a DPAM path that an option names; None for that of the backbone.
+
+    Raises:
+        BenchError: The vision tower does not have this block.
+    """
+    return backbone.dpam_first if block is None else require_blocks(backbone, option, [block])[0]
 
 
 def similarity_logits(embeddings: Tensor, text: Tensor, *, temperature: float) -> Tensor:

@@ -32,7 +32,7 @@ from benchmark.contract import (
     TrainingBatch,
     VisionSpec,
 )
-from methods.base import anomaly_probability, image_embedding, learned_tokens, linear, to_grid
+from methods.base import anomaly_probability, first_of_path, image_embedding, learned_tokens, linear, to_grid
 from methods.entries import float32
 from methods.losses import image_cross_entropy, map_losses
 from methods.object_prompts import deep_prompts, draw_deep, read_deep
@@ -77,7 +77,7 @@ class FaPromptOptions:
     """The text blocks 2 to this one have learned tokens of their own; 1 for none."""
     deep_tokens: Annotated[int, Field(ge=1)] = 4
     """Number of learned tokens of each of these blocks. They replace the first tokens of all prompts, those of V."""
-    first_block: int | None = None
+    first_block: Annotated[int, Field(ge=1)] | None = None
     """First block of the V-V path; None for that of the backbone (6 of 24; the published "20" counts from the end)."""
     dap_first_patches: bool = True
     """Quirk: the published code takes the first M patches (top left), the paper the M most abnormal, best first."""
@@ -112,7 +112,8 @@ class _Learned(nn.Module):
         width, seen = backbone.text_width, options.patches * backbone.width
         self.normal = learned_tokens(options.context, width, generator=generator)
         self.abnormal = learned_tokens(options.prompts * options.abnormal_tokens, width, generator=generator)
-        self.deep = draw_deep(backbone, depth=options.deep_depth, count=options.deep_tokens, generator=generator)
+        sizes = {"depth": options.deep_depth, "count": options.deep_tokens, "context": options.context}
+        self.deep = draw_deep(backbone, **sizes, generator=generator)
         if seen:
             hidden = max(1, seen // 16)
             first, second = (linear(*sizes, generator=generator) for sizes in ((seen, hidden), (hidden, width)))
@@ -160,7 +161,7 @@ class FaPrompt(Learner):
         super().__init__(backbone, options, seed=seed)
         if options.patches > (most := (backbone.image_size // backbone.patch_size) ** 2):
             raise BenchError(f"faprompt.patches={options.patches}: an image has {most} patches; choose at most {most}")
-        self.layer = Layer(backbone.blocks, Dpam(options.first_block or backbone.dpam_first))
+        self.layer = Layer(backbone.blocks, Dpam(first_of_path(backbone, "faprompt.first_block", options.first_block)))
         generator = torch.Generator().manual_seed(seed)
         self.learned: _Learned = _Learned(options, backbone, generator).to(backbone.device)
 

@@ -39,11 +39,11 @@ PRIORS = {"priors.normal": "prompt_proj.mlp1", "priors.anomalous": "prompt_proj.
 class MradClipOptions(MradFtOptions):
     """Hyper-parameters of MRAD-CLIP. The defaults are those of the published scripts."""
 
-    context: int = 12
+    context: Annotated[int, Field(ge=1)] = 12
     """Number E of learned vectors before the word of each prompt."""
-    deep_depth: int = 9
+    deep_depth: Annotated[int, Field(ge=1)] = 9
     """The text blocks 2 to this one have learned tokens of their own; 1 for none."""
-    deep_tokens: int = 4
+    deep_tokens: Annotated[int, Field(ge=1)] = 4
     """Number of learned tokens of each of these blocks."""
     deep_prompt_half: bool = False
     """Quirk: the published code rounds the deep prompts to float16 in the forward pass."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmark.contract import FrozenClip
+from benchmark.contract import BenchError, FrozenClip
 from methods.base import learned_tokens
 from methods.entries import float32, numbered
 
@@ -42,12 +42,23 @@ class ObjectPrompts(nn.Module):
         self.normal = learned_tokens(context, width, generator=generator)
         if not shared_context:
             self.abnormal = learned_tokens(context, width, generator=generator)
-        self.deep = draw_deep(backbone, depth=deep_depth, count=deep_tokens, generator=generator)
+        self.deep = draw_deep(backbone, depth=deep_depth, count=deep_tokens, context=context, generator=generator)
 
 
-def draw_deep(backbone: FrozenClip, *, depth: int, count: int, generator: torch.Generator) -> nn.ParameterList:
-    """Return learnable tokens of shape `(count, W)` for each of the text blocks 2 to `depth`, at most the last one."""
+def draw_deep(
+    backbone: FrozenClip, *, depth: int, count: int, context: int, generator: torch.Generator
+) -> nn.ParameterList:
+    """Return learnable tokens of shape `(count, W)` for each of the text blocks 2 to `depth`, at most the last one.
+
+    Raises:
+        BenchError: They would replace more than the learned context of a prompt: its words, and then its end.
+    """
     blocks = min(depth, backbone.text_blocks) - 1
+    if blocks > 0 and count > context:
+        raise BenchError(
+            f"deep_tokens={count}: they replace the learned tokens that prompts begin with, which are context={context}"
+            "; choose at most as many"
+        )
     return nn.ParameterList(learned_tokens(count, backbone.text_width, generator=generator) for _ in range(blocks))
 
 

@@ -95,6 +95,10 @@ def test_dataclasses_and_annotations_of_a_plugin_are_resolved(file: Callable[[st
         (METHOD.replace("shout", "clip"), "Shout is named 'clip', as Clip of .*methods.clip.py is"),
         (METHOD.replace("Clip", "Method").replace("methods.clip", "benchmark.contract"), "Shout .*predict, vision"),
         (METHOD + "class Again(Shout):\n    title = 'Again'", "Again is named 'shout', as Shout of .*shout.py is"),
+        (METHOD.replace('"Shout"', r'"S\u202eout"'), r"has the title 'S\\u202eout'; say 1 to 60 printable letters"),
+        (METHOD.replace('"Shout"', r'"S\x1b[1mt"'), r"has the title 'S\\x1b\[1mt'; say 1 to 60 printable letters"),
+        (METHOD.replace('"Shout"', f'"{61 * "o"}"'), "has the title 'o{61}'; say 1 to 60 printable letters"),
+        (METHOD.replace('"Shout"', '" "'), "has the title ' '; say 1 to 60 printable letters"),
         ("from methods.clip import FixedPrompts\nclass New(FixedPrompts):\n    prompts = None", "New .* say name"),
     ],
 )

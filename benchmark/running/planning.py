@@ -31,7 +31,7 @@ from benchmark.records import (
     write_record,
 )
 from benchmark.registry import changed_options, source_sha256, title_of
-from benchmark.training import Training, seen_images, variant_of
+from benchmark.training import Training, seeds_of, seen_images, variant_of
 
 Chosen = Sequence[tuple[type[Method], Any]]
 """Method classes with their options."""
@@ -164,7 +164,7 @@ def plan(methods: Chosen, datasets: Sequence[SampleSet], setting: Setting, *, se
         methods: method classes with their options.
         datasets: the test samples of each dataset.
         setting: what the cells share.
-        seeds: for methods with chance; the others run once, as seed 0.
+        seeds: for methods with chance; the others are trained and run once, as seed 0.
 
     Raises:
         CheckpointError: a checkpoint that was given cannot be read, or does not fit the run.
@@ -191,7 +191,7 @@ def plan(methods: Chosen, datasets: Sequence[SampleSet], setting: Setting, *, se
                 )
                 refused[f"{target}: {shots} {what}, and {short} has fewer"].append(title)
             elif not issubclass(method, Learner):
-                own = seeds if method.stochastic or shots else (0,)
+                own = seeds_of(method, options, seeds)
                 for seed in own:
                     job = _job(method, options, samples, None, setting, seed=seed)
                     made.jobs.append(replace(job, several_seeds=len(own) > 1))
@@ -307,9 +307,10 @@ def _digest_of(samples: SampleSet, shown: Mapping[str, Sequence[Sample]]) -> str
 def plan_trainings(
     method: type[Learner], options: Any, names: Sequence[str], setting: Setting, *, seeds: Sequence[int]
 ) -> list[Training | None]:
-    """Return the training of a method on the named datasets for each seed, as `plan_training`."""
-    made = [plan_training(method, options, names, setting, seed=seed) for seed in seeds]
-    return [replace(each, several_seeds=len(seeds) > 1 and each.given is None) if each else None for each in made]
+    """Return the training of a method on the named datasets for each of its seeds, as `plan_training`."""
+    own = seeds_of(method, options, seeds)
+    made = [plan_training(method, options, names, setting, seed=seed) for seed in own]
+    return [replace(each, several_seeds=len(own) > 1 and each.given is None) if each else None for each in made]
 
 
 def plan_training(

@@ -9,5 +9,6 @@ from .runner import Watch as Watch
 from .runner import build_method as build_method
 from .runner import encode_auxiliary as encode_auxiliary
 from .runner import train_method as train_method
+from .seeds import seeds_of as seeds_of
 from .towers import tower_of as tower_of
 from .towers import variant_of as variant_of

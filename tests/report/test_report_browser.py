@@ -450,6 +450,15 @@ def test_a_group_of_methods_is_left_out_of_every_page(browser: webdriver.Chrome,
     pick(browser, "group", "training-free")
     assert len(texts(browser, "thead th[data-method] .sort")) == 2 * 13
     assert "#" not in browser.current_url
+    for value in ("auxiliary dataset", "training-free"):
+        pick(browser, "group", value)
+    assert texts(browser, "#method-count") == ["0 of 13"]
+    browser.refresh()
+    assert texts(browser, "#method-count") == ["0 of 13"]
+    assert texts(browser, "thead th[data-method] .sort") == []
+    browser.find_element(By.CSS_SELECTOR, "#methods summary").click()
+    pick(browser, "method", "CoOp")
+    assert browser.current_url.endswith("#method=CoOp")
 
 
 def test_the_gallery_shows_the_methods_that_are_chosen(browser: webdriver.Chrome, site: Path) -> None:

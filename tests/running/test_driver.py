@@ -36,12 +36,14 @@ from benchmark.records.cells import BackboneId, backbone_id
 from benchmark.records.records import Record, RecordError, is_done, path_of, read_record, read_records
 from benchmark.running import driver as runner
 from benchmark.running.executors import InThisProcess
-from benchmark.running.planning import Job, Plan, Setting, missing, plan
+from benchmark.running.planning import Auxiliaries, Job, Plan, Setting, missing, plan, plan_trainings
 from benchmark.running.tasks import Ended, Lost, Task
 from benchmark.running.worker import perform
 from benchmark.tables.render import render
 from benchmark.tables.tables import make_tables
 from methods.clip import Clip, ClipAC, ClipOptions
+from methods.mrad import MradTf
+from methods.mrad_ft import MradFt
 
 
 def jobs_of(
@@ -260,6 +262,19 @@ def test_methods_without_chance_run_once_whatever_the_seeds(parts: Path, tiny: B
     methods: list[tuple[type[Method], Any]] = [(Clip, ClipOptions()), (Chance, ClipOptions())]
     jobs = plan(methods, data, Setting(identity(tiny), Protocol()), seeds=[3, 4]).jobs
     assert [(job.method.name, job.cell.seed) for job in jobs] == [("clip", 0), ("chance", 3), ("chance", 4)]
+
+
+def test_learners_without_chance_are_trained_and_run_once_whatever_the_seeds(parts: Path, tiny: Backbone) -> None:
+    data = [read_folder(PlainFolder(directory=parts, class_name="x"))]
+    other = replace(data[0], card=data[0].card.model_copy(update={"name": "mvtec"}))
+    target = replace(data[0], directory=parts / "elsewhere")
+    setting = Setting(identity(tiny), Protocol(), Auxiliaries({"mvtec": other}, allow_overlap=True))
+    for method, seeds in ((MradTf, [0]), (MradFt, [3, 4])):
+        jobs = plan([(method, method.Options())], [target], setting, seeds=[3, 4]).jobs
+        assert [(job.cell.seed, job.training.id.seed) for job in jobs if job.training] == [(s, s) for s in seeds]
+        trainings = plan_trainings(method, method.Options(), ["mvtec"], setting, seeds=[3, 4])
+        assert [each.id.seed for each in trainings if each] == seeds
+        assert [each.several_seeds for each in trainings if each] == [len(seeds) > 1] * len(seeds)
 
 
 def test_raw_class_names_reach_the_prompts(parts: Path, tiny: Backbone, tmp_path: Path) -> None:

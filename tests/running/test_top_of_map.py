@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,7 +94,20 @@ def test_the_share_lies_between_the_maximum_and_the_mean(share: float, side: int
     np.testing.assert_allclose(found, [values[0, :count].mean(), 1 + values[1, :count].mean()])
 
 
-@pytest.mark.parametrize("top", [TopOfMap(1.0, 0.0), TopOfMap(1.0, 1.5), TopOfMap(math.nan, 0.5)])
-def test_a_wrong_share_or_weight_is_refused(top: TopOfMap) -> None:
+@pytest.mark.parametrize(
+    "top",
+    [
+        TopOfMap(1.0, 0.0),
+        TopOfMap(1.0, 1.5),
+        TopOfMap(math.nan, 0.5),
+        TopOfMap("x", 0.1),  # type: ignore[arg-type]
+        TopOfMap(torch.ones(2), 0.1),  # type: ignore[arg-type]
+        TopOfMap(1.0, None),  # type: ignore[arg-type]
+        TopOfMap,
+        (1, 0.01),
+        False,
+    ],
+)
+def test_a_wrong_share_or_weight_is_refused(top: Any) -> None:
     with pytest.raises(ContractError, match="say a finite weight, and a share above 0 and up to 1"):
         require_prediction(Prediction(torch.zeros(1), torch.zeros(1, 2, 2), top=top), 1)

@@ -109,12 +109,13 @@ function startMethods() {
     $("#method-count").textContent = all ? `all ${boxes.length}` : `${chosen.size} of ${boxes.length}`;
     for (const each of $$("main [data-method]")) each.classList.toggle("off", !chosen.has(each.dataset.method));
     spanGroups();
-    const kept = all ? "" : `#${new URLSearchParams([...chosen].map((title) => ["method", title]))}`;
+    const named = all ? [] : chosen.size ? [...chosen] : [""]; // no method is kept as one without a title
+    const kept = all ? "" : `#${new URLSearchParams(named.map((title) => ["method", title]))}`;
     for (const link of links) link.hash = kept; // another page shows the same methods
-    return all ? [] : [...chosen];
+    return named;
   };
   const read = () => {
-    const wanted = view().getAll("method").filter((title) => boxes.some((box) => box.value === title));
+    const wanted = view().getAll("method").filter((title) => !title || boxes.some((box) => box.value === title));
     for (const box of boxes) box.checked = !wanted.length || wanted.includes(box.value);
     show();
   };
