@@ -112,6 +112,7 @@ class AprilGan(Learner):
 
     name = "april_gan"
     title = "APRIL-GAN"
+    magnifies = True  # 15 epochs on VisA: last digits come to a third of a point of the mean pixel AUROC
     paper = "Chen et al., APRIL-GAN, 2023 (arXiv 2305.17382)"
     ablations = ABLATIONS
     Options = AprilGanOptions

@@ -196,7 +196,7 @@ def test_patches_maps_and_scores_match_the_reference(
 def test_positions_match_the_reference(golden_backbone: Backbone, arrays: dict[str, Tensor]) -> None:
     backbone = reference(golden_backbone, arrays).backbone
     assert isinstance(backbone, Backbone)
-    close(backbone.positions(7), arrays["98.pos_embed"], 1e-6)
+    close(backbone.positions(7), arrays["98.pos_embed"], 1e-5)
 
 
 def test_ranges_of_maps_match_the_reference(
