@@ -41,18 +41,22 @@ def draw(
         runs.append(range(after, after + len(same)))
         after += len(same)
     fits = fits_page(numbers) if width is None else fits_terminal(header, body, how, width)
-    drawn, made = [], []
-    for part in in_parts(runs, fits):
-        groups = groups_of([columns[place - 1] for place in part])
-        heading, rows = chosen_columns(header, body, part)
-        _, of_facts = chosen_columns(header, facts, part)
-        made.append(Part(heading, rows, of_facts, [(how.escape(name), len(same)) for name, same in groups]))
+    parts = [(part, groups_of([columns[place - 1] for place in part])) for part in in_parts(runs, fits)]
+    if how.tablefmt == "latex_booktabs":
+        made = []
+        for part, groups in parts:
+            heading, rows = chosen_columns(header, body, part)
+            _, of_facts = chosen_columns(header, facts, part)
+            made.append(Part(heading, rows, of_facts, [(how.escape(name), len(same)) for name, same in groups]))
+        return latex(made, ruled=ruled, banner=banner)
+    drawn = []
+    for part, groups in parts:
         said = "; ".join(f"{name}: {', '.join(column.dated for column in same)}" for name, same in groups)
         line = how.escape(said[:1].upper() + said[1:])
         if width is not None:
             line = textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
-        drawn.append(f"{line}\n\n{grid(heading, rows, how)}")
-    return latex(made, ruled=ruled, banner=banner) if how.tablefmt == "latex_booktabs" else "\n\n".join(drawn)
+        drawn.append(f"{line}\n\n{grid(*chosen_columns(header, body, part), how)}")
+    return "\n\n".join(drawn)
 
 
 def in_parts(runs: Sequence[Sequence[int]], fits: Callable[[Sequence[int]], bool]) -> list[list[int]]:
