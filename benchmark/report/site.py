@@ -23,7 +23,7 @@ from benchmark.report.cost import cost_page
 from benchmark.report.gallery import Gallery, by_method, class_gallery
 from benchmark.report.report_data import DatasetResults, ReadPerImage, ReportData, collect_report_data
 from benchmark.report.sources import PerImage, candidates, no_images, source_of, unused_folders, way_to_images
-from benchmark.tables import groups_of, load_published
+from benchmark.tables import NOT_APART, ONE_TRAINING, groups_of, load_published
 
 MARKER = "zsad-bench-report.json"
 """File at the top of a report. A folder with this file may be replaced by a newer report."""
@@ -54,21 +54,25 @@ class Site:
     """Size of all files in bytes."""
 
 
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("benchmark.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals |= {"NOT_APART": NOT_APART, "ONE_TRAINING": ONE_TRAINING}
+    return made
+
+
 @dataclass
 class _Files:
     """The files of the site by path from its top, and the environment that renders its pages."""
 
     common: dict[str, Any]
     content: dict[str, bytes] = field(default_factory=dict)
-    templates: Environment = field(
-        default_factory=lambda: Environment(
-            loader=PackageLoader("benchmark.report"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-    )
+    templates: Environment = field(default_factory=_environment)
 
     def page(self, path: str, template: str, **context: Any) -> None:
         root = "../" * path.count("/")
