@@ -10,12 +10,14 @@ import re
 import string
 import tomllib
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, Self
+from pathlib import Path
+from typing import Any, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from benchmark.common import CARD_LIMIT, Model, is_blank, read_limited, shipped_folder, validation_problems
+from benchmark.data.archives import Download
+from benchmark.data.relative_paths import RelativePath, relative_path
 from benchmark.errors import BenchError
 
 PLAIN = "folder-"
@@ -30,20 +32,6 @@ Split = Literal["train", "test"]
 
 class CardError(BenchError, ValueError):
     """A card is missing or wrong. The message names the file and the field and says what is expected."""
-
-
-_FORBIDDEN = frozenset(":\\\0\r\n")
-"""Characters that no path of a card may hold: they name drives, separate folders on Windows or end a line."""
-
-
-def _relative(path: str) -> str:
-    parts = PurePosixPath(path).parts
-    if path.startswith("/") or ".." in parts or not _FORBIDDEN.isdisjoint(path):
-        raise ValueError(f"{path!r} must be a relative path with forward slashes that stays inside the dataset")
-    return path
-
-
-RelativePath = Annotated[str, AfterValidator(_relative)]
 
 
 class ClassCard(Model):
@@ -110,7 +98,7 @@ class Rule(Model):
         if {"class", "defect"} & groups & {k for k, v in (("class", self.class_name), ("defect", self.defect)) if v}:
             raise ValueError("class or defect is given both as a field and as a group of the pattern")
         for template in self.mask:
-            _relative(template)
+            relative_path(template)
             fields = [each[1:] for each in string.Formatter().parse(template) if each[1] is not None]
             if any(layout or conversion for _, layout, conversion in fields):  # could nest, or pad to any length
                 raise ValueError(f"mask {template!r}: a group stands in braces alone, without ! and :")
@@ -207,8 +195,11 @@ class Card(Model):
     licence: str
     home: str = ""
     reference: str
-    sha256: dict[str, str] = Field(default_factory=dict)
-    """The sha256 of published archives by file name."""
+    download: Download | None = None
+    """How it is had; None of a dataset that is not published."""
+    beyond: bool = False
+    """Whether it is beyond the 17 datasets of the papers' main tables. Such a dataset takes part only where it is
+    named."""
     folders: tuple[RelativePath, ...]
     """Names of the dataset's directory besides `name`; case, blanks, `-` and `_` are ignored."""
     overlaps: tuple[str, ...] = ()

@@ -740,11 +740,9 @@ def test_prompt_name(card: str, class_name: str) -> None:
 
 
 def test_archives_and_overlaps() -> None:
-    found = {name: [*card.sha256.items()] for name, card in CARDS.items() if card.sha256}
-    assert {name: [(file, digest[:8]) for file, digest in pairs] for name, pairs in found.items()} == {
-        name: [pair] for name, pair in SHA256.items()
-    }
-    assert all(len(digest) == 64 for pairs in found.values() for _, digest in pairs)
+    known = {name: [*card.download.archives] for name, card in CARDS.items() if card.download}
+    found = {name: [(each.file, (each.sha256 or "")[:8]) for each in archives] for name, archives in known.items()}
+    assert {name: found[name] for name in SHA256} == {name: [pair] for name, pair in SHA256.items()}
     overlaps = {name: card.overlaps for name, card in CARDS.items() if card.overlaps}
     assert overlaps == {"brainmri": ("br35h",), "br35h": ("brainmri",)}
 

@@ -1,0 +1,5 @@
+"""The programming interface behind the command line: runs, results, methods that predict."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
