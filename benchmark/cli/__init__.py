@@ -5,7 +5,20 @@ import sys
 
 import typer
 
-from benchmark.cli import ablate, calibrate, compare, data, methods, predict, report, results, run, tables, train
+from benchmark.cli import (
+    ablate,
+    calibrate,
+    compare,
+    data,
+    methods,
+    predict,
+    report,
+    reproduce,
+    results,
+    run,
+    tables,
+    train,
+)
 from benchmark.cli.messages import fail
 from benchmark.cli.options import add_command
 from benchmark.errors import BenchError, NothingToRunError
@@ -21,6 +34,7 @@ app = typer.Typer(
     "Finished work is kept: the same command, run again, does only what is missing.",
 )
 add_command(app, "run", run.run_command)
+add_command(app, "reproduce", reproduce.reproduce_command)
 add_command(app, "train", train.train_command)
 add_command(app, "ablate", ablate.ablate_command)
 add_command(app, "import-checkpoint", train.import_command)

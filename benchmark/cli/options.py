@@ -370,8 +370,17 @@ class CellOptions:
     ] = False
 
 
-def computation(compute: ComputeOptions, executor: ExecutorOptions, *, force: bool = False) -> Computation:
-    """Return how cells and trainings are to be computed."""
+def computation(
+    compute: ComputeOptions, executor: ExecutorOptions, *, force: bool = False, results: Path | None = None
+) -> Computation:
+    """Return how cells and trainings are to be computed.
+
+    Args:
+        compute: How each process computes.
+        executor: In which processes.
+        force: Whether what is done is done again.
+        results: The folder of results, where it is another than that of the options.
+    """
     return Computation(
         backbone=compute.backbone,
         device=compute.device,
@@ -381,7 +390,7 @@ def computation(compute: ComputeOptions, executor: ExecutorOptions, *, force: bo
         on_error=compute.on_error,
         window_chunk=compute.window_chunk,
         cache_limit=compute.cache_limit,
-        results=compute.results,
+        results=compute.results if results is None else results,
         force=force,
         executor=executor.executor,
         processes=executor.processes,

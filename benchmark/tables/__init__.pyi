@@ -19,6 +19,8 @@ from .comparable import table_stem as table_stem
 from .comparison import Comparison as Comparison
 from .comparison import compare as compare
 from .comparison_output import comparison_csv as comparison_csv
+from .comparison_output import counts as counts
+from .comparison_output import in_printed_order as in_printed_order
 from .comparison_output import published_csv as published_csv
 from .comparison_output import render_comparison as render_comparison
 from .comparison_output import render_published as render_published
@@ -55,6 +57,12 @@ from .selection import choose_records as choose_records
 from .selection import newest as newest
 from .selection import put_back as put_back
 from .selection import select_records as select_records
+from .style import STYLES as STYLES
+from .style import Style as Style
+from .style import as_list as as_list
+from .style import lettered as lettered
+from .style import letters_of as letters_of
+from .style import numbered as numbered
 from .tables import dataset_stems as dataset_stems
 from .tables import make_tables as make_tables
 from .tables import mean_range as mean_range

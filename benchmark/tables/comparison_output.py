@@ -44,7 +44,7 @@ def render_comparison(rows: Sequence[Comparison], style: str, *, tolerance: floa
     Values are percentages, differences points, both with two decimals, the published ones as printed.
     """
     how = STYLES[style]
-    shown = [row for row in _ordered(rows) if row.verdict != "not run"]
+    shown = [row for row in in_printed_order(rows) if row.verdict != "not run"]
     sources = numbered(row.number.row.source for row in shown)
     why = lettered(reason for row in shown for reason in row.reasons)
     body = [_line(row, sources, why, how) for row in shown]
@@ -96,7 +96,7 @@ def _place(number: Number) -> str:
     return number.dataset_title + (f": {number.class_name}" if number.class_name else "")
 
 
-def _ordered(rows: Sequence[Comparison]) -> list[Comparison]:
+def in_printed_order(rows: Sequence[Comparison]) -> list[Comparison]:
     """Return the rows by dataset and class as first published, metric, and title."""
     places = numbered((row.number.dataset, row.number.row.class_name) for row in rows)
     datasets = numbered(row.number.dataset for row in rows)
