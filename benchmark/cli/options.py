@@ -370,17 +370,8 @@ class CellOptions:
     ] = False
 
 
-def computation(
-    compute: ComputeOptions, executor: ExecutorOptions, *, force: bool = False, results: Path | None = None
-) -> Computation:
-    """Return how cells and trainings are to be computed.
-
-    Args:
-        compute: How each process computes.
-        executor: In which processes.
-        force: Whether what is done is done again.
-        results: The folder of results, where it is another than that of the options.
-    """
+def computation(compute: ComputeOptions, executor: ExecutorOptions, *, force: bool = False) -> Computation:
+    """Return how cells and trainings are to be computed."""
     return Computation(
         backbone=compute.backbone,
         device=compute.device,
@@ -390,7 +381,7 @@ def computation(
         on_error=compute.on_error,
         window_chunk=compute.window_chunk,
         cache_limit=compute.cache_limit,
-        results=compute.results if results is None else results,
+        results=compute.results,
         force=force,
         executor=executor.executor,
         processes=executor.processes,

@@ -1,6 +1,6 @@
 """The command `bench reproduce`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -99,7 +99,7 @@ def reproduce_command(
     [chosen] = choose("recipe", [name], recipes)
     recipe = recipes[chosen]
     own = FOLDER / f"{chosen}{'-mini' if mini else ''}"
-    how = computation(compute, executor, results=own if compute.results == FOLDER else compute.results)
+    how = computation(replace(compute, results=own) if compute.results == FOLDER else compute, executor)
     where = places.places()
     reproduction = Reproduction(recipe=recipe, computation=how, places=where, checkpoints=checkpoints, mini=mini)
     if not mini:

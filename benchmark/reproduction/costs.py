@@ -1,7 +1,7 @@
 """What a recipe will cost: disk and hours, from counts of images and what `docs/performance.md` says.
 
-No time on a GPU was measured. The work of the towers is counted in *passes*: one forward pass of ViT-L/14 at 518 px over
-one image, 1.3 TFLOP. A backward pass counts as two forward ones, a prompt through the text tower as 0.005.
+No time on a GPU was measured. The work of the towers is counted in *passes*: one forward pass of ViT-L/14 at 518 px
+over one image, 1.3 TFLOP. A backward pass counts as two forward ones, a prompt through the text tower as 0.005.
 """
 
 from collections.abc import Iterable, Sequence

@@ -48,7 +48,8 @@ class Reproduction:
     def __post_init__(self) -> None:
         if self.mini and (self.places.is_given or self.checkpoints):
             raise BenchError(
-                "--mini runs on generated data and shipped checkpoints; leave out --data and --checkpoints"
+                "--mini runs on generated data with shipped checkpoints; leave out --data (and BENCH_DATA) and "
+                "--checkpoints"
             )
 
     @cached_property
@@ -78,8 +79,8 @@ class Reproduction:
         """
         if not self.can_run:
             raise BenchError(
-                f"{self.recipe.name}: none of its datasets is there; name their folder by --data DIR, or try the recipe "
-                "on generated miniatures by --mini; --dry-run says what it needs"
+                f"{self.recipe.name}: none of its datasets is there; name their folder by --data DIR, or try the "
+                "recipe on generated miniatures by --mini; --dry-run says what it needs"
             )
         if self.mini:
             return self._run_mini(dry_run=dry_run)

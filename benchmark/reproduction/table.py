@@ -17,14 +17,16 @@ from benchmark.tables import (
     comparison_csv,
     counts,
     in_printed_order,
+    legend,
     lettered,
     letters_of,
     mean_values,
     numbered,
+    shown_difference,
+    shown_value,
 )
 
 NONE = "–"
-NOT_SHOWN = "results of generated data or weights are never compared with published numbers; they show that all works"
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,7 @@ def render_table(table: PaperTable, style: str) -> str:
     rows = table.rows
     why, sources = lettered(reason for row in rows for reason in row.reasons), numbered(_source(row) for row in rows)
     title = how.escape(table.recipe.title)
-    synthetic = any(row.verdict == "synthetic" for row in rows)
-    lines = [f"{SYNTHETIC}: {NOT_SHOWN}."] if synthetic else []
-    lines += [table.recipe.paper + ".", counts(rows, table.tolerance), *table.cuts, *table.recipe.notes]
+    lines = [*legend(rows), f"{table.recipe.paper}.", counts(rows, table.tolerance), *table.cuts, *table.recipe.notes]
     parts = [f"# {title}" if style == "md" else title, as_list(lines, how)]
     for name, same in _by_method(table).items():
         read = ["Reading"] if any(row.reading for row in same) else []
@@ -140,19 +140,14 @@ def _line(
         *([row.reading or NONE] if read else []),
         f"{number.printed} [{sources[_source(row)]}]",
         _ours(row, table),
-        NONE if row.difference is None else f"{round(row.difference, 2) + 0:+.2f}",
+        shown_difference(row),
         row.verdict,
         letters_of(row.reasons, why),
     ]
 
 
 def _ours(row: Comparison, table: PaperTable) -> str:
-    if row.verdict == "synthetic":
-        metric = row.number.metric
-        (value,) = mean_values([table.records[each].mean for each in row.records], (metric,))
-        return NONE if value is None else f"{value:.2f} ({SYNTHETIC})"
-    if row.ours is None:
-        return NONE
-    deviation = "" if row.deviation is None else f" ± {row.deviation:.2f}"
-    interval = "" if row.interval is None else f" [{row.interval[0]:.1f}, {row.interval[1]:.1f}]"
-    return f"{row.ours:.2f}{deviation}{interval}"
+    if row.verdict != "synthetic":
+        return shown_value(row)
+    (value,) = mean_values([table.records[each].mean for each in row.records], (row.number.metric,))
+    return NONE if value is None else f"{value:.2f} ({SYNTHETIC})"

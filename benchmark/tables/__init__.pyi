@@ -21,9 +21,12 @@ from .comparison import compare as compare
 from .comparison_output import comparison_csv as comparison_csv
 from .comparison_output import counts as counts
 from .comparison_output import in_printed_order as in_printed_order
+from .comparison_output import legend as legend
 from .comparison_output import published_csv as published_csv
 from .comparison_output import render_comparison as render_comparison
 from .comparison_output import render_published as render_published
+from .comparison_output import shown_difference as shown_difference
+from .comparison_output import shown_value as shown_value
 from .cost import COST_NAMES as COST_NAMES
 from .cost import Cost as Cost
 from .cost import CostTable as CostTable
