@@ -7,6 +7,7 @@ over one image, 1.3 TFLOP. A backward pass counts as two forward ones, a prompt 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from benchmark.contract import training_options
 from benchmark.data import Card, load_cards
 from benchmark.reproduction.needs import Needs
 from benchmark.reproduction.recipe import Recipe, Run
@@ -100,7 +101,8 @@ def images_of(card: Card) -> int:
 def cost_of(recipe: Recipe, runs: Sequence[Run], needs: Needs) -> Cost:
     """Return what a recipe will cost, on the datasets that are there, or on all where none is."""
     images = sum(map(images_of, needs.targets))
-    works = [work_of(name) for name in dict.fromkeys(run.method.name for run in runs)]
+    variants = {(run.method.name, repr(training_options(run.options))) for run in runs}  # other prompts, another pass
+    works = [work_of(name) for name, _ in variants]
     passes = images * (any(each.shares for each in works) + sum(each.own for each in works))
     trained = [each for each in needs.learned if not each.imported]
     trainings, features, encoded, towers = 0, 0.0, set(), []

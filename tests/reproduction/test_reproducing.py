@@ -313,9 +313,12 @@ def test_every_recipe_runs_on_the_mini_suite(
     assert "0 failed" in err
     recipe = load_recipes()[name]
     rows = list(csv.DictReader((tmp_path / f"{name}.csv").read_text(encoding="utf-8").splitlines()))
-    assert {row["dataset"] for row in rows if row["verdict"] == "synthetic"} == set(recipe.mini.datasets)
-    assert {row["verdict"] for row in rows} <= {"synthetic", "not run"}
-    if recipe.ablations:
+    assert {row["verdict"] for row in rows} == {"synthetic", "not run"}
+    records, _ = read_records(tmp_path)
+    assert {each.cell.dataset.name for each in records} == set(recipe.mini.datasets)
+    run = {id for row in rows for id in row["records"].split()}
+    assert run == {each.id for each in records}
+    if name.startswith("anomalyclip") and recipe.ablations:
         assert bench("tables", "--results", tmp_path)[0] == 0
         stems = {path.stem for path in (tmp_path / "tables/ablations").glob("*.md")}
         assert {f"anomalyclip_{ablation}" for ablation in recipe.ablations} <= stems
