@@ -1,0 +1,250 @@
+"""Getting datasets: fetched, checked, unpacked beside their place, and put there when their numbers are right."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock, Timeout
+
+from benchmark.common import byte_progress, listed, size_in_words
+from benchmark.data import Archive, Card, DatasetError, SampleSet, find_directories, locate, read_samples, walk
+from benchmark.downloads.advice import after_failure, by_hand
+from benchmark.downloads.archive_members import unpacked_size
+from benchmark.downloads.checksums import RecordError, checksum_of
+from benchmark.downloads.disk import disk_errors, require_room
+from benchmark.downloads.fetching import PART, FetchError, fetch
+from benchmark.downloads.given_files import Given
+from benchmark.downloads.licences import is_accepted
+from benchmark.downloads.member_names import ArchiveError
+from benchmark.downloads.unpacking import unpack
+from benchmark.errors import BenchError
+
+WORK = ".downloads"
+"""Below the folder of the datasets: parts of archives, locks, what is being unpacked. It is hidden from the search."""
+_DEEP = 3
+"""Folders below the top of an archive in which the dataset may lie."""
+_MOST_FOLDERS = 200
+
+State = Literal["there", "fetched", "unpacked", "by hand", "failed"]
+
+
+@dataclass(frozen=True)
+class Got:
+    """What became of a dataset that was asked for."""
+
+    card: Card
+    state: State
+    message: str
+    samples: SampleSet | None = None
+    """Of a dataset that is there."""
+
+    @property
+    def new(self) -> bool:
+        """Whether it was not there before."""
+        return self.state in ("fetched", "unpacked")
+
+
+class OccupiedError(BenchError):
+    """In the place of a dataset is something else. The message says what, and what to do; nothing is removed."""
+
+
+@dataclass(frozen=True)
+class Getting:
+    """Gets datasets into a folder."""
+
+    data: Path
+    agree: Callable[[Sequence[Card]], None]
+    """Called once with the datasets whose licences are not accepted yet; returns if the user accepts them."""
+    say: Callable[[str], None]
+    pause: Callable[[float], None] = time.sleep
+
+    def get(self, cards: Sequence[Card], given: "dict[str, list[Given]] | None" = None) -> list[Got]:
+        """Get datasets, one after the other; those that are there stay as they are.
+
+        Args:
+            cards: Of the datasets.
+            given: Archives that the user has, by the name of the card.
+
+        Returns:
+            What became of each, in the same order. One that cannot be had stops no other.
+
+        Raises:
+            DiskFullError: The folder cannot be made; later errors are in the result.
+            BenchError: What `agree` raises.
+        """
+        given = given or {}
+        with disk_errors(self.data):
+            self.data.mkdir(parents=True, exist_ok=True)
+        results = {card.name: self._before(card, given.get(card.name, [])) for card in cards}
+        asked = [card for card in cards if results[card.name] is None and not given.get(card.name)]
+        if unknown := [card for card in asked if not is_accepted(card)]:
+            self.agree(unknown)
+        return [results[card.name] or self._get(card, given.get(card.name, [])) for card in cards]
+
+    def _before(self, card: Card, given: Sequence[Given]) -> Got | None:
+        """Return what is known of a dataset before anything is fetched; None if it is to be had."""
+        try:
+            samples = present(card, self.data)
+        except (OccupiedError, DatasetError) as error:
+            return Got(card, "failed", str(error))
+        if samples is not None:
+            return Got(card, "there", f"is in {samples.directory}", samples)
+        if not given and not (card.download and card.download.unattended):
+            return Got(card, "by hand", by_hand(card, self.data))
+        return None
+
+    def _get(self, card: Card, given: Sequence[Given]) -> Got:
+        try:
+            with disk_errors(self.data):
+                (self.data / WORK).mkdir(exist_ok=True)
+            with self._locked(card):
+                if (samples := present(card, self.data)) is not None:  # by the process that was waited for
+                    return Got(card, "there", f"is in {samples.directory}", samples)
+                return self._get_locked(card, given)
+        except FetchError as error:
+            return Got(card, "failed", f"{error}\n{after_failure(card, self.data)}")
+        except (BenchError, DatasetError) as error:
+            return Got(card, "failed", str(error))
+
+    @contextmanager
+    def _locked(self, card: Card) -> Iterator[None]:
+        lock = FileLock(self.data / WORK / f"{card.name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            self.say(f"{card.title}: another process is getting it; waiting for that one")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _get_locked(self, card: Card, given: Sequence[Given]) -> Got:
+        work = self.data / WORK / card.name
+        with disk_errors(self.data):
+            work.mkdir(exist_ok=True)
+        archives = card.download.archives if card.download else ()
+        by_archive = {each.archive: each.path for each in given}
+        lacking = [each for each in archives if each not in by_archive]
+        if lacking and not (card.download and card.download.unattended):
+            names = listed([each.file for each in lacking], 5)
+            raise BenchError(f"{card.title} has {len(archives)} archives; name {names} by --archive, too")
+        self._tell_of_disk(card, lacking, work)
+        paths = [(each.path, each.archive.into if each.archive else "") for each in given]
+        for archive in lacking:
+            checksum = checksum_of(archive)
+            if checksum is None:
+                raise RecordError(f"{archive.file}: has no checksum")
+            paths.append((fetch(archive, work, checksum, say=self.say, pause=self.pause), archive.into))
+        self._unpack(card, paths, work)
+        samples = read_samples(card, self.data / card.name)
+        with disk_errors(self.data):
+            shutil.rmtree(work)  # holds what was fetched, which is unpacked now
+        return Got(card, "fetched" if lacking else "unpacked", f"is in {samples.directory}", samples)
+
+    def _tell_of_disk(self, card: Card, lacking: Sequence[Archive], work: Path) -> None:
+        sizes = [each.size for each in lacking]
+        known = sum(size or 0 for size in sizes)
+        free = size_in_words(shutil.disk_usage(self.data).free)
+        if lacking:
+            more = "" if all(sizes) else " and more, since not all sizes are known,"
+            total = size_in_words(known) if known else "an unknown number of bytes"
+            self.say(
+                f"{card.title}: {total}{more} to fetch, and about as much again unpacked; the disk has {free} left"
+            )
+            files = (work / f"{each.file}{end}" for each in lacking for end in ("", PART))
+            there = sum(path.stat().st_size for path in files if path.is_file())
+            require_room(self.data, max(0, 2 * known - there), f"{card.title}, packed and unpacked,")
+
+    def _unpack(self, card: Card, paths: Sequence[tuple[Path, str]], work: Path) -> None:
+        """Unpack archives and put the dataset into its place, unless its numbers are wrong."""
+        folder = work / "unpacked"
+        target = self.data / card.name
+        try:
+            with disk_errors(self.data):
+                shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
+                folder.mkdir()
+            for path, into in paths:
+                place = folder / into
+                with disk_errors(self.data):
+                    place.mkdir(parents=True, exist_ok=True)
+                    size = unpacked_size(path)
+                require_room(self.data, size or path.stat().st_size, f"{path.name}, unpacked,")
+                with byte_progress(f"unpacking {path.name}", size) as progress:
+                    unpack(path, place, progress=progress)
+            home = home_of(card, folder)
+            with disk_errors(self.data):
+                if target.is_dir():  # it is empty, or holds hidden files alone: then this fails
+                    target.rmdir()
+                home.rename(target)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def present(card: Card, data: Path) -> SampleSet | None:
+    """Return a dataset that lies in a folder with the right numbers of images; None if there is nothing of it.
+
+    Raises:
+        OccupiedError: There is something, but not the dataset with its numbers.
+    """
+    try:
+        samples = locate(card, data, None)
+    except DatasetError as error:
+        folders = find_directories(card, data, None)
+        if not any(walk(folder).files for folder in folders):
+            return None
+        names = listed([str(folder) for folder in folders], 3)
+        raise OccupiedError(
+            f"{error}\nNothing was fetched, and {names} is left as it is: move it away first"
+        ) from error
+    if samples is None:
+        return None
+    if samples.synthetic:
+        raise OccupiedError(
+            f"{samples.directory} holds generated images in the place of {card.title}; name another folder by --data"
+        )
+    if samples.differences:
+        raise OccupiedError(
+            f"{samples.directory} is there, but {_off(samples)}. Nothing was fetched, and it is left as it is: "
+            f"`bench data check {card.name}` says more; to have it anew, move it away first"
+        )
+    return samples
+
+
+def home_of(card: Card, folder: Path) -> Path:
+    """Return the folder, at or below the top of what was unpacked, that holds a dataset with its numbers of images.
+
+    Raises:
+        ArchiveError: There is none.
+    """
+    level, seen, first = [folder], 0, ""
+    for _ in range(_DEEP + 1):
+        for each in level:
+            try:
+                samples = read_samples(card, each)
+            except DatasetError as error:
+                first = first or str(error)
+            else:
+                if not samples.differences:
+                    return each
+                first = first or _off(samples)
+        seen += len(level)
+        level = [child for each in level for child in sorted(each.iterdir()) if child.is_dir()]
+        if seen + len(level) > _MOST_FOLDERS:
+            break
+    raise ArchiveError(
+        f"what was unpacked is not {card.title}: {first}\nIt was removed again, the archive is kept; is it another "
+        "release? If you trust it, unpack it yourself and see what `bench data check` says of it"
+    )
+
+
+def _off(samples: SampleSet) -> str:
+    lines = [
+        f"{name} has {found[0]} normal and {found[1]} anomalous test images, not {expected[0]} and {expected[1]}"
+        for name, (found, expected) in samples.differences.items()
+    ]
+    return listed(lines, 3)
