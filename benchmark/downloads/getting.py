@@ -11,7 +11,7 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from benchmark.common import byte_progress, listed, size_in_words
-from benchmark.data import Archive, Card, DatasetError, SampleSet, find_directories, locate, read_samples, walk
+from benchmark.data import Archive, Card, DatasetError, SampleSet, find_directories, locate, read_samples
 from benchmark.downloads.advice import after_failure, by_hand
 from benchmark.downloads.archive_members import unpacked_size
 from benchmark.downloads.checksums import RecordError, checksum_of
@@ -178,7 +178,7 @@ class Getting:
                     unpack(path, place, progress=progress)
             home = home_of(card, folder)
             with disk_errors(self.data):
-                if target.is_dir():  # it is empty, or holds hidden files alone: then this fails
+                if target.is_dir():  # it is empty, else it was refused
                     target.rmdir()
                 home.rename(target)
         finally:
@@ -195,7 +195,7 @@ def present(card: Card, data: Path) -> SampleSet | None:
         samples = locate(card, data, None)
     except DatasetError as error:
         folders = find_directories(card, data, None)
-        if not any(walk(folder).files for folder in folders):
+        if not any(each.name != WORK for folder in folders for each in folder.iterdir()):
             return None
         names = listed([str(folder) for folder in folders], 3)
         raise OccupiedError(

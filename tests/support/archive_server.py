@@ -136,9 +136,11 @@ def served_card(card: Card, *archives: Archive, unattended: bool = True, steps: 
 def zipped(files: Mapping[str, bytes]) -> bytes:
     """Return a zip archive of files by their names."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in files.items():
-            archive.writestr(name, content)
+            entry = zipfile.ZipInfo(name)  # with a fixed date: the same files give the same bytes
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, content)
     return buffer.getvalue()
 
 
