@@ -68,13 +68,13 @@ def get_command(
 
     bench data get mvtec --data /datasets --archive mvtec_anomaly_detection.tar.xz
     """
-    from benchmark.cli import selection
+    from benchmark.api import select_cards
     from benchmark.cli.getting import getting, summary, tell
     from benchmark.common import image_progress
     from benchmark.data import check_dataset, render
     from benchmark.downloads import match_files
 
-    cards = selection.select_cards(list(dict.fromkeys(names)))
+    cards = select_cards(list(dict.fromkeys(names)))
     results = getting(data, accept=accept).get(cards, match_files(archive or [], cards, say=say))
     broken = False
     for got in results:

@@ -10,8 +10,10 @@ import typer
 from benchmark.cli.messages import fail, say
 
 if TYPE_CHECKING:
+    from benchmark.api import Learning, Places
     from benchmark.data import Card
     from benchmark.downloads import Getting, Got
+    from benchmark.running import Chosen
 
 
 def getting(data: Path, *, accept: bool) -> "Getting":
@@ -63,3 +65,41 @@ def summary(results: "Sequence[Got]") -> str:
         if names := [got.card.name for got in results if got.state == state]:
             parts.append(f"{state}: {', '.join(names)}")
     return "; ".join(parts)
+
+
+def get_missing(
+    names: Sequence[str], where: "Places", chosen: "Chosen", learning: "Learning", *, accept: bool
+) -> list[str]:
+    """Fetch what a run needs, is missing and needs no person.
+
+    Args:
+        names: Of the datasets to run on, and of plain folders; without names, all that the tables show.
+        where: Where data lies; `data` is given, and datasets with a path of their own are there.
+        chosen: The methods. Those that learn need their auxiliary datasets, too.
+        learning: What they train on.
+        accept: As for `getting`.
+
+    Returns:
+        The names of datasets that could not be fetched.
+    """
+    from benchmark.api import wanted_by_run
+    from benchmark.contract import Learner
+    from benchmark.downloads import get_command
+
+    assert where.data is not None
+    folders = {each.title for each in where.folders}
+    cards = wanted_by_run(
+        [name for name in names if name not in folders],
+        every=not names and not folders,
+        learns=any(issubclass(method, Learner) for method, _ in chosen),
+        rule=learning.protocol,
+        auxiliary=[name for name in learning.auxiliary if name not in folders],
+    )
+    results = getting(where.data, accept=accept).get([card for card in cards if card.name not in where.paths])
+    for got in results:
+        if got.state == "by hand":
+            how = get_command(got.card, where.data)
+            say(f"{got.card.title}: not there, and a person must fetch it; `{how}` says how")
+        elif got.state != "there":
+            tell(got)
+    return [got.card.name for got in results if got.state == "failed"]
