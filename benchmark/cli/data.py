@@ -75,9 +75,10 @@ def get_command(
     from benchmark.downloads import match_files
 
     cards = select_cards(list(dict.fromkeys(names)))
-    results = getting(data, accept=accept).get(cards, match_files(archive or [], cards, say=say))
-    broken = False
-    for got in results:
+    given = match_files(archive or [], cards, say=say)
+    results, broken = [], False
+    for got in getting(data, accept=accept).get(cards, given):
+        results.append(got)
         tell(got)
         if got.samples is not None and got.new:
             with image_progress(got.samples.title, len(got.samples.samples)) as progress:

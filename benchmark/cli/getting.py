@@ -96,10 +96,13 @@ def get_missing(
         auxiliary=[name for name in learning.auxiliary if name not in folders],
     )
     results = getting(where.data, accept=accept).get([card for card in cards if card.name not in where.paths])
+    failed = []
     for got in results:
         if got.state == "by hand":
             how = get_command(got.card, where.data)
             say(f"{got.card.title}: not there, and a person must fetch it; `{how}` says how")
         elif got.state != "there":
             tell(got)
-    return [got.card.name for got in results if got.state == "failed"]
+        if got.state == "failed":
+            failed.append(got.card.name)
+    return failed

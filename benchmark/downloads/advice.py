@@ -24,23 +24,26 @@ def by_hand(card: Card, data: Path) -> str:
     if download.steps:
         lines.append(f"  to do:      {_wrapped(download.steps)}")
     lines += [f"  file:       {described(each)}" for each in download.archives]
-    lines += [f"              {each.note}" for each in download.archives if each.note]
+    lines += [f"              {_wrapped(each.note)}" for each in download.archives if each.note]
     files = [each.file for each in download.archives] or ["FILE"]
     options = [f"--archive {shlex.quote(file)}" for file in files]
     lines.append(f"  then:       {get_command(card, data, *options)}")
-    lines.append(
-        f"  or unpack it yourself, so that {data / card.name} holds {_wrapped(download.expects) or 'the dataset'},"
-    )
-    lines.append(f"  and see     bench data check {card.name} --data {shlex.quote(str(data))}")
+    lines.append(f"  or {unpacked_by_hand(card, data)}")
     return "\n".join(lines)
+
+
+def unpacked_by_hand(card: Card, data: Path) -> str:
+    """Return how a person unpacks a dataset and has it checked."""
+    holds = (card.download and _wrapped(card.download.expects)) or "the dataset"
+    check = f"bench data check {card.name} --data {shlex.quote(str(data))}"
+    return f"unpack it yourself, so that {data / card.name} holds {holds}, and see `{check}`"
 
 
 def after_failure(card: Card, data: Path) -> str:
     """Return what is left to do where a dataset could not be fetched."""
     home = f" (page: {card.home})" if card.home else ""
     command = get_command(card, data, "--archive FILE")
-    later = "run the same command again later, what was fetched is kept"
-    return f"{later}; or fetch it with a browser{home} and say `{command}`"
+    return f"Run the same command again later, or fetch it with a browser{home} and say `{command}`"
 
 
 def described(archive: Archive) -> str:

@@ -1,7 +1,9 @@
 """Checksums of archives: those of the card, those that a record of Zenodo lists, and that of a file."""
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pooch
 
@@ -42,9 +44,14 @@ def checksum_of(archive: Archive) -> Checksum | None:
     return _in_record(archive.record, archive.file) if archive.record else None
 
 
+@functools.lru_cache(maxsize=8)  # one record lists all archives of a dataset
+def _read_record(record: str) -> Any:
+    return read_json(record)
+
+
 def _in_record(record: str, file: str) -> Checksum:
     try:
-        content = read_json(record)
+        content = _read_record(record)
     except TransferError as error:
         raise RecordError(f"{record}, which lists the checksum of {file}: {error}; try again later") from error
     try:

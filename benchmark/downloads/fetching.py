@@ -55,7 +55,7 @@ def fetch(
             reasons.append(f"{url}: {error}")
         if len(archive.urls) > 1:
             say(reasons[-1])
-    note = f"\n  {archive.note}" if archive.note else ""
+    note = f"\n  {' '.join(archive.note.split())}" if archive.note else ""
     raise FetchError(f"{archive.file} cannot be fetched:\n  " + "\n  ".join(reasons) + note)
 
 

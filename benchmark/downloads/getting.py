@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from benchmark.common import byte_progress, listed, size_in_words
 from benchmark.data import Archive, Card, DatasetError, SampleSet, find_directories, locate, read_samples
-from benchmark.downloads.advice import after_failure, by_hand
+from benchmark.downloads.advice import after_failure, by_hand, unpacked_by_hand
 from benchmark.downloads.archive_members import unpacked_size
 from benchmark.downloads.checksums import RecordError, checksum_of
 from benchmark.downloads.disk import disk_errors, require_room
@@ -62,14 +62,14 @@ class Getting:
     say: Callable[[str], None]
     pause: Callable[[float], None] = time.sleep
 
-    def get(self, cards: Sequence[Card], given: "dict[str, list[Given]] | None" = None) -> list[Got]:
+    def get(self, cards: Sequence[Card], given: "Mapping[str, Sequence[Given]] | None" = None) -> Iterator[Got]:
         """Get datasets, one after the other; those that are there stay as they are.
 
         Args:
             cards: Of the datasets.
             given: Archives that the user has, by the name of the card.
 
-        Returns:
+        Yields:
             What became of each, in the same order. One that cannot be had stops no other.
 
         Raises:
@@ -83,7 +83,8 @@ class Getting:
         asked = [card for card in cards if results[card.name] is None and not given.get(card.name)]
         if unknown := [card for card in asked if not is_accepted(card)]:
             self.agree(unknown)
-        return [results[card.name] or self._get(card, given.get(card.name, [])) for card in cards]
+        for card in cards:
+            yield results[card.name] or self._get(card, given.get(card.name, []))
 
     def _before(self, card: Card, given: Sequence[Given]) -> Got | None:
         """Return what is known of a dataset before anything is fetched; None if it is to be had."""
@@ -92,7 +93,7 @@ class Getting:
         except (OccupiedError, DatasetError) as error:
             return Got(card, "failed", str(error))
         if samples is not None:
-            return Got(card, "there", f"is in {samples.directory}", samples)
+            return Got(card, "there", f"in {samples.directory}", samples)
         if not given and not (card.download and card.download.unattended):
             return Got(card, "by hand", by_hand(card, self.data))
         return None
@@ -103,10 +104,12 @@ class Getting:
                 (self.data / WORK).mkdir(exist_ok=True)
             with self._locked(card):
                 if (samples := present(card, self.data)) is not None:  # by the process that was waited for
-                    return Got(card, "there", f"is in {samples.directory}", samples)
+                    return Got(card, "there", f"in {samples.directory}", samples)
                 return self._get_locked(card, given)
-        except FetchError as error:
+        except (FetchError, RecordError) as error:
             return Got(card, "failed", f"{error}\n{after_failure(card, self.data)}")
+        except ArchiveError as error:
+            return Got(card, "failed", f"{error}\nIf it is the right file, {unpacked_by_hand(card, self.data)}")
         except (BenchError, DatasetError) as error:
             return Got(card, "failed", str(error))
 
@@ -144,21 +147,20 @@ class Getting:
         samples = read_samples(card, self.data / card.name)
         with disk_errors(self.data):
             shutil.rmtree(work)  # holds what was fetched, which is unpacked now
-        return Got(card, "fetched" if lacking else "unpacked", f"is in {samples.directory}", samples)
+        return Got(card, "fetched" if lacking else "unpacked", f"in {samples.directory}", samples)
 
     def _tell_of_disk(self, card: Card, lacking: Sequence[Archive], work: Path) -> None:
-        sizes = [each.size for each in lacking]
-        known = sum(size or 0 for size in sizes)
+        if not lacking:
+            return
+        known = sum(each.size or 0 for each in lacking)
+        files = (work / f"{each.file}{end}" for each in lacking for end in ("", PART))
+        there = min(known, sum(path.stat().st_size for path in files if path.is_file()))
+        parts = [size_in_words(known - there)] if known else []
+        parts += ["archives of unknown size"] if any(each.size is None for each in lacking) else []
         free = size_in_words(shutil.disk_usage(self.data).free)
-        if lacking:
-            more = "" if all(sizes) else " and more, since not all sizes are known,"
-            total = size_in_words(known) if known else "an unknown number of bytes"
-            self.say(
-                f"{card.title}: {total}{more} to fetch, and about as much again unpacked; the disk has {free} left"
-            )
-            files = (work / f"{each.file}{end}" for each in lacking for end in ("", PART))
-            there = sum(path.stat().st_size for path in files if path.is_file())
-            require_room(self.data, max(0, 2 * known - there), f"{card.title}, packed and unpacked,")
+        what = " and ".join(parts)
+        self.say(f"{card.title}: {what} to fetch, and about as much again unpacked; the disk has {free} left")
+        require_room(self.data, 2 * known - there, f"{card.title}, packed and unpacked,")
 
     def _unpack(self, card: Card, paths: Sequence[tuple[Path, str]], work: Path) -> None:
         """Unpack archives and put the dataset into its place, unless its numbers are wrong."""
@@ -236,10 +238,7 @@ def home_of(card: Card, folder: Path) -> Path:
         level = [child for each in level for child in sorted(each.iterdir()) if child.is_dir()]
         if seen + len(level) > _MOST_FOLDERS:
             break
-    raise ArchiveError(
-        f"what was unpacked is not {card.title}: {first}\nIt was removed again, the archive is kept; is it another "
-        "release? If you trust it, unpack it yourself and see what `bench data check` says of it"
-    )
+    raise ArchiveError(f"what was unpacked is not {card.title}, and was removed again; the archive is kept. {first}")
 
 
 def _off(samples: SampleSet) -> str:

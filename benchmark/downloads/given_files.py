@@ -99,10 +99,10 @@ def _match(file: _File, wanted: Sequence[_Wanted]) -> _Wanted:
         for each, checksum in known
     ]
     what = (what_is_it(file.path) or "").partition(";")[0]
-    is_what = f" It is {what}." if what and "archive" not in what else ""
+    is_what = f"\n  it is {what}" if what and "archive" not in what else ""
     told = "\n  ".join(lines)
     raise BenchError(
-        f"--archive {printable(file.path)}: it is not the published archive:\n  {told}\n{is_what.strip()}"
+        f"--archive {printable(file.path)}: it is not the published archive:\n  {told}{is_what}\n"
         "Fetch it again; or, if it is another copy that you trust, unpack it yourself and see what `bench data check` "
         "says of it"
     )

@@ -224,6 +224,7 @@ def _reason(error: BaseException) -> str:
             break
         seen = inner
     text = getattr(seen, "strerror", None) or str(seen) or type(seen).__name__
+    text = re.sub(r"^\W?[\w.]*Connection\w*(\(.*?\)| object at \w+>)?: ", "", text)  # which object of urllib3 says it
     return re.sub(r"\s+", " ", text)[:200]
 
 

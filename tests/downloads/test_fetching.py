@@ -4,6 +4,7 @@ import hashlib
 import json
 import ssl
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -70,6 +71,21 @@ def test_a_broken_connection_goes_on_where_it_broke(
     assert [headers.get("if-range") for _, headers in server.asked] == [None, '"1"', '"1"']
     assert len(said) == 2 and "going on" in said[0]
     assert left(tmp_path) == ["a.zip"]
+
+
+def test_a_connection_that_ends_early_without_an_error_goes_on(
+    server: ArchiveServer, get: Callable[..., Path], said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = requests.Response.iter_content
+
+    def tolerant(response: requests.Response, size: int) -> Iterator[bytes]:  # as that of urllib3 before its version 2
+        with suppress(requests.exceptions.ChunkedEncodingError):
+            yield from whole(response, size)
+
+    monkeypatch.setattr(requests.Response, "iter_content", tolerant)
+    url = server.put("a.zip", CONTENT, breaks=[HALF])
+    assert get(served_archive("a.zip", CONTENT, url)).read_bytes() == CONTENT
+    assert len(server.asked) == 2 and "ended early" in said[0]
 
 
 def test_a_later_process_goes_on(server: ArchiveServer, get: Callable[..., Path], tmp_path: Path) -> None:
@@ -253,10 +269,11 @@ def test_the_checksum_of_a_record_is_asked_for(server: ArchiveServer, get: Calla
     files = [{"key": "other.zip", "checksum": "md5:00"}, {"key": "a.zip", "size": 1, "checksum": f"md5:{digest}"}]
     record = server.put("record", json.dumps({"files": files}).encode())
     archive = served_archive("a.zip", CONTENT, server.put("a.zip", CONTENT), record=record)
-    assert checksum_of(archive) == Checksum("md5", digest)
+    assert checksum_of(archive) == checksum_of(archive) == Checksum("md5", digest)
+    assert len(server.asked) == 1  # one record lists the archives of a dataset
     assert get(archive).read_bytes() == CONTENT
     server.put("a.zip", zipped({"other": b""}))
-    (Path(get(archive)).unlink)()
+    get(archive).unlink()
     with pytest.raises(FetchError, match="published one"):
         get(archive)
 

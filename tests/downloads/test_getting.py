@@ -70,7 +70,7 @@ class Told:
 
     def get(self, *cards: Card, archives: tuple[Path, ...] = ()) -> list[Got]:
         given = match_files(archives, cards, say=self.said.append)
-        return Getting(self.data, self.agree, self.said.append, lambda _: None).get(cards, given)
+        return [*Getting(self.data, self.agree, self.said.append, lambda _: None).get(cards, given)]
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_without_a_licence_nothing_is_fetched(
         raise BenchError("not accepted")
 
     with pytest.raises(BenchError, match="not accepted"):
-        Getting(tmp_path / "data", refuse, lambda _: None).get([demo])
+        list(Getting(tmp_path / "data", refuse, lambda _: None).get([demo]))
     assert server.asked == [] and shown(tmp_path / "data") == []
 
 

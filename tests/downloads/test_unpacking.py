@@ -118,6 +118,24 @@ def test_what_unpacks_to_far_more_than_its_size_is_refused(refuse: Callable[...,
     refuse(content, "unpacks to")
 
 
+@pytest.mark.usefixtures("small_limits")
+def test_sizes_that_a_zip_archive_declares_are_added_up_before_anything_is_written(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(zipped({str(number): bytes(2000) for number in range(100)}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unpacking, "RATIO", 1)
+        (tmp_path / "out").mkdir()
+        with pytest.raises(ArchiveError, match=r"unpacks to 200\.0 kB or more"):
+            unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert files_below(tmp_path / "out") == {}
+
+
+def test_bytes_are_counted_while_they_are_written(tmp_path: Path) -> None:
+    written: list[int] = []
+    with pytest.raises(ArchiveError, match="unpacks to"):
+        unpacking._copy(io.BytesIO(bytes(3 * 2**20)), tmp_path / "a", 2**21, tmp_path, written.append)
+    assert sum(written) == 2**21 == (tmp_path / "a").stat().st_size
+
+
 def test_a_zip_archive_that_understates_its_size_is_refused(refuse: Callable[..., None]) -> None:
     content = zipped(ZEROS)
     assert content.count(struct.pack("<L", 10**6)) == 2  # the member's own header and the list at the end
