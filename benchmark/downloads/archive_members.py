@@ -68,9 +68,8 @@ def members_of(path: Path, *, most: int) -> Iterator[Iterator[Member]]:
         ArchiveError: It is no such archive, is damaged, needs a password, declares more bytes or members than it may,
             or has a member that is neither a file nor a folder. The message does not name the archive.
     """
-    with path.open("rb") as file:
-        start = file.read(512)
     with _told(path):
+        start = _start_of(path)
         if start.startswith(_ZIP) or (not is_archive(start) and zipfile.is_zipfile(path)):
             with zipfile.ZipFile(path) as archive:
                 yield _of_zip(archive, most)
@@ -87,12 +86,17 @@ def members_of(path: Path, *, most: int) -> Iterator[Iterator[Member]]:
 
 def unpacked_size(path: Path) -> int | None:
     """Return how many bytes an archive declares, where it is a zip archive or a tar archive that is not compressed."""
+    with _told(path):
+        start = _start_of(path)
+        if start.startswith(_ZIP):
+            with zipfile.ZipFile(path) as archive:
+                return sum(entry.file_size for entry in archive.infolist())
+        return None if start.startswith(tuple(signature for signature, _ in _COMPRESSED)) else path.stat().st_size
+
+
+def _start_of(path: Path) -> bytes:
     with path.open("rb") as file:
-        start = file.read(512)
-    if start.startswith(_ZIP):
-        with _told(path), zipfile.ZipFile(path) as archive:
-            return sum(entry.file_size for entry in archive.infolist())
-    return None if start.startswith(tuple(signature for signature, _ in _COMPRESSED)) else path.stat().st_size
+        return file.read(4096)
 
 
 @contextmanager
@@ -103,11 +107,9 @@ def _told(path: Path) -> Iterator[None]:
     except (RuntimeError, NotImplementedError) as error:
         raise ArchiveError(f"is packed in a way that is not read here ({error})") from error
     except _DAMAGE as error:
-        if isinstance(error, OSError) and error.errno is not None:  # of the disk
-            raise
-        with path.open("rb") as file:
-            what = none_but(file.read(4096))
-        if what:
+        if isinstance(error, PermissionError):
+            raise ArchiveError("may not be read; change its permissions") from error
+        if what := none_but(_start_of(path)):
             raise ArchiveError(f"is no zip or tar archive, but {what}") from error
         raise ArchiveError(f"is damaged, or is no zip or tar archive ({error})") from error
 

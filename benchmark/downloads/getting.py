@@ -13,14 +13,13 @@ from filelock import FileLock, Timeout
 from benchmark.common import byte_progress, listed, size_in_words
 from benchmark.data import Archive, Card, DatasetError, SampleSet, find_directories, locate, read_samples
 from benchmark.downloads.advice import after_failure, by_hand, unpacked_by_hand
-from benchmark.downloads.archive_members import unpacked_size
 from benchmark.downloads.checksums import RecordError, checksum_of
 from benchmark.downloads.disk import disk_errors, require_room
 from benchmark.downloads.fetching import PART, FetchError, fetch
 from benchmark.downloads.given_files import Given
 from benchmark.downloads.licences import is_accepted
 from benchmark.downloads.member_names import ArchiveError
-from benchmark.downloads.unpacking import unpack
+from benchmark.downloads.unpacking import bytes_of, unpack
 from benchmark.errors import BenchError
 
 WORK = ".downloads"
@@ -174,7 +173,7 @@ class Getting:
                 place = folder / into
                 with disk_errors(self.data):
                     place.mkdir(parents=True, exist_ok=True)
-                    size = unpacked_size(path)
+                size = bytes_of(path)
                 require_room(self.data, size or path.stat().st_size, f"{path.name}, unpacked,")
                 with byte_progress(f"unpacking {path.name}", size) as progress:
                     unpack(path, place, progress=progress)

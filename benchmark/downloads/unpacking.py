@@ -4,12 +4,13 @@ Links and devices are refused, modes and owners of the archive are not taken, ar
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from benchmark.common import printable
-from benchmark.downloads.archive_members import members_of, too_large
+from benchmark.downloads.archive_members import members_of, too_large, unpacked_size
 from benchmark.downloads.disk import disk_errors, require_room, write_all
 from benchmark.downloads.member_names import ArchiveError, Names, parts_of
 
@@ -38,8 +39,24 @@ def unpack(archive: Path, folder: Path, *, progress: Callable[[int], None] = lam
         ArchiveError: It is refused (see the module) or damaged; the message names it. What was written stays.
         DiskFullError: The disk is full.
     """
-    try:
+    with _naming(archive):
         _unpack(archive, folder, progress)
+
+
+def bytes_of(archive: Path) -> int | None:
+    """Return how many bytes an archive unpacks to, as far as it declares that without being unpacked.
+
+    Raises:
+        ArchiveError: It is damaged, or cannot be read; the message names it.
+    """
+    with _naming(archive):
+        return unpacked_size(archive)
+
+
+@contextmanager
+def _naming(archive: Path) -> Iterator[None]:
+    try:
+        yield
     except ArchiveError as error:
         raise ArchiveError(f"{printable(archive)}: {error}") from error
 

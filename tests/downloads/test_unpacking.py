@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 from support.archive_server import files_below, tarred, zipped
 
 from benchmark.downloads import disk, unpacking
-from benchmark.downloads.archive_members import unpacked_size
 from benchmark.downloads.disk import DiskFullError
 from benchmark.downloads.member_names import ArchiveError, parts_of
-from benchmark.downloads.unpacking import unpack
+from benchmark.downloads.unpacking import bytes_of, unpack
 
 FILES = {"cable/test/good/000.png": b"\x89PNG" * 300, "cable/Ground Truth/000.png": b"", "README.txt": b"hello"}
 
@@ -33,6 +32,7 @@ def refuse(tmp_path: Path) -> Callable[[bytes, str], None]:
         archive.write_bytes(content)
         folder.mkdir(parents=True)
         with pytest.raises(ArchiveError, match=f"(?s)some archive: .*{said}"):
+            bytes_of(archive)
             unpack(archive, folder)
         assert sorted(tmp_path.iterdir()) == [tmp_path / "outer", archive]
         assert list((tmp_path / "outer").iterdir()) == [folder]
@@ -52,7 +52,7 @@ def test_an_archive_is_told_by_its_content_and_unpacked(tmp_path: Path, content:
     unpack(archive, folder, progress=told.append)
     assert files_below(folder) == FILES
     assert sum(told) == sum(map(len, FILES.values()))
-    assert unpacked_size(archive) in (None, sum(told), len(content))
+    assert bytes_of(archive) in (None, sum(told), len(content))
 
 
 def test_modes_of_an_archive_are_not_taken(tmp_path: Path) -> None:
@@ -248,3 +248,13 @@ def test_a_full_disk_is_told_in_words(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "other").mkdir()
     with pytest.raises(DiskFullError, match=r"000\.png of a\.zip needs 1\.2 kB, the disk has 0\.1 kB left"):
         unpack(tmp_path / "a.zip", tmp_path / "other")
+
+
+def test_an_archive_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "a.zip").write_bytes(zipped(FILES))
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(ArchiveError, match=r"a\.zip: may not be read; change its permissions"):
+        bytes_of(tmp_path / "a.zip")
