@@ -47,7 +47,7 @@ class Got:
         return self.state in ("fetched", "unpacked")
 
 
-class OccupiedError(BenchError):
+class OccupiedError(DatasetError):
     """In the place of a dataset is something else. The message says what, and what to do; nothing is removed."""
 
 
@@ -79,8 +79,8 @@ class Getting:
         with disk_errors(self.data):
             self.data.mkdir(parents=True, exist_ok=True)
         results = {card.name: self._before(card, given.get(card.name, [])) for card in cards}
-        asked = [card for card in cards if results[card.name] is None and not given.get(card.name)]
-        if unknown := [card for card in asked if not is_accepted(card)]:
+        fetched = [card for card in cards if results[card.name] is None and lacking(card, given.get(card.name, []))]
+        if unknown := [card for card in fetched if not is_accepted(card)]:
             self.agree(unknown)
         for card in cards:
             yield results[card.name] or self._get(card, given.get(card.name, []))
@@ -89,7 +89,7 @@ class Getting:
         """Return what is known of a dataset before anything is fetched; None if it is to be had."""
         try:
             samples = present(card, self.data)
-        except (OccupiedError, DatasetError) as error:
+        except DatasetError as error:
             return Got(card, "failed", str(error))
         if samples is not None:
             return Got(card, "there", f"in {samples.directory}", samples)
@@ -109,8 +109,12 @@ class Getting:
             return Got(card, "failed", f"{error}\n{after_failure(card, self.data)}")
         except ArchiveError as error:
             return Got(card, "failed", f"{error}\nIf it is the right file, {unpacked_by_hand(card, self.data)}")
-        except (BenchError, DatasetError) as error:
+        except BenchError as error:
             return Got(card, "failed", str(error))
+        except OSError as error:  # the folder cannot be listed, or is gone
+            return Got(
+                card, "failed", f"{self.data}: {error}; make it readable and writable, or name another by --data"
+            )
 
     @contextmanager
     def _locked(self, card: Card) -> Iterator[None]:
@@ -129,15 +133,13 @@ class Getting:
         work = self.data / WORK / card.name
         with disk_errors(self.data):
             work.mkdir(exist_ok=True)
-        archives = card.download.archives if card.download else ()
-        by_archive = {each.archive: each.path for each in given}
-        lacking = [each for each in archives if each not in by_archive]
-        if lacking and not (card.download and card.download.unattended):
-            names = listed([each.file for each in lacking], 5)
-            raise BenchError(f"{card.title} has {len(archives)} archives; name {names} by --archive, too")
-        self._tell_of_disk(card, lacking, work)
+        missing = lacking(card, given)
+        if missing and not (card.download and card.download.unattended):
+            names = listed([each.file for each in missing], 5)
+            raise BenchError(f"{card.title} has {len(missing) + len(given)} archives; name {names} by --archive, too")
+        self._tell_of_disk(card, missing, work)
         paths = [(each.path, each.archive.into if each.archive else "") for each in given]
-        for archive in lacking:
+        for archive in missing:
             checksum = checksum_of(archive)
             if checksum is None:
                 raise RecordError(f"{archive.file}: has no checksum")
@@ -146,16 +148,16 @@ class Getting:
         samples = read_samples(card, self.data / card.name)
         with disk_errors(self.data):
             shutil.rmtree(work)  # holds what was fetched, which is unpacked now
-        return Got(card, "fetched" if lacking else "unpacked", f"in {samples.directory}", samples)
+        return Got(card, "fetched" if missing else "unpacked", f"in {samples.directory}", samples)
 
-    def _tell_of_disk(self, card: Card, lacking: Sequence[Archive], work: Path) -> None:
-        if not lacking:
+    def _tell_of_disk(self, card: Card, missing: Sequence[Archive], work: Path) -> None:
+        if not missing:
             return
-        known = sum(each.size or 0 for each in lacking)
-        files = (work / f"{each.file}{end}" for each in lacking for end in ("", PART))
+        known = sum(each.size or 0 for each in missing)
+        files = (work / f"{each.file}{end}" for each in missing for end in ("", PART))
         there = min(known, sum(path.stat().st_size for path in files if path.is_file()))
         parts = [size_in_words(known - there)] if known else []
-        parts += ["archives of unknown size"] if any(each.size is None for each in lacking) else []
+        parts += ["archives of unknown size"] if any(each.size is None for each in missing) else []
         free = size_in_words(shutil.disk_usage(self.data).free)
         what = " and ".join(parts)
         self.say(f"{card.title}: {what} to fetch, and about as much again unpacked; the disk has {free} left")
@@ -184,6 +186,12 @@ class Getting:
                 home.rename(target)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def lacking(card: Card, given: Sequence[Given]) -> list[Archive]:
+    """Return the archives of a dataset that are not given."""
+    there = [each.archive for each in given]
+    return [each for each in (card.download.archives if card.download else ()) if each not in there]
 
 
 def present(card: Card, data: Path) -> SampleSet | None:

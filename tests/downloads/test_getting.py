@@ -324,6 +324,16 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, demo: Card) -> Non
         Told(tmp_path / "file" / "data").get(demo)
 
 
+def test_a_folder_that_cannot_be_listed_is_told(told: Told, demo: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "somewhere")
+
+    monkeypatch.setattr(getting, "home_of", refuse)
+    [got] = told.get(demo)
+    assert got.state == "failed" and "Permission denied" in got.message and str(told.data) in got.message
+    assert not (told.data / WORK / "demo" / "unpacked").exists()
+
+
 TWICE = """
 import sys
 from pathlib import Path
@@ -349,3 +359,25 @@ def test_two_processes_at_once_fetch_it_once(told: Told, demo: Card, server: Arc
     assert sorted(out.split()[-1] for out in outs) == ["fetched", "there"]
     assert len(server.asked) == 1
     assert files_below(told.data / "demo") == demo_files()
+
+
+def test_of_several_archives_those_that_are_not_given_are_fetched(
+    told: Told, tmp_path: Path, server: ArchiveServer, known: Callable[[Card], Card]
+) -> None:
+    files = demo_files()
+    parts = [zipped({name: files[name] for name in files if ("masks" in name) == masks}) for masks in (False, True)]
+    first = served_archive("images.zip", parts[0], f"{server.address}/images.zip")
+    second = served_archive("masks.zip", parts[1], server.put("masks.zip", parts[1]))
+    (mine := tmp_path / "mine.zip").write_bytes(parts[0])
+    [got] = told.get(known(served_card(demo_card(), first, second)), archives=(mine,))
+    assert got.state == "fetched" and files_below(told.data / "demo") == files
+    assert [path for path, _ in server.asked] == ["/masks.zip"]
+    assert told.asked == ["demo"]
+
+
+def test_an_archive_given_by_hand_needs_no_network(told: Told, tmp_path: Path, known: Callable[[Card], Card]) -> None:
+    """As where the certificate of a server cannot be verified."""
+    archive = served_archive("demo.zip", CONTENT, "https://example.invalid/demo.zip")
+    (mine := tmp_path / "mine.zip").write_bytes(CONTENT)
+    assert told.get(known(served_card(demo_card(), archive)), archives=(mine,))[0].state == "unpacked"
+    assert told.asked == []
