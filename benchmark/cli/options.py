@@ -91,6 +91,7 @@ MethodName = Annotated[str, _methods("--method", help="Name from `bench methods`
 Datasets = Annotated[
     str, _data("--datasets", help="Names from `bench data list`, separated by commas; none means all.")
 ]
+OneDomain = Annotated[str, typer.Option("--domain", help="Only datasets of this domain.", show_default="all")]
 Results = Annotated[
     Path, _results("--results", envvar="BENCH_RESULTS", help="Folder of records, checkpoints and tables.")
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.messages import fail, say, terminal_width, writing
-from benchmark.cli.options import ChosenRecords, Datasets, Methods, OneBackbone, Results, split
+from benchmark.cli.options import ChosenRecords, Datasets, Methods, OneBackbone, OneDomain, Results, split
 from benchmark.common import RESULTS
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def tables_command(
     output: Annotated[Path | None, typer.Option(help="Folder for the tables; default RESULTS/tables.")] = None,
     methods: Methods = "",
     datasets: Datasets = "",
-    domain: Annotated[str, typer.Option(help="Only datasets of this domain.", show_default="all")] = "",
+    domain: OneDomain = "",
     metric: Annotated[
         str,
         typer.Option(
@@ -53,11 +53,9 @@ def tables_command(
     `bench results prune` removes.
     """
     from benchmark.metrics import MAIN_METRICS
-    from benchmark.records import read_records
     from benchmark.registry import choose
     from benchmark.tables import (
         COST_NAMES,
-        choose_records,
         cost_files,
         cost_summary,
         cost_tables,
@@ -72,25 +70,12 @@ def tables_command(
     only_costs = bool(choose("table", [which] if which else [], ["cost"]))
     if only_costs and metric:
         fail("--metric says which metrics tables show, and those of costs show none; leave it out")
-    records, problems = read_records(results)
-    for problem in problems:
-        say(f"left out: {problem}")
-    if not records:
-        fail(f"no records in {results / 'records'}; `bench run` makes them")
-    wanted = choose("method with results", split(methods), {each.cell.method for each in records})
     shown = select_metrics(split(metric)) or MAIN_METRICS
-    kept, lines = choose_records(
-        records,
-        methods=wanted,
-        datasets=known_datasets(records, split(datasets)),
-        domain="".join(choose("domain with results", [domain] if domain else [], {each.domain for each in records})),
-        backbone=known_backbone(records, backbone),
-        chosen=record or (),
+    kept, wanted = records_that_count(
+        results, methods=methods, datasets=datasets, domain=domain, backbone=backbone, record=record
     )
-    for line in [*lines, *([] if only_costs else lacking(kept))]:
+    for line in [] if only_costs else lacking(kept):
         say(line)
-    if not kept:
-        fail(f"no records in {results / 'records'} fit the selection")
     directory = output or results / "tables"
     if only_costs:
         costs = cost_tables(kept, wanted)
@@ -124,6 +109,41 @@ def _check(directory: Path, found: Sequence[str], extra: Sequence[Path], *, coun
     ways += [f"no record gives {len(extra)} files (delete them)"] if extra else []
     if ways:
         fail(f"{directory}: {', and '.join(ways)}", code=1)
+
+
+def records_that_count(
+    results: Path, *, methods: str, datasets: str, domain: str, backbone: str, record: list[str] | None
+) -> "tuple[list[Record], list[str]]":
+    """Return the records that tables show under the options that choose among them, and the names of `--methods`.
+
+    What is left out is said. The command ends with a message where no record is left.
+
+    Raises:
+        BenchError: A name is unknown, or the records are not comparable.
+    """
+    from benchmark.records import read_records
+    from benchmark.registry import choose
+    from benchmark.tables import choose_records
+
+    records, problems = read_records(results)
+    for problem in problems:
+        say(f"left out: {problem}")
+    if not records:
+        fail(f"no records in {results / 'records'}; `bench run` makes them")
+    wanted = choose("method with results", split(methods), {each.cell.method for each in records})
+    kept, lines = choose_records(
+        records,
+        methods=wanted,
+        datasets=known_datasets(records, split(datasets)),
+        domain="".join(choose("domain with results", [domain] if domain else [], {each.domain for each in records})),
+        backbone=known_backbone(records, backbone),
+        chosen=record or (),
+    )
+    for line in lines:
+        say(line)
+    if not kept:
+        fail(f"no records in {results / 'records'} fit the selection")
+    return kept, wanted
 
 
 def known_datasets(records: "Sequence[Record]", names: Sequence[str]) -> list[str]:

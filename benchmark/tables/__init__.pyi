@@ -50,6 +50,7 @@ from .published import printed_metrics as printed_metrics
 from .ranks import Ranking as Ranking
 from .ranks import rankings as rankings
 from .render import summary as summary
+from .render import to_long_csv as to_long_csv
 from .selection import alongside as alongside
 from .selection import choose_records as choose_records
 from .selection import newest as newest
