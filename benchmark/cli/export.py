@@ -6,31 +6,25 @@ from typing import Annotated
 import typer
 
 from benchmark.cli.messages import fail, say, writing
-from benchmark.cli.options import ChosenRecords, Datasets, Methods, OneBackbone, OneDomain, Results, add_command
+from benchmark.cli.options import ChoiceOptions, add_command, with_options
 from benchmark.cli.tables import records_that_count
-from benchmark.common import RESULTS, write_whole
+from benchmark.common import write_whole
 
 app = typer.Typer(no_args_is_help=True, help="Take results elsewhere.")
 
 
+@with_options
 def results_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write; its ending says what: .csv.")],
     *,
-    results: Results = RESULTS,
-    methods: Methods = "",
-    datasets: Datasets = "",
-    domain: OneDomain = "",
-    backbone: OneBackbone = "",
-    record: ChosenRecords = None,
+    choice: ChoiceOptions,
 ) -> None:
     """Write results to a file for other programs."""
     from benchmark.tables import to_long_csv
 
     if file.suffix != ".csv":
         fail(f"{file}: say a file that ends in .csv")
-    kept, _ = records_that_count(
-        results, methods=methods, datasets=datasets, domain=domain, backbone=backbone, record=record
-    )
+    kept, _ = records_that_count(choice)
     with writing(file):
         write_whole(file, to_long_csv(kept))
     say(f"written to {file}")
