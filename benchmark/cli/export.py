@@ -1,33 +1,64 @@
 """The commands `bench export …`."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.cli.messages import fail, say, writing
-from benchmark.cli.options import ChoiceOptions, add_command, with_options
-from benchmark.cli.tables import records_that_count
-from benchmark.common import write_whole
+from benchmark.cli.options import ChoiceOptions, add_command, split, with_options
+from benchmark.cli.tables import records_that_count, select_metrics
+from benchmark.common import listed, write_whole
+
+if TYPE_CHECKING:
+    from benchmark.records import Record
 
 app = typer.Typer(no_args_is_help=True, help="Take results elsewhere.")
+
+ENDINGS = (".csv", ".parquet")
 
 
 @with_options
 def results_command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write; its ending says what: .csv.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="File to write: .csv or .parquet for every number with all that identifies it.",
+        ),
+    ],
     *,
     choice: ChoiceOptions,
+    metric: Annotated[
+        str, typer.Option(help="Only these metrics, separated by commas, as in `bench tables`.", show_default="all")
+    ] = "",
 ) -> None:
-    """Write results to a file for other programs."""
-    from benchmark.tables import to_long_csv
+    """Write results to a file for other programs, in the format that its ending names.
 
-    if file.suffix != ".csv":
-        fail(f"{file}: say a file that ends in .csv")
+    The same records count as in `bench tables`.
+
+    Examples:
+
+    bench export results numbers.parquet
+
+    bench export results numbers.csv --methods clip,anomalyclip --datasets mvtec,visa --metric auroc
+    """
+    if file.suffix not in ENDINGS:
+        fail(f"{file}: say a file that ends in {listed(ENDINGS, len(ENDINGS))}")
+    metrics = select_metrics(split(metric))
     kept, _ = records_that_count(choice)
+    content = _content(file.suffix, kept, metrics)
     with writing(file):
-        write_whole(file, to_long_csv(kept))
+        write_whole(file, content)
     say(f"written to {file}")
+
+
+def _content(ending: str, records: "Sequence[Record]", metrics: Sequence[str]) -> str | bytes:
+    from benchmark.exports import frame, to_csv, to_parquet
+
+    table = frame(records, metrics=metrics)
+    return to_csv(table) if ending == ".csv" else to_parquet(table)
 
 
 add_command(app, "results", results_command)

@@ -1,0 +1,3 @@
+from .tidy import frame as frame
+from .tidy import to_csv as to_csv
+from .tidy import to_parquet as to_parquet

@@ -40,6 +40,8 @@ from .marks import is_wide as is_wide
 from .notes import SYNTHETIC as SYNTHETIC
 from .notes import notes_of as notes_of
 from .notes import whole_class_notes as whole_class_notes
+from .numbers import known_of as known_of
+from .numbers import numbers_of as numbers_of
 from .outputs import differences as differences
 from .outputs import left_over as left_over
 from .outputs import make_outputs as make_outputs
@@ -50,7 +52,6 @@ from .published import printed_metrics as printed_metrics
 from .ranks import Ranking as Ranking
 from .ranks import rankings as rankings
 from .render import summary as summary
-from .render import to_long_csv as to_long_csv
 from .selection import alongside as alongside
 from .selection import choose_records as choose_records
 from .selection import newest as newest
@@ -63,4 +64,5 @@ from .tables import mean_values as mean_values
 from .tables import results_of as results_of
 from .tables import row_order as row_order
 from .uncertainty import Estimate as Estimate
+from .uncertainty import estimates_of as estimates_of
 from .uncertainty import lacking as lacking
