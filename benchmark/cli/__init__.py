@@ -21,7 +21,7 @@ from benchmark.cli import (
 )
 from benchmark.cli.messages import fail
 from benchmark.cli.options import add_command
-from benchmark.errors import BenchError
+from benchmark.errors import BenchError, NothingToRunError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -60,6 +60,8 @@ def main() -> None:
             before = sys.argv[sys.argv.index("", 1) - 1]
             fail(f"an empty value after {before}: is a variable of the shell not set?")
         app()
+    except NothingToRunError as error:
+        fail(str(error), code=1)
     except BenchError as error:
         fail(str(error))
     except KeyboardInterrupt:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Take results elsewhere.")
 
-ENDINGS = (".csv", ".parquet")
+ENDINGS = (".csv", ".parquet", ".json")
 
 
 @with_options
@@ -25,13 +25,18 @@ def results_command(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="File to write: .csv or .parquet for every number with all that identifies it.",
+            help="File to write: .csv or .parquet for every number and all that identifies it, .json for a leaderboard in "
+            "the format of Papers with Code.",
         ),
     ],
     *,
     choice: ChoiceOptions,
     metric: Annotated[
-        str, typer.Option(help="Only these metrics, separated by commas, as in `bench tables`.", show_default="all")
+        str,
+        typer.Option(
+            help="Only these metrics, separated by commas, as in `bench tables`.",
+            show_default="all; in .json those of the papers' main tables",
+        ),
     ] = "",
 ) -> None:
     """Write results to a file for other programs, in the format that its ending names.
@@ -47,16 +52,23 @@ def results_command(
     if file.suffix not in ENDINGS:
         fail(f"{file}: say a file that ends in {listed(ENDINGS, len(ENDINGS))}")
     metrics = select_metrics(split(metric))
-    kept, _ = records_that_count(choice)
-    content = _content(file.suffix, kept, metrics)
+    kept, wanted = records_that_count(choice)
+    content = _content(file.suffix, kept, metrics, wanted)
     with writing(file):
         write_whole(file, content)
     say(f"written to {file}")
 
 
-def _content(ending: str, records: "Sequence[Record]", metrics: Sequence[str]) -> str | bytes:
-    from benchmark.exports import frame, to_csv, to_parquet
+def _content(ending: str, records: "Sequence[Record]", metrics: Sequence[str], methods: Sequence[str]) -> str | bytes:
+    """Return what a file with an ending holds of some records; no metrics stand for all, or for the main ones."""
+    from benchmark.exports import board_json, frame, to_csv, to_parquet
+    from benchmark.metrics import MAIN_METRICS
 
+    if ending == ".json":
+        from benchmark.registry import all_methods
+
+        papers = {name: method.paper for name, method in all_methods().items()}
+        return board_json(records, metrics=metrics or MAIN_METRICS, methods=methods, papers=papers)
     table = frame(records, metrics=metrics)
     return to_csv(table) if ending == ".csv" else to_parquet(table)
 

@@ -12,6 +12,8 @@ from .columns import columns_of as columns_of
 from .columns import groups_of as groups_of
 from .columns import learned_from as learned_from
 from .columns import places_of as places_of
+from .columns import shots_of as shots_of
+from .columns import trained_on as trained_on
 from .comparable import TableError as TableError
 from .comparable import check_comparable as check_comparable
 from .comparable import main_records as main_records
@@ -63,6 +65,7 @@ from .tables import mean_range as mean_range
 from .tables import mean_values as mean_values
 from .tables import results_of as results_of
 from .tables import row_order as row_order
+from .tables import spreads_over_seeds as spreads_over_seeds
 from .uncertainty import Estimate as Estimate
 from .uncertainty import estimates_of as estimates_of
 from .uncertainty import lacking as lacking

@@ -45,7 +45,7 @@ def test_a_run_with_nothing_to_do_loads_no_clip(parts: Path, tmp_path: Path, ben
 
 
 def test_a_driver_of_other_processes_loads_no_clip() -> None:
-    code = "import sys, benchmark.cli.executing, benchmark.clip.architectures\n"
+    code = "import sys, benchmark.api.executing, benchmark.clip.architectures\n"
     code += "from benchmark.running import LocalProcesses, run, share, side_by_side\nprint('open_clip' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 

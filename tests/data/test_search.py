@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.cli.selection import check_paths_used, no_data, select_datasets
+from benchmark.api.datasets import no_data, select_datasets
+from benchmark.cli.data_options import parse_paths
 from benchmark.data.cards import Card, load_cards
 from benchmark.data.samples import DatasetError, read_samples
 from benchmark.data.search import find_directories, hint, locate, recognise
@@ -188,8 +189,8 @@ def test_a_dataset_under_another_name_is_known_by_its_classes(tmp_path: Path, da
 
 def test_a_path_without_a_name_or_with_the_name_in_capitals_is_answered() -> None:
     with pytest.raises(BenchError, match="say NAME=DIR, as in --data-path mvtec=/data/x"):
-        check_paths_used(["/data/x"], ["mvtec"])
+        parse_paths(["/data/x"])
     with pytest.raises(BenchError, match=r"'MVTec'; did you mean mvtec\?"):
-        check_paths_used(["MVTec=/data/x"], ["mvtec"])
+        parse_paths(["MVTec=/data/x"])
     with pytest.raises(BenchError, match=r"'VisA'; did you mean visa"):
         select_datasets(["VisA"], data=None)
