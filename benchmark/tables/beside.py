@@ -37,11 +37,11 @@ def beside_published(
 ) -> str:
     """Return the main tables in LaTeX with two columns for each method: its results here, and published numbers.
 
-    Where several sources print a number, it is taken from where its authors print it before second hand, and of a method
-    before a row of an ablation; then from the method's own paper, its repository, the paper of another method of the
-    table; then one that is comparable with ours, from the source that gives most numbers, so that few sources stand side
-    by side. Notes below the table name the sources, and say of each number that is not comparable why. A published AUPRO
-    stands beside `pixel_aupro_200` alone.
+    Of several sources of a number, those that read it where its authors print it come before second-hand ones, and a
+    method before a row of an ablation; then the method's own paper, its repository, the paper of another method of the
+    table; then a number that is comparable with ours, and the source that gives most numbers, so that few sources stand
+    side by side. Notes below the table name the sources, and say of each number that is not comparable why. A published
+    AUPRO stands beside `pixel_aupro_200` alone.
 
     Args:
         records: that count.
