@@ -56,6 +56,8 @@ def check_structure(text: str) -> None:
         assert all(width % 2 for width in widths)  # a name and pairs
         marks = {mark for group in re.findall(r"\\tnote\{(.*?)\}", grid) for mark in group.split(",")}
         assert marks == set(notes(below)) - {""}
+        listed = below.partition(r"\end{tablenotes}")[0] if r"\end{tablenotes}" in below else ""
+        assert not re.search(r"(?<!\\)[_%&#$^~]", listed)
 
 
 def test_a_comparable_number_stands_beside_ours_with_its_source_alone() -> None:
@@ -69,7 +71,7 @@ def test_a_comparable_number_stands_beside_ours_with_its_source_alone() -> None:
 
 def test_a_number_of_another_experiment_says_why_it_is_not_comparable() -> None:
     other = VIT_L.model_copy(update={"name": "ViT-B-16:openai", "sha256": "0" * 64})
-    text = drawn([record(AS_PUBLISHED, cell={"backbone": other})])
+    text = drawn([record(AS_PUBLISHED, cell={"backbone": other, "seed": 5})])
     assert cells(text, "VisA")[1] == r"(82.1, 85.4)\tnote{a,1}"
     said = "not comparable: backbone ViT-B-16:openai, published ViT-L-14-336-quickgelu:openai"
     assert notes(text)["1"] == said  # and no reason that bars nothing
@@ -89,6 +91,17 @@ def test_the_papers_of_the_methods_in_the_table_are_taken_before_others() -> Non
     taken = [re.sub(r"\\tnote\{.*?\}", "", cell) for cell in cells(text, "MVTec AD")[1::2]]
     assert taken == ["(74.1, 87.6)", "(91.8, 96.5)", "(91.5, 96.2)"]
     assert all(source.startswith(TABLE1) for mark, source in notes(text).items() if mark.isalpha())
+
+
+def test_the_repository_of_a_method_is_taken_before_other_papers_and_before_a_quotation_of_its_own() -> None:
+    numbers = [each for each in load_published() if (each.method, each.dataset) == ("aa_clip", "mvtec")]
+    assert {"Mwxinnn/AA-CLIP", "MoECLIP"} <= {each.row.source.split()[0] for each in numbers}
+    other = next(each for each in numbers if (each.distance, each.metric) == (2, "pixel_auroc"))
+    row = other.row.model_copy(update={"source": "AA-CLIP (CVPR 2025) main table"})
+    quoted = replace(other, row=row, conditions=other.conditions.model_copy(update={"second_hand": "a summary"}))
+    assert quoted.distance == 0
+    text = beside_published([record(AS_PUBLISHED, dataset="mvtec", method="aa_clip")], [quoted, *numbers])
+    assert notes(text.split(r"\begin{threeparttable}")[2])["a"].startswith("Mwxinnn/AA-CLIP ")
 
 
 def test_of_the_tables_of_a_paper_the_comparable_one_is_taken() -> None:
