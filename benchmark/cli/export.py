@@ -73,7 +73,7 @@ def _content(ending: str, records: "Sequence[Record]", metrics: Sequence[str], m
         from benchmark.tables import METRICS_BESIDE, beside_published, load_published
 
         text = beside_published(records, load_published(), metrics=metrics or METRICS_BESIDE, methods=methods)
-        return text or fail("no result has these metrics")
+        return text or fail("no finished result has these metrics")
     table = frame(records, metrics=metrics)
     return to_csv(table) if ending == ".csv" else to_parquet(table)
 
