@@ -276,6 +276,18 @@ class ComputeOptions(EncodingOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChoiceOptions:
+    """Which records count."""
+
+    results: Results = RESULTS
+    methods: Methods = ""
+    datasets: Datasets = ""
+    domain: Annotated[str, typer.Option("--domain", help="Only datasets of this domain.", show_default="all")] = ""
+    backbone: OneBackbone = ""
+    record: ChosenRecords = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluationOptions:
     """How maps and masks are compared."""
 
