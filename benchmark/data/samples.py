@@ -117,12 +117,20 @@ class SampleSet:
         """The expected numbers of (normal, anomalous) test images by class; empty for generated images and parts."""
         return {} if self.synthetic or self.part else self.card.expected(self.layout)
 
-    @property
+    @cached_property
     def test(self) -> tuple[Sample, ...]:
         """The samples that are evaluated."""
         return tuple(s for s in self.samples if s.split == "test")
 
-    @property
+    @cached_property
+    def test_by_class(self) -> dict[str, tuple[Sample, ...]]:
+        """The samples that are evaluated, by class, in order."""
+        found: dict[str, list[Sample]] = {}
+        for s in self.test:
+            found.setdefault(s.class_name, []).append(s)
+        return {name: tuple(each) for name, each in found.items()}
+
+    @cached_property
     def train(self) -> tuple[Sample, ...]:
         """The samples that are not evaluated."""
         return tuple(s for s in self.samples if s.split == "train")
