@@ -186,7 +186,7 @@ def relative(path: Path, directory: Path) -> str:
     """
     text, top = str(path), os.path.join(directory, "")  # noqa: PTH118 (a slash at its end)
     inner = text.removeprefix(top)
-    if inner == text or ".." in inner:  # else the paths need not be made absolute, which takes most of the time
+    if inner in ("", text) or ".." in inner:  # else the paths need not be made absolute, which takes most of the time
         inner = os.path.relpath(path, directory)
     plain_text = os.fsencode(inner.replace(os.sep, "/")).decode(errors="backslashreplace")
     return unicodedata.normalize("NFC", plain_text)
