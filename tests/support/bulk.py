@@ -43,20 +43,20 @@ class Stub(Method):
         return Prediction(quarters.amax((1, 2)), quarters)
 
 
-def bulk_card(classes: int = CLASSES) -> Card:
-    """Return the card of the dataset."""
+def bulk_card(classes: int = CLASSES, *, masks: bool = True) -> Card:
+    """Return the card of the dataset; without masks only images are scored."""
     good = Rule(pattern=r"(?P<class>[^/]+)/test/good/[^/]+", label="normal")
     bad = Rule(
         pattern=r"(?P<class>[^/]+)/test/(?P<defect>[^/]+)/(?P<stem>[^/]+)",
         label="anomalous",
-        mask=("{class}/ground_truth/{defect}/{stem}_mask",),
+        mask=("{class}/ground_truth/{defect}/{stem}_mask",) if masks else (),
     )
     return Card(
         name="bulk",
         title="Bulk",
         version=1,
         domain="industrial",
-        levels=("image", "pixel"),
+        levels=("image", "pixel") if masks else ("image",),
         licence="none",
         reference="none",
         folders=(),
@@ -65,21 +65,22 @@ def bulk_card(classes: int = CLASSES) -> Card:
     )
 
 
-def make_bulk(folder: Path, images: int, *, classes: int = CLASSES) -> int:
-    """Make a dataset of about so many test images in a folder, and return how many there are."""
+def make_bulk(folder: Path, images: int, *, classes: int = CLASSES, masks: bool = True) -> int:
+    """Make a dataset of about so many test images in a new folder, and return how many there are."""
     pictures = folder.with_name(f"{folder.name}-pictures")
     _draw(pictures)
     each = images // classes
+    kinds = ["good", *(f"kind_{kind}" for kind in range(KINDS))]
     for card in bulk_card(classes).classes:
         top = folder / card.name
-        kinds = ["good", *(f"kind_{kind}" for kind in range(KINDS))]
-        for part in [f"test/{kind}" for kind in kinds] + [f"ground_truth/{kind}" for kind in kinds[1:]]:
-            (top / part).mkdir(parents=True)
+        for part in ("test", "ground_truth") if masks else ("test",):
+            for kind in kinds:
+                (top / part / kind).mkdir(parents=True)
         for index in range(each):
             picture = index % PICTURES
             kind = kinds[1 + index // 3 % KINDS] if index % 3 == 0 else "good"
             os.link(pictures / f"{kind != 'good'}-{picture}.png", top / "test" / kind / f"{index:05d}.png")
-            if kind != "good":
+            if kind != "good" and masks:
                 os.link(pictures / f"mask-{picture}.png", top / "ground_truth" / kind / f"{index:05d}_mask.png")
     return each * classes
 
@@ -98,9 +99,9 @@ def _draw(folder: Path) -> None:
         Image.fromarray(mask).save(folder / f"mask-{index}.png")
 
 
-def read_bulk(folder: Path, *, classes: int = CLASSES) -> SampleSet:
+def read_bulk(folder: Path, *, classes: int = CLASSES, masks: bool = True) -> SampleSet:
     """Find the samples of the dataset."""
-    return read_samples(bulk_card(classes), folder)
+    return read_samples(bulk_card(classes, masks=masks), folder)
 
 
 def bulk_jobs(data: SampleSet, methods: Sequence[type[Method]] = (Stub,)) -> list[Job]:
