@@ -45,7 +45,7 @@ def parse_paths(texts: Sequence[str]) -> dict[str, Path]:
 def tell_of_mini(places: Places) -> None:
     """Say that no data was given, before the seconds in which torch is imported."""
     if not places.is_given:
-        say("no data given: running on the mini suite, generated miniatures of 17 datasets")
+        say("no data given: running on the mini suite, generated miniatures of the datasets")
 
 
 @dataclass(frozen=True, kw_only=True)
