@@ -74,7 +74,8 @@ def match_files(paths: Sequence[Path], cards: Sequence[Card], *, say: Callable[[
             found = _match(_File(path), wanted)
         except OSError as error:
             raise BenchError(f"--archive {path}: cannot be read ({error.strerror or error})") from error
-        matched[found.card.name].append(Given(path, found.archive))
+        for each in found:
+            matched[each.card.name].append(Given(path, each.archive))
     return matched
 
 
@@ -82,13 +83,13 @@ def _archives(card: Card) -> Sequence[Archive | None]:
     return (card.download.archives if card.download else ()) or (None,)
 
 
-def _match(file: _File, wanted: Sequence[_Wanted]) -> _Wanted:
-    if (exact := next((each for each in wanted if each.is_(file)), None)) is not None:
+def _match(file: _File, wanted: Sequence[_Wanted]) -> Sequence[_Wanted]:
+    if exact := [each for each in wanted if each.is_(file)]:  # several, where one archive holds several datasets
         return exact
     open_ = [each for each in wanted if each.checksum is None]
     named = [each for each in open_ if each.archive is not None and each.archive.file == file.path.name]
     if len(named) == 1 or len(open_) == 1:
-        return (named or open_)[0]
+        return (named or open_)[:1]
     if open_:
         names = ", ".join(dict.fromkeys(each.card.name for each in open_))
         raise BenchError(f"--archive {file.path}: it may be of {names}; name one dataset, and get the others after it")

@@ -281,6 +281,18 @@ def test_without_a_checksum_the_numbers_of_images_decide(
     assert got.state == "failed" and "4 normal and 2 anomalous" in got.message and shown(told.data) == []
 
 
+def test_one_archive_may_hold_several_datasets(told: Told, tmp_path: Path, known: Callable[[Card], Card]) -> None:
+    both = zipped({**demo_files("first", within="First/"), **demo_files("second", within="Second/")})
+    archive = served_archive("both.zip", both)
+    cards = [
+        known(served_card(demo_card(name), archive, unattended=False, steps="Ask.")) for name in ("first", "second")
+    ]
+    (mine := tmp_path / "mine.zip").write_bytes(both)
+    assert [got.state for got in told.get(*cards, archives=(mine,))] == ["unpacked", "unpacked"]
+    assert files_below(told.data / "first") == demo_files("first")
+    assert files_below(told.data / "second") == demo_files("second")
+
+
 def test_a_file_that_may_be_of_several_datasets_is_told(
     told: Told, tmp_path: Path, known: Callable[[Card], Card]
 ) -> None:
