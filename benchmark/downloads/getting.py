@@ -156,11 +156,11 @@ class Getting:
         known = sum(each.size or 0 for each in missing)
         files = (work / f"{each.file}{end}" for each in missing for end in ("", PART))
         there = min(known, sum(path.stat().st_size for path in files if path.is_file()))
-        parts = [size_in_words(known - there)] if known else []
+        parts = [size_in_words(known - there)] if known > there else []
         parts += ["archives of unknown size"] if any(each.size is None for each in missing) else []
         free = size_in_words(shutil.disk_usage(self.data).free)
-        what = " and ".join(parts)
-        self.say(f"{card.title}: {what} to fetch, and about as much again unpacked; the disk has {free} left")
+        if what := " and ".join(parts):
+            self.say(f"{card.title}: {what} to fetch, and about as much again unpacked; the disk has {free} left")
         require_room(self.data, 2 * known - there, f"{card.title}, packed and unpacked,")
 
     def _unpack(self, card: Card, paths: Sequence[tuple[Path, str]], work: Path) -> None:
