@@ -10,6 +10,7 @@ from benchmark.cli import (
     calibrate,
     compare,
     data,
+    export,
     methods,
     predict,
     report,
@@ -48,6 +49,7 @@ add_command(app, "new-method", methods.new_method_command)
 add_command(app, "check-method", methods.check_method_command)
 app.add_typer(data.app, name="data")
 app.add_typer(results.app, name="results")
+app.add_typer(export.app, name="export")
 
 
 def main() -> None:

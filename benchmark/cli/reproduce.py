@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.data_options import DataOptions
+from benchmark.cli.data_options import DataOptions, GettingOptions
 from benchmark.cli.ending import end
 from benchmark.cli.messages import fail, say, writing
 from benchmark.cli.options import ComputeOptions, ExecutorOptions, computation, with_options
 from benchmark.common import write_whole
+
+if TYPE_CHECKING:
+    from benchmark.reproduction import Reproduction
 
 FOLDER = Path("results/reproduce")
 
@@ -35,6 +38,7 @@ def reproduce_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A recipe.", show_default="list all")] = "",
     *,
     places: DataOptions,
+    getting: GettingOptions,
     checkpoints: Annotated[
         Path | None,
         typer.Option(
@@ -85,6 +89,8 @@ def reproduce_command(
 
     bench reproduce anomalyclip-table1 --data /datasets --checkpoints AnomalyCLIP/checkpoints --device cuda
 
+    bench reproduce winclip-table1 --data /datasets --get --accept
+
     bench reproduce anomalyclip-table1 --mini
     """
     if output is not None and output.suffix not in (".md", ".csv"):
@@ -101,7 +107,11 @@ def reproduce_command(
     own = FOLDER / f"{chosen}{'-mini' if mini else ''}"
     how = computation(replace(compute, results=own) if compute.results == FOLDER else compute, executor)
     where = places.places()
+    if getting.get and (where.data is None or dry_run):
+        fail("--get fetches into --data: " + ("leave --dry-run out" if dry_run else "say --data DIR"))
     reproduction = Reproduction(recipe=recipe, computation=how, places=where, checkpoints=checkpoints, mini=mini)
+    if getting.get:
+        reproduction = _with_data(reproduction, accept=getting.accept)
     if not mini:
         text = render_needs(recipe, reproduction.runs, reproduction.needs, data=places.data)
         print(text, end="", flush=True) if dry_run else say(text)
@@ -120,6 +130,23 @@ def reproduce_command(
         say(f"written to {file}")
     say(done.ran.tally)
     end(done.ran.records, done.problems)
+
+
+def _with_data(reproduction: "Reproduction", *, accept: bool) -> "Reproduction":
+    """Fetch what a recipe needs and can be had without a person; what is still missing is told later."""
+    from benchmark.cli.getting import get_cards
+
+    data = reproduction.places.data
+    assert data is not None
+    with writing(f"--data {data}"):
+        data.mkdir(parents=True, exist_ok=True)
+    tried: set[str] = set()
+    # A dataset that was fetched may need another one to train on.
+    while missing := [each.card for each in reproduction.needs.missing if each.card.name not in tried]:
+        tried |= {card.name for card in missing}
+        get_cards(missing, reproduction.places, accept=accept)
+        reproduction = replace(reproduction)
+    return reproduction
 
 
 def _list(names: list[str]) -> None:

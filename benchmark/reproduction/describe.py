@@ -80,7 +80,7 @@ def _datasets(needs: Needs) -> str:
     for need in needs.datasets:
         uses = [*(["test"] if need.tested else []), *(["training"] if need.card.name in trained_on else [])]
         there = need.samples
-        where = f"{there.directory} ({there.layout.name})" if there else f"missing: {need.problem or 'not found'}"
+        where = f"{there.directory} ({there.layout.name})" if there else need.problem or "not found"
         body.append((need.card.title, f"{images_of(need.card):,}", ", ".join(uses), where))
     return _grid(body, ("Dataset", "Test images", "For", "Where"))
 

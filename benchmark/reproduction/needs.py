@@ -4,10 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.api import Computation, Places, select_datasets
+from benchmark.api import Computation, Places
 from benchmark.clip import KNOWN_FILES, kept_file
 from benchmark.contract import Learner, Method, training_options
-from benchmark.data import Card, SampleSet, load_cards
+from benchmark.data import Card, DatasetError, SampleSet, load_cards, locate
+from benchmark.errors import BenchError
 from benchmark.reproduction.checkpoints import FoundFiles, checkpoint_for, find_checkpoint
 from benchmark.reproduction.recipe import Recipe, Run
 
@@ -22,7 +23,7 @@ class DatasetNeed:
     samples: SampleSet | None = None
     """None where it was not found."""
     problem: str = ""
-    """Why it was not found, or cannot be read."""
+    """Why it cannot be read; empty where it is not there at all."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,9 @@ def find_needs(
     Raises:
         BenchError: A folder does not exist.
     """
-    tested = [_dataset(card, places, tested=True) for card in recipe.cards]
+    if places.data is not None and not places.data.is_dir():
+        raise BenchError(f"the data root {places.data} is not a directory; correct --data or BENCH_DATA")
+    tested = [_dataset(load_cards()[card.name], places, tested=True) for card in recipe.cards]
     targets = [each.card for each in tested if each.samples] or recipe.cards
     learned = _learned(recipe, runs, targets, checkpoints)
     names = dict.fromkeys(name for each in learned if not each.imported and each.trainings for name in each.auxiliary)
@@ -102,12 +105,11 @@ def find_needs(
 
 
 def _dataset(card: Card, places: Places, *, tested: bool) -> DatasetNeed:
-    if not places.is_given:
-        return DatasetNeed(card, tested, problem="no folder of datasets is given")
-    found, problems = select_datasets(
-        [card.name], data=places.data, paths=places.paths, follow_links=places.follow_links
-    )
-    return DatasetNeed(card, tested, found[0] if found else None, "; ".join(problems))
+    try:
+        samples = locate(card, places.data, places.paths.get(card.name), follow_links=places.follow_links)
+    except DatasetError as error:
+        return DatasetNeed(card, tested, problem=str(error))
+    return DatasetNeed(card, tested, samples)
 
 
 def _weights(name: str) -> WeightsNeed:

@@ -85,7 +85,7 @@ class Reproduction:
         if self.mini:
             return self._run_mini(dry_run=dry_run)
         targets = find_targets([card.name for card in self.needs.found], self.places)
-        targets.problems.extend(f"{each.card.name}: {each.problem}" for each in self.needs.missing)
+        targets.problems.extend(each.problem or f"{each.card.name}: not found" for each in self.needs.missing)
         with TemporaryDirectory() as scratch:  # a dry run writes nothing
             given = self._import(Path(scratch) if dry_run else self.computation.settings.results)
             learning = Learning(protocol=self.recipe.rule, seeds=self.recipe.seeds, checkpoints=given)

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.archive_server import archive_server, files_below, served_archive, served_card, zipped
 from support.records import made_record
 from support.suites import SUITE_FOLDER, draw_classes
 
 from benchmark.api.requests import Computation, Places
 from benchmark.clip.weights import DEFAULT_BACKBONE, KNOWN_FILES
 from benchmark.data.cards import load_cards
+from benchmark.data.samples import count
+from benchmark.data.search import locate
 from benchmark.errors import BenchError
 from benchmark.metrics.names import METRICS
 from benchmark.protocol import Protocol
@@ -286,6 +289,38 @@ def test_a_run_on_some_of_the_datasets_says_which_are_missing(bench: Bench, draw
     assert code == 1
     assert "bench data get mvtec" in err
     assert "6 not run" in out
+
+
+@pytest.mark.slow
+def test_a_run_fetches_the_datasets_that_are_missing(
+    bench: Bench, small_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MVTec AD, of two classes, is fetched from a local server; VisA needs a person."""
+    drawn = locate(load_cards()["mvtec"], small_suite, None)
+    assert drawn is not None
+    counts = count(drawn.test)
+    two = [
+        each.model_copy(update={"normal": counts[each.name][0], "anomalous": counts[each.name][1], "defects": {}})
+        for each in load_cards()["mvtec"].classes
+        if each.name in counts
+    ]
+    content = zipped(files_below(drawn.directory))
+    mvtec = load_cards()["mvtec"].model_copy(update={"classes": tuple(two)})
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    command = ("reproduce", "winclip-table1", "--get", "--backbone", "mini:v2", *CHEAP, "--results", tmp_path / "r")
+    assert "say --data" in bench(*command)[2]
+    with archive_server() as server:
+        archive = served_archive("mvtec.zip", content, server.put("mvtec.zip", content))
+        monkeypatch.setitem(load_cards(), "mvtec", served_card(mvtec, archive, unattended=True, steps=""))
+        by_hand = served_card(load_cards()["visa"], served_archive("visa.zip", b"x"), unattended=False, steps="Ask.")
+        monkeypatch.setitem(load_cards(), "visa", by_hand)
+        code, out, err = bench(*command, "--data", tmp_path / "data", "--accept")
+    assert code == 1, err
+    assert "MVTec AD (mvtec): fetched" in err
+    assert "VisA: not there, and a person must fetch it" in err
+    rows = list(csv.DictReader((tmp_path / "r/winclip-table1.csv").read_text(encoding="utf-8").splitlines()))
+    assert {(row["dataset"], row["verdict"]) for row in rows} == {("mvtec", "synthetic"), ("visa", "not run")}
+    assert "SYNTHETIC" in out
 
 
 def test_a_dry_mini_run_lists_its_trainings_and_cells(bench: Bench, drawn: Path, tmp_path: Path) -> None:
