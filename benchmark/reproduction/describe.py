@@ -46,7 +46,7 @@ def render_needs(recipe: Recipe, runs: Sequence[Run], needs: Needs, *, data: Pat
     """
     parts = [
         "\n".join([recipe.title, f"{recipe.paper}.", *_experiment(recipe, runs), *recipe.notes]),
-        f"Datasets\n{_datasets(needs)}",
+        "\n".join(["Datasets", _datasets(needs), *_layouts(recipe, needs)]),
     ]
     if needs.missing:
         names = " ".join(each.card.name for each in needs.missing)
@@ -83,6 +83,20 @@ def _datasets(needs: Needs) -> str:
         where = f"{there.directory} ({there.layout.name})" if there else need.problem or "not found"
         body.append((need.card.title, f"{images_of(need.card):,}", ", ".join(uses), where))
     return _grid(body, ("Dataset", "Test images", "For", "Where"))
+
+
+def _layouts(recipe: Recipe, needs: Needs) -> list[str]:
+    """Return which datasets are compared in some layouts alone, since others hold other test images."""
+    lines = []
+    for need in needs.datasets:
+        wanted = recipe.layouts(need.card) if need.tested else ()
+        if need.tested and len(wanted) < len(need.card.layouts):
+            here = need.samples.layout.name if need.samples else wanted[0]
+            but = "" if here in wanted else f"; {here} has others, and is not compared"
+            lines.append(
+                f"{need.card.title}: the published test images are those of the layout {' or '.join(wanted)}{but}"
+            )
+    return lines
 
 
 def _weights(needs: Needs) -> str:

@@ -100,6 +100,13 @@ class Recipe(Model):
         """The datasets that are tested, as first published."""
         return tuple({card.name: card for number in self.numbers for card in number.cards}.values())
 
+    def layouts(self, card: Card) -> tuple[str, ...]:
+        """Return the layouts of a dataset that hold the test images of the published numbers."""
+        stated = {number.conditions.layouts.get(card.name) for number in self.numbers if card in number.cards}
+        return tuple(
+            each.name for each in card.layouts if each.name in stated or (each.counts is None and None in stated)
+        )
+
     def auxiliaries(self, cards: Iterable[Card]) -> dict[str, tuple[str, ...]]:
         """Return by the names of some targets the datasets on which methods train before they are tested on them."""
         return {card.name: auxiliaries_for(card.name, self.rule) for card in cards}

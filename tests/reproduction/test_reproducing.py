@@ -149,6 +149,20 @@ def test_weights_are_there_or_have_the_size_that_is_downloaded(tmp_path: Path, m
     assert needs_of(recipe).weights[0].there
 
 
+def test_layouts_with_other_test_images_are_told() -> None:
+    """Of KolektorSDD as its publisher has it, and of AdaCLIP's DAGM."""
+    for name, card, layouts in (
+        ("anomalyclip-table1", "sdd", ("anomalyclip",)),
+        ("adaclip-table1", "sdd", ("adaclip",)),
+        ("adaclip-table1", "dagm", ("adaclip",)),
+        ("anomalyclip-table2", "covid19", ("original",)),
+    ):
+        recipe = load_recipes()[name]
+        assert recipe.layouts(load_cards()[card]) == layouts
+        text = render_needs(recipe, recipe.runs(), needs_of(recipe), data=None)
+        assert f"{load_cards()[card].title}: the published test images are those of the layout {layouts[0]}" in text
+
+
 # --- what it costs
 
 
@@ -187,6 +201,10 @@ BACKBONE = BackboneId(
 )
 
 
+def _published_layout(card: str) -> str:
+    return next(each.name for each in load_cards()[card].layouts if each.counts is None)
+
+
 def result(method: str, card: str, value: float, **changes: Any) -> Record:
     """Return a record of a whole dataset with one value for every metric."""
     known = load_cards()[card]
@@ -194,7 +212,7 @@ def result(method: str, card: str, value: float, **changes: Any) -> Record:
     each = ClassResult(normal=1, anomalous=1, metrics=metrics)
     cell = {
         "method": method,
-        "dataset": DataId(name=card, card_version=1, layout=known.layouts[0].name, fingerprint="f"),
+        "dataset": DataId(name=card, card_version=1, layout=_published_layout(card), fingerprint="f"),
         "backbone": BACKBONE,
         "protocol": Protocol(mask_gt0=True),
         **changes,
@@ -217,6 +235,19 @@ def test_verdicts_are_those_of_the_comparison() -> None:
     ]
     assert (mvtec.number.row.value, mvtec.verdict) == (74.1, "within")
     assert mvtec.difference == pytest.approx(0.2)
+
+
+def test_the_authors_checkpoint_leaves_no_condition_that_differs() -> None:
+    """So docs/reproduce.md says of AnomalyCLIP in its Table 1."""
+    recipe = load_recipes()["anomalyclip-table1"]
+    records = []
+    for card in recipe.cards:
+        (name,) = recipe.auxiliaries([card])[card.name]
+        learned = {"auxiliary": DataId(name=name, card_version=1, layout="published", fingerprint="f")}
+        records.append(result("anomalyclip", card.name, 0.9, **learned, checkpoint="c" * 64))
+    rows = [row for row in make_table(recipe, records, tolerance=1.0).rows if row.verdict != "not run"]
+    assert len(rows) == 28
+    assert {row.reasons for row in rows} == {("checkpoint given, not trained by the run",)}
 
 
 def test_the_table_says_why_a_row_was_not_run() -> None:
