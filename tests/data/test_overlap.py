@@ -102,22 +102,22 @@ def test_real_scans_are_found_in_other_compression_and_not_taken_for_others(tmp_
 def slow_pair(ours: list[np.ndarray], theirs: list[np.ndarray]) -> tuple[int, int] | None:
     """Return the first pair that is alike by its definition, in float64, every image beside every other."""
 
-    def apart(one: np.ndarray, other: np.ndarray) -> float:
-        return float(np.sqrt(((one.astype(np.float64) - other) ** 2).mean()))
+    one, other = (np.stack(each).astype(np.float64) for each in (ours, theirs))
 
-    def nearest(each: np.ndarray, others: list[np.ndarray]) -> float:
-        return min((d for o in others if o is not each and (d := apart(each, o)) > overlap.COPY), default=np.inf)
+    def apart(some: np.ndarray, others: np.ndarray) -> np.ndarray:
+        return np.array([[np.sqrt(((a - b) ** 2).mean()) for b in others] for a in some])
 
-    for i, one in enumerate(ours):
-        for j, other in enumerate(theirs):
-            distance, varied = apart(one, other), min(one.std(), other.std()) >= overlap.FLAT
-            limit = min(overlap.ALIKE, nearest(one, ours) / 2, nearest(other, theirs) / 2)
-            if varied and distance <= limit:
-                return i, j
-    return None
+    def nearest(some: np.ndarray) -> np.ndarray:
+        distances = apart(some, some)
+        return np.where(distances > overlap.COPY, distances, np.inf).min(axis=1)
+
+    limits = np.minimum(overlap.ALIKE, np.minimum(nearest(one)[:, None], nearest(other)) / 2)
+    varied = np.minimum(one.std(axis=1)[:, None], other.std(axis=1)) >= overlap.FLAT
+    pairs = np.argwhere((apart(one, other) <= limits) & varied).tolist()
+    return tuple(pairs[0]) if pairs else None
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 def test_many_at_once_give_the_pair_that_one_by_one_do(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overlap, "_PART", 5)  # so that there are several parts
     rng = np.random.default_rng(seed)
@@ -143,7 +143,7 @@ def test_many_at_once_give_the_pair_that_one_by_one_do(seed: int, monkeypatch: p
 def test_images_that_are_not_near_are_not_looked_at_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     one, other = (
-        overlap._Thumbnails.of({Path(f"{index}"): rng.bytes(overlap.THUMBNAIL**2) for index in range(3000)})
+        overlap._Thumbnails.of({Path(f"{index}"): rng.bytes(overlap.THUMBNAIL**2) for index in range(800)})
         for _ in "ab"
     )
     monkeypatch.setattr(overlap._Thumbnails, "distances", pytest.fail)
