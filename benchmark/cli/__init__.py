@@ -5,10 +5,23 @@ import sys
 
 import typer
 
-from benchmark.cli import ablate, calibrate, compare, data, methods, predict, report, results, run, tables, train
+from benchmark.cli import (
+    ablate,
+    calibrate,
+    compare,
+    data,
+    export,
+    methods,
+    predict,
+    report,
+    results,
+    run,
+    tables,
+    train,
+)
 from benchmark.cli.messages import fail
 from benchmark.cli.options import add_command
-from benchmark.errors import BenchError
+from benchmark.errors import BenchError, NothingToRunError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,6 +47,7 @@ add_command(app, "new-method", methods.new_method_command)
 add_command(app, "check-method", methods.check_method_command)
 app.add_typer(data.app, name="data")
 app.add_typer(results.app, name="results")
+app.add_typer(export.app, name="export")
 
 
 def main() -> None:
@@ -46,6 +60,8 @@ def main() -> None:
             before = sys.argv[sys.argv.index("", 1) - 1]
             fail(f"an empty value after {before}: is a variable of the shell not set?")
         app()
+    except NothingToRunError as error:
+        fail(str(error), code=1)
     except BenchError as error:
         fail(str(error))
     except KeyboardInterrupt:

@@ -44,6 +44,7 @@ from .provenance import Provenance as Provenance
 from .provenance import code_key as code_key
 from .provenance import environment as environment
 from .provenance import features_key as features_key
+from .provenance import package_version as package_version
 from .records import ClassResult as ClassResult
 from .records import DefectResult as DefectResult
 from .records import Parameters as Parameters
