@@ -1,6 +1,7 @@
 """The command `bench reproduce`: what it says before it runs, what it runs, and the table at its end."""
 
 import csv
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -320,6 +321,26 @@ def test_a_run_on_some_of_the_datasets_says_which_are_missing(bench: Bench, draw
     assert code == 1
     assert "bench data get mvtec" in err
     assert "6 not run" in out
+
+
+def test_published_files_are_imported_and_no_training_is_made(bench: Bench, drawn: Path, tmp_path: Path) -> None:
+    """APRIL-GAN's own code has written the file, for the small CLIP; VisA is tested with what MVTec AD taught."""
+    official = Path(__file__).parents[1] / "golden/official_run/april_gan/mvtec_epoch_3.pth"
+    put = tmp_path / "files/exps/pretrained/mvtec_pretrained.pth"
+    put.parent.mkdir(parents=True)
+    shutil.copy(official, put)
+    data = drawn / "VisA_20220922"
+    command = ("reproduce", "april-gan", "--data", data, "--checkpoints", tmp_path / "files", *CHEAP)
+    code, out, err = bench(*command, "--dry-run", "--results", tmp_path / "dry", "--backbone", "mini:v2")
+    assert code == 0, err
+    assert "APRIL-GAN  MVTec AD      published checkpoint" in out
+    assert not (tmp_path / "dry").exists()
+    code, out, err = bench(*command, "--results", tmp_path / "r", "--backbone", "mini:v2")
+    assert code == 1, err  # MVTec AD and BTAD are not there
+    (record,) = read_records(tmp_path / "r")[0]
+    assert (record.cell.dataset.name, record.cell.seed) == ("visa", 0)
+    assert record.cell.checkpoint is not None
+    assert "trained APRIL-GAN" not in err
 
 
 @pytest.mark.slow
