@@ -264,7 +264,7 @@ def test_an_error_of_the_tower_ends_the_methods_of_its_image_size(
 
 def test_a_method_may_use_the_memory_of_its_results_again(data: SampleSet, tiny: Backbone) -> None:
     method = Reuses(tiny, ClipOptions())
-    tower = Tower(tiny, method.vision(), (0,), Protocol(), data.card, True, "fail", AdaptiveBatch(2, print))
+    tower = Tower(tiny, method.vision(), (0,), Protocol(), data.card, True, False, "fail", AdaptiveBatch(2, print))
     run = ClassRun(Participant(method, frozenset("a")), tower, Lanes(0).lane())
     images = torch.randn(3, 3, tiny.image_size, tiny.image_size, generator=torch.Generator().manual_seed(0))
     features = [tiny.encode_images(part, method.vision()) for part in (images[:2], images[2:])]
