@@ -177,6 +177,11 @@ MEDICAL = {
     "endo": {"colon": _plain("colon", "polyp")},
     "tn3k": {"thyroid": _plain("thyroid", "nodule")},
 }
+REAL_IAD = {
+    "pcb": Look("pcb_green", {"HS": ("scratch",), "QS": ("missing_part",), "YW": ("contamination",)}),
+    "vcpill": Look("pill", {"AK": ("hole",), "PS": ("crack",), "ZW": ("stain",)}),
+}
+"""Two of the 30 classes of Real-IAD."""
 CATALOGUE: dict[str, dict[str, Look]] = {
     "mvtec": MVTEC,
     "visa": VISA,
@@ -186,5 +191,6 @@ CATALOGUE: dict[str, dict[str, Look]] = {
     "dagm": DAGM,
     "dtd_synthetic": DTD,
     **MEDICAL,
+    "real_iad": REAL_IAD,
 }
 """The classes by name of the card, then by name of the class."""

@@ -318,6 +318,24 @@ def _tn3k() -> Iterator[Shot]:
         )
 
 
+def _real_iad() -> Iterator[Shot]:
+    """Five views of each sample; the later an anomalous one comes, the more of its views show the defect."""
+    for c in _classes("real_iad", range(96, 97)):
+        top = f"Real-IAD/realiad_1024/{c.name}"
+        views = [f"C{camera}_2023102113{camera:04}" for camera in range(1, 6)]
+        for sample in range(4):
+            start = f"{top}/OK/S{sample + 1:04}/{c.name}_{sample + 1:04}_OK"
+            for i, view in enumerate(views, 5 * sample):
+                yield c.normal(i, f"{start}_{view}.jpg", "train" if sample == 0 else "test")
+        for sample, defect in enumerate(c.look.defects):
+            start = f"{top}/NG/{defect}/S0001/{c.name}_0001_NG_{defect}"
+            for i, view in enumerate(views):
+                if i < sample + 2:
+                    yield c.damaged(defect, i, f"{start}_{view}.jpg", f"{start}_{view}.png")
+                else:
+                    yield c.normal(20 + 5 * sample + i, f"{start}_{view}.jpg")
+
+
 _SHOTS: dict[str, Callable[[], Iterator[Shot]]] = {
     "mvtec": _mvtec,
     "visa": _visa,
@@ -336,6 +354,7 @@ _SHOTS: dict[str, Callable[[], Iterator[Shot]]] = {
     "kvasir": _kvasir,
     "endo": _endo,
     "tn3k": _tn3k,
+    "real_iad": _real_iad,
 }
 
 
