@@ -16,5 +16,9 @@ class BenchError(Exception):
     """An input is wrong. The message names the file, card or option at fault and says how to correct it."""
 
 
+class NothingToRunError(BenchError):
+    """What was asked for is there in part or not at all, and nothing is left to run. Each problem was told before."""
+
+
 class ContractError(BenchError):
     """A method breaks the contract. The message says what was found, and what the contract asks for."""

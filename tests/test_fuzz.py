@@ -34,7 +34,7 @@ from pydantic import ValidationError
 from safetensors.torch import save
 from support.reference import REFERENCE_RECORDS
 
-from benchmark.cli.selection import select_methods
+from benchmark.api.selection import select_methods
 from benchmark.clip.architectures import BackboneError
 from benchmark.clip.weight_files import read_entries, read_state_dict
 from benchmark.common.regions import find_regions

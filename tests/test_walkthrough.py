@@ -15,11 +15,11 @@ from support.sound_methods import Sound
 from torch import Tensor
 
 from benchmark import contract
+from benchmark.api import datasets
 from benchmark.authoring.check_images import random_images
 from benchmark.authoring.conformance import check_method
 from benchmark.authoring.findings import render
 from benchmark.authoring.method_under_test import MethodUnderTest, fit, halves
-from benchmark.cli import selection
 from benchmark.clip.backbone import Backbone
 from benchmark.data.cards import Card, load_card, load_cards
 from benchmark.data.check import check_dataset
@@ -282,7 +282,7 @@ def test_the_check_prints_what_is_shown_and_the_run_makes_a_table(
     bench: Bench, card: Card, bolts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cards = {**load_cards(), "bolts": card}
-    monkeypatch.setattr(selection, "load_cards", lambda: cards)
+    monkeypatch.setattr(datasets, "load_cards", lambda: cards)
     monkeypatch.chdir(bolts.parent)
     console = block(DATASET, "console", "bench data check")
     check, run = typed(console)
@@ -300,7 +300,7 @@ def test_the_check_prints_what_is_shown_and_the_run_makes_a_table(
 def test_the_list_finds_it_by_its_other_name(
     bench: Bench, card: Card, bolts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(selection, "load_cards", lambda: {"bolts": card})
+    monkeypatch.setattr(datasets, "load_cards", lambda: {"bolts": card})
     code, out, _ = bench("data", "list", "--data", bolts.parent)
     assert code == 0
     assert f"found:   {bolts}" in out

@@ -8,7 +8,7 @@ import typer
 from benchmark.cli import ablate, calibrate, compare, data, methods, predict, report, results, run, tables, train
 from benchmark.cli.messages import fail
 from benchmark.cli.options import add_command
-from benchmark.errors import BenchError
+from benchmark.errors import BenchError, NothingToRunError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,6 +46,8 @@ def main() -> None:
             before = sys.argv[sys.argv.index("", 1) - 1]
             fail(f"an empty value after {before}: is a variable of the shell not set?")
         app()
+    except NothingToRunError as error:
+        fail(str(error), code=1)
     except BenchError as error:
         fail(str(error))
     except KeyboardInterrupt:

@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.computing import Computation, carry_out, find_targets, plan_cells, tell_of_mini
-from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions
-from benchmark.cli.ending import compare_with_reference, end
+from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions, tell_of_mini
+from benchmark.cli.ending import end
 from benchmark.cli.messages import say, terminal_width, writing
 from benchmark.cli.options import (
     CellOptions,
@@ -16,6 +15,7 @@ from benchmark.cli.options import (
     ExecutorOptions,
     MethodOptions,
     TrainingOptions,
+    computation,
     split,
     with_options,
 )
@@ -61,26 +61,27 @@ def ablate_command(
 
     bench ablate my_method --plugin my_method.py
     """
-    tell_of_mini(places, folders)
-    from benchmark.cli import selection
+    where = places.places(folders)
+    tell_of_mini(where)
+    from benchmark.api import carry_out, compare_with_reference, find_targets, plan_cells, select_methods
     from benchmark.records import read_records
     from benchmark.running import select_ablations, variants_of
     from benchmark.tables import ablation_files, ablation_summary, alongside, make_ablations, table_stem, write_files
 
-    [(chosen, base)], protocol = selection.select_methods([name], [*method.settings, *evaluation.settings()])
+    [(chosen, base)], protocol = select_methods([name], [*method.settings, *evaluation.settings()])
     variants = variants_of(chosen, base, select_ablations(chosen, split(only)))
-    datasets = datasets or ("" if folders.folder else "mvtec,visa")
-    computation = Computation(compute, executor, cells)
-    targets = find_targets(datasets, places, folders=folders, part=part, aside=training.auxiliaries())
+    names = split(datasets) or ([] if folders.folder else ["mvtec", "visa"])
+    how = computation(compute, executor, force=cells.force)
+    targets = find_targets(names, where, classes=split(part.classes), limit=part.limit, aside=training.auxiliaries())
     rows = [(chosen, options) for options in variants]
-    plans = plan_cells(rows, targets, computation, protocol, training)
+    plans = plan_cells(rows, targets, how, protocol, training.learning(allow_overlap=cells.allow_overlap))
     for plan in plans.values():
         plan.jobs = [replace(job, placement=variants[job.options]) for job in plan.jobs]
-    ran = carry_out(plans, targets, computation, protocol)
+    ran = carry_out(plans, targets, how, protocol, dry_run=cells.dry_run)
     if records := ran.records:
         stems = {table_stem(chosen.name, row) for placement in variants.values() for row in placement.ablations}
         make_ablations(records)  # those of this run fit together
-        known = [each for each in read_records(computation.settings.results)[0] if each.cell.method == chosen.name]
+        known = [each for each in read_records(how.settings.results)[0] if each.cell.method == chosen.name]
         tables = [table for table in make_ablations(alongside(known, records)) if table.stem in stems]
         directory = compute.results / "tables" / "ablations"
         print(ablation_summary(tables, width=terminal_width()), flush=True)

@@ -9,7 +9,7 @@ import typer
 from benchmark.cli.data_options import FolderOptions
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import MethodName, MethodOptions, with_options
-from benchmark.cli.scorers import ScorerOptions, find_scorers
+from benchmark.cli.scorers import ScorerOptions
 from benchmark.clip import check_class_name
 from benchmark.common import listed, printable
 
@@ -63,6 +63,7 @@ def calibrate_command(
         fail(f"--folder {given[0].directory}: has classes {names}, and a threshold is for one; name the folder of one")
     check_class_name(classes[0], where="--folder-class")
 
+    from benchmark.api import find_scorers
     from benchmark.common import image_progress
     from benchmark.predict import (
         banner,
@@ -80,7 +81,7 @@ def calibrate_command(
         [method],
         method_options.settings,
         classes[0],
-        options,
+        options.scoring(),
         images=paths,
         ranges=samples.ranges,
         follow_links=folders.follow_links,

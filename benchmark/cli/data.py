@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.data_options import DataOptions, FolderOptions
+from benchmark.cli.data_options import DataOptions, FolderOptions, parse_paths
 from benchmark.cli.messages import fail, say, writing
 from benchmark.cli.options import add_command, with_options
 
@@ -18,15 +18,18 @@ app = typer.Typer(no_args_is_help=True, help="List the known datasets, check tho
 
 @with_options
 def list_command(*, places: DataOptions) -> None:
-    """List the datasets: classes, domain, metrics, licence, home page, and the folder where each was found."""
-    from benchmark.cli import selection
+    """List the datasets: classes, domain, metrics, licence, home page, and the folder where each was found.
+
+    Datasets beyond the 17 of the papers' main tables say so. `bench run` takes them where they are named.
+    """
+    from benchmark.api import select_cards
     from benchmark.data import find_directories
 
-    cards = selection.select_cards([])
-    given = selection.parse_paths(places.data_path, [card.name for card in cards])
-    for card in cards:
+    given = parse_paths(places.data_path)
+    for card in select_cards([]):
         directories = find_directories(card, places.data, given.get(card.name))
-        print(f"{card.name}  ({card.title}, card version {card.version})")
+        beyond = ", beyond the papers" if card.beyond else ""
+        print(f"{card.name}  ({card.title}, card version {card.version}{beyond})")
         print(f"  {card.domain}, {len(card.classes)} classes, metrics at {' and '.join(card.levels)} level")
         print(f"  licence: {card.licence}")
         print(f"  home:    {card.home or 'none'}")
@@ -58,26 +61,25 @@ def check_command(
     be read, masks that are missing, have the wrong size or look wrong, and identical images; of a plain folder, also
     what was taken for what. Exit code 1 if a dataset is broken.
     """
-    from benchmark.cli import selection
+    from benchmark.api import check_paths_used, class_name_problems, no_data, select_cards, select_datasets
     from benchmark.common import image_progress
     from benchmark.data import check_dataset, contact_sheet, read_folder, render
 
     own = [read_folder(each) for each in folders.folders()]
-    every = [card.name for card in selection.select_cards(names or [])]
-    selection.check_paths_used(places.data_path, every if names or not own else [])
+    every = [card.name for card in select_cards(names or [])]
+    paths = parse_paths(places.data_path)
+    check_paths_used(paths, every if names or not own else [])
     found: list[SampleSet] = []
     problems: list[str] = []
     if names or not own:
-        found, problems = selection.select_datasets(
-            names or [], data=places.data, paths=places.data_path, follow_links=folders.follow_links
-        )
+        found, problems = select_datasets(names or [], data=places.data, paths=paths, follow_links=folders.follow_links)
     found += own
-    problems += selection.class_name_problems(found)
+    problems += class_name_problems(found)
     broken = bool(problems)
     for problem in problems:
         say(f"FAILED {problem}")
     if not found and not problems:
-        fail(selection.no_data(places.data))
+        fail(no_data(places.data))
     for samples in found:
         with image_progress(samples.title, len(samples.samples)) as progress:
             report = check_dataset(samples, workers=workers, progress=progress)
@@ -122,11 +124,11 @@ def check_cache_command() -> None:
 
 
 def mini_command(directory: Annotated[Path, typer.Argument(help="A new or empty folder, or an older suite.")]) -> None:
-    """Make the mini suite: generated miniatures of the 17 datasets, with the folders of the real ones (27 MB).
+    """Make the mini suite: generated miniatures of the datasets, with the folders of the real ones (27 MB).
 
     The images are the same on every machine. `bench run --all --data DIRECTORY` gives what `bench run --all` gives.
     """
-    from benchmark.cli.selection import write_mini_suite
+    from benchmark.api import write_mini_suite
 
     with writing(directory):
         write_mini_suite(directory)

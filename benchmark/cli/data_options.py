@@ -2,11 +2,13 @@
 
 import dataclasses
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from benchmark.api import Places
+from benchmark.cli.messages import say
 from benchmark.cli.options import in_panel
 from benchmark.errors import BenchError
 
@@ -14,6 +16,36 @@ if TYPE_CHECKING:
     from benchmark.data import PlainFolder
 
 _data = in_panel("Data")
+
+
+def parse_paths(texts: Sequence[str]) -> dict[str, Path]:
+    """Return the directories given as `NAME=DIR`.
+
+    Raises:
+        BenchError: One is not of that form, or names an unknown dataset.
+    """
+    if not texts:
+        return {}
+    from benchmark.api import select_cards
+    from benchmark.registry import choose
+
+    known = [card.name for card in select_cards([])]
+    paths: dict[str, Path] = {}
+    for text in texts:
+        name, equals, directory = text.partition("=")
+        if not (equals and directory):
+            place = name or directory or "/datasets/mvtec_anomaly_detection"
+            raise BenchError(f"--data-path {text}: say NAME=DIR, as in --data-path mvtec={place}")
+        choose("dataset", [name], known)
+        if (earlier := paths.setdefault(name, Path(directory).expanduser())) != Path(directory).expanduser():
+            raise BenchError(f"--data-path {name}: said twice, as {earlier} and as {directory}; leave one out")
+    return paths
+
+
+def tell_of_mini(places: Places) -> None:
+    """Say that no data was given, before the seconds in which torch is imported."""
+    if not places.is_given:
+        say("no data given: running on the mini suite, generated miniatures of the datasets")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +59,19 @@ class DataOptions:
     data_path: Annotated[
         list[str], _data("--data-path", metavar="NAME=DIR", help="Folder of one dataset; may be repeated.")
     ] = field(default_factory=list)
+
+    def places(self, folders: "FolderOptions | None" = None) -> Places:
+        """Return where images are.
+
+        Raises:
+            BenchError: An option is wrong.
+        """
+        return Places(
+            data=self.data,
+            paths=parse_paths(self.data_path),
+            folders=folders.folders() if folders else (),
+            follow_links=bool(folders and folders.follow_links),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

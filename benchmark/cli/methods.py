@@ -85,12 +85,12 @@ def check_method_command(
     if findings[0].passed:  # else its options cannot be read either
         from functools import partial
 
+        from benchmark.api import mini_suite, select_datasets, select_methods
         from benchmark.authoring import dataset_images
-        from benchmark.cli import selection
         from benchmark.clip import MINI_BACKBONE, load_backbone, parse_backbone
 
-        [(chosen, options)], _ = selection.select_methods([name], method.settings)
-        [data], _ = selection.select_datasets(["mvtec"], data=selection.mini_suite(say=say))
+        [(chosen, options)], _ = select_methods([name], method.settings)
+        [data], _ = select_datasets(["mvtec"], data=mini_suite())
         backbone = load_backbone(parse_backbone(MINI_BACKBONE))
         findings = check_method(chosen, options, backbone, partial(dataset_images, data))
         if issubclass(chosen, Learner) and all(finding.passed for finding in findings):

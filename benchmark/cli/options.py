@@ -9,13 +9,15 @@ import dataclasses
 import functools
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from benchmark.api import Computation, Learning
+from benchmark.cli.messages import fail
 from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
 from benchmark.common import BATCH_SIZE, CACHE_LIMIT, READERS, RESULTS, WINDOW_CHUNK, WINDOW_CHUNK_GPU, WORKERS, OnError
 from benchmark.errors import BenchError
@@ -23,6 +25,8 @@ from benchmark.errors import BenchError
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
     """Replace each parameter that is a dataclass by the dataclass's fields, as typer reads parameters.
+
+    A command that the user interrupts ends with what its error says.
 
     Raises:
         ValueError: two options of the command have the same field name.
@@ -46,7 +50,12 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
             name: group(**{each.name: values.pop(each.name) for each in dataclasses.fields(group)})
             for name, group in groups.items()
         }
-        command(**values, **made)
+        try:
+            command(**values, **made)
+        except KeyboardInterrupt as stop:
+            if str(stop):  # it says what is kept; typer would not print it
+                fail(str(stop), code=130)
+            raise
 
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return call
@@ -121,11 +130,6 @@ Dtype = Annotated[
 ]
 
 
-def number_type(dtype: str) -> str:
-    """Return the number type that --dtype stands for; that of the published results unless another is named."""
-    return "float32" if dtype == "auto" else dtype
-
-
 @dataclass(frozen=True, kw_only=True)
 class PluginOptions:
     """Where methods come from that are neither of the benchmark nor installed."""
@@ -177,9 +181,21 @@ class TrainingOptions:
     ] = "0"
 
     def __post_init__(self) -> None:
-        self.seed_numbers()
-        if self.auxiliary and self.protocol != "anomalyclip":
-            raise BenchError(f"--auxiliary and --protocol {self.protocol} both say what to train on; leave one out")
+        self.learning()  # what is wrong in it is told before anything else is done
+
+    def learning(self, *, checkpoints: Sequence[Path] = (), allow_overlap: bool = False) -> Learning:
+        """Return what methods are to train on.
+
+        Raises:
+            BenchError: An option is wrong, or two contradict each other.
+        """
+        return Learning(
+            protocol=self.protocol,
+            auxiliary=self.auxiliaries(),
+            seeds=self.seed_numbers(),
+            checkpoints=checkpoints,
+            allow_overlap=allow_overlap,
+        )
 
     def auxiliaries(self) -> list[str]:
         """Return the datasets of --auxiliary, each once; none for those of the protocol."""
@@ -206,11 +222,6 @@ class EncodingOptions:
     batch_size: Annotated[
         int, _computing("--batch-size", min=1, help="Images per forward pass; changes no number.")
     ] = BATCH_SIZE
-
-    @property
-    def number_type(self) -> str:
-        """The number type in which CLIP computes."""
-        return number_type(self.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -357,3 +368,24 @@ class CellOptions:
             "--allow-overlap", help="Test also where a method was trained on images of the target; the tables say so."
         ),
     ] = False
+
+
+def computation(compute: ComputeOptions, executor: ExecutorOptions, *, force: bool = False) -> Computation:
+    """Return how cells and trainings are to be computed."""
+    return Computation(
+        backbone=compute.backbone,
+        device=compute.device,
+        dtype=compute.dtype,
+        batch_size=compute.batch_size,
+        workers=compute.workers,
+        on_error=compute.on_error,
+        window_chunk=compute.window_chunk,
+        cache_limit=compute.cache_limit,
+        results=compute.results,
+        force=force,
+        executor=executor.executor,
+        processes=executor.processes,
+        ray_address=executor.ray_address,
+        slurm=executor.slurm_parameters(),
+        cell_timeout=executor.cell_timeout,
+    )

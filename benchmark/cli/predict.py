@@ -10,7 +10,7 @@ import typer
 
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import MethodOptions, split, with_options
-from benchmark.cli.scorers import ScorerOptions, find_scorers
+from benchmark.cli.scorers import ScorerOptions
 from benchmark.clip import check_class_name
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def predict_command(
 
     found, problems, left_out = find_images(images, output=output, follow_links=follow_links)
 
+    from benchmark.api import find_scorers
     from benchmark.common import image_progress
     from benchmark.predict import Wanted, common_ranges, draw, note_on_references, score_found, write_predictions
     from benchmark.records import environment
@@ -97,7 +98,13 @@ def predict_command(
     paths = [each.path for each in found]
     ranges = common_ranges([each for each in given.values() if not isinstance(each, float)])
     known = find_scorers(
-        names, method_options.settings, class_name, options, images=paths, ranges=ranges, follow_links=follow_links
+        names,
+        method_options.settings,
+        class_name,
+        options.scoring(),
+        images=paths,
+        ranges=ranges,
+        follow_links=follow_links,
     )
     thresholds = _match_thresholds(given, known.scorers, save_masks=save_masks)
     folders = [output / scorer.id.method for scorer in known.scorers]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.data_options import DataOptions, FolderOptions
+from benchmark.cli.data_options import DataOptions, FolderOptions, parse_paths
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import ChosenRecords, OneBackbone, Results, with_options
 from benchmark.cli.tables import known_backbone
@@ -74,24 +74,25 @@ def report_command(
 
 def find_images(records: "list[Record]", places: DataOptions, folders: FolderOptions) -> "list[SampleSet]":
     """Find the images of some records; those of datasets with a card are the mini suite's where no place is given."""
-    from benchmark.cli import selection
+    from benchmark.api import check_paths_used, mini_suite, select_datasets
     from benchmark.data import read_folder
 
-    selection.check_paths_used(places.data_path, dict.fromkeys(record.cell.dataset.name for record in records))
+    paths = parse_paths(places.data_path)
+    check_paths_used(paths, dict.fromkeys(record.cell.dataset.name for record in records))
     found = [read_folder(folder) for folder in folders.folders()]
     plain = [record for record in records if record.domain == "custom"]
     if plain and not found:
         titles = listed(list(dict.fromkeys(record.dataset_title for record in plain)), 3)
         say(f"no images of {titles}: give --folder DIR, once for each, and there is a gallery")
     data = places.data
-    if data is None and not places.data_path:
+    if data is None and not paths:
         others = [record for record in records if record.domain != "custom"]
         if not any("data" in record.synthetic for record in others):
             if others:
                 say("no images: say where the datasets lie with --data DIR or BENCH_DATA, and there is a gallery")
             return found
-        data = selection.mini_suite(say=say)
-    datasets, problems = selection.select_datasets([], data=data, paths=places.data_path)
+        data = mini_suite()
+    datasets, problems = select_datasets([], data=data, paths=paths)
     for problem in problems:
         say(f"no images: {problem}")
     return [*datasets, *found]

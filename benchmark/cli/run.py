@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.computing import Computation, carry_out, find_targets, plan_cells, tell_of_mini
-from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions
-from benchmark.cli.ending import compare_with_reference, end, write_tables
+from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions, tell_of_mini
+from benchmark.cli.ending import end, write_tables
 from benchmark.cli.messages import fail, say, terminal_width
 from benchmark.cli.options import (
     CellOptions,
@@ -18,6 +17,7 @@ from benchmark.cli.options import (
     MethodOptions,
     Methods,
     TrainingOptions,
+    computation,
     split,
     with_options,
 )
@@ -26,7 +26,7 @@ from benchmark.cli.options import (
 @with_options
 def run_command(
     *,
-    every: Annotated[bool, typer.Option("--all", help="Every method on every dataset that is found.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every method on every dataset of the papers found.")] = False,
     methods: Methods = "",
     method: MethodOptions,
     datasets: Datasets = "",
@@ -52,9 +52,9 @@ def run_command(
 
     A cell is one method on one dataset with one seed, backbone and protocol. Methods that learn are trained first, once
     per auxiliary dataset, and are never tested on the dataset they were trained on. The same command, run again, does
-    only the missing cells. Without --data it runs on the mini suite, generated miniatures of the 17 datasets, with a
-    small CLIP that is part of the package. Exit code 0: every cell is done; 1: a cell failed; 2: the command could not
-    start.
+    only the missing cells. Without --data it runs on the mini suite, generated miniatures of the datasets, with a small
+    CLIP that is part of the package. Datasets beyond the papers take part only where --datasets or --data-path names
+    them. Exit code 0: every cell is done; 1: a cell failed; 2: the command could not start.
 
     Examples:
 
@@ -71,18 +71,27 @@ def run_command(
     bench run --all --data /datasets --executor slurm --slurm partition=gpu --slurm gpus_per_node=1
     """
     if every and (methods or datasets):
-        fail("--all means every method on every dataset found; leave it out, or --methods and --datasets")
+        fail("--all means every method on every dataset of the papers; leave it out, or --methods and --datasets")
     if not (every or methods or datasets or folders.folder):
         fail("say what to run: --all, or --methods and --datasets (see `bench methods` and `bench data list`)")
-    tell_of_mini(places, folders)
-    from benchmark.cli import selection
+    where = places.places(folders)
+    tell_of_mini(where)
+    from benchmark.api import carry_out, compare_with_reference, find_targets, plan_cells, select_methods
     from benchmark.tables import TableError, make_tables, summary
 
-    chosen, protocol = selection.select_methods(split(methods), [*method.settings, *evaluation.settings()])
-    computation = Computation(compute, executor, cells)
-    targets = find_targets(datasets, places, folders=folders, part=part, every=every, aside=training.auxiliaries())
-    plans = plan_cells(chosen, targets, computation, protocol, training, checkpoints=checkpoint or [])
-    ran = carry_out(plans, targets, computation, protocol)
+    chosen, protocol = select_methods(split(methods), [*method.settings, *evaluation.settings()])
+    how = computation(compute, executor, force=cells.force)
+    targets = find_targets(
+        split(datasets),
+        where,
+        classes=split(part.classes),
+        limit=part.limit,
+        every=every,
+        aside=training.auxiliaries(),
+    )
+    learning = training.learning(checkpoints=checkpoint or (), allow_overlap=cells.allow_overlap)
+    plans = plan_cells(chosen, targets, how, protocol, learning)
+    ran = carry_out(plans, targets, how, protocol, dry_run=cells.dry_run)
     if ran.records:
         try:
             print(summary(make_tables(ran.records, methods=split(methods)), width=terminal_width()), flush=True)

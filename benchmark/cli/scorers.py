@@ -1,26 +1,17 @@
-"""Methods that score images of no dataset: their options on the command line, and what is found for them."""
+"""The options of commands that score images of no dataset."""
 
-import dataclasses
-from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.computing import identify
-from benchmark.cli.messages import fail, say
 from benchmark.cli.options import EncodingOptions, Results
 from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
 from benchmark.common import RESULTS
 
 if TYPE_CHECKING:
-    from benchmark.clip import Backbone, WeightsSource
-    from benchmark.contract import Method
-    from benchmark.data import Ranges
-    from benchmark.predict import Scorer
-    from benchmark.protocol import Protocol
+    from benchmark.api import Scoring
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,152 +43,15 @@ class ScorerOptions(EncodingOptions):
     ] = None
     results: Results = RESULTS
 
+    def scoring(self) -> "Scoring":
+        """Return what methods are to score images with."""
+        from benchmark.api import Scoring
 
-@dataclass(frozen=True)
-class Found:
-    """Methods that are found with all that they need, before the backbone is loaded."""
-
-    scorers: "tuple[Scorer, ...]"
-    source: "WeightsSource"
-    options: ScorerOptions
-    protocol: "Protocol"
-
-    def load(self) -> "Backbone":
-        """Return the backbone of the methods."""
-        from benchmark.clip import load_backbone, pick_device
-        from benchmark.common import feature_cache
-
-        return load_backbone(
-            self.source,
-            dtype=self.options.number_type,
-            device=pick_device(self.options.device),
-            pos_interp=self.protocol.pos_interp,
-            cache=feature_cache(),
+        return Scoring(
+            backbone=self.backbone,
+            checkpoints=self.checkpoint or (),
+            shots=self.shots,
+            device=self.device,
+            dtype=self.dtype,
+            results=self.results,
         )
-
-
-def find_scorers(
-    methods: Sequence[str],
-    settings: Sequence[str],
-    class_name: str,
-    options: ScorerOptions,
-    *,
-    images: Sequence[Path],
-    ranges: "Ranges",
-    follow_links: bool,
-) -> Found:
-    """Find what the named methods need to score images of a class, and tell how images of more than 8 bits are read.
-
-    Args:
-        methods: Names of methods.
-        settings: `NAME.OPTION=VALUE`, as in `selection.select_methods`.
-        class_name: What the images show.
-        options: Weights and reference images.
-        images: The images.
-        ranges: Black and white of images of more than 8 bits, as far as they are known; the rest is found.
-        follow_links: Whether links that lead out of the folder of reference images are followed.
-    """
-    from benchmark.cli import selection
-    from benchmark.clip import parse_backbone
-    from benchmark.contract import Learner
-    from benchmark.predict import draw_references, normal_images, scorer_of, with_shots
-    from benchmark.training import choose_checkpoint, seen_images, variant_of
-
-    chosen, protocol = selection.select_methods(methods, settings)
-    for name in ("mask_gt0", "raw_class_names"):
-        if getattr(protocol, name):
-            fail(f"--set protocol.{name}: has no effect here; leave it out")
-    available: dict[str, Path] = {}
-    if options.shots is not None:
-        available, left_out = normal_images(options.shots, follow_links=follow_links)
-        for line in left_out:
-            say(f"note: --shots: {line}")
-    source = parse_backbone(options.backbone)
-    identity = identify(source, dtype=options.number_type)
-    given = _by_method(options.checkpoint or [], [kind for kind, _ in chosen])
-    found = []
-    for kind, asked in chosen:
-        values, references, learned = asked, None, None
-        if options.shots is not None:
-            values = with_shots(kind, asked, len(available), options.shots)
-        if kind.scores_whole_class(values):
-            fail(
-                f"{kind.title}: its image scores depend on all test images of a class, so it cannot score images of no "
-                f"dataset; {_single_scores(kind, values)}"
-            )
-        if count := kind.shots(values):
-            if options.shots is None:
-                fail(f"{kind.title} is to be shown {count} normal images; name their folder by --shots DIR")
-            references = draw_references(available, count, options.shots)
-        own = identity.variant(variant_of(kind, values), protocol)
-        if issubclass(kind, Learner):
-            path = given.get(kind.name)
-            learned = choose_checkpoint(kind, values, own, given=path, results=options.results)
-            if seen := seen_images(learned[1], images, "images"):
-                say(f"note: {kind.title} was trained on {len(seen)} of these images, such as {seen[0]}")
-        found.append((kind, values, own, learned, references))
-    shown = [path for *_, references in found if references for path in references[1]]
-    if options.shots is not None and not shown:
-        fail(f"--shots: {', '.join(kind.title for kind, _ in chosen)} looks at no normal images; leave it out")
-    ranges = _find_ranges([*images, *shown], ranges)
-    scorers = [
-        scorer_of(
-            kind,
-            values,
-            class_name=class_name,
-            protocol=protocol,
-            backbone=own,
-            learned=learned,
-            references=references,
-            ranges=ranges,
-        )
-        for kind, values, own, learned, references in found
-    ]
-    return Found(tuple(scorers), source, options, protocol)
-
-
-def _single_scores(kind: "type[Method]", options: Any) -> str:
-    """Return what to say in place of options by which a method scores whole classes."""
-    for field in dataclasses.fields(options):
-        value = getattr(options, field.name)
-        if isinstance(value, bool):
-            with suppress(Exception):  # a method may refuse the other value
-                if not kind.scores_whole_class(dataclasses.replace(options, **{field.name: not value})):
-                    return f"say --set {kind.name}.{field.name}={str(not value).lower()}"
-    return "choose another method"
-
-
-def _find_ranges(paths: Sequence[Path], known: "Ranges") -> "Ranges":
-    """Return black and white of images of more than 8 bits: those that are known, else those that hold these images."""
-    from benchmark.data import Ranges, find_extremes
-
-    extremes = find_extremes(paths, "looking for the range of the images")
-    found = Ranges.holding(extremes.values())
-    used = Ranges(known.integers or found.integers, known.floats or found.floats)
-    if found:
-        say(used.told)
-    for ours, theirs in ((used.integers, found.integers), (used.floats, found.floats)):
-        if ours and theirs and theirs.high > ours.high:
-            say(f"note: some images need white at {theirs.high:.15g}; what is above {ours.high:.15g} is cut off")
-    if black := used.turned_black({str(path): each for path, each in extremes.items()}):
-        say(f"note: {black}")
-    return used
-
-
-def _by_method(checkpoints: Sequence[Path], methods: "Sequence[type[Method]]") -> dict[str, Path]:
-    """Return the checkpoints that are given by the method that each is of."""
-    from benchmark.contract import Learner
-    from benchmark.records import read_checkpoint
-
-    learners = [method.name for method in methods if issubclass(method, Learner)]
-    if checkpoints and not learners:
-        fail(f"{', '.join(method.title for method in methods)} learns nothing; leave out --checkpoint")
-    found: dict[str, Path] = {}
-    for path in checkpoints:
-        method = read_checkpoint(path).training.method
-        if method not in learners:
-            fail(f"--checkpoint {path}: it is of {method}, and this command runs {', '.join(learners)}")
-        if method in found:
-            fail(f"--checkpoint {path}: it is of {method}, as is {found[method]}; leave one out")
-        found[method] = path
-    return found

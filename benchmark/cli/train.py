@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.computing import Computation, by_backbone, find_targets, identify, tell_of_mini
-from benchmark.cli.data_options import DataOptions, FolderOptions
-from benchmark.cli.ending import Tally, stopped, tell_of_reference
+from benchmark.api import number_type
+from benchmark.cli.data_options import DataOptions, FolderOptions, tell_of_mini
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import (
-    CellOptions,
     ComputeOptions,
     Dtype,
     ExecutorOptions,
@@ -21,7 +19,7 @@ from benchmark.cli.options import (
     Methods,
     Results,
     TrainingOptions,
-    number_type,
+    computation,
     split,
     with_options,
 )
@@ -31,6 +29,7 @@ from benchmark.common import RESULTS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from benchmark.api import Places
     from benchmark.data import SampleSet
 
 
@@ -64,46 +63,57 @@ def train_command(
 
     bench train --methods coop --folder nuts=./nuts --auxiliary nuts
     """
-    tell_of_mini(places, folders)
-    from benchmark.cli import selection
+    where = places.places(folders)
+    tell_of_mini(where)
+    from benchmark.api import (
+        Tally,
+        by_backbone,
+        check_paths_used,
+        find_targets,
+        identify,
+        interruption,
+        select_methods,
+        tell_of_reference,
+    )
     from benchmark.contract import Learner
     from benchmark.protocol import AUXILIARIES
     from benchmark.registry import choose
     from benchmark.running import Auxiliaries, Setting, plan_trainings, run
     from benchmark.training import Training, untrained
 
-    chosen, protocol = selection.select_methods(split(methods), method.settings)
+    chosen, protocol = select_methods(split(methods), method.settings)
     learners = [(each, options) for each, options in chosen if issubclass(each, Learner)]
     if not learners:
         fail(f"nothing to train: {', '.join(each.name for each, _ in chosen)} train on nothing")
     [rule] = choose("protocol", [training.protocol], AUXILIARIES)
     names = training.auxiliaries() or AUXILIARIES[rule][0]
-    computation = Computation(compute, executor, CellOptions(force=bool(held_out)))
-    targets = find_targets(",".join(names), places, folders=folders, aside=[held_out])
+    how = computation(compute, executor, force=bool(held_out))
+    targets = find_targets(names, where, aside=[held_out])
     if idle := [each.title for each in targets.folders if each.title not in (*names, held_out)]:
         fail(f"--folder {idle[0]}: nothing is trained on it; add --auxiliary {shlex.quote(idle[0])}")
-    selection.check_paths_used(places.data_path, [*names, held_out])
-    watched = _held_out(held_out, names, targets.places, folders)
+    check_paths_used(where.paths, [*names, held_out])
+    watched = _held_out(held_out, names, targets.places)
     found = {samples.card.name: samples for samples in targets.found}
     names_of = {samples.title: samples.card.name for samples in targets.folders}
     names = [names_of.get(name, name) for name in names]
     trainings: list[Training] = []
     loading = {}
-    for source, group in by_backbone(learners, targets, computation).items():
-        setting = Setting(identify(source, dtype=compute.number_type), protocol, Auxiliaries(found))
-        loading[setting.backbone] = computation.loading(source, protocol)
+    for source, group in by_backbone(learners, targets, how).items():
+        setting = Setting(identify(source, dtype=how.number_type), protocol, Auxiliaries(found))
+        loading[setting.backbone] = how.loading(source, protocol)
         for learner, options in group:
             planned = plan_trainings(learner, options, names, setting, seeds=training.seed_numbers())
             trainings += [each for each in planned if each]
-    settings = computation.settings
+    settings = how.settings
     todo = {each.id.id for each in untrained(trainings, settings.results, force=settings.force)}
     tell_of_reference(compute.results)
     try:
-        with computation.opened(loading, [], trainings) as (opened, fitting):
+        with how.opened(loading, [], trainings) as (opened, fitting):
             outcome = run([], fitting, opened, loading=loading, trainings=trainings, say=say, held_out=watched)
     except KeyboardInterrupt:
         left = untrained(trainings, settings.results)
-        stopped(len(trainings) - len(left), len(trainings), "training", settings.results / "checkpoints")
+        there = len(trainings) - len(left)
+        raise interruption(there, len(trainings), "training", settings.results / "checkpoints") from None
     for each in trainings:
         if each.id.id not in outcome.failed:
             print(each.checkpoint(compute.results), flush=True)
@@ -113,15 +123,15 @@ def train_command(
         sys.exit(1)
 
 
-def _held_out(
-    name: str, auxiliaries: "Sequence[str]", places: DataOptions, folders: FolderOptions
-) -> "SampleSet | None":
+def _held_out(name: str, auxiliaries: "Sequence[str]", places: "Places") -> "SampleSet | None":
     """Return the dataset on which trainings are watched."""
     if not name:
         return None
     if name in auxiliaries:
         fail(f"--held-out {name}: it is what is trained on; name another dataset")
-    targets = find_targets(name, places, folders=folders)
+    from benchmark.api import find_targets
+
+    targets = find_targets([name], places)
     if len(targets.found) != 1:
         fail(f"--held-out {name}: name one dataset")
     return targets.found[0]
@@ -160,14 +170,14 @@ def import_command(
 
     bench run --methods anomalyclip --datasets visa --data /datasets --checkpoint results/local/checkpoints/….json
     """
-    from benchmark.cli import selection
+    from benchmark.api import identify, options_set, select_cards, select_methods
     from benchmark.clip import parse_backbone
     from benchmark.records import as_settings
     from benchmark.training import import_checkpoint
 
-    [(chosen, values)], protocol = selection.select_methods([method], options.settings)
-    stated = {name: getattr(values, name) for name in selection.options_set(method, options.settings)}
-    cards = selection.select_cards(split(auxiliary))
+    [(chosen, values)], protocol = select_methods([method], options.settings)
+    stated = {name: getattr(values, name) for name in options_set(method, options.settings)}
+    cards = select_cards(split(auxiliary))
     identity = identify(parse_backbone(backbone), dtype=number_type(dtype))
     path, told = import_checkpoint(
         files, chosen, auxiliaries=cards, backbone=identity, protocol=protocol, results=results, stated=stated

@@ -152,6 +152,8 @@ class Record(Model):
     """The method's name in tables."""
     dataset_title: str
     domain: Domain
+    beyond: bool = False
+    """Whether the dataset is beyond those of the papers' main tables, as its card says."""
     cell: Cell
     image_size: int | None = None
     """Side of the input in pixels, and of the maps that were evaluated unless the protocol has an evaluation size."""
@@ -188,6 +190,11 @@ class Record(Model):
     run: Run
     placement: Placement = Placement()
     """The tables that show the record."""
+
+    @property
+    def group(self) -> str:
+        """The datasets with which its own is averaged: those of its domain, and apart from them the `further` ones."""
+        return f"further {self.domain}" if self.beyond else self.domain
 
     @field_validator("id")
     @classmethod

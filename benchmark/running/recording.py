@@ -141,6 +141,7 @@ def _common(job: Job, training: TrainingReport | None, results: Path) -> dict[st
         "title": job.title,
         "dataset_title": job.samples.title,
         "domain": card.domain,
+        "beyond": card.beyond,
         "year": year_in(job.method.paper),
         "cell": job.cell,
         "synthetic": tuple(what for what, is_so in generated.items() if is_so),

@@ -12,11 +12,11 @@ import torch.nn.functional as F  # noqa: N812
 from support.sound_methods import Sound, SoundLearner, failures
 from torch import Tensor, nn
 
+from benchmark.api.datasets import select_datasets
 from benchmark.authoring.check_images import dataset_images, random_images
 from benchmark.authoring.conformance import check_method
 from benchmark.authoring.findings import render
 from benchmark.authoring.starters import frozen
-from benchmark.cli import selection
 from benchmark.clip.backbone import Backbone, load_backbone
 from benchmark.clip.spec import map_features
 from benchmark.clip.weights import parse_backbone
@@ -706,7 +706,7 @@ def test_a_method_without_options_passes(tiny: Backbone) -> None:
 
 @pytest.fixture
 def two_classes(small_suite: Path) -> SampleSet:
-    ([data], _) = selection.select_datasets(["mvtec"], data=small_suite)
+    ([data], _) = select_datasets(["mvtec"], data=small_suite)
     return data
 
 

@@ -11,11 +11,11 @@ import torch
 from support.suites import draw_classes
 from torch import Tensor
 
+from benchmark.api.datasets import select_datasets
 from benchmark.authoring.check_images import dataset_images, random_images
 from benchmark.authoring.method_under_test import MethodUnderTest, take
 from benchmark.authoring.stability import MAGNIFIED, NOISE, check_stability, sensitivity
 from benchmark.authoring.starters import learner
-from benchmark.cli import selection
 from benchmark.clip.backbone import Backbone, load_backbone
 from benchmark.clip.spec import map_features
 from benchmark.clip.weights import MINI_BACKBONE, parse_backbone
@@ -47,7 +47,7 @@ def mini() -> Backbone:
 def test_differences_of_features_stay_as_small_in_what_a_method_predicts(
     name: str, mini: Backbone, small_suite: Path
 ) -> None:
-    ([data], _) = selection.select_datasets(["mvtec"], data=small_suite)
+    ([data], _) = select_datasets(["mvtec"], data=small_suite)
     method = LEARNERS[name]
     gap = sensitivity(MethodUnderTest(method, method.Options(), mini, partial(dataset_images, data, each=8)))
     assert gap > 0
@@ -122,7 +122,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", STABLE)
 def test_no_metric_moves_after_all_epochs(name: str, mini: Backbone, drawn: Path, tmp_path: Path) -> None:
     method = LEARNERS[name]
-    ([data], _) = selection.select_datasets(["mvtec"], data=drawn)
+    ([data], _) = select_datasets(["mvtec"], data=drawn)
     cache = Cache(tmp_path / "cache", GB)
     built = [method(mini, method.Options()) for _ in range(2)]
     spec = built[0].vision()
@@ -132,7 +132,7 @@ def test_no_metric_moves_after_all_epochs(name: str, mini: Backbone, drawn: Path
         train(each, [(stage, cast(Any, features)) for stage in each.stages([])])
     settings, worst = Settings(tmp_path, workers=0, cache=cache), {}
     for target in TARGETS:
-        ([data], _) = selection.select_datasets([target], data=drawn)
+        ([data], _) = select_datasets([target], data=drawn)
         taking_part = [Participant(each, frozenset(sample.class_name for sample in data.test)) for each in built]
         for scored in evaluate(taking_part, mini, data, protocol=Protocol(), settings=settings):
             one, other = (scored.outcomes[index] for index in (0, 1))

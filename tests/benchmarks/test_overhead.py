@@ -15,7 +15,9 @@ from PIL import Image
 from support.reference import REFERENCE
 
 from benchmark import registry
-from benchmark.cli import selection
+from benchmark.api.datasets import Targets, mini_suite, select_datasets
+from benchmark.api.requests import Learning, Places
+from benchmark.api.selection import select_auxiliaries, select_methods
 from benchmark.clip.weights import parse_backbone
 from benchmark.common.cache import GB, Cache
 from benchmark.common.settings import Settings
@@ -80,12 +82,12 @@ def test_overhead_per_cell(benchmark, capsys, tmp_path, no_plugins, processes):
 
 @pytest.mark.parametrize("command", ["run", "tables"])
 def test_ten_thousand_finished_cells(benchmark, capsys, tmp_path, command):
-    """Six methods on the 17 datasets of the mini suite under 195 seeds, by records made for it without computing."""
-    data = selection.mini_suite(say=print)
-    found, _ = selection.select_datasets([], data=data)
-    chosen, protocol = selection.select_methods([], [])
+    """Six methods on the papers' 17 datasets in miniature under 195 seeds, by records made for it without computing."""
+    data = mini_suite()
+    found, _ = select_datasets([], data=data, beyond=False)
+    chosen, protocol = select_methods([], [])
     identity = backbone_id(parse_backbone("mini:v2"), dtype="float32")
-    setting = Setting(identity, protocol, selection.select_auxiliaries(chosen, found, data=data))
+    setting = Setting(identity, protocol, select_auxiliaries(chosen, Targets(Places(data=data), found, []), Learning()))
     records, problems = read_records(REFERENCE)
     assert not problems
     known = {(r.cell.method, r.cell.dataset.name): r for r in records if not r.cell.changed}

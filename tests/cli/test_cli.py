@@ -18,6 +18,7 @@ from PIL import Image
 from benchmark.clip import weights
 from benchmark.common.cache import Entry
 from benchmark.common.settings import feature_cache
+from benchmark.data.cards import load_cards
 from benchmark.mini import suite
 from benchmark.records.records import path_key, path_of, read_records, write_record
 
@@ -45,7 +46,7 @@ def test_a_run_with_nothing_to_do_loads_no_clip(parts: Path, tmp_path: Path, ben
 
 
 def test_a_driver_of_other_processes_loads_no_clip() -> None:
-    code = "import sys, benchmark.cli.executing, benchmark.clip.architectures\n"
+    code = "import sys, benchmark.api.executing, benchmark.clip.architectures\n"
     code += "from benchmark.running import LocalProcesses, run, share, side_by_side\nprint('open_clip' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
@@ -343,9 +344,10 @@ def test_data_list_shows_all_cards_and_where_they_are(bench: Bench, tmp_path: Pa
     (tmp_path / "brain MRI").mkdir()
     code, out, _ = bench("data", "list", "--data", tmp_path)
     assert code == 0
-    assert out.count("licence:") == 17
+    assert out.count("licence:") == len(load_cards())
+    assert out.count(", beyond the papers)") == len(load_cards()) - 17
     assert f"found:   {tmp_path / 'brain MRI'}" in out
-    assert out.count("not found; looked for") == 16
+    assert out.count("not found; looked for") == len(load_cards()) - 1
 
 
 def test_data_check_draws_a_folder_and_reports_a_broken_one(bench: Bench, parts: Path, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from support.two_folders import changed, reference_records, write_all
 
-from benchmark.cli import ending
-from benchmark.cli.ending import Tally, compare_with_reference, duration
+from benchmark.api import ending
+from benchmark.api.ending import Tally, compare_with_reference, duration
 from benchmark.common.defaults import RESULTS
 from benchmark.records.records import path_of
 from benchmark.running.driver import Outcome
@@ -50,7 +50,7 @@ def test_nothing_to_do_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_time_of_a_command_starts_before_what_takes_long_to_import() -> None:
-    code = "import sys, benchmark.cli.ending; sys.exit('torch' in sys.modules or 'pydantic' in sys.modules)"
+    code = "import sys, benchmark.api.ending; sys.exit('torch' in sys.modules or 'pydantic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

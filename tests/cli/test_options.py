@@ -9,8 +9,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from benchmark.api.requests import Computation
 from benchmark.cli import app
-from benchmark.cli.computing import Computation
 from benchmark.cli.options import ComputeOptions, ExecutorOptions, TrainingOptions, with_options
 from benchmark.clip.weights import WeightsSource
 from benchmark.errors import BenchError
@@ -151,7 +151,7 @@ def test_options_are_checked_before_the_command_starts() -> None:
 
 
 def test_float32_is_meant_unless_another_number_type_is_named() -> None:
-    assert [ComputeOptions(dtype=each).number_type for each in ("auto", "float32", "bfloat16")] == [
+    assert [Computation(dtype=each).number_type for each in ("auto", "float32", "bfloat16")] == [
         "float32",
         "float32",
         "bfloat16",
@@ -170,8 +170,8 @@ def test_a_run_with_a_large_backbone_says_what_bfloat16_would_save(
     for architecture, dtype in (("ViT-B-32-quickgelu", "auto"), ("ViT-B-32-quickgelu", "float32"), ("mini", "auto")):
         source = WeightsSource(architecture, seed=0)
         loading = {"any": Loading(source, "float32", "cpu", "bilinear", None)}
-        compute = ComputeOptions(device="cpu", dtype=dtype, results=tmp_path)
-        with Computation(compute, ExecutorOptions(processes=1)).opened(loading, []):
+        computation = Computation(device="cpu", dtype=dtype, results=tmp_path, processes=1)
+        with computation.opened(loading, []):
             pass
     assert measured == [(768, "cpu")]
     assert said in (err := capsys.readouterr().err)

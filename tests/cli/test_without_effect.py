@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 import typer
 
+from benchmark.api.datasets import check_paths_used
+from benchmark.api.selection import check_training_used, select_methods
 from benchmark.cli import app
-from benchmark.cli.selection import check_paths_used, check_training_used, parse_paths, select_methods
+from benchmark.cli.data_options import parse_paths
 from benchmark.errors import BenchError
 from methods.clip import Clip, ClipOptions
 from methods.coop import CoOp, CoOpOptions
@@ -108,13 +110,11 @@ def test_an_option_without_effect_is_refused(
 
 
 def test_a_path_of_a_dataset_that_takes_part_is_taken() -> None:
-    check_paths_used(["visa=/a", "mvtec=/b"], ["mvtec", "visa", "btad"])
-    with pytest.raises(BenchError, match=r"--data-path visa=/a: visa takes no part here, only mvtec"):
-        check_paths_used(["visa=/a"], ["mvtec"])
-    assert parse_paths(["visa=/a", "visa=/a"], ["visa"]) == {"visa": Path("/a")}
-    assert parse_paths(["visa=~/a"], ["visa"]) == {
-        "visa": Path.home() / "a"
-    }  # no shell expands it after an equals sign
+    check_paths_used(["visa", "mvtec"], ["mvtec", "visa", "btad"])
+    with pytest.raises(BenchError, match=r"--data-path visa: visa takes no part here, only mvtec"):
+        check_paths_used(["visa"], ["mvtec"])
+    assert parse_paths(["visa=/a", "visa=/a"]) == {"visa": Path("/a")}
+    assert parse_paths(["visa=~/a"]) == {"visa": Path.home() / "a"}  # no shell expands it after an equals sign
 
 
 def test_what_is_learned_from_may_be_said_where_one_method_learns() -> None:

@@ -8,7 +8,7 @@ import open_clip
 import pytest
 import torch
 
-from benchmark.cli.selection import class_name_problems
+from benchmark.api.datasets import class_name_problems
 from benchmark.clip.backbone import Backbone
 from benchmark.clip.class_names import NAME_TOKENS, ClassName, ClassNameError, check_class_name
 from benchmark.contract import Learner

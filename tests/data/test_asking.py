@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.cli.computing import _tell_of_data as tell_of_data
+from benchmark.api.computing import _tell_of_data as tell_of_data
 from benchmark.cli.data_options import FolderOptions
 from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.samples import DatasetError, SampleSet

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.golden import close, named
 from torch import Tensor
 
-from benchmark.cli.selection import select_cards
+from benchmark.api.datasets import select_cards
 from benchmark.clip.backbone import Backbone
 from benchmark.clip.weights import parse_backbone
 from benchmark.contract import ClassName, Features, Picture, Prediction, TrainingBatch

@@ -9,7 +9,7 @@ import torch
 from support.golden import named
 from torch import Tensor
 
-from benchmark.cli.selection import select_cards
+from benchmark.api.datasets import select_cards
 from benchmark.clip.backbone import Backbone
 from benchmark.clip.weights import parse_backbone
 from benchmark.contract import ClassName, Features, Layer, LayerLogits, Prediction, TrainingBatch

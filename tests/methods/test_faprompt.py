@@ -14,7 +14,7 @@ from support.golden import close, named
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from benchmark.cli.selection import select_cards
+from benchmark.api.datasets import select_cards
 from benchmark.clip.backbone import Backbone
 from benchmark.clip.spec import map_features
 from benchmark.clip.weights import parse_backbone

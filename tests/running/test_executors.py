@@ -14,9 +14,8 @@ from support.records import disagreements
 from support.running import loading_of, loadings, run_jobs
 from support.suites import draw_classes
 
-from benchmark.cli.computing import Computation
-from benchmark.cli.options import ComputeOptions, ExecutorOptions
-from benchmark.cli.selection import select_datasets
+from benchmark.api.datasets import select_datasets
+from benchmark.api.requests import Computation
 from benchmark.clip.weights import parse_backbone
 from benchmark.common.cache import GB, Cache
 from benchmark.common.files import user_cache
@@ -252,8 +251,8 @@ def test_there_is_a_process_for_each_gpu(monkeypatch: pytest.MonkeyPatch, tmp_pa
         ("", 3, ["cuda:0", "cuda:1", "cuda:0"]),
         ("cpu", 2, ["", ""]),
     ):
-        compute = ComputeOptions(device=device, results=tmp_path)
-        with Computation(compute, ExecutorOptions(processes=processes)).opened(loading, jobs) as (executor, _):
+        computation = Computation(device=device, results=tmp_path, processes=processes)
+        with computation.opened(loading, jobs) as (executor, _):
             assert isinstance(executor, LocalProcesses)
             assert list(executor.devices) == expected
 
@@ -262,14 +261,14 @@ def test_a_small_backbone_computes_in_as_many_processes_as_there_are_cores_and_t
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, jobs: list[Job]
 ) -> None:
     loading = {jobs[0].cell.backbone: loading_of("mini:v2")}
-    compute = ComputeOptions(device="cpu", results=tmp_path)
+    computation = Computation(device="cpu", results=tmp_path)
     for cores, todo, expected, workers in (
         (1, jobs, InThisProcess, 0),
         (2, jobs, LocalProcesses, 0),
         (2, jobs[:1], InThisProcess, 1),
     ):
         monkeypatch.setattr(joblib, "cpu_count", lambda cores=cores: cores)
-        with Computation(compute, ExecutorOptions()).opened(loading, todo) as (executor, settings):
+        with computation.opened(loading, todo) as (executor, settings):
             assert isinstance(executor, expected)
             assert settings.workers == workers
 

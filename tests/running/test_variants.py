@@ -12,7 +12,7 @@ import torch
 from support.running import loading_of
 from torch import Tensor
 
-from benchmark.cli.selection import select_cards
+from benchmark.api.datasets import select_cards
 from benchmark.clip.architectures import TINY
 from benchmark.clip.backbone import Backbone
 from benchmark.clip.spec import BackboneVariant, VisionSpec

@@ -15,7 +15,7 @@ from support.faults import file_size_limit, save_malicious
 from support.running import run_jobs
 from torch import Tensor
 
-from benchmark.cli.selection import select_cards
+from benchmark.api.datasets import select_cards
 from benchmark.clip.backbone import Backbone
 from benchmark.clip.weights import BackboneError, parse_backbone
 from benchmark.common.cache import GB, Cache, Rows

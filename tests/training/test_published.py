@@ -12,7 +12,7 @@ from support.faults import save_malicious
 from support.stages import Staged
 from torch import Tensor
 
-from benchmark.cli.selection import select_cards
+from benchmark.api.datasets import select_cards
 from benchmark.clip.architectures import BackboneError
 from benchmark.clip.backbone import Backbone
 from benchmark.common.files import file_sha256

@@ -1,14 +1,14 @@
-"""The executor that the options of a command ask for, and settings that fit it."""
+"""The executor that a computation asks for, and settings that fit it."""
 
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from benchmark.cli.messages import say
-from benchmark.cli.options import ComputeOptions, ExecutorOptions
+from benchmark.common import tell
 
 if TYPE_CHECKING:
+    from benchmark.api.requests import Computation
     from benchmark.common import Settings
     from benchmark.records import BackboneId
     from benchmark.running import Executor, Job, Loading
@@ -19,9 +19,7 @@ WORTH = 0.8
 
 
 def open_executor(
-    chosen: ExecutorOptions,
-    compute: ComputeOptions,
-    settings: "Settings",
+    computation: "Computation",
     *,
     loading: "Mapping[BackboneId, Loading]",
     jobs: "Sequence[Job]",
@@ -30,23 +28,22 @@ def open_executor(
     """Return the executor for some cells and trainings, and the settings with the number of readers that fits it.
 
     Args:
-        chosen: The options of the executor.
-        compute: How they compute.
-        settings: How cells and trainings are run.
+        computation: How they are computed, and in which processes.
         loading: How each backbone is loaded.
         jobs: The missing cells.
         trainings: The missing trainings, but for those that the cells name.
     """
-    if chosen.executor == "ray":
+    settings, processes = computation.settings, computation.processes
+    if computation.executor == "ray":
         from benchmark.running import RayCluster
 
-        return RayCluster(address=chosen.ray_address or None, processes=chosen.processes), settings
-    if chosen.executor == "slurm":
+        return RayCluster(address=computation.ray_address or None, processes=processes), settings
+    if computation.executor == "slurm":
         from benchmark.running import SlurmJobs
 
         folder = settings.results / ".slurm" / secrets.token_hex(4)
-        slurm = SlurmJobs(folder, at_a_time=chosen.processes, parameters=chosen.slurm_parameters())
-        say(f"jobs and their logs are in {folder}" + ("; no Slurm here: they are processes" * slurm.simulated))
+        slurm = SlurmJobs(folder, at_a_time=processes, parameters=computation.slurm)
+        tell(f"jobs and their logs are in {folder}" + ("; no Slurm here: they are processes" * slurm.simulated))
         return slurm, settings
     import torch
 
@@ -54,7 +51,7 @@ def open_executor(
     from benchmark.common import cores, memory_bytes
     from benchmark.running import SMALL, InThisProcess, LocalProcesses, share, side_by_side
 
-    device, width = compute.device, max(vision_width(each.source.architecture) for each in loading.values())
+    device, width = computation.device, max(vision_width(each.source.architecture) for each in loading.values())
     gpus = 0 if device else torch.cuda.device_count()
     cut = share(
         cores(),
@@ -63,30 +60,30 @@ def open_executor(
         gpus=gpus,
         on_cpu=device == "cpu" or not (device or gpus),
         memory=memory_bytes(),
-        processes=chosen.processes,
-        workers=compute.workers,
+        processes=processes,
+        workers=computation.workers,
     )
     settings = replace(settings, workers=cut.workers, side_by_side=cut.processes)
     if cut.processes > 1 or settings.cell_timeout is not None:
-        if cut.processes > 1 and not chosen.processes:
-            say(f"computing in {cut.processes} processes; --processes 1 computes in this one alone")
+        if cut.processes > 1 and not processes:
+            tell(f"computing in {cut.processes} processes; --processes 1 computes in this one alone")
         devices = [f"cuda:{index}" for index in range(gpus)]
         return LocalProcesses(cut.processes, devices, threads=cut.threads), settings
     torch.set_num_threads(cut.threads)
-    if compute.dtype == "auto" and width >= SMALL:
+    if computation.dtype == "auto" and width >= SMALL:
         _tell_of_bfloat16(width, device or ("cuda" if gpus else "cpu"))
     from benchmark.running import loaded  # with open_clip, which takes seconds, where it is not needed otherwise
 
     if len(loading) == 1:  # then without it nothing can be done at all
         loaded(*loading.values(), settings.cache)
-    return InThisProcess(say=say), settings
+    return InThisProcess(say=tell), settings
 
 
 def _tell_of_bfloat16(width: int, device: str) -> None:
     from benchmark.clip import bfloat16_share
 
     if (part := bfloat16_share(width, device)) < WORTH:
-        say(
+        tell(
             f"computing in float32; with --dtype bfloat16 matrix products take {part:.0%} of the time here, and "
             "numbers change"
         )
