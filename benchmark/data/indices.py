@@ -4,6 +4,7 @@ import json
 import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from benchmark.common import TABLE_LIMIT, printable, read_limited
@@ -51,11 +52,12 @@ def by_index(card: Card, index: CsvIndex | JsonIndex, prefix: str, found: Found)
         entries, below = _csv_entries(index, prefix, found), prefix
     else:
         entries, below = _json_entries(card, index, prefix, found), _images_of(index, prefix, found)
+    owner_of = cache(card.class_of)
     seen: dict[str, _Entry] = {}
     unknown: dict[str, str] = {}
     respelled: dict[str, _Entry] = {}
     for entry in entries:
-        owner = card.class_of(entry.class_name)
+        owner = owner_of(entry.class_name)
         if owner is None:
             unknown[entry.class_name] = entry.table
             continue
