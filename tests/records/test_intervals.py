@@ -93,11 +93,11 @@ def test_without_masks_there_are_intervals_of_image_metrics_alone() -> None:
 
 
 def test_views_of_a_sample_are_drawn_together_and_judged_where_the_record_judges_samples() -> None:
-    made = Made(BOTH, views="aabccdd")
+    made = Made(BOTH, masks=[False] * 7, views="aabccdd")
     record = recorded({"a": made})
     assert moved(record) == IMAGE == record.classes["a"].intervals.keys()
     assert record.draws is not None
-    alone = recorded({"a": Made(BOTH)}).draws
+    alone = recorded({"a": Made(BOTH, masks=[False] * 7)}).draws
     assert alone is not None
     assert record.draws.moves["image_auroc"] != alone.moves["image_auroc"]
     made.result.metrics["sample_auroc"] = 1.0
