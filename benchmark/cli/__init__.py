@@ -5,7 +5,20 @@ import sys
 
 import typer
 
-from benchmark.cli import ablate, calibrate, compare, data, methods, predict, report, results, run, tables, train
+from benchmark.cli import (
+    ablate,
+    calibrate,
+    compare,
+    data,
+    export,
+    methods,
+    predict,
+    report,
+    results,
+    run,
+    tables,
+    train,
+)
 from benchmark.cli.messages import fail
 from benchmark.cli.options import add_command
 from benchmark.errors import BenchError, NothingToRunError
@@ -34,6 +47,7 @@ add_command(app, "new-method", methods.new_method_command)
 add_command(app, "check-method", methods.check_method_command)
 app.add_typer(data.app, name="data")
 app.add_typer(results.app, name="results")
+app.add_typer(export.app, name="export")
 
 
 def main() -> None:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.messages import fail, say, terminal_width, writing
-from benchmark.cli.options import ChosenRecords, Datasets, Methods, OneBackbone, Results, split
-from benchmark.common import RESULTS
+from benchmark.cli.options import ChoiceOptions, split, with_options
 
 if TYPE_CHECKING:
     from benchmark.records import Record
 
 
+@with_options
 def tables_command(
     *,
     which: Annotated[
@@ -24,11 +24,8 @@ def tables_command(
             show_default="all tables",
         ),
     ] = "",
-    results: Results = RESULTS,
+    choice: ChoiceOptions,
     output: Annotated[Path | None, typer.Option(help="Folder for the tables; default RESULTS/tables.")] = None,
-    methods: Methods = "",
-    datasets: Datasets = "",
-    domain: Annotated[str, typer.Option(help="Only datasets of this domain.", show_default="all")] = "",
     metric: Annotated[
         str,
         typer.Option(
@@ -37,8 +34,6 @@ def tables_command(
             show_default="those of the papers' main tables",
         ),
     ] = "",
-    backbone: OneBackbone = "",
-    record: ChosenRecords = None,
     check: Annotated[
         bool,
         typer.Option("--check", help="Write nothing; list files that are not up to date, and fail if there are any."),
@@ -53,11 +48,9 @@ def tables_command(
     `bench results prune` removes.
     """
     from benchmark.metrics import MAIN_METRICS
-    from benchmark.records import read_records
     from benchmark.registry import choose
     from benchmark.tables import (
         COST_NAMES,
-        choose_records,
         cost_files,
         cost_summary,
         cost_tables,
@@ -72,26 +65,11 @@ def tables_command(
     only_costs = bool(choose("table", [which] if which else [], ["cost"]))
     if only_costs and metric:
         fail("--metric says which metrics tables show, and those of costs show none; leave it out")
-    records, problems = read_records(results)
-    for problem in problems:
-        say(f"left out: {problem}")
-    if not records:
-        fail(f"no records in {results / 'records'}; `bench run` makes them")
-    wanted = choose("method with results", split(methods), {each.cell.method for each in records})
     shown = select_metrics(split(metric)) or MAIN_METRICS
-    kept, lines = choose_records(
-        records,
-        methods=wanted,
-        datasets=known_datasets(records, split(datasets)),
-        domain="".join(choose("domain with results", [domain] if domain else [], {each.domain for each in records})),
-        backbone=known_backbone(records, backbone),
-        chosen=record or (),
-    )
-    for line in [*lines, *([] if only_costs else lacking(kept))]:
+    kept, wanted = records_that_count(choice)
+    for line in [] if only_costs else lacking(kept):
         say(line)
-    if not kept:
-        fail(f"no records in {results / 'records'} fit the selection")
-    directory = output or results / "tables"
+    directory = output or choice.results / "tables"
     if only_costs:
         costs = cost_tables(kept, wanted)
         files, printed = cost_files(costs), cost_summary(costs)
@@ -124,6 +102,40 @@ def _check(directory: Path, found: Sequence[str], extra: Sequence[Path], *, coun
     ways += [f"no record gives {len(extra)} files (delete them)"] if extra else []
     if ways:
         fail(f"{directory}: {', and '.join(ways)}", code=1)
+
+
+def records_that_count(choice: ChoiceOptions) -> "tuple[list[Record], list[str]]":
+    """Return the records that tables show, and the names of `--methods`.
+
+    What is left out is said. The command ends with a message where no record is left.
+
+    Raises:
+        BenchError: A name is unknown, or the records are not comparable.
+    """
+    from benchmark.records import read_records
+    from benchmark.registry import choose
+    from benchmark.tables import choose_records
+
+    records, problems = read_records(choice.results)
+    for problem in problems:
+        say(f"left out: {problem}")
+    if not records:
+        fail(f"no records in {choice.results / 'records'}; `bench run` makes them")
+    wanted = choose("method with results", split(choice.methods), {each.cell.method for each in records})
+    named = [choice.domain] if choice.domain else []
+    kept, lines = choose_records(
+        records,
+        methods=wanted,
+        datasets=known_datasets(records, split(choice.datasets)),
+        domain="".join(choose("domain with results", named, {each.domain for each in records})),
+        backbone=known_backbone(records, choice.backbone),
+        chosen=choice.record or (),
+    )
+    for line in lines:
+        say(line)
+    if not kept:
+        fail(f"no records in {choice.results / 'records'} fit the selection")
+    return kept, wanted
 
 
 def known_datasets(records: "Sequence[Record]", names: Sequence[str]) -> list[str]:

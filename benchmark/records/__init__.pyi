@@ -23,6 +23,7 @@ from .checkpoints import write_checkpoint as write_checkpoint
 from .classes import ClassFile as ClassFile
 from .classes import ClassResultError as ClassResultError
 from .classes import class_path as class_path
+from .classes import images_of as images_of
 from .classes import is_scored as is_scored
 from .classes import read_class as read_class
 from .classes import remove_classes as remove_classes
@@ -43,6 +44,7 @@ from .provenance import Provenance as Provenance
 from .provenance import code_key as code_key
 from .provenance import environment as environment
 from .provenance import features_key as features_key
+from .provenance import package_version as package_version
 from .records import ClassResult as ClassResult
 from .records import DefectResult as DefectResult
 from .records import Parameters as Parameters

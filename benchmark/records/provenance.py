@@ -82,13 +82,14 @@ def _machine_and_code() -> dict[str, Any]:
     return {
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: package_version(name) for name in PACKAGES},
         "git_commit": git_commit(Path(__file__).parents[2]),
         "code_sha256": _code_sha256(*_NUMBERS),
     }
 
 
-def _version(package: str) -> str:
+def package_version(package: str) -> str:
+    """Return the version of an installed package, `unknown` where it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -7,11 +7,15 @@ from .agreement_output import agreement_csv as agreement_csv
 from .agreement_output import agreement_line as agreement_line
 from .agreement_output import disagreement_lines as disagreement_lines
 from .agreement_output import render_agreement as render_agreement
+from .beside import METRICS_BESIDE as METRICS_BESIDE
+from .beside import beside_published as beside_published
 from .columns import Column as Column
 from .columns import columns_of as columns_of
 from .columns import groups_of as groups_of
 from .columns import learned_from as learned_from
 from .columns import places_of as places_of
+from .columns import shots_of as shots_of
+from .columns import trained_on as trained_on
 from .comparable import TableError as TableError
 from .comparable import check_comparable as check_comparable
 from .comparable import main_records as main_records
@@ -40,6 +44,8 @@ from .marks import is_wide as is_wide
 from .notes import SYNTHETIC as SYNTHETIC
 from .notes import notes_of as notes_of
 from .notes import whole_class_notes as whole_class_notes
+from .numbers import known_of as known_of
+from .numbers import numbers_of as numbers_of
 from .outputs import differences as differences
 from .outputs import left_over as left_over
 from .outputs import make_outputs as make_outputs
@@ -61,5 +67,7 @@ from .tables import mean_range as mean_range
 from .tables import mean_values as mean_values
 from .tables import results_of as results_of
 from .tables import row_order as row_order
+from .tables import spreads_over_seeds as spreads_over_seeds
 from .uncertainty import Estimate as Estimate
+from .uncertainty import estimates_of as estimates_of
 from .uncertainty import lacking as lacking

@@ -1,17 +1,16 @@
 """Tables as files: Markdown, LaTeX, plain text and CSV, and every number of the records as one CSV file."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 
 from benchmark.common import to_csv_text
 from benchmark.metrics import METRICS
-from benchmark.protocol import Protocol
-from benchmark.records import Record, range_over_classes
-from benchmark.tables.comparable import table_stem
+from benchmark.records import Record
 from benchmark.tables.marks import Mark, best_and_second
 from benchmark.tables.notes import is_banner
+from benchmark.tables.numbers import to_long_csv
 from benchmark.tables.parts import draw
 from benchmark.tables.style import STYLES, Style, headings, one_line
-from benchmark.tables.tables import MEAN, Row, Table
+from benchmark.tables.tables import Row, Table
 
 
 def render(table: Table, style: str, *, width: int | None = None) -> str:
@@ -24,7 +23,7 @@ def render(table: Table, style: str, *, width: int | None = None) -> str:
     """
     how = STYLES[style]
     header = ["", *(how.escape(column.title) for column in table.columns)]
-    body = [[how.escape(row.title), *_cells(row, table.metrics, how)] for row in table.rows]
+    body = [[how.escape(row.title), *row_cells(row, table.metrics, how)] for row in table.rows]
     ends = {index + 1 for index, row in enumerate(table.rows) if row.is_mean and index + 1 < len(table.rows)}
     means = {index for index, row in enumerate(table.rows) if row.is_mean}
     banner = [how.escape(note) for note in table.notes if is_banner(note)]
@@ -66,7 +65,7 @@ def summary(tables: Iterable[Table], *, width: int | None = None) -> str:
     )
 
 
-def _cells(row: Row, metrics: tuple[str, ...], how: Style) -> list[str]:
+def row_cells(row: Row, metrics: tuple[str, ...], how: Style) -> list[str]:
     """Return the cells `(AUROC, AP)` of a row, each number marked against the same metric of the other columns."""
     columns = [
         [
@@ -97,53 +96,6 @@ def to_csv(table: Table) -> str:
     header = ["name", *(f"{column.title} {metric}" for column in table.columns for metric in table.metrics)]
     rows = ([row.title, *(value for cell in row.values for value in cell)] for row in table.rows)
     return to_csv_text([header, *rows], decimals=2)
-
-
-PLACE_COLUMNS = ("method", "method_version", "dataset", "dataset_title", "images", "class", "defect", "seed")
-MADE_COLUMNS = ("auxiliary", "training", "backbone", "weights", "dtype", "protocol", "metrics_version")
-NUMBER_COLUMNS = ("metric", "value", "low", "high", "synthetic", "tables", "record", "year")
-
-
-def to_long_csv(records: Iterable[Record]) -> str:
-    """Return every number of the records as CSV, a row each: fractions in full precision, empty where undefined.
-
-    A row says all that identifies its number. `low` and `high` are the range of a fragile metric: the least and the
-    greatest value it takes when scores move by one part in a million. They are empty for all other metrics and for
-    records that were made before there were ranges. Rows of a kind of defect follow those of its class.
-    """
-    rows: list[Sequence[str | float | None]] = [(*PLACE_COLUMNS, *MADE_COLUMNS, *NUMBER_COLUMNS)]
-    for record in sorted(records, key=lambda record: record.id):
-        cell, data = record.cell, record.cell.dataset
-        quirks = [f"{name}={value}" for name, value in cell.protocol if value != Protocol.model_fields[name].default]
-        made = (
-            cell.auxiliary.name if cell.auxiliary else None,
-            record.training.sha256[:12] if record.training else None,
-            cell.backbone.title,
-            cell.backbone.sha256[:12],
-            cell.backbone.dtype,
-            " ".join(quirks),
-            cell.metrics_version,
-        )
-        stems = [f"ablations/{table_stem(cell.method, row)}" for row in record.placement.ablations]
-        tables = " ".join(["main"] * record.placement.main + stems)
-        for class_name, defect, metrics, ranges in _all_numbers(record):
-            place = (record.title, cell.method_version, data.name, record.dataset_title, data.fingerprint[:12])
-            for metric, value in metrics.items():
-                span = ranges.get(metric, (None, None))
-                number = (metric, value, *span, " ".join(record.synthetic), tables, record.id, record.year)
-                rows.append((*place, class_name, defect, cell.seed, *made, *number))
-    return to_csv_text(rows)
-
-
-def _all_numbers(
-    record: Record,
-) -> Iterator[tuple[str, str | None, dict[str, float | None], dict[str, tuple[float, float]]]]:
-    """Yield class, kind of defect (None for the class itself), metrics and ranges; the mean over the classes last."""
-    for name, result in record.classes.items():
-        yield name, None, result.metrics, result.ranges
-        for defect, of_kind in result.defects.items():
-            yield name, defect, of_kind.metrics, of_kind.ranges
-    yield MEAN.lower(), None, record.mean, range_over_classes(record.classes.values())
 
 
 def table_files(tables: Iterable[Table], records: Iterable[Record]) -> dict[str, str]:

@@ -144,7 +144,7 @@ def _row(
 ) -> Row:
     """Return a row, given the metrics of each column under each seed."""
     values = tuple(mean_values(found.get(column.title, ()), metrics) for column in columns)
-    spreads = tuple(_spreads(found.get(column.title, ()), metrics) for column in columns)
+    spreads = tuple(spreads_over_seeds(found.get(column.title, ()), metrics) for column in columns)
     return Row(title, values, spreads)
 
 
@@ -158,7 +158,7 @@ def mean_values(found: Sequence[dict[str, float | None]], metrics: tuple[str, ..
     return tuple(values)
 
 
-def _spreads(found: Sequence[dict[str, float | None]], metrics: tuple[str, ...]) -> Values:
+def spreads_over_seeds(found: Sequence[dict[str, float | None]], metrics: tuple[str, ...]) -> Values:
     """Return the standard deviation over seeds in percent, None where there is one, or any value is undefined."""
     spreads: list[float | None] = []
     for metric in metrics:

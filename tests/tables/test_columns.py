@@ -16,8 +16,9 @@ from benchmark.records.records import ClassResult, Record
 from benchmark.registry import installed_methods
 from benchmark.tables import uncertainty
 from benchmark.tables.columns import Column, columns_of, groups_of, places_of
+from benchmark.tables.numbers import to_long_csv
 from benchmark.tables.parts import MOST_NUMBERS, in_parts
-from benchmark.tables.render import render, to_csv, to_long_csv
+from benchmark.tables.render import render, to_csv
 from benchmark.tables.tables import Table, make_tables
 
 DATASETS = ("Parts", "Scans")

@@ -22,7 +22,8 @@ from benchmark.records.records import ClassResult, DefectResult, Record, Skipped
 from benchmark.tables import marks
 from benchmark.tables.comparable import TableError, check_comparable
 from benchmark.tables.marks import best_and_second
-from benchmark.tables.render import render, summary, table_files, to_csv, to_long_csv
+from benchmark.tables.numbers import to_long_csv
+from benchmark.tables.render import render, summary, table_files, to_csv
 from benchmark.tables.tables import Table, make_tables
 
 KEY = "pixel_aupro_200"
