@@ -27,3 +27,4 @@ from .scorers import find_scorers as find_scorers
 from .selection import options_set as options_set
 from .selection import select_auxiliaries as select_auxiliaries
 from .selection import select_methods as select_methods
+from .wanted import wanted_by_run as wanted_by_run

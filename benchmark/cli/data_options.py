@@ -45,7 +45,7 @@ def parse_paths(texts: Sequence[str]) -> dict[str, Path]:
 def tell_of_mini(places: Places) -> None:
     """Say that no data was given, before the seconds in which torch is imported."""
     if not places.is_given:
-        say("no data given: running on the mini suite, generated miniatures of 17 datasets")
+        say("no data given: running on the mini suite, generated miniatures of the datasets")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +72,21 @@ class DataOptions:
             folders=folders.folders() if folders else (),
             follow_links=bool(folders and folders.follow_links),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GettingOptions:
+    """Whether datasets that are missing are fetched."""
+
+    get: Annotated[
+        bool,
+        _data("--get", help="First fetch into --data what is missing there and needs no person, as `bench data get`."),
+    ] = False
+    accept: Annotated[bool, _data("--accept", help="Accept the licences of what --get fetches.")] = False
+
+    def __post_init__(self) -> None:
+        if self.accept and not self.get:
+            raise BenchError("--accept accepts the licences of what --get fetches; add --get, or leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions, tell_of_mini
+from benchmark.cli.data_options import DataOptions, FolderOptions, GettingOptions, PartOptions, tell_of_mini
 from benchmark.cli.ending import end, write_tables
 from benchmark.cli.messages import fail, say, terminal_width
 from benchmark.cli.options import (
@@ -26,11 +26,12 @@ from benchmark.cli.options import (
 @with_options
 def run_command(
     *,
-    every: Annotated[bool, typer.Option("--all", help="Every method on every dataset that is found.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every method on every dataset of the papers found.")] = False,
     methods: Methods = "",
     method: MethodOptions,
     datasets: Datasets = "",
     places: DataOptions,
+    getting: GettingOptions,
     folders: FolderOptions,
     part: PartOptions,
     training: TrainingOptions,
@@ -52,15 +53,17 @@ def run_command(
 
     A cell is one method on one dataset with one seed, backbone and protocol. Methods that learn are trained first, once
     per auxiliary dataset, and are never tested on the dataset they were trained on. The same command, run again, does
-    only the missing cells. Without --data it runs on the mini suite, generated miniatures of the 17 datasets, with a
-    small CLIP that is part of the package. Exit code 0: every cell is done; 1: a cell failed; 2: the command could not
-    start.
+    only the missing cells. Without --data it runs on the mini suite, generated miniatures of the datasets, with a small
+    CLIP that is part of the package. Datasets beyond the papers take part only where --datasets or --data-path names
+    them. Exit code 0: every cell is done; 1: a cell failed; 2: the command could not start.
 
     Examples:
 
     bench run --all
 
     bench run --all --data /datasets
+
+    bench run --all --data /datasets --get --accept
 
     bench run --methods clip,anomalyclip --datasets mvtec,visa --data /datasets --device cuda
 
@@ -71,16 +74,21 @@ def run_command(
     bench run --all --data /datasets --executor slurm --slurm partition=gpu --slurm gpus_per_node=1
     """
     if every and (methods or datasets):
-        fail("--all means every method on every dataset found; leave it out, or --methods and --datasets")
+        fail("--all means every method on every dataset of the papers; leave it out, or --methods and --datasets")
     if not (every or methods or datasets or folders.folder):
         fail("say what to run: --all, or --methods and --datasets (see `bench methods` and `bench data list`)")
     where = places.places(folders)
     tell_of_mini(where)
+    if getting.get and (where.data is None or cells.dry_run):
+        fail("--get fetches into --data: " + ("leave --dry-run out" if cells.dry_run else "say --data DIR"))
     from benchmark.api import carry_out, compare_with_reference, find_targets, plan_cells, select_methods
+    from benchmark.cli.getting import get_missing
     from benchmark.tables import TableError, make_tables, summary
 
     chosen, protocol = select_methods(split(methods), [*method.settings, *evaluation.settings()])
     how = computation(compute, executor, force=cells.force)
+    learning = training.learning(checkpoints=checkpoint or (), allow_overlap=cells.allow_overlap)
+    missed = get_missing(split(datasets), where, chosen, learning, accept=getting.accept) if getting.get else []
     targets = find_targets(
         split(datasets),
         where,
@@ -89,7 +97,6 @@ def run_command(
         every=every,
         aside=training.auxiliaries(),
     )
-    learning = training.learning(checkpoints=checkpoint or (), allow_overlap=cells.allow_overlap)
     plans = plan_cells(chosen, targets, how, protocol, learning)
     ran = carry_out(plans, targets, how, protocol, dry_run=cells.dry_run)
     if ran.records:
@@ -100,4 +107,4 @@ def run_command(
             say(f"no tables are written: {error}")
         say(ran.tally)
         compare_with_reference(ran.records, compute.results)
-    end(ran.records, targets.problems)
+    end(ran.records, [*targets.problems, *missed])

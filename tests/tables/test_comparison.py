@@ -116,7 +116,8 @@ def test_all_published_numbers_are_read_and_resolve() -> None:
         "AnomalyCLIP, ensemble of Q-K, Q-Q, K-K, V-V",
         *(f"AdaCLIP (retrained by BaoIAD), epoch {epoch}" for epoch in (1, 2, 3, 4)),
     }
-    assert {n.dataset for n in numbers} == {*load_cards(), "industrial mean (7)", "medical mean"}
+    papers = {name for name, card in load_cards().items() if not card.beyond}
+    assert {n.dataset for n in numbers} == {*papers, "industrial mean (7)", "medical mean"}
     for name in ("mvtec", "visa"):
         classes = {n.class_name for n in numbers if n.dataset == name} - {None}
         assert classes == {each.name for each in load_cards()[name].classes}
