@@ -79,7 +79,9 @@ def retrieve(
             scores = scores.masked_fill(near, -torch.inf)
         return scores.softmax(dim=-1)[:, : len(bank.anomalous)].sum(dim=-1)
 
-    parts = torch.split(queries.flatten(0, -2), max(1, AT_ONCE // len(keys)))
+    flat = queries.flatten(0, -2)
+    # A graph that is exported for any number of images has no parts of a size.
+    parts = [flat] if torch.compiler.is_compiling() else torch.split(flat, max(1, AT_ONCE // len(keys)))
     if len(parts) > 1 and torch.is_grad_enabled():  # the similarities of a part are computed anew for its gradients
         found = [checkpoint(run, part, use_reentrant=False, preserve_rng_state=False) for part in parts]
     else:
@@ -98,7 +100,7 @@ def neighbourhood_means(tokens: Tensor, grid: int, *, count_padding: bool) -> Te
     Returns:
         Means of shape `(B, N, W)`.
     """
-    square = tokens.transpose(1, 2).reshape(len(tokens), -1, grid, grid)
+    square = tokens.transpose(1, 2).reshape(tokens.shape[0], -1, grid, grid)
     means = [
         F.avg_pool2d(square, side, stride=1, padding=side // 2, count_include_pad=count_padding) for side in (1, 3, 5)
     ]

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from benchmark.contract import BenchError
+
 PATCHES_PER_CLUSTER = 5
 """As many patches for each cluster are clustered, those of the highest scores."""
 
@@ -33,6 +35,11 @@ def fused_patches(patches: Tensor, differences: Tensor, *, clusters: int, seed: 
 
 def _weights(patches: Tensor, differences: Tensor, *, clusters: int, seed: int, paper: bool) -> Tensor:
     """Return the weights of shape `(B, N)` of the patches in f, before it is scaled to unit length."""
+    if torch.compiler.is_compiling():
+        raise BenchError(
+            "its image score clusters patches by K-means of scikit-learn, which is no operation of torch; train it "
+            "with --set adaclip.image_score=cls, and export that"
+        )
     from sklearn.cluster import KMeans  # a slow import
 
     if paper:

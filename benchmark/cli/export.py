@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark.cli.export_onnx import onnx_command
 from benchmark.cli.messages import fail, say, writing
 from benchmark.cli.options import ChoiceOptions, add_command, split, with_options
 from benchmark.cli.tables import records_that_count, select_metrics
@@ -77,3 +78,4 @@ def _content(ending: str, records: "Sequence[Record]", metrics: Sequence[str], m
 
 
 add_command(app, "results", results_command)
+add_command(app, "onnx", onnx_command)

@@ -100,6 +100,8 @@ def reproduce_command(
 
     recipes = load_recipes()
     if not name:
+        if mini or dry_run or getting.get or checkpoints or output:
+            fail("say which recipe; `bench reproduce` alone lists them")
         _list(list(recipes))
         return
     [chosen] = choose("recipe", [name], recipes)

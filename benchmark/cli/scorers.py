@@ -1,6 +1,6 @@
 """The options of commands that score images of no dataset."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScorerOptions(EncodingOptions):
+class WeightsOptions:
     """With what weights and reference images methods score images."""
 
     backbone: Annotated[
@@ -51,7 +51,13 @@ class ScorerOptions(EncodingOptions):
             backbone=self.backbone,
             checkpoints=self.checkpoint or (),
             shots=self.shots,
-            device=self.device,
-            dtype=self.dtype,
             results=self.results,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScorerOptions(WeightsOptions, EncodingOptions):
+    """With what methods score images, and how this process computes."""
+
+    def scoring(self) -> "Scoring":
+        return replace(super().scoring(), device=self.device, dtype=self.dtype)

@@ -280,7 +280,7 @@ class Backbone:
             images = normalize(to_dtype(images, torch.float32, scale=True), self.mean, self.std)
         given = images.float() if spec.images else None
         if not spec.encoded:
-            none = images.new_empty(len(images), 0, dtype=torch.float32)
+            none = images.new_empty(images.shape[0], 0, dtype=torch.float32)
             return Features(image=none, image_raw=none, patches={}, cls={}, grid=grid, images=given)
         first = first_tokens(visual, images.to(DTYPES[self.dtype]), self.positions(grid))
         tokens = run_blocks(visual, first, layers=layers, cls=spec.cls)

@@ -46,7 +46,7 @@ def first_tokens(visual: VisionTransformer, images: Tensor, positions: Tensor) -
         Tokens of shape `(B, 1 + N, W)`. The CLS token is first.
     """
     x = visual.conv1(images).flatten(2).transpose(1, 2)
-    cls = visual.class_embedding.to(x.dtype).expand(len(x), 1, -1)
+    cls = visual.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1)
     tokens: Tensor = visual.ln_pre(torch.cat([cls, x], dim=1) + positions.to(x.dtype))
     return tokens
 

@@ -43,17 +43,18 @@ def run_windows(visual: VisionTransformer, tokens: Tensor, size: int, *, chunk: 
     grid = round((tokens.shape[1] - 1) ** 0.5)
     patches = window_patches(grid, size).to(tokens.device)
     places = torch.cat([patches.new_zeros(len(patches), 1), 1 + patches], dim=1)  # index 0 is the CLS token
-    rows = (torch.arange(len(tokens), device=tokens.device)[:, None, None] * tokens.shape[1] + places).flatten(0, 1)
+    rows = (torch.arange(tokens.shape[0], device=tokens.device)[:, None, None] * tokens.shape[1] + places).flatten(0, 1)
     first, *middle, last = visual.transformer.resblocks
     flat = tokens.flatten(0, 1)
     projected = project(first, flat)
     embedded = []
-    for part in torch.split(rows, chunk):
+    # A graph that is exported for any number of images has no parts of a size.
+    for part in [rows] if torch.compiler.is_compiling() else torch.split(rows, chunk):
         x = add_mlp(first, flat[part] + attend(first, projected[part]))
         for block in middle:
             x = run_block(block, x)
         embedded.append(embed(visual, _cls_after(last, x)))
-    return torch.cat(embedded).reshape(len(tokens), len(patches), -1)
+    return torch.cat(embedded).reshape(tokens.shape[0], len(patches), -1)
 
 
 def _cls_after(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
@@ -67,7 +68,7 @@ def _cls_after(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
     normed = block.ln_1(x)
     q_weight, k_weight, v_weight = attention.in_proj_weight.unflatten(0, (3, attention.num_heads, -1))
     q_bias, _, v_bias = attention.in_proj_bias.chunk(3)
-    q = F.linear(normed[:, 0], q_weight.flatten(0, 1), q_bias).reshape(len(x), attention.num_heads, -1)
+    q = F.linear(normed[:, 0], q_weight.flatten(0, 1), q_bias).reshape(x.shape[0], attention.num_heads, -1)
     towards = torch.einsum("mhd,hdw->mhw", q, k_weight) / q.shape[-1] ** 0.5
     weights = torch.softmax(towards @ normed.transpose(1, 2), dim=-1)
     values = torch.einsum("mhw,hdw->mhd", weights @ normed, v_weight).flatten(1) + v_bias

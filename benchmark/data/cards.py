@@ -26,12 +26,20 @@ SUBSET = "-subset"
 """End of the name of a part of a dataset in ids and file names."""
 Label = Literal["normal", "anomalous", "mask_exists", "mask_nonzero", "table"]
 Domain = Literal["industrial", "medical", "custom"]
-Level = Literal["image", "pixel"]
+Level = Literal["sample", "image", "pixel"]
 Split = Literal["train", "test"]
 
 
 class CardError(BenchError, ValueError):
     """A card is missing or wrong. The message names the file and the field and says what is expected."""
+
+
+def _groups(pattern: str) -> set[str]:
+    """Return the named groups of a regular expression."""
+    try:
+        return set(re.compile(pattern).groupindex)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"bad regex {pattern!r}: {error}") from None
 
 
 class ClassCard(Model):
@@ -91,10 +99,7 @@ class Rule(Model):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        try:
-            groups = set(re.compile(self.pattern).groupindex)
-        except (re.error, OverflowError, RecursionError) as error:
-            raise ValueError(f"bad regex {self.pattern!r}: {error}") from None
+        groups = _groups(self.pattern)
         if {"class", "defect"} & groups & {k for k, v in (("class", self.class_name), ("defect", self.defect)) if v}:
             raise ValueError("class or defect is given both as a field and as a group of the pattern")
         for template in self.mask:
@@ -135,6 +140,58 @@ class CsvIndex(Model):
     normal: str = "normal"
     """The value of `label_column` that means normal, besides the usual words for it."""
 
+    def lists(self, classes: Iterable[ClassCard]) -> tuple[str, ...]:
+        """Return the paths at which a list is looked for."""
+        return (self.file,)
+
+    @property
+    def shown(self) -> str:
+        """The path of the list, as messages show it."""
+        return self.file
+
+
+class JsonIndex(Model):
+    """A JSON file per class that lists its samples (Real-IAD), used instead of rules.
+
+    A file is `{"meta": {"prefix": …}, "train": [ENTRY, …], "test": [ENTRY, …]}`. An entry has a kind of defect and the
+    paths of the image and of its mask, which count from a folder of `images` with the prefix behind it. As in the code
+    of Real-IAD's authors, an image is anomalous if its kind is not `normal` and it has a mask: of an anomalous sample,
+    some views show no defect.
+    """
+
+    files: tuple[RelativePath, ...] = Field(min_length=1)
+    """Paths of the list of a class relative to the layout's root, with `{class}` for the class or one of its folders;
+    the first that exists is read."""
+    images: tuple[RelativePath, ...] = ("",)
+    """Folders below the layout's root that may hold the images; the first that holds a file is used."""
+    label_key: str
+    """Where an entry names its kind of defect."""
+    image_key: str
+    mask_key: str
+    normal: str = "normal"
+    """The kind that means normal."""
+
+    def of_class(self, owner: ClassCard) -> tuple[str, ...]:
+        """Return the paths at which the list of a class is looked for."""
+        names = (owner.name, *owner.folders)
+        return tuple(file.replace("{class}", name) for file in self.files for name in names)
+
+    def lists(self, classes: Iterable[ClassCard]) -> tuple[str, ...]:
+        """Return the paths at which a list is looked for."""
+        return tuple(path for owner in classes for path in self.of_class(owner))
+
+    @property
+    def shown(self) -> str:
+        """The path of a list, as messages show it."""
+        return self.files[0].replace("{class}", "<class>")
+
+    @model_validator(mode="after")
+    def _lists_are_told_apart(self) -> Self:
+        for file in self.files:
+            if "{class}" not in file:
+                raise ValueError(f"files: {file!r} is not the list of one class; write {{class}} where its name stands")
+        return self
+
 
 class HoldOut(Model):
     """A seeded split of the normal samples by their sorted keys: `fraction` of them is test, the rest train."""
@@ -158,10 +215,13 @@ class Layout(Model):
     needs: tuple[RelativePath, ...] = ()
     """Folders below the root. The layout fits only if at least one of them holds a file."""
     rules: tuple[Rule, ...] = ()
-    index: CsvIndex | None = None
+    index: CsvIndex | JsonIndex | None = None
     labels: LabelTable | None = None
     pieces: int = Field(default=1, ge=1, le=1000)
     """Each image is cut into this many bands of rows, [i·h//n, (i+1)·h//n)."""
+    views: str | None = None
+    """Where several images show one physical sample: a regular expression over the path of an image as in a rule, whose
+    group `sample` names the sample, uniquely within its class."""
     hold_out: HoldOut | None = None
     mask_threshold: int | None = Field(default=0, ge=0, le=254)
     """A mask pixel is anomalous if its grey value is above this: 0 for lossless masks, 127 for JPEG masks. None, which
@@ -176,6 +236,8 @@ class Layout(Model):
             raise ValueError("a layout has either rules or an index")
         if any(rule.label == "table" for rule in self.rules) != (self.labels is not None):
             raise ValueError("labels and a rule with label = 'table' go together")
+        if self.views is not None and "sample" not in _groups(self.views):
+            raise ValueError(f"views {self.views!r} needs a group named sample")
         by_table = [re.compile(rule.pattern).groupindex for rule in self.rules if rule.label == "table"]
         if not all("stem" in groups for groups in by_table):
             raise ValueError("a rule with label = 'table' needs a group named stem")
@@ -191,7 +253,7 @@ class Card(Model):
     """Raised by every change of the card that can change a number."""
     domain: Domain
     levels: tuple[Level, ...] = Field(min_length=1)
-    """`image` if there are normal and anomalous images, `pixel` if there are masks."""
+    """`image` if there are normal and anomalous images, `pixel` if there are masks, `sample` if a layout has views."""
     licence: str
     home: str = ""
     reference: str
@@ -213,6 +275,8 @@ class Card(Model):
         _unique("class", (c.name for c in self.classes))
         _unique("class folder", (f for c in self.classes for f in {c.name, *c.folders}))
         _unique("layout", (layout.name for layout in self.layouts))
+        if ("sample" in self.levels) != any(layout.views is not None for layout in self.layouts):
+            raise ValueError("the level 'sample' and a layout with views go together")
         names = {c.name for c in self.classes}
         for layout in self.layouts:
             if not layout.rules and layout.index is None and self.domain != "custom":

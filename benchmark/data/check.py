@@ -153,6 +153,8 @@ def _count_problems(data: SampleSet) -> Iterator[Problem]:
     for name, (found, expected) in data.differences.items():
         message = f"{found[0]} normal and {found[1]} anomalous test images, expected {expected[0]} and {expected[1]}"
         yield Problem(name, "counts", message, fatal=True)
+    for name in data.lacking:
+        yield Problem(name, "counts", "no test images; the class is not tested", fatal=False)
     for row in _rows(data):
         # Where the class itself is off, the table shows by which defects.
         if (

@@ -7,19 +7,20 @@ import math
 import posixpath
 import re
 import string
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from benchmark.data.cards import Card, ClassCard, CsvIndex, HoldOut, LabelTable, Layout, Rule, Split
-from benchmark.data.csv_tables import Row, label_in, read_csv
+from benchmark.data.cards import Card, HoldOut, LabelTable, Layout, Rule, Split
+from benchmark.data.csv_tables import label_in, read_csv
 from benchmark.data.formats import is_image
+from benchmark.data.found import Found, FoundImage
 from benchmark.data.images import ImageError
-from benchmark.data.listed_paths import find_listed, leads_out
+from benchmark.data.indices import by_index
 from benchmark.data.masks import MaskRule, read_mask
 from benchmark.data.tree import Problem, Tree, stem
-from benchmark.data.words import NORMAL, spelled, split_of
+from benchmark.data.words import NORMAL, spelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,45 +42,14 @@ class Sample:
     """The mask file; None for normal samples and for samples without a mask."""
     piece: tuple[int, int] | None
     """(i, n) where the sample is only the rows [i·h//n, (i+1)·h//n) of the image and of its mask."""
+    view_of: str | None = None
+    """The physical sample that the image is a view of, by a name that is unique in its class; None where there are no
+    views."""
 
     @property
     def photograph(self) -> str:
         """The key of the image that the sample is, or is a piece of."""
         return self.key if self.piece is None else self.key.removesuffix(f"#{self.piece[0]}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Image:
-    """An image file before it is cut into pieces; label None means that the pixels of its mask decide."""
-
-    file: str
-    owner: ClassCard
-    label: int | None
-    defect: str
-    split: Split
-    mask: str | None
-
-
-@dataclass
-class _Found:
-    """What was found so far while a layout is read."""
-
-    tree: Tree
-    images: list[_Image] = field(default_factory=list)
-    matched: set[str] = field(default_factory=set)
-    """Image files of the dataset, including those that are left out because of a problem."""
-    problems: list[Problem] = field(default_factory=list)
-    templates: set[str] = field(default_factory=set)
-    mask_folders: set[str] = field(default_factory=set)
-    normal_masks: dict[str, str] = field(default_factory=dict)
-    """The masks of normal images, which should be black, by image."""
-    clashes: set[str] = field(default_factory=set)
-    """Folders in the place of a kind of defect that say normal."""
-    respelled: dict[str, str] = field(default_factory=dict)
-    """Listed paths that are written as on another machine, and where they are listed."""
-
-    def report(self, path: str, kind: str, message: str, *, fatal: bool = True) -> None:
-        self.problems.append(Problem(path, kind, message, fatal))
 
 
 def read_layout(
@@ -92,19 +62,19 @@ def read_layout(
         images that are not anomalous, by image. There are no samples where the layout does not fit.
 
     Raises:
-        BadTableError: A CSV file of the layout exists but lacks a column.
+        BadTableError: A table or list of the layout exists but is not as the card describes it.
     """
-    found = _Found(tree)
+    found = Found(tree)
     prefix = f"{root}/" if root else ""
     needs = tuple(f"{prefix}{folder}/" for folder in layout.needs)
     if needs and not any(file.startswith(needs) for file in tree.files):
         return (), (), {}
     if layout.index:
-        _by_index(card, layout.index, prefix, found)
+        by_index(card, layout.index, prefix, found)
     else:
         _by_rules(card, layout, prefix, found)
     _report_leftovers(card, prefix, found)
-    samples = [sample for image in found.images for sample in _cut(layout, image, found)]
+    samples = [sample for image in found.images for sample in _cut(layout, image, prefix, found)]
     order = {c.name: i for i, c in enumerate(card.classes)}
     samples.sort(key=lambda s: (order[s.class_name], s.key))
     if layout.hold_out:
@@ -117,7 +87,7 @@ def read_layout(
 # ---- by rules
 
 
-def _by_rules(card: Card, layout: Layout, prefix: str, found: _Found) -> None:
+def _by_rules(card: Card, layout: Layout, prefix: str, found: Found) -> None:
     labels = _read_labels(layout.labels, prefix, found) if layout.labels else {}
     if labels is None:
         return
@@ -156,7 +126,7 @@ def _by_rules(card: Card, layout: Layout, prefix: str, found: _Found) -> None:
             found.report(file, "missing-mask", f"an anomalous image without mask; {_looked_for(rule, groups)}")
         said[file] = groups
         defect = rule.defect or groups.get("defect", "")
-        found.images.append(_Image(file, owner, label, defect, rule.split, mask))
+        found.images.append(FoundImage(file, owner, label, defect, rule.split, mask))
     _claim_masks_of_normal_images(said, prefix, found)
     _report_folders(unknown, found)
     if found.images:
@@ -164,7 +134,7 @@ def _by_rules(card: Card, layout: Layout, prefix: str, found: _Found) -> None:
             found.report(key, "missing-file", "the table of labels has a row for this image, but it is not there")
 
 
-def _report_folders(unknown: set[str], found: _Found) -> None:
+def _report_folders(unknown: set[str], found: Found) -> None:
     for folder in sorted(found.clashes):
         message = "its name says normal, but it lies where defects do; name it as the card names normal images"
         found.report(folder, "doubtful-label", f"{message}, or move it away")
@@ -172,7 +142,7 @@ def _report_folders(unknown: set[str], found: _Found) -> None:
         found.report(folder, "unknown-class", "a folder of no class of the card; ignored", fatal=False)
 
 
-def _find_mask(rule: Rule, groups: dict[str, str], file: str, prefix: str, found: _Found) -> str | None:
+def _find_mask(rule: Rule, groups: dict[str, str], file: str, prefix: str, found: Found) -> str | None:
     if rule.label == "normal":
         return None
     found.templates.update(rule.mask)
@@ -189,7 +159,7 @@ def _find_mask(rule: Rule, groups: dict[str, str], file: str, prefix: str, found
     return None
 
 
-def _claim_masks_of_normal_images(said: dict[str, dict[str, str]], prefix: str, found: _Found) -> None:
+def _claim_masks_of_normal_images(said: dict[str, dict[str, str]], prefix: str, found: Found) -> None:
     """Find masks of normal images, which many copies have, where those of anomalous images are looked for."""
     claimed = found.matched | {image.mask for image in found.images if image.mask}
     normal = [image for image in found.images if image.label == 0 and image.mask is None]
@@ -208,7 +178,7 @@ def _looked_for(rule: Rule, groups: dict[str, str]) -> str:
     return "looked for " + " or ".join(f"{template.format_map(groups)}.*" for template in rule.mask)
 
 
-def _read_labels(table: LabelTable, prefix: str, found: _Found) -> dict[str, int] | None:
+def _read_labels(table: LabelTable, prefix: str, found: Found) -> dict[str, int] | None:
     """Return the labels by key, or None if there is no table."""
     file = next((f for name in table.file if (f := found.tree.find(prefix + name))), None)
     if file is None:
@@ -228,74 +198,10 @@ def _read_labels(table: LabelTable, prefix: str, found: _Found) -> dict[str, int
     return labels
 
 
-# ---- by a list of samples
-
-
-def _by_index(card: Card, index: CsvIndex, prefix: str, found: _Found) -> None:
-    table = found.tree.find(prefix + index.file)
-    if table is None:
-        return
-    columns = (index.class_column, index.split_column, index.label_column, index.image_column, index.mask_column)
-    seen: dict[str, Row] = {}
-    unknown: set[str] = set()
-    for line, row in read_csv(found.tree, table, columns):
-        name, said_split, said_label, image, mask = (row[column] for column in columns)
-        owner = card.class_of(name)
-        if owner is None:
-            unknown.add(name)
-            continue
-        if not image:
-            found.report(table, "missing-file", f"a row of {name!r} names no image; get the whole list")
-            continue
-        where = f"line {line} of {index.file}"
-        file = _listed_file(image, where, prefix, found)
-        if file is None:
-            continue
-        found.matched.add(file)
-        if file in seen:
-            message = f"listed twice in {index.file}" + ("" if seen[file] == row else ", differently; the first counts")
-            found.report(file, "listed-twice", message, fatal=seen[file] != row)
-            continue
-        seen[file] = row
-        label = label_in(said_label, {index.normal: 0}, f"line {line}: {index.label_column}", table)
-        anomalous = label == 1
-        mask_file = _listed_file(mask, where, prefix, found) if anomalous and mask else None
-        if mask_file:
-            found.mask_folders.add(posixpath.dirname(mask_file))
-        elif anomalous and "pixel" in card.levels:
-            found.report(file, "missing-mask", f"an anomalous image without mask; {index.file} says {mask!r}")
-        split = split_of(said_split)
-        if split is None:
-            message = f"{index.split_column} is {said_split!r} in {where}, not train or test"
-            found.report(file, "bad-split", message)
-            continue
-        found.images.append(_Image(file, owner, label, "", split, mask_file))
-    for name in sorted(unknown):
-        found.report(table, "unknown-class", f"{name!r} is no class of the card; ignored", fatal=False)
-    for path, where in list(found.respelled.items())[:1]:
-        count = f" (and {len(found.respelled) - 1} more)" if len(found.respelled) > 1 else ""
-        message = f"{where} has {path!r}{count}; taken as the file of this name below the dataset's folder"
-        found.report(table, "respelled-path", message, fatal=False)
-
-
-def _listed_file(path: str, where: str, prefix: str, found: _Found) -> str | None:
-    """Return the file that a list names. A file that is missing or outside the dataset is a problem: None."""
-    file, as_written = find_listed(path, prefix, found.tree)
-    if file is not None:
-        if not as_written:
-            found.respelled.setdefault(path, where)
-    elif leads_out(path):
-        message = f"listed in {where}; it leads out of the dataset and is not read; correct the list"
-        found.report(path, "outside-root", message)
-    else:
-        found.report(prefix + path, "missing-file", f"listed in {where} but not there; complete the download")
-    return file
-
-
 # ---- after both
 
 
-def _report_leftovers(card: Card, prefix: str, found: _Found) -> None:
+def _report_leftovers(card: Card, prefix: str, found: Found) -> None:
     """Report masks that belong to no image, and masks that belong to two images."""
     claims = {stem(mask): image for image, mask in found.normal_masks.items()}
     for image in found.images:
@@ -324,7 +230,7 @@ def _pattern(card: Card, template: str) -> str:
     return "".join(parts)
 
 
-def _cut(layout: Layout, image: _Image, found: _Found) -> list[Sample]:
+def _cut(layout: Layout, image: FoundImage, prefix: str, found: Found) -> list[Sample]:
     """Return the samples of an image: itself, or its pieces."""
     files, n = found.tree.files, layout.pieces
     labels = [image.label] * n
@@ -337,6 +243,7 @@ def _cut(layout: Layout, image: _Image, found: _Found) -> list[Sample]:
             return []
         height = len(pixels)
         labels = [int(pixels[i * height // n : (i + 1) * height // n].any()) for i in range(n)]
+    view_of = _view_of(layout, image.file, prefix, found)
     return [
         Sample(
             key=image.file if n == 1 else f"{image.file}#{i}",
@@ -348,9 +255,20 @@ def _cut(layout: Layout, image: _Image, found: _Found) -> list[Sample]:
             split=image.split,
             mask=files[image.mask] if label and image.mask else None,
             piece=None if n == 1 else (i, n),
+            view_of=view_of,
         )
         for i, label in enumerate(labels)
     ]
+
+
+def _view_of(layout: Layout, file: str, prefix: str, found: Found) -> str | None:
+    """Return the physical sample that an image is a view of, by the layout's pattern."""
+    if layout.views is None:
+        return None
+    match = re.fullmatch(layout.views, stem(file[len(prefix) :]), re.IGNORECASE)
+    if match is None:
+        found.report(file, "no-sample", "its name does not say which sample it is a view of; name it as the others")
+    return match and match["sample"]
 
 
 def _hold_out(samples: list[Sample], rule: HoldOut) -> list[Sample]:

@@ -25,6 +25,8 @@ def find_listed(path: str, prefix: str, tree: Tree) -> tuple[str | None, bool]:
         prefix: The folder from which the paths of the list count, with a slash at its end, or "".
         tree: The files of the dataset.
     """
+    if (exact := prefix + path) in tree.files:  # as nearly all are, of lists that may be long
+        return exact, True
     written = PurePosixPath(unicodedata.normalize("NFC", path)).as_posix()
     found = ((_find(tree, prefix + each), each == written) for each in _meanings(path, prefix, tree))
     return next((each for each in found if each[0]), (None, True))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.common import listed, what_is_it
-from benchmark.data.cards import Card, Layout
+from benchmark.data.cards import Card, CsvIndex, Layout
 from benchmark.data.examples import example
 from benchmark.data.formats import is_image, kind_of
 from benchmark.data.layouts import Sample
@@ -87,7 +87,8 @@ def nothing_fits(card: Card, tree: Tree, misfits: Sequence[Misfit]) -> str:
 
 def _misplaced(layout: Layout, tree: Tree) -> Iterator[Misfit]:
     """Yield the files that seem to be the table of a layout, but have another folder or format."""
-    tables = [*((layout.index.file,) if layout.index else ()), *(layout.labels.file if layout.labels else ())]
+    index = (layout.index.file,) if isinstance(layout.index, CsvIndex) else ()
+    tables = [*index, *(layout.labels.file if layout.labels else ())]
     if not tables or any(tree.find(posixpath.join(root, table)) for root in layout.roots for table in tables):
         return
     name = posixpath.basename(stem(tables[0])).casefold()
@@ -100,7 +101,7 @@ def _misplaced(layout: Layout, tree: Tree) -> Iterator[Misfit]:
 
 def looked_for(layout: Layout) -> list[str]:
     """Return the paths, with placeholders, by which a layout is known."""
-    files = [layout.index.file] if layout.index else []
+    files = [layout.index.shown] if layout.index else []
     for rule in layout.rules:
         if rule.split == "test":
             files.append(example(rule.pattern) or "images as the card describes them")
@@ -127,7 +128,8 @@ def _way_out(card: Card, tree: Tree) -> str:
 def deeper_root(card: Card, tree: Tree) -> str | None:
     """Return the folder below a directory in which files lie as by a layout of the card, if there is just one."""
     rules = [rule for layout in card.layouts for rule in layout.rules if rule.split == "test"]
-    indices = {layout.index.file.casefold() for layout in card.layouts if layout.index}
+    lists = [path for layout in card.layouts if layout.index for path in layout.index.lists(card.classes)]
+    indices = {path.casefold() for path in lists}
     found: Counter[str] = Counter()
     for file in tree.files:
         parts = file.split("/")

@@ -142,6 +142,13 @@ class SampleSet:
         return "pixel" in self.card.levels and (not rules or any(rule.mask for rule in rules))
 
     @cached_property
+    def has_views(self) -> bool:
+        """Whether the test images are views of physical samples, and all views of each are tested."""
+        tested = {s.key for s in self.test}
+        cut = {(s.class_name, s.view_of) for s in self.whole if s.split == "test" and s.key not in tested}
+        return all(s.view_of and (s.class_name, s.view_of) not in cut for s in self.test)
+
+    @cached_property
     def fingerprint(self) -> str:
         """The sha256 of the test samples: names, classes, labels, mask threshold, pieces, content of images and masks.
 
@@ -247,6 +254,14 @@ class SampleSet:
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
     @property
+    def lacking(self) -> tuple[str, ...]:
+        """The classes without test images of a card that says of no class how many there are."""
+        if self.synthetic or self.part or self.card.domain == "custom" or self.expected:
+            return ()
+        found = {s.class_name for s in self.test}
+        return tuple(each.name for each in self.card.classes if each.name not in found)
+
+    @property
     def distance(self) -> int:
         """The number of test images that are missing or too many, summed over classes and labels."""
         return sum(abs(n - m) for pair in self.differences.values() for n, m in zip(*pair, strict=True))
@@ -267,6 +282,8 @@ class SampleSet:
             warnings += [text] if (text := self.turned_black) else []
         if off := [f"{name} {f[0]}/{f[1]} instead of {e[0]}/{e[1]}" for name, (f, e) in self.differences.items()]:
             warnings.append(f"normal/anomalous test images differ from the expected: {listed(off, 3, 'more classes')}")
+        if self.lacking:
+            warnings.append(f"without test images: {listed(self.lacking, 3, 'more classes')}")
         if self.layout.mask_threshold is None and (odd := Counter(p.kind for p in self._suspicions)):
             told = ", ".join(f"{kind} {n}" for kind, n in sorted(odd.items()))
             warnings.append(f"masks look wrong: {told}; `bench data check` says more")
@@ -331,7 +348,7 @@ def read_samples(card: Card, directory: Path, *, follow_links: bool = False) -> 
                 masks = tuple((image, tree.files[mask]) for image, mask in spare.items())
                 fits.append(SampleSet(card, directory, layout, "", samples, problems, root, normal_masks=masks))
                 break
-            if reason := misfit(layout, samples, problems, _list_of(layout, root, tree)):
+            if reason := misfit(layout, samples, problems, _list_of(card, layout, root, tree)):
                 misfits.append(reason)
     if not fits:
         raise DatasetError(nothing_fits(card, tree, [*tables, *misfits]))
@@ -341,8 +358,9 @@ def read_samples(card: Card, directory: Path, *, follow_links: bool = False) -> 
     return replace(best, reason=_reason(best, fits), problems=problems, left_out=_left_out(best, tree))
 
 
-def _list_of(layout: Layout, root: str, tree: Tree) -> str:
-    return (layout.index and tree.find(posixpath.join(root, layout.index.file))) or ""
+def _list_of(card: Card, layout: Layout, root: str, tree: Tree) -> str:
+    lists = layout.index.lists(card.classes) if layout.index else ()
+    return next((file for name in lists if (file := tree.find(posixpath.join(root, name)))), "")
 
 
 def _left_out(data: SampleSet, tree: Tree) -> tuple[Leftover, ...]:
@@ -350,7 +368,8 @@ def _left_out(data: SampleSet, tree: Tree) -> tuple[Leftover, ...]:
     masks = [*(s.mask for s in data.samples if s.mask), *(mask for _, mask in data.normal_masks)]
     used |= {relative(mask, data.directory) for mask in masks}
     layout = data.layout
-    names = (*(layout.labels.file if layout.labels else ()), *((layout.index.file,) if layout.index else ()))
+    lists = layout.index.lists(data.card.classes) if layout.index else ()
+    names = (*(layout.labels.file if layout.labels else ()), *lists)
     tables = {tree.find(posixpath.join(data.root, name)) for name in names}
     others = replace(tree, files={file: path for file, path in tree.files.items() if file not in tables})
     return (*not_of_the_layout(tree, used), *unread(others))

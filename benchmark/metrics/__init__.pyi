@@ -10,6 +10,7 @@ from .curve import Curve as Curve
 from .fragile import Range as Range
 from .image import ImageMetrics as ImageMetrics
 from .image import require_score as require_score
+from .image import sample_maxima as sample_maxima
 from .names import LEVELS as LEVELS
 from .names import MAIN_METRICS as MAIN_METRICS
 from .names import METRICS as METRICS

@@ -1,8 +1,9 @@
 """The bootstrap: how a metric varies over other draws of the same number of test images (Efron, 1979).
 
 Images are drawn with replacement within a class, normal and anomalous ones apart, so that no draw loses a label. The
-pieces of one photograph are drawn together. The draws are a function of the list of images, so every method, seed and
-backbone sees the same ones: differences between methods are paired.
+pieces of one photograph are drawn together, and so are the views of one physical sample, which are not independent.
+The draws are a function of the list of images, so every method, seed and backbone sees the same ones: differences
+between methods are paired.
 
 A draw takes image i `d[i]` times. For image scores, the images are sorted once, and a curve is the sum of `d` along
 them. For pixels there are two ways to the area under a curve, and the one that takes less is chosen. Where there are
@@ -20,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.metrics.curve import FPR_LIMIT
+from benchmark.metrics.image import sample_maxima
 
 if TYPE_CHECKING:  # what reads records asks for the number of draws alone
     from benchmark.metrics.per_image import ClassImages, PixelBins
@@ -52,14 +54,17 @@ def replicates(images: "ClassImages", *, fingerprint: str, class_name: str) -> d
         class_name: with it the seed of the draws.
 
     Returns:
-        `image_auroc` and `image_ap` where both labels occur, `pixel_auroc` and `pixel_aupro` where there are anomalous
-        pixels, as fractions.
+        `image_auroc` and `image_ap` where both labels occur, `sample_auroc` and `sample_ap` likewise where images are
+        views of samples, `pixel_auroc` and `pixel_aupro` where there are anomalous pixels, as fractions.
     """
-    photographs = None if images.photographs is None else images.photographs.astype(np.uint32).tobytes()
+    together = images.photographs if images.samples is None else images.samples
+    photographs = None if together is None else together.astype(np.uint32).tobytes()
     drawn = draws(images.labels.astype(np.uint8).tobytes(), f"{fingerprint}/{class_name}", photographs)
     found: dict[str, FloatArray] = {}
     if len(np.unique(images.labels)) == 2:
         found |= image_replicates(images.scores, images.labels, drawn)
+    if images.samples is not None:
+        found |= _sample_replicates(images.samples, images, drawn)
     if images.pixels is not None and images.pixels.positives.any():
         found |= pixel_replicates(images.pixels, drawn)
     return found
@@ -144,6 +149,16 @@ def image_replicates(scores: FloatArray, labels: npt.NDArray[np.uint8], drawn: C
         parts.append((_under(negatives, positives) / totals, _average_precision(negatives, positives)))
     auroc, ap = (np.concatenate(each) for each in zip(*parts, strict=True))
     return {"image_auroc": auroc, "image_ap": ap}
+
+
+def _sample_replicates(samples: npt.NDArray[np.uint32], images: "ClassImages", drawn: Counts) -> dict[str, FloatArray]:
+    """Return AUROC and AP of samples under draws (R, N) of their views, each (R,); none without both labels."""
+    scores, labels = map(np.array, sample_maxima(samples.tolist(), images.scores.tolist(), images.labels.tolist()))
+    if len(np.unique(labels)) < 2:
+        return {}
+    _, first = np.unique(samples, return_index=True)  # all views of a sample are drawn equally often
+    found = image_replicates(scores, labels, drawn[:, np.sort(first)])
+    return {name.replace("image", "sample"): values for name, values in found.items()}
 
 
 def pixel_replicates(bins: "PixelBins", drawn: Counts) -> dict[str, FloatArray]:

@@ -1,12 +1,13 @@
-"""Metrics at image level: one score and one label per image."""
+"""Metrics at image and at sample level: one score and one label per image, or per physical sample."""
 
 import math
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 
 from benchmark.metrics.curve import Curve, descending_curve
 from benchmark.metrics.fragile import IMAGE_MOVE, Range
-from benchmark.metrics.names import IMAGE_METRICS, METRICS
+from benchmark.metrics.names import Level, metrics_of
 
 
 def require_score(score: float) -> None:
@@ -15,10 +16,36 @@ def require_score(score: float) -> None:
         raise ValueError(f"image score is {score}; a score must be finite")
 
 
-class ImageMetrics:
-    """AUROC, AP and F1-max of image scores. Keeps one score and label per image, so the values are exact."""
+def sample_maxima(
+    samples: Sequence[Hashable], scores: Sequence[float], labels: Sequence[int]
+) -> tuple[list[float], list[int]]:
+    """Return the score and the label of each physical sample, in the order in which its first view comes.
 
-    def __init__(self) -> None:
+    The score is the maximum over the sample's views, and the sample is anomalous if any view is. ADEval does the same
+    (`--sample_key_pat`), with which the code of Real-IAD's authors evaluates (Wang et al., CVPR 2024).
+
+    Args:
+        samples: which sample each of N images is a view of.
+        scores: of the images.
+        labels: of the images, 0 (normal) or 1 (anomalous).
+    """
+    highest: dict[Hashable, float] = {}
+    anomalous: dict[Hashable, int] = {}
+    for sample, score, label in zip(samples, scores, labels, strict=True):
+        highest[sample] = max(score, highest.get(sample, score))
+        anomalous[sample] = max(label, anomalous.get(sample, label))
+    return list(highest.values()), list(anomalous.values())
+
+
+class ImageMetrics:
+    """AUROC, AP and F1-max of image scores. Keeps one score and label per image, so the values are exact.
+
+    Args:
+        level: of the metrics; at "sample" the scores and labels are those of samples.
+    """
+
+    def __init__(self, level: Level = "image") -> None:
+        self._metrics = metrics_of(level)
         self._scores: list[float] = []
         self._labels: list[bool] = []
 
@@ -44,7 +71,7 @@ class ImageMetrics:
         return self._moved(0.0)
 
     def compute(self) -> dict[str, float | None]:
-        """Return the values of `IMAGE_METRICS`, as fractions; all None with one label only: AP would say nothing."""
+        """Return the values of the metrics, as fractions; all None with one label only: AP would say nothing."""
         return self._values(self.curve())
 
     def compute_ranges(self) -> dict[str, Range]:
@@ -73,5 +100,5 @@ class ImageMetrics:
 
     def _values(self, curve: Curve) -> dict[str, float | None]:
         if len(set(self._labels)) < 2:
-            return dict.fromkeys(IMAGE_METRICS)
-        return {key: METRICS[key].value(curve) for key in IMAGE_METRICS}
+            return dict.fromkeys(metric.key for metric in self._metrics)
+        return {metric.key: metric.value(curve) for metric in self._metrics}

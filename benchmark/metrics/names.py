@@ -7,11 +7,11 @@ from typing import Literal
 from benchmark.metrics.curve import Curve, FloatArray, aupro, aupro_200, auroc, average_precision, f1_max
 from benchmark.metrics.fragile import Range, aupro_200_range
 
-METRICS_VERSION: int = 1  # raised whenever a change can move a number; recorded with every result
+METRICS_VERSION: int = 1  # raised whenever a change can move a number, which a new metric does not; in every result
 
-Level = Literal["image", "pixel"]
-LEVELS: dict[Level, str] = {"image": "Image level", "pixel": "Pixel level"}
-"""Heading of each level."""
+Level = Literal["sample", "image", "pixel"]
+LEVELS: dict[Level, str] = {"image": "Image level", "sample": "Sample level", "pixel": "Pixel level"}
+"""Heading of each level. At sample level, the images are views of physical samples, which are judged as a whole."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Metric:
 
     @property
     def level(self) -> Level:
-        """Whether images are judged or pixels."""
-        return "image" if self.key.startswith("image_") else "pixel"
+        """What is judged: samples, images or pixels."""
+        return next(level for level in LEVELS if self.key.startswith(f"{level}_"))
 
     @property
     def short(self) -> str:
@@ -57,6 +57,9 @@ METRICS = {
         Metric("image_auroc", "AUROC", auroc, main=True),
         Metric("image_ap", "AP", average_precision, main=True),
         Metric("image_f1max", "F1-max", f1_max),
+        Metric("sample_auroc", "AUROC", auroc, main=True),
+        Metric("sample_ap", "AP", average_precision, main=True),
+        Metric("sample_f1max", "F1-max", f1_max),
         Metric("pixel_auroc", "AUROC", auroc, main=True),
         Metric("pixel_aupro", "AUPRO", aupro, main=True),
         Metric("pixel_aupro_200", "AUPRO-200", aupro_200, value_range=aupro_200_range),
@@ -72,5 +75,5 @@ def metrics_of(level: Level) -> tuple[Metric, ...]:
     return tuple(metric for metric in METRICS.values() if metric.level == level)
 
 
-IMAGE_METRICS, PIXEL_METRICS = (tuple(metric.key for metric in metrics_of(level)) for level in LEVELS)
+PIXEL_METRICS = tuple(metric.key for metric in metrics_of("pixel"))
 MAIN_METRICS = tuple(metric.key for metric in METRICS.values() if metric.main)

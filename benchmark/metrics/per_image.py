@@ -69,6 +69,8 @@ class ClassImages:
     """None where there are no masks."""
     photographs: Array | None = None
     """Number of the photograph that each image was cut from (N,), uint32; None where no two images have one."""
+    samples: Array | None = None
+    """Number of the physical sample that each image is a view of (N,), uint32; None without a sample level."""
     texts: Mapping[str, Array] = field(default_factory=dict)
     """Unit text embeddings (M, 2, D), normal first, of M of the images, by what the method calls them."""
 
@@ -79,6 +81,8 @@ class PerImageAccumulator:
 
     keys: list[str] = field(default_factory=list)
     photographs: list[str] = field(default_factory=list)
+    samples: list[str | None] = field(default_factory=list)
+    """The physical sample that each image is a view of; None without views."""
     labels: list[int] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     maps: list[Array] = field(default_factory=list)
@@ -86,7 +90,16 @@ class PerImageAccumulator:
     histograms: list[PixelHistogram] = field(default_factory=list)
     texts: dict[str, list[Array]] = field(default_factory=dict)
 
-    def add(self, key: str, label: int, score: float, raw_map: Array, *, photograph: str | None = None) -> None:
+    def add(
+        self,
+        key: str,
+        label: int,
+        score: float,
+        raw_map: Array,
+        *,
+        photograph: str | None = None,
+        sample: str | None = None,
+    ) -> None:
         """Add an image with its map (h, w) on the method's grid.
 
         The map stays float32: how coarse its steps may be is known when the range of the class is.
@@ -97,6 +110,7 @@ class PerImageAccumulator:
             score: of the image.
             raw_map: its anomaly map.
             photograph: key of the photograph that the image was cut from; None for the image itself.
+            sample: the physical sample that the image is a view of; None where there is no sample level.
 
         Raises:
             ValueError: the map has a score that is NaN, infinite or beyond ±1.2e30. Nothing is added.
@@ -105,6 +119,7 @@ class PerImageAccumulator:
         self.map_range = (min(self.map_range[0], low), max(self.map_range[1], high))
         self.keys.append(key)
         self.photographs.append(photograph or key)
+        self.samples.append(sample)
         self.labels.append(label)
         self.scores.append(score)
         self.maps.append(raw_map.astype(np.float32))
@@ -132,6 +147,8 @@ class PerImageAccumulator:
     def finish(self) -> ClassImages:
         """Return the class, its maps in 256 steps and its pixels over common bins."""
         distinct, photographs = np.unique(self.photographs, return_inverse=True)
+        views = [sample for sample in self.samples if sample is not None]
+        samples = np.unique(views, return_inverse=True)[1] if len(views) == len(self.samples) else None
         low, high = self.map_range
         span = high - low if high > low else 1.0
         return ClassImages(
@@ -142,6 +159,7 @@ class PerImageAccumulator:
             map_range=(low, high),
             pixels=_common_bins(self.histograms) if self.histograms else None,
             photographs=photographs.astype(np.uint32) if len(distinct) < len(photographs) else None,
+            samples=None if samples is None else samples.astype(np.uint32),
             texts={name: _distinct(np.stack(rows)) for name, rows in self.texts.items()},
         )
 
@@ -218,6 +236,8 @@ def _arrays(classes: Mapping[str, ClassImages]) -> Iterator[tuple[str, Array]]:
             yield f"{index}/texts/{name}", embeddings
         if images.photographs is not None:
             yield f"{index}/photographs", images.photographs
+        if images.samples is not None:
+            yield f"{index}/samples", images.samples
         if images.pixels is not None:
             for name, array in vars(images.pixels).items():
                 yield f"{index}/pixels/{name}", array
@@ -294,6 +314,7 @@ def _class_images(arrays: Mapping[str, Array], prefix: str) -> ClassImages:
         map_range=(low, high),
         pixels=None if parts["regions"] is None else PixelBins(**parts),  # type: ignore[arg-type]
         photographs=found.get("photographs"),
+        samples=found.get("samples"),
         texts={name.removeprefix("texts/"): array for name, array in found.items() if name.startswith("texts/")},
     )
     _check(images)
@@ -307,6 +328,8 @@ def _check(images: ClassImages) -> None:
     arrays = {name: (getattr(images, name), *form) for name, form in wanted.items()}
     if images.photographs is not None:
         arrays["photographs"] = (images.photographs, "u", 1)
+    if images.samples is not None:
+        arrays["samples"] = (images.samples, "u", 1)
     if images.pixels is not None:
         forms = {"negatives": ("u", 2), "positives": ("u", 2), "weights": ("f", 2), "regions": ("u", 1)}
         arrays |= {name: (getattr(images.pixels, name), *form) for name, form in forms.items()}

@@ -199,6 +199,10 @@ FURTHER: dict[str, dict[str, Look]] = {
     "bmad_brain": {"brain": _plain("brain_mri", "tumour")},
     "bmad_liver": {"liver": _plain("liver_ct", "nodule")},
     "bmad_resc": {"retina": _plain("retina_oct", "nodule")},
+    "real_iad": {
+        "pcb": Look("pcb_green", {"HS": ("scratch",), "QS": ("missing_part",), "YW": ("contamination",)}),
+        "vcpill": Look("pill", {"AK": ("hole",), "PS": ("crack",), "ZW": ("stain",)}),
+    },
 }
 """Those of the datasets beyond the papers, some of their classes. They came after the mini backbone was trained."""
 CATALOGUE = PAPERS | FURTHER

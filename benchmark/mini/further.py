@@ -1,6 +1,7 @@
 """The images of the datasets beyond the papers' main tables, in the layouts of their original distributions.
 
-Few are drawn, since each of them takes time in every run of the mini suite: of MVTec AD 2 three classes of eight.
+Few are drawn, since each of them takes time in every run of the mini suite: of MVTec AD 2 three classes of eight, of
+Real-IAD two of thirty.
 """
 
 from collections.abc import Callable, Iterator
@@ -57,11 +58,30 @@ def _bmad(dataset: str, folder: str) -> Iterator[Shot]:
     return (replace(shot, mode="L") for shot in found)
 
 
+def _real_iad() -> Iterator[Shot]:
+    """Five views of each sample; the later an anomalous one comes, the more of its views show the defect."""
+    for c in classes("real_iad", range(96, 97)):
+        top = f"Real-IAD/realiad_1024/{c.name}"
+        views = [f"C{camera}_2023102113{camera:04}" for camera in range(1, 6)]
+        for sample in range(4):
+            start = f"{top}/OK/S{sample + 1:04}/{c.name}_{sample + 1:04}_OK"
+            for i, view in enumerate(views, 5 * sample):
+                yield c.normal(i, f"{start}_{view}.jpg", "train" if sample == 0 else "test")
+        for sample, defect in enumerate(c.look.defects):
+            start = f"{top}/NG/{defect}/S0001/{c.name}_0001_NG_{defect}"
+            for i, view in enumerate(views):
+                if i < sample + 2:
+                    yield c.damaged(defect, i, f"{start}_{view}.jpg", f"{start}_{view}.png")
+                else:
+                    yield c.normal(20 + 5 * sample + i, f"{start}_{view}.jpg")
+
+
 FURTHER_SHOTS: dict[str, Callable[[], Iterator[Shot]]] = {
     "sdd2": _sdd2,
     "mvtec_ad_2": _mvtec_ad_2,
     "bmad_brain": lambda: _bmad("bmad_brain", "Brain"),
     "bmad_liver": lambda: _bmad("bmad_liver", "Liver"),
     "bmad_resc": lambda: _bmad("bmad_resc", "Retina_RESC"),
+    "real_iad": _real_iad,
 }
 """By name of the card."""

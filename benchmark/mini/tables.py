@@ -1,5 +1,6 @@
 """The files of the mini suite that are no images: label files, and the litter of real folders."""
 
+import json
 from collections.abc import Sequence
 
 from benchmark.mini.shot import Shot
@@ -9,7 +10,7 @@ THUMBS = "\ufeffnot an image: a stray file, such as Windows leaves in folders\n"
 
 def texts(shots: Sequence[Shot]) -> dict[str, str]:
     """Return the label files of these images, and what else lies about in their folders, by path."""
-    tables = {"visa": _visa_tables, "dagm": _dagm_tables, "headct": _headct_table}
+    tables = {"visa": _visa_tables, "dagm": _dagm_tables, "headct": _headct_table, "real_iad": _real_iad_lists}
     found: dict[str, str] = {}
     for name, table in tables.items():
         if some := [shot for shot in shots if shot.dataset == name]:
@@ -48,6 +49,22 @@ def _dagm_tables(shots: Sequence[Shot]) -> dict[str, str]:
 def _headct_table(shots: Sequence[Shot]) -> dict[str, str]:
     rows = [f"{int(s.file[-7:-4])},{int(bool(s.kinds))}" for s in shots]
     return {"HeadCT/labels.csv": "\n".join(["id, hemorrhage", *rows, ""])}
+
+
+def _real_iad_lists(shots: Sequence[Shot]) -> dict[str, str]:
+    lists = {}
+    for name in dict.fromkeys(shot.class_name for shot in shots):
+        start = f"Real-IAD/realiad_1024/{name}/"
+        parts: dict[str, list[dict[str, str | None]]] = {"train": [], "test": []}
+        for shot in (s for s in shots if s.class_name == name):
+            paths = {
+                "image_path": shot.file.removeprefix(start),
+                "mask_path": shot.mask and shot.mask.removeprefix(start),
+            }
+            parts[shot.split].append({"category": name, "anomaly_class": shot.defect or "OK", **paths})
+        content = {"meta": {"prefix": f"{name}/", "normal_class": "OK"}, **parts}
+        lists[f"Real-IAD/realiad_jsons/{name}.json"] = json.dumps(content, indent=1) + "\n"
+    return lists
 
 
 def _strays() -> dict[str, str]:

@@ -25,5 +25,6 @@ from .references import normal_images as normal_images
 from .references import note_on_references as note_on_references
 from .references import with_shots as with_shots
 from .scorer import Scorer as Scorer
+from .scorer import ScorerId as ScorerId
 from .scorer import banner as banner
 from .scorer import scorer_of as scorer_of

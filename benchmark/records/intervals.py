@@ -25,7 +25,8 @@ def with_intervals(record: Record, images: Mapping[str, ClassImages]) -> Record:
         name: result.model_copy(update={"intervals": _intervals(result, moves[name])})
         for name, result in record.classes.items()
     }
-    shared = [metric for metric in MAIN_METRICS if moves and all(metric in of_class for of_class in moves.values())]
+    defined = [metric for metric in MAIN_METRICS if record.mean.get(metric) is not None]
+    shared = [metric for metric in defined if all(metric in of_class for of_class in moves.values())]
     means = {metric: np.mean([of_class[metric] for of_class in moves.values()], axis=0) for metric in shared}
     return record.model_copy(update={"classes": classes, "draws": Draws.of(means)})
 

@@ -61,6 +61,6 @@ def _cause(result: ClassResult, level: Level) -> str:
         return "no image{of} could be read"
     if not result.anomalous:
         return "all images{of} are normal"
-    if level == "image":
-        return "all images{of} are anomalous"
+    if level != "pixel":
+        return f"all {level}s{{of}} are anomalous"
     return "no mask{of} marks a defect"

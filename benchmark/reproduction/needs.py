@@ -90,13 +90,15 @@ def find_needs(
         checkpoints: Folder with files that authors have published; None for none.
 
     Raises:
-        BenchError: A folder does not exist.
+        BenchError: A folder does not exist, or a folder of checkpoints is given and the recipe takes none.
     """
     if places.data is not None and not places.data.is_dir():
         raise BenchError(f"the data root {places.data} is not a directory; correct --data or BENCH_DATA")
     tested = [_dataset(load_cards()[card.name], places, tested=True) for card in recipe.cards]
     targets = [each.card for each in tested if each.samples] or recipe.cards
     learned = _learned(recipe, runs, targets, checkpoints)
+    if checkpoints is not None and not any(each.found for each in learned):
+        raise BenchError(f"--checkpoints: no published checkpoint can be taken for {recipe.name}; leave it out")
     names = dict.fromkeys(name for each in learned if not each.imported and each.trainings for name in each.auxiliary)
     known = {each.card.name for each in tested}
     trained_on = [_dataset(load_cards()[name], places, tested=False) for name in names if name not in known]

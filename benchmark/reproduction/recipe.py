@@ -102,7 +102,8 @@ class Recipe(Model):
 
     def layouts(self, card: Card) -> tuple[str, ...]:
         """Return the layouts of a dataset that hold the test images of the published numbers."""
-        stated = {number.conditions.layouts.get(card.name) for number in self.numbers if card in number.cards}
+        of_card = [number for number in self.numbers if card.name in {each.name for each in number.cards}]
+        stated = {number.conditions.layouts.get(card.name) for number in of_card}
         return tuple(
             each.name for each in card.layouts if each.name in stated or (each.counts is None and None in stated)
         )

@@ -8,6 +8,7 @@ from .executors.slurm import SlurmJobs as SlurmJobs
 from .maps import Maps as Maps
 from .maps import at_evaluation_size as at_evaluation_size
 from .maps import changed_maps as changed_maps
+from .maps import exportable as exportable
 from .planning import Auxiliaries as Auxiliaries
 from .planning import Chosen as Chosen
 from .planning import Job as Job

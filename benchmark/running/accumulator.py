@@ -18,6 +18,7 @@ from benchmark.metrics import (
     image_pixels,
     map_limits,
     require_score,
+    sample_maxima,
 )
 from benchmark.records import ClassResult, DefectResult, Skipped
 
@@ -75,7 +76,7 @@ class ClassAccumulator:
         sample, pixels = item.sample, None
         try:
             require_score(score)
-            self.images.add(sample.key, sample.label, score, raw, photograph=sample.photograph)
+            self.images.add(sample.key, sample.label, score, raw, photograph=sample.photograph, sample=sample.view_of)
             if evaluated is not None:
                 pixels = image_pixels(evaluated, item.regions) if item.regions is not None else None
                 low, high = pixels.limits if pixels else map_limits(evaluated)
@@ -93,17 +94,23 @@ class ClassAccumulator:
             if pixels is not None:
                 kind.pixel.add(pixels)
 
-    def result(self, *, with_masks: bool) -> ClassResult:
-        """Return the metrics of the class and of its kinds of defect; those at pixel level are null without masks."""
+    def result(self, *, with_masks: bool, with_samples: bool = False) -> ClassResult:
+        """Return the metrics of the class and of its kinds of defect.
+
+        Args:
+            with_masks: whether there are masks; without, metrics at pixel level are null.
+            with_samples: whether the images are views of physical samples; without, there is no metric at sample level.
+                Kinds of defect have none.
+        """
         pixel, ranges = _values(self.pixel, with_masks=with_masks)
         anomalous = sum(self.images.labels)
-        image = self._of_images()
+        levels = [self._of_images(), *([self._of_samples()] if with_samples else [])]
         return ClassResult(
             normal=len(self.images.labels) - anomalous,
             anomalous=anomalous,
             skipped=tuple(self.skipped),
-            metrics={**image.compute(), **pixel},
-            ranges=image.compute_ranges() | ranges,
+            metrics={key: value for each in levels for key, value in each.compute().items()} | pixel,
+            ranges={key: value for each in levels for key, value in each.compute_ranges().items()} | ranges,
             defects={
                 name: kind.result(self._of_images(name), with_masks=with_masks)
                 for name, kind in sorted(self.defects.items())
@@ -116,6 +123,13 @@ class ClassAccumulator:
         for score, label, kind in zip(self.images.scores, self.images.labels, self.kinds, strict=True):
             if not label or wanted in (None, kind):
                 found.update(score, label)
+        return found
+
+    def _of_samples(self) -> ImageMetrics:
+        """Return the metrics of the physical samples, of which the images are views."""
+        found, of = ImageMetrics("sample"), self.images
+        for score, label in zip(*sample_maxima(of.samples, of.scores, of.labels), strict=True):
+            found.update(score, label)
         return found
 
     def per_image(self) -> ClassImages | None:

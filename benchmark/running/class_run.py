@@ -67,6 +67,8 @@ class Tower:
     protocol: Protocol
     card: Card
     with_masks: bool
+    with_samples: bool
+    """Whether the images are views of physical samples, which are judged too."""
     on_error: OnError
     adaptive: AdaptiveBatch
     seconds: Seconds = field(default_factory=lambda: {"images": 0.0, "vision": 0.0})
@@ -248,7 +250,7 @@ class ClassRun:
 
     def _result(self, shared: Seconds, peak: int | None) -> ClassScores:
         start = thread_time()
-        result = self.accumulator.result(with_masks=self.tower.with_masks)
+        result = self.accumulator.result(with_masks=self.tower.with_masks, with_samples=self.tower.with_samples)
         images = self.accumulator.per_image()
         self.seconds["metrics"] += thread_time() - start
         return ClassScores(result, images, self._spec.image_size, self._spec.images, shared | self.seconds, peak)

@@ -70,6 +70,7 @@ def evaluate(
             protocol,
             data.card,
             data.has_masks,
+            data.has_views,
             settings.on_error,
             AdaptiveBatch(settings.batch_size, say),
         )

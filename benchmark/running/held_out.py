@@ -33,13 +33,16 @@ def after_epoch(features: Auxiliary, title: str, say: Callable[[str], None]) -> 
 
 
 def results(method: Learner, features: Auxiliary) -> dict[str, float | None]:
-    """Return the unweighted mean over classes of each metric of the main tables; None where it is undefined for one."""
+    """Return the unweighted mean over classes of each metric of the main tables; None where it is undefined for one.
+
+    There are image and pixel metrics alone.
+    """
     places: dict[str, list[int]] = defaultdict(list)
     for place, sample in enumerate(features.samples):
         places[sample.class_name].append(place)
     classes = [_class_results(method, features, indices) for indices in places.values()]
     means: dict[str, float | None] = {}
-    for key in (metric.key for metric in METRICS.values() if metric.main):
+    for key in (metric.key for metric in METRICS.values() if metric.main and metric.key in classes[0]):
         known = [value for each in classes if (value := each[key]) is not None]
         means[key] = sum(known) / len(known) if len(known) == len(classes) else None
     return means

@@ -56,11 +56,31 @@ def with_top(scores: Sequence[float], maps: FloatArray, top: TopOfMap | None) ->
     """Return the scores of images with what the highest pixels of their maps (B, S, S) add to them."""
     if top is None:
         return list(scores)
-    count = max(1, math.floor(top.share * maps[0].size))
+    count = _pixels(top, maps.shape[-1])
     highest = [np.partition(each, -count, axis=None)[-count:] for each in maps]
     return [
         score + top.weight * float(pixels.mean(dtype=np.float64)) for score, pixels in zip(scores, highest, strict=True)
     ]
+
+
+def exportable(
+    prediction: Prediction, *, image_size: int, smoothing: float, evaluation_size: int | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what `at_evaluation_size` does, as tensors of shape `(B,)` and `(B, S, S)`, by operations of torch alone.
+
+    It works in the type of the maps, float32, and on all images of a batch at once, so that last digits differ.
+    """
+    side = evaluation_size or image_size
+    maps = _at_size(prediction.maps, side, smoothing * (side / image_size))
+    if prediction.top is None:
+        return prediction.scores, maps
+    highest = maps.flatten(1).topk(_pixels(prediction.top, side), dim=1, sorted=False).values
+    return prediction.scores + prediction.top.weight * highest.mean(dim=1), maps
+
+
+def _pixels(top: TopOfMap, side: int) -> int:
+    """Return how many pixels of a map of S × S pixels a share of it is."""
+    return max(1, math.floor(top.share * side**2))
 
 
 def maps_at_evaluation_size(
@@ -80,25 +100,27 @@ def maps_at_evaluation_size(
     """
     side = evaluation_size or image_size
     sigma = smoothing * (side / image_size)
-    layers = maps if isinstance(maps, LayerLogits) else None
     given = values_of(maps).detach()
     given = given.cpu() if given.device.type == "mps" else given  # it has no float64
     found = torch.empty((len(given), side, side), device=given.device)
     for one, target in zip(given, found, strict=True):  # one by one: what is in float64 stays small
         # In float64 scores that are tied stay tied when they are rounded at the end.
         exact = one.double()
-        target.copy_(_of_layers(exact, layers, side, sigma) if layers else _resized(exact, side, sigma=sigma))
+        target.copy_(
+            _at_size(replace(maps, differences=exact) if isinstance(maps, LayerLogits) else exact, side, sigma)
+        )
     return _on_host(found).numpy()
 
 
-def _of_layers(differences: torch.Tensor, how: LayerLogits, side: int, sigma: float) -> torch.Tensor:
-    """Return the map (S, S) of the differences (L, h, w) of one image."""
-    if not how.softmax_last:  # sum and resizing are linear, so the sum may go first
-        return _resized(_summed(differences), side, sigma=sigma, corners_aligned=how.corners_aligned)
-    total = torch.zeros((side, side), dtype=differences.dtype, device=differences.device)
-    for layer in differences:
-        total += _resized(layer, side, corners_aligned=how.corners_aligned).sigmoid()
-    return _resized(total, side, sigma=sigma)
+def _at_size(maps: Maps, side: int, sigma: float) -> torch.Tensor:
+    """Return maps (…, S, S) of maps (…, h, w), or of layers (…, L, h, w), in their type and memory."""
+    if not isinstance(maps, LayerLogits):
+        return _resized(maps, side, sigma=sigma)
+    differences, aligned = maps.differences, maps.corners_aligned
+    if not maps.softmax_last:  # sum and resizing are linear, so the sum may go first
+        return _resized(_summed(differences), side, sigma=sigma, corners_aligned=aligned)
+    layers = (_resized(layer, side, corners_aligned=aligned).sigmoid() for layer in differences.unbind(-3))
+    return _resized(functools.reduce(torch.add, layers), side, sigma=sigma)
 
 
 def _summed(differences: torch.Tensor) -> torch.Tensor:
@@ -108,13 +130,13 @@ def _summed(differences: torch.Tensor) -> torch.Tensor:
 
 
 def _resized(values: torch.Tensor, side: int, *, sigma: float = 0.0, corners_aligned: bool = False) -> torch.Tensor:
-    """Return a map (S, S) resized from (h, w) and smoothed."""
+    """Return maps (…, S, S) resized from (…, h, w) and smoothed."""
     device, dtype = values.device, values.dtype
     rows, columns = (
         resizing_matrix(old, side, sigma=sigma, device=device, dtype=dtype, corners_aligned=corners_aligned)
         if old != side or sigma > 0
         else None  # there is nothing to do
-        for old in values.shape
+        for old in values.shape[-2:]
     )
     values = values if rows is None else rows @ values
     return values if columns is None else values @ columns.T

@@ -7,6 +7,7 @@ from typing import Any
 from benchmark.clip import assumptions
 from benchmark.common import Settings, device_name, year_in
 from benchmark.data import DatasetError, ImageError, SampleSet
+from benchmark.metrics import MAIN_METRICS
 from benchmark.records import (
     Checkpoint,
     ClassFile,
@@ -180,7 +181,7 @@ def describe(record: Record) -> str:
     skipped = sum(len(result.skipped) for result in record.classes.values())
     parts = [f"{normal + anomalous} images ({normal} normal, {anomalous} anomalous)"]
     parts += [f"{skipped} skipped"] if skipped else []
-    for metric in ("image_auroc", "image_ap", "pixel_auroc", "pixel_aupro"):
+    for metric in MAIN_METRICS:
         value = record.mean.get(metric)
         parts += [f"{metric.replace('_', ' ')} {100 * value:.1f}"] if value is not None else []
     line = ", ".join(parts) + f", {record.run.seconds['total']:.1f} s"

@@ -34,6 +34,7 @@ COLUMNS = (
     *("method", "dataset", "class", "metric", "value", "low", "high", "std", "seeds", "trainings"),
     *("behind", "behind_low", "behind_high", "behind_trainings"),
 )
+VIEWS_NOTE = "At all levels of a dataset with a sample level, the views of one sample are drawn together."
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -232,6 +233,7 @@ def render(found: Sequence[Estimate], records: Sequence[Record], methods: Sequen
         f"In brackets: {CONFIDENCE:.0%} bootstrap intervals over the test images ({REPLICATES} draws within each class "
         "and label, the same draws for every method; pieces of one photograph together). They say how the number would "
         f"vary over other images of the same kind and, from {FEWEST_SEEDS} seeds on, over other seeds.",
+        *([VIEWS_NOTE] if any(METRICS[each.metric].level == "sample" for each in means) else []),
         NOT_APART_NOTE,
         *([ONE_TRAINING_NOTE] if any(each.one_training for each in means) else []),
         "± standard deviation over the seeds, where there are several.",

@@ -133,7 +133,7 @@ def test_results_lie_in_a_folder_of_their_own_unless_said_otherwise() -> None:
 
     found = [each for each in parameters(typer.main.get_command(app)) if each.name == "results"]
     recipes = (Path("results/reproduce"), None)  # a folder for each recipe, whatever BENCH_RESULTS says
-    assert len(found) == 12
+    assert len(found) == 13
     assert {(each.default, each.envvar) for each in found} == {(Path("results/local"), "BENCH_RESULTS"), recipes}
 
 

@@ -242,6 +242,35 @@ ISIC_GROUND_TRUTH = "ISBI2016_ISIC_Part1_Test_GroundTruth"
 UUIDS = ("0a6b0dd2-8ab4-4d65-b0d1-2b4dd0f3f1d1", "cju0qkwl35piu0993l0dewei2")
 
 
+def real_iad(layout: str, lists: str, images: str, *, cameras: int = 5, variant: str = "") -> Tree:
+    """Some views of anomalous samples show no defect, and have no mask; the folder has views that no list names."""
+    test, train, texts, stray = [], [], {}, []
+    for owner in CARDS["real_iad"].classes:
+        name, found = owner.name, {"train": [], "test": []}
+        for camera in range(1, 6):
+            views = [
+                ("train", f"OK/S0001/{name}_0001_OK_C{camera}_20231021130235.jpg", None),
+                ("test", f"OK/S0002/{name}_0002_OK_C{camera}_20231021130311.jpg", None),
+                ("test", f"NG/BX/S0002/{name}_0002_NG_BX_C{camera}_20231023133037.jpg", camera < 3),
+            ]
+            for split, path, marked in views:
+                mask = path.replace(".jpg", ".png") if marked else None
+                if camera > cameras:
+                    stray += [f"{images}/{name}/{each}" for each in (path, mask) if each]
+                    continue
+                kind = "BX" if marked else "OK"
+                found[split].append({"category": name, "anomaly_class": kind, "image_path": path, "mask_path": mask})
+                if split == "train":
+                    train.append(f"{images}/{name}/{path}")
+                elif mask:
+                    test += bad(name, (f"{images}/{name}/{path}", f"{images}/{name}/{mask}"), defect="BX")
+                else:
+                    test += good(name, f"{images}/{name}/{path}")
+        meta = {"prefix": f"{name}/", "normal_class": "OK"}
+        texts[f"{lists}/{name}.json"] = json.dumps({"meta": meta, **found})
+    return Tree("real_iad", layout, "Real-IAD", test, tuple(train), tuple(stray), texts=texts, variant=variant)
+
+
 MVTEC_AD_2 = [
     item
     for name in ("fruit_jelly", "vial")
@@ -562,6 +591,9 @@ TREES = [
         for at in ("Thyroid Dataset/tn3k", "TN3K")
     ),
     adaclip_masked("tn3k", "TN3K", "tn3k", "thyroid", ("0000", "0001"), (".jpg", ".jpg")),
+    real_iad("original", "realiad_jsons", "realiad_1024"),
+    real_iad("original", "realiad_jsons/realiad_jsons", "realiad_256", variant="unpacked into a folder"),
+    real_iad("single_view", "realiad_jsons_sv", "realiad_1024", cameras=1),
     sdd2("", "KolektorSDD2"),
     sdd2("KolektorSDD2/", "ksdd2", variant="nested"),
     Tree(
@@ -634,10 +666,12 @@ def test_layout_is_read(tree: Tree, tmp_path: Path) -> None:
     named = {file for each in samples.left_out for file in each.files}
     masks = {s.mask.relative_to(directory).as_posix() for s in samples.train if s.mask}
     layout = samples.layout
-    tables = {*(layout.labels.file if layout.labels else ()), *((layout.index.file,) if layout.index else ())}
+    lists = layout.index.lists(samples.card.classes) if layout.index else ()
+    tables = {*(layout.labels.file if layout.labels else ()), *lists}
     read = masks | {f"{samples.root}/{table}".strip("/") for table in tables}
     assert named == {*tree.stray, *tree.texts} - read - {*JUNK[:2]}  # what systems leave behind is not named
-    assert not samples.warnings or samples.differences
+    assert not samples.warnings or samples.differences or samples.lacking
+    assert samples.has_views == (layout.views is not None)
 
 
 @pytest.mark.parametrize("tree", TREES, ids=lambda tree: tree.id)
@@ -734,12 +768,13 @@ OVERVIEW = {  # classes, normal, anomalous, levels
     "endo": (1, 0, 200, "pixel"),
     "tn3k": (1, 0, 614, "pixel"),
 }
-FURTHER = {  # beyond the papers; of MVTec AD 2 the numbers of the classes are not known
+FURTHER = {  # beyond the papers; of MVTec AD 2 and Real-IAD the numbers of the classes are not known
     "sdd2": (1, 894, 110, "industrial"),
     "mvtec_ad_2": (8, 0, 0, "industrial"),
     "bmad_brain": (1, 640, 3075, "medical"),
     "bmad_liver": (1, 833, 660, "medical"),
     "bmad_resc": (1, 1041, 764, "medical"),
+    "real_iad": (30, 0, 0, "industrial"),
 }
 LAYOUT_COUNTS = {  # where a layout is another test set than the published one
     ("sdd", "original"): (286, 54),
@@ -823,7 +858,7 @@ def test_card_beyond_the_papers_agrees_with_what_is_published(name: str) -> None
     classes, normal, anomalous, domain = FURTHER[name]
     assert (len(card.classes), card.domain) == (classes, domain)
     assert totals((c.normal or 0, c.anomalous or 0) for c in card.classes) == (normal, anomalous)
-    assert card.levels == ("image", "pixel")
+    assert card.levels[-2:] == ("image", "pixel")
     assert all(layout.mask_threshold == 0 and layout.counts is None for layout in card.layouts)
 
 
@@ -831,6 +866,12 @@ def test_every_layout_has_a_tree() -> None:
     layouts = {(name, layout.name) for name, card in CARDS.items() for layout in card.layouts}
     elsewhere = {("sdd", "original"), ("covid19", "release2")}
     assert {(tree.card, tree.layout) for tree in TREES} | elsewhere == layouts
+
+
+def test_samples_of_several_views() -> None:
+    views = [(name, layout.name) for name, card in CARDS.items() for layout in card.layouts if layout.views]
+    assert views == [("real_iad", "original")]
+    assert [name for name, card in CARDS.items() if "sample" in card.levels] == ["real_iad"]
 
 
 def test_defects_of_mvtec_and_mpdd() -> None:

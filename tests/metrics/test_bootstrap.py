@@ -94,6 +94,43 @@ def test_areas_are_those_under_each_curve(count: int) -> None:
         assert found["pixel_aupro"][row] == pytest.approx(np.trapezoid(steps, grid) / FPR_LIMIT, abs=1e-9)
 
 
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**16))
+def test_samples_under_a_draw_are_scikit_learns_and_their_views_are_drawn_together(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    gathering = PerImageAccumulator()
+    of = rng.permutation(np.repeat(np.arange(8), 5))
+    for index, sample in enumerate(of):
+        label = int(sample >= 4 and (sample == index % 4 + 4 or rng.random() < 0.3 or index == np.argmax(of == sample)))
+        score = float(rng.integers(0, 9)) / 8
+        gathering.add(str(index), label, score, np.zeros((2, 2), np.float32), sample=f"s{sample}")
+    images = gathering.finish()
+    assert images.samples is not None
+    drawn = draws(images.labels.tobytes(), "f/c", images.samples.tobytes())
+    found = replicates(images, fingerprint="f", class_name="c")
+    for row in range(0, len(drawn), 250):
+        times = [set(drawn[row][of == sample].tolist()) for sample in range(8)]
+        assert all(len(each) == 1 for each in times)
+        weights = [each.pop() for each in times]
+        scores = [images.scores[of == sample].max() for sample in range(8)]
+        labels = [images.labels[of == sample].max() for sample in range(8)]
+        assert sum(weights[:4]) == sum(weights[4:]) == 4
+        auroc = roc_auc_score(labels, scores, sample_weight=weights)
+        ap = average_precision_score(labels, scores, sample_weight=weights)
+        assert found["sample_auroc"][row] == pytest.approx(auroc)
+        assert found["sample_ap"][row] == pytest.approx(ap)
+        of_images = roc_auc_score(images.labels, images.scores, sample_weight=drawn[row])
+        assert found["image_auroc"][row] == pytest.approx(of_images)
+
+
+def test_without_views_there_is_no_replicate_of_samples() -> None:
+    gathering = PerImageAccumulator()
+    for index in range(4):
+        gathering.add(str(index), index % 2, float(index), np.zeros((2, 2), np.float32))
+    found = replicates(gathering.finish(), fingerprint="f", class_name="c")
+    assert found.keys() == {"image_auroc", "image_ap"}
+
+
 def test_draws_keep_the_number_of_each_label_and_begin_with_the_images_as_they_are() -> None:
     labels = np.array([0, 1, 1, 0, 1, 1, 1], np.uint8)
     drawn = draws(labels.tobytes(), "seed")

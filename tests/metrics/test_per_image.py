@@ -111,6 +111,22 @@ def test_a_file_says_which_images_are_pieces_of_one_photograph() -> None:
         assert [name for name in arrays.files if name.endswith("photographs")] == ["0/photographs"]
 
 
+def test_a_file_says_which_images_are_views_of_one_sample() -> None:
+    """Without views it says nothing, as the files of earlier versions; of some images alone it is no use."""
+    gathered = {name: PerImageAccumulator() for name in ("views", "some", "none")}
+    for index in range(4):
+        of = {"views": f"s{index % 2}", "some": "s" if index else None, "none": None}
+        for name, gathering in gathered.items():
+            gathering.add(f"{index}", index % 2, 0.5, np.zeros((2, 2)), sample=of[name])
+    content = to_bytes({name: gathering.finish() for name, gathering in gathered.items()})
+    read = from_bytes(content)
+    assert read["views"].samples is not None
+    assert read["views"].samples.tolist() == [0, 1, 0, 1]
+    assert read["some"].samples is read["none"].samples is None
+    with np.load(io.BytesIO(content)) as arrays:
+        assert [name for name in arrays.files if name.endswith("samples")] == ["0/samples"]
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 1000),

@@ -16,7 +16,7 @@ from benchmark.common.regions import find_regions
 from benchmark.metrics.curve import aupro, descending_curve
 from benchmark.metrics.histogram import order_keys, scores_of
 from benchmark.metrics.image import ImageMetrics
-from benchmark.metrics.names import IMAGE_METRICS, PIXEL_METRICS
+from benchmark.metrics.names import PIXEL_METRICS, metrics_of
 from benchmark.metrics.pixel import (
     BUFFER_PIXELS,
     MAX_BINS,
@@ -24,6 +24,8 @@ from benchmark.metrics.pixel import (
     PixelHistogram,
     PixelMetrics,
 )
+
+IMAGE_METRICS = tuple(metric.key for metric in metrics_of("image"))
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 EXACT = ("pixel_auroc", "pixel_ap", "pixel_f1max", "pixel_aupro")

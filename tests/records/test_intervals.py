@@ -23,7 +23,9 @@ BOTH = [0, 0, 0, 1, 1, 1, 1]
 class Made:
     """A class and its images: random maps, and a square in the mask of each anomalous image that has one."""
 
-    def __init__(self, labels: Sequence[int], *, masks: Sequence[bool] | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, labels: Sequence[int], *, masks: Sequence[bool] | None = None, views: str = "", seed: int = 0
+    ) -> None:
         rng, images, pixels, gathering = (
             np.random.default_rng(seed),
             ImageMetrics(),
@@ -35,7 +37,7 @@ class Made:
             mask[2:5, 2:5] = bool(label) and (masks is None or masks[index])
             scores = (rng.random((8, 8)) + mask).astype(np.float32)
             images.update(float(scores.max()), label)
-            gathering.add(str(index), label, float(scores.max()), scores)
+            gathering.add(str(index), label, float(scores.max()), scores, sample=views[index] if views else None)
             if masks is not None:
                 pixels.update(scores, mask)
                 gathering.add_pixels(image_pixels(scores, find_regions(mask)))
@@ -88,6 +90,19 @@ def test_classes_with_all_metrics_have_all_intervals_and_the_mean_moves_as_they_
 def test_without_masks_there_are_intervals_of_image_metrics_alone() -> None:
     record = recorded({"a": Made(BOTH)})
     assert moved(record) == IMAGE == record.classes["a"].intervals.keys()
+
+
+def test_views_of_a_sample_are_drawn_together_and_judged_where_the_record_judges_samples() -> None:
+    made = Made(BOTH, masks=[False] * 7, views="aabccdd")
+    record = recorded({"a": made})
+    assert moved(record) == IMAGE == record.classes["a"].intervals.keys()
+    assert record.draws is not None
+    alone = recorded({"a": Made(BOTH, masks=[False] * 7)}).draws
+    assert alone is not None
+    assert record.draws.moves["image_auroc"] != alone.moves["image_auroc"]
+    made.result.metrics["sample_auroc"] = 1.0
+    judged = recorded({"a": made})
+    assert moved(judged) == {*IMAGE, "sample_auroc"} == judged.classes["a"].intervals.keys()
 
 
 @pytest.mark.parametrize("other", [[], [0, 0, 0], [1, 1]])

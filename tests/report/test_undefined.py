@@ -14,6 +14,7 @@ from support.records import made_run
 from benchmark.cli.data_options import DataOptions, FolderOptions
 from benchmark.cli.report import find_images
 from benchmark.common.regions import find_regions
+from benchmark.data.cards import load_cards
 from benchmark.data.folders import PlainFolder, read_folder
 from benchmark.data.loading import Loaded
 from benchmark.data.samples import SampleSet
@@ -23,6 +24,7 @@ from benchmark.metrics.per_image import ClassImages
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
 from benchmark.records.records import ClassResult, Record, Skipped, mean_over_classes
+from benchmark.records.undefined import undefined_notes
 from benchmark.report.site import make_site
 from benchmark.running.accumulator import ClassAccumulator
 from benchmark.running.recording import describe
@@ -110,6 +112,24 @@ SHAPES = {
     "one of each": (1, 1, True),
     "no masks": (2, 2, False),
 }
+
+
+def test_samples_that_are_all_anomalous_have_no_metric_and_the_reason_is_told(tmp_path: Path) -> None:
+    samples = read_folder(PlainFolder(directory=draw_folder(tmp_path / "set", 2, 2, masks=False)))
+    record, _ = scored(samples)
+    card = load_cards()["real_iad"]
+    of_card = record.cell.dataset.model_copy(update={"name": card.name})
+    result = record.classes["object"]
+    result = result.model_copy(update={"metrics": result.metrics | {"sample_auroc": None}})
+    record = record.model_copy(
+        update={
+            "cell": record.cell.model_copy(update={"dataset": of_card}),
+            "classes": {"object": result},
+            "mean": mean_over_classes([result]),
+        }
+    )
+    assert undefined_notes(record)[0] == "No sample metrics, since all samples are anomalous."
+    assert "sample" not in " ".join(undefined_notes(scored(samples)[0]))
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -125,7 +125,9 @@ def test_of_a_method_all_checkpoints_are_taken_or_none(published: Callable[..., 
 
 def test_rows_of_ablations_are_trainings_of_their_own(published: Callable[..., Path]) -> None:
     recipe = load_recipes()["anomalyclip-table5"]
-    assert imported(needs_of(recipe, published(2))) == []
+    assert {each.found for each in needs_of(recipe).learned} == {None}
+    with pytest.raises(BenchError, match="--checkpoints: no published checkpoint"):
+        needs_of(recipe, published(2))
 
 
 def test_trainings_that_checkpoints_replace_need_no_dataset(published: Callable[..., Path]) -> None:

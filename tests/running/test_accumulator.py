@@ -116,3 +116,28 @@ def test_the_order_of_the_images_changes_nothing(kinds: list[str], order: random
     for name, kind in one.items():
         assert kind.images == other[name].images
         assert kind.metrics == pytest.approx(other[name].metrics, abs=1e-12)
+
+
+def test_views_of_a_sample_are_judged_together() -> None:
+    images, views = scored(["", "", "", "crack", "", "crack", "", "crack", "hole", ""]), "aabbccddee"
+    accumulator = ClassAccumulator()
+    for each, view_of in zip(images, views, strict=True):
+        sample = Sample(each.key, Path(each.key), "p", "p", each.label, each.kind, "test", None, None, view_of)
+        accumulator.add(Loaded(sample), each.score, each.map[::4, ::4], None)
+    # A method that scores whole classes replaces the scores at the end.
+    scores = accumulator.images.scores = [round(each.score / 2 + 1, 2) for each in images]
+    found = accumulator.result(with_masks=False, with_samples=True)
+    highest = [max(pair) for pair in zip(scores[::2], scores[1::2], strict=True)]
+    assert found.metrics["sample_auroc"] == pytest.approx(roc_auc_score([0, 1, 1, 1, 1], highest), abs=1e-12)
+    assert found.metrics["sample_ap"] == pytest.approx(average_precision_score([0, 1, 1, 1, 1], highest), abs=1e-12)
+    labels = [each.label for each in images]
+    assert found.metrics["image_auroc"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+    assert not any(key.startswith("sample") for kind in found.defects.values() for key in kind.metrics)
+    kept = accumulator.per_image()
+    assert kept is not None
+    assert kept.samples is not None
+    assert kept.samples.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+
+
+def test_without_views_no_key_is_new() -> None:
+    assert not any(key.startswith("sample") for key in result(scored(KINDS)).metrics)

@@ -154,6 +154,25 @@ def test_an_image_is_read_once_and_its_mask_labelled_once_for_all_methods(
     assert [len(calls) for calls in (*read, labelled)] == [2 * len(data.test), 2 * masks, 3 * masks]
 
 
+def test_views_of_samples_give_metrics_of_samples(data: SampleSet, tiny: Backbone, tmp_path: Path) -> None:
+    plain, *_ = scored([Clip], data, tiny, tmp_path)
+    seen = tuple(replace(s, view_of=f"s{place // 3}") for place, s in enumerate(data.samples))
+    views, *_ = scored([Clip], replace(data, samples=seen, whole=seen), tiny, tmp_path)
+    without, found = plain.outcomes[0], views.outcomes[0]
+    assert isinstance(without, ClassScores)
+    assert isinstance(found, ClassScores)
+    assert found.images is not None
+    assert found.images.samples is not None
+    maxima = [found.images.scores[found.images.samples == sample].max() for sample in (0, 1)]
+    labels = [found.images.labels[found.images.samples == sample].max() for sample in (0, 1)]
+    wanted = None if len(set(labels)) < 2 else float((maxima[0] > maxima[1]) == (labels[0] > labels[1]))
+    own = {key: value for key, value in found.result.metrics.items() if key.startswith("sample")}
+    assert own.keys() == {"sample_auroc", "sample_ap", "sample_f1max"}
+    assert own["sample_auroc"] == wanted
+    assert found.result.model_copy(update={"metrics": without.result.metrics}) == without.result
+    assert found.result.metrics == without.result.metrics | own
+
+
 def test_methods_of_two_image_sizes_share_a_pass_and_keep_their_numbers(
     data: SampleSet, tiny: Backbone, tmp_path: Path, threads: int
 ) -> None:
@@ -264,7 +283,7 @@ def test_an_error_of_the_tower_ends_the_methods_of_its_image_size(
 
 def test_a_method_may_use_the_memory_of_its_results_again(data: SampleSet, tiny: Backbone) -> None:
     method = Reuses(tiny, ClipOptions())
-    tower = Tower(tiny, method.vision(), (0,), Protocol(), data.card, True, "fail", AdaptiveBatch(2, print))
+    tower = Tower(tiny, method.vision(), (0,), Protocol(), data.card, True, False, "fail", AdaptiveBatch(2, print))
     run = ClassRun(Participant(method, frozenset("a")), tower, Lanes(0).lane())
     images = torch.randn(3, 3, tiny.image_size, tiny.image_size, generator=torch.Generator().manual_seed(0))
     features = [tiny.encode_images(part, method.vision()) for part in (images[:2], images[2:])]

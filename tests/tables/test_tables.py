@@ -483,6 +483,27 @@ def test_the_metrics_are_those_that_are_named() -> None:
     assert "last digits" not in render(make_tables([made])[0], "md")
 
 
+def test_the_sample_level_has_a_table_of_its_own_where_it_exists(three: list[Record]) -> None:
+    assert "main_sample" not in [table.name for table in make_tables(three)]
+    results = {
+        name: ClassResult(normal=5, anomalous=5, metrics={"image_auroc": 0.5, "sample_auroc": value, "sample_ap": 0.9})
+        for name, value in (("a", 0.6), ("b", 0.8))
+    }
+    views = record("CLIP", "Views", {}).model_copy(
+        update={"classes": results, "mean": mean_over_classes(results.values())}
+    )
+    tables = {table.name: table for table in make_tables([*three, views])}
+    assert [row.title for row in tables["main_sample"].rows] == ["Views"]
+    assert tables["main_sample"].rows[0].values == ((pytest.approx(70), pytest.approx(90)), (None, None))
+    assert tables["main_sample"].title == "Sample level"
+    assert [row.values[0][0] for row in tables["views_sample"].rows[:2]] == [60.0, 80.0]
+    assert "Views" in [row.title for row in tables["main_image"].rows]
+    (alone,) = make_tables([*three, views], metrics=["sample_ap"])[:1]
+    assert alone.metrics == ("sample_ap",)
+    rows = list(csv.DictReader(io.StringIO(to_long_csv([views]))))
+    assert [row["value"] for row in rows if row["metric"] == "sample_auroc"] == ["0.6", "0.8", "0.7"]
+
+
 @pytest.mark.parametrize(
     ("metrics", "said"),
     [

@@ -229,6 +229,15 @@ def test_what_is_undefined_is_left_out_and_shown_as_a_dash() -> None:
     assert render([], [made]) == ""
 
 
+def test_that_views_are_drawn_together_is_told_where_there_are_some() -> None:
+    made = record("A", "D", {"a": {"image_auroc": 0.5}})
+    views = record("A", "V", {"a": {"image_auroc": 0.5, "sample_auroc": 0.6}})
+    assert "views" not in render(estimates([made]), [made])
+    text = render(estimates([made, views]), [made, views])
+    assert "views of one sample are drawn together" in text
+    assert re.search(r"## Sample level, AUROC, %.*\| V +\| \*\*60\.0\*\*", text, re.DOTALL)
+
+
 def test_the_order_of_records_changes_nothing() -> None:
     lab = Lab()
     for index, title in enumerate("CAB"):
