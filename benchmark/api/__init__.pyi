@@ -24,6 +24,5 @@ from .requests import number_type as number_type
 from .scorers import Found as Found
 from .scorers import Scoring as Scoring
 from .scorers import find_scorers as find_scorers
-from .selection import options_set as options_set
 from .selection import select_auxiliaries as select_auxiliaries
 from .selection import select_methods as select_methods

@@ -19,6 +19,7 @@ from benchmark.cli.options import (
     split,
     with_options,
 )
+from benchmark.cli.settings import parse_settings
 
 
 @with_options
@@ -68,7 +69,7 @@ def ablate_command(
     from benchmark.running import select_ablations, variants_of
     from benchmark.tables import ablation_files, ablation_summary, alongside, make_ablations, table_stem, write_files
 
-    [(chosen, base)], protocol = select_methods([name], [*method.settings, *evaluation.settings()])
+    [(chosen, base)], protocol = select_methods([name], parse_settings([*method.settings, *evaluation.settings()]))
     variants = variants_of(chosen, base, select_ablations(chosen, split(only)))
     names = split(datasets) or ([] if folders.folder else ["mvtec", "visa"])
     how = computation(compute, executor, force=cells.force)

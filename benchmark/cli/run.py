@@ -21,6 +21,7 @@ from benchmark.cli.options import (
     split,
     with_options,
 )
+from benchmark.cli.settings import parse_settings
 
 
 @with_options
@@ -79,7 +80,7 @@ def run_command(
     from benchmark.api import carry_out, compare_with_reference, find_targets, plan_cells, select_methods
     from benchmark.tables import TableError, make_tables, summary
 
-    chosen, protocol = select_methods(split(methods), [*method.settings, *evaluation.settings()])
+    chosen, protocol = select_methods(split(methods), parse_settings([*method.settings, *evaluation.settings()]))
     how = computation(compute, executor, force=cells.force)
     targets = find_targets(
         split(datasets),

@@ -43,8 +43,12 @@ class ScorerOptions(EncodingOptions):
     ] = None
     results: Results = RESULTS
 
-    def scoring(self) -> "Scoring":
-        """Return what methods are to score images with."""
+    def scoring(self, *, follow_links: bool) -> "Scoring":
+        """Return what methods are to score images with.
+
+        Args:
+            follow_links: Whether links that lead out of the folder of reference images are followed.
+        """
         from benchmark.api import Scoring
 
         return Scoring(
@@ -54,4 +58,5 @@ class ScorerOptions(EncodingOptions):
             device=self.device,
             dtype=self.dtype,
             results=self.results,
+            follow_links=follow_links,
         )

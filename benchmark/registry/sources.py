@@ -105,7 +105,7 @@ def _definition(thing: Any) -> str:
             continue
         for node in ast.walk(ast.parse("".join(lines))):
             if isinstance(node, ast.ClassDef) and node.name == thing.__name__:
-                first = min(each.lineno for each in (node, *node.decorator_list))
+                first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
                 return textwrap.dedent("".join(lines[first - 1 : node.end_lineno]))
     raise OSError(f"the definition of {thing.__name__} is not kept")
 
