@@ -60,12 +60,11 @@ class Found:
             class_name: What they show.
             ranges: Black and white of images of more than 8 bits, as far as they are known; the rest is found.
         """
-        from benchmark.records import read_checkpoint
         from benchmark.training import seen_images
 
         files = [image for image in images if isinstance(image, Path)]
         for scorer in self.scorers:
-            if scorer.checkpoint and (seen := seen_images(read_checkpoint(scorer.checkpoint), files, "images")):
+            if scorer.learned and (seen := seen_images(scorer.learned, files, "images")):
                 tell(f"note: {scorer.kind.title} was trained on {len(seen)} of these images, such as {seen[0]}")
         shown = [path for scorer in self.scorers for path in scorer.references]
         found = _find_ranges([*images, *shown], ranges)

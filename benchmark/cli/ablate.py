@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions, tell_of_mini
+from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions
 from benchmark.cli.ending import end
 from benchmark.cli.messages import say, terminal_width, writing
 from benchmark.cli.options import (
@@ -63,7 +63,7 @@ def ablate_command(
     bench ablate my_method --plugin my_method.py
     """
     where = places.places(folders)
-    tell_of_mini(where)
+    where.tell_of_mini()
     from benchmark.api import carry_out, compare_with_reference, find_targets, plan_cells, select_methods
     from benchmark.records import read_records
     from benchmark.running import select_ablations, variants_of

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions, tell_of_mini
+from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions
 from benchmark.cli.ending import end, write_tables
 from benchmark.cli.messages import fail, say, terminal_width
 from benchmark.cli.options import (
@@ -76,7 +76,7 @@ def run_command(
     if not (every or methods or datasets or folders.folder):
         fail("say what to run: --all, or --methods and --datasets (see `bench methods` and `bench data list`)")
     where = places.places(folders)
-    tell_of_mini(where)
+    where.tell_of_mini()
     from benchmark.api import carry_out, compare_with_reference, find_targets, plan_cells, select_methods
     from benchmark.tables import TableError, make_tables, summary
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.api import number_type
-from benchmark.cli.data_options import DataOptions, FolderOptions, tell_of_mini
+from benchmark.cli.data_options import DataOptions, FolderOptions
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import (
     ComputeOptions,
@@ -65,7 +65,7 @@ def train_command(
     bench train --methods coop --folder nuts=./nuts --auxiliary nuts
     """
     where = places.places(folders)
-    tell_of_mini(where)
+    where.tell_of_mini()
     from benchmark.api import (
         Tally,
         by_backbone,

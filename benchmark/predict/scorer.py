@@ -120,6 +120,8 @@ class Scorer:
     options: Any
     checkpoint: Path | None = None
     """JSON file of the checkpoint of a method that learns."""
+    learned: Checkpoint | None = None
+    """What the checkpoint says of itself."""
     references: tuple[Path, ...] = ()
     """Normal images that a k-shot method is shown."""
 
@@ -211,7 +213,8 @@ def scorer_of(
         synthetic=tuple(kind for kind, is_synthetic in synthetic.items() if is_synthetic),
     )
     paths = tuple(references[1]) if references else ()
-    return Scorer(identity, kind, options, learned[0] if learned else None, paths)
+    path, checkpoint = learned or (None, None)
+    return Scorer(identity, kind, options, path, checkpoint, paths)
 
 
 def banner(synthetic: Sequence[WeightsKind]) -> str:
