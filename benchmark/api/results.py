@@ -128,6 +128,7 @@ class Results:
 
         from benchmark.tables import (
             COMPARISON_COLUMNS,
+            COMPARISON_NUMBERS,
             compare,
             comparison_rows,
             load_published,
@@ -143,7 +144,8 @@ class Results:
             classes=classes,
         )
         rows = comparison_rows(compare(numbers, done, tolerance=tolerance))
-        return pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
+        frame = pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
+        return frame.astype(dict.fromkeys(COMPARISON_NUMBERS, "float64"))
 
     def __len__(self) -> int:
         return len(self.records)

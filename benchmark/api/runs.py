@@ -174,7 +174,7 @@ def _check_typed(typed: Sequence[type[Method]], computation: Computation) -> Non
     Raises:
         BenchError: The message says what to change.
     """
-    way = "write it to a file and name that by benchmark.load_plugin"
+    way = "write it to a file and load that by benchmark.load_plugin"
     for method in typed:
         if computation.executor != "local" or (computation.processes or 0) > 1 or computation.cell_timeout is not None:
             raise BenchError(

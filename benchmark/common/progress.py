@@ -1,10 +1,11 @@
-"""Progress of long work: a bar where standard error is a terminal, plain lines elsewhere."""
+"""Progress of long work: a bar in a terminal, and in a notebook that can show one, plain lines elsewhere."""
 
 import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -31,7 +32,8 @@ def image_progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
         A function that is called with the number of images that were done since the last call.
     """
     console = Console(stderr=True)
-    if console.is_terminal and multiprocessing.parent_process() is None:  # the bars of several processes would mix
+    shows = console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)  # as rich needs it
+    if shows and multiprocessing.parent_process() is None:  # the bars of several processes would mix
         columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), _Speed(), TimeRemainingColumn())
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task(title, total=total)

@@ -22,6 +22,7 @@ from .comparison import Comparison as Comparison
 from .comparison import compare as compare
 from .comparison import results_to_compare as results_to_compare
 from .comparison_output import COMPARISON_COLUMNS as COMPARISON_COLUMNS
+from .comparison_output import COMPARISON_NUMBERS as COMPARISON_NUMBERS
 from .comparison_output import comparison_csv as comparison_csv
 from .comparison_output import comparison_rows as comparison_rows
 from .comparison_output import published_csv as published_csv

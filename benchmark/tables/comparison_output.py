@@ -132,10 +132,11 @@ def _sources(sources: dict[str, int], how: Style) -> str:
     return "\n".join(f"{how.bullet}[{index}] {how.escape(source)}" for source, index in sources.items())
 
 
+COMPARISON_NUMBERS = ("published", "ours", "low", "high", "interval_low", "interval_high", "deviation", "difference")
 COMPARISON_COLUMNS = (
-    *("method", "title", "printed", "reading", "dataset", "class", "level", "metric", "published", "ours"),
-    *("low", "high", "interval_low", "interval_high", "deviation", "difference", "verdict", "reasons", "source"),
-    *("second_hand", "records"),
+    *("method", "title", "printed", "reading", "dataset", "class", "level", "metric"),
+    *COMPARISON_NUMBERS,
+    *("verdict", "reasons", "source", "second_hand", "records"),
 )
 
 
