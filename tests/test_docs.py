@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 from support.reference import REFERENCE
 
+from benchmark.exports.tidy import COLUMNS
 from benchmark.records.cells import BackboneId, Cell, DataId
 from benchmark.records.placement import AblationRow, Placement
 from benchmark.records.provenance import Provenance
@@ -73,3 +74,10 @@ def test_every_column_of_results_csv_is_explained() -> None:
     text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
     section = text.split("## Columns of results.csv")[1].split("\n## ")[0]
     assert [name for name in header.split(",") if f"`{name}`" not in section] == []
+
+
+def test_every_column_of_an_export_is_explained() -> None:
+    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    section = text.split("## Columns of results.csv")[1]
+    columns = [name for name in COLUMNS if not name.startswith("protocol_")]
+    assert [name for name in columns if f"`{name}`" not in section] == []

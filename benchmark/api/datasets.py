@@ -9,7 +9,18 @@ from filelock import FileLock
 from benchmark.api.requests import Places
 from benchmark.clip import ClassNameError, check_class_name
 from benchmark.common import cores, image_progress, listed, printable, tell, user_cache
-from benchmark.data import Card, DatasetError, SampleSet, hint, load_cards, locate, read_folder, recognise, subsets
+from benchmark.data import (
+    Card,
+    DatasetError,
+    SampleSet,
+    find_directories,
+    hint,
+    load_cards,
+    locate,
+    read_folder,
+    recognise,
+    subsets,
+)
 from benchmark.errors import BenchError, NothingToRunError
 from benchmark.mini import SUITE_VERSION, image_count, is_suite, make_suite
 from benchmark.registry import choose
@@ -46,14 +57,16 @@ def find_targets(
     every: bool = False,
     aside: Sequence[str] = (),
 ) -> Targets:
-    """Find the named datasets, or all; they are those of the mini suite where no place is given.
+    """Find the named datasets, or all of the papers; they are those of the mini suite where no place is given.
+
+    Those beyond the papers take part where they are named, or their own directory is given. What is left out is told.
 
     Args:
         datasets: Names of datasets and of plain folders.
         places: Where the datasets and the plain folders are. The folders are targets where none of them is named.
         classes: Only these classes are tested; without names, all.
         limit: Most test images of a class.
-        every: All datasets that are found, though folders are given.
+        every: All datasets of the papers that are found, though folders are given.
         aside: Names of plain folders that are no targets.
 
     Raises:
@@ -75,9 +88,15 @@ def find_targets(
     found: list[SampleSet] = []
     problems: list[str] = []
     asked: list[str] = []
+    unasked = ""
     if every or names or not own:
-        asked = [card.name for card in select_cards(names)]
-        found, problems = select_datasets(names, data=places.data, paths=places.paths, follow_links=places.follow_links)
+        asked = names or [card.name for card in select_cards([]) if not card.beyond or card.name in places.paths]
+        found, problems = select_datasets(
+            names, data=places.data, paths=places.paths, follow_links=places.follow_links, beyond=False
+        )
+        unasked = "" if names else _beyond_the_papers(places)
+    if unasked and found + own:
+        tell(f"left out: {unasked}")
     for problem in problems:
         tell(f"FAILED {problem}")
     if known and not own and not found + problems:
@@ -85,7 +104,7 @@ def find_targets(
             f"{', '.join(known)}: trained on and not tested; name another folder to test, as in --folder NAME=DIR"
         )
     if not found + own:
-        raise NothingToRunError("nothing to run on") if problems else BenchError(no_data(places.data))
+        raise NothingToRunError("nothing to run on") if problems else BenchError(unasked or no_data(places.data))
     check_class_names([*found, *known.values()])
     targets = subsets(found + own, classes=classes, limit=limit)
     for samples in found + own:
@@ -104,10 +123,32 @@ def select_cards(names: Sequence[str]) -> list[Card]:
     return [cards[name] for name in choose("dataset", names or cards, cards)]
 
 
+def _beyond_the_papers(places: Places) -> str:
+    """Return a message about the datasets beyond the papers that lie there and that nobody named; empty without any."""
+    cards = [card for card in select_cards([]) if card.beyond and card.name not in places.paths]
+    found = [card for card in cards if find_directories(card, places.data, None)]
+    if not found:
+        return ""
+    titles, names = ", ".join(card.title for card in found), ",".join(card.name for card in found)
+    return f"{titles}: beyond the papers, so run only where named, as in --datasets {names}"
+
+
 def select_datasets(
-    names: Sequence[str], *, data: Path | None, paths: Mapping[str, Path] | None = None, follow_links: bool = False
+    names: Sequence[str],
+    *,
+    data: Path | None,
+    paths: Mapping[str, Path] | None = None,
+    follow_links: bool = False,
+    beyond: bool = True,
 ) -> tuple[list[SampleSet], list[str]]:
     """Read the named datasets, or all that are found.
+
+    Args:
+        names: Names of datasets.
+        data: The folder that holds them.
+        paths: The directories of some of them by name.
+        follow_links: Whether links that lead out of a dataset's directory are followed.
+        beyond: Whether, without names, the datasets beyond the papers are read too that are not in `paths`.
 
     Returns:
         The datasets, and a line for each that is named but not there, or there but not readable.
@@ -120,6 +161,8 @@ def select_datasets(
         raise BenchError(f"the data root {data} is not a directory; correct --data or BENCH_DATA")
     found, problems, absent = [], [], []
     for card in select_cards(names):
+        if card.beyond and not (beyond or card.name in (*names, *given)):
+            continue
         try:
             samples = locate(card, data, given.get(card.name), follow_links=follow_links)
         except DatasetError as error:
@@ -230,6 +273,6 @@ def no_data(data: Path | None) -> str:
     if data and (near := hint(data, select_cards([]))):
         where += f": {near}"
     return (
-        f"{where}.\n`bench data list` shows the 17 datasets, the folder names searched for and their home pages; "
+        f"{where}.\n`bench data list` shows the datasets, the folder names searched for and their home pages; "
         "images of your own go by --folder DIR"
     )

@@ -61,7 +61,7 @@ def run(
 
     Args:
         methods: Names of methods, or classes; none means all.
-        datasets: Names of datasets and of `folders`; none means all that are found, or the folders.
+        datasets: Names of datasets and of `folders`; none means the folders, else all of the papers that are found.
         data: Folder that holds the datasets; None for `BENCH_DATA`.
         paths: Folders of datasets by their names.
         folders: Folders of images of your own by their names in tables, as paths, or as `PlainFolder`, which says what

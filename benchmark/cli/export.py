@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Take results elsewhere.")
 
-ENDINGS = (".csv", ".parquet", ".json")
+ENDINGS = (".csv", ".parquet", ".json", ".tex")
 
 
 @with_options
@@ -25,8 +25,8 @@ def results_command(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="File to write: .csv or .parquet for every number and all that identifies it, .json for a leaderboard in "
-            "the format of Papers with Code.",
+            help="File to write: .csv or .parquet for every number and all that identifies it, .json for a leaderboard "
+            "as of Papers with Code, .tex for LaTeX tables with published numbers beside.",
         ),
     ],
     *,
@@ -35,7 +35,7 @@ def results_command(
         str,
         typer.Option(
             help="Only these metrics, separated by commas, as in `bench tables`.",
-            show_default="all; in .json those of the papers' main tables",
+            show_default="all; in .json and .tex those of the papers' main tables, with their AUPRO",
         ),
     ] = "",
 ) -> None:
@@ -62,15 +62,18 @@ def results_command(
 
 
 def _content(ending: str, records: "Sequence[Record]", metrics: Sequence[str], methods: Sequence[str]) -> str | bytes:
-    """Return what a file with an ending holds of some records; no metrics stand for all, or for the main ones."""
+    """Return what a file with an ending holds of some records; no metrics stand for all, or for those of papers."""
     from benchmark.exports import board_json, frame, to_csv, to_parquet
-    from benchmark.metrics import MAIN_METRICS
+    from benchmark.tables import METRICS_BESIDE, beside_published, load_published
 
     if ending == ".json":
         from benchmark.registry import all_methods
 
         papers = {name: method.paper for name, method in all_methods().items()}
-        return board_json(records, metrics=metrics or MAIN_METRICS, methods=methods, papers=papers)
+        return board_json(records, metrics=metrics or METRICS_BESIDE, methods=methods, papers=papers)
+    if ending == ".tex":
+        text = beside_published(records, load_published(), metrics=metrics or METRICS_BESIDE, methods=methods)
+        return text or fail("no finished result has these metrics")
     table = frame(records, metrics=metrics)
     return to_csv(table) if ending == ".csv" else to_parquet(table)
 

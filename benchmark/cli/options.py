@@ -98,7 +98,7 @@ _computing, _executor, _results = in_panel("Computing"), in_panel("Executor"), i
 Methods = Annotated[str, _methods("--methods", help="Names from `bench methods`, separated by commas; none means all.")]
 MethodName = Annotated[str, _methods("--method", help="Name from `bench methods`.")]
 Datasets = Annotated[
-    str, _data("--datasets", help="Names from `bench data list`, separated by commas; none means all.")
+    str, _data("--datasets", help="Names from `bench data list`, separated by commas; none means those of the papers.")
 ]
 Results = Annotated[
     Path, _results("--results", envvar="BENCH_RESULTS", help="Folder of records, checkpoints and tables.")

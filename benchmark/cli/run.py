@@ -27,7 +27,7 @@ from benchmark.cli.settings import parse_settings
 @with_options
 def run_command(
     *,
-    every: Annotated[bool, typer.Option("--all", help="Every method on every dataset that is found.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every method on every dataset of the papers found.")] = False,
     methods: Methods = "",
     method: MethodOptions,
     datasets: Datasets = "",
@@ -53,9 +53,9 @@ def run_command(
 
     A cell is one method on one dataset with one seed, backbone and protocol. Methods that learn are trained first, once
     per auxiliary dataset, and are never tested on the dataset they were trained on. The same command, run again, does
-    only the missing cells. Without --data it runs on the mini suite, generated miniatures of the 17 datasets, with a
-    small CLIP that is part of the package. Exit code 0: every cell is done; 1: a cell failed; 2: the command could not
-    start.
+    only the missing cells. Without --data it runs on the mini suite, generated miniatures of the datasets, with a small
+    CLIP that is part of the package. Datasets beyond the papers take part only where --datasets or --data-path names
+    them. Exit code 0: every cell is done; 1: a cell failed; 2: the command could not start.
 
     Examples:
 
@@ -72,7 +72,7 @@ def run_command(
     bench run --all --data /datasets --executor slurm --slurm partition=gpu --slurm gpus_per_node=1
     """
     if every and (methods or datasets):
-        fail("--all means every method on every dataset found; leave it out, or --methods and --datasets")
+        fail("--all means every method on every dataset of the papers; leave it out, or --methods and --datasets")
     if not (every or methods or datasets or folders.folder):
         fail("say what to run: --all, or --methods and --datasets (see `bench methods` and `bench data list`)")
     where = places.places(folders)

@@ -4,11 +4,15 @@ import functools
 import hashlib
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def write_whole(path: Path, content: str | bytes | Callable[[IO[bytes]], None]) -> None:
     """Write a file so that it is there with all its content or not at all.
+
+    The content is given, or a function that writes it, where it would take much memory.
 
     The content goes to a temporary file, which is synced to disk and then renamed. A process that is killed, or a full
     disk, leaves the old file, or none where there was none.
@@ -20,7 +24,10 @@ def write_whole(path: Path, content: str | bytes) -> None:
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     with temporary.open("xb") as file:  # not by tempfile, whose files only their owner may read
         try:
-            file.write(content.encode() if isinstance(content, str) else content)
+            if callable(content):
+                content(file)
+            else:
+                file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         except BaseException:

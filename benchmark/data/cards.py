@@ -229,8 +229,15 @@ class Card(Model):
 
     def class_of(self, folder: str) -> ClassCard | None:
         """Return the class that the folder holds, or None if the card does not know it; case does not matter."""
-        folded = folder.casefold()
-        return next((c for c in self.classes if folded in (each.casefold() for each in (c.name, *c.folders))), None)
+        return self._by_folder.get(folder.casefold())
+
+    @functools.cached_property
+    def _by_folder(self) -> dict[str, ClassCard]:
+        owners: dict[str, ClassCard] = {}
+        for each in self.classes:
+            for folder in (each.name, *each.folders):
+                owners.setdefault(folder.casefold(), each)
+        return owners
 
     def expected(self, layout: Layout) -> dict[str, tuple[int, int]]:
         """Return the expected numbers of (normal, anomalous) test images by class; unknown numbers are left out."""

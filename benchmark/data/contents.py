@@ -22,6 +22,8 @@ FRESH = 2.0
 THUMBNAIL = 32
 """Side of a thumbnail in pixels."""
 _THREADS = min(8, os.cpu_count() or 1)
+_PART = 32
+"""Files that a thread is given at a time, at most: handing over each one takes as long as reading a small one."""
 
 T = TypeVar("T")
 Stamp = tuple[int, int, int, int]
@@ -92,10 +94,12 @@ def thumbnails(digests: Mapping[Path, str], make: Callable[[Path], bytes | None]
 def _each(do: Callable[[Path], T], paths: Sequence[Path], title: str) -> dict[Path, T]:
     """Do something with each file, several at a time."""
     found: dict[Path, T] = {}
+    size = max(1, min(_PART, len(paths) // (4 * _THREADS)))
+    parts = [paths[start : start + size] for start in range(0, len(paths), size)]
     with image_progress(title, len(paths)) as progress, ThreadPoolExecutor(_THREADS) as pool:
-        for path, value in zip(paths, pool.map(do, paths), strict=True):
-            found[path] = value
-            progress(1)
+        for part, values in zip(parts, pool.map(lambda part: [do(path) for path in part], parts), strict=True):
+            found.update(zip(part, values, strict=True))
+            progress(len(part))
     return found
 
 

@@ -1,8 +1,10 @@
 """Whether two datasets share an image, also where one of them has it in another format, size or compression."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +23,10 @@ FLAT = 8.0
 
 COPY = 0.5
 """Grey levels. Thumbnails that are nearer are copies, of which some datasets hold many."""
+_SLACK = 1.0
+"""Of a squared distance: more than what float32 loses of it."""
+_PART = 1024
+"""Thumbnails that are floats at a time."""
 
 
 def shared_image(one: SampleSet, other: SampleSet) -> tuple[Path, Path] | None:
@@ -38,7 +44,7 @@ def shared_image(one: SampleSet, other: SampleSet) -> tuple[Path, Path] | None:
         thumbnails(dict(zip(*each, strict=True)), _thumbnail, data.title)
         for each, data in (((paths, known), one), ((others, other_known), other))
     )
-    return _alike(list(ours), _rows(list(ours.values())), list(theirs), _rows(list(theirs.values())))
+    return _alike(_Thumbnails.of(ours), _Thumbnails.of(theirs))
 
 
 def _contents(data: SampleSet) -> tuple[list[Path], list[str]]:
@@ -55,42 +61,77 @@ def _thumbnail(path: Path) -> bytes | None:
     return grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX).tobytes()
 
 
-def _rows(thumbs: Sequence[bytes]) -> npt.NDArray[np.float32]:
-    return np.frombuffer(b"".join(thumbs), dtype=np.uint8).reshape(-1, THUMBNAIL**2).astype(np.float32)
+@dataclass(frozen=True)
+class _Thumbnails:
+    """The thumbnails of N images, of D pixels each."""
+
+    paths: tuple[Path, ...]
+    pixels: npt.NDArray[np.uint8]
+    """(N, D)."""
+    squares: npt.NDArray[np.float64]
+    """The mean of the squares of their pixels (N,)."""
+
+    @classmethod
+    def of(cls, thumbs: Mapping[Path, bytes]) -> Self:
+        pixels = np.frombuffer(b"".join(thumbs.values()), dtype=np.uint8).reshape(-1, THUMBNAIL**2)
+        squares = [(pixels[part].astype(np.float64) ** 2).mean(axis=1) for part in _parts(len(pixels))]
+        return cls(tuple(thumbs), pixels, np.concatenate([np.empty(0), *squares]))
+
+    def floats(self, part: slice) -> npt.NDArray[np.float32]:
+        """Return some of the thumbnails as floats, which take four times the memory."""
+        return self.pixels[part].astype(np.float32)
+
+    def distances(self, row: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        """Return the distances of a thumbnail (D,) from these (N,): root mean squares, in grey levels."""
+        floats = row.astype(np.float32)
+        products = np.concatenate(
+            [np.empty(0, np.float32), *(self.floats(p) @ floats for p in _parts(len(self.paths)))]
+        )
+        squares = self.squares - 2 * products / len(row) + float((row.astype(np.float64) ** 2).mean())
+        distances: npt.NDArray[np.float64] = np.sqrt(np.maximum(squares, 0))
+        return distances
+
+    def nearest(self, index: int) -> float:
+        """Return the distance of one of them from the nearest other one that is no copy of it."""
+        others = np.delete(self.distances(self.pixels[index]), index)
+        return float(others[others > COPY].min(initial=np.inf))
 
 
-def _alike(
-    paths: Sequence[Path], ours: npt.NDArray[np.float32], others: Sequence[Path], theirs: npt.NDArray[np.float32]
-) -> tuple[Path, Path] | None:
+def _parts(rows: int) -> Iterator[slice]:
+    return (slice(start, start + _PART) for start in range(0, rows, _PART))
+
+
+def _alike(ours: _Thumbnails, theirs: _Thumbnails) -> tuple[Path, Path] | None:
     """Return the first pair of thumbnails that are alike, in order, or None.
 
     Under one camera all images look alike. So a pair counts only if it is much nearer than each of the two is to the
     other images of its own dataset.
     """
-    varied = theirs.std(axis=1) >= FLAT
-    nearest_of_others = functools.cache(lambda place: _nearest(theirs, place))  # under one camera all are asked for
-    for index, path in enumerate(paths):
-        if ours[index].std() < FLAT:
+    varied = np.array([row.std() >= FLAT for row in theirs.pixels], bool)
+    nearest_of_others = functools.cache(theirs.nearest)  # under one camera all are asked for
+    for index in _near(ours, theirs):
+        if ours.pixels[index].std() < FLAT:
             continue
-        distances = _distances(ours[index], theirs)
+        distances = theirs.distances(ours.pixels[index])
         near = (distances <= ALIKE) & varied
         if not near.any():
             continue
-        near &= distances <= _nearest(ours, index) / 2
+        near &= distances <= ours.nearest(index) / 2
         for place in np.flatnonzero(near):
             if distances[place] <= nearest_of_others(int(place)) / 2:
-                return path, others[int(place)]
+                return ours.paths[index], theirs.paths[int(place)]
     return None
 
 
-def _distances(row: npt.NDArray[np.float32], rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Return the distances of a thumbnail (D,) from others (N, D): root mean squares, in grey levels."""
-    squares = (rows.astype(np.float64) ** 2).mean(axis=1) - 2 * (rows @ row) / len(row)
-    distances: npt.NDArray[np.float64] = np.sqrt(np.maximum(squares + float((row.astype(np.float64) ** 2).mean()), 0))
-    return distances
+def _near(ours: _Thumbnails, theirs: _Thumbnails) -> Iterator[int]:
+    """Yield in order the places of those of our thumbnails of which one of theirs may be within `ALIKE`.
 
-
-def _nearest(rows: npt.NDArray[np.float32], index: int) -> float:
-    """Return the distance of a thumbnail from the nearest other one of its dataset that is no copy of it."""
-    others = _distances(rows[index], np.delete(rows, index, axis=0))
-    return float(others[others > COPY].min(initial=np.inf))
+    Many are compared with many at once, in float32, whose last digits `_SLACK` covers.
+    """
+    for part in _parts(len(ours.paths)):
+        floats, found = ours.floats(part), np.zeros(len(ours.paths[part]), bool)
+        for other in _parts(len(theirs.paths)):
+            products = floats @ theirs.floats(other).T
+            squares = ours.squares[part, None] + theirs.squares[other] - 2 * products / floats.shape[1]
+            found |= (squares <= ALIKE**2 + _SLACK).any(axis=1)
+        yield from (part.start + int(place) for place in np.flatnonzero(found))

@@ -27,7 +27,7 @@ from benchmark.data.misfits import Misfit, misfit, nothing_fits
 from benchmark.data.odd_images import odd_images
 from benchmark.data.ranges import Extremes, Ranges
 from benchmark.data.suspicions import Marked, MaskFacts, facts_as_text, suspicions
-from benchmark.data.tree import Leftover, Problem, Tree, relative, walk
+from benchmark.data.tree import Leftover, Problem, Tree, counted_from, relative, walk
 from benchmark.errors import BenchError
 
 Counts = tuple[int, int]
@@ -117,12 +117,20 @@ class SampleSet:
         """The expected numbers of (normal, anomalous) test images by class; empty for generated images and parts."""
         return {} if self.synthetic or self.part else self.card.expected(self.layout)
 
-    @property
+    @cached_property
     def test(self) -> tuple[Sample, ...]:
         """The samples that are evaluated."""
         return tuple(s for s in self.samples if s.split == "test")
 
-    @property
+    @cached_property
+    def test_by_class(self) -> dict[str, tuple[Sample, ...]]:
+        """The samples that are evaluated, by class, in order."""
+        found: dict[str, list[Sample]] = {}
+        for s in self.test:
+            found.setdefault(s.class_name, []).append(s)
+        return {name: tuple(each) for name, each in found.items()}
+
+    @cached_property
     def train(self) -> tuple[Sample, ...]:
         """The samples that are not evaluated."""
         return tuple(s for s in self.samples if s.split == "train")
@@ -144,7 +152,6 @@ class SampleSet:
         that wrote them.
         """
         _ = self.stamps  # before the files are read
-        start = self.root or "."
         lines: list[object] = [self.layout.mask_threshold]
         if self.ranges:
             lines.append(str(self.ranges))
@@ -154,8 +161,8 @@ class SampleSet:
         ordered = sorted(self.test, key=lambda s: s.key)
         known = self.contents(ordered)
         for s in ordered:
-            mask = None if s.mask is None else posixpath.relpath(relative(s.mask, self.directory), start)
-            key, names = posixpath.relpath(s.key, start), (s.class_name, s.prompt_name)
+            mask = None if s.mask is None else counted_from(relative(s.mask, self.directory), self.root)
+            key, names = counted_from(s.key, self.root), (s.class_name, s.prompt_name)
             lines.append((key, names, s.label, mask, s.piece, known[s.path], s.mask and known[s.mask]))
         return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
 
@@ -286,7 +293,7 @@ def in_drawing_order(data: SampleSet, samples: Iterable[Sample], *, seed: int | 
     start = "" if seed is None else f"{seed} "
 
     def place(sample: Sample) -> str:
-        return hashlib.sha256(f"{start}{posixpath.relpath(sample.key, data.root or '.')}".encode()).hexdigest()
+        return hashlib.sha256(f"{start}{counted_from(sample.key, data.root)}".encode()).hexdigest()
 
     return sorted(samples, key=place)
 

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from benchmark.common import printable
 from benchmark.data.formats import extension, is_image, is_litter
@@ -184,8 +184,18 @@ def relative(path: Path, directory: Path) -> str:
 
     Bytes that are no text become `\\xff`, so that the path can be written into a record.
     """
-    text = os.fsencode(PurePath(os.path.relpath(path, directory)).as_posix()).decode(errors="backslashreplace")
-    return unicodedata.normalize("NFC", text)
+    text, top = str(path), os.path.join(directory, "")  # noqa: PTH118 (a slash at its end)
+    inner = text.removeprefix(top)
+    if inner in ("", text) or ".." in inner:  # else the paths need not be made absolute, which takes most of the time
+        inner = os.path.relpath(path, directory)
+    plain_text = os.fsencode(inner.replace(os.sep, "/")).decode(errors="backslashreplace")
+    return unicodedata.normalize("NFC", plain_text)
+
+
+def counted_from(path: str, root: str) -> str:
+    """Return a path relative to a folder `root`, where both are relative to the directory; "" is the directory."""
+    prefix = f"{root}/" if root else ""
+    return path[len(prefix) :] if path.startswith(prefix) else posixpath.relpath(path, root)
 
 
 def inside(path: str, directory: str) -> bool:

@@ -12,9 +12,10 @@ from typing import Any
 
 from benchmark.data import load_cards
 from benchmark.errors import BenchError
-from benchmark.metrics import MAIN_METRICS, METRICS
+from benchmark.metrics import METRICS
 from benchmark.records import Record
 from benchmark.tables import (
+    METRICS_BESIDE,
     check_comparable,
     columns_of,
     main_records,
@@ -39,7 +40,7 @@ class BoardError(BenchError):
 def board_json(
     records: Sequence[Record],
     *,
-    metrics: Sequence[str] = MAIN_METRICS,
+    metrics: Sequence[str] = METRICS_BESIDE,
     methods: Sequence[str] = (),
     papers: Mapping[str, str] | None = None,
 ) -> str:
@@ -51,7 +52,7 @@ def board_json(
 
     Args:
         records: that are comparable.
-        metrics: keys of the metrics.
+        metrics: keys of the metrics; by default AUPRO is that of the papers' code, beside whose numbers it may stand.
         methods: names of methods in the order of their rows.
         papers: reference of the paper by the name of the method, where it is known.
 

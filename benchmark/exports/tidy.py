@@ -103,12 +103,12 @@ def _more_of(record: Record) -> dict[str, Any]:
 
 def to_csv(table: "pd.DataFrame") -> str:
     """Return a frame as CSV: numbers in full precision, empty where missing, and no text that is a formula."""
-    missing = table.isna()
+    names, missing = [str(name) for name in table.columns], table.isna()
     columns = [
         [None if lacks else value for value, lacks in zip(table[name].tolist(), missing[name], strict=True)]
-        for name in COLUMNS
+        for name in names
     ]
-    return to_csv_text([list(COLUMNS), *zip(*columns, strict=True)])
+    return to_csv_text([names, *zip(*columns, strict=True)])
 
 
 def to_parquet(table: "pd.DataFrame") -> bytes:

@@ -28,6 +28,7 @@ from .per_image import check_archive as check_archive
 from .per_image import from_bytes as from_bytes
 from .per_image import read_per_image as read_per_image
 from .per_image import to_bytes as to_bytes
+from .per_image import write_per_image as write_per_image
 from .pixel import DEFECT_BINS as DEFECT_BINS
 from .pixel import ImagePixels as ImagePixels
 from .pixel import PixelMetrics as PixelMetrics

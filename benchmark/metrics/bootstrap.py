@@ -32,6 +32,9 @@ BOOTSTRAP_VERSION = 2
 """Raised when a change of the code can change a replicate. Methods are compared by the draws of one version alone."""
 STRIDE = 8
 """Every so many bins, `_cut_area` looks whether a curve has reached its limit; see there."""
+KEPT = 500
+"""Draws of classes of at most so many images are kept for the next method, 32 MB in all; larger ones are made again,
+which takes a quarter of the time of what is done with them."""
 BLOCK = 2**21
 """Of draws by images, as many entries are worked on at a time: 16 MB."""
 
@@ -62,7 +65,6 @@ def replicates(images: "ClassImages", *, fingerprint: str, class_name: str) -> d
     return found
 
 
-@lru_cache(maxsize=64)  # the methods of a dataset ask for the same
 def draws(labels: bytes, seed: str, photographs: bytes | None = None) -> Counts:
     """Return how often each of N images is drawn, (1 + REPLICATES, N), in the first row once each.
 
@@ -73,6 +75,10 @@ def draws(labels: bytes, seed: str, photographs: bytes | None = None) -> Counts:
         seed: what the draws depend on besides.
         photographs: which photograph each image is a piece of, uint32; None where each image is one of its own.
     """
+    return (_kept_draws if len(labels) <= KEPT else _draws)(labels, seed, photographs)
+
+
+def _draws(labels: bytes, seed: str, photographs: bytes | None) -> Counts:
     kinds = np.frombuffer(labels, np.uint8)
     of_image = np.arange(len(kinds))
     if photographs is not None:
@@ -85,6 +91,9 @@ def draws(labels: bytes, seed: str, photographs: bytes | None = None) -> Counts:
             for rows in _blocks(REPLICATES, len(columns)):
                 times[1:][rows, columns] = _picked(generator, rows.stop - rows.start, len(columns), len(columns))
     return times[:, of_image]
+
+
+_kept_draws = lru_cache(maxsize=64)(_draws)  # the methods of a dataset ask for the same
 
 
 def seed_draws(seeds: int, seed: str) -> FloatArray:

@@ -9,10 +9,10 @@ import hashlib
 import io
 import math
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -192,24 +192,41 @@ def _sums_at(places: Array, values: Sequence[Array], count: int) -> npt.NDArray[
     return np.bincount(places, weights=np.concatenate(values), minlength=count).astype(np.float64, copy=False)
 
 
-def to_bytes(classes: Mapping[str, ClassImages]) -> bytes:
-    """Return the content of the file: arrays in a compressed archive, nothing that would have to be unpickled."""
-    arrays: dict[str, Array] = {"classes": np.array(list(classes), dtype=np.str_)}
+def write_per_image(file: IO[bytes], classes: Mapping[str, ClassImages]) -> None:
+    """Write arrays in a compressed archive, as numpy's `savez_compressed` does; nothing has to be unpickled.
+
+    Args:
+        file: open for writing.
+        classes: by name. Each is asked for when the one before it is written, so that they need not be in memory
+            together.
+    """
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in _arrays(classes):
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)
+
+
+def _arrays(classes: Mapping[str, ClassImages]) -> Iterator[tuple[str, Array]]:
+    yield "classes", np.array(list(classes), dtype=np.str_)
     for index, images in enumerate(classes.values()):
-        arrays |= {
-            f"{index}/keys": np.array(images.keys, dtype=np.str_),
-            f"{index}/labels": images.labels,
-            f"{index}/scores": images.scores,
-            f"{index}/maps": images.maps,
-            f"{index}/map_range": np.array(images.map_range),
-            **{f"{index}/texts/{name}": embeddings for name, embeddings in images.texts.items()},
-        }
+        yield f"{index}/keys", np.array(images.keys, dtype=np.str_)
+        yield f"{index}/labels", images.labels
+        yield f"{index}/scores", images.scores
+        yield f"{index}/maps", images.maps
+        yield f"{index}/map_range", np.array(images.map_range)
+        for name, embeddings in images.texts.items():
+            yield f"{index}/texts/{name}", embeddings
         if images.photographs is not None:
-            arrays[f"{index}/photographs"] = images.photographs
+            yield f"{index}/photographs", images.photographs
         if images.pixels is not None:
-            arrays |= {f"{index}/pixels/{name}": array for name, array in vars(images.pixels).items()}
+            for name, array in vars(images.pixels).items():
+                yield f"{index}/pixels/{name}", array
+
+
+def to_bytes(classes: Mapping[str, ClassImages]) -> bytes:
+    """Return what `write_per_image` writes."""
     file = io.BytesIO()
-    np.savez_compressed(file, allow_pickle=False, **arrays)
+    write_per_image(file, classes)
     return file.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""The mini suite: generated miniatures of all 17 datasets, to try out the benchmark but not to compare methods."""
+"""The mini suite: generated miniatures of the datasets, to try out the benchmark but not to compare methods."""
 
 import lazy_loader
 

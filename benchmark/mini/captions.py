@@ -4,7 +4,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from benchmark.mini.catalogue import CATALOGUE
+from benchmark.mini.catalogue import PAPERS
 from benchmark.mini.families import FAMILIES
 from methods.prompts import imagenet_templates
 
@@ -45,7 +45,7 @@ def nonsense(rng: np.random.Generator) -> str:
 def family_names() -> dict[str, list[str]]:
     """Return the names of each family: its own, and those of the classes that it represents."""
     names = defaultdict(list, {family: [family.replace("_", " ")] for family in FAMILIES})
-    for classes in CATALOGUE.values():
+    for classes in PAPERS.values():
         for class_name, look in classes.items():
             names[look.family].append(class_name.replace("_", " "))
     return {family: list(dict.fromkeys(known)) for family, known in names.items()}

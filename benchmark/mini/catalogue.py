@@ -177,7 +177,7 @@ MEDICAL = {
     "endo": {"colon": _plain("colon", "polyp")},
     "tn3k": {"thyroid": _plain("thyroid", "nodule")},
 }
-CATALOGUE: dict[str, dict[str, Look]] = {
+PAPERS: dict[str, dict[str, Look]] = {
     "mvtec": MVTEC,
     "visa": VISA,
     "mpdd": MPDD,
@@ -187,4 +187,19 @@ CATALOGUE: dict[str, dict[str, Look]] = {
     "dtd_synthetic": DTD,
     **MEDICAL,
 }
-"""The classes by name of the card, then by name of the class."""
+"""The classes of the datasets of the papers, by name of the card, then by name of the class. The captions on which the
+mini backbone was trained have the names of these."""
+FURTHER: dict[str, dict[str, Look]] = {
+    "sdd2": {"metal": _plain("commutator", "scratch", "stain", "crack")},
+    "mvtec_ad_2": {
+        "fabric": _plain("woven_plain", "cut", "stain"),
+        "sheet_metal": _plain("brushed", "scratch", "deformation"),
+        "walnuts": _plain("hazelnut", "crack", "contamination"),
+    },
+    "bmad_brain": {"brain": _plain("brain_mri", "tumour")},
+    "bmad_liver": {"liver": _plain("liver_ct", "nodule")},
+    "bmad_resc": {"retina": _plain("retina_oct", "nodule")},
+}
+"""Those of the datasets beyond the papers, some of their classes. They came after the mini backbone was trained."""
+CATALOGUE = PAPERS | FURTHER
+"""All of them."""

@@ -68,6 +68,8 @@ _AILMENT_OF = {
     "skin": "lesion",
     "colon": "polyp",
     "thyroid": "nodule",
+    "liver_ct": "nodule",
+    "retina_oct": "nodule",
 }
 
 

@@ -61,6 +61,7 @@ SUITE_ONLY: frozenset[str] = frozenset(
         *("hexagonal", "ripples"),  # DAGM
         *("marbled", "woven_herringbone"),  # DTD-Synthetic
         "chest_xray",  # COVID-19
+        *("liver_ct", "retina_oct"),  # BMAD
     }
 )
 """Never to be trained on: how methods do on these shows what the mini backbone makes of the unseen."""

@@ -126,6 +126,42 @@ def _thyroid(rng: Generator, side: int) -> Picture:
     return finish(rng, np.clip(field, 0, 1), (gland < -0.04) & (disc(x, y, 1.2) < 0) & (np.abs(x) < 0.93), grain=0.012)
 
 
+def _liver_ct(rng: Generator, side: int) -> Picture:
+    """A slice of an abdomen: a large grey liver on the left, a dark stomach on the right, a bright spine below."""
+    x, y = axes(side)
+    scale = rng.uniform(0.9, 1.0)
+    x, y = (x - rng.uniform(-0.03, 0.03)) / scale, (y - rng.uniform(-0.03, 0.03)) / scale
+    body = oval(x, y, 0.92, rng.uniform(0.68, 0.76)) + ripple(rng, x, y, 0.01)
+    liver = oval(x, y, rng.uniform(0.48, 0.54), rng.uniform(0.42, 0.48), (-0.28, -0.08)) + ripple(rng, x, y, 0.04)
+    stomach = oval(x, y, 0.24, 0.2, (0.46, -0.2)) + ripple(rng, x - 0.46, y + 0.2, 0.03)
+    spine = disc(x, y, 0.13, (0.02, 0.42))
+    field = 0.02 + 0.28 * _inside(body, side) - 0.06 * _inside(body + 0.1, side)
+    field = field + (0.34 + 0.02 * noise(rng, side, 14, octaves=2)) * _inside(liver, side)
+    field = field - 0.12 * _inside(stomach, side) + 0.5 * _inside(spine, side)
+    return finish(rng, np.clip(field, 0, 1), (liver < -0.05) & (body < -0.05), grain=0.014)
+
+
+def _retina_oct(rng: Generator, side: int) -> Picture:
+    """Optical coherence tomography of a retina: bent layers of unlike brightness with a dip, speckle all over."""
+    x, y = axes(side)
+    at = rng.uniform(-0.2, 0.2)
+    bend = rng.uniform(-0.12, 0.12) * x + rng.uniform(0.05, 0.15) * x**2 + 0.02 * noise(rng, side, 2)
+    depth = y - bend - rng.uniform(-0.15, 0.1)
+    top = -0.42 + 0.2 * np.exp(-(((x - at) / 0.22) ** 2))
+    share = (depth - top) / (0.3 - top)  # 0 at the upper surface, 1 at the pigment layer
+    layers = 0.42 + 0.16 * np.cos(share * rng.uniform(17, 19)) * (share < 0.85)
+    layers = layers + 0.4 * np.exp(-(((share - 1) / 0.07) ** 2))
+    below = 0.3 * np.exp(-np.clip(share - 1, 0, None) / 0.35)
+    field = np.where(share < 1.08, layers * np.clip(share * 20, 0, 1), below)
+    field = 0.04 + field * (1 + 0.12 * noise(rng, side, 60, octaves=2))
+    return finish(rng, np.clip(field, 0, 1), (share > 0.12) & (share < 0.9) & (np.abs(x) < 0.93), grain=0.02)
+
+
+def _inside(distance: Floats, side: int) -> Floats:
+    """Return 1 inside a shape, 0 outside, and what is between at its edge."""
+    return np.asarray(np.clip(0.5 - distance * side / 3, 0, 1))
+
+
 MEDICAL: dict[str, Callable[[Generator, int], Picture]] = {
     "head_ct": _head_ct,
     "brain_mri": _brain_mri,
@@ -133,5 +169,7 @@ MEDICAL: dict[str, Callable[[Generator, int], Picture]] = {
     "skin": _skin,
     "colon": _colon,
     "thyroid": _thyroid,
+    "liver_ct": _liver_ct,
+    "retina_oct": _retina_oct,
 }
 """Every family of medical look-alikes, by name."""

@@ -5,101 +5,17 @@ label files, stray files. Two things differ from the real ones on purpose: there
 masks of DAGM are exact instead of loose ellipses.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
-from benchmark.mini.catalogue import CATALOGUE, MVTEC_GREY, Look
-
-SUITE_SEED = 20260
-
-Mode = Literal["RGB", "L", "RGBA", "P"]
-Split = Literal["train", "test", "extra"]
-
-
-@dataclass(frozen=True)
-class Shot:
-    """One image of the suite, with all that is needed to draw and to store it."""
-
-    dataset: str
-    class_name: str
-    split: Split
-    """`extra` files lie in the real datasets too, but are no samples."""
-    index: int
-    """Counts within class, split and defect."""
-    family: str
-    file: str
-    """Relative to the suite's directory."""
-    size: tuple[int, int]
-    """Width and height in pixels."""
-    defect: str = ""
-    """The dataset's name of the defect; "" for normal images."""
-    kinds: tuple[str, ...] = ()
-    """What is done to the specimen, in this order."""
-    mask: str | None = None
-    """The file of the mask."""
-    mode: Mode = "RGB"
-    encoding: str | None = None
-    """The file's format where its extension lies."""
-    mask_value: int = 255
-    mask_rgb: bool = False
-
-
-def digest(*parts: object) -> int:
-    """Return a number that depends on the parts only, the same on every machine."""
-    text = "/".join(map(str, (SUITE_SEED, *parts)))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:16])
-
-
-@dataclass(frozen=True)
-class _Class:
-    """A class of a dataset, as a source of shots with square images; their sides are from `sides`."""
-
-    dataset: str
-    name: str
-    look: Look
-    sides: range
-
-    def normal(self, index: int, file: str, split: Split = "test") -> Shot:
-        """Return a shot of a normal specimen."""
-        return Shot(self.dataset, self.name, split, index, self.look.family, file, self._size(split, "", index))
-
-    def damaged(self, defect: str, index: int, file: str, mask: str | None = None, *, split: Split = "test") -> Shot:
-        """Return a shot of a specimen with the named defect."""
-        return Shot(
-            self.dataset,
-            self.name,
-            split,
-            index,
-            self.look.family,
-            file,
-            self._size(split, defect, index),
-            defect=defect,
-            kinds=self.look.defects[defect],
-            mask=mask,
-        )
-
-    def _size(self, split: str, defect: str, index: int) -> tuple[int, int]:
-        side = self.sides[digest("size", self.dataset, self.name, split, defect, index) % len(self.sides)]
-        return side, side
-
-
-def _classes(dataset: str, sides: range) -> Iterator[_Class]:
-    for name, look in CATALOGUE[dataset].items():
-        yield _Class(dataset, name, look, sides)
-
-
-def _each(look: Look, count: int) -> Iterator[tuple[int, str, int]]:
-    """Yield (running number, defect, index within the defect) for `count` images, defects taking turns."""
-    names = list(look.defects)
-    for i in range(count):
-        yield i, names[i % len(names)], i // len(names)
+from benchmark.mini.catalogue import MVTEC_GREY
+from benchmark.mini.further import FURTHER_SHOTS
+from benchmark.mini.shot import Mode, Shot, Split, classes, digest, each
 
 
 def _mvtec_shape(dataset: str, root: str, sides: range, *, folders: bool = True) -> Iterator[Shot]:
     """The shape of MVTec AD; `folders`: one per defect, else all in `bad`."""
-    for c in _classes(dataset, sides):
+    for c in classes(dataset, sides):
         top = f"{root}/{c.name}"
         for i in range(4):
             yield c.normal(i, f"{top}/train/good/{i:03}.png", "train")
@@ -107,7 +23,7 @@ def _mvtec_shape(dataset: str, root: str, sides: range, *, folders: bool = True)
             prefix = "mesh_" if c.name == "Woven_068" else ""
             yield c.normal(i, f"{top}/test/good/{prefix}{i:03}.png")
         kinds = len(c.look.defects)
-        for i, defect, index in _each(c.look, -(-6 // kinds) * kinds if folders else 7):
+        for i, defect, index in each(c.look, -(-6 // kinds) * kinds if folders else 7):
             stem = f"{defect}/{index:03}" if folders else f"bad/{i:03}"
             yield c.damaged(defect, index, f"{top}/test/{stem}.png", f"{top}/ground_truth/{stem}_mask.png")
 
@@ -126,25 +42,25 @@ def _dtd() -> Iterator[Shot]:
 
 
 def _visa() -> Iterator[Shot]:
-    for c in _classes("visa", range(128, 161, 8)):
+    for c in classes("visa", range(128, 161, 8)):
         top = f"VisA_20220922/{c.name}/Data"
         for i in range(11):
             yield c.normal(i, f"{top}/Images/Normal/{i:04}.JPG", "train" if i < 4 else "test")
-        for i, defect, index in _each(c.look, 7):
+        for i, defect, index in each(c.look, 7):
             shot = c.damaged(defect, index, f"{top}/Images/Anomaly/{i:03}.JPG", f"{top}/Masks/Anomaly/{i:03}.png")
             yield replace(shot, mask_value=list(c.look.defects).index(defect) + 1)  # a class index, not 255
 
 
 def _btad() -> Iterator[Shot]:
     extensions = {"01": ("bmp", "png"), "02": ("png", "png"), "03": ("bmp", "bmp")}
-    for c in _classes("btad", range(128, 153, 8)):
+    for c in classes("btad", range(128, 153, 8)):
         top = f"BTech_Dataset_transformed/{c.name}"
         image, mask = extensions[c.name]
         found = [
             *(c.normal(i, f"{top}/train/ok/{i:04}.{image}", "train") for i in range(4)),
             *(c.normal(i, f"{top}/test/ok/{i:04}.{image}") for i in range(6)),
         ]
-        for i, defect, index in _each(c.look, 6):
+        for i, defect, index in each(c.look, 6):
             found.append(
                 c.damaged(defect, index, f"{top}/test/ko/{i:04}.{image}", f"{top}/ground_truth/ko/{i:04}.{mask}")
             )
@@ -154,7 +70,7 @@ def _btad() -> Iterator[Shot]:
 
 def _sdd() -> Iterator[Shot]:
     """Tall images; each has a label image, all black where nothing is wrong."""
-    (c,) = _classes("sdd", range(96, 97))
+    (c,) = classes("sdd", range(96, 97))
     defects = list(c.look.defects)
     for i in range(12):
         part = f"KolektorSDD/kos{i // 4 + 1:02}/Part{i % 4}"
@@ -164,7 +80,7 @@ def _sdd() -> Iterator[Shot]:
 
 
 def _dagm() -> Iterator[Shot]:
-    for c in _classes("dagm", range(112, 129, 8)):
+    for c in classes("dagm", range(112, 129, 8)):
         defects = list(c.look.defects)
         phases: tuple[tuple[str, Split, int, int], ...] = (("Train", "train", 1, 5), ("Test", "test", 576, 14))
         for phase, split, first, count in phases:
@@ -180,7 +96,7 @@ def _dagm() -> Iterator[Shot]:
 
 def _headct() -> Iterator[Shot]:
     """Anomalous images from 000, normal ones from 100; the last two are RGBA, as those of the real set are."""
-    (c,) = _classes("headct", range(104, 161, 4))
+    (c,) = classes("headct", range(104, 161, 4))
     for i in range(8):
         yield c.damaged("hemorrhage", i, f"HeadCT/head_ct/head_ct/{i:03}.png")
     for i in range(8):
@@ -190,7 +106,7 @@ def _headct() -> Iterator[Shot]:
 
 def _brainmri() -> Iterator[Shot]:
     """Names and formats are as mixed as in the real set: blanks, capitals, PNG under the name of a JPEG file."""
-    (c,) = _classes("brainmri", range(104, 169, 4))
+    (c,) = classes("brainmri", range(104, 169, 4))
     normal: tuple[tuple[str, Mode, str | None], ...] = (
         ("no.jpg", "RGB", None),
         ("1 no.jpeg", "RGB", None),
@@ -208,7 +124,7 @@ def _brainmri() -> Iterator[Shot]:
 
 
 def _br35h() -> Iterator[Shot]:
-    (c,) = _classes("br35h", range(112, 161, 4))
+    (c,) = classes("br35h", range(112, 161, 4))
     for i, stem in enumerate(("no0", "no1", "no2", "no3", "no4", "no5", "no6", "No12")):
         yield c.normal(i, f"Br35H/no/{stem}.jpg")
     for i in range(8):
@@ -218,7 +134,7 @@ def _br35h() -> Iterator[Shot]:
 
 
 def _covid19() -> Iterator[Shot]:
-    (c,) = _classes("covid19", range(128, 161, 8))
+    (c,) = classes("covid19", range(128, 161, 8))
     top = "COVID-19 Radiography Database"
     found = [
         *(c.normal(i, f"{top}/NORMAL/NORMAL ({i + 1}).png") for i in range(9)),
@@ -234,7 +150,7 @@ def _all_anomalous(
     dataset: str, file: Callable[[int], str], mask: Callable[[int], str], sides: range, *, ratio: float = 1.0
 ) -> Iterator[Shot]:
     """The pixel-level medical sets; `ratio` is height by width."""
-    (c,) = _classes(dataset, sides)
+    (c,) = classes(dataset, sides)
     (defect,) = c.look.defects
     for i in range(14):
         shot = c.damaged(defect, i, file(i), mask(i))
@@ -311,7 +227,7 @@ def _tn3k() -> Iterator[Shot]:
         range(120, 169, 8),
         ratio=0.8,
     )
-    (c,) = _classes("tn3k", range(128, 129))
+    (c,) = classes("tn3k", range(128, 129))
     for i in range(2):  # numbered from 0000 again
         yield c.damaged(
             "nodule", i, f"{top}/trainval-image/{i:04}.jpg", f"{top}/trainval-mask/{i:04}.jpg", split="extra"
@@ -336,6 +252,7 @@ _SHOTS: dict[str, Callable[[], Iterator[Shot]]] = {
     "kvasir": _kvasir,
     "endo": _endo,
     "tn3k": _tn3k,
+    **FURTHER_SHOTS,
 }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from benchmark.mini.plan import Shot
+from benchmark.mini.shot import Shot
 
 THUMBS = "\ufeffnot an image: a stray file, such as Windows leaves in folders\n"
 

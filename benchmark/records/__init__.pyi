@@ -23,6 +23,7 @@ from .checkpoints import write_checkpoint as write_checkpoint
 from .classes import ClassFile as ClassFile
 from .classes import ClassResultError as ClassResultError
 from .classes import class_path as class_path
+from .classes import images_of as images_of
 from .classes import is_scored as is_scored
 from .classes import read_class as read_class
 from .classes import remove_classes as remove_classes

@@ -5,7 +5,8 @@ A class is written whole, by the worker that scored it, as soon as it ends; a ru
 
 import hashlib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -79,22 +80,64 @@ def write_class(
         raise unwritable(path, error) from error
 
 
-def read_class(path: Path) -> tuple[ClassFile, dict[str, ClassImages]]:
-    """Read the results of a class, and those per image by the name of the class.
+def read_class(path: Path) -> ClassFile:
+    """Read the results of a class.
 
     Raises:
         ClassResultError: they are not there, or damaged.
     """
     try:
-        known = ClassFile.model_validate_json(read_limited(path, JSON_LIMIT))
-        return known, read_per_image(path.with_suffix(".npz"), known.images_sha256)
-    except (OSError, ValidationError, BenchError) as error:
-        raise ClassResultError(f"{path}: not readable results of a class ({error}); run again to redo it") from None
+        return ClassFile.model_validate_json(read_limited(path, JSON_LIMIT))
+    except (OSError, ValidationError) as error:
+        raise _unreadable(path, error) from None
+
+
+@dataclass(frozen=True)
+class ImagesOnDisk(Mapping[str, ClassImages]):
+    """The results per image of some classes, each read when it is asked for, so that one of them is in memory.
+
+    Asking raises `ClassResultError` where they are not there, or damaged.
+    """
+
+    files: Mapping[str, tuple[Path, ClassFile]]
+    """By class, where its results lie and what they are; without the classes of which no image could be read."""
+
+    def __getitem__(self, name: str) -> ClassImages:
+        path, known = self.files[name]
+        try:
+            return read_per_image(path.with_suffix(".npz"), known.images_sha256)[name]
+        except (OSError, BenchError) as error:
+            raise _unreadable(path, error) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+def images_of(files: Mapping[Path, ClassFile]) -> ImagesOnDisk:
+    """Return the results per image of some classes, by where each lies."""
+    return ImagesOnDisk(
+        {
+            known.class_name: (path, known)
+            for path, known in files.items()
+            if known.result.normal + known.result.anomalous
+        }
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> ClassResultError:
+    return ClassResultError(f"{path}: not readable results of a class ({error}); run again to redo it")
 
 
 def is_scored(path: Path, *, with_skipped: bool) -> bool:
     """Say whether a class has results that can be read, and, unless `with_skipped`, of all its images."""
+    if not path.exists():
+        return False
     try:
-        return path.exists() and (not read_class(path)[0].result.skipped or with_skipped)
+        known = read_class(path)
+        _ = dict(images_of({path: known}))
     except ClassResultError:
         return False
+    return not known.result.skipped or with_skipped

@@ -14,10 +14,13 @@ def with_intervals(record: Record, images: Mapping[str, ClassImages]) -> Record:
 
     Args:
         record: of a cell that is done.
-        images: its results per image by class, without the classes of which no image could be read.
+        images: its results per image by class, without the classes of which no image could be read. Each class is
+            asked for once, and not needed any more when the next one is.
     """
     fingerprint = record.cell.dataset.fingerprint
-    moves = {name: _moves(images[name], fingerprint, name) if name in images else {} for name in record.classes}
+    moves: dict[str, dict[str, FloatArray]] = {name: {} for name in record.classes}
+    for name, of_class in images.items():
+        moves[name] = _moves(of_class, fingerprint, name)
     classes = {
         name: result.model_copy(update={"intervals": _intervals(result, moves[name])})
         for name, result in record.classes.items()

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -29,6 +29,7 @@ from benchmark.common import (
 )
 from benchmark.data import Domain
 from benchmark.errors import BenchError
+from benchmark.metrics import ClassImages, write_per_image
 from benchmark.records.cells import Cell
 from benchmark.records.draws import Draws
 from benchmark.records.placement import Placement
@@ -152,6 +153,8 @@ class Record(Model):
     """The method's name in tables."""
     dataset_title: str
     domain: Domain
+    beyond: bool = False
+    """Whether the dataset is beyond those of the papers' main tables, as its card says."""
     cell: Cell
     image_size: int | None = None
     """Side of the input in pixels, and of the maps that were evaluated unless the protocol has an evaluation size."""
@@ -188,6 +191,11 @@ class Record(Model):
     run: Run
     placement: Placement = Placement()
     """The tables that show the record."""
+
+    @property
+    def group(self) -> str:
+        """The datasets with which its own is averaged: those of its domain, and apart from them the `further` ones."""
+        return f"further {self.domain}" if self.beyond else self.domain
 
     @field_validator("id")
     @classmethod
@@ -246,19 +254,20 @@ def per_image_path(directory: Path, cell_id: str) -> Path:
     return path_of(directory, cell_id).with_suffix(".npz")
 
 
-def write_record(directory: Path, record: Record, per_image: bytes | None = None) -> Path:
+def write_record(directory: Path, record: Record, per_image: Mapping[str, ClassImages] | None = None) -> Path:
     """Write a record, whole or not at all, after its results per image: a record never speaks of what is not there.
 
     Raises:
         RecordError: the disk is full, or the directory cannot be written.
     """
-    path = path_of(directory, record.id)
-    if per_image is not None:
-        record = record.model_copy(update={"images_sha256": hashlib.sha256(per_image).hexdigest()})
-    text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    path, beside = path_of(directory, record.id), per_image_path(directory, record.id)
     try:
         if per_image is not None:
-            write_whole(per_image_path(directory, record.id), per_image)
+            write_whole(beside, lambda file: write_per_image(file, per_image))
+            with beside.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            record = record.model_copy(update={"images_sha256": sha256})
+        text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
         write_whole(path, text + "\n")
     except OSError as error:
         raise unwritable(path, error) from error

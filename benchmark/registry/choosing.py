@@ -25,7 +25,8 @@ def choose(what: str, wanted: Iterable[str], known: Iterable[str]) -> list[str]:
     chosen = list(dict.fromkeys(wanted))
     for name in chosen:
         if name not in known:
-            near = difflib.get_close_matches(name.casefold(), known, n=3)
+            folded = name.casefold()
+            near = [folded] if folded in known else difflib.get_close_matches(folded, known, n=3)
             raise RegistryError(
                 f"unknown {what} {name!r}; "
                 + (f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}")

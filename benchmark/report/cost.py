@@ -38,7 +38,7 @@ def _chart(report: ReportData, domain: str, metric: str) -> charts.Chart | None:
     over = "" if domain == boards.EVERY_DOMAIN else f" over {domain} datasets"
     named = METRICS[metric]
     caption = f"Mean {named.level} {named.heading}{over} and time of an image"
-    return charts.cost_chart(points, caption, f"cost-{domain}-{metric}") if points else None
+    return charts.cost_chart(points, caption, f"cost-{domain.replace(' ', '-')}-{metric}") if points else None
 
 
 def _place(of: Cost) -> str:

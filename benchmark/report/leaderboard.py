@@ -1,4 +1,4 @@
-"""The leaderboard: the methods by their mean over the datasets of a domain."""
+"""The leaderboard: the methods by their mean over the datasets of a domain, those beyond the papers apart."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from statistics import fmean
 
 from benchmark.metrics import METRICS
 from benchmark.records import Record
-from benchmark.report.report_data import ReportData
+from benchmark.report.report_data import DatasetResults, ReportData
 from benchmark.report.values import UNDEFINED, ShownValue, dataset_values, shown_value
 from benchmark.tables import Ranking, best_and_second, compared_rows, rankings
 
@@ -51,8 +51,15 @@ class Leaderboard:
 
 def domains(report: ReportData) -> list[str]:
     """Return the domains that a reader can choose from, the one that is shown first at the start."""
-    found = list(dict.fromkeys(dataset.domain for dataset in report.datasets))
+    found = list(dict.fromkeys(dataset.group for dataset in report.datasets))
     return [*found, EVERY_DOMAIN] if len(found) > 1 else [EVERY_DOMAIN]
+
+
+def in_domain(report: ReportData, domain: str) -> list[DatasetResults]:
+    """Return the datasets of a domain; of every domain those that are not beyond the papers, if there are any."""
+    if domain != EVERY_DOMAIN:
+        return [dataset for dataset in report.datasets if dataset.group == domain]
+    return [dataset for dataset in report.datasets if not dataset.records[0].beyond] or list(report.datasets)
 
 
 def leaderboard(report: ReportData, domain: str, metric: str, ranks: Mapping[str, float]) -> Leaderboard | None:
@@ -64,7 +71,7 @@ def leaderboard(report: ReportData, domain: str, metric: str, ranks: Mapping[str
         metric: Key of the metric.
         ranks: Average rank by title of the method; a method may be missing.
     """
-    chosen = [d for d in report.datasets if domain in (EVERY_DOMAIN, d.domain)]
+    chosen = in_domain(report, domain)
     values = [dataset_values(dataset, metric, report.titles) for dataset in chosen]
     known = [each for each in values if any(value is not None for value in each)]
     if not known:
@@ -75,7 +82,7 @@ def leaderboard(report: ReportData, domain: str, metric: str, ranks: Mapping[str
         for title, column in zip(report.titles, columns, strict=True)
     }
     compared = compared_rows(having)
-    mixed = len({dataset.domain for dataset in chosen}) > 1
+    mixed = len({dataset.group for dataset in chosen}) > 1
     means = [
         None if mixed or title not in compared.methods else fmean(column[int(place)] or 0.0 for place in compared.rows)
         for title, column in zip(report.titles, columns, strict=True)

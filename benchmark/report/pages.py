@@ -51,7 +51,7 @@ def index(report: ReportData) -> Context:
     """Return the context of the leaderboard."""
     views, diagrams = [], []
     ranked = {
-        domain: boards.all_rankings([r for r in report.main if domain in (boards.EVERY_DOMAIN, r.domain)])
+        domain: boards.all_rankings([r for r in report.main if domain in (boards.EVERY_DOMAIN, r.group)])
         for domain in boards.domains(report)
     }
     for metric, named in METRICS.items():

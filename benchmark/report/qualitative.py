@@ -91,11 +91,11 @@ class QualitativeFigure:
 def _shown_columns(columns: Sequence[_Column]) -> list[_Column]:
     """Return at most `COLUMNS_PER_DOMAIN` columns per domain, those of `FIRST_DATASETS` first."""
     ordered = sorted(columns, key=lambda column: column.dataset.name not in FIRST_DATASETS)
-    by_domain = dict.fromkeys(column.dataset.domain for column in columns)
+    by_domain = dict.fromkeys(column.dataset.group for column in columns)
     return [
         each
         for domain in by_domain
-        for each in [column for column in ordered if column.dataset.domain == domain][:COLUMNS_PER_DOMAIN]
+        for each in [column for column in ordered if column.dataset.group == domain][:COLUMNS_PER_DOMAIN]
     ]
 
 

@@ -58,6 +58,11 @@ class DatasetResults:
     """The dataset's card; None if no card ships with the package."""
 
     @property
+    def group(self) -> str:
+        """The datasets with which it is averaged: its domain, or the further ones of its domain."""
+        return self.records[0].group
+
+    @property
     def is_plain(self) -> bool:
         """Whether it is a plain folder of a user's own images."""
         return self.domain == "custom"

@@ -165,7 +165,7 @@ def dataset_rows(report: ReportData, metric: str, always: Collection[str] = ()) 
                     class_name=None,
                     metric=metric,
                     page=dataset.page,
-                    domain=dataset.domain,
+                    domain=dataset.group,
                 )
             )
     return rows

@@ -84,7 +84,7 @@ def evaluate(
         ranges=data.ranges,
     )
     wanted = frozenset[str]().union(*(participant.classes for participant in participants))
-    samples = [sample for sample in data.test if sample.class_name in wanted]
+    samples = [sample for name, each in data.test_by_class.items() if name in wanted for sample in each]
     sizes = list(dict.fromkeys(tower.spec.image_size for tower in towers))
     batches = load_at_sizes(samples, reading, sizes, apart=lambda sample: sample.class_name, say=say)
     with closing(Lanes(_threads(backbone.device, len(participants)))) as lanes:

@@ -7,7 +7,6 @@ from typing import Any
 from benchmark.clip import assumptions
 from benchmark.common import Settings, device_name, year_in
 from benchmark.data import DatasetError, ImageError, SampleSet
-from benchmark.metrics import ClassImages, to_bytes
 from benchmark.records import (
     Checkpoint,
     ClassFile,
@@ -18,6 +17,7 @@ from benchmark.records import (
     code_key,
     combined,
     environment,
+    images_of,
     mean_over_classes,
     path_key,
     placed,
@@ -76,8 +76,8 @@ def write_if_whole(job: Job, settings: Settings) -> Record | None:
     with settings.lock(job.cell.id):  # of several processes that saw the last class, one writes
         if not all(path.exists() for path in paths.values()):
             return None
-        found = [read_class(path) for path in paths.values()]
-        results = [known.result for known, _ in found]
+        found = {path: read_class(path) for path in paths.values()}
+        results = [known.result for known in found.values()]
         if not any(result.normal + result.anomalous for result in results):
             remove_classes(settings.results, job.cell.id)  # so that the next run tries again
             skipped = [each for result in results for each in result.skipped]
@@ -87,11 +87,9 @@ def write_if_whole(job: Job, settings: Settings) -> Record | None:
         except DatasetError:
             remove_classes(settings.results, job.cell.id)
             raise
-        images: dict[str, ClassImages] = {}
-        for _, each in found:
-            images |= each
-        record = with_intervals(_record(job, [known for known, _ in found], settings.results), images)
-        write_record(settings.results, record, to_bytes(images))
+        images = images_of(found)
+        record = with_intervals(_record(job, list(found.values()), settings.results), images)
+        write_record(settings.results, record, images)
         remove_classes(settings.results, job.cell.id)
     return record
 
@@ -110,7 +108,7 @@ def _record(job: Job, found: Sequence[ClassFile], results: Path) -> Record:
         parameters=found[0].parameters,
         scores_whole_class=bool(job.method.scores_whole_class(job.options)),
         classes=classes,
-        prompts={sample.class_name: sample.prompt_name for sample in job.samples.test},
+        prompts={name: samples[0].prompt_name for name, samples in job.samples.test_by_class.items()},
         mean=mean_over_classes(classes.values()),
         training=training,
         run=combined(runs),
@@ -141,6 +139,7 @@ def _common(job: Job, training: TrainingReport | None, results: Path) -> dict[st
         "title": job.title,
         "dataset_title": job.samples.title,
         "domain": card.domain,
+        "beyond": card.beyond,
         "year": year_in(job.method.paper),
         "cell": job.cell,
         "synthetic": tuple(what for what, is_so in generated.items() if is_so),

@@ -7,7 +7,7 @@ dataset are divided among several tasks.
 """
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -146,7 +146,7 @@ Ended = tuple[Task, Reply | Lost]
 
 def class_places(samples: SampleSet) -> dict[str, int]:
     """Return the classes of the test samples, in order, with their place in it."""
-    return {name: place for place, name in enumerate(dict.fromkeys(sample.class_name for sample in samples.test))}
+    return {name: place for place, name in enumerate(samples.test_by_class)}
 
 
 def make_tasks(
@@ -228,12 +228,12 @@ def _bundles(data: SampleSet, images: int) -> Iterator[tuple[str, ...]]:
     """Yield the classes of a dataset in bundles; one more class in any of them would make it hold too many images."""
     bundle: list[str] = []
     total = 0
-    for name, count in Counter(sample.class_name for sample in data.test).items():
-        if bundle and total + count > images:
+    for name, samples in data.test_by_class.items():
+        if bundle and total + len(samples) > images:
             yield tuple(bundle)
             bundle, total = [], 0
         bundle.append(name)
-        total += count
+        total += len(samples)
     if bundle:
         yield tuple(bundle)
 

@@ -223,7 +223,7 @@ class _Worker:
         """Score the classes of some methods; each class is written as it ends."""
         task = self.task
         wanted = frozenset[str]().union(*(participant.classes for _, participant in ready))
-        images = sum(sample.class_name in wanted for sample in task.samples.test)
+        images = sum(len(task.samples.test_by_class[name]) for name in wanted)
         try:
             with image_progress(task.title, images) as progress:
                 for done in evaluate(

@@ -7,6 +7,8 @@ from .agreement_output import agreement_csv as agreement_csv
 from .agreement_output import agreement_line as agreement_line
 from .agreement_output import disagreement_lines as disagreement_lines
 from .agreement_output import render_agreement as render_agreement
+from .beside import METRICS_BESIDE as METRICS_BESIDE
+from .beside import beside_published as beside_published
 from .columns import Column as Column
 from .columns import columns_of as columns_of
 from .columns import groups_of as groups_of

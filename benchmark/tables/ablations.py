@@ -114,14 +114,14 @@ def _grid(
     metrics = tuple(metric.key for metric in metrics_of(level) if metric.main)
     first = {dataset: same[0] for (_, dataset), same in found.items()}
     datasets = sorted(first, key=lambda dataset: row_order(first[dataset]))
-    domains = dict.fromkeys(first[dataset].domain for dataset in datasets)
-    of_domain = {each: [i for i, name in enumerate(datasets) if first[name].domain == each] for each in domains}
-    means = {each: places for each, places in of_domain.items() if len(places) > 1}
+    groups = dict.fromkeys(first[dataset].group for dataset in datasets)
+    of_group = {each: [i for i, name in enumerate(datasets) if first[name].group == each] for each in groups}
+    means = {each: places for each, places in of_group.items() if len(places) > 1}
     values: dict[str, tuple[Values, ...]] = {}
     for row in rows:
         cells = [mean_values([r.mean for r in found.get((row.row, name), ())], metrics) for name in datasets]
         values[row.row] = (*cells, *(_mean([cells[place] for place in places]) for places in means.values()))
-    columns = (*datasets, *(f"{MEAN}, {each}" if len(domains) > 1 else MEAN for each in means))
+    columns = (*datasets, *(f"{MEAN}, {each}" if len(groups) > 1 else MEAN for each in means))
     undefined: Values = (None,) * len(metrics)
     default = next((values[row.row] for row in rows if row.default), (undefined,) * len(columns))
     changes = {row.row: None if row.default else tuple(map(_change, values[row.row], default)) for row in rows}

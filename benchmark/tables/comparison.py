@@ -19,7 +19,8 @@ from benchmark.tables.uncertainty import estimates_of
 
 Verdict = Literal["within", "differs", "undecided", "not comparable", "undefined", "synthetic", "not run"]
 
-_UNFIT: tuple[Verdict, ...] = ("synthetic", "undefined", "not comparable")
+UNFIT: tuple[Verdict, ...] = ("synthetic", "undefined", "not comparable")
+"""Verdicts of numbers that are not held against each other."""
 
 Span = tuple[float, float]
 Titled = tuple[str, Sequence[Record]]
@@ -50,6 +51,8 @@ class Comparison:
     """None where the two are not comparable."""
     reasons: tuple[str, ...] = ()
     """Why the two may differ, or why they are not compared."""
+    barring: tuple[str, ...] = ()
+    """Those of the reasons that make the two not comparable; none of a mean over datasets."""
     records: tuple[str, ...] = ()
     """Ids, a seed each."""
     reading: str = ""
@@ -155,14 +158,14 @@ def _mean(number: Number, title: str, of_datasets: Sequence[Sequence[Comparison]
     shared = Comparison(
         number,
         title,
-        next((each for each in _UNFIT if each in verdicts), "within"),
+        next((each for each in UNFIT if each in verdicts), "within"),
         ours=_averaged([row.ours for row in rows]),
         reasons=tuple(why),
         records=tuple(record for row in rows for record in row.records),
         reading=rows[0].reading,
     )
     ours = shared.ours
-    if shared.verdict in _UNFIT or ours is None:
+    if shared.verdict in UNFIT or ours is None:
         return shared
     span = _averaged_ends([row.span for row in rows])
     interval = _around(ours, _independent(rows))
@@ -262,8 +265,8 @@ def _compare(
         return replace(row, verdict="undefined", reasons=(reason,))
     found_reasons = reasons(number, variant, group)
     why = tuple(reason.text for reason in found_reasons)
-    if any(reason.bars for reason in found_reasons):
-        return replace(row, verdict="not comparable", ours=ours, reasons=why)
+    if barring := tuple(reason.text for reason in found_reasons if reason.bars):
+        return replace(row, verdict="not comparable", ours=ours, reasons=why, barring=barring)
     values = [100 * (each[number.metric] or 0.0) for each in found]
     span = mean_range(group, name, number.metric)
     interval = _around(ours, margins().get((name, AUPRO if number.metric == THEIR_AUPRO else number.metric)))

@@ -1,7 +1,7 @@
 """Coverage: which methods are compared in means and ranks, and over which rows."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmark.records import Record
@@ -43,6 +43,11 @@ def compared_rows(having: Mapping[str, Collection[str]]) -> Coverage:
             }
             return Coverage(methods, common, lacking)
     return Coverage((), frozenset(), {})
+
+
+def of_the_papers(records: Sequence[Record]) -> list[Record]:
+    """Return the records of datasets that are not beyond the papers, or all where there are no others."""
+    return [record for record in records if not record.beyond] or list(records)
 
 
 def repeated_parts(records: Iterable[Record]) -> frozenset[str]:

@@ -24,6 +24,7 @@ def notes_of(records: Sequence[Record], metrics: Sequence[str] = MAIN_METRICS) -
         default = type(done[0].cell.protocol)()
         quirks = [f"{k} = {v}" for k, v in done[0].cell.protocol if v != getattr(default, k)]
         notes += [f"Protocol quirks: {', '.join(quirks)}."] if quirks else []
+    notes += _beyond(done)
     notes += [*_stale(done), *_states(done), *code_notes(done), *_left_out_of_trainings(done)]
     for record in records:
         if record.status == "failed":
@@ -84,6 +85,11 @@ def _banner(done: Sequence[Record]) -> list[str]:
         kind = "MINIATURE" if "data" in what else "WEIGHTS"
         notes.append(f"{SYNTHETIC} {kind}: not comparable with published numbers (generated: {', '.join(what)}).")
     return notes
+
+
+def _beyond(done: Sequence[Record]) -> list[str]:
+    titles = {record.dataset_title for record in done if record.beyond}
+    return [f"Beyond the papers' datasets, so in no mean and no rank with them: {_listed(titles)}."] if titles else []
 
 
 def _backbones(done: Sequence[Record]) -> list[str]:

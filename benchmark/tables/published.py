@@ -229,6 +229,15 @@ class Number:
         return None
 
     @property
+    def distance(self) -> int:
+        """How far the source is from the method, by what it begins with.
+
+        0: its own paper (`NAME …`); 1: its own repository (`OWNER/NAME …`), with logs of other runs; 2: others.
+        """
+        owner, _, name = self.row.source.split()[0].rpartition("/")
+        return 2 if name != self.row.method else 1 if owner else 0
+
+    @property
     def printed(self) -> str:
         """The value with the decimals that it is printed with, at least one, and a mark if it is second hand."""
         value = self.row.value

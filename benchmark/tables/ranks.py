@@ -14,7 +14,7 @@ from benchmark.metrics import MAIN_METRICS, METRICS
 from benchmark.records import Record
 from benchmark.tables.columns import columns_of, places_of
 from benchmark.tables.comparable import check_comparable
-from benchmark.tables.coverage import compared_rows, repeated_parts
+from benchmark.tables.coverage import compared_rows, of_the_papers, repeated_parts
 from benchmark.tables.notes import notes_of
 from benchmark.tables.style import STYLES
 from benchmark.tables.tables import MOST_LACKING, mean_values, row_order
@@ -58,12 +58,14 @@ class Ranking:
 def rankings(records: Sequence[Record], metrics: Sequence[str] = MAIN_METRICS) -> list[Ranking]:
     """Return the ranking by each metric that enough methods have on enough datasets, by default of the main tables.
 
+    Datasets beyond the papers do not count beside others.
+
     Raises:
         TableError: the records are not comparable.
     """
     check_comparable(records)
     repeated = repeated_parts(records)
-    records = [record for record in records if record.dataset_title not in repeated]
+    records = of_the_papers([record for record in records if record.dataset_title not in repeated])
     cells: dict[tuple[str, str], list[Record]] = defaultdict(list)
     place = places_of(records)
     for record in sorted(records, key=lambda record: (*row_order(record), place[record.title])):

@@ -23,7 +23,7 @@ def render(table: Table, style: str, *, width: int | None = None) -> str:
     """
     how = STYLES[style]
     header = ["", *(how.escape(column.title) for column in table.columns)]
-    body = [[how.escape(row.title), *_cells(row, table.metrics, how)] for row in table.rows]
+    body = [[how.escape(row.title), *row_cells(row, table.metrics, how)] for row in table.rows]
     ends = {index + 1 for index, row in enumerate(table.rows) if row.is_mean and index + 1 < len(table.rows)}
     means = {index for index, row in enumerate(table.rows) if row.is_mean}
     banner = [how.escape(note) for note in table.notes if is_banner(note)]
@@ -73,14 +73,14 @@ def html_summary(tables: Sequence[Table]) -> str:
     drawn = []
     for table in tables:
         header = ["", *(how.escape(column.title) for column in table.columns)]
-        body = [[how.escape(row.title), *_cells(row, table.metrics, how)] for row in table.rows]
+        body = [[how.escape(row.title), *row_cells(row, table.metrics, how)] for row in table.rows]
         drawn.append(f"<h4>{how.escape(table.title)} {headings(table.metrics)}, %</h4>\n{grid(header, body, how)}")
     rest = [how.legend] * bool(tables) + [note for note in notes if not is_banner(note)]
     listed = "".join(f"<li>{note}</li>" for note in rest)
     return "\n".join([*banner, *drawn, f"<ul>{listed}</ul>" if listed else ""])
 
 
-def _cells(row: Row, metrics: tuple[str, ...], how: Style) -> list[str]:
+def row_cells(row: Row, metrics: tuple[str, ...], how: Style) -> list[str]:
     """Return the cells `(AUROC, AP)` of a row, each number marked against the same metric of the other columns."""
     columns = [
         [

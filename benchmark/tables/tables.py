@@ -93,7 +93,7 @@ def make_tables(
             found = {title: [r.mean for r in of_title] for title, of_title in _by_title(same).items()}
             row = _row(dataset, columns, found, shown)
             if row.is_defined or any(level in expected_levels(record) for record in same):
-                groups[same[0].domain].append(row)
+                groups[same[0].group].append(row)
         tables += _with_means(
             Table(f"main_{level}", LEVELS[level], shown, columns, (), notes, facts), groups, repeated_parts(done)
         )
@@ -131,9 +131,9 @@ def _by_title(records: Iterable[Record]) -> dict[str, list[Record]]:
     return dict(found)
 
 
-def row_order(record: Record) -> tuple[int, str]:
-    """Domains in the order of the papers, then datasets by title."""
-    return DOMAINS.index(record.domain), record.dataset_title
+def row_order(record: Record) -> tuple[int, bool, str]:
+    """Domains in the order of the papers, in each those of the papers first, then datasets by title."""
+    return DOMAINS.index(record.domain), record.beyond, record.dataset_title
 
 
 def _row(
@@ -202,7 +202,8 @@ def _with_means(table: Table, groups: Mapping[str, Sequence[Row]], repeated: Col
 
     Rows with the titles `repeated` are in no mean.
 
-    A group holds the datasets of a domain: a mean over industrial and medical datasets would say nothing.
+    A group holds the datasets of a domain: a mean over industrial and medical datasets would say nothing. Those beyond
+    the papers are a group of their own, so that a mean of the papers' datasets stays one.
     """
     shown: list[Row] = []
     fragile = [METRICS[key].heading for key in table.metrics if METRICS[key].fragile]

@@ -129,7 +129,7 @@ def test_results_lie_in_a_folder_of_their_own_unless_said_otherwise() -> None:
             yield from parameters(each)
 
     found = [each for each in parameters(typer.main.get_command(app)) if each.name == "results"]
-    assert len(found) == 10
+    assert len(found) == 11
     assert {(each.default, each.envvar) for each in found} == {(Path("results/local"), "BENCH_RESULTS")}
 
 

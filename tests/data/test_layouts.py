@@ -53,6 +53,8 @@ class Tree:
     train: tuple[str, ...] = ()
     stray: tuple[str, ...] = ()
     """Files that are there and are no samples."""
+    black: tuple[str, ...] = ()
+    """The masks of normal images."""
     texts: dict[str, str] = field(default_factory=dict)
     variant: str = ""
 
@@ -238,6 +240,63 @@ COVID = good("chest", "NORMAL/NORMAL (1).png", "NORMAL/NORMAL (2).png")
 ISIC = ("ISIC_0000003", "ISIC_0011392")
 ISIC_GROUND_TRUTH = "ISBI2016_ISIC_Part1_Test_GroundTruth"
 UUIDS = ("0a6b0dd2-8ab4-4d65-b0d1-2b4dd0f3f1d1", "cju0qkwl35piu0993l0dewei2")
+
+
+MVTEC_AD_2 = [
+    item
+    for name in ("fruit_jelly", "vial")
+    for item in (
+        *good(name, f"{name}/test_public/good/000_regular.png", f"{name}/test_public/good/000_overexposed.png"),
+        *bad(
+            name,
+            *(
+                (f"{name}/test_public/bad/{stem}.png", f"{name}/test_public/ground_truth/bad/{stem}_mask.png")
+                for stem in ("000_regular", "000_shift_1", "000_shift_2", "000_shift_3", "000_underexposed")
+            ),
+            defect="bad",
+        ),
+    )
+]
+KSDD2 = good("metal", "test/20000.png", "test/20002.png") + bad("metal", ("test/20003.png", "test/20003_GT.png"))
+
+
+def sdd2(root: str, at: str, variant: str = "") -> Tree:
+    train = tuple(f"{root}train/{stem}.png" for stem in ("10000", "10002"))
+    return Tree(
+        "sdd2",
+        "original",
+        at,
+        below(root.strip("/"), KSDD2) if root else KSDD2,
+        train=train,
+        stray=(f"{root}train/10301 (copy).png", f"{root}split_weakly_0.pyb", f"{root}split_weakly_16.pyb"),
+        black=tuple(path.replace(".png", "_GT.png") for path in (*train, *(f"{root}{i.path}" for i in KSDD2[:2]))),
+        variant=variant,
+    )
+
+
+def bmad(set_: str, at: str, mask: str, *, root: str = "", ungood: str = "Ungood", variant: str = "") -> Tree:
+    card, name = {
+        "Brain": ("bmad_brain", "brain"),
+        "Liver": ("bmad_liver", "liver"),
+        "Retina_RESC": ("bmad_resc", "retina"),
+    }[set_]
+    items = [
+        *good(name, "test/good/img/00003.png", "test/good/img/00117.png"),
+        *bad(name, *((f"test/{ungood}/img/{s}.png", f"test/{ungood}/{mask}/{s}.png") for s in ("00003", "1_67"))),
+    ]
+    return Tree(
+        card,
+        "original",
+        at,
+        below(root, items) if root else items,
+        train=(f"{root}/train/good/00000.png".strip("/"),),
+        stray=tuple(
+            f"{root}/valid/{path}".strip("/")
+            for path in ("good/img/00001.png", f"{ungood}/img/00002.png", f"{ungood}/{mask}/00002.png")
+        ),
+        black=tuple(f"{root}/test/good/{mask}/{stem}.png".strip("/") for stem in ("00003", "00117")),
+        variant=variant,
+    )
 
 
 def below(folder: str, items: list[Item]) -> list[Item]:
@@ -503,6 +562,31 @@ TREES = [
         for at in ("Thyroid Dataset/tn3k", "TN3K")
     ),
     adaclip_masked("tn3k", "TN3K", "tn3k", "thyroid", ("0000", "0001"), (".jpg", ".jpg")),
+    sdd2("", "KolektorSDD2"),
+    sdd2("KolektorSDD2/", "ksdd2", variant="nested"),
+    Tree(
+        "mvtec_ad_2",
+        "original",
+        "mvtec_ad_2",
+        MVTEC_AD_2,
+        train=("vial/train/good/000_regular.png",),
+        stray=(
+            "vial/validation/good/000_regular.png",
+            "vial/test_private/000_regular.png",
+            "vial/test_private_mixed/000_mixed.png",
+        ),
+        texts={"license.txt": "", "readme.txt": ""},
+    ),
+    Tree("mvtec_ad_2", "original", "MVTec AD 2", below("mvtec_ad_2", MVTEC_AD_2), variant="nested"),
+    bmad("Brain", "BMAD/Brain", "label"),
+    bmad("Brain", "Brain_AD", "anomaly_mask", variant="MVFA"),
+    bmad("Brain", "bmad_brain", "label", root="Brain", variant="archive"),
+    bmad("Brain", "Brain_AD", "label", root="BraTS2021_slice", variant="BMAD's folder"),
+    bmad("Liver", "BMAD/Liver", "label"),
+    bmad("Liver", "MedAD/Liver_AD", "anomaly_mask", variant="AA-CLIP"),
+    bmad("Liver", "Liver_AD", "label", root="hist_DIY", ungood="ungood", variant="BMAD's folder"),
+    bmad("Retina_RESC", "BMAD/Retina_RESC", "label"),
+    bmad("Retina_RESC", "Retina_RESC_AD", "anomaly_mask", root="Retina_RESC_AD", variant="nested"),
 ]
 
 
@@ -516,10 +600,11 @@ def build(tree: Tree, data: Path) -> Path:
     for name, text in tree.texts.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text, encoding="utf-8")
-    images = {i.path for i in tree.test} | {i.mask for i in tree.test if i.mask} | {*tree.train, *tree.stray}
+    white = {i.mask for i in tree.test if i.mask}
+    images = {i.path for i in tree.test} | white | {*tree.train, *tree.stray, *tree.black}
     for name in sorted(images):
         if Path(name).suffix.lower() in {".png", ".jpg", ".jpeg", ".bmp", ".tif"}:
-            write_image(root / name, 255 if name in {i.mask for i in tree.test} else 128)
+            write_image(root / name, 255 if name in white else 0 if name in tree.black else 128)
         else:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_bytes(b"not an image")
@@ -544,6 +629,7 @@ def test_layout_is_read(tree: Tree, tmp_path: Path) -> None:
     assert samples.layout.name == tree.layout
     assert found(samples) == sorted(tree.test, key=lambda item: item.path)
     assert {s.key for s in samples.train} == {*tree.train}
+    assert {mask.relative_to(directory).as_posix() for _, mask in samples.normal_masks} == {*tree.black}
     assert [*samples.problems] == []
     named = {file for each in samples.left_out for file in each.files}
     masks = {s.mask.relative_to(directory).as_posix() for s in samples.train if s.mask}
@@ -648,6 +734,13 @@ OVERVIEW = {  # classes, normal, anomalous, levels
     "endo": (1, 0, 200, "pixel"),
     "tn3k": (1, 0, 614, "pixel"),
 }
+FURTHER = {  # beyond the papers; of MVTec AD 2 the numbers of the classes are not known
+    "sdd2": (1, 894, 110, "industrial"),
+    "mvtec_ad_2": (8, 0, 0, "industrial"),
+    "bmad_brain": (1, 640, 3075, "medical"),
+    "bmad_liver": (1, 833, 660, "medical"),
+    "bmad_resc": (1, 1041, 764, "medical"),
+}
 LAYOUT_COUNTS = {  # where a layout is another test set than the published one
     ("sdd", "original"): (286, 54),
     ("sdd", "adaclip"): (286, 54),
@@ -680,12 +773,20 @@ PROMPTS = {
     ("isic", "skin"): "skin",
     **{(card, "colon"): "colon" for card in ("cvc_colondb", "cvc_clinicdb", "kvasir", "endo")},
     ("tn3k", "thyroid"): "thyroid",
+    ("sdd2", "metal"): "metal",
+    ("mvtec_ad_2", "fruit_jelly"): "fruit jelly",
+    ("bmad_brain", "brain"): "brain",
+    ("bmad_liver", "liver"): "liver",
+    ("bmad_resc", "retina"): "retinal OCT",
 }
 SHA256 = {
     "mvtec": ("mvtec_anomaly_detection.tar.xz", "cf4313b1"),
     "visa": ("VisA_20220922.tar", "2eb8690c"),
     "btad": ("btad.zip", "461c9387"),
     "sdd": ("KolektorSDD.zip", "65dc6216"),
+    "sdd2": ("KolektorSDD2.zip", "edcdb486"),
+    "mvtec_ad_2": ("mvtec_ad_2.tar.gz", "c0ded99e"),
+    **dict.fromkeys(("bmad_brain", "bmad_liver", "bmad_resc"), ("bmad.zip", "df655def")),
 }
 
 
@@ -695,7 +796,8 @@ def totals(counts: Iterable[tuple[int, int]]) -> tuple[int, int]:
 
 
 def test_all_cards_are_there() -> None:
-    assert {*CARDS} == {*OVERVIEW}
+    assert {name for name, card in CARDS.items() if not card.beyond} == {*OVERVIEW}
+    assert {name for name, card in CARDS.items() if card.beyond} == {*FURTHER}
     assert {tree.card for tree in TREES} | {"sdd"} == {*CARDS}
 
 
@@ -715,6 +817,16 @@ def test_card_agrees_with_the_published_overview(name: str) -> None:
         assert any(mask for rule in layout.rules for mask in rule.mask) or layout.index or "pixel" not in card.levels
 
 
+@pytest.mark.parametrize("name", FURTHER)
+def test_card_beyond_the_papers_agrees_with_what_is_published(name: str) -> None:
+    card = CARDS[name]
+    classes, normal, anomalous, domain = FURTHER[name]
+    assert (len(card.classes), card.domain) == (classes, domain)
+    assert totals((c.normal or 0, c.anomalous or 0) for c in card.classes) == (normal, anomalous)
+    assert card.levels == ("image", "pixel")
+    assert all(layout.mask_threshold == 0 and layout.counts is None for layout in card.layouts)
+
+
 def test_every_layout_has_a_tree() -> None:
     layouts = {(name, layout.name) for name, card in CARDS.items() for layout in card.layouts}
     elsewhere = {("sdd", "original"), ("covid19", "release2")}
@@ -728,7 +840,7 @@ def test_defects_of_mvtec_and_mpdd() -> None:
 
 def test_train_counts() -> None:
     trains = {name: sum(c.train or 0 for c in card.classes) for name, card in CARDS.items()}
-    known = {"mvtec": 3629, "visa": 8659, "btad": 1799, "dagm": 8050, "dtd_synthetic": 1200}
+    known = {"mvtec": 3629, "visa": 8659, "btad": 1799, "dagm": 8050, "dtd_synthetic": 1200, "sdd2": 2331}
     assert {name: n for name, n in trains.items() if n} == known
 
 

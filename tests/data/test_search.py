@@ -71,6 +71,51 @@ def test_a_root_of_datasets_that_has_the_name_of_one_is_a_root(tmp_path: Path) -
     assert problems == []
 
 
+def test_datasets_of_like_names_are_told_apart(tmp_path: Path) -> None:
+    bottle(tmp_path / "mvtec_ad")
+    touch(tmp_path / "mvtec_ad_2", "vial/test_public/good/000_regular.png")
+    touch(tmp_path / "BrainMRI", "brain_tumor_dataset/no/1 no.jpeg", "brain_tumor_dataset/yes/Y1.jpg")
+    for name in ("BMAD/Brain", "BMAD/Liver", "BMAD/Retina_RESC"):
+        touch(tmp_path / name, "test/good/img/00003.png")
+    for name in ("KolektorSDD/kos01/Part0.jpg", "KolektorSDD2/test/20000.png"):
+        picture = tmp_path / name
+        picture.parent.mkdir(parents=True)
+        for path in (picture, picture.with_name("Part0_label.bmp"), picture.with_name("20000_GT.png")):
+            Image.new("L", (8, 9)).save(path)
+    places = {
+        card.name: [each.relative_to(tmp_path).as_posix() for each in find_directories(card, tmp_path, None)]
+        for card in EVERY
+    }
+    assert {name: found for name, found in places.items() if found} == {
+        "mvtec": ["mvtec_ad"],
+        "mvtec_ad_2": ["mvtec_ad_2"],
+        "sdd": ["KolektorSDD"],
+        "sdd2": ["KolektorSDD2"],
+        "brainmri": ["BrainMRI"],
+        "bmad_brain": ["BMAD/Brain"],
+        "bmad_liver": ["BMAD/Liver"],
+        "bmad_resc": ["BMAD/Retina_RESC"],
+    }
+    for name in ("sdd", "sdd2"):
+        found = locate(CARDS[name], tmp_path, None)
+        assert found is not None
+        assert {sample.class_name for sample in found.samples} == {each.name for each in CARDS[name].classes}
+    for name in ("bmad_brain", "bmad_liver"):  # the folder of one of them, and that of all
+        directory = tmp_path / "BMAD" / name.removeprefix("bmad_").title()
+        assert find_directories(CARDS[name], directory, None) == [directory]
+        assert find_directories(CARDS["brainmri"], directory, None) == []
+    together = tmp_path / "BMAD"
+    assert hint(together, [CARDS["bmad_brain"]]).endswith(f"say --data-path bmad_brain={together}")
+    assert read_samples(CARDS["bmad_brain"], together).root == "Brain"
+
+
+def test_a_folder_of_a_class_called_brain_is_not_that_of_bmad(tmp_path: Path) -> None:
+    root = tmp_path / "HeadCT_anomaly_detection"
+    touch(root, "brain/test/good/100.png", "brain/test/hemorrhage/000.png")
+    assert find_directories(CARDS["headct"], root, None) == [root]
+    assert find_directories(CARDS["bmad_brain"], root, None) == []
+
+
 def test_a_renamed_dataset_is_known_by_its_layout_and_its_counts(tmp_path: Path) -> None:
     root = whole_bottle(tmp_path / "data-2024")
     found = recognise(EVERY, root)

@@ -121,6 +121,16 @@ def test_a_row_says_what_the_method_was_trained_on_and_its_paper() -> None:
     assert row["paper_title"] == "A. Author, 2026"
 
 
+def test_the_aupro_that_is_not_that_of_papers_stands_there_only_where_it_is_asked_for() -> None:
+    metrics = {"pixel_aupro": 0.5, "pixel_aupro_200": 0.75}
+    cell = {"method": "a", "dataset": data_id("mvtec", "f" * 64)}
+    made = made_record(
+        {"bottle": ClassResult(normal=1, anomalous=1, metrics=metrics)}, cell=cell, title="A", dataset="D"
+    )
+    assert rows_of(board_json([made]))[0]["metrics"] == {"Pixel AUPRO-200": 75.0}
+    assert rows_of(board_json([made], metrics=["pixel_aupro"]))[0]["metrics"] == {"Pixel AUPRO": 50.0}
+
+
 def test_a_few_shot_method_is_on_a_board_of_its_own() -> None:
     few = record("B", references={"bottle": ("train/good/000.png",)}, references_sha256="r")
     first, second = json.loads(board_json([record(), few]))

@@ -18,14 +18,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
-from support.study import KIND, Study, make_study
+from support.study import KIND, PARTS, Study, make_study
 
 from benchmark.metrics.per_image import ClassImages
 from benchmark.protocol import Protocol
 from benchmark.records.records import Record
 from benchmark.report import ReportError, charts, figures, gallery, write_site
 from benchmark.report.cost import cost_page
-from benchmark.report.leaderboard import leaderboard
+from benchmark.report.leaderboard import domains, leaderboard
 from benchmark.report.report_data import collect_report_data
 from benchmark.report.site import MARKER, make_site
 from benchmark.report.values import UNDEFINED, ShownValue, dataset_rows, dataset_values, defect_rows, shown_value
@@ -189,6 +189,19 @@ def test_there_is_no_mean_over_several_domains(study: Study) -> None:
     board = leaderboard(collect_report_data(study.records), "all", "image_auroc", {})
     assert board is not None
     assert {each.mean.text for each in board.rows} == {UNDEFINED}
+
+
+def test_datasets_beyond_the_papers_are_a_choice_of_their_own(study: Study) -> None:
+    assert {each.group for each in study.records} == {"industrial", "medical"}
+    beyond = [r.model_copy(update={"beyond": r.dataset_title == PARTS}) for r in study.records]
+    report = collect_report_data(beyond)
+    assert domains(report) == ["further industrial", "medical", "all"]
+    found = {domain: leaderboard(report, domain, "image_auroc", {}) for domain in domains(report)}
+    assert {domain: board.known for domain, board in found.items() if board} == dict.fromkeys(found, 1)
+    assert found["all"] is not None
+    assert found["medical"] is not None
+    assert [row.mean for row in found["all"].rows] == [row.mean for row in found["medical"].rows]
+    assert {row.domain for row in dataset_rows(report, "image_auroc")} == {"further industrial", "medical"}
 
 
 def test_variants_of_an_ablation_stand_on_its_page_alone(documents: dict[str, Document]) -> None:

@@ -13,7 +13,7 @@ from benchmark.common.regions import find_regions
 from benchmark.data.cards import Card, ClassCard, Layout, Rule
 from benchmark.data.samples import Sample, SampleSet
 from benchmark.metrics.image import ImageMetrics
-from benchmark.metrics.per_image import ClassImages, PerImageAccumulator, read_per_image, to_bytes
+from benchmark.metrics.per_image import ClassImages, PerImageAccumulator, read_per_image
 from benchmark.metrics.pixel import image_pixels
 from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, Cell, DataId
@@ -89,7 +89,7 @@ def write(
         for each in samples.card.classes
     }
     record = _record(samples, method, title, images, synthetic=synthetic, changed=changed)
-    write_record(results, with_intervals(record, images), to_bytes(images))
+    write_record(results, with_intervals(record, images), images)
 
 
 def class_images(samples: SampleSet, class_name: str, *, strength: float, texts: bool = False) -> ClassImages:

@@ -429,7 +429,7 @@ def test_a_run_stands_beside_all_that_may_share_its_tables() -> None:
 def test_prune_removes_what_tables_leave_out(bench: Bench, tmp_path: Path) -> None:
     old, new, other = record(), record(version=2), record("plain")
     for each in (old, new, other):
-        write_record(tmp_path, each, b"images")
+        write_record(tmp_path, each, {})
     code, out, err = bench("tables", "--results", tmp_path)
     assert code == 0
     assert f"left out: 1 result of version 1 of learner, which is not the newest: {old.id}" in err

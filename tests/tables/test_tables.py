@@ -139,6 +139,23 @@ def test_each_domain_has_a_mean_and_both_together_have_none() -> None:
     assert [row.title for row in make_tables(full("A", 2))[0].rows] == ["D0", "D1", "Mean"]
 
 
+def further(title: str, *names: str, **changes: Any) -> list[Record]:
+    return [record(title, name, {"c": (0.1, 0.1, None, None)}, beyond=True, **changes) for name in names]
+
+
+def test_datasets_beyond_the_papers_have_a_mean_of_their_own() -> None:
+    papers = full("A", 2)
+    table = make_tables([*further("A", "B7", "C8"), *papers])[0]
+    assert [row.title for row in table.rows] == ["D0", "D1", "Mean, industrial", "B7", "C8", "Mean, further industrial"]
+    assert values_of(table)["Mean, industrial"] == values_of(make_tables(papers)[0])["Mean"]
+    assert values_of(table)["Mean, further industrial"] == ((pytest.approx(10), pytest.approx(10)),)
+    note = "Beyond the papers' datasets, so in no mean and no rank with them: B7, C8."
+    assert note in table.notes
+    assert note not in make_tables(papers)[0].notes
+    alone = make_tables(further("A", "B7", "C8"))[0]
+    assert [row.title for row in alone.rows] == ["B7", "C8", "Mean"]
+
+
 def test_a_method_tried_on_one_dataset_changes_no_mean_of_others_and_has_none() -> None:
     six = [made for index in range(6) for made in full(f"M{index}", 7, 0.4 + index / 100)]
     before, after = make_tables(six)[0], make_tables([*six, *full("Tried", 1)])[0]

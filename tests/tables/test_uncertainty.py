@@ -412,6 +412,19 @@ def test_a_method_tried_on_few_datasets_is_not_ranked_and_changes_no_rank() -> N
     assert "No rank of Tried (Image level, AUROC): undefined or not run on D2, D3, D4 and 2 more." in text
 
 
+def test_datasets_beyond_the_papers_change_no_rank_of_the_others() -> None:
+    values = {"A": [0.9] * 4 + [0.7] * 3, "B": [0.8] * 7, "C": [0.7] * 4 + [0.9] * 3}
+    [before] = rankings(grid(values))
+    further = [
+        each.model_copy(update={"beyond": True, "dataset_title": f"further {each.dataset_title}"})
+        for each in grid({"A": [0.1] * 7, "B": [0.2] * 7, "C": [0.3] * 7})
+    ]
+    [after] = rankings([*grid(values), *further])
+    assert (after.ranks, after.friedman_p, after.datasets) == (before.ranks, before.friedman_p, before.datasets)
+    [alone] = rankings(further)
+    assert alone.ranks == {"C": 1.0, "B": 2.0, "A": 3.0}
+
+
 def test_only_datasets_that_all_compared_methods_have_count() -> None:
     values = {"A": [0.9, 0.8, *[0.5] * 5], "B": [0.8, 0.7, *[0.5] * 5], "C": [0.7, 0.9, *[0.5] * 5]}
     [ranking] = rankings(grid({title: [*row, None] for title, row in values.items()}))
