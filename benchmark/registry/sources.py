@@ -64,9 +64,21 @@ def _source_files(method: type[Method]) -> set[Path]:
 
 
 def is_typed(thing: object) -> bool:
-    """Return whether a class or function was typed, in a notebook or at a prompt: its module comes from no file."""
+    """Return whether a class or function was typed, in a notebook or at a prompt, and stands in no file."""
     module = sys.modules.get(getattr(thing, "__module__", None) or "")
-    return isinstance(thing, type | FunctionType) and module is not None and getattr(module, "__file__", None) is None
+    if module is None or not isinstance(thing, type | FunctionType):
+        return False
+    if getattr(module, "__file__", None) is None:
+        return True
+    # At a prompt that opens after a script, the module is that of the script.
+    return module.__name__ == "__main__" and any(not Path(file).exists() for file in _files_of(thing))
+
+
+def _files_of(thing: type | FunctionType) -> list[str]:
+    """Return what Python calls the files or cells in which a function, or the methods of a class, are defined."""
+    functions = [each for each in vars(thing).values() if isinstance(each, FunctionType)]
+    codes = [each.__code__ for each in ([thing] if isinstance(thing, FunctionType) else functions)]
+    return [code.co_filename for code in codes if code.co_filename != "<string>"]  # which a dataclass adds
 
 
 def _typed_sources(method: type[Method]) -> list[str]:
@@ -98,8 +110,7 @@ def _definition(thing: Any) -> str:
     """
     if isinstance(thing, FunctionType):
         return textwrap.dedent(inspect.getsource(thing))
-    of_methods = [each.__code__.co_filename for each in vars(thing).values() if isinstance(each, FunctionType)]
-    for file in [*of_methods, *reversed([name for name in linecache.cache if not Path(name).is_file()])]:
+    for file in [*_files_of(thing), *reversed([name for name in linecache.cache if not Path(name).is_file()])]:
         lines = linecache.getlines(file)
         if not lines:
             continue

@@ -1,6 +1,8 @@
 """`benchmark.run` beside `bench run`: the same records, classes from cells, and what is refused."""
 
 import json
+import sys
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -137,6 +139,15 @@ def test_what_a_class_names_is_part_of_its_source(cells: Notebook, cell: str, ch
     before = source_sha256(cells.run(shout(1.0))["Shout"])
     assert before is not None
     assert (source_sha256(cells.run(cell)["Shout"]) != before) == changes
+
+
+def test_what_is_typed_after_a_script_is_not_taken_for_the_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    main = types.ModuleType("__main__")
+    main.__file__ = __file__
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    before = source_sha256(Notebook(main).run(shout(1.0))["Shout"])
+    assert before is not None
+    assert source_sha256(Notebook(main).run(shout(2.0))["Shout"]) != before
 
 
 def test_a_class_takes_the_name_of_no_other_method(cells: Notebook, tmp_path: Path) -> None:
