@@ -1,6 +1,7 @@
 """`benchmark.run` beside `bench run`: the same records, classes from cells, and what is refused."""
 
 import json
+import shutil
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -264,3 +265,41 @@ def test_an_interrupted_run_keeps_what_is_finished(
     with pytest.raises(KeyboardInterrupt, match="1 of 2 cells have results"):
         zb.run(["clip", "clip_ac"], "mvtec", **asked)
     assert len(zb.load_results(tmp_path)) == 1
+
+
+LEARNS = """
+from methods.coop import CoOp
+
+class Mine(CoOp):
+    name = "mine"
+    title = "Mine"
+    paper = "none"
+
+    def losses(self, batch):
+        return {{name: {factor} * value for name, value in super().losses(batch).items()}}
+"""
+
+
+def test_what_an_edited_class_learned_is_learned_anew(cells: Notebook, parts: Path, tmp_path: Path) -> None:
+    others = shutil.copytree(parts, tmp_path / "others")
+
+    def trained(factor: float) -> tuple[str, str | None]:
+        mine = cells.run(LEARNS.format(factor=factor))["Mine"]
+        (record,) = zb.run(
+            mine,
+            "nuts",
+            folders={"nuts": parts, "others": others},
+            auxiliary="others",
+            allow_overlap=True,
+            options={"mine": {"epochs": 1}},
+            results=tmp_path / "results",
+            **TINY,
+        )
+        assert record.training is not None
+        assert record.training.made is not None
+        assert record.training.made.source_sha256 == record.run.source_sha256 == source_sha256(mine)
+        return record.training.sha256, record.training.made.created
+
+    first = trained(1.0)
+    assert trained(1.0) == first
+    assert trained(-1.0)[0] != first[0]
