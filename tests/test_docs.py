@@ -8,6 +8,8 @@ import pytest
 from pydantic import BaseModel
 from support.reference import REFERENCE
 
+from benchmark.common import size_in_words
+from benchmark.data.cards import Card, load_cards
 from benchmark.exports.tidy import COLUMNS
 from benchmark.records.cells import BackboneId, Cell, DataId
 from benchmark.records.placement import AblationRow, Placement
@@ -74,6 +76,21 @@ def test_every_column_of_results_csv_is_explained() -> None:
     text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
     section = text.split("## Columns of results.csv")[1].split("\n## ")[0]
     assert [name for name in header.split(",") if f"`{name}`" not in section] == []
+
+
+def how_it_is_had(card: Card) -> str:
+    """Return the row of a dataset in the table of docs/data.md."""
+    assert card.download is not None, f"datasets/{card.name}.toml: say how it is had, in [download]"
+    sizes = [each.size for each in card.download.archives]
+    size = size_in_words(sum(each or 0 for each in sizes)) if sizes and all(sizes) else "?"
+    by = "the command" if card.download.unattended else "a person"
+    return f"| `{card.name}` | {by} | {size} | {card.licence} |"
+
+
+def test_the_table_of_how_datasets_are_had_is_that_of_the_cards() -> None:
+    section = (ROOT / "docs/data.md").read_text(encoding="utf-8").split("## Getting the datasets")[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| `")]
+    assert rows == [how_it_is_had(card) for card in load_cards().values()]
 
 
 def test_every_column_of_an_export_is_explained() -> None:

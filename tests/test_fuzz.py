@@ -32,6 +32,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 from safetensors.torch import save
+from support.archive_server import tarred, zipped
 from support.reference import REFERENCE_RECORDS
 
 from benchmark.api.selection import select_methods
@@ -49,6 +50,7 @@ from benchmark.data.layouts import read_layout
 from benchmark.data.masks import MaskRule, read_mask
 from benchmark.data.samples import DatasetError, read_samples
 from benchmark.data.tree import inside, walk
+from benchmark.downloads.unpacking import most_bytes, unpack
 from benchmark.errors import BenchError
 from benchmark.metrics.image import ImageMetrics
 from benchmark.metrics.per_image import PerImageAccumulator, PerImageError, read_per_image, to_bytes
@@ -556,6 +558,26 @@ ODD_ARRAYS = (
 @fuzz(st.dictionaries(st.sampled_from([*PER_IMAGE, "0/texts/x", "1/keys", "../x"]), ODD_ARRAYS, min_size=1), few=60)
 def test_results_per_image_of_any_arrays_are_read_or_named(changes: dict[str, Any]) -> None:
     read_any_images(archive({name: array for name, array in (PER_IMAGE | changes).items() if array is not None}))
+
+
+# ---- archives of datasets
+
+MEMBERS = {"a/good/000.png": b"\x89PNG" * 40, "a/b.csv": b"x,y\n" * 30, "README.txt": b""}
+PACKED = [zipped(MEMBERS), *(tarred(MEMBERS, mode=mode) for mode in ("w", "w:gz", "w:xz", "w:bz2"))]
+
+
+@fuzz(mutated(PACKED) | st.binary(max_size=300), few=100)
+def test_an_archive_is_unpacked_or_named(content: bytes) -> None:
+    path = file_of(content, "a.zip")
+    (folder := path.with_name("folder")).mkdir()
+    try:
+        unpack(path, folder)
+    except BenchError as error:
+        assert str(path) in str(error) or str(folder) in str(error)
+    assert sorted(path.parent.iterdir()) == [path, folder]
+    inside_it = [each for each in folder.rglob("*") if not each.is_dir()]
+    assert all(each.is_file() and not each.is_symlink() for each in inside_it)
+    assert sum(each.stat().st_size for each in inside_it) <= most_bytes(len(content))
 
 
 CHECKPOINTS = sorted((Path(__file__).parents[1] / "benchmark/mini/checkpoints").glob("*.json"))

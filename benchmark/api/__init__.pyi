@@ -36,3 +36,4 @@ from .scorers import Scoring as Scoring
 from .scorers import find_scorers as find_scorers
 from .selection import select_auxiliaries as select_auxiliaries
 from .selection import select_methods as select_methods
+from .wanted import wanted_by_run as wanted_by_run

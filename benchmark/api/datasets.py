@@ -1,5 +1,6 @@
 """Finding the datasets that a run is about: by name, in the user's folders, or in the mini suite."""
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -253,13 +254,13 @@ def check_class_names(data: Iterable[SampleSet]) -> None:
 
 
 def not_found(card: Card, data: Path | None) -> str:
-    """Return a message about a dataset that was not found: where it was searched for, and its home page."""
+    """Return a message about a dataset that was not found: where it was searched for, and how it is had."""
     if data is None:
         return f"say where it lies: --data DIR, BENCH_DATA, or --data-path {card.name}=DIR"
     folders = ", ".join(dict.fromkeys([card.name, *card.folders]))
-    home = f"; its home page is {card.home}" if card.home else ""
     near = hint(data, [card])
-    way = f"; {near}" if near else f"; if it has another name, say --data-path {card.name}=DIR{home}"
+    get = f"`bench data get {card.name} --data {shlex.quote(str(data))}` fetches it, or says how it is had"
+    way = f"; {near}" if near else f"; if it has another name, say --data-path {card.name}=DIR; {get}"
     return f"no folder in {data} is named {folders} (case, blanks, - and _ do not count){way}"
 
 

@@ -1,4 +1,4 @@
-"""The commands `bench data list`, `bench data check`, `bench data check-cache` and `bench data mini`."""
+"""The commands `bench data list`, `get`, `check`, `check-cache` and `mini`."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,9 @@ from benchmark.cli.options import add_command, with_options
 if TYPE_CHECKING:
     from benchmark.data import SampleSet
 
-app = typer.Typer(no_args_is_help=True, help="List the known datasets, check those you have, or make miniatures.")
+app = typer.Typer(
+    no_args_is_help=True, help="List the known datasets, get them, check those you have, or make miniatures."
+)
 
 
 @with_options
@@ -37,6 +39,59 @@ def list_command(*, places: DataOptions) -> None:
             print(f"  found:   {', '.join(map(str, directories))}")
         else:
             print(f"  not found; looked for folders {', '.join(dict.fromkeys([card.name, *card.folders]))}")
+
+
+def get_command(
+    names: Annotated[list[str], typer.Argument(help="Names of datasets.")],
+    *,
+    data: Annotated[
+        Path, typer.Option("--data", envvar="BENCH_DATA", help="Folder that holds the datasets; it is made if needed.")
+    ],
+    archive: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--archive",
+            metavar="FILE",
+            help="An archive that you fetched by hand; it is checked and unpacked, and stays. May be repeated.",
+        ),
+    ] = None,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Accept the licences of these datasets, in place of being asked.")
+    ] = False,
+) -> None:
+    """Fetch datasets, check and unpack them; of those that need a person, say what to do.
+
+    An archive is fetched from its publisher where that needs no form and no account, checked by its published checksum,
+    unpacked into a folder of --data and read as `bench data check` reads it. A download that broke off goes on when the
+    same command runs again. What is there already stays as it is. Exit code 1 if one of the datasets is not there in
+    the end.
+
+    Examples:
+
+    bench data get visa btad --data /datasets --accept
+
+    bench data get mvtec --data /datasets --archive mvtec_anomaly_detection.tar.xz
+    """
+    from benchmark.api import select_cards
+    from benchmark.cli.getting import getting, summary, tell
+    from benchmark.common import image_progress
+    from benchmark.data import check_dataset, render
+    from benchmark.downloads import match_files
+
+    cards = select_cards(list(dict.fromkeys(names)))
+    given = match_files(archive or [], cards, say=say)
+    results, broken = [], False
+    for got in getting(data, accept=accept).get(cards, given):
+        results.append(got)
+        tell(got)
+        if got.samples is not None and got.new:
+            with image_progress(got.samples.title, len(got.samples.samples)) as progress:
+                report = check_dataset(got.samples, progress=progress)
+            print(render(report))
+            broken = broken or report.broken
+    if len(results) > 1:
+        say(summary(results))
+    sys.exit(1 if broken or any(got.samples is None for got in results) else 0)
 
 
 @with_options
@@ -136,6 +191,7 @@ def mini_command(directory: Annotated[Path, typer.Argument(help="A new or empty 
 
 
 add_command(app, "list", list_command)
+add_command(app, "get", get_command)
 add_command(app, "check", check_command)
 add_command(app, "check-cache", check_cache_command)
 add_command(app, "mini", mini_command)

@@ -68,6 +68,21 @@ class DataOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GettingOptions:
+    """Whether datasets that are missing are fetched."""
+
+    get: Annotated[
+        bool,
+        _data("--get", help="First fetch into --data what is missing there and needs no person, as `bench data get`."),
+    ] = False
+    accept: Annotated[bool, _data("--accept", help="Accept the licences of what --get fetches.")] = False
+
+    def __post_init__(self) -> None:
+        if self.accept and not self.get:
+            raise BenchError("--accept accepts the licences of what --get fetches; add --get, or leave it out")
+
+
+@dataclass(frozen=True, kw_only=True)
 class FolderOptions:
     """Folders of a user's own images, and what their names mean."""
 

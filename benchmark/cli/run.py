@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions
+from benchmark.cli.data_options import DataOptions, FolderOptions, GettingOptions, PartOptions
 from benchmark.cli.ending import end, write_tables
 from benchmark.cli.messages import fail, say, terminal_width
 from benchmark.cli.options import (
@@ -32,6 +32,7 @@ def run_command(
     method: MethodOptions,
     datasets: Datasets = "",
     places: DataOptions,
+    getting: GettingOptions,
     folders: FolderOptions,
     part: PartOptions,
     training: TrainingOptions,
@@ -63,6 +64,8 @@ def run_command(
 
     bench run --all --data /datasets
 
+    bench run --all --data /datasets --get --accept
+
     bench run --methods clip,anomalyclip --datasets mvtec,visa --data /datasets --device cuda
 
     bench run --methods clip --folder ./parts --folder-class "metal nut"
@@ -77,11 +80,16 @@ def run_command(
         fail("say what to run: --all, or --methods and --datasets (see `bench methods` and `bench data list`)")
     where = places.places(folders)
     where.tell_of_mini()
+    if getting.get and (where.data is None or cells.dry_run):
+        fail("--get fetches into --data: " + ("leave --dry-run out" if cells.dry_run else "say --data DIR"))
     from benchmark.api import carry_out, compare_with_reference, find_targets, plan_cells, select_methods
+    from benchmark.cli.getting import get_missing
     from benchmark.tables import TableError, make_tables, summary
 
     chosen, protocol = select_methods(split(methods), parse_settings([*method.settings, *evaluation.settings()]))
     how = computation(compute, executor, force=cells.force)
+    learning = training.learning(checkpoints=checkpoint or (), allow_overlap=cells.allow_overlap)
+    missed = get_missing(split(datasets), where, chosen, learning, accept=getting.accept) if getting.get else []
     targets = find_targets(
         split(datasets),
         where,
@@ -90,7 +98,6 @@ def run_command(
         every=every,
         aside=training.auxiliaries(),
     )
-    learning = training.learning(checkpoints=checkpoint or (), allow_overlap=cells.allow_overlap)
     plans = plan_cells(chosen, targets, how, protocol, learning)
     ran = carry_out(plans, targets, how, protocol, dry_run=cells.dry_run)
     if ran.records:
@@ -101,4 +108,4 @@ def run_command(
             say(f"no tables are written: {error}")
         say(ran.tally)
         compare_with_reference(ran.records, compute.results)
-    end(ran.records, targets.problems)
+    end(ran.records, [*targets.problems, *missed])

@@ -50,6 +50,7 @@ from .options import inference_option as inference_option
 from .options import training_options as training_options
 from .processes import helpers as helpers
 from .processes import serve as serve
+from .progress import byte_progress as byte_progress
 from .progress import image_progress as image_progress
 from .progress import tell as tell
 from .reading import CARD_LIMIT as CARD_LIMIT

@@ -1,3 +1,5 @@
+from .archives import Archive as Archive
+from .archives import Download as Download
 from .cards import PLAIN as PLAIN
 from .cards import SUBSET as SUBSET
 from .cards import Card as Card

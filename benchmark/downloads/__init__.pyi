@@ -1,0 +1,6 @@
+from .advice import by_hand as by_hand
+from .advice import get_command as get_command
+from .getting import Getting as Getting
+from .getting import Got as Got
+from .given_files import match_files as match_files
+from .licences import accept as accept

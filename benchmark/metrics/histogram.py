@@ -24,6 +24,7 @@ from benchmark.metrics.curve import FloatArray
 _SIGN, _HALF = np.uint32(2**31), np.float32(0.5).view(np.uint32)  # bits of the sign, and of 0.5
 _ROOM = np.uint32(23 * 2**23)  # what 1 - score spans from 2**-24 to 0.5
 _SPARSE = 4  # a table has at most so many places for each bin that there may be
+_DIVIDED = 2**17  # places of a table of bins that are divided, at least: with few, keys are counted many times
 _PART = 2**19  # keys that are worked on at a time
 
 KeyArray = npt.NDArray[np.uint32]
@@ -150,7 +151,8 @@ def added(known: Histogram, pixels: Sequence[Pixels], *, max_bins: int) -> Histo
     bins = _Bins(min(ends), max(ends), shift=known.shift, room=room)
     counts, taken = _counted(bins, pixels, lowest)
     while bins.shift > known.shift and len(taken) <= max_bins:
-        bins.divide(taken, bits=min(bins.shift - known.shift, (room // len(taken)).bit_length() - 1))
+        bits = (max(room, _DIVIDED) // len(taken)).bit_length() - 1
+        bins.divide(taken, bits=min(bins.shift - known.shift, bits))
         counts, taken = _counted(bins, pixels, lowest)
     keys, shift = bins.keys(taken), bins.shift
     while (distinct := 1 + int(np.count_nonzero(keys[1:] != keys[:-1]))) > max_bins:

@@ -105,7 +105,7 @@ def test_the_commands_that_compute_share_their_options() -> None:
     assert set(options_of("train")) == {*own, "--methods", "--held-out"}
     cells = {*own, "--datasets", "--classes", "--limit", "--force", "--dry-run", "--allow-overlap", "--evaluation-size"}
     assert set(options_of("ablate")) == {*cells, "--only"}
-    assert set(options_of("run")) == {*cells, "--methods", "--all", "--checkpoint"}
+    assert set(options_of("run")) == {*cells, "--methods", "--all", "--checkpoint", "--get", "--accept"}
     scoring = {"--method", "--plugin", "--set", "--backbone", "--checkpoint", "--shots", "--device", "--dtype"}
     scoring |= {"--batch-size", "--results", "--output"}
     assert set(options_of("predict")) == scoring | {

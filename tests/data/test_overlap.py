@@ -99,6 +99,57 @@ def test_real_scans_are_found_in_other_compression_and_not_taken_for_others(tmp_
     assert (found[0].name, found[1].name) == ("7.png", "copy.jpg")
 
 
+def slow_pair(ours: list[np.ndarray], theirs: list[np.ndarray]) -> tuple[int, int] | None:
+    """Return the first pair that is alike by its definition, in float64, every image beside every other."""
+
+    one, other = (np.stack(each).astype(np.float64) for each in (ours, theirs))
+
+    def apart(some: np.ndarray, others: np.ndarray) -> np.ndarray:
+        return np.array([[np.sqrt(((a - b) ** 2).mean()) for b in others] for a in some])
+
+    def nearest(some: np.ndarray) -> np.ndarray:
+        distances = apart(some, some)
+        return np.where(distances > overlap.COPY, distances, np.inf).min(axis=1)
+
+    limits = np.minimum(overlap.ALIKE, np.minimum(nearest(one)[:, None], nearest(other)) / 2)
+    varied = np.minimum(one.std(axis=1)[:, None], other.std(axis=1)) >= overlap.FLAT
+    pairs = np.argwhere((apart(one, other) <= limits) & varied).tolist()
+    return tuple(pairs[0]) if pairs else None
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_many_at_once_give_the_pair_that_one_by_one_do(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overlap, "_PART", 5)  # so that there are several parts
+    rng = np.random.default_rng(seed)
+    cameras = rng.integers(0, 256, size=(4, overlap.THUMBNAIL**2))
+
+    def shots(count: int) -> list[np.ndarray]:
+        noise = rng.normal(0, rng.choice([2.0, 12.0]), size=(count, overlap.THUMBNAIL**2))
+        return list((cameras[rng.integers(0, 4, size=count)] + noise).clip(0, 255).astype(np.uint8))
+
+    ours, theirs = shots(23), shots(17)
+    if seed % 3:
+        theirs[int(rng.integers(17))] = (
+            (ours[int(rng.integers(23))] + rng.normal(0, 0.8, 1024)).clip(0, 255).astype("u1")
+        )
+    one, other = (
+        overlap._Thumbnails.of({Path(f"{index}"): each.tobytes() for index, each in enumerate(thumbs)})
+        for thumbs in (ours, theirs)
+    )
+    found = overlap._alike(one, other)
+    assert (found and tuple(int(path.name) for path in found)) == slow_pair(ours, theirs)
+
+
+def test_images_that_are_not_near_are_not_looked_at_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    one, other = (
+        overlap._Thumbnails.of({Path(f"{index}"): rng.bytes(overlap.THUMBNAIL**2) for index in range(800)})
+        for _ in "ab"
+    )
+    monkeypatch.setattr(overlap._Thumbnails, "distances", pytest.fail)
+    assert overlap._alike(one, other) is None
+
+
 def test_parts_under_one_camera_are_no_copies_but_a_copy_among_them_is(tmp_path: Path) -> None:
     scene = np.asarray(picture(7), dtype=np.float64)
 

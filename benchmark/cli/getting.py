@@ -1,0 +1,108 @@
+"""Getting datasets for a command: licences are shown and accepted, and what became of each dataset is said."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from benchmark.cli.messages import fail, say
+
+if TYPE_CHECKING:
+    from benchmark.api import Learning, Places
+    from benchmark.data import Card
+    from benchmark.downloads import Getting, Got
+    from benchmark.running import Chosen
+
+
+def getting(data: Path, *, accept: bool) -> "Getting":
+    """Return what gets datasets into a folder.
+
+    Args:
+        data: The folder.
+        accept: Whether the user accepts the licences; else a terminal asks.
+    """
+    from benchmark.downloads import Getting
+
+    return Getting(data, _agreeing(accept=accept), say)
+
+
+def _agreeing(*, accept: bool) -> "Callable[[Sequence[Card]], None]":
+    from benchmark import downloads
+
+    def agree(cards: "Sequence[Card]") -> None:
+        for card in cards:
+            say(f"{card.title}: licence {card.licence}" + (f"; see {card.home}" if card.home else ""))
+        if not accept:
+            them = "this licence" if len(cards) == 1 else "these licences"
+            if not sys.stdin.isatty():
+                fail(f"nothing was fetched: say --accept if you accept {them}; you are asked once for each dataset")
+            if not typer.confirm(f"Do you accept {them}?", err=True):
+                fail("nothing was fetched, since a licence is not accepted")
+        for card in cards:
+            downloads.accept(card)
+
+    return agree
+
+
+def tell(got: "Got") -> None:
+    """Say what became of a dataset."""
+    card = got.card
+    if got.state == "by hand":
+        say(got.message)
+    elif got.state == "failed":
+        say(f"FAILED {card.title} ({card.name}): {got.message}")
+    else:
+        was = "was there already" if got.state == "there" else got.state
+        say(f"{card.title} ({card.name}): {was}, {got.message}; licence {card.licence}")
+
+
+def summary(results: "Sequence[Got]") -> str:
+    """Return in a line which datasets are there, and which are not."""
+    parts = []
+    for state in ("there", "fetched", "unpacked", "by hand", "failed"):
+        if names := [got.card.name for got in results if got.state == state]:
+            parts.append(f"{state}: {', '.join(names)}")
+    return "; ".join(parts)
+
+
+def get_missing(
+    names: Sequence[str], where: "Places", chosen: "Chosen", learning: "Learning", *, accept: bool
+) -> list[str]:
+    """Fetch what a run needs, is missing and needs no person.
+
+    Args:
+        names: Of the datasets to run on, and of plain folders; without names, all that the tables show.
+        where: Where data lies; `data` is given, and datasets with a path of their own are there.
+        chosen: The methods. Those that learn need their auxiliary datasets, too.
+        learning: What they train on.
+        accept: As for `getting`.
+
+    Returns:
+        The names of datasets that could not be fetched.
+    """
+    from benchmark.api import wanted_by_run
+    from benchmark.contract import Learner
+    from benchmark.downloads import get_command
+
+    assert where.data is not None
+    folders = {each.title for each in where.folders}
+    cards = wanted_by_run(
+        [name for name in names if name not in folders],
+        every=not names and not folders,
+        learns=any(issubclass(method, Learner) for method, _ in chosen),
+        rule=learning.protocol,
+        auxiliary=[name for name in learning.auxiliary if name not in folders],
+    )
+    results = getting(where.data, accept=accept).get([card for card in cards if card.name not in where.paths])
+    failed = []
+    for got in results:
+        if got.state == "by hand":
+            how = get_command(got.card, where.data)
+            say(f"{got.card.title}: not there, and a person must fetch it; `{how}` says how")
+        elif got.state != "there":
+            tell(got)
+        if got.state == "failed":
+            failed.append(got.card.name)
+    return failed
