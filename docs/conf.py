@@ -13,11 +13,12 @@ sys.path[:0] = [str(DOCS), str(DOCS.parent)]
 project = "zsad-bench"
 author = "the zsad-bench authors"
 copyright = "2026, the zsad-bench authors"
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_nb", "sphinx.ext.autodoc"]
 html_theme = "furo"
 html_title = "zsad-bench"
 html_show_sphinx = html_copy_source = False
 
+nb_execution_mode = "off"  # the outputs are in the notebook: docs/notebook.py makes them
 myst_heading_anchors = 3
 default_role = "code"  # docstrings mark code by single backticks, as Markdown does
 autodoc_member_order = "bysource"

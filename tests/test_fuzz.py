@@ -36,6 +36,7 @@ from support.archive_server import tarred, zipped
 from support.reference import REFERENCE_RECORDS
 
 from benchmark.api.selection import select_methods
+from benchmark.cli.settings import parse_settings
 from benchmark.clip.architectures import BackboneError
 from benchmark.clip.weight_files import read_entries, read_state_dict
 from benchmark.common.regions import find_regions
@@ -658,7 +659,7 @@ def test_an_option_is_taken_or_named(option: tuple[type[Method], str], word: str
 )
 def test_settings_are_taken_or_refused(given_settings: list[str]) -> None:
     with contextlib.suppress(BenchError):
-        select_methods(sorted(METHODS)[:2], given_settings)
+        select_methods(sorted(METHODS)[:2], parse_settings(given_settings))
 
 
 # ---- metrics that add up

@@ -339,7 +339,7 @@ FORBIDDEN_MODULES = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "job
 HARMLESS = {("joblib", "cpu_count")}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "system", "popen", "full_load", "unsafe_load"}
 LOADERS = {"load": "weights_only", "loads": ""}
-ALLOWED = {("registry.py", "exec_module"), ("registry.py", "import_module")}
+ALLOWED = {("registered.py", "exec_module"), ("registered.py", "import_module")}
 
 
 def _calls(tree: ast.AST) -> Iterator[tuple[ast.Call, str, str]]:

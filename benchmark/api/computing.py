@@ -134,6 +134,7 @@ def carry_out(
     protocol: "Protocol",
     *,
     dry_run: bool = False,
+    since: float | None = None,
 ) -> Ran:
     """Run the missing cells of some plans.
 
@@ -143,6 +144,7 @@ def carry_out(
         computation: How cells are computed.
         protocol: How maps are compared.
         dry_run: Print the cells on standard output, and run none.
+        since: As in `Tally.told`.
 
     Raises:
         KeyboardInterrupt: The user stopped it. The error says what is kept.
@@ -208,7 +210,7 @@ def carry_out(
             "mend the images and run again"
         )
     tally = Tally.of([job.cell.id for job in todo], outcome, there=len(jobs) - len(todo))
-    return Ran(records, tally.told("cell"))
+    return Ran(records, tally.told("cell", since=since))
 
 
 def _met_again(records: "list[Record]", asked: "Mapping[str, Placement]", settings: "Settings") -> "list[Record]":

@@ -37,17 +37,19 @@ class Tally:
         here = sum(identity in outcome.made and identity not in outcome.failed for identity in todo)
         return cls(len(todo) + there, there, here, failed)
 
-    def told(self, what: str) -> str:
-        """Return it in words, with the time that the command has taken.
+    def told(self, what: str, *, since: float | None = None) -> str:
+        """Return it in words, with the time that it has taken.
 
         Args:
             what: `cell` or `training`.
+            since: When it began, by `time.monotonic`; None for the beginning of the command.
         """
+        began = BEGAN if since is None else since
         others = self.total - self.there - self.here - self.failed
         parts = [f"{self.here} here"] if self.here or not self.there else []
         parts += [f"{others} by another run"] if others else []
         parts += [f"{self.there} {'was' if self.there == 1 else 'were'} there"] if self.there else []
-        parts += [f"{self.failed} failed", duration(time.monotonic() - BEGAN)]
+        parts += [f"{self.failed} failed", duration(time.monotonic() - began)]
         return f"{counted(self.total, what)}: {', '.join(parts)}"
 
 

@@ -1,5 +1,6 @@
 """What a run is asked for, apart from methods and datasets: where data lies, what is trained on, how is computed."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
-from benchmark.common import BATCH_SIZE, CACHE_LIMIT, RESULTS, WORKERS, OnError
+from benchmark.common import BATCH_SIZE, CACHE_LIMIT, RESULTS, WORKERS, OnError, tell
 from benchmark.errors import BenchError
 
 if TYPE_CHECKING:
@@ -22,6 +23,21 @@ if TYPE_CHECKING:
     from benchmark.training import Training
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+LEAST = {"batch_size": 1, "window_chunk": 1, "workers": 0, "processes": 1, "cache_limit": 0, "cell_timeout": 0.1}
+"""The least values of numbers of a `Computation`."""
+
+
+def results_folder(given: Path | str | None) -> Path:
+    """Return the folder of results that is given, else that of `BENCH_RESULTS`, else the default."""
+    return Path(given if given is not None else os.environ.get("BENCH_RESULTS") or RESULTS).expanduser()
+
+
+def data_folder(given: Path | str | None) -> Path | None:
+    """Return the folder of the datasets that is given, else that of `BENCH_DATA`; None where neither is."""
+    named = given if given is not None else os.environ.get("BENCH_DATA")
+    return Path(named).expanduser() if named else None
 
 
 def number_type(dtype: str) -> str:
@@ -46,6 +62,11 @@ class Places:
     def is_given(self) -> bool:
         """Whether any place is given; without, commands run on the mini suite."""
         return bool(self.data or self.paths or self.folders)
+
+    def tell_of_mini(self) -> None:
+        """Say that no place is given, before the seconds in which torch is imported."""
+        if not self.is_given:
+            tell("no data given: running on the mini suite, generated miniatures of the datasets")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +118,11 @@ class Computation:
     """Parameters of sbatch."""
     cell_timeout: float | None = None
     """Seconds."""
+
+    def __post_init__(self) -> None:
+        for name, least in LEAST.items():
+            if (value := getattr(self, name)) is not None and value < least:
+                raise BenchError(f"--{name.replace('_', '-')} {value}: say {least} or more")
 
     @property
     def number_type(self) -> str:

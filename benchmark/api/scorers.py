@@ -1,9 +1,9 @@
 """Methods that score images of no dataset, with all that they need."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from benchmark.errors import BenchError
 if TYPE_CHECKING:
     from benchmark.clip import Backbone, WeightsSource
     from benchmark.contract import Method
-    from benchmark.data import Ranges
+    from benchmark.data import ImageInMemory, Ranges
     from benchmark.predict import Scorer
     from benchmark.protocol import Protocol
 
@@ -35,6 +35,8 @@ class Scoring:
     """Empty for the best that is there."""
     dtype: Dtype = "auto"
     results: Path = RESULTS
+    follow_links: bool = False
+    """Whether links that lead out of the folder of reference images are followed."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,28 @@ class Found:
     source: "WeightsSource"
     scoring: Scoring
     protocol: "Protocol"
+
+    def looking_at(
+        self, images: "Sequence[Path | ImageInMemory]", class_name: str, ranges: "Ranges | None" = None
+    ) -> "Found":
+        """Return them for images of a class, and tell what a user must know of these images.
+
+        That is which of them a method was trained on, and how those of more than 8 bits are read.
+
+        Args:
+            images: The images.
+            class_name: What they show.
+            ranges: Black and white of images of more than 8 bits, as far as they are known; the rest is found.
+        """
+        from benchmark.training import seen_images
+
+        files = [image for image in images if isinstance(image, Path)]
+        for scorer in self.scorers:
+            if scorer.learned and (seen := seen_images(scorer.learned, files, "images")):
+                tell(f"note: {scorer.kind.title} was trained on {len(seen)} of these images, such as {seen[0]}")
+        shown = [path for scorer in self.scorers for path in scorer.references]
+        found = _find_ranges([*images, *shown], ranges)
+        return replace(self, scorers=tuple(scorer.of(class_name, found) for scorer in self.scorers))
 
     def load(self) -> "Backbone":
         """Return the backbone of the methods."""
@@ -60,46 +84,37 @@ class Found:
         )
 
 
-def find_scorers(
-    methods: Sequence[str],
-    settings: Sequence[str],
-    class_name: str,
-    scoring: Scoring,
-    *,
-    images: Sequence[Path],
-    ranges: "Ranges",
-    follow_links: bool,
-) -> Found:
-    """Find what the named methods need to score images of a class, and tell how images of more than 8 bits are read.
+def find_scorers(methods: Sequence[str], options: "Mapping[str, Mapping[str, Any]]", scoring: Scoring) -> Found:
+    """Find what the named methods need to score images of no dataset.
 
     Args:
         methods: Names of methods.
-        settings: `NAME.OPTION=VALUE`, as in `select_methods`.
-        class_name: What the images show.
+        options: Values of options, as in `select_methods`.
         scoring: Weights and reference images.
-        images: The images.
-        ranges: Black and white of images of more than 8 bits, as far as they are known; the rest is found.
-        follow_links: Whether links that lead out of the folder of reference images are followed.
+
+    Raises:
+        BenchError: A name or an option is wrong or has no effect, or a method cannot score single images, needs a
+            checkpoint or reference images that are not there.
     """
     from benchmark.api.selection import select_methods
     from benchmark.clip import parse_backbone
     from benchmark.contract import Learner
     from benchmark.predict import draw_references, normal_images, scorer_of, with_shots
-    from benchmark.training import choose_checkpoint, seen_images, variant_of
+    from benchmark.training import choose_checkpoint, variant_of
 
-    chosen, protocol = select_methods(methods, settings)
+    chosen, protocol = select_methods(methods, options)
     for name in ("mask_gt0", "raw_class_names"):
         if getattr(protocol, name):
             raise BenchError(f"--set protocol.{name}: has no effect here; leave it out")
     available: dict[str, Path] = {}
     if scoring.shots is not None:
-        available, left_out = normal_images(scoring.shots, follow_links=follow_links)
+        available, left_out = normal_images(scoring.shots, follow_links=scoring.follow_links)
         for line in left_out:
             tell(f"note: --shots: {line}")
     source = parse_backbone(scoring.backbone)
     identity = identify(source, dtype=number_type(scoring.dtype))
     given = _by_method(scoring.checkpoints, [kind for kind, _ in chosen])
-    found = []
+    scorers = []
     for kind, asked in chosen:
         values, references, learned = asked, None, None
         if scoring.shots is not None:
@@ -117,28 +132,11 @@ def find_scorers(
         if issubclass(kind, Learner):
             path = given.get(kind.name)
             learned = choose_checkpoint(kind, values, own, given=path, results=scoring.results)
-            if seen := seen_images(learned[1], images, "images"):
-                tell(f"note: {kind.title} was trained on {len(seen)} of these images, such as {seen[0]}")
-        found.append((kind, values, own, learned, references))
-    shown = [path for *_, references in found if references for path in references[1]]
-    if scoring.shots is not None and not shown:
+        scorers.append(scorer_of(kind, values, protocol=protocol, backbone=own, learned=learned, references=references))
+    if scoring.shots is not None and not any(scorer.references for scorer in scorers):
         raise BenchError(
             f"--shots: {', '.join(kind.title for kind, _ in chosen)} looks at no normal images; leave it out"
         )
-    ranges = _find_ranges([*images, *shown], ranges)
-    scorers = [
-        scorer_of(
-            kind,
-            values,
-            class_name=class_name,
-            protocol=protocol,
-            backbone=own,
-            learned=learned,
-            references=references,
-            ranges=ranges,
-        )
-        for kind, values, own, learned, references in found
-    ]
     return Found(tuple(scorers), source, scoring, protocol)
 
 
@@ -153,19 +151,21 @@ def _single_scores(kind: "type[Method]", options: Any) -> str:
     return "choose another method"
 
 
-def _find_ranges(paths: Sequence[Path], known: "Ranges") -> "Ranges":
+def _find_ranges(images: "Sequence[Path | ImageInMemory]", known: "Ranges | None") -> "Ranges":
     """Return black and white of images of more than 8 bits: those that are known, else those that hold these images."""
     from benchmark.data import Ranges, find_extremes
 
-    extremes = find_extremes(paths, "looking for the range of the images")
-    found = Ranges.holding(extremes.values())
+    files = [image for image in images if isinstance(image, Path)]
+    by_name = {str(path): each for path, each in find_extremes(files, "looking for the range of the images").items()}
+    by_name |= {image.name: image.extremes for image in images if not isinstance(image, Path) and image.extremes}
+    found, known = Ranges.holding(by_name.values()), known or Ranges()
     used = Ranges(known.integers or found.integers, known.floats or found.floats)
     if found:
         tell(used.told)
     for ours, theirs in ((used.integers, found.integers), (used.floats, found.floats)):
         if ours and theirs and theirs.high > ours.high:
             tell(f"note: some images need white at {theirs.high:.15g}; what is above {ours.high:.15g} is cut off")
-    if black := used.turned_black({str(path): each for path, each in extremes.items()}):
+    if black := used.turned_black(by_name):
         tell(f"note: {black}")
     return used
 

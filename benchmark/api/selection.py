@@ -1,10 +1,11 @@
 """Choosing methods with their options, and what they train on."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -16,45 +17,35 @@ from benchmark.data import SampleSet, load_cards
 from benchmark.errors import BenchError, ContractError
 from benchmark.protocol import AUXILIARIES, DEFAULT, PROTOCOL, Protocol
 from benchmark.records import Checkpoint, CheckpointError
-from benchmark.registry import all_methods, choose, literal, make_options
+from benchmark.registry import all_methods, checked_options, choose
 from benchmark.running import Auxiliaries, Chosen, Setting
 from benchmark.training import choose_checkpoint, seen_images
 
 
-def select_methods(names: Sequence[str], settings: Iterable[str]) -> tuple[Chosen, Protocol]:
+def select_methods(
+    names: Sequence[str], options: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+) -> tuple[Chosen, Protocol]:
     """Return the named methods (all if none is named) with their options, and the protocol.
 
     Args:
         names: methods.
-        settings: `NAME.OPTION=VALUE`, NAME being a method or `protocol`.
+        options: values of options by their names, of methods by name and of `protocol`.
 
     Raises:
         BenchError: a name, option or value is wrong.
     """
     known = all_methods()
     chosen = choose("method", names or known, known)
-    values: dict[str, dict[str, str]] = defaultdict(dict)
-    for setting in settings:
-        target, equals, value = setting.partition("=")
-        name, dot, option = target.partition(".")
-        if not (equals and dot):
-            raise BenchError(f"--set {setting!r}: say NAME.OPTION=VALUE, as in clip.temperature=0.01")
-        if choose("method", [name], [*known, PROTOCOL])[0] not in (*chosen, PROTOCOL):
-            raise BenchError(f"--set {setting!r}: this command runs {', '.join(chosen)}, not {name}")
-        if (earlier := values[name].setdefault(option, value)) != value:
-            raise BenchError(f"--set {target}: said twice, as {earlier} and as {value}; leave one out")
-    options = [(known[name], make_options(known[name], values[name])) for name in chosen]
+    for name in choose("method", options, [*known, PROTOCOL]):
+        if name not in (*chosen, PROTOCOL):
+            told = [f"{name}.{option}" for option in options[name]] or [name]
+            raise BenchError(f"--set {told[0]}: this command runs {', '.join(chosen)}, not {name}")
+    made = [(known[name], checked_options(known[name], options.get(name, {}))) for name in chosen]
     try:
-        protocol = Protocol.model_validate({key: literal(value) for key, value in values[PROTOCOL].items()})
+        protocol = Protocol.model_validate(dict(options.get(PROTOCOL, {})))
     except ValidationError as error:
         raise BenchError(f"--set {validation_problems(error, of=PROTOCOL)[0]}") from None
-    return options, protocol
-
-
-def options_set(method: str, settings: Iterable[str]) -> list[str]:
-    """Return the names of the options of a method that `NAME.OPTION=VALUE` settings give a value."""
-    named = (setting.partition("=")[0].partition(".") for setting in settings)
-    return list(dict.fromkeys(option for name, _, option in named if name == method))
+    return made, protocol
 
 
 def check_training_used(methods: Chosen, rule: str, override: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions, tell_of_mini
+from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions
 from benchmark.cli.ending import end
 from benchmark.cli.messages import say, terminal_width, writing
 from benchmark.cli.options import (
@@ -19,6 +19,7 @@ from benchmark.cli.options import (
     split,
     with_options,
 )
+from benchmark.cli.settings import parse_settings
 
 
 @with_options
@@ -62,13 +63,13 @@ def ablate_command(
     bench ablate my_method --plugin my_method.py
     """
     where = places.places(folders)
-    tell_of_mini(where)
+    where.tell_of_mini()
     from benchmark.api import carry_out, compare_with_reference, find_targets, plan_cells, select_methods
     from benchmark.records import read_records
     from benchmark.running import select_ablations, variants_of
     from benchmark.tables import ablation_files, ablation_summary, alongside, make_ablations, table_stem, write_files
 
-    [(chosen, base)], protocol = select_methods([name], [*method.settings, *evaluation.settings()])
+    [(chosen, base)], protocol = select_methods([name], parse_settings([*method.settings, *evaluation.settings()]))
     variants = variants_of(chosen, base, select_ablations(chosen, split(only)))
     names = split(datasets) or ([] if folders.folder else ["mvtec", "visa"])
     how = computation(compute, executor, force=cells.force)

@@ -10,6 +10,7 @@ from benchmark.cli.data_options import FolderOptions
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import MethodName, MethodOptions, with_options
 from benchmark.cli.scorers import ScorerOptions
+from benchmark.cli.settings import parse_settings
 from benchmark.clip import check_class_name
 from benchmark.common import listed, printable
 
@@ -77,15 +78,10 @@ def calibrate_command(
     from benchmark.records import environment
 
     paths = [sample.path for sample in samples.test]
-    known = find_scorers(
-        [method],
-        method_options.settings,
-        classes[0],
-        options.scoring(),
-        images=paths,
-        ranges=samples.ranges,
-        follow_links=folders.follow_links,
+    found_scorers = find_scorers(
+        [method], parse_settings(method_options.settings), options.scoring(follow_links=folders.follow_links)
     )
+    known = found_scorers.looking_at(paths, classes[0], samples.ranges)
     (scorer,) = known.scorers
     if note := note_on_references(paths, known.scorers):
         fail(f"{note}; choose the threshold on other images than these")

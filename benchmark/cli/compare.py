@@ -10,13 +10,10 @@ import typer
 from benchmark.cli.messages import fail, say, writing
 from benchmark.cli.options import Datasets, Methods, OneBackbone, Results, split
 from benchmark.cli.tables import known_backbone, known_datasets
-from benchmark.common import RESULTS, counted, write_whole
+from benchmark.common import PUBLISHED_TOLERANCE, RESULTS, counted, write_whole
 
 if TYPE_CHECKING:
     from benchmark.records import Record
-
-PUBLISHED_TOLERANCE = 1.0
-"""In points."""
 
 
 def compare_command(
@@ -140,6 +137,8 @@ def _with_published(
         published_csv,
         render_comparison,
         render_published,
+        results_to_compare,
+        select_numbers,
         select_records,
     )
 
@@ -147,20 +146,13 @@ def _with_published(
     known = sorted({number.method for number in numbers if number.method is not None})
     wanted = choose("method with published numbers", split(methods), known)
     cards = choose("dataset", split(datasets), load_cards())
-    numbers = tuple(
-        number
-        for number in numbers
-        if (classes or number.class_name is None)
-        and (not wanted or number.method in wanted)
-        and (not cards or all(card.name in cards for card in number.cards))
-    )
+    numbers = select_numbers(numbers, methods=wanted, datasets=cards, classes=classes)
     records, problems = read_records(results)
     kept = select_records(records, methods=wanted, datasets=cards, backbone=backbone)
     failed = [f"{record.title} on {record.dataset_title} failed: {record.error}" for record in kept if record.error]
     for problem in problems + failed:
         say(f"left out: {problem}")
-    # Of synthetic results, which are not compared, the variants would only lengthen the list.
-    done = [record for record in kept if record.status == "done" and not (record.synthetic and record.cell.changed)]
+    done = results_to_compare(kept)
     if done:
         for line in lacking(done):
             say(line)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from benchmark.api import Places
-from benchmark.cli.messages import say
 from benchmark.cli.options import in_panel
 from benchmark.errors import BenchError
 
@@ -40,12 +39,6 @@ def parse_paths(texts: Sequence[str]) -> dict[str, Path]:
         if (earlier := paths.setdefault(name, Path(directory).expanduser())) != Path(directory).expanduser():
             raise BenchError(f"--data-path {name}: said twice, as {earlier} and as {directory}; leave one out")
     return paths
-
-
-def tell_of_mini(places: Places) -> None:
-    """Say that no data was given, before the seconds in which torch is imported."""
-    if not places.is_given:
-        say("no data given: running on the mini suite, generated miniatures of the datasets")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import typer
 from benchmark.cli.export_onnx import onnx_command
 from benchmark.cli.messages import fail, say, writing
 from benchmark.cli.options import ChoiceOptions, add_command, split, with_options
-from benchmark.cli.tables import records_that_count, select_metrics
+from benchmark.cli.tables import records_that_count
 from benchmark.common import listed, write_whole
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ def results_command(
     """
     if file.suffix not in ENDINGS:
         fail(f"{file}: say a file that ends in {listed(ENDINGS, len(ENDINGS))}")
+    from benchmark.api import select_metrics
+
     metrics = select_metrics(split(metric))
     kept, wanted = records_that_count(choice)
     content = _content(file.suffix, kept, metrics, wanted)

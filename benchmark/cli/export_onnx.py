@@ -9,6 +9,7 @@ import typer
 from benchmark.cli.messages import fail, say, writing
 from benchmark.cli.options import MethodName, MethodOptions, with_options
 from benchmark.cli.scorers import WeightsOptions
+from benchmark.cli.settings import parse_settings
 from benchmark.clip import check_class_name
 
 
@@ -43,19 +44,11 @@ def onnx_command(
     check_class_name(class_name, where="--class")
 
     from benchmark.api import find_scorers
-    from benchmark.data import Ranges
     from benchmark.exports import export_onnx
     from benchmark.predict import banner
 
-    known = find_scorers(
-        [method],
-        method_options.settings,
-        class_name,
-        replace(weights.scoring(), device="cpu", dtype="float32"),
-        images=(),
-        ranges=Ranges(),
-        follow_links=follow_links,
-    )
+    scoring = replace(weights.scoring(follow_links=follow_links), device="cpu", dtype="float32")
+    known = find_scorers([method], parse_settings(method_options.settings), scoring).looking_at([], class_name)
     (scorer,) = known.scorers
     say(f"{scorer.told}, class {class_name!r}, backbone {known.source.name}")
     with writing(file):

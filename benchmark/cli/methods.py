@@ -8,6 +8,7 @@ import typer
 
 from benchmark.cli.messages import say
 from benchmark.cli.options import MethodOptions, PluginOptions, with_options
+from benchmark.cli.settings import parse_settings
 
 STABILITY_IMAGES = 8  # of a class, normal and anomalous each; fewer are soon learned by heart, and that is unstable
 
@@ -89,7 +90,7 @@ def check_method_command(
         from benchmark.authoring import dataset_images
         from benchmark.clip import MINI_BACKBONE, load_backbone, parse_backbone
 
-        [(chosen, options)], _ = select_methods([name], method.settings)
+        [(chosen, options)], _ = select_methods([name], parse_settings(method.settings))
         [data], _ = select_datasets(["mvtec"], data=mini_suite())
         backbone = load_backbone(parse_backbone(MINI_BACKBONE))
         findings = check_method(chosen, options, backbone, partial(dataset_images, data))

@@ -11,6 +11,7 @@ import typer
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import MethodOptions, split, with_options
 from benchmark.cli.scorers import ScorerOptions
+from benchmark.cli.settings import parse_settings
 from benchmark.clip import check_class_name
 
 if TYPE_CHECKING:
@@ -97,15 +98,8 @@ def predict_command(
     given = _read_thresholds(threshold or [])
     paths = [each.path for each in found]
     ranges = common_ranges([each for each in given.values() if not isinstance(each, float)])
-    known = find_scorers(
-        names,
-        method_options.settings,
-        class_name,
-        options.scoring(),
-        images=paths,
-        ranges=ranges,
-        follow_links=follow_links,
-    )
+    scoring = options.scoring(follow_links=follow_links)
+    known = find_scorers(names, parse_settings(method_options.settings), scoring).looking_at(paths, class_name, ranges)
     thresholds = _match_thresholds(given, known.scorers, save_masks=save_masks)
     folders = [output / scorer.id.method for scorer in known.scorers]
     together = output / "+".join(folder.name for folder in folders)

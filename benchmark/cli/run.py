@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.data_options import DataOptions, FolderOptions, GettingOptions, PartOptions, tell_of_mini
+from benchmark.cli.data_options import DataOptions, FolderOptions, GettingOptions, PartOptions
 from benchmark.cli.ending import end, write_tables
 from benchmark.cli.messages import fail, say, terminal_width
 from benchmark.cli.options import (
@@ -21,6 +21,7 @@ from benchmark.cli.options import (
     split,
     with_options,
 )
+from benchmark.cli.settings import parse_settings
 
 
 @with_options
@@ -78,14 +79,14 @@ def run_command(
     if not (every or methods or datasets or folders.folder):
         fail("say what to run: --all, or --methods and --datasets (see `bench methods` and `bench data list`)")
     where = places.places(folders)
-    tell_of_mini(where)
+    where.tell_of_mini()
     if getting.get and (where.data is None or cells.dry_run):
         fail("--get fetches into --data: " + ("leave --dry-run out" if cells.dry_run else "say --data DIR"))
     from benchmark.api import carry_out, compare_with_reference, find_targets, plan_cells, select_methods
     from benchmark.cli.getting import get_missing
     from benchmark.tables import TableError, make_tables, summary
 
-    chosen, protocol = select_methods(split(methods), [*method.settings, *evaluation.settings()])
+    chosen, protocol = select_methods(split(methods), parse_settings([*method.settings, *evaluation.settings()]))
     how = computation(compute, executor, force=cells.force)
     learning = training.learning(checkpoints=checkpoint or (), allow_overlap=cells.allow_overlap)
     missed = get_missing(split(datasets), where, chosen, learning, accept=getting.accept) if getting.get else []

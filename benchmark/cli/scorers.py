@@ -43,8 +43,12 @@ class WeightsOptions:
     ] = None
     results: Results = RESULTS
 
-    def scoring(self) -> "Scoring":
-        """Return what methods are to score images with."""
+    def scoring(self, *, follow_links: bool) -> "Scoring":
+        """Return what methods are to score images with.
+
+        Args:
+            follow_links: Whether links that lead out of the folder of reference images are followed.
+        """
         from benchmark.api import Scoring
 
         return Scoring(
@@ -52,6 +56,7 @@ class WeightsOptions:
             checkpoints=self.checkpoint or (),
             shots=self.shots,
             results=self.results,
+            follow_links=follow_links,
         )
 
 
@@ -59,5 +64,5 @@ class WeightsOptions:
 class ScorerOptions(WeightsOptions, EncodingOptions):
     """With what methods score images, and how this process computes."""
 
-    def scoring(self) -> "Scoring":
-        return replace(super().scoring(), device=self.device, dtype=self.dtype)
+    def scoring(self, *, follow_links: bool) -> "Scoring":
+        return replace(super().scoring(follow_links=follow_links), device=self.device, dtype=self.dtype)

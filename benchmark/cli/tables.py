@@ -47,6 +47,7 @@ def tables_command(
     are results on generated data beside real ones, and those of older versions or older images, which
     `bench results prune` removes.
     """
+    from benchmark.api import select_metrics
     from benchmark.metrics import MAIN_METRICS
     from benchmark.registry import choose
     from benchmark.tables import (
@@ -162,17 +163,3 @@ def known_backbone(records: "Sequence[Record]", text: str) -> str:
     if text and records and not select_records(records, backbone=text):
         choose("backbone with results", [text], dict.fromkeys(each.cell.backbone.name for each in records))
     return text
-
-
-def select_metrics(names: Sequence[str]) -> list[str]:
-    """Return the keys of metrics that are named with or without their level.
-
-    Raises:
-        BenchError: A name is unknown. The message suggests similar names.
-    """
-    from benchmark.metrics import METRICS
-    from benchmark.registry import choose
-
-    known = [*METRICS, *dict.fromkeys(each.short for each in METRICS.values())]
-    chosen = choose("metric", names, known)
-    return list(dict.fromkeys(key for name in chosen for key in METRICS if name in (key, METRICS[key].short)))

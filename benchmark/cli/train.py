@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.api import number_type
-from benchmark.cli.data_options import DataOptions, FolderOptions, tell_of_mini
+from benchmark.cli.data_options import DataOptions, FolderOptions
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import (
     ComputeOptions,
@@ -23,6 +23,7 @@ from benchmark.cli.options import (
     split,
     with_options,
 )
+from benchmark.cli.settings import parse_settings
 from benchmark.clip import DEFAULT_BACKBONE
 from benchmark.common import RESULTS
 
@@ -64,7 +65,7 @@ def train_command(
     bench train --methods coop --folder nuts=./nuts --auxiliary nuts
     """
     where = places.places(folders)
-    tell_of_mini(where)
+    where.tell_of_mini()
     from benchmark.api import (
         Tally,
         by_backbone,
@@ -81,7 +82,7 @@ def train_command(
     from benchmark.running import Auxiliaries, Setting, plan_trainings, run
     from benchmark.training import Training, untrained
 
-    chosen, protocol = select_methods(split(methods), method.settings)
+    chosen, protocol = select_methods(split(methods), parse_settings(method.settings))
     learners = [(each, options) for each, options in chosen if issubclass(each, Learner)]
     if not learners:
         fail(f"nothing to train: {', '.join(each.name for each, _ in chosen)} train on nothing")
@@ -170,13 +171,14 @@ def import_command(
 
     bench run --methods anomalyclip --datasets visa --data /datasets --checkpoint results/local/checkpoints/….json
     """
-    from benchmark.api import identify, options_set, select_cards, select_methods
+    from benchmark.api import identify, select_cards, select_methods
     from benchmark.clip import parse_backbone
     from benchmark.records import as_settings
     from benchmark.training import import_checkpoint
 
-    [(chosen, values)], protocol = select_methods([method], options.settings)
-    stated = {name: getattr(values, name) for name in options_set(method, options.settings)}
+    given = parse_settings(options.settings)
+    [(chosen, values)], protocol = select_methods([method], given)
+    stated = {name: getattr(values, name) for name in given.get(method, {})}
     cards = select_cards(split(auxiliary))
     identity = identify(parse_backbone(backbone), dtype=number_type(dtype))
     path, told = import_checkpoint(

@@ -7,6 +7,7 @@ from .cache import Writer as Writer
 from .csv_text import to_csv_text as to_csv_text
 from .defaults import BATCH_SIZE as BATCH_SIZE
 from .defaults import CACHE_LIMIT as CACHE_LIMIT
+from .defaults import PUBLISHED_TOLERANCE as PUBLISHED_TOLERANCE
 from .defaults import READERS as READERS
 from .defaults import RESULTS as RESULTS
 from .defaults import TASK_IMAGES as TASK_IMAGES

@@ -19,5 +19,7 @@ TASK_IMAGES = 500
 """Test images of the classes that a task bundles; a class is never divided."""
 CACHE_LIMIT = 100.0
 """GB of training features; GenCLIP's four layers of the 1725 images of MVTec AD at 518 px take 29."""
+PUBLISHED_TOLERANCE = 1.0
+"""Points by which a result may differ from a published number."""
 
 OnError = Literal["fail", "skip"]

@@ -1,10 +1,11 @@
-"""Progress of long work: a bar where standard error is a terminal, plain lines elsewhere."""
+"""Progress of long work: a bar in a terminal, and in a notebook that can show one, plain lines elsewhere."""
 
 import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from rich.console import Console
 from rich.progress import (
@@ -82,7 +83,8 @@ def _progress(
 ) -> Iterator[Callable[[int], None]]:
     """Show a bar with these columns, or lines that `line` makes of what is done and of the speed."""
     console = Console(stderr=True)
-    if console.is_terminal and multiprocessing.parent_process() is None:  # the bars of several processes would mix
+    shows = console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)  # as rich needs it
+    if shows and multiprocessing.parent_process() is None:  # the bars of several processes would mix
         with Progress(TextColumn(title), *columns, console=console, transient=True) as bar:
             task = bar.add_task(title, total=total, completed=there)
             yield lambda more: bar.update(task, advance=more)

@@ -18,6 +18,10 @@ from .images import find_extremes as find_extremes
 from .images import orientation as orientation
 from .images import read_image as read_image
 from .images import turn as turn
+from .in_memory import ImageInMemory as ImageInMemory
+from .in_memory import image_in_memory as image_in_memory
+from .in_memory import orientation_of as orientation_of
+from .in_memory import read_any as read_any
 from .layouts import Sample as Sample
 from .leftovers import unread as unread
 from .loading import Loaded as Loaded

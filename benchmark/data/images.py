@@ -34,12 +34,12 @@ MAX_SIDE = 2**17
 """Longest side of an image in pixels: resizing needs memory that grows with the longer side."""
 _SLACK = 2**24
 """Bytes by which a strip or tile of a TIFF may exceed its page, since tiles are padded."""
-_DEEP_MODES = ("I", "F")
+DEEP_MODES = ("I", "F")
 """First letters of Pillow's modes of more than 8 bits (I, I;16, …, F), whose values Pillow's conversion clips."""
 _DEEP_PNG = {"LA;16B": ("RGBA", "RGBA"), "RGB;16B": ("RGB", "RGB;16L"), "RGBA;16B": ("RGBA", "RGBA;16L")}
 """Pillow keeps the high bytes of 16-bit colours only. The mode and raw mode by which it gives the low ones."""
 _SHALLOW = "8 bits"
-_ORIENTATION = 0x0112
+ORIENTATION = 0x0112
 """The EXIF tag that says how a picture is turned for display."""
 
 
@@ -61,12 +61,16 @@ def read_image(path: Path, piece: tuple[int, int] | None = None, ranges: Ranges 
     Raises:
         ImageError: missing, empty, truncated, no image, or larger than `MAX_PIXELS` or `MAX_SIDE`.
     """
-    values = decode(path)
-    if not isinstance(values, Image.Image):
-        values = Image.fromarray((ranges or Ranges()).to_8_bits(values))
-    image = values if values.mode == "RGB" else values.convert("RGB")
+    image = as_8_bit_rgb(decode(path), ranges)
     top, bottom = rows(path, image.height, piece)
     return image if piece is None else image.crop((0, top, image.width, bottom))
+
+
+def as_8_bit_rgb(values: Image.Image | Values, ranges: Ranges | None = None) -> Image.Image:
+    """Return what `decode` gives as an image of mode RGB, as `read_image` does."""
+    if not isinstance(values, Image.Image):
+        values = Image.fromarray((ranges or Ranges()).to_8_bits(values))
+    return values if values.mode == "RGB" else values.convert("RGB")
 
 
 def find_extremes(paths: Iterable[Path], title: str) -> dict[Path, Extremes]:
@@ -107,7 +111,7 @@ def orientation(path: Path) -> int:
     """
     try:
         with Image.open(path, formats=FORMATS) as image:
-            turned = 1 if image.format == "TIFF" else image.getexif().get(_ORIENTATION, 1)
+            turned = 1 if image.format == "TIFF" else image.getexif().get(ORIENTATION, 1)
     except Exception:  # decoders raise anything; reading the pixels says what is wrong
         return 1
     return turned if turned in range(1, 9) else 1
@@ -186,7 +190,7 @@ def _decode_by_pillow(path: Path, image: ImageFile, *, alpha: bool) -> Image.Ima
     if raw in _DEEP_PNG:
         values = _deep_colours(path, np.asarray(image), raw)
         return values if alpha else values[..., :3]
-    return _finite(path, np.asarray(image)) if image.mode.startswith(_DEEP_MODES) else image
+    return _finite(path, np.asarray(image)) if image.mode.startswith(DEEP_MODES) else image
 
 
 def _deep_colours(path: Path, high: npt.NDArray[np.uint8], raw: str) -> Values:
@@ -212,7 +216,7 @@ def _decode_odd_tiff(path: Path, *, alpha: bool) -> Image.Image | Values:
         _refuse_bomb(path, page.imagewidth, page.imagelength, page.size)
         _refuse_packed_bomb(path, tiff)
         values = np.asarray(page.asarray())
-        tag = page.tags.get(_ORIENTATION)
+        tag = page.tags.get(ORIENTATION)
         planes = values.ndim == 3 and page.planarconfig == 2
     values = np.moveaxis(values, 0, -1) if planes else values
     if values.ndim == 3 and values.shape[2] == 1:

@@ -1,3 +1,5 @@
+from .arrays import image_metrics as image_metrics
+from .arrays import pixel_metrics as pixel_metrics
 from .bootstrap import BOOTSTRAP_VERSION as BOOTSTRAP_VERSION
 from .bootstrap import CONFIDENCE as CONFIDENCE
 from .bootstrap import FEWEST_SEEDS as FEWEST_SEEDS

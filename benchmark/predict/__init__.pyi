@@ -7,12 +7,15 @@ from .calibration import threshold_of as threshold_of
 from .calibration import write_calibration as write_calibration
 from .choosing import calibrate as calibrate
 from .choosing import score_samples as score_samples
+from .drawing import LARGEST_SIDE as LARGEST_SIDE
 from .drawing import Wanted as Wanted
 from .drawing import draw as draw
 from .heatmaps import colours as colours
 from .heatmaps import overlay as overlay
+from .heatmaps import reduced as reduced
 from .own_images import PredictError as PredictError
 from .own_images import find_images as find_images
+from .own_images import images_below as images_below
 from .own_images import prepare_output as prepare_output
 from .parts import score_found as score_found
 from .predictions import Predictions as Predictions
@@ -24,7 +27,10 @@ from .references import draw_references as draw_references
 from .references import normal_images as normal_images
 from .references import note_on_references as note_on_references
 from .references import with_shots as with_shots
+from .scorer import ANY_CLASS as ANY_CLASS
 from .scorer import Scorer as Scorer
 from .scorer import ScorerId as ScorerId
 from .scorer import banner as banner
 from .scorer import scorer_of as scorer_of
+from .scoring import Scored as Scored
+from .scoring import score_images as score_images

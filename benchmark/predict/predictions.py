@@ -97,9 +97,9 @@ class Predictions(ScorerId):
 def describe(scored: Scored | Unscored, threshold: ThresholdUsed | None) -> ImagePrediction:
     """Return the prediction of an image of which nothing is drawn yet."""
     if isinstance(scored, Unscored):
-        return ImagePrediction(path=printable(scored.path), error=printable(scored.error))
+        return ImagePrediction(path=printable(scored.image), error=printable(scored.error))
     return ImagePrediction(
-        path=printable(scored.path),
+        path=printable(scored.image),
         score=scored.score,
         decision=threshold and threshold.decide(scored.score),
         map_minimum=float(scored.map.min()),

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,8 @@ from benchmark.registry import source_sha256, title_of
 from benchmark.training import build_method, tower_of
 
 WeightsKind = Literal["backbone", "checkpoint"]
+ANY_CLASS = "object"
+"""What images show of which nothing is said."""
 
 
 class CheckpointUsed(Model):
@@ -118,6 +120,8 @@ class Scorer:
     options: Any
     checkpoint: Path | None = None
     """JSON file of the checkpoint of a method that learns."""
+    learned: Checkpoint | None = None
+    """What the checkpoint says of itself."""
     references: tuple[Path, ...] = ()
     """Normal images that a k-shot method is shown."""
 
@@ -130,6 +134,15 @@ class Scorer:
                 f", checkpoint {self.checkpoint} (of {self.id.checkpoint.auxiliary}, seed {self.id.checkpoint.seed})"
             )
         return told + (f", shown {len(self.references)} normal images" if self.references else "")
+
+    def of(self, class_name: str, ranges: Ranges) -> "Scorer":
+        """Return the scorer for images of a class.
+
+        Args:
+            class_name: Class of all images, as it appears in prompts.
+            ranges: Black and white of images of more than 8 bits.
+        """
+        return replace(self, id=self.id.model_copy(update={"class_name": printable(class_name), "ranges": ranges}))
 
     def build(self, backbone: Backbone) -> Method:
         """Return the method with what it learned and after it has seen its reference images.
@@ -167,24 +180,20 @@ def scorer_of(
     kind: type[Method],
     options: Any,
     *,
-    class_name: str,
     protocol: Protocol,
     backbone: BackboneId,
     learned: tuple[Path, Checkpoint] | None,
     references: tuple[ReferencesUsed, Sequence[Path]] | None,
-    ranges: Ranges,
 ) -> Scorer:
-    """Return the scorer of a method.
+    """Return the scorer of a method, for images of any class; `Scorer.of` gives that for one.
 
     Args:
         kind: The method's class.
         options: Instance of its `Options`.
-        class_name: Class of all images, as it appears in prompts.
         protocol: How maps are resized.
         backbone: The method's backbone.
         learned: The JSON file of the checkpoint and its content; None of a method that does not learn.
         references: The images that a k-shot method is shown, described and as files; None of a zero-shot method.
-        ranges: Black and white of images of more than 8 bits.
     """
     synthetic: dict[WeightsKind, bool] = {
         "backbone": backbone.synthetic,
@@ -196,16 +205,16 @@ def scorer_of(
         source_sha256=source_sha256(kind),
         title=title_of(kind, options),
         options=dataclasses.asdict(options),
-        class_name=printable(class_name),
+        class_name=ANY_CLASS,
         protocol=protocol,
         backbone=backbone,
         checkpoint=CheckpointUsed.of(*learned) if learned else None,
         references=references[0] if references else None,
         synthetic=tuple(kind for kind, is_synthetic in synthetic.items() if is_synthetic),
-        ranges=ranges,
     )
     paths = tuple(references[1]) if references else ()
-    return Scorer(identity, kind, options, learned[0] if learned else None, paths)
+    path, checkpoint = learned or (None, None)
+    return Scorer(identity, kind, options, path, checkpoint, paths)
 
 
 def banner(synthetic: Sequence[WeightsKind]) -> str:

@@ -1,6 +1,6 @@
 """Scores and maps of images that belong to no dataset: several methods share each forward pass that they can."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from PIL import Image
 from benchmark.clip import Backbone, passes, take_asked
 from benchmark.common import is_out_of_memory
 from benchmark.contract import ClassName, Method, Prediction, require_prediction
-from benchmark.data import ImageError, Preprocess, Ranges, orientation, read_image, turn
+from benchmark.data import ImageError, ImageInMemory, Preprocess, Ranges, orientation_of, read_any, turn
 from benchmark.predict.own_images import PredictError
 from benchmark.running import Maps, at_evaluation_size, changed_maps
 from benchmark.training import tower_of
@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float32]
 class Scored:
     """Score and map of one image. Sizes, positions and maps are those of the upright photo, as people see it."""
 
-    path: Path
+    image: Path | ImageInMemory
     score: float
     map: Floats
     """Anomaly map of shape `(S, S)` at the evaluation size, resized and smoothed as in a run."""
@@ -47,12 +47,12 @@ class Scored:
 class Unscored:
     """An image that could not be scored, with the reason."""
 
-    path: Path
+    image: Path | ImageInMemory
     error: str
 
 
 def score_images(
-    paths: Sequence[Path],
+    images: Sequence[Path | ImageInMemory],
     methods: Sequence[Method],
     backbone: Backbone,
     *,
@@ -66,7 +66,7 @@ def score_images(
     Each image is read once, and encoded once for all methods that share a tower, as `benchmark.clip.passes` says.
 
     Args:
-        paths: Image files in any format that `read_image` reads.
+        images: Image files in any format that `read_image` reads, and images in memory.
         methods: Methods that are ready to predict and have seen the reference images that they need.
         backbone: The methods' backbone.
         class_name: Class of all images, as it appears in prompts.
@@ -79,19 +79,19 @@ def score_images(
     """
     asked = [(tower_of(type(each), backbone, each.options), each.vision()) for each in methods]
     towers = passes(asked)
-    for begin in range(0, len(paths), batch_size):
-        batch = paths[begin : begin + batch_size]
-        images: dict[Path, Image.Image] = {}
-        errors: dict[Path, Unscored] = {}
-        for path in batch:
+    for begin in range(0, len(images), batch_size):
+        batch = images[begin : begin + batch_size]
+        read: dict[int, Image.Image] = {}
+        errors: dict[int, Unscored] = {}
+        for place, image in enumerate(batch):
             try:
-                images[path] = read_image(path, ranges=ranges)
+                read[place] = read_any(image, ranges)
             except (ImageError, OSError) as error:  # OSError: no permission, a lost network drive, …
-                errors[path] = Unscored(path, str(error))
+                errors[place] = Unscored(image, str(error))
         given: dict[int, list[Scored | Unscored]] = {}
-        for tower in towers if images else ():
-            names = [ClassName(class_name)] * len(images)
-            pixels = torch.from_numpy(np.stack(list(map(Preprocess(tower.spec.image_size), images.values()))))
+        for tower in towers if read else ():
+            names = [ClassName(class_name)] * len(read)
+            pixels = torch.from_numpy(np.stack(list(map(Preprocess(tower.spec.image_size), read.values()))))
             try:
                 with torch.no_grad():
                     features = tower.backbone.encode_images(pixels, tower.spec)
@@ -102,28 +102,32 @@ def score_images(
                     raise
                 raise PredictError(f"out of memory: {error}; try a smaller --batch-size, or --device cpu") from error
             for index, prediction in zip(tower.places, found, strict=True):
-                require_prediction(prediction, len(images))
-                given[index] = _scored(images, prediction, methods[index], evaluation_size)
-        places = {path: place for place, path in enumerate(images)}
-        for path in batch:
-            broken = errors.get(path)
-            yield tuple(broken or given[index][places[path]] for index in range(len(methods)))
+                require_prediction(prediction, len(read))
+                of_batch = [(batch[place], image) for place, image in read.items()]
+                given[index] = _scored(of_batch, prediction, methods[index], evaluation_size)
+        rows = {place: row for row, place in enumerate(read)}
+        for place in range(len(batch)):
+            broken = errors.get(place)
+            yield tuple(broken or given[index][rows[place]] for index in range(len(methods)))
 
 
 def _scored(
-    images: Mapping[Path, Image.Image], prediction: Prediction, method: Method, evaluation_size: int | None
+    images: Sequence[tuple[Path | ImageInMemory, Image.Image]],
+    prediction: Prediction,
+    method: Method,
+    evaluation_size: int | None,
 ) -> list[Scored | Unscored]:
     """Return what a method gives for each image of a batch."""
     found: list[Scored | Unscored] = []
     scores, maps = resized(prediction, method, evaluation_size)
-    for index, ((path, image), score, anomaly_map) in enumerate(zip(images.items(), scores, maps, strict=True)):
+    for index, ((image, pixels), score, anomaly_map) in enumerate(zip(images, scores, maps, strict=True)):
         if np.isfinite(score) and np.isfinite(anomaly_map).all():
-            turned = orientation(path)
-            size = image.size if turned < 5 else image.size[::-1]
+            turned = orientation_of(image)
+            size = pixels.size if turned < 5 else pixels.size[::-1]
             upright = np.ascontiguousarray(turn(anomaly_map, turned))
-            found.append(Scored(path, score, upright, _raw(prediction.maps, index, turned), size, turned))
+            found.append(Scored(image, score, upright, _raw(prediction.maps, index, turned), size, turned))
         else:
-            found.append(Unscored(path, f"{path}: {method.title} gave no finite numbers; try --dtype float32"))
+            found.append(Unscored(image, f"{image}: {method.title} gave no finite numbers; try --dtype float32"))
     return found
 
 

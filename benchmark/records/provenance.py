@@ -16,7 +16,7 @@ PACKAGES = ("zsad-bench", "torch", "torchvision", "open_clip_torch", "numpy", "s
 _CODE = ("benchmark", "methods", "datasets")
 """Folders of the checkout that can change a number."""
 _FEATURES = ("clip", "data", "training/features.py")
-_NUMBERS = ("clip", "common", "contract.py", "data", "metrics", "protocol.py", "registry.py", "running", "training")
+_NUMBERS = ("clip", "common", "contract.py", "data", "metrics", "protocol.py", "registry", "running", "training")
 """Parts of the package `benchmark` that can change a feature, and a number."""
 
 

@@ -22,7 +22,11 @@ from .comparable import main_records as main_records
 from .comparable import table_stem as table_stem
 from .comparison import Comparison as Comparison
 from .comparison import compare as compare
+from .comparison import results_to_compare as results_to_compare
+from .comparison_output import COMPARISON_COLUMNS as COMPARISON_COLUMNS
+from .comparison_output import COMPARISON_NUMBERS as COMPARISON_NUMBERS
 from .comparison_output import comparison_csv as comparison_csv
+from .comparison_output import comparison_rows as comparison_rows
 from .comparison_output import counts as counts
 from .comparison_output import in_printed_order as in_printed_order
 from .comparison_output import legend as legend
@@ -58,8 +62,11 @@ from .outputs import write_files as write_files
 from .published import Number as Number
 from .published import load_published as load_published
 from .published import printed_metrics as printed_metrics
+from .published import select_numbers as select_numbers
 from .ranks import Ranking as Ranking
 from .ranks import rankings as rankings
+from .render import html_summary as html_summary
+from .render import render as render
 from .render import summary as summary
 from .selection import alongside as alongside
 from .selection import choose_records as choose_records
@@ -72,6 +79,7 @@ from .style import as_list as as_list
 from .style import lettered as lettered
 from .style import letters_of as letters_of
 from .style import numbered as numbered
+from .tables import Table as Table
 from .tables import dataset_stems as dataset_stems
 from .tables import make_tables as make_tables
 from .tables import mean_range as mean_range

@@ -103,6 +103,14 @@ def compare(
     return rows
 
 
+def results_to_compare(records: Iterable[Record]) -> list[Record]:
+    """Return the records that are compared with published numbers: those of success, of synthetic ones the defaults.
+
+    Synthetic results are not held against a number, so that their variants would only lengthen the list.
+    """
+    return [each for each in records if each.status == "done" and not (each.synthetic and each.cell.changed)]
+
+
 def _held(rows: Sequence[Comparison]) -> list[Comparison]:
     """Return the rows that are comparable; all, if none is."""
     return [row for row in rows if row.verdict != "not comparable"] or list(rows)

@@ -146,16 +146,22 @@ def _sources(sources: dict[str, int], how: Style) -> str:
     return "\n".join(f"{how.bullet}[{index}] {how.escape(source)}" for source, index in sources.items())
 
 
-def comparison_csv(rows: Iterable[Comparison]) -> str:
-    """Return every row as CSV, also what was not run: percentages in full precision, empty where there is none.
+COMPARISON_NUMBERS = ("published", "ours", "low", "high", "interval_low", "interval_high", "deviation", "difference")
+COMPARISON_COLUMNS = (
+    *("method", "title", "printed", "reading", "dataset", "class", "level", "metric"),
+    *COMPARISON_NUMBERS,
+    *("verdict", "reasons", "source", "second_hand", "records"),
+)
+
+
+def comparison_rows(rows: Iterable[Comparison]) -> list[Sequence[str | float | None]]:
+    """Return the values of `COMPARISON_COLUMNS` for every row, also what was not run: percentages in full precision.
 
     `low` and `high` are the range of a fragile metric when scores move by one part in a million, `interval_low` and
     `interval_high` the bootstrap interval; `printed` is the method as printed, `second_hand` the text about a paper in
-    which the number was read.
+    which the number was read. What there is none of is None.
     """
-    names = "method,title,printed,reading,dataset,class,level,metric,published,ours,low,high,interval_low,interval_high"
-    more = ("deviation", "difference", "verdict", "reasons", "source", "second_hand", "records")
-    lines: list[Sequence[str | float | None]] = [(*names.split(","), *more)]
+    lines: list[Sequence[str | float | None]] = []
     for row in rows:
         n = row.number
         name = (n.method, row.title, n.row.method, row.reading)
@@ -164,7 +170,12 @@ def comparison_csv(rows: Iterable[Comparison]) -> str:
         values = (n.row.value, row.ours, *ranges, row.deviation, row.difference)
         told = (row.verdict, "; ".join(row.reasons), n.row.source, n.conditions.second_hand, " ".join(row.records))
         lines.append((*place, *values, *told))
-    return to_csv_text(lines)
+    return lines
+
+
+def comparison_csv(rows: Iterable[Comparison]) -> str:
+    """Return every row as CSV, with the columns of `comparison_rows`; empty where there is none."""
+    return to_csv_text([COMPARISON_COLUMNS, *comparison_rows(rows)])
 
 
 def published_csv(numbers: Iterable[Number]) -> str:

@@ -9,7 +9,7 @@ import functools
 import io
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -284,6 +284,26 @@ def load_published(directory: Path | None = None) -> tuple[Number, ...]:
         what = "is not named there" if name not in sources.files else "is named there but does not exist"
         raise PublishedError(f"{directory / SOURCES}: {name} {what}; correct the table [files]")
     return tuple(number for name in sources.files for number in read_numbers(directory / name, sources))
+
+
+def select_numbers(
+    numbers: Iterable[Number], *, methods: Collection[str] = (), datasets: Collection[str] = (), classes: bool = False
+) -> tuple[Number, ...]:
+    """Return the published numbers of some methods on some datasets; without names, of all.
+
+    Args:
+        numbers: Published numbers.
+        methods: Names of methods.
+        datasets: Names of datasets; a mean over datasets needs all of its own.
+        classes: Whether the numbers of single classes are among them.
+    """
+    return tuple(
+        number
+        for number in numbers
+        if (classes or number.class_name is None)
+        and (not methods or number.method in methods)
+        and (not datasets or all(card.name in datasets for card in number.cards))
+    )
 
 
 def read_sources(path: Path) -> Sources:

@@ -1,6 +1,6 @@
 """Tables as files: Markdown, LaTeX, plain text and CSV, and every number of the records as one CSV file."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from benchmark.common import to_csv_text
 from benchmark.metrics import METRICS
@@ -9,7 +9,7 @@ from benchmark.tables.marks import Mark, best_and_second
 from benchmark.tables.notes import is_banner
 from benchmark.tables.numbers import to_long_csv
 from benchmark.tables.parts import draw
-from benchmark.tables.style import STYLES, Style, headings, one_line
+from benchmark.tables.style import STYLES, Style, grid, headings, one_line
 from benchmark.tables.tables import Row, Table
 
 
@@ -63,6 +63,21 @@ def summary(tables: Iterable[Table], *, width: int | None = None) -> str:
     return "\n".join(
         [*banner, "", *(render(table, "txt", width=width) for table in main), *([how.legend] if main else []), *rest]
     )
+
+
+def html_summary(tables: Sequence[Table]) -> str:
+    """Return tables as HTML, all text escaped: the banner of synthetic results, the tables, and their notes once."""
+    how = STYLES["html"]
+    notes = [how.escape(note) for note in dict.fromkeys(note for table in tables for note in table.notes)]
+    banner = [f"<p><strong>{note}</strong></p>" for note in notes if is_banner(note)]
+    drawn = []
+    for table in tables:
+        header = ["", *(how.escape(column.title) for column in table.columns)]
+        body = [[how.escape(row.title), *row_cells(row, table.metrics, how)] for row in table.rows]
+        drawn.append(f"<h4>{how.escape(table.title)} {headings(table.metrics)}, %</h4>\n{grid(header, body, how)}")
+    rest = [how.legend] * bool(tables) + [note for note in notes if not is_banner(note)]
+    listed = "".join(f"<li>{note}</li>" for note in rest)
+    return "\n".join([*banner, *drawn, f"<ul>{listed}</ul>" if listed else ""])
 
 
 def row_cells(row: Row, metrics: tuple[str, ...], how: Style) -> list[str]:

@@ -1,5 +1,6 @@
-"""How tables look as Markdown, LaTeX and plain text: marks, escaped text and the grid itself."""
+"""How tables look as Markdown, LaTeX, HTML and plain text: marks, escaped text and the grid itself."""
 
+import html
 import re
 from collections.abc import Callable, Container, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -62,6 +63,10 @@ def _escape_latex(text: str) -> str:
     return one_line(text).translate(_LATEX)
 
 
+def _escape_html(text: str) -> str:
+    return html.escape(one_line(text))
+
+
 def as_list(lines: Iterable[str], how: Style) -> str:
     """Return lines of escaped text as a list."""
     return "\n".join(f"{how.bullet}{how.escape(line)}" for line in lines)
@@ -105,6 +110,14 @@ STYLES = {
         _escape_latex,
         "latex_booktabs",
         "% ",
+        _LEGEND,
+    ),
+    "html": Style(
+        "<b>{}</b>",
+        "<u>{}</u>",
+        _escape_html,
+        "unsafehtml",
+        "",
         _LEGEND,
     ),
     "txt": Style(

@@ -85,7 +85,7 @@ def test_ten_thousand_finished_cells(benchmark, capsys, tmp_path, command):
     """Six methods on the papers' 17 datasets in miniature under 195 seeds, by records made for it without computing."""
     data = mini_suite()
     found, _ = select_datasets([], data=data, beyond=False)
-    chosen, protocol = select_methods([], [])
+    chosen, protocol = select_methods([])
     identity = backbone_id(parse_backbone("mini:v2"), dtype="float32")
     setting = Setting(identity, protocol, select_auxiliaries(chosen, Targets(Places(data=data), found, []), Learning()))
     records, problems = read_records(REFERENCE)

@@ -11,6 +11,7 @@ from benchmark.api.datasets import check_paths_used
 from benchmark.api.selection import check_training_used, select_methods
 from benchmark.cli import app
 from benchmark.cli.data_options import parse_paths
+from benchmark.cli.settings import parse_settings
 from benchmark.errors import BenchError
 from methods.clip import Clip, ClipOptions
 from methods.coop import CoOp, CoOpOptions
@@ -134,7 +135,7 @@ def test_what_is_learned_from_may_be_said_where_one_method_learns() -> None:
 
 
 def test_an_option_that_is_said_twice_alike_is_taken() -> None:
-    [(_, options)], _ = select_methods(["clip"], ["clip.temperature=0.01", "clip.temperature=0.01"])
+    [(_, options)], _ = select_methods(["clip"], parse_settings(["clip.temperature=0.01", "clip.temperature=0.01"]))
     assert options == ClipOptions(temperature=0.01)
     with pytest.raises(BenchError, match=r"clip.temperature: said twice, as 0.01 and as 0.07; leave one out"):
-        select_methods(["clip"], ["clip.temperature=0.01", "clip.temperature=0.07"])
+        parse_settings(["clip.temperature=0.01", "clip.temperature=0.07"])

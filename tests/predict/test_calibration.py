@@ -45,13 +45,11 @@ def scorer(**different: Any) -> Scorer:
     made = scorer_of(
         Clip,
         ClipOptions(),
-        class_name="metal nut",
         protocol=Protocol(),
         backbone=backbone_id(parse_backbone("tiny:random"), dtype="float32"),
         learned=None,
         references=None,
-        ranges=Ranges(),
-    )
+    ).of("metal nut", Ranges())
     return Scorer(made.id.model_copy(update=different), Clip, ClipOptions())
 
 

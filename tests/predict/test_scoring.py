@@ -115,7 +115,7 @@ def test_the_batch_size_changes_nothing(parts: Path, tiny: Backbone) -> None:
     assert [isinstance(each, Unscored) for each in one] == [path.name == "003.png" for path in paths]
     for same in others:
         for left, right in zip(one, same, strict=True):
-            assert (left.path, type(left)) == (right.path, type(right))
+            assert (left.image, type(left)) == (right.image, type(right))
             if isinstance(left, Scored) and isinstance(right, Scored):
                 assert left.score == pytest.approx(right.score, abs=1e-5)
                 assert np.abs(left.map - right.map).max() <= 1e-5
@@ -134,7 +134,7 @@ def test_images_are_read_a_batch_at_a_time(tmp_path: Path, tiny: Backbone) -> No
     for index in (2, 3, 4):  # has not
         save(paths[index], seed=index)
     found += scored
-    assert [each.path for each in found] == paths
+    assert [each.image for each in found] == paths
     assert all(isinstance(each, Scored) for each in found)
 
 

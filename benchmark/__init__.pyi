@@ -1,0 +1,17 @@
+from . import contract as contract
+from . import metrics as metrics
+from .api import PaperTable as PaperTable
+from .api import PredictedImage as PredictedImage
+from .api import PredictedImages as PredictedImages
+from .api import Predictor as Predictor
+from .api import Results as Results
+from .api import load_method as load_method
+from .api import load_results as load_results
+from .api import run as run
+from .contract import Learner as Learner
+from .contract import Method as Method
+from .contract import Prediction as Prediction
+from .contract import VisionSpec as VisionSpec
+from .data import PlainFolder as PlainFolder
+from .errors import BenchError as BenchError
+from .registry import load_plugin as load_plugin

@@ -1,0 +1,5 @@
+"""The registry of methods: which there are, their options, and the source that defines them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
