@@ -14,6 +14,7 @@ from benchmark.cli import (
     methods,
     predict,
     report,
+    reproduce,
     results,
     run,
     tables,
@@ -34,6 +35,7 @@ app = typer.Typer(
     "Finished work is kept: the same command, run again, does only what is missing.",
 )
 add_command(app, "run", run.run_command)
+add_command(app, "reproduce", reproduce.reproduce_command)
 add_command(app, "train", train.train_command)
 add_command(app, "ablate", ablate.ablate_command)
 add_command(app, "import-checkpoint", train.import_command)

@@ -84,9 +84,7 @@ def get_missing(
     """
     from benchmark.api import wanted_by_run
     from benchmark.contract import Learner
-    from benchmark.downloads import get_command
 
-    assert where.data is not None
     folders = {each.title for each in where.folders}
     cards = wanted_by_run(
         [name for name in names if name not in folders],
@@ -95,6 +93,23 @@ def get_missing(
         rule=learning.protocol,
         auxiliary=[name for name in learning.auxiliary if name not in folders],
     )
+    return get_cards(cards, where, accept=accept)
+
+
+def get_cards(cards: "Sequence[Card]", where: "Places", *, accept: bool) -> list[str]:
+    """Fetch those of some datasets that are missing and need no person.
+
+    Args:
+        cards: Of the datasets.
+        where: Where data lies; `data` is given, and datasets with a path of their own are there.
+        accept: As for `getting`.
+
+    Returns:
+        The names of datasets that could not be fetched.
+    """
+    from benchmark.downloads import get_command
+
+    assert where.data is not None
     results = getting(where.data, accept=accept).get([card for card in cards if card.name not in where.paths])
     failed = []
     for got in results:

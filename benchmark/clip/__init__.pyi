@@ -42,6 +42,7 @@ from .weights import OPENAI_MEAN as OPENAI_MEAN
 from .weights import OPENAI_STD as OPENAI_STD
 from .weights import WeightsSource as WeightsSource
 from .weights import assumptions as assumptions
+from .weights import kept_file as kept_file
 from .weights import parse_backbone as parse_backbone
 from .weights import pretraining as pretraining
 from .weights import weights_sha256 as weights_sha256

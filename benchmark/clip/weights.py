@@ -302,16 +302,20 @@ def find_file(source: WeightsSource) -> Path:
     return _known_file(source.name, known) if known else _open_clip_file(source)
 
 
+def kept_file(known: KnownFile) -> Path | None:
+    """Return a known file that lies on this machine, None if it has to be downloaded."""
+    # OpenAI's package and the published ZSAD code download to ~/.cache/clip; such a file is used as well.
+    places = (folder / known.filename for folder in (cache_directory(), Path.home() / ".cache/clip"))
+    return next((path for path in places if path.is_file()), None)
+
+
 def _known_file(name: str, known: KnownFile) -> Path:
     import pooch
 
-    # OpenAI's package and the published ZSAD code download to ~/.cache/clip; such a file is used as well.
-    for folder in (cache_directory(), Path.home() / ".cache/clip"):
-        path = folder / known.filename
-        if path.is_file():
-            if (found := file_sha256(path)) != known.sha256:
-                raise BackboneError(f"{path}: sha256 is {found}, not {known.sha256}; delete the file and run again")
-            return path
+    if path := kept_file(known):
+        if (found := file_sha256(path)) != known.sha256:
+            raise BackboneError(f"{path}: sha256 is {found}, not {known.sha256}; delete the file and run again")
+        return path
     try:
         fetched = pooch.retrieve(
             known.url,

@@ -1,5 +1,6 @@
 from .archives import Archive as Archive
 from .archives import Download as Download
+from .archives import WebAddress as WebAddress
 from .cards import PLAIN as PLAIN
 from .cards import SUBSET as SUBSET
 from .cards import Card as Card
@@ -36,6 +37,7 @@ from .overlap import shared_image as shared_image
 from .preprocess import Pixels as Pixels
 from .preprocess import Preprocess as Preprocess
 from .ranges import Ranges as Ranges
+from .relative_paths import RelativePath as RelativePath
 from .samples import MINI_MARKER as MINI_MARKER
 from .samples import DatasetError as DatasetError
 from .samples import SampleSet as SampleSet

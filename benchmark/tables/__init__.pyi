@@ -27,9 +27,14 @@ from .comparison_output import COMPARISON_COLUMNS as COMPARISON_COLUMNS
 from .comparison_output import COMPARISON_NUMBERS as COMPARISON_NUMBERS
 from .comparison_output import comparison_csv as comparison_csv
 from .comparison_output import comparison_rows as comparison_rows
+from .comparison_output import counts as counts
+from .comparison_output import in_printed_order as in_printed_order
+from .comparison_output import legend as legend
 from .comparison_output import published_csv as published_csv
 from .comparison_output import render_comparison as render_comparison
 from .comparison_output import render_published as render_published
+from .comparison_output import shown_difference as shown_difference
+from .comparison_output import shown_value as shown_value
 from .cost import COST_NAMES as COST_NAMES
 from .cost import Cost as Cost
 from .cost import CostTable as CostTable
@@ -68,6 +73,12 @@ from .selection import choose_records as choose_records
 from .selection import newest as newest
 from .selection import put_back as put_back
 from .selection import select_records as select_records
+from .style import STYLES as STYLES
+from .style import Style as Style
+from .style import as_list as as_list
+from .style import lettered as lettered
+from .style import letters_of as letters_of
+from .style import numbered as numbered
 from .tables import Table as Table
 from .tables import dataset_stems as dataset_stems
 from .tables import make_tables as make_tables

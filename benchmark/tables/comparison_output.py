@@ -44,22 +44,12 @@ def render_comparison(rows: Sequence[Comparison], style: str, *, tolerance: floa
     Values are percentages, differences points, both with two decimals, the published ones as printed.
     """
     how = STYLES[style]
-    shown = [row for row in _ordered(rows) if row.verdict != "not run"]
+    shown = [row for row in in_printed_order(rows) if row.verdict != "not run"]
     sources = numbered(row.number.row.source for row in shown)
     why = lettered(reason for row in shown for reason in row.reasons)
     body = [_line(row, sources, why, how) for row in shown]
     header = ("Dataset", "Metric", "Method", "Published", "Ours", "Difference", "Verdict", "Why")
-    lines = [counts(rows, tolerance)]
-    if any(row.verdict == "synthetic" for row in shown):
-        lines.append(f"{SYNTHETIC}: results of generated data or weights are never compared with published numbers.")
-    if any(row.deviation is not None for row in shown):
-        lines.append("± is the standard deviation over seeds.")
-    if any(row.interval is not None for row in shown):
-        lines.append(f"In brackets: {CONFIDENCE:.0%} bootstrap interval of our value; AUPRO has that of the exact one.")
-    if any(is_wide(row.span) for row in shown):
-        lines.append(f"{WIDE_NOTE}; results.csv holds its range.")
-    if any(row.number.conditions.second_hand for row in shown):
-        lines.append(f"{SECOND_HAND_NOTE}.")
+    lines = [counts(rows, tolerance), *legend(shown)]
     parts = [as_list(lines, how), tabulate(body, headers=header, tablefmt=how.tablefmt, disable_numparse=True)]
     if why:
         parts.append("Why results may differ, or are not compared:")
@@ -71,22 +61,46 @@ def render_comparison(rows: Sequence[Comparison], style: str, *, tolerance: floa
     return "\n\n".join(["# Results beside published numbers" if style == "md" else "", *parts]).strip() + "\n"
 
 
+def legend(rows: Sequence[Comparison]) -> list[str]:
+    """Return what the signs in some rows mean, in sentences; first, that synthetic results are not compared."""
+    lines = []
+    if any(row.verdict == "synthetic" for row in rows):
+        lines.append(f"{SYNTHETIC}: results of generated data or weights are never compared with published numbers.")
+    if any(row.deviation is not None for row in rows):
+        lines.append("± is the standard deviation over seeds.")
+    if any(row.interval is not None for row in rows):
+        lines.append(f"In brackets: {CONFIDENCE:.0%} bootstrap interval of our value; AUPRO has that of the exact one.")
+    if any(is_wide(row.span) for row in rows):
+        lines.append(f"{WIDE_NOTE}; results.csv holds its range.")
+    if any(row.number.conditions.second_hand for row in rows):
+        lines.append(f"{SECOND_HAND_NOTE}.")
+    return lines
+
+
+def shown_value(row: Comparison) -> str:
+    """Return our value with its deviation, its interval and its mark; a dash where there is none."""
+    text = NONE if row.ours is None else f"{row.ours:.2f}"
+    if row.deviation is not None:
+        text += f" ± {row.deviation:.2f}"
+    if row.interval is not None:
+        text += f" [{row.interval[0]:.1f}, {row.interval[1]:.1f}]"
+    return text + (f" {WIDE_MARK}" if is_wide(row.span) else "")
+
+
+def shown_difference(row: Comparison) -> str:
+    """Return the difference in points with its sign; a dash where there is none."""
+    return NONE if row.difference is None else f"{round(row.difference, 2) + 0:+.2f}"
+
+
 def _line(row: Comparison, sources: dict[str, int], why: dict[str, str], how: Style) -> list[str]:
     number = row.number
-    ours = NONE if row.ours is None else f"{row.ours:.2f}"
-    if row.deviation is not None:
-        ours += f" ± {row.deviation:.2f}"
-    if row.interval is not None:
-        ours += f" [{row.interval[0]:.1f}, {row.interval[1]:.1f}]"
-    if is_wide(row.span):
-        ours += f" {WIDE_MARK}"
     return [
         how.escape(_place(number)),
         f"{number.row.level} {number.heading}",
         how.escape(row.label),
         f"{number.printed} [{sources[number.row.source]}]",
-        ours,
-        NONE if row.difference is None else f"{round(row.difference, 2) + 0:+.2f}",
+        shown_value(row),
+        shown_difference(row),
         row.verdict,
         letters_of(row.reasons, why),
     ]
@@ -96,7 +110,7 @@ def _place(number: Number) -> str:
     return number.dataset_title + (f": {number.class_name}" if number.class_name else "")
 
 
-def _ordered(rows: Sequence[Comparison]) -> list[Comparison]:
+def in_printed_order(rows: Sequence[Comparison]) -> list[Comparison]:
     """Return the rows by dataset and class as first published, metric, and title."""
     places = numbered((row.number.dataset, row.number.row.class_name) for row in rows)
     datasets = numbered(row.number.dataset for row in rows)

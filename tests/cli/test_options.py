@@ -106,6 +106,9 @@ def test_the_commands_that_compute_share_their_options() -> None:
     cells = {*own, "--datasets", "--classes", "--limit", "--force", "--dry-run", "--allow-overlap", "--evaluation-size"}
     assert set(options_of("ablate")) == {*cells, "--only"}
     assert set(options_of("run")) == {*cells, "--methods", "--all", "--checkpoint", "--get", "--accept"}
+    computed = own - FOLDERS - {"--plugin", "--set", "--protocol", "--auxiliary", "--seeds"}
+    recipe = {"--checkpoints", "--mini", "--dry-run", "--output", "--get", "--accept"}
+    assert set(options_of("reproduce")) == computed | recipe
     scoring = {"--method", "--plugin", "--set", "--backbone", "--checkpoint", "--shots", "--device", "--dtype"}
     scoring |= {"--batch-size", "--results", "--output"}
     assert set(options_of("predict")) == scoring | {
@@ -129,8 +132,9 @@ def test_results_lie_in_a_folder_of_their_own_unless_said_otherwise() -> None:
             yield from parameters(each)
 
     found = [each for each in parameters(typer.main.get_command(app)) if each.name == "results"]
-    assert len(found) == 12
-    assert {(each.default, each.envvar) for each in found} == {(Path("results/local"), "BENCH_RESULTS")}
+    recipes = (Path("results/reproduce"), None)  # a folder for each recipe, whatever BENCH_RESULTS says
+    assert len(found) == 13
+    assert {(each.default, each.envvar) for each in found} == {(Path("results/local"), "BENCH_RESULTS"), recipes}
 
 
 def test_the_help_shows_options_in_groups(bench: Bench) -> None:

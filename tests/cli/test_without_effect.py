@@ -74,12 +74,17 @@ REFUSED: dict[str, list[tuple[list[str], str]]] = {
     "--checkpoint": [
         (["predict", __file__, "--method", "clip", "--checkpoint", "c.json"], "--checkpoint"),
     ],
+    "--mini": [(["reproduce", "--mini"], "say which recipe")],
+    "--checkpoints": [
+        (["reproduce", "winclip-table1", "--dry-run", "--checkpoints", PARTS], "no published checkpoint can be taken"),
+        (["reproduce", "april-gan", "--mini", "--checkpoints", PARTS], "leave out --data"),
+    ],
+    "--get": [],  # tests/downloads, for it and the next two
+    "--accept": [],
+    "--archive": [],
     "--classes": [
         (["compare", "--against", PARTS, "--classes"], "with --against all classes are compared, so leave it out")
     ],
-    "--get": [(["run", "--all", "--get"], "say --data DIR")],
-    "--accept": [(["run", "--all", "--accept"], "--get")],
-    "--archive": [],  # tests/downloads
     "--shots": [],  # tests/predict
     "--ray-address": [(["run", "--methods", "clip", "--all", "--ray-address", "auto"], "is for --executor ray")],
     "--slurm": [(["run", "--methods", "clip", "--slurm", "partition=gpu"], "is for --executor slurm")],

@@ -1,0 +1,176 @@
+"""What a recipe is, needs and costs, in words."""
+
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tabulate import tabulate
+
+from benchmark.common import counted, size_in_words
+from benchmark.data import load_cards
+from benchmark.protocol import Protocol
+from benchmark.reproduction.costs import CPU_SECONDS, GPU_PASSES, TRAINING_SECONDS, Cost, cost_of, images_of
+from benchmark.reproduction.needs import LearnedNeed, Needs
+from benchmark.reproduction.recipe import Recipe, Run
+
+
+def render_recipes(recipes: Iterable[tuple[Recipe, Cost]]) -> str:
+    """Return a table of recipes with what each costs on all of its datasets without published checkpoints."""
+    body = [
+        (
+            recipe.name,
+            recipe.title,
+            len(recipe.cards),
+            len({run.method for run in recipe.runs()}),
+            cost.trainings,
+            _hours(cost.gpu_hours),
+        )
+        for recipe, cost in recipes
+    ]
+    header = ("Name", "Reproduces", "Datasets", "Methods", "Trainings", "Time on a GPU")
+    return (
+        f"{_grid(body, header)}\n\n"
+        f"Time: on a GPU that makes {GPU_PASSES:g} passes of ViT-L/14 a second, which is assumed; none was measured."
+        "\nbench reproduce NAME --dry-run says what one of them needs.\n"
+    )
+
+
+def render_needs(recipe: Recipe, runs: Sequence[Run], needs: Needs, *, data: Path | None) -> str:
+    """Return what a recipe is, what it needs, what of it is missing with the way out, and what it costs.
+
+    Args:
+        recipe: The recipe.
+        runs: Its methods with their options.
+        needs: What is there and what is missing.
+        data: The folder of the datasets; None if the user named none.
+    """
+    parts = [
+        "\n".join([recipe.title, f"{recipe.paper}.", *_experiment(recipe, runs), *recipe.notes]),
+        "\n".join(["Datasets", _datasets(needs), *_layouts(recipe, needs)]),
+    ]
+    if needs.missing:
+        names = " ".join(each.card.name for each in needs.missing)
+        where = "DIR" if data is None else shlex.quote(str(data))
+        parts.append(
+            f"To get what is missing: bench data get {names} --data {where}\n"
+            "It fetches what may be fetched, and says of the rest what a person must do."
+        )
+    parts.append(f"Weights\n{_weights(needs)}")
+    if needs.learned:
+        parts.append(f"What methods learn\n{_learned(needs.learned)}")
+        parts += _checkpoints(needs.learned)
+    parts.append(f"Cost\n{_cost(cost_of(recipe, runs, needs))}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _experiment(recipe: Recipe, runs: Sequence[Run]) -> list[str]:
+    methods = dict.fromkeys(run.method.title for run in runs)
+    rows = f"{counted(len(recipe.numbers), 'published number')} on {counted(len(recipe.cards), 'dataset')}"
+    several = f", in {len(runs)} variants" if len(runs) > len(methods) else ""
+    quirks = [
+        f"protocol.{key}={value}" for key, value in recipe.protocol if value != Protocol.model_fields[key].default
+    ]
+    seeds = f"seed{'s' if len(recipe.seeds) > 1 else ''} {', '.join(map(str, recipe.seeds))}"
+    return [f"{rows}: {', '.join(methods)}{several}.", f"Protocol: {', '.join([recipe.rule, seeds, *quirks])}."]
+
+
+def _datasets(needs: Needs) -> str:
+    trained_on = {name for each in needs.learned if not each.imported for name in each.auxiliary}
+    body = []
+    for need in needs.datasets:
+        uses = [*(["test"] if need.tested else []), *(["training"] if need.card.name in trained_on else [])]
+        there = need.samples
+        where = f"{there.directory} ({there.layout.name})" if there else need.problem or "not found"
+        body.append((need.card.title, f"{images_of(need.card):,}", ", ".join(uses), where))
+    return _grid(body, ("Dataset", "Test images", "For", "Where"))
+
+
+def _layouts(recipe: Recipe, needs: Needs) -> list[str]:
+    """Return which datasets are compared in some layouts alone, since others hold other test images."""
+    lines = []
+    for need in needs.datasets:
+        wanted = recipe.layouts(need.card) if need.tested else ()
+        if need.tested and len(wanted) < len(need.card.layouts):
+            here = need.samples.layout.name if need.samples else wanted[0]
+            but = "" if here in wanted else f"; {here} has others, and is not compared"
+            lines.append(
+                f"{need.card.title}: the published test images are those of the layout {' or '.join(wanted)}{but}"
+            )
+    return lines
+
+
+def _weights(needs: Needs) -> str:
+    body = [
+        (each.name, "there" if each.there else f"{size_in_words(each.size or 0)}, downloaded by the run")
+        for each in needs.weights
+    ]
+    return _grid(body)
+
+
+def _learned(learned: Sequence[LearnedNeed]) -> str:
+    body = []
+    for each in learned:
+        if each.imported:
+            state = "published checkpoint"
+        else:
+            state = counted(each.trainings, "training") if each.trainings > 1 else "training"
+        body.append((each.method.title, " + ".join(_title(name) for name in each.auxiliary), state))
+    return _grid(body, ("Method", "Trained on", "By"))
+
+
+def _title(name: str) -> str:
+    return load_cards()[name].title
+
+
+def _checkpoints(learned: Sequence[LearnedNeed]) -> list[str]:
+    """Return which published checkpoints could take the place of trainings."""
+    lines = []
+    for each in learned:
+        if each.found is None or each.imported:
+            continue
+        for file in each.found.missing:
+            known = f", sha256 {file.sha256}" if file.sha256 else ""
+            lines.append(f"  {file.path}{known}\n    of {each.method.title}: {file.url or each.found.checkpoint.where}")
+        lines += [f"  {path}: is not the published file, by its sha256" for path in each.found.others]
+    if not lines:
+        return []
+    first = (
+        "Published checkpoints that would take the place of trainings if --checkpoints names a folder that holds them"
+    )
+    return ["\n".join([f"{first} (of a method all, or none is taken):", *lines])]
+
+
+def _cost(cost: Cost) -> str:
+    packed = f"archives of what is missing {size_in_words(cost.archives)}, and about as much again unpacked"
+    disk = [packed] if cost.archives else []
+    disk += [f"size not known of {', '.join(cost.unknown)}"] if cost.unknown else []
+    disk += [f"weights {size_in_words(cost.weights)}"] if cost.weights else []
+    disk += [f"features for training at most {cost.features:.0f} GB below BENCH_CACHE"] if cost.features >= 1 else []
+    work = f"{cost.images:,} test images"
+    work += f", {counted(cost.trainings, 'training')} on {cost.auxiliary_images:,} images" if cost.trainings else ""
+    memory = "not measured on a GPU; scoring needs the weights and a batch, for which 8 GB are assumed to suffice"
+    if cost.through_towers:
+        memory += f"; the trainings of {' and '.join(cost.through_towers)} go backward through a tower and need more"
+    body = [
+        ("work", f"{work}: {cost.passes:,.0f} passes of ViT-L/14 at 518 px"),
+        (
+            "time",
+            f"{_hours(cost.gpu_hours)} on a GPU of {GPU_PASSES:g} passes a second, with {TRAINING_SECONDS / 60:g} min "
+            "for a training: assumed, never measured",
+        ),
+        ("", f"{_hours(cost.cpu_hours)} of passes on two processor cores, {CPU_SECONDS:g} s each: measured"),
+        ("disk", "; ".join(disk) or "nothing more"),
+        ("GPU memory", memory),
+    ]
+    return _grid(body)
+
+
+def _grid(body: Sequence[Sequence[object]], header: Sequence[str] = ()) -> str:
+    table: str = tabulate(body, headers=header, tablefmt="simple" if header else "plain", disable_numparse=True)
+    return table
+
+
+def _hours(hours: float) -> str:
+    if hours < 1:
+        return f"about {max(1, round(hours * 60))} min"
+    return f"about {hours:.1f} h" if hours < 48 else f"about {hours / 24:.0f} days"
