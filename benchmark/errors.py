@@ -1,5 +1,7 @@
 """Errors that a user can correct. The command line shows their message without a traceback."""
 
+from collections.abc import Iterable
+
 
 def first_misfit(error: RuntimeError) -> str:
     """Return the first mismatch that torch names when a state dict does not fit a module."""
@@ -17,7 +19,13 @@ class BenchError(Exception):
 
 
 class NothingToRunError(BenchError):
-    """What was asked for is there in part or not at all, and nothing is left to run. Each problem was told before."""
+    """What was asked for is there in part or not at all, and nothing is left to run.
+
+    The first line of the message says so. The problems follow, a line each; they were told before.
+    """
+
+    def __init__(self, message: str, problems: Iterable[str] = ()) -> None:
+        super().__init__("\n".join([message, *problems]))
 
 
 class ContractError(BenchError):

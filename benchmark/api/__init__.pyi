@@ -1,7 +1,7 @@
 from .computing import by_backbone as by_backbone
-from .computing import carry_out as carry_out
 from .computing import identify as identify
-from .computing import plan_cells as plan_cells
+from .computing import run_methods as run_methods
+from .computing import run_on as run_on
 from .datasets import Targets as Targets
 from .datasets import check_paths_used as check_paths_used
 from .datasets import class_name_problems as class_name_problems

@@ -1,7 +1,9 @@
 """Planning cells and running them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmark.api.ending import Ran, Tally, interruption, tell_of_reference
@@ -10,14 +12,16 @@ from benchmark.errors import BenchError, NothingToRunError
 
 if TYPE_CHECKING:
     from benchmark.api.datasets import Targets
-    from benchmark.api.requests import Computation, Learning
+    from benchmark.api.requests import Computation, Learning, Places
     from benchmark.clip import WeightsSource
     from benchmark.common import Settings
     from benchmark.contract import Method
     from benchmark.data import SampleSet
     from benchmark.protocol import Protocol
     from benchmark.records import BackboneId, Placement, Record
-    from benchmark.running import Auxiliaries, Chosen, Job, Plan
+    from benchmark.running import Auxiliaries, Chosen, Job, Loading, Outcome, Plan
+
+    Placements = Mapping[tuple[type[Method], Any], Placement]
 
 M = TypeVar("M", bound="Method")
 
@@ -43,7 +47,7 @@ def by_backbone(
     return groups
 
 
-def plan_cells(
+def _plan_cells(
     chosen: "Chosen",
     targets: "Targets",
     computation: "Computation",
@@ -88,7 +92,8 @@ def plan_cells(
             tell(f"FAILED {line}")
     _check_checkpoints(learning.checkpoints, auxiliaries, plans)
     if not any(each.jobs for each in plans.values()):
-        raise NothingToRunError("nothing to run") if targets.problems else BenchError("nothing to run")
+        problems = targets.problems
+        raise NothingToRunError("nothing to run", problems) if problems else BenchError("nothing to run")
     return plans
 
 
@@ -127,37 +132,128 @@ def _intent(jobs: "Sequence[Job]", trainings: int) -> str:
     return f"{first}{counted(methods, 'method')} on {counted(targets, 'dataset')}"
 
 
-def carry_out(
-    plans: "dict[WeightsSource, Plan]",
-    targets: "Targets",
-    computation: "Computation",
+def run_methods(
+    chosen: "Chosen",
     protocol: "Protocol",
+    datasets: Sequence[str],
     *,
+    places: "Places",
+    learning: "Learning",
+    computation: "Computation",
+    classes: Sequence[str] = (),
+    limit: int | None = None,
+    every: bool = False,
+    placements: "Placements" = MappingProxyType({}),
     dry_run: bool = False,
-    since: float | None = None,
+    since: float,
 ) -> Ran:
-    """Run the missing cells of some plans.
+    """Find the datasets, and run the missing cells of methods on them.
 
     Args:
-        plans: From `plan_cells`.
-        targets: The datasets.
+        chosen: Methods with their options, from `select_methods`.
+        protocol: How maps are compared, from `select_methods`.
+        datasets: Names of datasets and of plain folders; the other arguments about them are those of `find_targets`.
+        places: Where images are.
+        learning: What is trained on.
         computation: How cells are computed.
-        protocol: How maps are compared.
+        classes: Only these classes are tested.
+        limit: Most test images of a class.
+        every: All datasets of the papers that are found, though folders are given.
+        placements: As in `run_on`.
         dry_run: Print the cells on standard output, and run none.
-        since: As in `Tally.told`.
+        since: When it began, by `time.monotonic`.
 
     Raises:
+        BenchError: A name or a value is wrong, or nothing can be run.
         KeyboardInterrupt: The user stopped it. The error says what is kept.
     """
-    from benchmark.records import is_done, path_of, place_record, read_record
-    from benchmark.running import Outcome, aged, finished
+    from benchmark.api.datasets import find_targets
+
+    targets = find_targets(datasets, places, classes=classes, limit=limit, every=every, aside=learning.auxiliary)
+    return run_on(
+        targets,
+        chosen,
+        protocol,
+        learning=learning,
+        computation=computation,
+        placements=placements,
+        dry_run=dry_run,
+        since=since,
+    )
+
+
+def run_on(
+    targets: "Targets",
+    chosen: "Chosen",
+    protocol: "Protocol",
+    *,
+    learning: "Learning",
+    computation: "Computation",
+    placements: "Placements" = MappingProxyType({}),
+    dry_run: bool = False,
+    since: float,
+) -> Ran:
+    """Run the missing cells of methods on datasets that are found.
+
+    Args:
+        targets: From `find_targets`.
+        chosen: Methods with their options.
+        protocol: How maps are compared.
+        learning: What is trained on.
+        computation: How cells are computed.
+        placements: For which tables cells are made, by method and options; without, for the main tables.
+        dry_run: Print the cells on standard output, and run none.
+        since: When it began, by `time.monotonic`.
+
+    Raises:
+        BenchError: A name or a checkpoint is wrong or has no effect, or nothing can be run.
+        KeyboardInterrupt: The user stopped it. The error says what is kept.
+    """
+    from benchmark.api.typed import forget_edited
+
+    plans = _plan_cells(chosen, targets, computation, protocol, learning)
+    if placements:
+        for plan in plans.values():
+            plan.jobs = [replace(job, placement=placements[job.method, job.options]) for job in plan.jobs]
+    jobs = [job for plan in plans.values() for job in plan.jobs]
+    _tell_of_data(targets.found)
+    if not dry_run:
+        forget_edited(jobs, computation.settings)
+    todo = _todo(plans, computation, protocol, dry_run=dry_run)
+    if dry_run:
+        return Ran(problems=targets.problems)
+    tell_of_reference(computation.results)
+    outcome = _carry_out(jobs, todo, computation)
+    failed, settings = outcome.failed, computation.settings
+    targets.problems.extend(f"{job.name}: {failed[job.cell.id]}" for job in _kept(todo.jobs, outcome, settings))
+    records = _records(jobs, todo.done, settings)
+    _tell_of_kept(records, settings)
+    tally = Tally.of([job.cell.id for job in todo.jobs], outcome, there=len(jobs) - len(todo.jobs))
+    return Ran(records, tally.told("cell", since=since), targets.problems)
+
+
+@dataclass(frozen=True)
+class _ToDo:
+    """What is missing of some plans."""
+
+    jobs: "list[Job]"
+    done: "Mapping[str, Record]"
+    """The records of the other cells, by id."""
+    trainings: int
+    """Trainings that come first."""
+    loading: "Mapping[BackboneId, Loading]"
+
+
+def _todo(
+    plans: "Mapping[WeightsSource, Plan]", computation: "Computation", protocol: "Protocol", *, dry_run: bool
+) -> _ToDo:
+    """Return what is missing, and tell how much; a dry run prints each training and cell."""
+    from benchmark.running import finished
     from benchmark.training import untrained
 
     settings = computation.settings
-    _tell_of_data(targets.found)
     jobs = [job for each in plans.values() for job in each.jobs]
     done = {} if settings.force else finished(jobs, settings.results)
-    todo = [job for job in jobs if job.cell.id not in done]
     loading, untrained_first = {}, 0
     for source, each in plans.items():
         lacking = [job for job in each.jobs if job.cell.id not in done]
@@ -173,31 +269,57 @@ def carry_out(
                 print(f"train  {training.id.id}")
             for job in each.jobs:
                 print(f"{'done ' if job.cell.id in done else 'to do'}  {job.cell.id}")
-    if dry_run:
-        return Ran()
-    tell_of_reference(computation.results)
-    outcome = Outcome()
-    if todo:
-        from benchmark.running import run
+    return _ToDo([job for job in jobs if job.cell.id not in done], done, untrained_first, loading)
 
-        tell(f"{_intent(todo, untrained_first)}; results go to {computation.results} and stay if it is stopped")
-        try:
-            with computation.opened(loading, todo) as (executor, fitting):
-                outcome = run(todo, fitting, executor, loading=loading, say=tell)
-        except KeyboardInterrupt:
-            done_now = len(finished(jobs, settings.results))
-            raise interruption(done_now, len(jobs), "cell", settings.results) from None
-        failed = outcome.failed
-        kept = [job for job in todo if job.cell.id in failed and is_done(settings.results, job.cell.id)]
-        targets.problems.extend(f"{job.name}: {failed[job.cell.id]}" for job in kept)
+
+def _carry_out(jobs: "Sequence[Job]", todo: _ToDo, computation: "Computation") -> "Outcome":
+    """Run the missing cells.
+
+    Raises:
+        KeyboardInterrupt: The user stopped it. The error says what is kept.
+    """
+    from benchmark.running import Outcome, finished, run
+
+    if not todo.jobs:
+        return Outcome()
+    tell(f"{_intent(todo.jobs, todo.trainings)}; results go to {computation.results} and stay if it is stopped")
+    try:
+        with computation.opened(todo.loading, todo.jobs) as (executor, fitting):
+            return run(todo.jobs, fitting, executor, loading=todo.loading, say=tell)
+    except KeyboardInterrupt:
+        results = computation.settings.results
+        raise interruption(len(finished(jobs, results)), len(jobs), "cell", results) from None
+
+
+def _kept(todo: "Sequence[Job]", outcome: "Outcome", settings: "Settings") -> "list[Job]":
+    """Return the cells that failed now and have results of before."""
+    from benchmark.records import is_done
+
+    return [job for job in todo if job.cell.id in outcome.failed and is_done(settings.results, job.cell.id)]
+
+
+def _records(jobs: "Sequence[Job]", done: "Mapping[str, Record]", settings: "Settings") -> "list[Record]":
+    """Return the records of all cells, placed in the tables for which they are asked now.
+
+    Args:
+        jobs: The cells.
+        done: The records of those that were done before, by id.
+        settings: Of the run.
+    """
+    from benchmark.records import path_of, place_record, read_record
+    from benchmark.running import aged
+
     known = ((job, done.get(job.cell.id) or read_record(path_of(settings.results, job.cell.id))) for job in jobs)
     records = [aged(job, record, settings.results) for job, record in known]
     for index, (job, record) in enumerate(zip(jobs, records, strict=True)):
         if record.placement.joined(job.placement) != record.placement:  # made before, for other tables
             with settings.lock(job.cell.id):
                 records[index] = place_record(settings.results, job.cell.id, job.placement)
-    asked = {job.cell.id: job.placement for job in jobs if job.cell.id in done}
-    records = _met_again(records, asked, settings)
+    return _met_again(records, {job.cell.id: job.placement for job in jobs if job.cell.id in done}, settings)
+
+
+def _tell_of_kept(records: "Sequence[Record]", settings: "Settings") -> None:
+    """Tell which results are of before an edit, or lack images that could not be read."""
     if edited := {record.cell.method for record in records if record.newer_source_sha256}:
         tell(
             f"kept: results of {', '.join(sorted(edited))} from before its files were edited; if that can change a "
@@ -209,17 +331,15 @@ def carry_out(
             f"{listed([f'{record.title} on {record.dataset_title}' for record in partial], 3)}; "
             "mend the images and run again"
         )
-    tally = Tally.of([job.cell.id for job in todo], outcome, there=len(jobs) - len(todo))
-    return Ran(records, tally.told("cell", since=since))
 
 
 def _met_again(records: "list[Record]", asked: "Mapping[str, Placement]", settings: "Settings") -> "list[Record]":
     """Return the records, of which those whose images, or whose row of an ablation, were put back now say so.
 
     Args:
-        records: of the run.
-        asked: for which tables the run asked, by the ids of the cells that were done before.
-        settings: of the run.
+        records: Of the run.
+        asked: For which tables the run asked, by the ids of the cells that were done before.
+        settings: Of the run.
     """
     from benchmark.records import keep_record, read_records
     from benchmark.tables import put_back

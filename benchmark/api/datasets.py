@@ -73,13 +73,7 @@ def find_targets(
     Raises:
         BenchError: A name is wrong, or nothing is found.
     """
-    known = {each.title: read_folder(each) for each in places.folders}
-    for card in select_cards([]):
-        for name in known.keys() & {card.name, card.title}:
-            raise BenchError(
-                f"--folder: {name} is the name of a dataset; give the folder another, as in --folder "
-                f"my-{card.name}={known[name].directory}"
-            )
+    known = _read_folders(places)
     names = [name for name in datasets if name not in known]
     own = [known[name] for name in datasets if name in known]
     own = own or [each for name, each in known.items() if name not in aside]
@@ -96,22 +90,44 @@ def find_targets(
             names, data=places.data, paths=places.paths, follow_links=places.follow_links, beyond=False
         )
         unasked = "" if names else _beyond_the_papers(places)
-    if unasked and found + own:
-        tell(f"left out: {unasked}")
     for problem in problems:
         tell(f"FAILED {problem}")
-    if known and not own and not found + problems:
-        raise BenchError(
-            f"{', '.join(known)}: trained on and not tested; name another folder to test, as in --folder NAME=DIR"
-        )
-    if not found + own:
-        raise NothingToRunError("nothing to run on") if problems else BenchError(unasked or no_data(places.data))
+    whole = found + own
+    if not whole:
+        raise _nothing_found(problems, known, unasked or no_data(places.data))
+    if unasked:
+        tell(f"left out: {unasked}")
     check_class_names([*found, *known.values()])
-    targets = subsets(found + own, classes=classes, limit=limit)
-    for samples in found + own:
+    targets = subsets(whole, classes=classes, limit=limit)
+    for samples in whole:
         if all(samples.card.name != each.card.name for each in targets):
             tell(f"left out: {samples.title}, which has none of the classes {', '.join(classes)}")
     return Targets(places, targets, problems, list(known.values()), asked)
+
+
+def _read_folders(places: Places) -> dict[str, SampleSet]:
+    """Return the plain folders by their titles.
+
+    Raises:
+        BenchError: One is not understood, or has the name of a dataset.
+    """
+    known = {each.title: read_folder(each) for each in places.folders}
+    for card in select_cards([]):
+        for name in known.keys() & {card.name, card.title}:
+            raise BenchError(
+                f"--folder: {name} is the name of a dataset; give the folder another, as in --folder "
+                f"my-{card.name}={known[name].directory}"
+            )
+    return known
+
+
+def _nothing_found(problems: Sequence[str], folders: Iterable[str], otherwise: str) -> BenchError:
+    """Return the error that there is nothing to run on: what was asked for has problems, or is only trained on."""
+    if problems:
+        return NothingToRunError("nothing to run on", problems)
+    if names := ", ".join(folders):
+        return BenchError(f"{names}: trained on and not tested; name another folder to test, as in --folder NAME=DIR")
+    return BenchError(otherwise)
 
 
 def select_cards(names: Sequence[str]) -> list[Card]:

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from benchmark.records import Record
     from benchmark.running import Outcome
 
-BEGAN = time.monotonic()
-"""When the command began: what takes long to import is imported later."""
 MOST = 5
 """Cells that do not agree with the reference, of which a run tells more."""
 
@@ -37,19 +35,18 @@ class Tally:
         here = sum(identity in outcome.made and identity not in outcome.failed for identity in todo)
         return cls(len(todo) + there, there, here, failed)
 
-    def told(self, what: str, *, since: float | None = None) -> str:
+    def told(self, what: str, *, since: float) -> str:
         """Return it in words, with the time that it has taken.
 
         Args:
             what: `cell` or `training`.
-            since: When it began, by `time.monotonic`; None for the beginning of the command.
+            since: When it began, by `time.monotonic`.
         """
-        began = BEGAN if since is None else since
         others = self.total - self.there - self.here - self.failed
         parts = [f"{self.here} here"] if self.here or not self.there else []
         parts += [f"{others} by another run"] if others else []
         parts += [f"{self.there} {'was' if self.there == 1 else 'were'} there"] if self.there else []
-        parts += [f"{self.failed} failed", duration(time.monotonic() - began)]
+        parts += [f"{self.failed} failed", duration(time.monotonic() - since)]
         return f"{counted(self.total, what)}: {', '.join(parts)}"
 
 
@@ -61,6 +58,8 @@ class Ran:
     """Of all its cells; none after a dry run."""
     tally: str = ""
     """How many cells there are, who did them, and the time it took."""
+    problems: Sequence[str] = ()
+    """What was asked for and could not be run; cells that failed are in `records`."""
 
 
 def duration(seconds: float) -> str:
@@ -103,8 +102,8 @@ def compare_with_reference(records: "Sequence[Record]", results: Path) -> None:
     Nothing is said where there is no checkout, or where the run writes the reference itself.
 
     Args:
-        records: of the run.
-        results: the folder in which they are.
+        records: Of the run.
+        results: The folder in which they are.
     """
     from benchmark.records import TOLERANCE, pair_up, records_beside
     from benchmark.tables import agreement_line, disagreement_lines

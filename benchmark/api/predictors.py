@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, overload
 
@@ -16,7 +17,7 @@ from PIL import Image
 from benchmark.api.requests import Dtype, results_folder
 from benchmark.api.scorers import Found, Scoring, find_scorers
 from benchmark.clip import MINI_BACKBONE, check_class_name
-from benchmark.common import BATCH_SIZE, image_progress, tell
+from benchmark.common import BATCH_SIZE, as_path, image_progress, tell
 from benchmark.contract import Method
 from benchmark.data import ImageError, ImageInMemory, Ranges, image_in_memory, orientation_of, read_any, turn
 from benchmark.errors import BenchError
@@ -34,7 +35,7 @@ from benchmark.predict import (
 from benchmark.registry import register
 
 if TYPE_CHECKING:
-    from benchmark.predict import Scorer
+    from benchmark.predict import Scorer, Unscored
 
 MOST_SHOWN = 20
 """Images that a notebook shows of one call."""
@@ -87,7 +88,10 @@ class PredictedImage:
         return f"{_warning(self.synthetic)}{self._figure()}"
 
     def _figure(self) -> str:
-        photo = reduced(self.image, SHOWN_SIDE)
+        try:
+            photo = reduced(self.image, SHOWN_SIDE)
+        except ImageError as error:  # the file was moved since
+            return f"<p>{html.escape(f'{self.name}: {self.score:.4g}; {error}')}</p>"
         pictures = {"photo": photo, "heatmap": overlay(photo, self.map, low=self.low, high=self.high)}
         tags = "".join(f'<img alt="{what}" src="{_data_url(picture)}">' for what, picture in pictures.items())
         caption = html.escape(f"{self.name}: {self.score:.4g} ({self.method}, {self.class_name})")
@@ -146,7 +150,7 @@ class PredictedImages(Sequence[PredictedImage | UnscoredImage]):
 class Predictor:
     """A method that is ready to score images: `load_method` gives it."""
 
-    found: Found
+    _found: Found
     class_name: str
 
     @property
@@ -163,7 +167,7 @@ class Predictor:
             images: One image, several, or the path of a folder that is searched for images. An image is a path, an
                 image of Pillow, or an array: (H, W) or (H, W, 3), in RGB, of uint8, or of other integers or floats. Of
                 more than 8 bits, black and white are found as of files, by one range for all images of the call. An
-                array (N, H, W, 3) is N images.
+                array (N, H, W, 3) is N images. In a path `~` is the home folder.
             class_name: What the images show, in plain English; None for that of `load_method`.
             batch_size: Images per forward pass. It changes no number.
 
@@ -176,11 +180,23 @@ class Predictor:
         """
         shown = self.class_name if class_name is None else class_name
         check_class_name(shown, where="class_name")
-        given, alone = _images(images)
-        found = self.found.looking_at(given, shown)
+        if not isinstance(batch_size, Integral) or isinstance(batch_size, bool) or batch_size < 1:
+            raise BenchError(f"batch_size={batch_size!r}: say a whole number from 1 on")
+        given, alone = _images(images, follow_links=self._found.scoring.follow_links)
+        found = self._found.looking_at(given, shown)
         (scorer,) = found.scorers
         if note := note_on_references([each for each in given if isinstance(each, Path)], found.scorers):
             tell(f"note: {note}")
+        outcomes = self._scored(given, scorer, batch_size)
+        if alone and not isinstance(outcomes[0], Scored):
+            raise ImageError(outcomes[0].error)
+        made = _made(outcomes, scorer)
+        return cast(PredictedImage, made[0]) if alone else PredictedImages(made)
+
+    def _scored(
+        self, given: "Sequence[Path | ImageInMemory]", scorer: "Scorer", batch_size: int
+    ) -> "list[Scored | Unscored]":
+        """Return what became of each image, and show the progress."""
         method = self._built(scorer)
         with image_progress("scoring", len(given)) as progress:
             outcomes = []
@@ -195,44 +211,19 @@ class Predictor:
             ):
                 outcomes.append(outcome)
                 progress(1)
-        scored = [each for each in outcomes if isinstance(each, Scored)]
-        low = min((float(each.map.min()) for each in scored), default=0.0)
-        high = max((float(each.map.max()) for each in scored), default=0.0)
-        made: list[PredictedImage | UnscoredImage] = []
-        for outcome in outcomes:
-            if not isinstance(outcome, Scored):
-                if alone:
-                    raise ImageError(outcome.error)
-                tell(f"FAILED {outcome.error}")
-                made.append(UnscoredImage(str(outcome.image), outcome.error))
-                continue
-            made.append(
-                PredictedImage(
-                    name=str(outcome.image),
-                    score=outcome.score,
-                    map=outcome.map,
-                    method=scorer.id.title,
-                    class_name=scorer.id.class_name,
-                    low=low,
-                    high=high,
-                    synthetic=banner(scorer.id.synthetic),
-                    source=outcome.image,
-                    ranges=scorer.id.ranges,
-                )
-            )
-        return cast(PredictedImage, made[0]) if alone else PredictedImages(tuple(made))
+        return outcomes
 
     def __repr__(self) -> str:
         warned = banner(self._scorer.id.synthetic)
-        return f"<Predictor of {self._scorer.told}, backbone {self.found.source.name}{'; ' * bool(warned)}{warned}>"
+        return f"<Predictor of {self._scorer.told}, backbone {self._found.source.name}{'; ' * bool(warned)}{warned}>"
 
     @property
     def _scorer(self) -> "Scorer":
-        return self.found.scorers[0]
+        return self._found.scorers[0]
 
     @cached_property
     def _backbone(self) -> Any:
-        return self.found.load()
+        return self._found.load()
 
     def _built(self, scorer: "Scorer") -> Method:
         """Return the method, which is made once, but for one whose reference images are read by another range."""
@@ -277,7 +268,7 @@ def load_method(
         device: Where CLIP computes; empty for the best that is there.
         dtype: Number type in which CLIP computes.
         results: Folder of results, in which checkpoints are looked for; None for `BENCH_RESULTS`, else `results/local`.
-        follow_links: Whether links that lead out of the folder of reference images are followed.
+        follow_links: Whether links that lead out of a folder of images, or of reference images, are followed.
 
     Raises:
         BenchError: A name or a value is wrong, or the method cannot score single images, or lacks a checkpoint or
@@ -288,8 +279,8 @@ def load_method(
     check_class_name(class_name, where="class_name")
     scoring = Scoring(
         backbone=backbone,
-        checkpoints=[Path(checkpoint)] if checkpoint is not None else (),
-        shots=Path(shots) if shots is not None else None,
+        checkpoints=[as_path(checkpoint, "checkpoint")] if checkpoint is not None else (),
+        shots=as_path(shots, "shots") if shots is not None else None,
         device=device,
         dtype=dtype,
         results=results_folder(results),
@@ -302,23 +293,59 @@ def load_method(
     return predictor
 
 
-def _images(given: "Given | Iterable[Given]") -> tuple[list[Path | ImageInMemory], bool]:
-    """Return images as they are read, and whether a single one was given."""
-    if isinstance(given, str | Path) and Path(given).is_dir():
-        below, problems, notes = images_below(Path(given), follow_links=False)
+def _made(outcomes: "Sequence[Scored | Unscored]", scorer: "Scorer") -> tuple[PredictedImage | UnscoredImage, ...]:
+    """Return what a user gets of images, and tell which could not be scored."""
+    scored = [each for each in outcomes if isinstance(each, Scored)]
+    low = min((float(each.map.min()) for each in scored), default=0.0)
+    high = max((float(each.map.max()) for each in scored), default=0.0)
+    for each in outcomes:
+        if not isinstance(each, Scored):
+            tell(f"FAILED {each.error}")
+    return tuple(
+        PredictedImage(
+            name=str(each.image),
+            score=each.score,
+            map=each.map,
+            method=scorer.id.title,
+            class_name=scorer.id.class_name,
+            low=low,
+            high=high,
+            synthetic=banner(scorer.id.synthetic),
+            source=each.image,
+            ranges=scorer.id.ranges,
+        )
+        if isinstance(each, Scored)
+        else UnscoredImage(str(each.image), each.error)
+        for each in outcomes
+    )
+
+
+def _images(given: "Given | Iterable[Given]", *, follow_links: bool) -> tuple[list[Path | ImageInMemory], bool]:
+    """Return images as they are read, and whether a single one was given.
+
+    Raises:
+        BenchError: There are none, or one is no image.
+    """
+    way = "give a path, an image, an array, or several of them"
+    if isinstance(given, str | Path) and (folder := as_path(given, "images")).is_dir():
+        below, problems, notes = images_below(folder, follow_links=follow_links)
         for line in [*problems, *notes]:
             tell(f"note: not scored: {line}")
         found: list[Path | ImageInMemory] = list(below.values())
         alone = False
     else:
+        if hasattr(given, "__array__") and not isinstance(given, Image.Image):  # a tensor is an array too
+            given = np.asarray(given)
         alone = isinstance(given, str | Path | Image.Image) or (isinstance(given, np.ndarray) and given.ndim < 4)
+        if not alone and (isinstance(given, Mapping | bytes) or not isinstance(given, Iterable)):
+            raise BenchError(f"{type(given).__name__} is no image; {way}")
         several = cast("Iterable[Given]", [given] if alone else given)
         found = [
-            Path(each) if isinstance(each, str | Path) else image_in_memory(each, f"image {index}")
+            as_path(each, "images") if isinstance(each, str | Path) else image_in_memory(each, f"image {index}")
             for index, each in enumerate(several)
         ]
     if not found:
-        raise BenchError("there are no images to score; give a path, an image, an array, or several of them")
+        raise BenchError(f"there are no images to score; {way}")
     return found, alone
 
 

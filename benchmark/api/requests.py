@@ -1,15 +1,17 @@
-"""What a run is asked for, apart from methods and datasets: where data lies, what is trained on, how is computed."""
+"""What a run is asked for, apart from methods and datasets: places of data, what is trained on, how it is computed."""
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
-from benchmark.common import BATCH_SIZE, CACHE_LIMIT, RESULTS, WORKERS, OnError, tell
+from benchmark.common import BATCH_SIZE, CACHE_LIMIT, RESULTS, WORKERS, OnError, as_path, tell
 from benchmark.errors import BenchError
 
 if TYPE_CHECKING:
@@ -24,20 +26,30 @@ if TYPE_CHECKING:
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
-
+MOST_SEED = 2**63
+"""Seeds are smaller: torch takes no more."""
 LEAST = {"batch_size": 1, "window_chunk": 1, "workers": 0, "processes": 1, "cache_limit": 0, "cell_timeout": 0.1}
 """The least values of numbers of a `Computation`."""
 
 
 def results_folder(given: Path | str | None) -> Path:
     """Return the folder of results that is given, else that of `BENCH_RESULTS`, else the default."""
-    return Path(given if given is not None else os.environ.get("BENCH_RESULTS") or RESULTS).expanduser()
+    return as_path(given if given is not None else os.environ.get("BENCH_RESULTS") or RESULTS, "results")
 
 
 def data_folder(given: Path | str | None) -> Path | None:
     """Return the folder of the datasets that is given, else that of `BENCH_DATA`; None where neither is."""
-    named = given if given is not None else os.environ.get("BENCH_DATA")
-    return Path(named).expanduser() if named else None
+    named = given if given is not None else os.environ.get("BENCH_DATA") or None
+    return None if named is None else as_path(named, "data")
+
+
+def several(names: str | Sequence[str]) -> list[str]:
+    """Return names, each once, of which a single one may be given alone."""
+    return [names] if isinstance(names, str) else list(dict.fromkeys(names))
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def number_type(dtype: str) -> str:
@@ -47,7 +59,11 @@ def number_type(dtype: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """Where images are."""
+    """Where images are.
+
+    Raises:
+        BenchError: A dataset whose folder is given is none.
+    """
 
     data: Path | None = None
     """Folder that holds the datasets, each in a folder of its own."""
@@ -57,6 +73,13 @@ class Places:
     """Folders of a user's own images."""
     follow_links: bool = False
     """Whether links that lead out of a dataset's folder are followed."""
+
+    def __post_init__(self) -> None:
+        if self.paths:
+            from benchmark.data import load_cards
+            from benchmark.registry import choose
+
+            choose("dataset", self.paths, load_cards())
 
     @property
     def is_given(self) -> bool:
@@ -86,6 +109,8 @@ class Learning:
     def __post_init__(self) -> None:
         if self.auxiliary and self.protocol != "anomalyclip":
             raise BenchError(f"--auxiliary and --protocol {self.protocol} both say what to train on; leave one out")
+        if not self.seeds or not all(_is_whole(seed) and 0 <= seed < MOST_SEED for seed in self.seeds):
+            raise BenchError(f"seeds {list(self.seeds)}: say whole numbers from 0 on, as in 0, 1, 2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +146,12 @@ class Computation:
 
     def __post_init__(self) -> None:
         for name, least in LEAST.items():
-            if (value := getattr(self, name)) is not None and value < least:
-                raise BenchError(f"--{name.replace('_', '-')} {value}: say {least} or more")
+            if (value := getattr(self, name)) is not None and not (math.isfinite(value) and value >= least):
+                raise BenchError(f"{name}={value}: say a number of {least} or more")
+        if self.ray_address and self.executor != "ray":
+            raise BenchError(f"ray_address={self.ray_address!r} is for the executor ray, not {self.executor}")
+        if self.slurm and self.executor != "slurm":
+            raise BenchError(f"slurm={dict(self.slurm)} is for the executor slurm, not {self.executor}")
 
     @property
     def number_type(self) -> str:

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.api.requests import results_folder
+from benchmark.api.requests import results_folder, several
 from benchmark.common import PUBLISHED_TOLERANCE, counted, tell
 from benchmark.errors import BenchError
 
@@ -85,14 +85,14 @@ class Results:
         """
         from benchmark.exports import frame
 
-        return frame(self.records, metrics=select_metrics(_several(metric)))
+        return frame(self.records, metrics=select_metrics(several(metric)))
 
     def table(self, metric: str | Sequence[str] = (), *, level: "Level | None" = None, dataset: str = "") -> PaperTable:
         """Return the table of datasets by methods, or that of the classes of a dataset.
 
         Args:
             metric: Names of metrics, as in `frame`; none means those of the papers' main tables.
-            level: `image` or `pixel`; None for that of the first metric.
+            level: `image`, `pixel` or `sample`; None for that of the first metric.
             dataset: Name or title of a dataset of several classes, for the table of its classes.
 
         Raises:
@@ -101,7 +101,7 @@ class Results:
         from benchmark.metrics import LEVELS, METRICS
         from benchmark.registry import choose
 
-        keys = select_metrics(_several(metric))
+        keys = select_metrics(several(metric))
         wanted = choose("level", [level] if level else [], LEVELS) or [METRICS[key].level for key in keys] or ["image"]
         titles = {
             each.dataset_title for each in self.records if dataset in (each.cell.dataset.name, each.dataset_title)
@@ -225,7 +225,3 @@ def select_metrics(names: Sequence[str]) -> list[str]:
     known = [*METRICS, *dict.fromkeys(each.short for each in METRICS.values())]
     chosen = choose("metric", names, known)
     return list(dict.fromkeys(key for name in chosen for key in METRICS if name in (key, METRICS[key].short)))
-
-
-def _several(names: str | Sequence[str]) -> Sequence[str]:
-    return [names] if isinstance(names, str) else names

@@ -28,15 +28,17 @@ def select_methods(
     """Return the named methods (all if none is named) with their options, and the protocol.
 
     Args:
-        names: methods.
-        options: values of options by their names, of methods by name and of `protocol`.
+        names: Methods.
+        options: Values of options by their names, of methods by name and of `protocol`.
 
     Raises:
-        BenchError: a name, option or value is wrong.
+        BenchError: A name, option or value is wrong.
     """
     known = all_methods()
     chosen = choose("method", names or known, known)
     for name in choose("method", options, [*known, PROTOCOL]):
+        if not isinstance(options[name], Mapping):
+            raise BenchError(f"options of {name}: say a mapping, as in {{{name!r}: {{'option': 1}}}}")
         if name not in (*chosen, PROTOCOL):
             told = [f"{name}.{option}" for option in options[name]] or [name]
             raise BenchError(f"--set {told[0]}: this command runs {', '.join(chosen)}, not {name}")

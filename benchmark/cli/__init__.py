@@ -63,7 +63,7 @@ def main() -> None:
             fail(f"an empty value after {before}: is a variable of the shell not set?")
         app()
     except NothingToRunError as error:
-        fail(str(error), code=1)
+        fail(str(error).partition("\n")[0], code=1)  # its problems were told before
     except BenchError as error:
         fail(str(error))
     except KeyboardInterrupt:

@@ -1,12 +1,11 @@
 """The command `bench ablate`."""
 
-from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions
-from benchmark.cli.ending import end
+from benchmark.cli.ending import BEGAN, end
 from benchmark.cli.messages import say, terminal_width, writing
 from benchmark.cli.options import (
     CellOptions,
@@ -64,7 +63,7 @@ def ablate_command(
     """
     where = places.places(folders)
     where.tell_of_mini()
-    from benchmark.api import carry_out, compare_with_reference, find_targets, plan_cells, select_methods
+    from benchmark.api import compare_with_reference, run_methods, select_methods
     from benchmark.records import read_records
     from benchmark.running import select_ablations, variants_of
     from benchmark.tables import ablation_files, ablation_summary, alongside, make_ablations, table_stem, write_files
@@ -73,12 +72,20 @@ def ablate_command(
     variants = variants_of(chosen, base, select_ablations(chosen, split(only)))
     names = split(datasets) or ([] if folders.folder else ["mvtec", "visa"])
     how = computation(compute, executor, force=cells.force)
-    targets = find_targets(names, where, classes=split(part.classes), limit=part.limit, aside=training.auxiliaries())
-    rows = [(chosen, options) for options in variants]
-    plans = plan_cells(rows, targets, how, protocol, training.learning(allow_overlap=cells.allow_overlap))
-    for plan in plans.values():
-        plan.jobs = [replace(job, placement=variants[job.options]) for job in plan.jobs]
-    ran = carry_out(plans, targets, how, protocol, dry_run=cells.dry_run)
+    placements = {(chosen, options): placement for options, placement in variants.items()}
+    ran = run_methods(
+        list(placements),
+        protocol,
+        names,
+        places=where,
+        learning=training.learning(allow_overlap=cells.allow_overlap),
+        computation=how,
+        classes=split(part.classes),
+        limit=part.limit,
+        placements=placements,
+        dry_run=cells.dry_run,
+        since=BEGAN,
+    )
     if records := ran.records:
         stems = {table_stem(chosen.name, row) for placement in variants.values() for row in placement.ablations}
         make_ablations(records)  # those of this run fit together
@@ -91,4 +98,4 @@ def ablate_command(
         say(f"written to {directory}")
         say(ran.tally)
         compare_with_reference(records, compute.results)
-    end(records, targets.problems)
+    end(records, ran.problems)

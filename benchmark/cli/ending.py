@@ -1,6 +1,7 @@
 """How a command that computes ends: its tables are written, and failures change the exit code."""
 
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,9 @@ from benchmark.common import counted
 
 if TYPE_CHECKING:
     from benchmark.records import Record
+
+BEGAN = time.monotonic()
+"""When the command began: what takes long to import is imported later."""
 
 
 def write_tables(results: Path) -> None:

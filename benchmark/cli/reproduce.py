@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.data_options import DataOptions, GettingOptions
-from benchmark.cli.ending import end
+from benchmark.cli.ending import BEGAN, end
 from benchmark.cli.messages import fail, say, writing
 from benchmark.cli.options import ComputeOptions, ExecutorOptions, computation, with_options
 from benchmark.common import write_whole
@@ -119,7 +119,7 @@ def reproduce_command(
         print(text, end="", flush=True) if dry_run else say(text)
     if dry_run and not reproduction.can_run:
         return
-    done = reproduction.run(dry_run=dry_run)
+    done = reproduction.run(dry_run=dry_run, since=BEGAN)
     if dry_run:
         return
     texts = {style: render_table(done.table, style) for style in ("txt", "md")}

@@ -22,7 +22,7 @@ def prune_command(
     training on older ones, where there are newer results of the same kind, or they give rows of ablations that were
     redefined. The ids of the removed records are printed. A record that stands in other tables only loses the row.
     """
-    from benchmark.records import path_of, per_image_path, read_records, write_record
+    from benchmark.records import read_records, remove_record, write_record
     from benchmark.tables import newest
 
     records, problems = read_records(results)
@@ -46,8 +46,7 @@ def prune_command(
                 print(record.id)
                 if not dry_run:
                     with writing(results):
-                        path_of(results, record.id).unlink(missing_ok=True)
-                        per_image_path(results, record.id).unlink(missing_ok=True)
+                        remove_record(results, record.id)
     say(f"{len(removed)} of {len(records)} records {'would be' if dry_run else 'were'} removed")
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from benchmark.cli.data_options import DataOptions, FolderOptions, GettingOptions, PartOptions
-from benchmark.cli.ending import end, write_tables
+from benchmark.cli.ending import BEGAN, end, write_tables
 from benchmark.cli.messages import fail, say, terminal_width
 from benchmark.cli.options import (
     CellOptions,
@@ -82,7 +82,7 @@ def run_command(
     where.tell_of_mini()
     if getting.get and (where.data is None or cells.dry_run):
         fail("--get fetches into --data: " + ("leave --dry-run out" if cells.dry_run else "say --data DIR"))
-    from benchmark.api import carry_out, compare_with_reference, find_targets, plan_cells, select_methods
+    from benchmark.api import compare_with_reference, run_methods, select_methods
     from benchmark.cli.getting import get_missing
     from benchmark.tables import TableError, make_tables, summary
 
@@ -90,16 +90,19 @@ def run_command(
     how = computation(compute, executor, force=cells.force)
     learning = training.learning(checkpoints=checkpoint or (), allow_overlap=cells.allow_overlap)
     missed = get_missing(split(datasets), where, chosen, learning, accept=getting.accept) if getting.get else []
-    targets = find_targets(
+    ran = run_methods(
+        chosen,
+        protocol,
         split(datasets),
-        where,
+        places=where,
+        learning=learning,
+        computation=how,
         classes=split(part.classes),
         limit=part.limit,
         every=every,
-        aside=training.auxiliaries(),
+        dry_run=cells.dry_run,
+        since=BEGAN,
     )
-    plans = plan_cells(chosen, targets, how, protocol, learning)
-    ran = carry_out(plans, targets, how, protocol, dry_run=cells.dry_run)
     if ran.records:
         try:
             print(summary(make_tables(ran.records, methods=split(methods)), width=terminal_width()), flush=True)
@@ -108,4 +111,4 @@ def run_command(
             say(f"no tables are written: {error}")
         say(ran.tally)
         compare_with_reference(ran.records, compute.results)
-    end(ran.records, [*targets.problems, *missed])
+    end(ran.records, [*ran.problems, *missed])

@@ -9,6 +9,7 @@ import typer
 
 from benchmark.api import number_type
 from benchmark.cli.data_options import DataOptions, FolderOptions
+from benchmark.cli.ending import BEGAN
 from benchmark.cli.messages import fail, say
 from benchmark.cli.options import (
     ComputeOptions,
@@ -119,7 +120,7 @@ def train_command(
         if each.id.id not in outcome.failed:
             print(each.checkpoint(compute.results), flush=True)
     tally = Tally.of(todo, outcome, there=len(trainings) - len(todo))
-    say(tally.told("training"))
+    say(tally.told("training", since=BEGAN))
     if outcome.failed:
         sys.exit(1)
 

@@ -15,6 +15,7 @@ from .defaults import WINDOW_CHUNK as WINDOW_CHUNK
 from .defaults import WINDOW_CHUNK_GPU as WINDOW_CHUNK_GPU
 from .defaults import WORKERS as WORKERS
 from .defaults import OnError as OnError
+from .files import as_path as as_path
 from .files import file_sha256 as file_sha256
 from .files import reference_results as reference_results
 from .files import shipped_folder as shipped_folder

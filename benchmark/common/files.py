@@ -8,6 +8,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from benchmark.errors import BenchError
+
+
+def as_path(given: str | Path, what: str) -> Path:
+    """Return a path that a user gives in Python, with `~` replaced by the home folder.
+
+    Args:
+        given: The path.
+        what: What messages call it.
+
+    Raises:
+        BenchError: It is no path, or there is no such home folder.
+    """
+    if not isinstance(given, str | Path) or not str(given).strip():
+        raise BenchError(f"{what}: {given!r} is no path; give a text or a pathlib.Path")
+    try:
+        return Path(given).expanduser()
+    except RuntimeError as error:
+        raise BenchError(f"{what}: {given}: {error}") from None
+
 
 def write_whole(path: Path, content: str | bytes | Callable[[IO[bytes]], None]) -> None:
     """Write a file so that it is there with all its content or not at all.

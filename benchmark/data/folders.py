@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmark.common import is_blank, listed, printable, slug
+from benchmark.common import as_path, is_blank, listed, printable, slug
 from benchmark.data.cards import PLAIN, Card, ClassCard, Layout, Level
 from benchmark.data.formats import is_image, kind_of
 from benchmark.data.images import ImageError
@@ -30,9 +30,14 @@ _SHOWN = 8
 
 @dataclass(frozen=True, kw_only=True)
 class PlainFolder:
-    """A folder of a user's own images, and what its names mean where that is not plain."""
+    """A folder of a user's own images, and what its names mean where that is not plain.
+
+    Raises:
+        BenchError: The directory is no path.
+    """
 
     directory: Path
+    """A text does too; `~` is the home folder."""
     name: str = ""
     """Name in tables; by default that of the directory."""
     class_name: str = DEFAULT_CLASS
@@ -49,6 +54,12 @@ class PlainFolder:
     """Whether links that lead out of the folder are followed."""
     one_of_several: bool = False
     """Whether the names are those of several directories, each of which has only some of them."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "directory", as_path(self.directory, "the directory of PlainFolder"))
+        for name in ("normal", "abnormal", "masks"):
+            given = getattr(self, name)
+            object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
 
     @property
     def title(self) -> str:

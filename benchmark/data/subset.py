@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Integral
 
 from benchmark.data.layouts import Sample
 from benchmark.data.samples import DatasetError, SampleSet, in_drawing_order
@@ -17,8 +18,10 @@ def subsets(data: Sequence[SampleSet], *, classes: Sequence[str] = (), limit: in
             names, so that a larger limit keeps the images of a smaller one.
 
     Raises:
-        DatasetError: No dataset has a class of that name.
+        DatasetError: No dataset has a class of that name, or the limit is no whole number from 1 on.
     """
+    if limit is not None and (not isinstance(limit, Integral) or isinstance(limit, bool) or limit < 1):
+        raise DatasetError(f"limit={limit!r}: say a whole number from 1 on, or leave it out")
     known = {name: each.card.title for each in data for name in _classes(each)}
     for name in classes:
         if name not in known:

@@ -33,4 +33,5 @@ from .scorer import ScorerId as ScorerId
 from .scorer import banner as banner
 from .scorer import scorer_of as scorer_of
 from .scoring import Scored as Scored
+from .scoring import Unscored as Unscored
 from .scoring import score_images as score_images

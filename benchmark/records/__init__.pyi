@@ -65,6 +65,7 @@ from .records import place_record as place_record
 from .records import placed as placed
 from .records import read_record as read_record
 from .records import read_records as read_records
+from .records import remove_record as remove_record
 from .records import write_record as write_record
 from .undefined import expected_levels as expected_levels
 from .undefined import is_undefined as is_undefined

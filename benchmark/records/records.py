@@ -254,6 +254,16 @@ def per_image_path(directory: Path, cell_id: str) -> Path:
     return path_of(directory, cell_id).with_suffix(".npz")
 
 
+def remove_record(directory: Path, cell_id: str) -> None:
+    """Remove the record of a cell, if there is one, and its results per image.
+
+    Raises:
+        OSError: The directory cannot be written.
+    """
+    path_of(directory, cell_id).unlink(missing_ok=True)  # first: a record never speaks of what is not there
+    per_image_path(directory, cell_id).unlink(missing_ok=True)
+
+
 def write_record(directory: Path, record: Record, per_image: Mapping[str, ClassImages] | None = None) -> Path:
     """Write a record, whole or not at all, after its results per image: a record never speaks of what is not there.
 

@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any, TypeGuard
 
 import methods
-from benchmark.common import what_is_it
+from benchmark.common import as_path, what_is_it
 from benchmark.contract import Ablation, Method
 from benchmark.registry.choosing import RegistryError
 from benchmark.registry.options import check_option_names, options_from
@@ -76,13 +76,17 @@ def installed_methods() -> dict[str, type[Method]]:
     return found
 
 
-def load_plugin(path: Path) -> tuple[type[Method], ...]:
+def load_plugin(path: str | Path) -> tuple[type[Method], ...]:
     """Register the methods of a Python file and return them. A file that is registered already is not run again.
+
+    Args:
+        path: The file; `~` is the home folder.
 
     Raises:
         RegistryError: There is no such file, it raises an error, it defines no method, or a method has a name that is
             taken. The message names the file.
     """
+    path = as_path(path, "load_plugin")
     real = path.resolve()
     if real not in PLUGINS:
         if not real.is_file() or real.suffix != ".py":

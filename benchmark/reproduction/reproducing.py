@@ -1,12 +1,12 @@
 """Running a recipe: on the datasets that are there, or on the mini suite."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmark.api import Computation, Learning, Places, Ran, Targets, carry_out, find_targets, identify, plan_cells
+from benchmark.api import Computation, Learning, Places, Ran, Targets, find_targets, identify, run_on
 from benchmark.common import listed
 from benchmark.contract import Learner, Method, training_options
 from benchmark.data import load_cards
@@ -67,11 +67,12 @@ class Reproduction:
         """Whether there is any dataset to run on."""
         return self.mini or bool(self.needs.found)
 
-    def run(self, *, dry_run: bool = False) -> Reproduced:
+    def run(self, *, dry_run: bool = False, since: float) -> Reproduced:
         """Run what is missing, and compare all with the published numbers.
 
         Args:
             dry_run: Print the cells on standard output, and run none.
+            since: When it began, by `time.monotonic`.
 
         Raises:
             BenchError: No dataset is there, or something that the user named is wrong.
@@ -83,35 +84,37 @@ class Reproduction:
                 "recipe on generated miniatures by --mini; --dry-run says what it needs"
             )
         if self.mini:
-            return self._run_mini(dry_run=dry_run)
+            return self._run_mini(dry_run=dry_run, since=since)
         targets = find_targets([card.name for card in self.needs.found], self.places)
         targets.problems.extend(each.problem or f"{each.card.name}: not found" for each in self.needs.missing)
         with TemporaryDirectory() as scratch:  # a dry run writes nothing
             given = self._import(Path(scratch) if dry_run else self.computation.settings.results)
             learning = Learning(protocol=self.recipe.rule, seeds=self.recipe.seeds, checkpoints=given)
-            ran = self._carry_out(targets, learning, dry_run=dry_run)
+            ran = self._carry_out(targets, learning, dry_run=dry_run, since=since)
         missing = {each.card.name: f"data: {each.problem or 'not found'}" for each in self.needs.missing if each.tested}
         return self._reproduced(ran, targets.problems, missing, ())
 
-    def _run_mini(self, *, dry_run: bool) -> Reproduced:
+    def _run_mini(self, *, dry_run: bool, since: float) -> Reproduced:
         names = self.recipe.mini.datasets
         targets = find_targets(names, self.places)
         shipped = [method for method in self._learners() if self._learns_by_default(method)]
         learning = Learning(seeds=self.recipe.seeds, checkpoints=[SHIPPED / f"{each.name}.json" for each in shipped])
-        ran = self._carry_out(targets, learning, dry_run=dry_run)
+        ran = self._carry_out(targets, learning, dry_run=dry_run, since=since)
         others = {card.name: "not in the mini run" for card in self.recipe.cards if card.name not in names}
         return self._reproduced(ran, targets.problems, others, self._cuts(shipped))
 
-    def _carry_out(self, targets: Targets, learning: Learning, *, dry_run: bool) -> Ran:
-        protocol, placements = (
+    def _carry_out(self, targets: Targets, learning: Learning, *, dry_run: bool, since: float) -> Ran:
+        placements = {(run.method, run.options): run.placement for run in self.runs}
+        return run_on(
+            targets,
+            list(placements),
             self.recipe.protocol,
-            {(run.method.name, run.options): run.placement for run in self.runs},
+            learning=learning,
+            computation=self.computation,
+            placements=placements,
+            dry_run=dry_run,
+            since=since,
         )
-        chosen = [(run.method, run.options) for run in self.runs]
-        plans = plan_cells(chosen, targets, self.computation, protocol, learning)
-        for plan in plans.values():
-            plan.jobs = [replace(job, placement=placements[job.method.name, job.options]) for job in plan.jobs]
-        return carry_out(plans, targets, self.computation, protocol, dry_run=dry_run)
 
     def _reproduced(
         self, ran: Ran, problems: Sequence[str], why_not: Mapping[str, str], cuts: Sequence[str]

@@ -1,6 +1,9 @@
 """`benchmark.run` beside `bench run`: the same records, classes from cells, and what is refused."""
 
+import dataclasses
+import inspect
 import json
+import re
 import shutil
 import sys
 import types
@@ -12,6 +15,7 @@ import pytest
 from support.cells import Notebook, notebook
 
 import benchmark as zb
+from benchmark.api.requests import Computation
 from benchmark.data.folders import PlainFolder
 from benchmark.errors import BenchError
 from benchmark.records.records import Record
@@ -193,7 +197,7 @@ def test_a_plugin_takes_the_place_of_the_class_it_was(cells: Notebook, no_plugin
 
     register(cells.run(shout(1.0))["Shout"])
     (tmp_path / "shout.py").write_text(shout(1.0))
-    (method,) = zb.load_plugin(tmp_path / "shout.py")
+    (method,) = zb.load_plugin(str(tmp_path / "shout.py"))
     assert all_methods()["shout"] is method
     assert "shout" not in GIVEN
 
@@ -228,11 +232,27 @@ def test_what_is_not_there_is_a_problem_and_the_rest_is_run(small_suite: Path, t
         ({"methods": "clip", "options": {"clip": {"temprature": 1}}}, "did you mean temperature"),
         ({"methods": "clip", "options": {"coop": {"epochs": 1}}}, "runs clip, not coop"),
         ({"methods": "clip", "options": {"protocol": {"evaluation_size": 1}}}, "evaluation_size"),
-        ({"methods": "clip", "batchsize": 1}, "did you mean batch_size"),
-        ({"methods": "clip", "batch_size": 0}, "--batch-size 0: say 1 or more"),
+        ({"methods": "clip", "batch_size": 0}, "^batch_size=0: say a number of 1 or more"),
+        ({"methods": "clip", "cache_limit": float("inf")}, "^cache_limit=inf: say a number of 0 or more"),
+        ({"methods": "clip", "cell_timeout": float("nan")}, "^cell_timeout=nan"),
+        ({"methods": "clip", "ray_address": "auto"}, "ray_address='auto' is for the executor ray, not local"),
+        ({"methods": "clip", "slurm": {"partition": "gpu"}}, "slurm=.*is for the executor slurm, not local"),
+        ({"methods": "clip", "datasets": "mvtec", "limit": -3}, "limit=-3: say a whole number from 1 on"),
+        ({"methods": "clip", "datasets": "mvtec", "limit": 0}, "limit=0: say a whole number from 1 on"),
+        ({"methods": "clip", "datasets": "mvtec", "limit": 2.5}, "limit=2.5: say a whole number from 1 on"),
+        ({"methods": "clip", "folders": "./nuts"}, "folders='./nuts': say a mapping, as in folders={'nuts'"),
+        ({"methods": "clip", "paths": ["/x"]}, "paths=.*: say a mapping"),
+        ({"methods": "clip", "paths": {"visaa": "/x"}}, "unknown dataset 'visaa'; did you mean visa"),
+        ({"methods": "clip", "paths": {"visa": 3}}, r"paths\['visa'\]: 3 is no path"),
+        ({"methods": "clip", "options": "temperature"}, "options='temperature': say a mapping"),
+        ({"methods": "clip", "options": {"clip": 3}}, "options of clip: say a mapping"),
+        ({"methods": "clip", "data": "~nobody-of-that-name/x"}, "data: ~nobody-of-that-name/x"),
         ({"methods": "clip", "dtype": "float8"}, "dtype"),
         ({"methods": "clip", "seeds": [0, -1]}, "whole numbers from 0 on"),
         ({"methods": "clip", "seeds": []}, "whole numbers from 0 on"),
+        ({"methods": "clip", "seeds": [0.5]}, "whole numbers from 0 on"),
+        ({"methods": "clip", "seeds": True}, "whole numbers from 0 on"),
+        ({"methods": "clip", "seeds": 10**30}, "whole numbers from 0 on"),
         ({"methods": "clip", "auxiliary": "visa", "protocol": "visa"}, "leave one out"),
     ],
 )
@@ -240,6 +260,36 @@ def test_mistakes_are_answered_with_the_way_out(asked: dict[str, Any], said: str
     with pytest.raises(BenchError, match=said):
         zb.run(results=tmp_path, **asked)
     assert not (tmp_path / "records").exists()
+
+
+def test_a_keyword_that_is_none_is_an_error_of_python(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="batchsize"):
+        zb.run("clip", batchsize=1, results=tmp_path)  # type: ignore[call-arg]
+
+
+def test_every_field_of_the_computation_is_a_keyword_with_its_default() -> None:
+    keywords = inspect.signature(zb.run).parameters
+    for each in dataclasses.fields(Computation):
+        assert each.name in keywords
+        if each.name not in ("results", "slurm"):  # of the environment, and of a factory
+            assert keywords[each.name].default == each.default, each.name
+
+
+def test_the_home_folder_is_expanded_in_all_paths(parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    shutil.copytree(parts, tmp_path / "nuts")
+    nuts = PlainFolder(directory="~/nuts", normal="normal")  # type: ignore[arg-type]
+    found = zb.run("clip", folders={"nuts": nuts}, results="~/results", **TINY)
+    assert found.path == tmp_path / "results"
+    assert len(found) == 1
+    with pytest.raises(BenchError, match=re.escape(str(tmp_path / "none.json"))):
+        zb.run("coop", folders={"nuts": "~/nuts"}, checkpoints="~/none.json", **TINY)
+
+
+def test_what_is_not_there_is_said_by_the_error_too(small_suite: Path, tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match=r"^nothing to run on\nvisa: no folder in"):
+        zb.run("clip", "visa", data=small_suite, results=tmp_path, **TINY)
 
 
 def test_the_folders_of_the_environment_count_where_none_is_given(

@@ -38,19 +38,18 @@ def test_times_are_told_in_words(seconds: float, said: str) -> None:
         ("ab", "bc", 1, "4 cells: 1 here, 1 was there, 2 failed, 1 min 44 s"),  # b has its results of before
     ],
 )
-def test_the_cells_add_up(made: str, failed: str, there: int, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cells_add_up(made: str, failed: str, there: int, said: str) -> None:
     outcome = Outcome(dict.fromkeys(failed, "error"), frozenset(made))
-    monkeypatch.setattr(ending, "BEGAN", time.monotonic() - 104)
-    assert Tally.of("abc", outcome, there=there).told("cell") == said
+    assert Tally.of("abc", outcome, there=there).told("cell", since=time.monotonic() - 104) == said
 
 
-def test_nothing_to_do_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ending, "BEGAN", time.monotonic() - 2)
-    assert Tally.of([], Outcome(), there=1).told("training") == "1 training: 1 was there, 0 failed, 2 s"
+def test_nothing_to_do_is_told_too() -> None:
+    told = Tally.of([], Outcome(), there=1).told("training", since=time.monotonic() - 2)
+    assert told == "1 training: 1 was there, 0 failed, 2 s"
 
 
 def test_the_time_of_a_command_starts_before_what_takes_long_to_import() -> None:
-    code = "import sys, benchmark.api.ending; sys.exit('torch' in sys.modules or 'pydantic' in sys.modules)"
+    code = "import sys, benchmark.cli.ending; sys.exit('torch' in sys.modules or 'pydantic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
