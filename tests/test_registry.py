@@ -9,7 +9,7 @@ import pytest
 
 from benchmark import registry
 from benchmark.contract import Method
-from benchmark.registry import RegistryError, all_methods, load_plugin, make_options
+from benchmark.registry import RegistryError, all_methods, load_plugin, make_options, sources
 from methods.april_gan import AprilGan
 from methods.clip import Clip
 from methods.coop import CoOp
@@ -192,7 +192,7 @@ def test_the_source_of_a_method_is_all_that_it_imports_of_the_methods(
     mine = importlib.import_module("own_package.mine").Mine
 
     def hashes() -> tuple[str | None, ...]:
-        registry.source_sha256.cache_clear()
+        sources._FOUND.clear()
         return tuple(registry.source_sha256(method) for method in (mine, Clip, CoOp))
 
     before = hashes()
@@ -226,7 +226,7 @@ def test_the_source_of_a_plugin_has_what_lies_beside_it_however_it_is_imported(t
         (mine,) = load_plugin(tmp_path / "mine.py")
 
     def now() -> str | None:
-        registry.source_sha256.cache_clear()
+        sources._FOUND.clear()
         return registry.source_sha256(mine)
 
     before = now()

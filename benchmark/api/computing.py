@@ -1,6 +1,7 @@
 """Planning cells and running them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -284,11 +285,28 @@ def _carry_out(jobs: "Sequence[Job]", todo: _ToDo, computation: "Computation") -
         return Outcome()
     tell(f"{_intent(todo.jobs, todo.trainings)}; results go to {computation.results} and stay if it is stopped")
     try:
-        with computation.opened(todo.loading, todo.jobs) as (executor, fitting):
+        with _state_kept(), computation.opened(todo.loading, todo.jobs) as (executor, fitting):
             return run(todo.jobs, fitting, executor, loading=todo.loading, say=tell)
     except KeyboardInterrupt:
         results = computation.settings.results
         raise interruption(len(finished(jobs, results)), len(jobs), "cell", results) from None
+
+
+@contextmanager
+def _state_kept() -> "Iterator[None]":
+    """Put back the random generators and the number of threads, which those who call may use too."""
+    import random
+
+    import torch
+
+    python, threads = random.getstate(), torch.get_num_threads()
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    try:
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        random.setstate(python)
+        torch.set_num_threads(threads)
 
 
 def _kept(todo: "Sequence[Job]", outcome: "Outcome", settings: "Settings") -> "list[Job]":

@@ -116,7 +116,7 @@ def compare_with_reference(records: "Sequence[Record]", results: Path) -> None:
         tell(f"cannot be compared: {problem}")
     pairing = pair_up(records, beside, tolerance=TOLERANCE)
     if pairing.pairs:
-        lines, place = disagreement_lines(pairing), _short(reference)
+        lines, place = disagreement_lines(pairing), shown_path(reference)
         for line in lines[:MOST]:
             tell(f"differs: {line}")
         if (more := len(lines) - MOST) > 0:
@@ -131,7 +131,7 @@ def _is_reference(results: Path) -> bool:
     return reference is not None and reference.resolve() == results.resolve()
 
 
-def _short(path: Path) -> str:
+def shown_path(path: Path) -> str:
     """Return a path as one types it here."""
     near = os.path.relpath(path)
     return str(path) if near.startswith("..") else near

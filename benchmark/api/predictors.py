@@ -16,6 +16,7 @@ from PIL import Image
 
 from benchmark.api.requests import Dtype, results_folder
 from benchmark.api.scorers import Found, Scoring, find_scorers
+from benchmark.api.typed import register_typed
 from benchmark.clip import MINI_BACKBONE, check_class_name
 from benchmark.common import BATCH_SIZE, as_path, image_progress, tell
 from benchmark.contract import Method
@@ -32,7 +33,6 @@ from benchmark.predict import (
     reduced,
     score_images,
 )
-from benchmark.registry import register
 
 if TYPE_CHECKING:
     from benchmark.predict import Scorer, Unscored
@@ -274,8 +274,7 @@ def load_method(
         BenchError: A name or a value is wrong, or the method cannot score single images, or lacks a checkpoint or
             reference images.
     """
-    if not isinstance(method, str):
-        register(method)
+    [name] = register_typed([method])
     check_class_name(class_name, where="class_name")
     scoring = Scoring(
         backbone=backbone,
@@ -286,7 +285,6 @@ def load_method(
         results=results_folder(results),
         follow_links=follow_links,
     )
-    name = method if isinstance(method, str) else method.name
     predictor = Predictor(find_scorers([name], options or {}, scoring), class_name)
     if warned := banner(predictor._scorer.id.synthetic):
         tell(warned)
@@ -311,7 +309,7 @@ def _made(outcomes: "Sequence[Scored | Unscored]", scorer: "Scorer") -> tuple[Pr
             low=low,
             high=high,
             synthetic=banner(scorer.id.synthetic),
-            source=each.image,
+            source=each.image.absolute() if isinstance(each.image, Path) else each.image,
             ranges=scorer.id.ranges,
         )
         if isinstance(each, Scored)

@@ -1,12 +1,15 @@
 """The results of a run, or of a folder, as data frames and tables."""
 
 import html
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmark.api.ending import shown_path
 from benchmark.api.requests import results_folder, several
 from benchmark.common import PUBLISHED_TOLERANCE, counted, tell
 from benchmark.errors import BenchError
@@ -66,7 +69,7 @@ class Results:
 
     records: "tuple[Record, ...]"
     path: Path
-    """The folder in which the records are kept."""
+    """The folder in which the records are kept, from the root."""
     problems: tuple[str, ...] = ()
     """What was asked for and could not be run or read, a line each."""
     methods: tuple[str, ...] = ()
@@ -123,9 +126,14 @@ class Results:
         Args:
             tolerance: Points by which a result, with its interval, may differ.
             classes: Whether numbers of single classes are compared too.
+
+        Raises:
+            BenchError: The tolerance is no number from 0 on.
         """
         import pandas as pd
 
+        if not (isinstance(tolerance, Real) and not isinstance(tolerance, bool) and 0 <= tolerance < math.inf):
+            raise BenchError(f"tolerance={tolerance!r}: say a number of points from 0 on")
         from benchmark.tables import (
             COMPARISON_COLUMNS,
             COMPARISON_NUMBERS,
@@ -139,10 +147,16 @@ class Results:
         done = results_to_compare(self.records)
         numbers = select_numbers(
             load_published(),
-            methods={record.cell.method for record in done} or {""},
+            methods={record.cell.method for record in done},
             datasets={record.cell.dataset.name for record in done},
             classes=classes,
         )
+        if not (done and numbers):
+            numbers = ()  # without any cell they are those of all methods
+            tell(
+                "nothing to compare: "
+                + ("no published number is of these methods on these whole datasets" if done else "no cell is done")
+            )
         rows = comparison_rows(compare(numbers, done, tolerance=tolerance))
         frame = pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
         return frame.astype(dict.fromkeys(COMPARISON_NUMBERS, "float64"))
@@ -155,7 +169,7 @@ class Results:
 
     def __repr__(self) -> str:
         failed = f", {len(self.failed)} failed" if self.failed else ""
-        return f"<Results of {counted(len(self.records), 'cell')}{failed}, in {self.path}>"
+        return f"<Results of {counted(len(self.records), 'cell')}{failed}, in {shown_path(self.path)}>"
 
     def _repr_html_(self) -> str:
         from benchmark.tables import html_summary
@@ -164,7 +178,8 @@ class Results:
             shown = html_summary([table for table in self._tables([]) if table.name.startswith("main_")])
         except BenchError as error:
             shown = f"<p>{html.escape(str(error))}</p>"
-        problems = "".join(f"<li>{html.escape(each)}</li>" for each in self.problems)
+        failed = [f"{each.title} on {each.dataset_title}: {each.error}" for each in self.failed]
+        problems = "".join(f"<li>{html.escape(each)}</li>" for each in dict.fromkeys([*failed, *self.problems]))
         return f"<p>{html.escape(repr(self))}</p>\n{shown}" + (f"\n<ul>{problems}</ul>" if problems else "")
 
     @cached_property
@@ -210,7 +225,7 @@ def load_results(path: Path | str | None = None) -> Results:
         tell(f"left out: {problem}")
     if not records:
         raise BenchError(f"no records in {folder / 'records'}; `benchmark.run` and `bench run` make them")
-    return Results(tuple(records), folder, tuple(problems))
+    return Results(tuple(records), folder.absolute(), tuple(problems))
 
 
 def select_metrics(names: Sequence[str]) -> list[str]:

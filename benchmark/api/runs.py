@@ -154,7 +154,7 @@ def run(
         since=began,
     )
     tell(ran.tally)
-    return Results(tuple(ran.records), computation.results, tuple(ran.problems), tuple(names))
+    return Results(tuple(ran.records), computation.results.absolute(), tuple(ran.problems), tuple(names))
 
 
 def _items(given: Mapping[str, Any] | None, name: str, example: str) -> Iterable[tuple[str, Any]]:

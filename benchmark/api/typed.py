@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from benchmark.common import Settings, counted, tell
+from benchmark.common import Settings, counted, listed, tell
 from benchmark.contract import Method
 from benchmark.errors import BenchError
 from benchmark.records import CheckpointError, Record, done_record, read_checkpoint, remove_record
-from benchmark.registry import GIVEN, register, source_sha256
+from benchmark.registry import GIVEN, look_again, not_compared, register, source_sha256
 
 if TYPE_CHECKING:
     from benchmark.api.requests import Computation
@@ -18,12 +18,16 @@ def register_typed(methods: Iterable[str | type[Method]]) -> list[str]:
     """Return the names of methods, each once, after classes are registered.
 
     Raises:
-        RegistryError: A class is no whole method, or has a name that is taken.
+        BenchError: A class is no whole method, or has a name that is taken.
     """
+    look_again()
+    given: dict[str, type[Method]] = {}
     names = []
     for method in methods:
         if not isinstance(method, str):
             register(method)
+            if given.setdefault(method.name, method) is not method:
+                raise BenchError(f"two of these classes are named {method.name!r}; give one a name of its own")
         names.append(method if isinstance(method, str) else method.name)
     return list(dict.fromkeys(names))
 
@@ -53,7 +57,12 @@ def forget_edited(jobs: "Sequence[Job]", settings: Settings) -> None:
     for method in filter(_is_typed, dict.fromkeys(job.method for job in jobs)):
         now = source_sha256(method)
         removed = sum(_forget(job, now, settings) for job in jobs if job.method is method)
-        if removed:
+        if removed and (names := not_compared(method)):
+            tell(
+                f"{method.title}: whether {listed(names, 3)} changed is not known, so {counted(removed, 'result')} of "
+                "before will be made anew"
+            )
+        elif removed:
             tell(f"{method.title} was edited: {counted(removed, 'result')} of before will be made anew")
 
 

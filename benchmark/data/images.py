@@ -111,9 +111,14 @@ def orientation(path: Path) -> int:
     """
     try:
         with Image.open(path, formats=FORMATS) as image:
-            turned = 1 if image.format == "TIFF" else image.getexif().get(ORIENTATION, 1)
+            return turned_by(image)
     except Exception:  # decoders raise anything; reading the pixels says what is wrong
         return 1
+
+
+def turned_by(image: Image.Image) -> int:
+    """Return how an image of Pillow is turned for display, as `orientation` does."""
+    turned = 1 if image.format == "TIFF" else image.getexif().get(ORIENTATION, 1)
     return turned if turned in range(1, 9) else 1
 
 
@@ -166,7 +171,7 @@ def _decode(path: Path, *, alpha: bool) -> Image.Image | Values:
         raise ImageError(f"{path}: the file is empty (zero bytes); download or extract it again")
     try:
         with Image.open(path, formats=FORMATS) as image:
-            _refuse_bomb(path, image.width, image.height)
+            refuse_bomb(path, image.width, image.height)
             if not _has_deep_colours(image):
                 return _decode_by_pillow(path, image, alpha=alpha)
     except UnidentifiedImageError:
@@ -190,7 +195,7 @@ def _decode_by_pillow(path: Path, image: ImageFile, *, alpha: bool) -> Image.Ima
     if raw in _DEEP_PNG:
         values = _deep_colours(path, np.asarray(image), raw)
         return values if alpha else values[..., :3]
-    return _finite(path, np.asarray(image)) if image.mode.startswith(DEEP_MODES) else image
+    return finite(path, np.asarray(image)) if image.mode.startswith(DEEP_MODES) else image
 
 
 def _deep_colours(path: Path, high: npt.NDArray[np.uint8], raw: str) -> Values:
@@ -213,7 +218,7 @@ def _decode_odd_tiff(path: Path, *, alpha: bool) -> Image.Image | Values:
 
     with tifffile.TiffFile(path) as tiff:
         page = tiff.pages.first
-        _refuse_bomb(path, page.imagewidth, page.imagelength, page.size)
+        refuse_bomb(path, page.imagewidth, page.imagelength, page.size)
         _refuse_packed_bomb(path, tiff)
         values = np.asarray(page.asarray())
         tag = page.tags.get(ORIENTATION)
@@ -228,11 +233,11 @@ def _decode_odd_tiff(path: Path, *, alpha: bool) -> Image.Image | Values:
         values = values.astype(np.uint8) * np.uint8(255)
     if values.dtype == np.uint8:
         return Image.fromarray(np.ascontiguousarray(values))
-    values = _finite(path, values)
+    values = finite(path, values)
     return values if alpha or values.ndim == 2 else values[..., :3]
 
 
-def _refuse_bomb(path: Path, width: int, height: int, values: int = 0) -> None:
+def refuse_bomb(path: Path | str, width: int, height: int, values: int = 0) -> None:
     """Refuse an image that is too large by its header; Pillow only warns up to twice its limit."""
     limit = min(MAX_PIXELS, Image.MAX_IMAGE_PIXELS or MAX_PIXELS)
     if (pixels := max(width * height, values)) > limit:
@@ -270,7 +275,12 @@ def rows(path: Path, height: int, piece: tuple[int, int] | None) -> tuple[int, i
     return top, bottom
 
 
-def _finite(path: Path, values: npt.NDArray[Any]) -> Values:
+def finite(path: Path | str, values: npt.NDArray[Any]) -> Values:
+    """Return values, all of which are finite numbers.
+
+    Raises:
+        ImageError: One is not.
+    """
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ImageError(f"{path}: holds values that are no finite numbers; replace it or move it away")
     return values

@@ -5,18 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from benchmark.common import printable
 from benchmark.data.images import (
     DEEP_MODES,
-    MAX_PIXELS,
-    MAX_SIDE,
-    ORIENTATION,
     ImageError,
     as_8_bit_rgb,
+    finite,
     orientation,
     read_image,
+    refuse_bomb,
+    turned_by,
 )
 from benchmark.data.ranges import Extremes, Ranges, Values
 
@@ -53,23 +54,28 @@ def image_in_memory(given: object, name: str) -> ImageInMemory:
         ImageError: It is something else, or too large.
     """
     if isinstance(given, Image.Image):
-        turned = given.getexif().get(ORIENTATION, 1) if given.format != "TIFF" else 1
-        values: Any = np.asarray(given) if given.mode.startswith(DEEP_MODES) else given
-        found = ImageInMemory(name, values, turned if turned in range(1, 9) else 1)
-        height, width = given.height, given.width
+        refuse_bomb(name, given.width, given.height)
+        try:
+            values: Image.Image | Values = np.asarray(given) if given.mode.startswith(DEEP_MODES) else given
+            turned = turned_by(given)
+        except (OSError, SyntaxError, ValueError) as error:  # Pillow reads the file of an image when it is first used
+            raise ImageError(f"{printable(name)}: cannot be read: {error}") from error
+    elif hasattr(given, "__array__"):
+        values, turned = _values(np.asarray(given), name), 1
     else:
-        array = np.asarray(given)
-        if array.dtype.kind not in "buif" or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
-            raise ImageError(f"{name}: an array of {array.dtype} {array.shape}; give (H, W), grey, or (H, W, 3), RGB")
-        array = array.astype(np.uint8) * np.uint8(255) if array.dtype == np.bool_ else array
-        shallow = array.dtype == np.uint8
-        found = ImageInMemory(name, Image.fromarray(np.ascontiguousarray(array)) if shallow else array)
-        height, width = array.shape[:2]
-    if not 0 < height * width <= MAX_PIXELS or max(height, width) > MAX_SIDE:
-        raise ImageError(f"{name}: has {width:,} x {height:,} pixels; scale it down to at most {MAX_PIXELS:,}")
-    if not isinstance(found.values, Image.Image) and not np.isfinite(found.values).all():
-        raise ImageError(f"{name}: holds values that are no finite numbers")
-    return found
+        raise ImageError(f"{name}: a {type(given).__name__} is no image; give a path, an image of Pillow, or an array")
+    return ImageInMemory(name, values if isinstance(values, Image.Image) else finite(name, values), turned)
+
+
+def _values(array: npt.NDArray[Any], name: str) -> Image.Image | Values:
+    if array.dtype.kind not in "buif" or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
+        raise ImageError(f"{name}: an array of {array.dtype} {array.shape}; give (H, W), grey, or (H, W, 3), RGB")
+    if not array.size:
+        raise ImageError(f"{name}: an array of shape {array.shape} has no pixels")
+    refuse_bomb(name, array.shape[1], array.shape[0])
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * np.uint8(255)
+    return Image.fromarray(np.ascontiguousarray(array)) if array.dtype == np.uint8 else array
 
 
 def read_any(image: Path | ImageInMemory, ranges: Ranges | None = None) -> Image.Image:

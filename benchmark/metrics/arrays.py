@@ -54,5 +54,5 @@ def pixel_metrics(masks: Iterable[npt.NDArray[Any]], maps: Iterable[npt.NDArray[
             raise ValueError(
                 "a mask holds values other than 0 and 1; say from which on a pixel is a defect: mask > 127"
             )
-        metrics.update(np.asarray(anomaly_map), values.astype(bool))
+        metrics.update(np.asarray(anomaly_map), values != 0)  # bool of 1-bit images holds bytes of 255, too
     return metrics.compute()

@@ -16,4 +16,6 @@ from .registered import installed_methods as installed_methods
 from .registered import load_plugin as load_plugin
 from .registered import plugin_files as plugin_files
 from .registered import register as register
+from .sources import look_again as look_again
+from .sources import not_compared as not_compared
 from .sources import source_sha256 as source_sha256

@@ -22,12 +22,14 @@ from typing import Any, TypeGuard
 import methods
 from benchmark.common import as_path, what_is_it
 from benchmark.contract import Ablation, Method
+from benchmark.protocol import PROTOCOL
 from benchmark.registry.choosing import RegistryError
 from benchmark.registry.options import check_option_names, options_from
 from benchmark.registry.sources import PLUGIN
 
 ENTRY_POINTS = "zsad_bench.methods"
 LONGEST_TITLE = 60
+LONGEST_NAME = 60
 _EXAMPLE = 'as in (Ablation("heat", "Temperature", {"0.07": {}, "0.01": {"temperature": 0.01}}),)'
 
 
@@ -180,6 +182,12 @@ def _add(found: dict[str, type[Method]], method: type[Method], where: str) -> No
     lacking = [key for key in ("name", "title", "paper") if not isinstance(getattr(method, key, None), str)]
     if lacking:
         raise RegistryError(f'{where}: {method.__name__} does not say {lacking[0]}; add {lacking[0]} = "…"')
+    name = method.name
+    if not re.fullmatch(r"\w[\w-]*", name) or len(name) > LONGEST_NAME or name == PROTOCOL:  # it is part of file names
+        raise RegistryError(
+            f"{where}: {method.__name__} has the name {name[: LONGEST_NAME + 1]!r}; say 1 to {LONGEST_NAME} letters, "
+            f"digits, _ and -, and not {PROTOCOL!r}"
+        )
     if len(method.title) > LONGEST_TITLE or not method.title.isprintable() or not method.title.strip():
         raise RegistryError(
             f"{where}: {method.__name__} has the title {method.title[: LONGEST_TITLE + 1]!r}; say 1 to {LONGEST_TITLE} "

@@ -1,40 +1,70 @@
 """The source that defines a method, by which edited code is told from the code that made a result."""
 
 import ast
-import functools
 import hashlib
 import importlib.util
-import inspect
-import linecache
 import sys
-import textwrap
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from types import FunctionType, ModuleType
-from typing import Any
+from types import ModuleType
 
 import methods
 from benchmark.common import unix_content
 from benchmark.contract import Method
+from benchmark.registry.typed import is_typed, typed_sources
 
 PLUGIN = "zsad_bench_plugin_"
 """How the names of the modules of `--plugin` begin."""
 
 
-@functools.cache  # the code that runs is that of the first look, whatever becomes of the file meanwhile
+@dataclass(frozen=True)
+class _Source:
+    """What was found at the first look; the code that runs is that one, whatever becomes of the file meanwhile."""
+
+    sha256: str | None
+    unknown: tuple[str, ...] = ()
+
+
+_FOUND: dict[type[Method], _Source] = {}
+
+
 def source_sha256(method: type[Method]) -> str | None:
     """Return the sha256 of the source that defines a method, None where that cannot be read.
 
     It is the file of its class, those of its base classes, and the modules that they import of `methods`, of their own
     package, or from the folder of a plug-in. Of a class that was typed, as in a cell of a notebook, it is its
-    definition, and those of the typed classes, functions and constants that it names.
+    definition, and those of the typed classes, functions and values that it names. The source is read once, that of a
+    typed class again after `look_again`.
     """
+    return _source(method).sha256
+
+
+def not_compared(method: type[Method]) -> tuple[str, ...]:
+    """Return what a typed class names whose value cannot be compared with that of another time."""
+    return _source(method).unknown
+
+
+def look_again() -> None:
+    """Forget the sources of typed classes, at the beginning of a run: what they name may have been edited since."""
+    for method in [each for each in _FOUND if any(map(is_typed, _bases(each)))]:
+        del _FOUND[method]
+
+
+def _source(method: type[Method]) -> _Source:
+    if method not in _FOUND:
+        _FOUND[method] = _look(method)
+    return _FOUND[method]
+
+
+def _look(method: type[Method]) -> _Source:
     try:
-        contents = [*map(unix_content, _source_files(method)), *(text.encode() for text in _typed_sources(method))]
-        digests = sorted(hashlib.sha256(content).hexdigest() for content in contents)
+        texts, unknown = typed_sources(base for base in _bases(method) if is_typed(base))
+        contents = [*map(unix_content, _source_files(method)), *(text.encode() for text in texts)]
     except (OSError, SyntaxError, ValueError, KeyError, AttributeError, TypeError):
-        return None
-    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
+        return _Source(None)
+    digests = sorted(hashlib.sha256(content).hexdigest() for content in contents)
+    return _Source(hashlib.sha256(" ".join(digests).encode()).hexdigest(), tuple(unknown))
 
 
 def _bases(method: type[Method]) -> list[type[Method]]:
@@ -61,64 +91,6 @@ def _source_files(method: type[Method]) -> set[Path]:
             if imported is not None and imported not in found:
                 waiting[imported] = name
     return found
-
-
-def is_typed(thing: object) -> bool:
-    """Return whether a class or function was typed, in a notebook or at a prompt, and stands in no file."""
-    module = sys.modules.get(getattr(thing, "__module__", None) or "")
-    if module is None or not isinstance(thing, type | FunctionType):
-        return False
-    if getattr(module, "__file__", None) is None:
-        return True
-    # At a prompt that opens after a script, the module is that of the script.
-    return module.__name__ == "__main__" and any(not Path(file).exists() for file in _files_of(thing))
-
-
-def _files_of(thing: type | FunctionType) -> list[str]:
-    """Return what Python calls the files or cells in which a function, or the methods of a class, are defined."""
-    functions = [each for each in vars(thing).values() if isinstance(each, FunctionType)]
-    codes = [each.__code__ for each in ([thing] if isinstance(thing, FunctionType) else functions)]
-    return [code.co_filename for code in codes if code.co_filename != "<string>"]  # which a dataclass adds
-
-
-def _typed_sources(method: type[Method]) -> list[str]:
-    """Return the definitions of the typed classes of a method, and of all typed things that they name.
-
-    Raises:
-        OSError: One of them cannot be read, since nothing keeps what was typed.
-    """
-    waiting: list[Any] = [base for base in _bases(method) if is_typed(base)]
-    found: dict[str, str] = {}
-    while waiting:
-        thing = waiting.pop()
-        found[thing.__qualname__] = text = _definition(thing)
-        there = vars(sys.modules[thing.__module__])
-        for name in {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)} & there.keys():
-            value = there[name]
-            if is_typed(value) and value.__qualname__ not in found:
-                waiting.append(value)
-            elif isinstance(value, str | bytes | int | float | complex | tuple | list | dict | None):
-                found.setdefault(name, f"{name} = {value!r}")
-    return list(found.values())
-
-
-def _definition(thing: Any) -> str:
-    """Return the lines of a cell that define a class or a function.
-
-    Python knows the cell of a function alone; that of a class is the cell of its methods, or the last that defines a
-    class of its name.
-    """
-    if isinstance(thing, FunctionType):
-        return textwrap.dedent(inspect.getsource(thing))
-    for file in [*_files_of(thing), *reversed([name for name in linecache.cache if not Path(name).is_file()])]:
-        lines = linecache.getlines(file)
-        if not lines:
-            continue
-        for node in ast.walk(ast.parse("".join(lines))):
-            if isinstance(node, ast.ClassDef) and node.name == thing.__name__:
-                first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
-                return textwrap.dedent("".join(lines[first - 1 : node.end_lineno]))
-    raise OSError(f"the definition of {thing.__name__} is not kept")
 
 
 def _folders(modules: Mapping[Path, str]) -> dict[str, Path]:

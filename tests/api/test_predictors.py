@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image
 
 import benchmark as zb
@@ -139,7 +140,7 @@ def test_a_method_is_built_once_and_shown_its_references(
     with pytest.raises(BenchError, match="name their folder by --shots"):
         zb.load_method("winclip", options={"winclip": {"shots": 2}}, **TINY)
     predictor = zb.load_method("winclip", shots=parts / "normal", options={"winclip": {"shots": 2}}, **TINY)
-    (scorer,) = predictor.found.scorers
+    (scorer,) = predictor._found.scorers
     built: list[object] = []
     make = type(scorer).build
     monkeypatch.setattr(type(scorer), "build", lambda self, backbone: built.append(self) or make(self, backbone))
@@ -195,6 +196,59 @@ def test_an_image_that_cannot_be_read_is_told(
 def test_what_is_no_image_is_refused(given: Any) -> None:
     with pytest.raises(BenchError, match="image 0"):
         image_in_memory(given, "image 0")
+
+
+@pytest.mark.parametrize("given", [3, None, {"a.png": 1}, b"a.png", object()])
+def test_what_is_no_image_at_all_is_refused(clip: Predictor, given: Any) -> None:
+    with pytest.raises(BenchError, match="is no image; give a path"):
+        clip.predict(given)
+
+
+@pytest.mark.parametrize("size", [-1, 0, 1.5, "2", True])
+def test_a_batch_size_is_a_whole_number_from_1_on(clip: Predictor, size: Any) -> None:
+    with pytest.raises(BenchError, match=r"batch_size=.*say a whole number from 1 on"):
+        clip.predict(np.zeros((4, 4, 3), np.uint8), batch_size=size)
+
+
+def test_a_tensor_is_the_array_that_it_holds_and_nested_lists_are_refused(clip: Predictor, tmp_path: Path) -> None:
+    pixels = np.asarray(Image.open(photo(tmp_path / "1.png")))
+    assert one(clip.predict(torch.from_numpy(pixels.copy()))).score == one(clip.predict(pixels)).score
+    with pytest.raises(BenchError, match="image 0: a list is no image; give a path"):
+        clip.predict(pixels.tolist())
+
+
+def test_the_home_folder_and_the_working_folder_are_those_of_the_call(
+    clip: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo(tmp_path / "1.png")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for given in ("~/1.png", "1.png"):
+        found = one(clip.predict(given))
+        with monkeypatch.context() as moved:
+            moved.chdir(tmp_path.parent)
+            assert found.image.size == (40, 30)
+    for given in ("", " "):
+        with pytest.raises(BenchError, match="is no path"):
+            clip.predict(given)
+
+
+def test_links_are_followed_where_the_method_is_told_so(tmp_path: Path) -> None:
+    for name in ("mine", "away"):
+        (tmp_path / name).mkdir()
+        photo(tmp_path / f"{name}/1.png")
+    (tmp_path / "mine/linked").symlink_to(tmp_path / "away")
+    assert len(several(zb.load_method("clip", **TINY).predict(tmp_path / "mine"))) == 1
+    assert len(several(zb.load_method("clip", follow_links=True, **TINY).predict(tmp_path / "mine"))) == 2
+
+
+def test_a_prediction_is_shown_after_its_file_is_gone(clip: Predictor, tmp_path: Path) -> None:
+    path = photo(tmp_path / "1.png")
+    found = one(clip.predict(path))
+    path.unlink()
+    assert f"{found.score:.4g}" in found._repr_html_()
+    assert "no such file" in found._repr_html_()
 
 
 def test_no_images_are_refused(clip: Predictor, tmp_path: Path) -> None:

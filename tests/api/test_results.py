@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -29,7 +30,8 @@ def real(results: Results) -> Results:
     )
 
 
-def test_a_folder_is_read(reference: Results) -> None:
+def test_a_folder_is_read(reference: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     assert len(reference) == len(list((REFERENCE / "records").glob("*.json")))
     assert list(reference) == list(reference.records)
     assert reference.failed == ()
@@ -117,6 +119,29 @@ def test_the_comparison_has_the_published_number_beside_ours(reference: Results)
     assert set(found["method"]) <= {record.cell.method for record in reference}
     assert found["ours"].notna().any()
     assert len(real(reference).compare(classes=True)) > len(found)
+
+
+@pytest.mark.parametrize("tolerance", ["a", -1, float("nan"), float("inf"), None, True])
+def test_a_tolerance_is_a_number_from_0_on(reference: Results, tolerance: Any) -> None:
+    with pytest.raises(BenchError, match=r"tolerance=.*say a number of points from 0 on"):
+        reference.compare(tolerance=tolerance)
+
+
+def test_where_nothing_is_compared_it_is_told(reference: Results, capsys: pytest.CaptureFixture[str]) -> None:
+    done = reference.records[0]
+    failed = done.model_copy(update={"status": "failed", "error": "a <b>reason</b>"})
+    part = done.model_copy(
+        update={
+            "cell": done.cell.model_copy(update={"dataset": done.cell.dataset.model_copy(update={"name": "x-subset"})})
+        }
+    )
+    for record, said in ((failed, "no cell is done"), (part, "no published number is of these")):
+        found = dataclasses.replace(reference, records=(record,)).compare()
+        assert found.empty
+        assert list(found.columns) == list(reference.compare().columns)
+        assert f"nothing to compare: {said}" in capsys.readouterr().err
+    html = dataclasses.replace(reference, records=(done, failed))._repr_html_()
+    assert "a &lt;b&gt;reason" in html
 
 
 def hostile(record: Record) -> Record:

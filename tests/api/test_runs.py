@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import random
 import re
 import shutil
 import sys
@@ -11,7 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from support.cells import Notebook, notebook
 
 import benchmark as zb
@@ -19,7 +22,7 @@ from benchmark.api.requests import Computation
 from benchmark.data.folders import PlainFolder
 from benchmark.errors import BenchError
 from benchmark.records.records import Record
-from benchmark.registry.sources import source_sha256
+from benchmark.registry.sources import look_again, source_sha256
 from methods.clip import Clip, ClipAC
 
 Bench = Callable[..., tuple[int, str, str]]
@@ -146,6 +149,109 @@ def test_what_a_class_names_is_part_of_its_source(cells: Notebook, cell: str, ch
     assert (source_sha256(cells.run(cell)["Shout"]) != before) == changes
 
 
+NAMES = """
+import dataclasses, functools
+import numpy as np
+import torch
+from methods.clip import Clip
+
+@dataclasses.dataclass(frozen=True)
+class Holder:
+    values: tuple = ({x}, "a")
+
+def times(k):
+    def inner(value):
+        return value * k
+    return inner
+
+def plain(value, factor={x}):
+    return value * factor
+
+ARRAY = np.full(2000, {x})
+TENSOR = torch.full((2000,), {x}, dtype=torch.bfloat16)
+NAMED = {{"f": functools.partial(plain, factor={x}), "s": frozenset({{"a", "b", {x}}})}}
+HOLDER = Holder()
+CACHED = functools.cache(plain)
+CLOSED = times({x})
+LONG = [*range(2000), {x}]
+
+class Names(Clip):
+    name = "names"
+    title = "Names"
+    paper = "none"
+
+    def predict(self, features, class_names):
+        return {name}
+"""
+
+
+@pytest.mark.parametrize("name", ["ARRAY", "TENSOR", "NAMED", "HOLDER", "CACHED", "CLOSED", "LONG", "plain", "times"])
+def test_values_of_all_kinds_that_a_class_names_are_part_of_its_source(cells: Notebook, name: str) -> None:
+    def sha256(x: float) -> str | None:
+        look_again()
+        return source_sha256(cells.run(NAMES.format(name=name, x=x))["Names"])
+
+    first = sha256(1.0)
+    assert first is not None
+    assert sha256(1.0) == first
+    assert (sha256(2.0) != first) == (name != "times")  # which is the same whatever it is called with
+
+
+def test_what_is_changed_without_the_class_is_noticed(cells: Notebook) -> None:
+    there = cells.run(NAMES.format(name="(CLOSED, plain)", x=1.0))
+    mine = there["Names"]
+    seen = [source_sha256(mine)]
+
+    def look() -> str | None:
+        look_again()
+        return source_sha256(mine)
+
+    assert look() == seen[0]
+    cells.run("def plain(value):\n    return -value")
+    seen.append(look())
+    cells.run("CLOSED = times(3)")
+    seen.append(look())
+    cells.run("Names.factor = 3")
+    seen.append(look())
+    cells.run("def other(self, features, class_names):\n    return 0\n\nNames.predict = other")
+    seen.append(look())
+    assert len(set(seen)) == len(seen)
+    assert None not in seen
+
+
+def test_a_value_that_cannot_be_compared_never_passes_for_that_of_before(
+    cells: Notebook, parts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = shout(1.0).replace("LOUDNESS = 1.0", "import threading\nLOUDNESS = 1.0\nLOCK = threading.Lock()")
+    mine = cells.run(cell.replace("found = super", "assert LOCK; found = super"))["Shout"]
+    (first,) = zb.run(mine, folders={"nuts": parts}, results=tmp_path, **TINY)
+    (second,) = zb.run(mine, folders={"nuts": parts}, results=tmp_path, **TINY)
+    assert first.run.source_sha256 != second.run.source_sha256
+    assert "Shout: whether LOCK changed is not known, so 1 result of before" in capsys.readouterr().err
+
+
+def test_an_edited_helper_alone_makes_results_anew(cells: Notebook, parts: Path, tmp_path: Path) -> None:
+    mine = cells.run(shout(1.0))["Shout"]
+    (before,) = zb.run(mine, folders={"nuts": parts}, results=tmp_path, **TINY)
+    cells.run("def louder(scores):\n    return -scores")
+    for asked in (mine, "shout"):
+        (after,) = zb.run(asked, folders={"nuts": parts}, results=tmp_path, **TINY)
+        assert after.mean["image_auroc"] == pytest.approx(1 - (before.mean["image_auroc"] or 0))
+
+
+@pytest.mark.parametrize("name", ["A B", "", "a/b", "a.b", "x" * 300, "protocol"])
+def test_a_name_that_no_file_and_no_option_can_have_is_refused(cells: Notebook, tmp_path: Path, name: str) -> None:
+    mine = cells.run(shout(1.0).replace('name = "shout"', f"name = {name!r}"))["Shout"]
+    with pytest.raises(BenchError, match="Shout has the name"):
+        zb.run(mine, results=tmp_path)
+
+
+def test_two_classes_of_one_name_are_refused(cells: Notebook, tmp_path: Path) -> None:
+    first, second = cells.run(shout(1.0))["Shout"], cells.run(shout(2.0))["Shout"]
+    with pytest.raises(BenchError, match="two of these classes are named 'shout'"):
+        zb.run([first, second], results=tmp_path)
+
+
 def test_what_is_typed_after_a_script_is_not_taken_for_the_script(monkeypatch: pytest.MonkeyPatch) -> None:
     main = types.ModuleType("__main__")
     main.__file__ = __file__
@@ -260,6 +366,23 @@ def test_mistakes_are_answered_with_the_way_out(asked: dict[str, Any], said: str
     with pytest.raises(BenchError, match=said):
         zb.run(results=tmp_path, **asked)
     assert not (tmp_path / "records").exists()
+
+
+def test_a_run_leaves_random_numbers_and_threads_as_they_are(parts: Path, tmp_path: Path) -> None:
+    def drawn() -> tuple[float, ...]:
+        return (random.random(), float(np.random.rand()), float(torch.rand(1)))  # noqa: NPY002
+
+    random.seed(0), np.random.seed(0), torch.manual_seed(0)  # noqa: NPY002
+    expected, threads = drawn(), torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    random.seed(0), np.random.seed(0), torch.manual_seed(0)  # noqa: NPY002
+    zb.run("coop", folders={"nuts": parts, "more": parts}, auxiliary="more", allow_overlap=True,
+           options={"coop": {"epochs": 1}}, results=tmp_path, **TINY)  # fmt: skip
+    try:
+        assert torch.get_num_threads() == threads + 1
+        assert drawn() == expected
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_a_keyword_that_is_none_is_an_error_of_python(tmp_path: Path) -> None:

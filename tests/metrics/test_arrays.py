@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 from benchmark.metrics.arrays import image_metrics, pixel_metrics
@@ -47,6 +48,8 @@ def test_lists_tensors_and_sizes_of_all_kinds_are_taken() -> None:
     masks = [np.eye(3, dtype=np.uint8), np.zeros((2, 5))]
     assert pixel_metrics(masks, [np.eye(3), np.zeros((2, 5))])["pixel_aupro"] == 1.0
     assert pixel_metrics([np.zeros((2, 2))], [np.zeros((2, 2))])["pixel_auroc"] is None
+    of_one_bit = np.asarray(Image.fromarray(np.eye(3, dtype=bool)).convert("1"))  # bool of bytes 0 and 255
+    assert pixel_metrics([of_one_bit], [np.eye(3)])["pixel_aupro"] == 1.0
 
 
 @pytest.mark.parametrize(
