@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from benchmark.contract import Method
     from benchmark.data import SampleSet
     from benchmark.protocol import Protocol
-    from benchmark.records import BackboneId, Placement, Record
+    from benchmark.records import BackboneId, Cell, Placement, Record, TrainingId
     from benchmark.running import Auxiliaries, Chosen, Job, Loading, Outcome, Plan
 
     Placements = Mapping[tuple[type[Method], Any], Placement]
@@ -27,12 +27,23 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound="Method")
 
 
-def identify(source: "WeightsSource", *, dtype: str) -> "BackboneId":
-    """Return what identifies a backbone, and tell what is assumed of it that cannot be known."""
-    from benchmark.clip import assumptions
-    from benchmark.records import backbone_id
+def identify(source: "WeightsSource", *, dtype: str, download: bool = True) -> "BackboneId":
+    """Return what identifies a backbone, and tell what is assumed of it that cannot be known.
 
-    identity = backbone_id(source, dtype=dtype)
+    Args:
+        source: Its weights.
+        dtype: Number type in which it computes.
+        download: Whether weights that are not on this machine are downloaded; a dry run does without.
+    """
+    from benchmark.clip import assumptions
+    from benchmark.records import UNKNOWN_SHA256, backbone_id
+
+    identity = backbone_id(source, dtype=dtype, download=download)
+    if identity.sha256 == UNKNOWN_SHA256:
+        tell(
+            f"note: the weights of {source.name} are not on this machine, and their sha256, which is part of each id, "
+            "is not published; cells and trainings are listed without ids"
+        )
     for line in assumptions(identity.name, identity.architecture, identity.sha256):
         tell(f"note: {line}")
     return identity
@@ -54,8 +65,10 @@ def _plan_cells(
     computation: "Computation",
     protocol: "Protocol",
     learning: "Learning",
+    *,
+    download: bool,
 ) -> "dict[WeightsSource, Plan]":
-    """Plan the cells of each backbone, and tell what is left out.
+    """Plan the cells of each backbone, and tell what is left out. Weights are downloaded if `download`.
 
     Raises:
         BenchError: A name or a checkpoint is wrong or has no effect, or nothing can be run.
@@ -75,7 +88,7 @@ def _plan_cells(
     plans: dict[WeightsSource, Plan] = {}
     for source, methods in by_source.items():
         try:
-            identity = identify(source, dtype=computation.number_type)
+            identity = identify(source, dtype=computation.number_type, download=download)
             setting = with_kept_checkpoints(
                 Setting(identity, protocol, auxiliaries), methods, targets.found, computation.settings.results
             )
@@ -212,7 +225,7 @@ def run_on(
     """
     from benchmark.api.typed import forget_edited
 
-    plans = _plan_cells(chosen, targets, computation, protocol, learning)
+    plans = _plan_cells(chosen, targets, computation, protocol, learning, download=not dry_run)
     if placements:
         for plan in plans.values():
             plan.jobs = [replace(job, placement=placements[job.method, job.options]) for job in plan.jobs]
@@ -267,10 +280,17 @@ def _todo(
             loading[lacking[0].cell.backbone.weights] = computation.loading(source, protocol)
         if dry_run:
             for training in trainings:
-                print(f"train  {training.id.id}")
+                print(f"train  {_shown_id(training.id)}")
             for job in each.jobs:
-                print(f"{'done ' if job.cell.id in done else 'to do'}  {job.cell.id}")
+                print(f"{'done ' if job.cell.id in done else 'to do'}  {_shown_id(job.cell)}")
     return _ToDo([job for job in jobs if job.cell.id not in done], done, untrained_first, loading)
+
+
+def _shown_id(what: "Cell | TrainingId") -> str:
+    """Return an id; where it is known only after the weights were downloaded, its beginning."""
+    from benchmark.records import UNKNOWN_SHA256
+
+    return what.id.rpartition("--")[0] if what.backbone.sha256 == UNKNOWN_SHA256 else what.id
 
 
 def _carry_out(jobs: "Sequence[Job]", todo: _ToDo, computation: "Computation") -> "Outcome":

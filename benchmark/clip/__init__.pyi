@@ -34,6 +34,7 @@ from .vision import first_tokens as first_tokens
 from .vision import run_blocks as run_blocks
 from .weight_files import read_entries as read_entries
 from .weight_files import read_state_dict as read_state_dict
+from .beforehand import sha256_beforehand as sha256_beforehand
 from .weights import DEFAULT_BACKBONE as DEFAULT_BACKBONE
 from .weights import KNOWN_FILES as KNOWN_FILES
 from .weights import MINI_BACKBONE as MINI_BACKBONE

@@ -243,12 +243,13 @@ def architectures_of(shapes: Mapping[str, Sequence[int]]) -> list[str]:
     return _of_sizes(numbers)
 
 
-def hub_folder(repository: str, *, weights: bool) -> Path:
+def hub_folder(repository: str, *, weights: bool, download: bool = True) -> Path:
     """Return the local folder of a repository of Hugging Face's hub, in the hub's own cache.
 
     Args:
         repository: `ORGANISATION/NAME`.
         weights: Whether the weights are wanted too; else only the configuration is downloaded.
+        download: Whether weights that are not in the cache are downloaded; the configuration is in any case.
 
     Raises:
         BackboneError: A file is neither in the cache nor to be downloaded. The message says what to do.
@@ -256,11 +257,11 @@ def hub_folder(repository: str, *, weights: bool) -> Path:
     folder = _from_hub(repository, CONFIGS).parent
     _fetch_preprocessing(repository)
     if weights:
-        file = _from_hub(repository, WEIGHTS)
+        file = _from_hub(repository, WEIGHTS, download=download)
         folder = file.parent
         if file.name.endswith(INDEX):
             for name in _parts(file):
-                _from_hub(repository, (name,))
+                _from_hub(repository, (name,), download=download)
     return folder
 
 
@@ -270,12 +271,12 @@ def _fetch_preprocessing(repository: str) -> None:
         _from_hub(repository, (PREPROCESSING,))
 
 
-def _from_hub(repository: str, names: Sequence[str]) -> Path:
+def _from_hub(repository: str, names: Sequence[str], *, download: bool = True) -> Path:
     """Return the first of these files of a repository, from the cache where one is there."""
     import huggingface_hub
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    for cached in (True, False):
+    for cached in (True, False) if download else (True,):
         for name in names:
             try:
                 return Path(huggingface_hub.hf_hub_download(repository, name, local_files_only=cached))

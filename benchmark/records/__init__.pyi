@@ -2,6 +2,7 @@ from .agreement import SAME_MACHINE as SAME_MACHINE
 from .agreement import TOLERANCE as TOLERANCE
 from .agreement import Difference as Difference
 from .agreement import range_over_classes as range_over_classes
+from .cells import UNKNOWN_SHA256 as UNKNOWN_SHA256
 from .cells import BackboneId as BackboneId
 from .cells import Cell as Cell
 from .cells import DataId as DataId

@@ -21,6 +21,7 @@ from benchmark.clip import (
     WeightsSource,
     builds_quick_gelu,
     pretraining,
+    sha256_beforehand,
     weights_sha256,
 )
 from benchmark.common import Model
@@ -47,6 +48,10 @@ class DataId(Model):
     def card_name(self) -> str:
         """Name of the dataset's card, also of a part of a dataset."""
         return self.name.removesuffix(SUBSET)
+
+
+UNKNOWN_SHA256 = "unknown"
+"""In place of the sha256 of weights of which it is known only after they were downloaded; never in a record."""
 
 
 class BackboneId(Model):
@@ -178,8 +183,14 @@ def _flat(content: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def backbone_id(source: WeightsSource, *, dtype: str) -> BackboneId:
+def backbone_id(source: WeightsSource, *, dtype: str, download: bool = True) -> BackboneId:
     """Return what identifies a backbone, without loading the backbone.
+
+    Args:
+        source: Its weights.
+        dtype: Number type in which it computes.
+        download: Whether weights that are not on this machine are downloaded. If not, the sha256 is the published one,
+            or `UNKNOWN_SHA256` where none is published.
 
     Raises:
         BackboneError: The weight file is missing and cannot be downloaded, or does not suit the architecture.
@@ -188,7 +199,7 @@ def backbone_id(source: WeightsSource, *, dtype: str) -> BackboneId:
     return BackboneId(
         name=source.name,
         architecture=source.architecture,
-        sha256=weights_sha256(source),
+        sha256=weights_sha256(source) if download else sha256_beforehand(source) or UNKNOWN_SHA256,
         dtype=dtype,
         synthetic=source.synthetic,
         mean=known.mean,

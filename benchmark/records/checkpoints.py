@@ -21,7 +21,7 @@ from benchmark.common import (
 )
 from benchmark.contract import Learner, training_options
 from benchmark.errors import BenchError
-from benchmark.records.cells import BackboneId, TrainingId, misnamed
+from benchmark.records.cells import UNKNOWN_SHA256, BackboneId, TrainingId, misnamed
 from benchmark.records.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -156,7 +156,8 @@ def misfit(known: TrainingId, method: type[Learner], options: Any, backbone: Bac
             f"made by version {known.method_version} of {method.title}, which is now {method.version}; train it again, "
             "or import it again"
         )
-    if known.backbone.sha256 != backbone.sha256:
+    to_be_seen = backbone.sha256 == UNKNOWN_SHA256 and known.backbone.name == backbone.name
+    if known.backbone.sha256 != backbone.sha256 and not to_be_seen:
         names = [each.name for each in (known.backbone, backbone)]
         if names[0] == names[1]:  # files of one name
             names = [f"{each.name} of sha256 {each.sha256[:12]}…" for each in (known.backbone, backbone)]

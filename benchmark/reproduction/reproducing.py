@@ -88,7 +88,7 @@ class Reproduction:
         targets = find_targets([card.name for card in self.needs.found], self.places)
         targets.problems.extend(each.problem or f"{each.card.name}: not found" for each in self.needs.missing)
         with TemporaryDirectory() as scratch:  # a dry run writes nothing
-            given = self._import(Path(scratch) if dry_run else self.computation.settings.results)
+            given = self._import(Path(scratch) if dry_run else self.computation.settings.results, download=not dry_run)
             learning = Learning(protocol=self.recipe.rule, seeds=self.recipe.seeds, checkpoints=given)
             ran = self._carry_out(targets, learning, dry_run=dry_run, since=since)
         missing = {each.card.name: f"data: {each.problem or 'not found'}" for each in self.needs.missing if each.tested}
@@ -122,7 +122,7 @@ class Reproduction:
         table = make_table(self.recipe, ran.records, tolerance=self.tolerance, why_not=why_not, cuts=cuts)
         return Reproduced(ran, problems, table)
 
-    def _import(self, results: Path) -> list[Path]:
+    def _import(self, results: Path, *, download: bool) -> list[Path]:
         """Import the published checkpoints that were found; return their JSON files in a folder of results."""
         paths = []
         for each in self.needs.learned:
@@ -132,7 +132,7 @@ class Reproduction:
                     list(each.found.paths.values()),
                     each.method,
                     auxiliaries=[load_cards()[name] for name in each.auxiliary],
-                    backbone=identify(source, dtype=self.computation.number_type),
+                    backbone=identify(source, dtype=self.computation.number_type, download=download),
                     protocol=self.recipe.protocol,
                     results=results,
                 )
