@@ -359,8 +359,9 @@ def _records(jobs: "Sequence[Job]", done: "Mapping[str, Record]", settings: "Set
 def _tell_of_kept(records: "Sequence[Record]", settings: "Settings") -> None:
     """Tell which results are of before an edit, or lack images that could not be read."""
     if edited := {record.cell.method for record in records if record.newer_source_sha256}:
+        whose = "its" if len(edited) == 1 else "their"
         tell(
-            f"kept: results of {', '.join(sorted(edited))} from before its files were edited; if that can change a "
+            f"kept: results of {', '.join(sorted(edited))} from before {whose} files were edited; if that can change a "
             "number, raise the method's version, or train and score again with --force"
         )
     if settings.on_error == "fail" and (partial := [record for record in records if _left_out(record)]):

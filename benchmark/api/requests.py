@@ -103,6 +103,8 @@ class Learning:
     seeds: Sequence[int] = (0,)
     checkpoints: Sequence[Path] = ()
     """JSON files of checkpoints that are used in place of trainings."""
+    way_out: str | None = None
+    """What a command offers besides naming a folder where an auxiliary dataset is not found; None for the usual."""
     allow_overlap: bool = False
     """Whether a method is tested also where it was trained on images of the target."""
 

@@ -79,6 +79,8 @@ def select_auxiliaries(methods: Chosen, targets: Targets, learning: Learning) ->
         given=tuple(learning.checkpoints),
         allow_overlap=learning.allow_overlap,
     )
+    if learning.way_out is not None:
+        wanted = replace(wanted, way_out=learning.way_out)
     check_training_used(methods, learning.protocol, learning.auxiliary)
     learners = [method for method, _ in methods if issubclass(method, Learner)]
     found = {samples.card.name: samples for samples in (*targets.found, *folders) if not samples.part}

@@ -1,5 +1,6 @@
 """The command `bench reproduce`."""
 
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,8 +10,8 @@ import typer
 from benchmark.cli.data_options import DataOptions, GettingOptions
 from benchmark.cli.ending import BEGAN, end
 from benchmark.cli.messages import fail, say, writing
-from benchmark.cli.options import ComputeOptions, ExecutorOptions, computation, with_options
-from benchmark.common import write_whole
+from benchmark.cli.options import ComputeOptions, ExecutorOptions, computation, split, with_options
+from benchmark.common import counted, write_whole
 
 if TYPE_CHECKING:
     from benchmark.reproduction import Reproduction
@@ -56,6 +57,22 @@ def reproduce_command(
             rich_help_panel="Data",
         ),
     ] = False,
+    methods: Annotated[
+        str,
+        typer.Option(
+            help="Only these methods of the recipe, separated by commas, by their names in `bench methods`.",
+            show_default="all",
+            rich_help_panel="Methods",
+        ),
+    ] = "",
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Redo cells that are done, and the trainings that they need.",
+            rich_help_panel="Results",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -91,6 +108,8 @@ def reproduce_command(
 
     bench reproduce winclip-table1 --data /datasets --get --accept
 
+    bench reproduce anomalyclip-table1 --methods anomalyclip --data /datasets
+
     bench reproduce anomalyclip-table1 --mini
     """
     if output is not None and output.suffix not in (".md", ".csv"):
@@ -100,14 +119,14 @@ def reproduce_command(
 
     recipes = load_recipes()
     if not name:
-        if mini or dry_run or getting.get or checkpoints or output:
+        if mini or dry_run or getting.get or checkpoints or output or methods or force:
             fail("say which recipe; `bench reproduce` alone lists them")
         _list(list(recipes))
         return
     [chosen] = choose("recipe", [name], recipes)
-    recipe = recipes[chosen]
+    recipe = recipes[chosen].part(split(methods)) if methods else recipes[chosen]
     own = FOLDER / f"{chosen}{'-mini' if mini else ''}"
-    how = computation(replace(compute, results=own) if compute.results == FOLDER else compute, executor)
+    how = computation(replace(compute, results=own) if compute.results == FOLDER else compute, executor, force=force)
     where = places.places()
     if getting.get and (where.data is None or dry_run):
         fail("--get fetches into --data: " + ("leave --dry-run out" if dry_run else "say --data DIR"))
@@ -125,12 +144,17 @@ def reproduce_command(
     texts = {style: render_table(done.table, style) for style in ("txt", "md")}
     print(texts["txt"], end="", flush=True)
     texts["csv"] = table_csv(done.table)
-    files = [how.results / f"{chosen}{suffix}" for suffix in (".md", ".csv")] if output is None else [output]
+    stem = "-".join([chosen, *split(methods)])
+    files = [how.results / f"{stem}{suffix}" for suffix in (".md", ".csv")] if output is None else [output]
     for file in files:
         with writing(file):
             write_whole(file, texts[file.suffix.removeprefix(".")])
         say(f"written to {file}")
     say(done.ran.tally)
+    if absent := sum(row.verdict == "not run" for row in done.table.rows):
+        say(f"{absent} of {counted(len(done.table.rows), 'published number')} not run; the column Why says the reasons")
+    if done.ran.records:
+        say(f"pages with curves and pictures: bench report --results {shlex.quote(str(how.results))}")
     end(done.ran.records, done.problems)
 
 

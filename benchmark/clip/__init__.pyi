@@ -6,6 +6,7 @@ from .architectures import vision_width as vision_width
 from .backbone import DTYPES as DTYPES
 from .backbone import Backbone as Backbone
 from .backbone import load_backbone as load_backbone
+from .beforehand import sha256_beforehand as sha256_beforehand
 from .class_names import ClassName as ClassName
 from .class_names import ClassNameError as ClassNameError
 from .class_names import check_class_name as check_class_name
@@ -34,7 +35,6 @@ from .vision import first_tokens as first_tokens
 from .vision import run_blocks as run_blocks
 from .weight_files import read_entries as read_entries
 from .weight_files import read_state_dict as read_state_dict
-from .beforehand import sha256_beforehand as sha256_beforehand
 from .weights import DEFAULT_BACKBONE as DEFAULT_BACKBONE
 from .weights import KNOWN_FILES as KNOWN_FILES
 from .weights import MINI_BACKBONE as MINI_BACKBONE

@@ -12,6 +12,7 @@ from benchmark.protocol import Protocol
 from benchmark.reproduction.costs import CPU_SECONDS, GPU_PASSES, TRAINING_SECONDS, Cost, cost_of, images_of
 from benchmark.reproduction.needs import LearnedNeed, Needs
 from benchmark.reproduction.recipe import Recipe, Run
+from benchmark.tables import Number
 
 
 def render_recipes(recipes: Iterable[tuple[Recipe, Cost]]) -> str:
@@ -58,7 +59,7 @@ def render_needs(recipe: Recipe, runs: Sequence[Run], needs: Needs, *, data: Pat
     parts.append(f"Weights\n{_weights(needs)}")
     if needs.learned:
         parts.append(f"What methods learn\n{_learned(needs.learned)}")
-        parts += _checkpoints(needs.learned)
+        parts += [*_lost(recipe, needs), *_checkpoints(needs.learned)]
     parts.append(f"Cost\n{_cost(cost_of(recipe, runs, needs))}")
     return "\n\n".join(parts) + "\n"
 
@@ -116,6 +117,33 @@ def _learned(learned: Sequence[LearnedNeed]) -> str:
             state = counted(each.trainings, "training") if each.trainings > 1 else "training"
         body.append((each.method.title, " + ".join(_title(name) for name in each.auxiliary), state))
     return _grid(body, ("Method", "Trained on", "By"))
+
+
+def _by_method(recipe: Recipe) -> dict[str, list[Number]]:
+    """Return the numbers of methods that are here by what is printed."""
+    parts: dict[str, list[Number]] = {}
+    for number in recipe.numbers:
+        if number.method is not None:
+            parts.setdefault(number.row.method, []).append(number)
+    return parts
+
+
+def _lost(recipe: Recipe, needs: Needs) -> list[str]:
+    """Return how many numbers of each method cannot be computed, where some datasets are there and others are not."""
+    if not needs.found:
+        return []
+    missing, untrained = {each.card.name for each in needs.missing}, needs.untrained
+    lines = []
+    for name, numbers in _by_method(recipe).items():
+        lost = [
+            number
+            for number in numbers
+            if any(card.name in missing or (number.method, card.name) in untrained for card in number.cards)
+        ]
+        if lost:
+            why = dict.fromkeys(text for (method, _), text in untrained.items() if method == numbers[0].method)
+            lines.append(f"  {name}: {len(lost)} of {len(numbers)}" + "".join(f"; {text}" for text in why))
+    return ["\n".join(["Numbers that cannot be computed, since data is missing", *lines])] if lines else []
 
 
 def _title(name: str) -> str:

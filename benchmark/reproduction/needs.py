@@ -51,6 +51,8 @@ class LearnedNeed:
     own."""
     imported: bool = False
     """Whether the checkpoint is taken in place of a training."""
+    targets: tuple[str, ...] = ()
+    """Names of the cards that are tested with it."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,19 @@ class Needs:
     def missing(self) -> tuple[DatasetNeed, ...]:
         """The datasets that are not there."""
         return tuple(each for each in self.datasets if each.samples is None)
+
+    @property
+    def untrained(self) -> dict[tuple[str, str], str]:
+        """Why a method cannot be tested on a dataset, by the names of both: its auxiliary dataset is not there."""
+        missing = {each.card.name: each.card.title for each in self.missing}
+        return {
+            (each.method.name, target): f"{missing[name]}, on which it is trained, was not found"
+            for each in self.learned
+            if not each.imported
+            for name in each.auxiliary
+            if name in missing
+            for target in each.targets
+        }
 
     @property
     def targets(self) -> tuple[Card, ...]:
@@ -126,7 +141,8 @@ def _learned(
 
     Otherwise some numbers of a column would be of a training and others of a checkpoint.
     """
-    sets = list(dict.fromkeys(recipe.auxiliaries(targets).values()))
+    by_target = recipe.auxiliaries(targets)
+    sets = list(dict.fromkeys(by_target.values()))
     needs = []
     for method in dict.fromkeys(run.method for run in runs if issubclass(run.method, Learner)):
         learning = {repr(training_options(run.options)) for run in runs if run.method is method}
@@ -134,7 +150,7 @@ def _learned(
         published = [checkpoint_for(method.name, names) if default else None for names in sets]
         found = [None if each is None else find_checkpoint(each, checkpoints) for each in published]
         imported = all(each is not None and each.complete for each in found)
-        needs += [
-            LearnedNeed(method, names, len(learning), files, imported) for names, files in zip(sets, found, strict=True)
-        ]
+        for names, files in zip(sets, found, strict=True):
+            tested = tuple(target for target, each in by_target.items() if each == names)
+            needs.append(LearnedNeed(method, names, len(learning), files, imported, tested))
     return needs

@@ -20,7 +20,7 @@ from benchmark.data import Card
 from benchmark.errors import BenchError
 from benchmark.protocol import AUXILIARIES, DEFAULT, Protocol, auxiliaries_for
 from benchmark.records import Placement
-from benchmark.registry import all_methods, options_from
+from benchmark.registry import all_methods, choose, options_from
 from benchmark.running import select_ablations, variants_of
 from benchmark.tables import Number, load_published
 
@@ -99,6 +99,34 @@ class Recipe(Model):
     def cards(self) -> tuple[Card, ...]:
         """The datasets that are tested, as first published."""
         return tuple({card.name: card for number in self.numbers for card in number.cards}.values())
+
+    @property
+    def own(self) -> str | None:
+        """The method of the paper itself, as printed: the one that begins the title of the recipe; None if none is."""
+        known, start = all_methods(), self.title.partition(",")[0]
+        titled = (each for each in self.numbers if each.method in known and known[each.method].title == start)
+        return next((each.row.method for each in titled), None)
+
+    def part(self, methods: Sequence[str]) -> Self:
+        """Return the recipe with the published numbers of some methods alone.
+
+        Args:
+            methods: Their names, which are not those that are printed.
+
+        Raises:
+            RegistryError: A name is not one of a method of the recipe.
+        """
+        of_method = {each.method: each.row.method for each in self.numbers if each.method is not None}
+        wanted = set(choose("method of this recipe", methods, of_method))
+        printed = dict.fromkeys(each.row.method for each in self.numbers if each.method in wanted)
+        rows = []
+        for each in self.rows:
+            held = {number.row.method for number in self.numbers if each.hold(number)}
+            if names := tuple(name for name in printed if name in held):
+                rows.append(each.model_copy(update={"methods": names}))
+        mini = self.mini.model_copy(update={"methods": tuple(each for each in self.mini.methods if each in printed)})
+        titles = ", ".join(all_methods()[name].title for name in of_method if name in wanted)
+        return self.model_copy(update={"rows": tuple(rows), "mini": mini, "title": f"{self.title}: {titles} alone"})
 
     def layouts(self, card: Card) -> tuple[str, ...]:
         """Return the layouts of a dataset that hold the test images of the published numbers."""

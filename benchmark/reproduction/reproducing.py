@@ -89,10 +89,18 @@ class Reproduction:
         targets.problems.extend(each.problem or f"{each.card.name}: not found" for each in self.needs.missing)
         with TemporaryDirectory() as scratch:  # a dry run writes nothing
             given = self._import(Path(scratch) if dry_run else self.computation.settings.results, download=not dry_run)
-            learning = Learning(protocol=self.recipe.rule, seeds=self.recipe.seeds, checkpoints=given)
+            learning = Learning(
+                protocol=self.recipe.rule, seeds=self.recipe.seeds, checkpoints=given, way_out=self._way_out
+            )
             ran = self._carry_out(targets, learning, dry_run=dry_run, since=since)
         missing = {each.card.name: f"data: {each.problem or 'not found'}" for each in self.needs.missing if each.tested}
-        return self._reproduced(ran, targets.problems, missing, ())
+        return self._reproduced(ran, targets.problems, missing, (), untrained=self.needs.untrained)
+
+    @property
+    def _way_out(self) -> str:
+        """What can be done besides naming its folder where an auxiliary dataset is not found."""
+        published = any(each.found and not each.imported for each in self.needs.learned)
+        return ", or give the checkpoints that --dry-run names by --checkpoints" if published else ""
 
     def _run_mini(self, *, dry_run: bool, since: float) -> Reproduced:
         names = self.recipe.mini.datasets
@@ -117,9 +125,16 @@ class Reproduction:
         )
 
     def _reproduced(
-        self, ran: Ran, problems: Sequence[str], why_not: Mapping[str, str], cuts: Sequence[str]
+        self,
+        ran: Ran,
+        problems: Sequence[str],
+        why_not: Mapping[str, str],
+        cuts: Sequence[str],
+        untrained: Mapping[tuple[str, str], str] | None = None,
     ) -> Reproduced:
-        table = make_table(self.recipe, ran.records, tolerance=self.tolerance, why_not=why_not, cuts=cuts)
+        table = make_table(
+            self.recipe, ran.records, tolerance=self.tolerance, why_not=why_not, untrained=untrained, cuts=cuts
+        )
         return Reproduced(ran, problems, table)
 
     def _import(self, results: Path, *, download: bool) -> list[Path]:

@@ -1,3 +1,5 @@
+from .done_cells import aged as aged
+from .done_cells import finished as finished
 from .driver import Outcome as Outcome
 from .driver import run as run
 from .executors import Executor as Executor
@@ -14,8 +16,6 @@ from .planning import Chosen as Chosen
 from .planning import Job as Job
 from .planning import Plan as Plan
 from .planning import Setting as Setting
-from .planning import aged as aged
-from .planning import finished as finished
 from .planning import plan as plan
 from .planning import plan_trainings as plan_trainings
 from .sharing import SMALL as SMALL

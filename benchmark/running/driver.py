@@ -16,8 +16,9 @@ from filelock import Timeout
 from benchmark.common import Settings
 from benchmark.data import SampleSet
 from benchmark.records import BackboneId, RecordError, is_done, path_of, remove_classes, write_record
+from benchmark.running.done_cells import missing
 from benchmark.running.executors import Executor
-from benchmark.running.planning import Job, missing
+from benchmark.running.planning import Job
 from benchmark.running.recording import failure
 from benchmark.running.tasks import Loading, Lost, Reply, Task, class_places, make_tasks
 from benchmark.running.timeout import explained

@@ -20,17 +20,11 @@ from benchmark.records import (
     CheckpointError,
     DataId,
     Placement,
-    Record,
-    RecordError,
     TrainingId,
-    done_record,
     misfit,
-    misnamed,
-    path_of,
     read_checkpoint,
-    write_record,
 )
-from benchmark.registry import changed_options, source_sha256, title_of
+from benchmark.registry import changed_options, title_of
 from benchmark.training import Training, seeds_of, seen_images, variant_of
 
 Chosen = Sequence[tuple[type[Method], Any]]
@@ -91,6 +85,8 @@ class Auxiliaries:
     """JSON files of checkpoints to be used instead of training."""
     kept: frozenset[Path] = frozenset()
     """Of these, those that were trained in the results folder at hand: their cells are those of the training."""
+    way_out: str = ", or give another by --auxiliary or a --checkpoint"
+    """What can be done besides naming its folder where an auxiliary dataset is not found; the end of a sentence."""
     allow_overlap: bool = False
     """Whether a target is tested though its auxiliary dataset shares images with it; its records say so."""
 
@@ -217,7 +213,10 @@ def plan(methods: Chosen, datasets: Sequence[SampleSet], setting: Setting, *, se
                     absent = [name for name in names if name not in setting.auxiliaries.found]
                     lacking[" and ".join(absent)].append((method.title, target))
     made.refused = [f"{_listed(titles)} on {target}" for target, titles in refused.items()]
-    made.problems = [*dict.fromkeys(unfit), *(_not_found(name, pairs) for name, pairs in lacking.items())]
+    made.problems = [
+        *dict.fromkeys(unfit),
+        *(_not_found(name, pairs, setting.auxiliaries.way_out) for name, pairs in lacking.items()),
+    ]
     return made
 
 
@@ -260,11 +259,11 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(names))
 
 
-def _not_found(name: str, pairs: Sequence[tuple[str, str]]) -> str:
+def _not_found(name: str, pairs: Sequence[tuple[str, str]], way_out: str) -> str:
     methods, targets = (_listed(each) for each in zip(*pairs, strict=True))
     return (
         f"{methods} on {targets}: to be trained on {name}, which was not found; say where it lies with --data or "
-        f"--data-path {name}=DIR, or give another by --auxiliary or a --checkpoint"
+        f"--data-path {name}=DIR{way_out}"
     )
 
 
@@ -354,45 +353,3 @@ def data_id(*samples: SampleSet) -> DataId:
         layout="+".join(each.layout.name for each in samples),
         fingerprint=prints[0] if len(prints) == 1 else hashlib.sha256(" ".join(prints).encode()).hexdigest(),
     )
-
-
-def missing(jobs: Sequence[Job], results: Path, *, force: bool = False) -> list[Job]:
-    """Return the jobs without a record of success, or all of them if forced.
-
-    Raises:
-        RecordError: as in `finished`.
-    """
-    done = {} if force else finished(jobs, results)
-    return [job for job in jobs if job.cell.id not in done]
-
-
-def finished(jobs: Sequence[Job], results: Path) -> dict[str, Record]:
-    """Return the records of success of these jobs, by the id of their cells; each file is read once.
-
-    Raises:
-        RecordError: a record was made with a default that has been changed since.
-    """
-    found = {job.cell.id: record for job in jobs if (record := done_record(results, job.cell.id))}
-    for job in jobs:
-        if job.cell.id in found and (changed := misnamed(found[job.cell.id].cell, job.cell)):
-            raise RecordError(
-                f"{path_of(results, job.cell.id)} was made with {', '.join(changed)}: a default was changed without a "
-                f"new version of {job.method.title}; raise its `version`, or redo its cells with --force"
-            )
-    return found
-
-
-def aged(job: Job, record: Record, results: Path) -> Record:
-    """Return the record of a cell, which says whether the method's files were edited since; what is new is written.
-
-    Raises:
-        RecordError: the record cannot be written.
-    """
-    now, trained = source_sha256(job.method), record.training.made if record.training else None
-    made_by = {record.run.source_sha256, trained.source_sha256 if trained else None} - {None}
-    newer = now if made_by - {now} else None
-    if newer == record.newer_source_sha256:
-        return record
-    record = record.model_copy(update={"newer_source_sha256": newer})
-    write_record(results, record)
-    return record

@@ -25,6 +25,7 @@ from .comparison import compare as compare
 from .comparison import results_to_compare as results_to_compare
 from .comparison_output import COMPARISON_COLUMNS as COMPARISON_COLUMNS
 from .comparison_output import COMPARISON_NUMBERS as COMPARISON_NUMBERS
+from .comparison_output import SHOWN_BY_VERDICT as SHOWN_BY_VERDICT
 from .comparison_output import comparison_csv as comparison_csv
 from .comparison_output import comparison_rows as comparison_rows
 from .comparison_output import counts as counts

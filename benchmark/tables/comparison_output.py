@@ -18,6 +18,7 @@ NONE = "–"
 ALONE = "Published numbers alone, as their sources print them; none was measured here."
 RANKLESS = "Nothing is ranked: conditions differ from source to source."
 SHOWN_BY_VERDICT: dict[Verdict, str] = {
+    "within": "within",
     "differs": "differ",
     "undecided": "undecided",
     "not comparable": "not comparable",
@@ -33,8 +34,7 @@ Item = TypeVar("Item")
 def counts(rows: Iterable[Comparison], tolerance: float) -> str:
     """Return how many rows have which verdict, in a sentence."""
     found = Counter(row.verdict for row in rows)
-    words: dict[Verdict, str] = {"within": f"within {tolerance:g} point{'' if tolerance == 1 else 's'}"}
-    words |= SHOWN_BY_VERDICT
+    words = SHOWN_BY_VERDICT | {"within": f"within {tolerance:g} point{'' if tolerance == 1 else 's'}"}
     return "Of the published numbers: " + ", ".join(f"{found[verdict]} {text}" for verdict, text in words.items()) + "."
 
 

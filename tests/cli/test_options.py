@@ -107,7 +107,7 @@ def test_the_commands_that_compute_share_their_options() -> None:
     assert set(options_of("ablate")) == {*cells, "--only"}
     assert set(options_of("run")) == {*cells, "--methods", "--all", "--checkpoint", "--get", "--accept"}
     computed = own - FOLDERS - {"--plugin", "--set", "--protocol", "--auxiliary", "--seeds"}
-    recipe = {"--checkpoints", "--mini", "--dry-run", "--output", "--get", "--accept"}
+    recipe = {"--checkpoints", "--mini", "--dry-run", "--output", "--get", "--accept", "--force", "--methods"}
     assert set(options_of("reproduce")) == computed | recipe
     scoring = {"--method", "--plugin", "--set", "--backbone", "--checkpoint", "--shots", "--device", "--dtype"}
     scoring |= {"--batch-size", "--results", "--output"}

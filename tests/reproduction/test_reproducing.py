@@ -262,13 +262,74 @@ def test_the_table_says_why_a_row_was_not_run() -> None:
 
 
 @pytest.mark.parametrize("style", ["txt", "md"])
-def test_the_methods_stand_in_the_order_of_the_paper(style: str) -> None:
+def test_the_papers_own_method_stands_first_and_the_others_in_its_order(style: str) -> None:
     text = render_table(make_table(load_recipes()["anomalyclip-table1"], [], tolerance=1.0), style)
     start = "## " if style == "md" else ""
     places = [
-        text.index(f"\n{start}{name}\n") for name in ("CLIP", "CLIP-AC", "WinCLIP", "VAND", "CoOp", "AnomalyCLIP")
+        text.index(f"\n{start}{name}\n") for name in ("AnomalyCLIP", "CLIP", "CLIP-AC", "WinCLIP", "VAND", "CoOp")
     ]
     assert places == sorted(places)
+
+
+def test_a_small_table_at_the_end_counts_the_verdicts_of_each_method() -> None:
+    """Of 28 numbers each: AnomalyCLIP's of all datasets, CLIP's of BTAD alone."""
+    recipe = load_recipes()["anomalyclip-table1"]
+    records = [result("anomalyclip", card.name, 0.9) for card in recipe.cards] + [result("clip", "btad", 0.5)]
+    table = make_table(recipe, records, tolerance=1.0)
+    last = render_table(table, "txt").split("\nBy method\n")[1].strip().splitlines()
+    assert last[0].split()[0] == "Method"
+    assert last[-6].split()[0] == "AnomalyCLIP"
+    for name, run in (("AnomalyCLIP", 28), ("CLIP", 4), ("CoOp", 0)):
+        rows = [row for row in table.rows if row.number.row.method == name]
+        (found,) = [line for line in last if line.split()[0] == name]
+        assert sum(map(int, found.split()[1:])) == len(rows)
+        assert int(found.split()[-1]) == len(rows) - run
+    assert last[0].endswith("not run")
+    assert "Our AUPRO is AUPRO-200 here" in render_table(table, "md")
+    metrics = {row["ours_is"] for row in csv.DictReader(table_csv(table).splitlines()) if row["metric"] == "aupro"}
+    assert metrics == {"pixel_aupro_200"}
+
+
+def test_a_part_of_a_recipe_has_the_numbers_of_its_methods_alone() -> None:
+    whole = load_recipes()["anomalyclip-table1"]
+    part = whole.part(["april_gan", "anomalyclip"])
+    assert {number.row.method for number in part.numbers} == {"VAND", "AnomalyCLIP"}
+    assert len(part.numbers) == sum(number.method in ("april_gan", "anomalyclip") for number in whole.numbers)
+    assert {run.method.name for run in part.runs()} == {"april_gan", "anomalyclip"}
+    assert part.title.endswith(": APRIL-GAN, AnomalyCLIP alone")
+    with pytest.raises(BenchError, match="unknown method of this recipe 'mrad_tf'"):
+        whole.part(["mrad_tf"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_own_method_of_a_recipe_is_known(name: str) -> None:
+    assert load_recipes()[name].own is not None
+
+
+def test_what_cannot_be_trained_says_so_before_and_after(drawn: Path) -> None:
+    """Of BTAD alone: AnomalyCLIP trains on MVTec AD there."""
+    recipe = load_recipes()["anomalyclip-table1"]
+    places = Places(paths={"btad": drawn / "BTech_Dataset_transformed"})
+    found = find_needs(recipe, recipe.runs(), places, Computation(), checkpoints=None)
+    assert [card.name for card in found.found] == ["btad"]
+    text = render_needs(recipe, recipe.runs(), found, data=None)
+    why = "MVTec AD, on which it is trained, was not found"
+    assert f"  AnomalyCLIP: 28 of 28; {why}\n" in text
+    assert "  CLIP: 24 of 28\n" in text
+    table = make_table(recipe, [result("clip", "btad", 0.9)], tolerance=1.0, untrained=found.untrained)
+    reasons = {row.reasons for row in table.rows if (row.title, row.number.dataset) == ("AnomalyCLIP", "btad")}
+    assert reasons == {(why,)}
+
+
+def test_a_synthetic_result_that_is_undefined_says_why() -> None:
+    recipe = load_recipes()["anomalyclip-table1"]
+    made = result("clip", "btad", 0.5)
+    mean = made.mean | {"pixel_aupro_200": None}
+    table = make_table(recipe, [made.model_copy(update={"mean": mean, "synthetic": ("weights",)})], tolerance=1.0)
+    reasons = {row.number.metric: row.reasons for row in table.rows if row.verdict == "synthetic"}
+    assert reasons.pop("pixel_aupro_200")[-1] == "AUPRO-200 is undefined on these images"
+    assert len(reasons) == 3
+    assert all("undefined" not in text for each in reasons.values() for text in each)
 
 
 def test_the_csv_has_every_row() -> None:
@@ -300,6 +361,7 @@ def test_a_mini_run_marks_all_as_synthetic_and_says_what_was_cut(bench: Bench, d
     code, out, err = bench(*command)
     assert code == 0, err
     assert "SYNTHETIC" in out.splitlines()[2]
+    assert "were edited" not in out + err
     assert "generated miniatures of BTAD, MPDD alone, of 7 datasets" in out
     assert "APRIL-GAN, CoOp, AnomalyCLIP with shipped checkpoints" in out
     rows = list(csv.DictReader((tmp_path / "anomalyclip-table1.csv").read_text(encoding="utf-8").splitlines()))
@@ -309,11 +371,14 @@ def test_a_mini_run_marks_all_as_synthetic_and_says_what_was_cut(bench: Bench, d
     assert {(row["ours"], row["difference"]) for row in rows} == {("", "")}
     records, _ = read_records(tmp_path)
     clip = next(each for each in records if (each.cell.method, each.cell.dataset.name) == ("clip", "btad"))
+    by_id = {row["records"]: float(row["synthetic"]) for row in run if row["ours_is"] == "image_auroc"}
+    assert by_id[clip.id] == pytest.approx(100 * (clip.mean["image_auroc"] or 0))
     value = f"{100 * (clip.mean['image_auroc'] or 0):.2f} (SYNTHETIC)"
     assert value in (tmp_path / "anomalyclip-table1.md").read_text(encoding="utf-8")
     assert {each.cell.protocol.mask_gt0 for each in records} == {True}
     again = bench(*command)
     assert "12 were there" in again[2]
+    assert f"bench report --results {tmp_path}" in again[2]
     assert again[1] == out
 
 

@@ -35,8 +35,9 @@ from benchmark.protocol import Protocol
 from benchmark.records.cells import BackboneId, backbone_id
 from benchmark.records.records import Record, RecordError, is_done, path_of, read_record, read_records
 from benchmark.running import driver as runner
+from benchmark.running.done_cells import missing
 from benchmark.running.executors import InThisProcess
-from benchmark.running.planning import Auxiliaries, Job, Plan, Setting, missing, plan, plan_trainings
+from benchmark.running.planning import Auxiliaries, Job, Plan, Setting, plan, plan_trainings
 from benchmark.running.tasks import Ended, Lost, Task
 from benchmark.running.worker import perform
 from benchmark.tables.render import render
