@@ -130,11 +130,8 @@ def test_a_tolerance_is_a_number_from_0_on(reference: Results, tolerance: Any) -
 def test_where_nothing_is_compared_it_is_told(reference: Results, capsys: pytest.CaptureFixture[str]) -> None:
     done = reference.records[0]
     failed = done.model_copy(update={"status": "failed", "error": "a <b>reason</b>"})
-    part = done.model_copy(
-        update={
-            "cell": done.cell.model_copy(update={"dataset": done.cell.dataset.model_copy(update={"name": "x-subset"})})
-        }
-    )
+    dataset = done.cell.dataset.model_copy(update={"name": "x-subset"})
+    part = done.model_copy(update={"cell": done.cell.model_copy(update={"dataset": dataset})})
     for record, said in ((failed, "no cell is done"), (part, "no published number is of these")):
         found = dataclasses.replace(reference, records=(record,)).compare()
         assert found.empty
