@@ -22,7 +22,6 @@ from .predictors import Predictor as Predictor
 from .predictors import UnscoredImage as UnscoredImage
 from .predictors import load_method as load_method
 from .requests import Computation as Computation
-from .requests import Dtype as Dtype
 from .requests import Learning as Learning
 from .requests import Places as Places
 from .requests import number_type as number_type

@@ -12,14 +12,27 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from benchmark.api import Computation, Learning
 from benchmark.cli.messages import fail
 from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
-from benchmark.common import BATCH_SIZE, CACHE_LIMIT, READERS, RESULTS, WINDOW_CHUNK, WINDOW_CHUNK_GPU, WORKERS, OnError
+from benchmark.common import (
+    BATCH_SIZE,
+    CACHE_LIMIT,
+    LEAST,
+    READERS,
+    RESULTS,
+    RULE,
+    WINDOW_CHUNK,
+    WINDOW_CHUNK_GPU,
+    WORKERS,
+    Dtype,
+    ExecutorName,
+    OnError,
+)
 from benchmark.errors import BenchError
 
 
@@ -120,8 +133,8 @@ ChosenRecords = Annotated[
         "hash at the end of it); may be repeated.",
     ),
 ]
-Dtype = Annotated[
-    Literal["auto", "float32", "bfloat16", "float16"],
+DtypeOption = Annotated[
+    Dtype,
     _computing(
         "--dtype",
         help="Number type in which CLIP computes; changes numbers. auto is float32, and a run in one process with "
@@ -170,7 +183,7 @@ class TrainingOptions:
             help="What is trained on: anomalyclip (MVTec AD; VisA for MVTec AD), visa (VisA; MVTec AD for VisA), or "
             "adaclip (MVTec AD with CVC-ColonDB; VisA with CVC-ClinicDB for these two).",
         ),
-    ] = "anomalyclip"
+    ] = RULE
     auxiliary: Annotated[
         str,
         _training("--auxiliary", help="Dataset to train on, or several with commas.", show_default="the protocol's"),
@@ -218,9 +231,9 @@ class EncodingOptions:
     """How one process computes with CLIP."""
 
     device: Annotated[str, _computing("--device", help="cpu, cuda, cuda:1, mps.", show_default="cuda, else cpu")] = ""
-    dtype: Dtype = "auto"
+    dtype: DtypeOption = "auto"
     batch_size: Annotated[
-        int, _computing("--batch-size", min=1, help="Images per forward pass; changes no number.")
+        int, _computing("--batch-size", min=LEAST["batch_size"], help="Images per forward pass; changes no number.")
     ] = BATCH_SIZE
 
 
@@ -241,7 +254,7 @@ class ComputeOptions(EncodingOptions):
         int | None,
         _computing(
             "--workers",
-            min=0,
+            min=LEAST["workers"],
             help="Processes that read images, for each that computes; with 0 it reads them itself. Changes no number.",
             show_default=f"the cores it can spare, at most {READERS}; ray and slurm: {WORKERS}",
         ),
@@ -258,7 +271,7 @@ class ComputeOptions(EncodingOptions):
         int | None,
         _computing(
             "--window-chunk",
-            min=1,
+            min=LEAST["window_chunk"],
             help="Windows encoded at a time (WinCLIP); changes no number.",
             show_default=f"{WINDOW_CHUNK}; on a GPU {WINDOW_CHUNK_GPU}",
         ),
@@ -268,7 +281,7 @@ class ComputeOptions(EncodingOptions):
         _computing(
             "--cache-limit",
             envvar="BENCH_CACHE_LIMIT",
-            min=0,
+            min=LEAST["cache_limit"],
             help="GB of training features kept on disk, in the folder that BENCH_CACHE names.",
         ),
     ] = CACHE_LIMIT
@@ -313,14 +326,14 @@ class ExecutorOptions:
     """In which processes, on which machines."""
 
     executor: Annotated[
-        Literal["local", "ray", "slurm"],
+        ExecutorName,
         _executor("--executor", help="Where cells are computed; changes no number. ray and slurm are extras."),
     ] = "local"
     processes: Annotated[
         int | None,
         _executor(
             "--processes",
-            min=1,
+            min=LEAST["processes"],
             help="Tasks (trainings, classes of a dataset) that are computed at the same time.",
             show_default="local: one per GPU; without, one per core for a small backbone, else 1; ray and slurm: what "
             "the cluster has",
@@ -337,7 +350,7 @@ class ExecutorOptions:
         float | None,
         _executor(
             "--cell-timeout",
-            min=0.1,
+            min=LEAST["cell_timeout"],
             metavar="SECONDS",
             help="Give up a cell or a training that takes longer; a task has this long for each of its cells.",
             show_default="never",
