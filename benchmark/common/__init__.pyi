@@ -20,6 +20,7 @@ from .defaults import WORKERS as WORKERS
 from .defaults import Dtype as Dtype
 from .defaults import ExecutorName as ExecutorName
 from .defaults import OnError as OnError
+from .extras import require_extra as require_extra
 from .files import file_sha256 as file_sha256
 from .files import reference_results as reference_results
 from .files import shipped_folder as shipped_folder
