@@ -1,4 +1,4 @@
-"""What a run is asked for, apart from methods and datasets: where data lies, what is trained on, how is computed."""
+"""What a run is asked for, apart from methods and datasets: where data lies, what is trained on, how it is computed."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence

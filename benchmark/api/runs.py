@@ -150,7 +150,7 @@ def _seeds(seeds: int | Sequence[int]) -> list[int]:
 
 
 def _computation(**values: Any) -> Computation:
-    """Return how is computed: in this process, unless it is said otherwise.
+    """Return how it is computed: in this process, unless it is said otherwise.
 
     Raises:
         BenchError: A keyword is none, or has a wrong value.

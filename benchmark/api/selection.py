@@ -28,8 +28,8 @@ def select_methods(
     """Return the named methods (all if none is named) with their options, and the protocol.
 
     Args:
-        names: methods.
-        options: values of options by their names, of methods by name and of `protocol`.
+        names: Methods.
+        options: Values of options by their names, of methods by name and of `protocol`.
 
     Raises:
         BenchError: a name, option or value is wrong.

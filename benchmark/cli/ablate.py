@@ -5,20 +5,11 @@ from typing import Annotated
 
 import typer
 
+from benchmark.cli.computing_options import CellOptions, ExecutorOptions, computation
 from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions
 from benchmark.cli.ending import end
 from benchmark.cli.messages import terminal_width, writing
-from benchmark.cli.options import (
-    CellOptions,
-    ComputeOptions,
-    EvaluationOptions,
-    ExecutorOptions,
-    MethodOptions,
-    TrainingOptions,
-    computation,
-    split,
-    with_options,
-)
+from benchmark.cli.options import ComputeOptions, EvaluationOptions, MethodOptions, TrainingOptions, split, with_options
 from benchmark.cli.settings import parse_settings
 from benchmark.common import tell
 

@@ -35,7 +35,8 @@ def compare_command(
         typer.Option(
             min=0,
             help="Points by which a result (beside a published number its interval, too) may differ.",
-            show_default="1; with --against 0.1, and 0.0001 where machine and packages are the same",
+            show_default=f"{PUBLISHED_TOLERANCE:g}; with --against 0.1, and 0.0001 where machine and packages are the "
+            "same",
         ),
     ] = None,
     classes: Annotated[

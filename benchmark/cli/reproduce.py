@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark.cli.computing_options import ExecutorOptions, computation
 from benchmark.cli.data_options import DataOptions, GettingOptions
 from benchmark.cli.ending import end
 from benchmark.cli.messages import fail, writing
-from benchmark.cli.options import ComputeOptions, ExecutorOptions, computation, with_options
+from benchmark.cli.options import ComputeOptions, with_options
 from benchmark.common import tell, write_whole
 
 if TYPE_CHECKING:

@@ -5,19 +5,17 @@ from typing import Annotated
 
 import typer
 
+from benchmark.cli.computing_options import CellOptions, ExecutorOptions, computation
 from benchmark.cli.data_options import DataOptions, FolderOptions, GettingOptions, PartOptions
 from benchmark.cli.ending import end, write_tables
 from benchmark.cli.messages import fail, terminal_width
 from benchmark.cli.options import (
-    CellOptions,
     ComputeOptions,
     Datasets,
     EvaluationOptions,
-    ExecutorOptions,
     MethodOptions,
     Methods,
     TrainingOptions,
-    computation,
     split,
     with_options,
 )

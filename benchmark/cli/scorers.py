@@ -29,7 +29,7 @@ class WeightsOptions:
         list[Path] | None,
         typer.Option(
             metavar="FILE.json",
-            help="Checkpoint of a method that learns; may be repeated, one for each method.",
+            help="Checkpoint of the method, where it learns.",
             show_default="one in RESULTS/checkpoints that fits, else the package's own for the default backbone",
         ),
     ] = None

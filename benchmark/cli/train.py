@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.api import number_type
+from benchmark.cli.computing_options import ExecutorOptions, computation
 from benchmark.cli.data_options import DataOptions, FolderOptions
 from benchmark.cli.messages import fail
 from benchmark.cli.options import (
     ComputeOptions,
     DtypeOption,
-    ExecutorOptions,
     MethodName,
     MethodOptions,
     Methods,
     Results,
     TrainingOptions,
-    computation,
     split,
     with_options,
 )

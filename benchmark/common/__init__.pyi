@@ -1,4 +1,3 @@
-from .cache import GB as GB
 from .cache import Cache as Cache
 from .cache import CacheError as CacheError
 from .cache import Entry as Entry
@@ -13,7 +12,6 @@ from .defaults import PUBLISHED_TOLERANCE as PUBLISHED_TOLERANCE
 from .defaults import READERS as READERS
 from .defaults import RESULTS as RESULTS
 from .defaults import RULE as RULE
-from .defaults import TASK_IMAGES as TASK_IMAGES
 from .defaults import WINDOW_CHUNK as WINDOW_CHUNK
 from .defaults import WINDOW_CHUNK_GPU as WINDOW_CHUNK_GPU
 from .defaults import WORKERS as WORKERS

@@ -1,4 +1,3 @@
-from .advice import by_hand as by_hand
 from .advice import command_that_gets as command_that_gets
 from .getting import Getting as Getting
 from .getting import Got as Got

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from benchmark.api.requests import Computation
 from benchmark.cli import app
-from benchmark.cli.options import ComputeOptions, ExecutorOptions, TrainingOptions, with_options
+from benchmark.cli.computing_options import ExecutorOptions
+from benchmark.cli.options import ComputeOptions, TrainingOptions, with_options
 from benchmark.clip.weights import WeightsSource
 from benchmark.errors import BenchError
 from benchmark.running.tasks import Loading
