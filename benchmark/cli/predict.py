@@ -10,7 +10,7 @@ import typer
 
 from benchmark.cli.messages import fail
 from benchmark.cli.options import MethodOptions, split, with_options
-from benchmark.cli.scorers import ScorerOptions
+from benchmark.cli.scorers import ScorersOptions
 from benchmark.cli.settings import parse_settings
 from benchmark.clip import check_class_name
 from benchmark.common import ANY_CLASS, tell
@@ -60,7 +60,7 @@ def predict_command(
         Literal["npy", "tiff"] | None,
         typer.Option("--save-maps", help="Write the anomaly maps as float32.", show_default="none"),
     ] = None,
-    options: ScorerOptions,
+    options: ScorersOptions,
 ) -> None:
     """Score images with one method or several, and draw the anomaly maps over them as heatmaps.
 
