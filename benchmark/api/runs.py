@@ -4,16 +4,26 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from benchmark.api.computing import run_methods
-from benchmark.api.requests import Computation, Dtype, Learning, Places, data_folder, results_folder, several
+from benchmark.api.requests import Computation, Learning, Places, data_folder, results_folder, several
 from benchmark.api.results import Results
 from benchmark.api.selection import select_methods
 from benchmark.api.typed import check_typed, register_typed
-from benchmark.common import BATCH_SIZE, CACHE_LIMIT, OnError, as_path, tell, validation_problems
+from benchmark.common import (
+    BATCH_SIZE,
+    CACHE_LIMIT,
+    RULE,
+    Dtype,
+    ExecutorName,
+    OnError,
+    as_path,
+    tell,
+    validation_problems,
+)
 from benchmark.contract import Method
 from benchmark.data import PlainFolder
 from benchmark.errors import BenchError
@@ -33,7 +43,7 @@ def run(
     limit: int | None = None,
     follow_links: bool = False,
     options: Mapping[str, Mapping[str, Any]] | None = None,
-    protocol: str = "anomalyclip",
+    protocol: str = RULE,
     auxiliary: Names = (),
     seeds: int | Sequence[int] = 0,
     checkpoints: Folder | Sequence[Folder] = (),
@@ -46,7 +56,7 @@ def run(
     on_error: OnError = "fail",
     window_chunk: int | None = None,
     cache_limit: float = CACHE_LIMIT,
-    executor: Literal["local", "ray", "slurm"] = "local",
+    executor: ExecutorName = "local",
     processes: int | None = None,
     ray_address: str = "",
     slurm: Mapping[str, str | int] | None = None,
