@@ -5,7 +5,6 @@ import gzip
 import lzma
 import stat
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from benchmark.common import printable, size_in_words, what_is_it
+from benchmark.common import printable, size_in_words, what_begins
 from benchmark.downloads.member_names import ArchiveError
 
 _COMPRESSED: tuple[tuple[bytes, Callable[[Any], Any]], ...] = (
@@ -47,12 +46,7 @@ def is_archive(start: bytes) -> bool:
 
 def none_but(start: bytes) -> str | None:
     """Return what a file with these first bytes is, if it is surely no zip or tar archive but, say, a web page."""
-    if is_archive(start):
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "start")
-        path.write_bytes(start)
-        return (what_is_it(path) or "").partition(";")[0] or None
+    return None if is_archive(start) else (what_begins(start) or "").partition(";")[0] or None
 
 
 @contextmanager

@@ -4,13 +4,12 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support.archive_server import (
     ArchiveServer,
-    archive_server,
     files_below,
     served_archive,
     served_card,
@@ -27,18 +26,6 @@ from benchmark.downloads.given_files import match_files
 from benchmark.errors import BenchError
 
 CONTENT = zipped(demo_files())
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Licences that a test accepts are forgotten after it."""
-    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def server() -> Iterator[ArchiveServer]:
-    with archive_server() as server:
-        yield server
 
 
 @pytest.fixture
