@@ -20,9 +20,20 @@ def executed(folder: Path) -> nbformat.NotebookNode:
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            cell.outputs = [output for output in cell.outputs if not _is_progress(output)]
+    notebook.metadata.pop("widgets", None)
     notebook.metadata.language_info = {"name": "python"}  # without the version
     return notebook
+
+
+def _is_progress(output: nbformat.NotebookNode) -> bool:
+    """Return whether an output is a line of progress, or a bar, of which rich leaves an empty text where it was."""
+    data = output.get("data", {})
+    return (
+        output.get("name") == "stderr"
+        or "application/vnd.jupyter.widget-view+json" in data
+        or (output.output_type == "display_data" and not data.get("text/plain", "shown").strip())
+    )
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from .ending import Tally as Tally
 from .ending import compare_with_reference as compare_with_reference
 from .ending import interruption as interruption
 from .ending import tell_of_reference as tell_of_reference
+from .listing import list_datasets as list_datasets
+from .listing import list_methods as list_methods
 from .predictors import PredictedImage as PredictedImage
 from .predictors import PredictedImages as PredictedImages
 from .predictors import Predictor as Predictor

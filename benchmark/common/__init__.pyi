@@ -70,3 +70,4 @@ from .regions import find_regions as find_regions
 from .resizing import resizing_matrix as resizing_matrix
 from .settings import Settings as Settings
 from .settings import feature_cache as feature_cache
+from .version import __version__ as __version__
