@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -51,9 +51,28 @@ def data_folder(given: Path | str | None) -> Path | None:
     return None if named is None else as_path(named, "data")
 
 
-def several(names: str | Sequence[str]) -> list[str]:
-    """Return names, each once, of which a single one may be given alone."""
-    return [names] if isinstance(names, str) else list(dict.fromkeys(names))
+def several(names: str | Iterable[str], what: str) -> list[str]:
+    """Return names, each once, of which a single one may be given alone.
+
+    Raises:
+        BenchError: They are no names. The message begins with `what`.
+    """
+    found = [names] if isinstance(names, str) else list(names) if isinstance(names, Iterable) else [names]
+    if not all(isinstance(name, str) for name in found):
+        raise BenchError(f"{what}={names!r}: say a name, or a list of names")
+    return list(dict.fromkeys(found))
+
+
+def seed_numbers(seeds: int | Iterable[int]) -> list[int]:
+    """Return seeds, each once, of which a single one may be given alone.
+
+    Raises:
+        BenchError: They are no whole numbers from 0 on.
+    """
+    found = list(seeds) if isinstance(seeds, Iterable) and not isinstance(seeds, str) else [seeds]
+    if not found or not all(_is_whole(seed) and 0 <= seed < MOST_SEED for seed in found):
+        raise BenchError(f"seeds={seeds!r}: say whole numbers from 0 on, as in [0, 1, 2]")
+    return list(dict.fromkeys(map(int, found)))
 
 
 def _is_whole(value: object) -> bool:
@@ -117,8 +136,7 @@ class Learning:
     def __post_init__(self) -> None:
         if self.auxiliary and self.protocol != RULE:
             raise BenchError(f"--auxiliary and --protocol {self.protocol} both say what to train on; leave one out")
-        if not self.seeds or not all(_is_whole(seed) and 0 <= seed < MOST_SEED for seed in self.seeds):
-            raise BenchError(f"seeds {list(self.seeds)}: say whole numbers from 0 on, as in 0, 1, 2")
+        seed_numbers(self.seeds)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,7 +91,9 @@ def test_a_metric_says_the_level(reference: Results) -> None:
         ({"level": "pixels"}, "did you mean pixel"),
         ({"dataset": "viza"}, "did you mean visa"),
         ({"dataset": "sdd"}, "no table of sdd"),
-        ({"metric": "image_ap", "level": "pixel"}, "no result has these metrics"),
+        ({"metric": "image_ap", "level": "pixel"}, "image_ap is no metric at pixel level"),
+        ({"metric": ["image_auroc", "pixel_auroc"]}, "pixel_auroc is no metric at image level"),
+        ({"metric": 3}, "metric=3: say a name"),
     ],
 )
 def test_a_table_that_is_not_there_is_refused(reference: Results, asked: dict[str, str], said: str) -> None:
