@@ -138,6 +138,7 @@ def test_texts_of_a_class_are_constants_and_no_tower_for_text_is_in_the_file(tmp
     assert (tmp_path / "model.onnx").stat().st_size < 1.1 * vision
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_bench_predict_gives(bench: Bench, tiny: Backbone, tmp_path: Path) -> None:
     path, size, options = tmp_path / "nut.onnx", tiny.image_size, ("--method", "clip", "--class", CLASS)
     (tmp_path / "photos").mkdir()
