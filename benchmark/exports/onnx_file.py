@@ -161,11 +161,15 @@ def run_onnx(path: Path, pixels: Pixels, *, any_batch: bool) -> tuple[Floats, Fl
 
 
 def metadata(scorer: ScorerId, predictor: FrozenPredictor) -> dict[str, str]:
-    """Return what a file says of itself: all that can change its scores, what its input is, and a notice."""
-    side = predictor.spec.image_size
+    """Return what a file says of itself: all that can change its scores, what its input is, and a notice.
+
+    A file may be given away, so it does not tell the names of reference images and of their folder.
+    """
+    side, shown = predictor.spec.image_size, scorer.references
     licences = "The licences of the weights, and of the images that were learned from, hold for this file."
     told: Mapping[str, Any] = {
         **scorer.model_dump(mode="json"),
+        "references": shown and {"images": len(shown.files), "sha256": shown.sha256},
         "image_size": side,
         "preprocess": f"red, green, blue; resized to {side} x {side} pixels without keeping the aspect ratio (Pillow, "
         "bicubic); mean and std are applied in the graph",
@@ -176,6 +180,8 @@ def metadata(scorer: ScorerId, predictor: FrozenPredictor) -> dict[str, str]:
 
 
 def _write(path: Path, graph: "ExportedProgram", props: Mapping[str, str], *, any_batch: bool) -> None:
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
     shapes = ({0: BATCH},) if any_batch else None
     program = torch.onnx.export(
         graph,
@@ -189,6 +195,7 @@ def _write(path: Path, graph: "ExportedProgram", props: Mapping[str, str], *, an
     )
     assert program is not None  # it is given no file
     _share(program.model)
+    ClearMetadataAndDocStringPass()(program.model)  # stack traces with paths of this machine
     program.model.metadata_props.update(props)
     program.save(path)
 
