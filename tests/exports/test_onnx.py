@@ -216,9 +216,14 @@ def test_a_file_that_differs_from_torch_is_not_left(
     assert path.read_bytes() == b"an earlier one"
 
 
-def test_scores_that_are_not_finite_are_refused(own: Callable[..., FrozenPredictor], tmp_path: Path) -> None:
-    predictor = own(lambda seen, _: Prediction(seen[:, 0, 0] / 0 * 0, seen))
-    with pytest.raises(ExportError, match="nan"):
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_scores_that_are_not_finite_are_refused(
+    own: Callable[..., FrozenPredictor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    truth = onnx_file.by_torch
+    monkeypatch.setattr(onnx_file, "by_torch", lambda *given: (truth(*given)[0] + np.float32(value), truth(*given)[1]))
+    predictor = own(lambda seen, _: Prediction(seen[:, 0, 0], seen))
+    with pytest.raises(ExportError, match=str(value)):
         write_predictor(tmp_path / "model.onnx", predictor, {})
     assert not list(tmp_path.iterdir())
 
@@ -240,6 +245,36 @@ def test_a_method_that_leaves_torch_is_refused(own: Callable[..., FrozenPredicto
     with pytest.raises(ExportError, match="Own cannot be exported: torch cannot follow"):
         write_predictor(tmp_path / "model.onnx", predictor, {})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_method_that_fails_is_told_in_one_line(own: Callable[..., FrozenPredictor], tmp_path: Path) -> None:
+    predictor = own(lambda seen, names: Prediction(seen[:, 0, 0], seen[names // 0]))
+    with pytest.raises(ExportError, match="Own cannot be exported: its `predict` fails on an image: ZeroDivisionError"):
+        write_predictor(tmp_path / "model.onnx", predictor, {})
+
+
+def test_a_method_that_branches_on_values_is_told_without_a_dump_of_its_graph(
+    own: Callable[..., FrozenPredictor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predictor = own(lambda seen, _: Prediction(seen[:, 0, 0], seen * (2 if seen.mean() > 0 else 1)))
+    with pytest.raises(ExportError, match="Own cannot be exported: torch cannot follow what it computes"):
+        write_predictor(tmp_path / "model.onnx", predictor, {})
+    assert "def forward" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("share", [5e-5, 2e-4])
+def test_large_scores_may_differ_by_a_share_of_the_largest(
+    own: Callable[..., FrozenPredictor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    """Scores of a million have no digits that are worth 1e-4."""
+    truth = onnx_file.by_torch
+    monkeypatch.setattr(onnx_file, "by_torch", lambda *given: tuple(each * (1 + share) for each in truth(*given)))
+    predictor = own(lambda seen, _: Prediction(1e6 * seen[:, 0, 0], 1e6 * seen))
+    if share > onnx_file.TOLERANCE:
+        with pytest.raises(ExportError, match="the exported graph differs from torch"):
+            write_predictor(tmp_path / "model.onnx", predictor, {})
+    else:
+        assert write_predictor(tmp_path / "model.onnx", predictor, {}).any_batch
 
 
 def test_adaclip_is_refused_for_its_clusters(tiny: Backbone, tmp_path: Path) -> None:
