@@ -40,7 +40,7 @@ def onnx_command(
 
     bench export onnx screw.onnx --method winclip --class screw --shots ./good-parts
     """
-    if file.suffix != ".onnx":
+    if file.suffix.lower() != ".onnx":
         fail(f"{file}: say a file that ends in .onnx")
     check_class_name(class_name, where="--class")
 
