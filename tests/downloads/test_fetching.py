@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import requests
-from support.archive_server import ArchiveServer, archive_server, served_archive, zipped
+from support.archive_server import ArchiveServer, served_archive, zipped
 
 from benchmark.data.archives import Archive
 from benchmark.downloads import disk, transfer
@@ -22,12 +22,6 @@ from benchmark.downloads.fetching import FetchError, fetch
 
 CONTENT = zipped({"noise": np.random.default_rng(0).bytes(800_000)})
 HALF = 400_000
-
-
-@pytest.fixture
-def server() -> Iterator[ArchiveServer]:
-    with archive_server() as server:
-        yield server
 
 
 @pytest.fixture

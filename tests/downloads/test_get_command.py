@@ -1,10 +1,10 @@
 """`bench data get` and `bench run --get`: what they say, what they leave behind, and their exit codes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.archive_server import ArchiveServer, archive_server, files_below, served_archive, served_card, zipped
+from support.archive_server import ArchiveServer, files_below, served_archive, served_card, zipped
 from support.demo_dataset import demo_card, demo_files
 
 from benchmark.api.wanted import wanted_by_run
@@ -13,17 +13,6 @@ from benchmark.data.samples import count
 from benchmark.data.search import locate
 
 Bench = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(autouse=True)
-def own_cache(small_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def server() -> Iterator[ArchiveServer]:
-    with archive_server() as server:
-        yield server
 
 
 @pytest.fixture
