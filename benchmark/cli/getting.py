@@ -124,8 +124,10 @@ def get_cards(cards: "Sequence[Card]", where: "Places", *, accept: bool) -> list
         if got.state == "by hand":
             how = get_command(got.card, where.data)
             say(f"{got.card.title}: not there, and a person must fetch it; `{how}` says how")
+        elif got.occupied:  # whether that can be run on is not decided here
+            say(f"warning: {got.card.title} ({got.card.name}): {got.message}")
         elif got.state != "there":
             tell(got)
-        if got.state == "failed":
+        if got.state == "failed" and not got.occupied:
             failed.append(got.card.name)
     return failed

@@ -108,6 +108,11 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 ZEROS = {"zeros": bytes(10**6)}
 
 
+@pytest.mark.parametrize("before", [{}, {"a": bytes(3 * 2**20)}], ids=["first", "later"])
+def test_headers_that_would_fill_the_memory_are_refused(refuse: Callable[..., None], before: dict[str, bytes]) -> None:
+    refuse(tarred({**before, "a" * (2 * 2**20): b"", "b": b""}, mode="w:gz"), "headers have more than")
+
+
 @pytest.mark.usefixtures("small_limits")
 @pytest.mark.parametrize(
     "content",
