@@ -217,9 +217,9 @@ def _met_again(records: "list[Record]", asked: "Mapping[str, Placement]", settin
     """Return the records, of which those whose images, or whose row of an ablation, were put back now say so.
 
     Args:
-        records: of the run.
-        asked: for which tables the run asked, by the ids of the cells that were done before.
-        settings: of the run.
+        records: Those of the run.
+        asked: For which tables the run asked, by the ids of the cells that were done before.
+        settings: Those of the run.
     """
     from benchmark.records import keep_record, read_records
     from benchmark.tables import put_back

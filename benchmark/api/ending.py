@@ -103,8 +103,8 @@ def compare_with_reference(records: "Sequence[Record]", results: Path) -> None:
     Nothing is said where there is no checkout, or where the run writes the reference itself.
 
     Args:
-        records: of the run.
-        results: the folder in which they are.
+        records: Those of the run.
+        results: The folder in which they are.
     """
     from benchmark.records import TOLERANCE, pair_up, records_beside
     from benchmark.tables import agreement_line, disagreement_lines

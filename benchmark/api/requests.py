@@ -1,4 +1,4 @@
-"""What a run is asked for, apart from methods and datasets: where data lies, what is trained on, how is computed."""
+"""What a run is asked for, apart from methods and datasets: where data lies, what is trained on, how it is computed."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
-from benchmark.common import BATCH_SIZE, CACHE_LIMIT, RESULTS, WORKERS, OnError, tell
+from benchmark.common import BATCH_SIZE, CACHE_LIMIT, LEAST, RESULTS, RULE, WORKERS, Dtype, ExecutorName, OnError, tell
 from benchmark.errors import BenchError
 
 if TYPE_CHECKING:
@@ -21,12 +21,6 @@ if TYPE_CHECKING:
     from benchmark.records import BackboneId
     from benchmark.running import Executor, Job, Loading
     from benchmark.training import Training
-
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-
-
-LEAST = {"batch_size": 1, "window_chunk": 1, "workers": 0, "processes": 1, "cache_limit": 0, "cell_timeout": 0.1}
-"""The least values of numbers of a `Computation`."""
 
 
 def results_folder(given: Path | str | None) -> Path:
@@ -73,7 +67,7 @@ class Places:
 class Learning:
     """On what methods train, and by which random numbers."""
 
-    protocol: str = "anomalyclip"
+    protocol: str = RULE
     """Name of the rule that says what is trained on for which target."""
     auxiliary: Sequence[str] = ()
     """Datasets to train on in place of those of the rule."""
@@ -84,7 +78,7 @@ class Learning:
     """Whether a method is tested also where it was trained on images of the target."""
 
     def __post_init__(self) -> None:
-        if self.auxiliary and self.protocol != "anomalyclip":
+        if self.auxiliary and self.protocol != RULE:
             raise BenchError(f"--auxiliary and --protocol {self.protocol} both say what to train on; leave one out")
 
 
@@ -110,7 +104,7 @@ class Computation:
     results: Path = RESULTS
     force: bool = False
     """Whether cells that are done, and the trainings that they need, are done again."""
-    executor: Literal["local", "ray", "slurm"] = "local"
+    executor: ExecutorName = "local"
     processes: int | None = None
     """Tasks that are computed at the same time; None for as many as suit the machine."""
     ray_address: str = ""

@@ -14,7 +14,7 @@ from benchmark.api.datasets import find_targets
 from benchmark.api.requests import Computation, Learning, Places, data_folder, results_folder
 from benchmark.api.results import Results
 from benchmark.api.selection import select_methods
-from benchmark.common import counted, tell, validation_problems
+from benchmark.common import RULE, counted, tell, validation_problems
 from benchmark.contract import Method
 from benchmark.data import PlainFolder
 from benchmark.errors import BenchError
@@ -40,7 +40,7 @@ def run(
     follow_links: bool = False,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     backbone: str = "",
-    protocol: str = "anomalyclip",
+    protocol: str = RULE,
     auxiliary: Names = (),
     seeds: int | Sequence[int] = 0,
     checkpoints: Sequence[Folder] = (),
@@ -150,7 +150,7 @@ def _seeds(seeds: int | Sequence[int]) -> list[int]:
 
 
 def _computation(**values: Any) -> Computation:
-    """Return how is computed: in this process, unless it is said otherwise.
+    """Return how it is computed: in this process, unless it is said otherwise.
 
     Raises:
         BenchError: A keyword is none, or has a wrong value.

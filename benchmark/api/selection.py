@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 from benchmark.api.datasets import Targets, check_class_names, check_paths_used, select_datasets
 from benchmark.api.requests import Learning
-from benchmark.common import listed, tell, validation_problems
+from benchmark.common import RULE, listed, tell, validation_problems
 from benchmark.contract import Learner
 from benchmark.data import SampleSet, load_cards
 from benchmark.errors import BenchError, ContractError
-from benchmark.protocol import AUXILIARIES, DEFAULT, PROTOCOL, Protocol
+from benchmark.protocol import AUXILIARIES, PROTOCOL, Protocol
 from benchmark.records import Checkpoint, CheckpointError
 from benchmark.registry import all_methods, checked_options, choose
 from benchmark.running import Auxiliaries, Chosen, Setting
@@ -28,8 +28,8 @@ def select_methods(
     """Return the named methods (all if none is named) with their options, and the protocol.
 
     Args:
-        names: methods.
-        options: values of options by their names, of methods by name and of `protocol`.
+        names: Methods.
+        options: Values of options by their names, of methods by name and of `protocol`.
 
     Raises:
         BenchError: a name, option or value is wrong.
@@ -55,7 +55,7 @@ def check_training_used(methods: Chosen, rule: str, override: Sequence[str]) -> 
         BenchError: there is none.
     """
     said = f"--auxiliary {','.join(override)}" if override else f"--protocol {rule}"
-    if (override or rule != DEFAULT) and not any(issubclass(method, Learner) for method, _ in methods):
+    if (override or rule != RULE) and not any(issubclass(method, Learner) for method, _ in methods):
         names = listed(list(dict.fromkeys(method.title for method, _ in methods)), 3)
         raise BenchError(f"{said}: says what methods learn from, and {names} learns nothing; leave it out")
 
@@ -104,7 +104,7 @@ def with_kept_checkpoints(setting: Setting, methods: Chosen, targets: Sequence[S
         return all(each.card.name not in names for each in targets) and not seen_images(checkpoint, shown, "targets")
 
     auxiliaries = setting.auxiliaries
-    told = auxiliaries.override or auxiliaries.rule != DEFAULT
+    told = auxiliaries.override or auxiliaries.rule != RULE
     if told or any(samples.card.domain != "custom" for samples in targets):
         return setting
     given = list(auxiliaries.given)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.export_onnx import onnx_command
-from benchmark.cli.messages import fail, say, writing
+from benchmark.cli.messages import fail, writing
 from benchmark.cli.options import ChoiceOptions, add_command, split, with_options
 from benchmark.cli.tables import records_that_count
-from benchmark.common import listed, write_whole
+from benchmark.common import listed, tell, write_whole
 
 if TYPE_CHECKING:
     from benchmark.records import Record
@@ -59,7 +59,7 @@ def results_command(
     content = _content(file.suffix, kept, metrics, wanted)
     with writing(file):
         write_whole(file, content)
-    say(f"written to {file}")
+    tell(f"written to {file}")
 
 
 def _content(ending: str, records: "Sequence[Record]", metrics: Sequence[str], methods: Sequence[str]) -> str | bytes:

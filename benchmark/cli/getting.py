@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from benchmark.cli.messages import fail, say
+from benchmark.cli.messages import fail
+from benchmark.common import tell
 
 if TYPE_CHECKING:
     from benchmark.api import Computation, Learning, Places
@@ -25,7 +26,7 @@ def getting(data: Path, *, accept: bool) -> "Getting":
     """
     from benchmark.downloads import Getting
 
-    return Getting(data, _agreeing(accept=accept), say)
+    return Getting(data, _agreeing(accept=accept), tell)
 
 
 def _agreeing(*, accept: bool) -> "Callable[[Sequence[Card]], None]":
@@ -33,7 +34,7 @@ def _agreeing(*, accept: bool) -> "Callable[[Sequence[Card]], None]":
 
     def agree(cards: "Sequence[Card]") -> None:
         for card in cards:
-            say(f"{card.title}: licence {card.licence}" + (f"; see {card.home}" if card.home else ""))
+            tell(f"{card.title}: licence {card.licence}" + (f"; see {card.home}" if card.home else ""))
         if not accept:
             them = "this licence" if len(cards) == 1 else "these licences"
             if not sys.stdin.isatty():
@@ -46,19 +47,19 @@ def _agreeing(*, accept: bool) -> "Callable[[Sequence[Card]], None]":
     return agree
 
 
-def tell(got: "Got") -> None:
+def tell_got(got: "Got") -> None:
     """Say what became of a dataset."""
     card = got.card
     if got.state == "by hand":
-        say(got.message)
+        tell(got.message)
     elif got.state == "failed":
-        say(f"FAILED {card.title} ({card.name}): {got.message}")
+        tell(f"FAILED {card.title} ({card.name}): {got.message}")
     else:
         was = "was there already" if got.state == "there" else got.state
-        say(f"{card.title} ({card.name}): {was}, {got.message}; licence {card.licence}")
+        tell(f"{card.title} ({card.name}): {was}, {got.message}; licence {card.licence}")
 
 
-def summary(results: "Sequence[Got]") -> str:
+def summary_of_got(results: "Sequence[Got]") -> str:
     """Return in a line which datasets are there, and which are not."""
     parts = []
     for state in ("there", "fetched", "unpacked", "by hand", "failed"):
@@ -115,19 +116,19 @@ def get_cards(cards: "Sequence[Card]", where: "Places", *, accept: bool) -> list
     Returns:
         The names of datasets that could not be fetched.
     """
-    from benchmark.downloads import get_command
+    from benchmark.downloads import command_that_gets
 
     assert where.data is not None
     results = getting(where.data, accept=accept).get([card for card in cards if card.name not in where.paths])
     failed = []
     for got in results:
         if got.state == "by hand":
-            how = get_command(got.card, where.data)
-            say(f"{got.card.title}: not there, and a person must fetch it; `{how}` says how")
+            how = command_that_gets(got.card, where.data)
+            tell(f"{got.card.title}: not there, and a person must fetch it; `{how}` says how")
         elif got.occupied:  # whether that can be run on is not decided here
-            say(f"warning: {got.card.title} ({got.card.name}): {got.message}")
+            tell(f"warning: {got.card.title} ({got.card.name}): {got.message}")
         elif got.state != "there":
-            tell(got)
+            tell_got(got)
         if got.state == "failed" and not got.occupied:
             failed.append(got.card.name)
     return failed

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark.cli.computing_options import ExecutorOptions, computation
 from benchmark.cli.data_options import DataOptions, GettingOptions
 from benchmark.cli.ending import end
-from benchmark.cli.messages import fail, say, writing
-from benchmark.cli.options import ComputeOptions, ExecutorOptions, computation, with_options
-from benchmark.common import write_whole
+from benchmark.cli.messages import fail, writing
+from benchmark.cli.options import ComputeOptions, with_options
+from benchmark.common import tell, write_whole
 
 if TYPE_CHECKING:
     from benchmark.reproduction import Reproduction
@@ -116,7 +117,7 @@ def reproduce_command(
         reproduction = _with_data(reproduction, accept=getting.accept)
     if not mini:
         text = render_needs(recipe, reproduction.runs, reproduction.needs, data=places.data)
-        print(text, end="", flush=True) if dry_run else say(text)
+        print(text, end="", flush=True) if dry_run else tell(text)
     if dry_run and not reproduction.can_run:
         return
     done = reproduction.run(dry_run=dry_run)
@@ -129,8 +130,8 @@ def reproduce_command(
     for file in files:
         with writing(file):
             write_whole(file, texts[file.suffix.removeprefix(".")])
-        say(f"written to {file}")
-    say(done.ran.tally)
+        tell(f"written to {file}")
+    tell(done.ran.tally)
     end(done.ran.records, done.problems)
 
 

@@ -1,5 +1,4 @@
 from .archives import Archive as Archive
-from .archives import Download as Download
 from .archives import WebAddress as WebAddress
 from .cards import PLAIN as PLAIN
 from .cards import SUBSET as SUBSET

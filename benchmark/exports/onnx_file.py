@@ -5,7 +5,6 @@ import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from benchmark.clip import Backbone, ClassName
-from benchmark.errors import BenchError
+from benchmark.common import require_extra
 from benchmark.exports.onnx_graph import BATCH, ExportError, FrozenPredictor, graph_of
 from benchmark.predict import Scorer, ScorerId, banner
 from benchmark.records import package_version
@@ -67,7 +66,7 @@ def export_onnx(path: Path, scorer: Scorer, backbone: Backbone) -> Exported:
         BenchError: Packages are missing.
         OSError: The file cannot be written.
     """
-    require_packages()
+    require_extra("onnx", PACKAGES, user="An ONNX file")
     predictor = FrozenPredictor(
         scorer.build(backbone),
         tower_of(scorer.kind, backbone, scorer.options),
@@ -110,19 +109,6 @@ def write_predictor(path: Path, predictor: FrozenPredictor, props: Mapping[str, 
         for each in sorted(Path(folder).iterdir(), reverse=True):  # FILE.onnx.data before FILE.onnx
             each.replace(path.parent / each.name)
     return Exported(any_batch, pixels.shape[-1], wanted[1].shape[-1], len(pixels), score, map_)
-
-
-def require_packages() -> None:
-    """Check that the packages are there that the export needs.
-
-    Raises:
-        BenchError: They are not.
-    """
-    if missing := [name for name in PACKAGES if find_spec(name) is None]:
-        raise BenchError(
-            f"ONNX files need {', '.join(missing)}, of the extra `onnx` of this package; say pip install "
-            f"{' '.join(name.replace('_', '-') for name in missing)}"
-        )
 
 
 def check_pixels(side: int) -> Pixels:

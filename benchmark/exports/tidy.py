@@ -5,8 +5,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
-from benchmark.common import to_csv_text
-from benchmark.errors import BenchError
+from benchmark.common import require_extra, to_csv_text
 from benchmark.protocol import Protocol
 from benchmark.records import Record, package_version
 from benchmark.tables import estimates_of, known_of, numbers_of
@@ -120,13 +119,10 @@ def to_parquet(table: "pd.DataFrame") -> bytes:
     Raises:
         BenchError: pyarrow is not installed.
     """
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise BenchError(
-            "Parquet needs pyarrow, the extra `parquet` of this package; say pip install pyarrow"
-        ) from None
+    require_extra("parquet", ["pyarrow"], user="Parquet")
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     content = pa.Table.from_pandas(table, preserve_index=False)
     said = {b"zsad-bench": package_version("zsad-bench").encode()}
     written = io.BytesIO()

@@ -9,10 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from benchmark.common import RULE
 from benchmark.contract import Learner, Method, training_options
 from benchmark.data import Sample, SampleSet, load_cards, references, shared_image
 from benchmark.errors import ContractError
-from benchmark.protocol import DEFAULT, Protocol, auxiliaries_for
+from benchmark.protocol import Protocol, auxiliaries_for
 from benchmark.records import (
     BackboneId,
     Cell,
@@ -83,7 +84,7 @@ class Auxiliaries:
     """What methods may train on."""
 
     found: Mapping[str, SampleSet] = field(default_factory=dict)
-    rule: str = DEFAULT
+    rule: str = RULE
     """By which of `benchmark.protocol.AUXILIARIES` they are chosen."""
     override: tuple[str, ...] = ()
     """Datasets for all targets, in place of the rule's."""
@@ -102,7 +103,7 @@ class Auxiliaries:
         """
         names = self.override or auxiliaries_for(target, self.rule)
         own = self.given_for(method)
-        if not own or names in own or self.override or self.rule != DEFAULT:
+        if not own or names in own or self.override or self.rule != RULE:
             return names
         return next((each for each in own if target not in each), own[0])
 

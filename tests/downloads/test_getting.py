@@ -3,9 +3,8 @@
 import hashlib
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -475,29 +474,16 @@ def test_a_folder_that_cannot_be_listed_is_told(told: Told, demo: Card, monkeypa
     assert not (told.data / WORK / "demo" / "unpacked").exists()
 
 
-TWICE = """
-import sys
-from pathlib import Path
-from support.archive_server import served_archive, served_card, zipped
-from support.demo_dataset import demo_card, demo_files
-from benchmark.data.cards import load_cards
-from benchmark.downloads.getting import Getting
-
-card = served_card(demo_card(), served_archive("demo.zip", zipped(demo_files()), sys.argv[2]))
-load_cards()["demo"] = card
-[got] = Getting(Path(sys.argv[1]), lambda _: None, print).get([card])
-print(got.state)
-"""
-
-
 def test_two_processes_at_once_fetch_it_once(told: Told, demo: Card, server: ArchiveServer) -> None:
-    assert demo.download is not None
-    arguments = [sys.executable, "-c", TWICE, str(told.data), demo.download.archives[0].urls[0]]
-    root = Path(__file__).parents[2]
-    environment = {"PYTHONPATH": f"{root}:{root / 'tests'}", "BENCH_CACHE": str(told.data.parent / "cache")}
-    both = [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(2)]
-    outs = [process.communicate()[0] for process in both]
-    assert sorted(out.split()[-1] for out in outs) == ["fetched", "there"]
+    fork = get_context("fork")
+    states = fork.SimpleQueue()
+    both = [fork.Process(target=lambda: states.put(told.get(demo)[0].state)) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
+    assert sorted([states.get(), states.get()]) == ["fetched", "there"]
     assert len(server.asked) == 1
     assert files_below(told.data / "demo") == demo_files()
 

@@ -19,7 +19,6 @@ from benchmark.clip.backbone import Backbone
 from benchmark.clip.class_names import ClassName
 from benchmark.contract import Features, Method, Prediction, TopOfMap, VisionSpec
 from benchmark.data.ranges import Ranges
-from benchmark.errors import BenchError
 from benchmark.exports import onnx_file
 from benchmark.exports.onnx_file import Exported, export_onnx, write_predictor
 from benchmark.exports.onnx_graph import ExportError, FrozenPredictor
@@ -139,6 +138,7 @@ def test_texts_of_a_class_are_constants_and_no_tower_for_text_is_in_the_file(tmp
     assert (tmp_path / "model.onnx").stat().st_size < 1.1 * vision
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_bench_predict_gives(bench: Bench, tiny: Backbone, tmp_path: Path) -> None:
     path, size, options = tmp_path / "nut.onnx", tiny.image_size, ("--method", "clip", "--class", CLASS)
     (tmp_path / "photos").mkdir()
@@ -238,5 +238,5 @@ def test_the_name_of_a_file_and_missing_packages_are_told(
     code, _, err = bench("export", "onnx", tmp_path / "model.pt", "--method", "clip")
     assert (code, ".onnx" in err) == (2, True)
     monkeypatch.setattr(onnx_file, "PACKAGES", ("onnx", "not_there"))
-    with pytest.raises(BenchError, match="need not_there, of the extra `onnx`"):
-        onnx_file.require_packages()
+    code, _, err = bench("export", "onnx", tmp_path / "model.onnx", "--method", "clip")
+    assert (code, "extra `onnx`, of which not_there is not installed" in err) == (2, True)
