@@ -74,10 +74,12 @@ def members_of(path: Path, *, most: int) -> Iterator[Iterator[Member]]:
         with path.open("rb") as file:
             stream = opener(file) if opener else file
             counted: Any = _Counted(stream, most)
-            with tarfile.open(fileobj=counted, mode="r|") as archive:
-                yield _of_tar(archive, counted)
+            with tarfile.open(fileobj=counted, mode="r|") as tar:
+                yield _of_tar(tar, counted)
             while counted.read(2**16):  # checksums of the compression come after the last member
                 pass
+            if counted.given < tar.offset + tarfile.BLOCKSIZE:  # cut between two members
+                raise ArchiveError("is damaged: its end is missing")
 
 
 def unpacked_size(path: Path) -> int | None:
@@ -151,12 +153,12 @@ class _Counted:
     """
 
     def __init__(self, stream: IO[bytes], most: int) -> None:
-        self._stream, self._most, self._given = stream, most, 0
+        self._stream, self._most, self.given = stream, most, 0
         self._until: int | None = _HEADERS
 
     def begin_header(self) -> None:
         """Limit what is read next."""
-        self._until = self._given + _HEADERS
+        self._until = self.given + _HEADERS
 
     def end_header(self) -> None:
         """Limit what is read by the size of the archive alone."""
@@ -165,9 +167,9 @@ class _Counted:
     def read(self, size: int) -> bytes:
         """Return the next bytes."""
         content = self._stream.read(size)
-        self._given += len(content)
-        if self._given > self._most:
-            raise too_large(self._given, self._most)
-        if self._until is not None and self._given > self._until:
+        self.given += len(content)
+        if self.given > self._most:
+            raise too_large(self.given, self._most)
+        if self._until is not None and self.given > self._until:
             raise ArchiveError(f"holds a member whose headers have more than {size_in_words(_HEADERS)}")
         return content

@@ -174,6 +174,7 @@ def test_a_password_is_told(refuse: Callable[..., None]) -> None:
         (b"<!DOCTYPE html><html><title>Quota exceeded</title></html>", "but a web page"),
         (zipped(FILES)[:-30], "damaged"),
         (tarred(FILES)[:1000], "damaged"),
+        (tarred({"a": bytes(512), "b": b""})[:1024], "its end is missing"),
         (tarred(FILES, mode="w:gz")[:-30], "damaged"),
         (tarred(FILES, mode="w:xz")[:-30], "damaged"),
         (b"\x1f\x8b" + bytes(100), "damaged"),
