@@ -33,6 +33,7 @@ from .masks import MaskRule as MaskRule
 from .masks import read_mask as read_mask
 from .masks import resize_mask as resize_mask
 from .overlap import shared_image as shared_image
+from .portions import portion as portion
 from .preprocess import Pixels as Pixels
 from .preprocess import Preprocess as Preprocess
 from .ranges import Ranges as Ranges

@@ -5,25 +5,29 @@ Sizes are bytes that Python and numpy have allocated, and numbers are calls; no 
 
 import json
 import os
+import pickle
 import signal
 import tracemalloc
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 import torch
 from support.bulk import Stub, bulk_jobs, make_bulk, read_bulk
-from support.running import run_jobs
+from support.running import loadings, run_jobs
 
 from benchmark.common.settings import Settings
 from benchmark.contract import ClassName, Features, Prediction
 from benchmark.data import contents, loading
+from benchmark.data.portions import OF_THE_WHOLE
 from benchmark.metrics import bootstrap
 from benchmark.records.classes import ImagesOnDisk
 from benchmark.records.records import Record, per_image_path
 from benchmark.running.planning import Job
+from benchmark.running.tasks import make_tasks
 
 PER_CLASS = 40
 OF_PLAN = 3000
@@ -167,3 +171,43 @@ def test_a_hundred_thousand_images(tmp_path: Path) -> None:
     assert sum(each.normal + each.anomalous for each in record.classes.values()) == count == len(data.test)
     assert record.status == "done"
     assert record.mean["image_auroc"] is not None
+
+
+def test_a_task_does_not_grow_with_images_of_other_classes(tmp_path: Path) -> None:
+    make_bulk(tmp_path / "data", 3 * PER_CLASS, classes=3)
+    large = read_bulk(tmp_path / "data", classes=3)
+    seen = Counter[str]()
+    few = [
+        s for s in large.samples if s.class_name == "class_00" or seen.update([s.class_name]) or seen[s.class_name] < 3
+    ]
+    sizes = []
+    for data in (replace(large, samples=tuple(few), whole=()), large):
+        jobs = bulk_jobs(data)
+        tasks = make_tasks(jobs, [], Settings(tmp_path / "results", task_images=1), loadings(jobs))
+        assert [task.classes for task in tasks] == [("class_00",), ("class_01",), ("class_02",)]
+        assert [task.samples.test for task in tasks] == list(data.test_by_class.values())
+        for task in tasks:
+            for name in (*OF_THE_WHOLE, "title", "name", "has_masks"):
+                assert getattr(task.samples, name) == getattr(data, name), name
+        sizes.append(len(pickle.dumps(tasks[0])))
+    assert len(large.samples) > len(few) + PER_CLASS
+    assert sizes[1] - sizes[0] < 100
+
+
+def test_an_image_that_is_changed_while_another_class_is_left_ends_the_cell(tmp_path: Path) -> None:
+    make_bulk(tmp_path / "data", 2 * PER_CLASS, classes=2)
+    data = read_bulk(tmp_path / "data", classes=2)
+
+    class Changes(Stub):
+        name = "changes"
+
+        def predict(self, features: Features, class_names: Sequence[ClassName]) -> Prediction:
+            path = data.test_by_class["class_00"][0].path
+            content = path.read_bytes()
+            path.unlink()  # it is a link to a picture that other images share
+            path.write_bytes(content + b" ")
+            return super().predict(features, class_names)
+
+    (record,) = run_jobs(bulk_jobs(data, [Changes]), Settings(tmp_path / "results", workers=0, task_images=1))
+    assert "the file was changed while the run was at it" in (record.error or "")
+    assert not [path for path in (tmp_path / "results").rglob("*.json") if "class" in path.parent.name]
