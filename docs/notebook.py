@@ -11,12 +11,15 @@ import nbformat
 from nbclient import NotebookClient
 
 NOTEBOOK = Path(__file__).with_name("notebook.ipynb")
+NO_BARS = "--InteractiveShellApp.code_to_run=import sys; sys.modules['ipywidgets'] = None"
+"""An argument of the kernel: progress is shown as lines, which are left out, also where widgets are installed."""
 
 
 def executed(folder: Path) -> nbformat.NotebookNode:
     """Return the notebook after its cells were run in a folder, in a kernel of their own."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(folder)}}).execute()
+    places = {"metadata": {"path": str(folder)}}
+    NotebookClient(notebook, timeout=600, resources=places, extra_arguments=[NO_BARS]).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":

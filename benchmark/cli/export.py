@@ -50,13 +50,14 @@ def results_command(
 
     bench export results numbers.csv --methods clip,anomalyclip --datasets mvtec,visa --metric auroc
     """
-    if file.suffix not in ENDINGS:
+    ending = file.suffix.lower()
+    if ending not in ENDINGS:
         fail(f"{file}: say a file that ends in {listed(ENDINGS, len(ENDINGS))}")
     from benchmark.api import select_metrics
 
     metrics = select_metrics(split(metric))
     kept, wanted = records_that_count(choice)
-    content = _content(file.suffix, kept, metrics, wanted)
+    content = _content(ending, kept, metrics, wanted)
     with writing(file):
         write_whole(file, content)
     tell(f"written to {file}")
@@ -74,7 +75,8 @@ def _content(ending: str, records: "Sequence[Record]", metrics: Sequence[str], m
         return board_json(records, metrics=metrics or METRICS_BESIDE, methods=methods, papers=papers)
     if ending == ".tex":
         text = beside_published(records, load_published(), metrics=metrics or METRICS_BESIDE, methods=methods)
-        return text or fail("no finished result has these metrics")
+        done = any(record.status == "done" for record in records)
+        return text or fail("no finished result has these metrics" if done else "no result that fits has finished")
     table = frame(records, metrics=metrics)
     return to_csv(table) if ending == ".csv" else to_parquet(table)
 

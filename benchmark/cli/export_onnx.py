@@ -30,7 +30,8 @@ def onnx_command(
 
     The model takes pixels of images, resized to the side that the command prints, and gives scores and anomaly maps as
     `bench predict` does. Texts and reference images are part of it. The command runs the file with onnxruntime,
-    compares it with torch, prints the largest difference, and keeps no file that differs by more than 1e-4.
+    compares it with torch, prints the largest difference, and keeps no file that differs by more than 1e-4, or
+    1e-4 of the largest value where that is above 1.
 
     It needs the extra `onnx` of this package.
 
@@ -40,7 +41,7 @@ def onnx_command(
 
     bench export onnx screw.onnx --method winclip --class screw --shots ./good-parts
     """
-    if file.suffix != ".onnx":
+    if file.suffix.lower() != ".onnx":
         fail(f"{file}: say a file that ends in .onnx")
     check_class_name(class_name, where="--class")
 

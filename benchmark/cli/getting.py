@@ -125,8 +125,10 @@ def get_cards(cards: "Sequence[Card]", where: "Places", *, accept: bool) -> list
         if got.state == "by hand":
             how = command_that_gets(got.card, where.data)
             tell(f"{got.card.title}: not there, and a person must fetch it; `{how}` says how")
+        elif got.occupied:  # whether that can be run on is not decided here
+            tell(f"warning: {got.card.title} ({got.card.name}): {got.message}")
         elif got.state != "there":
             tell_got(got)
-        if got.state == "failed":
+        if got.state == "failed" and not got.occupied:
             failed.append(got.card.name)
     return failed

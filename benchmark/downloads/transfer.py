@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
-import urllib3
 
 from benchmark.common import byte_progress, printable, read_limited, size_in_words, write_whole
 from benchmark.downloads.archive_members import none_but
@@ -236,7 +235,7 @@ def _broken_connections() -> Iterator[None]:
                 f"the name of the server is not known ({_reason(error)}); is there a network?"
             ) from error
         raise _BrokenError(f"the connection failed ({_reason(error)})") from error
-    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:  # of a server's headers, too
+    except (requests.RequestException, ValueError) as error:  # of a server's headers, too
         raise TransferError(f"it cannot be asked for ({_reason(error)})") from error
 
 

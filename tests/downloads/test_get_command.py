@@ -124,6 +124,19 @@ def test_a_run_fetches_what_is_missing(bench: Bench, known: Callable[..., Card],
     assert len(list((tmp_path / "results/records").glob("clip--easy--*.json"))) == 1
 
 
+def test_what_is_there_with_other_numbers_is_not_missing(
+    bench: Bench, known: Callable[..., Card], server: ArchiveServer, tmp_path: Path
+) -> None:
+    known(card := demo_card("easy"), zipped(demo_files("easy")))
+    for name, content in demo_files("easy", normal=2).items():
+        (tmp_path / "data/easy" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data/easy" / name).write_bytes(content)
+    run = ("run", "--methods", "clip", "--datasets", "easy", "--data", tmp_path / "data", "--get", "--accept")
+    code, _, err = bench(*run, "--results", tmp_path / "results", *TINY)
+    assert code == 0 and f"warning: {card.title} (easy): " in err and "2 normal and 2 anomalous" in err
+    assert server.asked == []
+
+
 def wanted(*tested: str, method: type[Method] = AnomalyClip, every: bool = False, **learning: Any) -> list[str]:
     cards = wanted_by_run(tested, [(method, method.Options())], Learning(**learning), every=every)
     return [card.name for card in cards]

@@ -57,6 +57,22 @@ def test_intervals_are_those_of_the_records(reference: pd.DataFrame) -> None:
     assert mean["interval_low"] < mean["value"] < mean["interval_high"]
 
 
+def test_a_class_that_is_called_mean_is_told_from_the_mean(study: Study) -> None:
+    record = next(each for each in study.records if len(each.classes) == 3 and each.draws)
+    first, *rest = record.classes
+    names = ["mean", *rest]
+    renamed = record.model_copy(update={"classes": dict(zip(names, record.classes.values(), strict=True))})
+    rows = frame([renamed], metrics=["image_auroc"])
+    rows = rows[(rows["class"] == "mean") & rows["defect"].isna()].set_index("is_mean")
+    assert rows["value"].to_dict() == {
+        False: record.classes[first].metrics["image_auroc"],
+        True: record.mean["image_auroc"],
+    }
+    of_class = rows.loc[False]
+    assert (of_class["interval_low"], of_class["interval_high"]) == record.classes[first].intervals["image_auroc"]
+    assert rows.loc[True, "interval_high"] - rows.loc[True, "interval_low"] > 0
+
+
 def test_every_row_says_how_its_number_was_made(study: Study) -> None:
     table = frame(study.records)
     variant = table[table["method"] == "GenCLIP (branch=vision)"].iloc[0]
