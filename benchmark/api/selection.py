@@ -81,7 +81,7 @@ def select_auxiliaries(methods: Chosen, targets: Targets, learning: Learning) ->
     learners = [method for method, _ in methods if issubclass(method, Learner)]
     found = {samples.card.name: samples for samples in (*targets.found, *folders) if not samples.part}
     names = dict.fromkeys(
-        name for target in targets.found for learner in learners for name in wanted.names_for(target, learner)
+        name for target in targets.found for learner in learners for name in wanted.names_for(target.card.name, learner)
     )
     places = targets.places
     check_paths_used(places.paths, [*targets.asked, *names])
@@ -110,7 +110,7 @@ def with_kept_checkpoints(setting: Setting, methods: Chosen, targets: Sequence[S
     given = list(auxiliaries.given)
     known = {each.training.method for each in auxiliaries.checkpoints.values()}
     for method, options in methods:
-        names = {name for samples in targets for name in auxiliaries.names_for(samples, method)}
+        names = {name for samples in targets for name in auxiliaries.names_for(samples.card.name, method)}
         if not issubclass(method, Learner) or method.name in known or names <= auxiliaries.found.keys():
             continue
         try:

@@ -11,7 +11,7 @@ from benchmark.cli.messages import fail
 from benchmark.common import tell
 
 if TYPE_CHECKING:
-    from benchmark.api import Learning, Places
+    from benchmark.api import Computation, Learning, Places
     from benchmark.data import Card
     from benchmark.downloads import Getting, Got
     from benchmark.running import Chosen
@@ -69,30 +69,38 @@ def summary_of_got(results: "Sequence[Got]") -> str:
 
 
 def get_missing(
-    names: Sequence[str], where: "Places", chosen: "Chosen", learning: "Learning", *, accept: bool
+    names: Sequence[str],
+    where: "Places",
+    chosen: "Chosen",
+    learning: "Learning",
+    computation: "Computation",
+    *,
+    accept: bool,
 ) -> list[str]:
-    """Fetch what a run needs, is missing and needs no person.
+    """Fetch what a run needs, is missing and needs no person, once all that can be checked without data is right.
 
     Args:
         names: Of the datasets to run on, and of plain folders; without names, all that the tables show.
         where: Where data lies; `data` is given, and datasets with a path of their own are there.
         chosen: The methods. Those that learn need their auxiliary datasets, too.
         learning: What they train on.
+        computation: How the run is computed.
         accept: As for `getting`.
 
     Returns:
         The names of datasets that could not be fetched.
     """
     from benchmark.api import wanted_by_run
-    from benchmark.contract import Learner
 
-    folders = {each.title for each in where.folders}
+    folders = [each.title for each in where.folders]
+    for method, _ in chosen:
+        computation.source(method, synthetic=False)  # refuses what --backbone cannot be
     cards = wanted_by_run(
         [name for name in names if name not in folders],
+        chosen,
+        learning,
         every=not names and not folders,
-        learns=any(issubclass(method, Learner) for method, _ in chosen),
-        rule=learning.protocol,
-        auxiliary=[name for name in learning.auxiliary if name not in folders],
+        folders=folders,
     )
     return get_cards(cards, where, accept=accept)
 
@@ -117,8 +125,10 @@ def get_cards(cards: "Sequence[Card]", where: "Places", *, accept: bool) -> list
         if got.state == "by hand":
             how = command_that_gets(got.card, where.data)
             tell(f"{got.card.title}: not there, and a person must fetch it; `{how}` says how")
+        elif got.occupied:  # whether that can be run on is not decided here
+            tell(f"warning: {got.card.title} ({got.card.name}): {got.message}")
         elif got.state != "there":
             tell_got(got)
-        if got.state == "failed":
+        if got.state == "failed" and not got.occupied:
             failed.append(got.card.name)
     return failed

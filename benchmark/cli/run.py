@@ -88,7 +88,7 @@ def run_command(
     chosen, protocol = select_methods(split(methods), parse_settings([*method.settings, *evaluation.settings()]))
     how = computation(compute, executor, force=cells.force)
     learning = training.learning(checkpoints=checkpoint or (), allow_overlap=cells.allow_overlap)
-    missed = get_missing(split(datasets), where, chosen, learning, accept=getting.accept) if getting.get else []
+    missed = get_missing(split(datasets), where, chosen, learning, how, accept=getting.accept) if getting.get else []
     targets = find_targets(
         split(datasets),
         where,

@@ -26,6 +26,7 @@ from .files import unix_content as unix_content
 from .files import user_cache as user_cache
 from .files import write_whole as write_whole
 from .first_bytes import is_safetensors as is_safetensors
+from .first_bytes import what_begins as what_begins
 from .first_bytes import what_is_it as what_is_it
 from .machine import cores as cores
 from .machine import device_name as device_name

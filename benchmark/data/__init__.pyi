@@ -50,4 +50,5 @@ from .sheet import contact_sheet as contact_sheet
 from .subset import hold_out as hold_out
 from .subset import subsets as subsets
 from .tree import inside as inside
+from .tree import subfolders as subfolders
 from .tree import walk as walk

@@ -95,17 +95,17 @@ class Auxiliaries:
     allow_overlap: bool = False
     """Whether a target is tested though its auxiliary dataset shares images with it; its records say so."""
 
-    def names_for(self, target: SampleSet, method: type[Method]) -> tuple[str, ...]:
+    def names_for(self, target: str, method: type[Method]) -> tuple[str, ...]:
         """Return the auxiliary datasets of a method for a target: those told, of a checkpoint given, or of the rule.
 
-        Of several checkpoints of the method it is the one that the rule names, else the first that was not trained on
-        the target.
+        The target is named as its card is. Of several checkpoints of the method it is the one that the rule names, else
+        the first that was not trained on the target.
         """
-        names = self.override or auxiliaries_for(target.card.name, self.rule)
+        names = self.override or auxiliaries_for(target, self.rule)
         own = self.given_for(method)
         if not own or names in own or self.override or self.rule != RULE:
             return names
-        return next((each for each in own if target.card.name not in each), own[0])
+        return next((each for each in own if target not in each), own[0])
 
     def given_for(self, method: type[Method]) -> list[tuple[str, ...]]:
         """Return on which datasets each checkpoint of a method that was given was trained."""
@@ -197,7 +197,7 @@ def plan(methods: Chosen, datasets: Sequence[SampleSet], setting: Setting, *, se
                     job = _job(method, options, samples, None, setting, seed=seed)
                     made.jobs.append(replace(job, several_seeds=len(own) > 1))
             else:
-                names = setting.auxiliaries.names_for(samples, method)
+                names = setting.auxiliaries.names_for(samples.card.name, method)
                 given = names in setting.auxiliaries.given_for(method)
                 if (names, given) not in overlaps:
                     overlaps[names, given] = _overlap(samples, names, setting.auxiliaries, given=given)

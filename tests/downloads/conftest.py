@@ -1,4 +1,4 @@
-"""A server of archives, and a cache of each test's own."""
+"""What the tests of downloads share: a local server, and a cache of their own."""
 
 from collections.abc import Iterator
 from pathlib import Path
