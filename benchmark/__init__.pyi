@@ -5,9 +5,14 @@ from .api import PredictedImage as PredictedImage
 from .api import PredictedImages as PredictedImages
 from .api import Predictor as Predictor
 from .api import Results as Results
+from .api import UnscoredImage as UnscoredImage
+from .api import list_datasets as list_datasets
+from .api import list_methods as list_methods
 from .api import load_method as load_method
 from .api import load_results as load_results
+from .api import mini_suite as mini_suite
 from .api import run as run
+from .common import __version__ as __version__
 from .contract import Learner as Learner
 from .contract import Method as Method
 from .contract import Prediction as Prediction

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from benchmark.clip import ClassName, PosInterp
-from benchmark.common import Model
+from benchmark.common import RULE, Model
 
 if TYPE_CHECKING:
     from benchmark.data import Card, MaskRule, Sample
@@ -20,10 +20,9 @@ AUXILIARIES = {
 
 `anomalyclip` is that of AnomalyCLIP (ICLR 2024, section 4.1), `visa` that of most papers of 2025 and 2026, `adaclip`
 that of AdaCLIP's published code (ECCV 2024). All take the test split, and the parameters after the last epoch."""
-DEFAULT = "anomalyclip"
 
 
-def auxiliaries_for(target: str, rule: str = DEFAULT) -> tuple[str, ...]:
+def auxiliaries_for(target: str, rule: str = RULE) -> tuple[str, ...]:
     """Return the datasets on which methods train before they are tested on `target`, by one of the `AUXILIARIES`."""
     usual, otherwise = AUXILIARIES[rule]
     return otherwise if target in usual else usual

@@ -16,13 +16,14 @@ from .ending import Tally as Tally
 from .ending import compare_with_reference as compare_with_reference
 from .ending import interruption as interruption
 from .ending import tell_of_reference as tell_of_reference
+from .listing import list_datasets as list_datasets
+from .listing import list_methods as list_methods
 from .predictors import PredictedImage as PredictedImage
 from .predictors import PredictedImages as PredictedImages
 from .predictors import Predictor as Predictor
 from .predictors import UnscoredImage as UnscoredImage
 from .predictors import load_method as load_method
 from .requests import Computation as Computation
-from .requests import Dtype as Dtype
 from .requests import Learning as Learning
 from .requests import Places as Places
 from .requests import number_type as number_type
@@ -31,9 +32,7 @@ from .results import Results as Results
 from .results import load_results as load_results
 from .results import select_metrics as select_metrics
 from .runs import run as run
-from .scorers import Found as Found
 from .scorers import Scoring as Scoring
 from .scorers import find_scorers as find_scorers
-from .selection import select_auxiliaries as select_auxiliaries
 from .selection import select_methods as select_methods
 from .wanted import wanted_by_run as wanted_by_run

@@ -1,6 +1,5 @@
 """Finding the datasets that a run is about: by name, in the user's folders, or in the mini suite."""
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from benchmark.data import (
     recognise,
     subsets,
 )
+from benchmark.downloads import command_that_gets
 from benchmark.errors import BenchError, NothingToRunError
 from benchmark.mini import SUITE_VERSION, image_count, is_suite, make_suite
 from benchmark.registry import choose
@@ -275,7 +275,7 @@ def not_found(card: Card, data: Path | None) -> str:
         return f"say where it lies: --data DIR, BENCH_DATA, or --data-path {card.name}=DIR"
     folders = ", ".join(dict.fromkeys([card.name, *card.folders]))
     near = hint(data, [card])
-    get = f"`bench data get {card.name} --data {shlex.quote(str(data))}` fetches it, or says how it is had"
+    get = f"`{command_that_gets(card, data)}` fetches it, or says how it is had"
     way = f"; {near}" if near else f"; if it has another name, say --data-path {card.name}=DIR; {get}"
     return f"no folder in {data} is named {folders} (case, blanks, - and _ do not count){way}"
 

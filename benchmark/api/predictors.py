@@ -14,16 +14,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from benchmark.api.requests import Dtype, results_folder
+from benchmark.api.requests import results_folder
 from benchmark.api.scorers import Found, Scoring, find_scorers
 from benchmark.api.typed import register_typed
 from benchmark.clip import MINI_BACKBONE, check_class_name
-from benchmark.common import BATCH_SIZE, as_path, image_progress, tell
+from benchmark.common import ANY_CLASS, BATCH_SIZE, Dtype, as_path, image_progress, tell
 from benchmark.contract import Method
 from benchmark.data import ImageError, ImageInMemory, Ranges, image_in_memory, orientation_of, read_any, turn
 from benchmark.errors import BenchError
 from benchmark.predict import (
-    ANY_CLASS,
     LARGEST_SIDE,
     Scored,
     banner,

@@ -1,17 +1,29 @@
-"""What a run is asked for, apart from methods and datasets: places of data, what is trained on, how it is computed."""
+"""What a run is asked for, apart from methods and datasets: where data lies, what is trained on, how it is computed."""
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
-from benchmark.common import BATCH_SIZE, CACHE_LIMIT, RESULTS, WORKERS, OnError, as_path, tell
+from benchmark.common import (
+    BATCH_SIZE,
+    CACHE_LIMIT,
+    LEAST,
+    RESULTS,
+    RULE,
+    WORKERS,
+    Dtype,
+    ExecutorName,
+    OnError,
+    as_path,
+    tell,
+)
 from benchmark.errors import BenchError
 
 if TYPE_CHECKING:
@@ -24,12 +36,8 @@ if TYPE_CHECKING:
     from benchmark.running import Executor, Job, Loading
     from benchmark.training import Training
 
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-
 MOST_SEED = 2**63
 """Seeds are smaller: torch takes no more."""
-LEAST = {"batch_size": 1, "window_chunk": 1, "workers": 0, "processes": 1, "cache_limit": 0, "cell_timeout": 0.1}
-"""The least values of numbers of a `Computation`."""
 
 
 def results_folder(given: Path | str | None) -> Path:
@@ -43,9 +51,28 @@ def data_folder(given: Path | str | None) -> Path | None:
     return None if named is None else as_path(named, "data")
 
 
-def several(names: str | Sequence[str]) -> list[str]:
-    """Return names, each once, of which a single one may be given alone."""
-    return [names] if isinstance(names, str) else list(dict.fromkeys(names))
+def several(names: str | Iterable[str], what: str) -> list[str]:
+    """Return names, each once, of which a single one may be given alone.
+
+    Raises:
+        BenchError: They are no names. The message begins with `what`.
+    """
+    found = [names] if isinstance(names, str) else list(names) if isinstance(names, Iterable) else [names]
+    if not all(isinstance(name, str) for name in found):
+        raise BenchError(f"{what}={names!r}: say a name, or a list of names")
+    return list(dict.fromkeys(found))
+
+
+def seed_numbers(seeds: int | Iterable[int]) -> list[int]:
+    """Return seeds, each once, of which a single one may be given alone.
+
+    Raises:
+        BenchError: They are no whole numbers from 0 on.
+    """
+    found = list(seeds) if isinstance(seeds, Iterable) and not isinstance(seeds, str) else [seeds]
+    if not found or not all(_is_whole(seed) and 0 <= seed < MOST_SEED for seed in found):
+        raise BenchError(f"seeds={seeds!r}: say whole numbers from 0 on, as in [0, 1, 2]")
+    return list(dict.fromkeys(map(int, found)))
 
 
 def _is_whole(value: object) -> bool:
@@ -96,7 +123,7 @@ class Places:
 class Learning:
     """On what methods train, and by which random numbers."""
 
-    protocol: str = "anomalyclip"
+    protocol: str = RULE
     """Name of the rule that says what is trained on for which target."""
     auxiliary: Sequence[str] = ()
     """Datasets to train on in place of those of the rule."""
@@ -109,10 +136,9 @@ class Learning:
     """Whether a method is tested also where it was trained on images of the target."""
 
     def __post_init__(self) -> None:
-        if self.auxiliary and self.protocol != "anomalyclip":
+        if self.auxiliary and self.protocol != RULE:
             raise BenchError(f"--auxiliary and --protocol {self.protocol} both say what to train on; leave one out")
-        if not self.seeds or not all(_is_whole(seed) and 0 <= seed < MOST_SEED for seed in self.seeds):
-            raise BenchError(f"seeds {list(self.seeds)}: say whole numbers from 0 on, as in 0, 1, 2")
+        seed_numbers(self.seeds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +163,7 @@ class Computation:
     results: Path = RESULTS
     force: bool = False
     """Whether cells that are done, and the trainings that they need, are done again."""
-    executor: Literal["local", "ray", "slurm"] = "local"
+    executor: ExecutorName = "local"
     processes: int | None = None
     """Tasks that are computed at the same time; None for as many as suit the machine."""
     ray_address: str = ""

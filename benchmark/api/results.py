@@ -88,7 +88,7 @@ class Results:
         """
         from benchmark.exports import frame
 
-        return frame(self.records, metrics=select_metrics(several(metric)))
+        return frame(self.records, metrics=select_metrics(several(metric, "metric")))
 
     def table(self, metric: str | Sequence[str] = (), *, level: "Level | None" = None, dataset: str = "") -> PaperTable:
         """Return the table of datasets by methods, or that of the classes of a dataset.
@@ -104,8 +104,13 @@ class Results:
         from benchmark.metrics import LEVELS, METRICS
         from benchmark.registry import choose
 
-        keys = select_metrics(several(metric))
-        wanted = choose("level", [level] if level else [], LEVELS) or [METRICS[key].level for key in keys] or ["image"]
+        keys = select_metrics(several(metric, "metric"))
+        levels = list(dict.fromkeys(METRICS[key].level for key in keys))
+        wanted = choose("level", [level] if level else [], LEVELS) or levels or ["image"]
+        if others := [name for name in several(metric, "metric") if _is_of_another(name, wanted[0])]:
+            raise BenchError(
+                f"{others[0]} is no metric at {wanted[0]} level, and a table has one level; ask for another table"
+            )
         titles = {
             each.dataset_title for each in self.records if dataset in (each.cell.dataset.name, each.dataset_title)
         }
@@ -206,6 +211,13 @@ class Results:
         return f"no table{where} at {level} level: no result has these metrics" + (
             ", or it has one class" if dataset else ""
         )
+
+
+def _is_of_another(name: str, level: str) -> bool:
+    """Return whether a name is that of metrics of other levels alone."""
+    from benchmark.metrics import METRICS
+
+    return all(each.level != level for key, each in METRICS.items() if name in (key, each.short))
 
 
 def load_results(path: Path | str | None = None) -> Results:

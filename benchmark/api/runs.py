@@ -4,16 +4,26 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from benchmark.api.computing import run_methods
-from benchmark.api.requests import Computation, Dtype, Learning, Places, data_folder, results_folder, several
+from benchmark.api.requests import Computation, Learning, Places, data_folder, results_folder, seed_numbers, several
 from benchmark.api.results import Results
 from benchmark.api.selection import select_methods
 from benchmark.api.typed import check_typed, register_typed
-from benchmark.common import BATCH_SIZE, CACHE_LIMIT, OnError, as_path, tell, validation_problems
+from benchmark.common import (
+    BATCH_SIZE,
+    CACHE_LIMIT,
+    RULE,
+    Dtype,
+    ExecutorName,
+    OnError,
+    as_path,
+    tell,
+    validation_problems,
+)
 from benchmark.contract import Method
 from benchmark.data import PlainFolder
 from benchmark.errors import BenchError
@@ -33,7 +43,7 @@ def run(
     limit: int | None = None,
     follow_links: bool = False,
     options: Mapping[str, Mapping[str, Any]] | None = None,
-    protocol: str = "anomalyclip",
+    protocol: str = RULE,
     auxiliary: Names = (),
     seeds: int | Sequence[int] = 0,
     checkpoints: Folder | Sequence[Folder] = (),
@@ -46,7 +56,7 @@ def run(
     on_error: OnError = "fail",
     window_chunk: int | None = None,
     cache_limit: float = CACHE_LIMIT,
-    executor: Literal["local", "ray", "slurm"] = "local",
+    executor: ExecutorName = "local",
     processes: int | None = None,
     ray_address: str = "",
     slurm: Mapping[str, str | int] | None = None,
@@ -106,9 +116,12 @@ def run(
         KeyboardInterrupt: It was interrupted. What is finished is kept, and the same call goes on from there.
     """
     began = time.monotonic()
+    if not isinstance(protocol, str):
+        raise BenchError(f"protocol={protocol!r}: say a name, as in protocol={RULE!r}")
     if not (methods or datasets or folders):
         raise BenchError("say what to run: methods, datasets or folders; of methods and datasets, none means all")
-    names = register_typed([methods] if isinstance(methods, str | type) else methods)
+    alone = isinstance(methods, str | type) or not isinstance(methods, Iterable)
+    names = register_typed([methods] if alone else methods)  # type: ignore[list-item, arg-type]
     places = Places(
         data=data_folder(data),
         paths={name: as_path(path, f"paths[{name!r}]") for name, path in _items(paths, "paths", "{'visa': '/data/v'}")},
@@ -117,8 +130,8 @@ def run(
     )
     learning = Learning(
         protocol=protocol,
-        auxiliary=several(auxiliary),
-        seeds=[seeds] if isinstance(seeds, int) else list(dict.fromkeys(seeds)),
+        auxiliary=several(auxiliary, "auxiliary"),
+        seeds=seed_numbers(seeds),
         checkpoints=_paths(checkpoints),
         allow_overlap=allow_overlap,
     )
@@ -145,11 +158,11 @@ def run(
     ran = run_methods(
         chosen,
         held_fixed,
-        several(datasets),
+        several(datasets, "datasets"),
         places=places,
         learning=learning,
         computation=computation,
-        classes=several(classes),
+        classes=several(classes, "classes"),
         limit=limit,
         since=began,
     )
@@ -169,7 +182,7 @@ def _items(given: Mapping[str, Any] | None, name: str, example: str) -> Iterable
 
 
 def _paths(given: Folder | Sequence[Folder]) -> list[Path]:
-    each = [given] if isinstance(given, str | Path) else given
+    each = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
     return [as_path(path, "checkpoints") for path in each]
 
 

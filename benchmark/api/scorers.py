@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.api.computing import identify
-from benchmark.api.requests import Dtype, number_type
+from benchmark.api.requests import number_type
 from benchmark.clip import MINI_BACKBONE
-from benchmark.common import RESULTS, tell
+from benchmark.common import RESULTS, Dtype, tell
 from benchmark.errors import BenchError
 
 if TYPE_CHECKING:

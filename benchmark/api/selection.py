@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 from benchmark.api.datasets import Targets, check_class_names, check_paths_used, select_datasets
 from benchmark.api.requests import Learning
-from benchmark.common import listed, tell, validation_problems
+from benchmark.common import RULE, listed, tell, validation_problems
 from benchmark.contract import Learner
 from benchmark.data import SampleSet, load_cards
 from benchmark.errors import BenchError, ContractError
-from benchmark.protocol import AUXILIARIES, DEFAULT, PROTOCOL, Protocol
+from benchmark.protocol import AUXILIARIES, PROTOCOL, Protocol
 from benchmark.records import Checkpoint, CheckpointError
 from benchmark.registry import all_methods, checked_options, choose
 from benchmark.running import Auxiliaries, Chosen, Setting
@@ -57,7 +57,7 @@ def check_training_used(methods: Chosen, rule: str, override: Sequence[str]) -> 
         BenchError: there is none.
     """
     said = f"--auxiliary {','.join(override)}" if override else f"--protocol {rule}"
-    if (override or rule != DEFAULT) and not any(issubclass(method, Learner) for method, _ in methods):
+    if (override or rule != RULE) and not any(issubclass(method, Learner) for method, _ in methods):
         names = listed(list(dict.fromkeys(method.title for method, _ in methods)), 3)
         raise BenchError(f"{said}: says what methods learn from, and {names} learns nothing; leave it out")
 
@@ -85,7 +85,7 @@ def select_auxiliaries(methods: Chosen, targets: Targets, learning: Learning) ->
     learners = [method for method, _ in methods if issubclass(method, Learner)]
     found = {samples.card.name: samples for samples in (*targets.found, *folders) if not samples.part}
     names = dict.fromkeys(
-        name for target in targets.found for learner in learners for name in wanted.names_for(target, learner)
+        name for target in targets.found for learner in learners for name in wanted.names_for(target.card.name, learner)
     )
     places = targets.places
     check_paths_used(places.paths, [*targets.asked, *names])
@@ -108,13 +108,13 @@ def with_kept_checkpoints(setting: Setting, methods: Chosen, targets: Sequence[S
         return all(each.card.name not in names for each in targets) and not seen_images(checkpoint, shown, "targets")
 
     auxiliaries = setting.auxiliaries
-    told = auxiliaries.override or auxiliaries.rule != DEFAULT
+    told = auxiliaries.override or auxiliaries.rule != RULE
     if told or any(samples.card.domain != "custom" for samples in targets):
         return setting
     given = list(auxiliaries.given)
     known = {each.training.method for each in auxiliaries.checkpoints.values()}
     for method, options in methods:
-        names = {name for samples in targets for name in auxiliaries.names_for(samples, method)}
+        names = {name for samples in targets for name in auxiliaries.names_for(samples.card.name, method)}
         if not issubclass(method, Learner) or method.name in known or names <= auxiliaries.found.keys():
             continue
         try:

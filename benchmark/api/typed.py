@@ -24,6 +24,8 @@ def register_typed(methods: Iterable[str | type[Method]]) -> list[str]:
     given: dict[str, type[Method]] = {}
     names = []
     for method in methods:
+        if not isinstance(method, str | type):
+            raise BenchError(f"{method!r} is no method; give a name or a class; benchmark.load_plugin loads a file")
         if not isinstance(method, str):
             register(method)
             if given.setdefault(method.name, method) is not method:

@@ -4,21 +4,13 @@ from typing import Annotated
 
 import typer
 
+from benchmark.cli.computing_options import CellOptions, ExecutorOptions, computation
 from benchmark.cli.data_options import DataOptions, FolderOptions, PartOptions
 from benchmark.cli.ending import BEGAN, end
-from benchmark.cli.messages import say, terminal_width, writing
-from benchmark.cli.options import (
-    CellOptions,
-    ComputeOptions,
-    EvaluationOptions,
-    ExecutorOptions,
-    MethodOptions,
-    TrainingOptions,
-    computation,
-    split,
-    with_options,
-)
+from benchmark.cli.messages import terminal_width, writing
+from benchmark.cli.options import ComputeOptions, EvaluationOptions, MethodOptions, TrainingOptions, split, with_options
 from benchmark.cli.settings import parse_settings
+from benchmark.common import tell
 
 
 @with_options
@@ -95,7 +87,7 @@ def ablate_command(
         print(ablation_summary(tables, width=terminal_width()), flush=True)
         with writing(directory):
             write_files(directory, ablation_files(tables))
-        say(f"written to {directory}")
-        say(ran.tally)
+        tell(f"written to {directory}")
+        tell(ran.tally)
         compare_with_reference(records, compute.results)
     end(records, ran.problems)

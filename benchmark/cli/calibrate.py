@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from benchmark.cli.data_options import FolderOptions
-from benchmark.cli.messages import fail, say
+from benchmark.cli.messages import fail
 from benchmark.cli.options import MethodName, MethodOptions, with_options
 from benchmark.cli.scorers import ScorerOptions
 from benchmark.cli.settings import parse_settings
 from benchmark.clip import check_class_name
-from benchmark.common import listed, printable
+from benchmark.common import listed, printable, tell
 
 
 @with_options
@@ -88,10 +88,10 @@ def calibrate_command(
     path = output or Path(f"calibration-{method}.json")
     check_file(path, scorer.id)
     backbone = known.load()
-    say(printable(f"{samples.title}: {len(samples.test)} images in {samples.directory}; {samples.reason}"))
+    tell(printable(f"{samples.title}: {len(samples.test)} images in {samples.directory}; {samples.reason}"))
     for warning in samples.warnings:
-        say(printable(f"note: {warning}"))
-    say(f"{scorer.told}, class {classes[0]!r}, backbone {known.source.name}")
+        tell(printable(f"note: {warning}"))
+    tell(f"{scorer.told}, class {classes[0]!r}, backbone {known.source.name}")
     try:
         with image_progress("scoring", len(samples.test)) as progress:
             found = score_samples(
@@ -108,14 +108,14 @@ def calibrate_command(
     calibration = calibrate(found, scorer.id, samples, rate=false_alarms, run=run)
     replaced = write_calibration(path, calibration)
     if line := banner(calibration.synthetic):
-        say(line)
+        tell(line)
     for problem in found.problems:
-        say(f"FAILED {problem}")
+        tell(f"FAILED {problem}")
     for line in report(calibration):
         print(line)
     for warning in calibration.warnings:
-        say(printable(f"note: {warning}"))
+        tell(printable(f"note: {warning}"))
     if replaced:
-        say(f"note: {path} held the {replaced}; it is replaced")
-    say(f"{path} is for bench predict --threshold")
+        tell(f"note: {path} held the {replaced}; it is replaced")
+    tell(f"{path} is for bench predict --threshold")
     sys.exit(1 if found.problems else 0)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.messages import fail, say, writing
+from benchmark.cli.messages import fail, writing
 from benchmark.cli.options import Datasets, Methods, OneBackbone, Results, split
 from benchmark.cli.tables import known_backbone, known_datasets
-from benchmark.common import PUBLISHED_TOLERANCE, RESULTS, counted, write_whole
+from benchmark.common import PUBLISHED_TOLERANCE, RESULTS, counted, tell, write_whole
 
 if TYPE_CHECKING:
     from benchmark.records import Record
@@ -35,7 +35,8 @@ def compare_command(
         typer.Option(
             min=0,
             help="Points by which a result (beside a published number its interval, too) may differ.",
-            show_default="1; with --against 0.1, and 0.0001 where machine and packages are the same",
+            show_default=f"{PUBLISHED_TOLERANCE:g}; with --against 0.1, and 0.0001 where machine and packages are the "
+            "same",
         ),
     ] = None,
     classes: Annotated[
@@ -79,7 +80,7 @@ def compare_command(
     if output is not None:
         with writing(f"--output {output}"):
             write_whole(output, texts[output.suffix.removeprefix(".")])
-        say(f"written to {output}")
+        tell(f"written to {output}")
     if not agree:
         sys.exit(1)
 
@@ -102,7 +103,7 @@ def _with_folder(
     ):
         records, problems = read_records(folder)
         for problem in problems:
-            say(f"cannot be compared: {problem}")
+            tell(f"cannot be compared: {problem}")
         if not records and problems:
             fail(f"{option} {folder}: none of its records can be read", code=1)
         if not records:
@@ -118,7 +119,7 @@ def _with_folder(
     pairing = pair_up(ours, theirs, tolerance=tolerance)
     texts = {style: render_agreement(pairing, style, there=str(against)) for style in ("txt", "md")}
     if unread:
-        say(f"{counted(unread, 'record')} could not be read, so not all was compared")
+        tell(f"{counted(unread, 'record')} could not be read, so not all was compared")
     return {**texts, "csv": agreement_csv(pairing)}, pairing.agree and not unread
 
 
@@ -151,15 +152,15 @@ def _with_published(
     kept = select_records(records, methods=wanted, datasets=cards, backbone=backbone)
     failed = [f"{record.title} on {record.dataset_title} failed: {record.error}" for record in kept if record.error]
     for problem in problems + failed:
-        say(f"left out: {problem}")
+        tell(f"left out: {problem}")
     done = results_to_compare(kept)
     if done:
         for line in lacking(done):
-            say(line)
+            tell(line)
         rows = compare(numbers, done, tolerance=tolerance)
         texts = {style: render_comparison(rows, style, tolerance=tolerance) for style in ("txt", "md")}
         return {**texts, "csv": comparison_csv(rows)}
     why = "fit the selection" if records else "are there to compare with; `bench run` makes them"
-    say(f"no results in {results / 'records'} {why}; these are the published numbers alone")
+    tell(f"no results in {results / 'records'} {why}; these are the published numbers alone")
     texts = {style: render_published(numbers, style) for style in ("txt", "md")}
     return {**texts, "csv": published_csv(numbers)}

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.data_options import DataOptions, FolderOptions, parse_paths
-from benchmark.cli.messages import fail, say, writing
+from benchmark.cli.messages import fail, writing
 from benchmark.cli.options import add_command, with_options
+from benchmark.common import tell
 
 if TYPE_CHECKING:
     from benchmark.data import SampleSet
@@ -73,24 +74,24 @@ def get_command(
     bench data get mvtec --data /datasets --archive mvtec_anomaly_detection.tar.xz
     """
     from benchmark.api import select_cards
-    from benchmark.cli.getting import getting, summary, tell
+    from benchmark.cli.getting import getting, summary_of_got, tell_got
     from benchmark.common import image_progress
     from benchmark.data import check_dataset, render
     from benchmark.downloads import match_files
 
     cards = select_cards(list(dict.fromkeys(names)))
-    given = match_files(archive or [], cards, say=say)
+    given = match_files(archive or [], cards, say=tell)
     results, broken = [], False
     for got in getting(data, accept=accept).get(cards, given):
         results.append(got)
-        tell(got)
+        tell_got(got)
         if got.samples is not None and got.new:
             with image_progress(got.samples.title, len(got.samples.samples)) as progress:
                 report = check_dataset(got.samples, progress=progress)
             print(render(report))
             broken = broken or report.broken
     if len(results) > 1:
-        say(summary(results))
+        tell(summary_of_got(results))
     sys.exit(1 if broken or any(got.samples is None for got in results) else 0)
 
 
@@ -132,7 +133,7 @@ def check_command(
     problems += class_name_problems(found)
     broken = bool(problems)
     for problem in problems:
-        say(f"FAILED {problem}")
+        tell(f"FAILED {problem}")
     if not found and not problems:
         fail(no_data(places.data))
     for samples in found:
@@ -144,7 +145,7 @@ def check_command(
         with writing(show):
             show.parent.mkdir(parents=True, exist_ok=True)
             contact_sheet(found).save(show, "PNG")
-        say(f"drawn to {show}")
+        tell(f"drawn to {show}")
     sys.exit(1 if broken else 0)
 
 
@@ -187,7 +188,7 @@ def mini_command(directory: Annotated[Path, typer.Argument(help="A new or empty 
 
     with writing(directory):
         write_mini_suite(directory)
-    say(f"written to {directory}")
+    tell(f"written to {directory}")
 
 
 add_command(app, "list", list_command)

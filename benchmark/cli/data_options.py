@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from benchmark.api import Places
 from benchmark.cli.options import in_panel
+from benchmark.common import ANY_CLASS
 from benchmark.errors import BenchError
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class FolderOptions:
             metavar="[NAME=]CLASS",
             help="What the images of --folder show, in plain English: of all folders, or of the one called NAME; may "
             "be repeated.",
-            show_default="object",
+            show_default=ANY_CLASS,
         ),
     ] = field(default_factory=list)
     normal: Annotated[

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.cli.messages import say, writing
-from benchmark.common import counted
+from benchmark.cli.messages import writing
+from benchmark.common import counted, tell
 
 if TYPE_CHECKING:
     from benchmark.records import Record
@@ -29,17 +29,17 @@ def write_tables(results: Path) -> None:
     kept, lines = choose_records(records)
     files = make_outputs(kept).files
     for line in [*(f"left out: {problem}" for problem in problems), *lines, *lacking(kept)]:
-        say(line)
+        tell(line)
     directory = results / "tables"
     with writing(directory):
         write_files(directory, files)
-    say(f"tables are written to {directory}")
+    tell(f"tables are written to {directory}")
 
 
 def end(records: "Sequence[Record]", problems: Sequence[str]) -> None:
     """End the command with exit code 1 if a cell failed or something was not found."""
     failed = sum(record.status == "failed" for record in records)
     if failed:
-        say(f"{failed} of {counted(len(records), 'cell')} failed; remove the cause and run the same command again")
+        tell(f"{failed} of {counted(len(records), 'cell')} failed; remove the cause and run the same command again")
     if failed or problems:
         sys.exit(1)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.export_onnx import onnx_command
-from benchmark.cli.messages import fail, say, writing
+from benchmark.cli.messages import fail, writing
 from benchmark.cli.options import ChoiceOptions, add_command, split, with_options
 from benchmark.cli.tables import records_that_count
-from benchmark.common import listed, write_whole
+from benchmark.common import listed, tell, write_whole
 
 if TYPE_CHECKING:
     from benchmark.records import Record
@@ -50,16 +50,17 @@ def results_command(
 
     bench export results numbers.csv --methods clip,anomalyclip --datasets mvtec,visa --metric auroc
     """
-    if file.suffix not in ENDINGS:
+    ending = file.suffix.lower()
+    if ending not in ENDINGS:
         fail(f"{file}: say a file that ends in {listed(ENDINGS, len(ENDINGS))}")
     from benchmark.api import select_metrics
 
     metrics = select_metrics(split(metric))
     kept, wanted = records_that_count(choice)
-    content = _content(file.suffix, kept, metrics, wanted)
+    content = _content(ending, kept, metrics, wanted)
     with writing(file):
         write_whole(file, content)
-    say(f"written to {file}")
+    tell(f"written to {file}")
 
 
 def _content(ending: str, records: "Sequence[Record]", metrics: Sequence[str], methods: Sequence[str]) -> str | bytes:
@@ -74,7 +75,8 @@ def _content(ending: str, records: "Sequence[Record]", metrics: Sequence[str], m
         return board_json(records, metrics=metrics or METRICS_BESIDE, methods=methods, papers=papers)
     if ending == ".tex":
         text = beside_published(records, load_published(), metrics=metrics or METRICS_BESIDE, methods=methods)
-        return text or fail("no finished result has these metrics")
+        done = any(record.status == "done" for record in records)
+        return text or fail("no finished result has these metrics" if done else "no result that fits has finished")
     table = frame(records, metrics=metrics)
     return to_csv(table) if ending == ".csv" else to_parquet(table)
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from benchmark.cli.messages import fail, say
+from benchmark.cli.messages import fail
+from benchmark.common import tell
 
 if TYPE_CHECKING:
-    from benchmark.api import Learning, Places
+    from benchmark.api import Computation, Learning, Places
     from benchmark.data import Card
     from benchmark.downloads import Getting, Got
     from benchmark.running import Chosen
@@ -25,7 +26,7 @@ def getting(data: Path, *, accept: bool) -> "Getting":
     """
     from benchmark.downloads import Getting
 
-    return Getting(data, _agreeing(accept=accept), say)
+    return Getting(data, _agreeing(accept=accept), tell)
 
 
 def _agreeing(*, accept: bool) -> "Callable[[Sequence[Card]], None]":
@@ -33,7 +34,7 @@ def _agreeing(*, accept: bool) -> "Callable[[Sequence[Card]], None]":
 
     def agree(cards: "Sequence[Card]") -> None:
         for card in cards:
-            say(f"{card.title}: licence {card.licence}" + (f"; see {card.home}" if card.home else ""))
+            tell(f"{card.title}: licence {card.licence}" + (f"; see {card.home}" if card.home else ""))
         if not accept:
             them = "this licence" if len(cards) == 1 else "these licences"
             if not sys.stdin.isatty():
@@ -46,19 +47,19 @@ def _agreeing(*, accept: bool) -> "Callable[[Sequence[Card]], None]":
     return agree
 
 
-def tell(got: "Got") -> None:
+def tell_got(got: "Got") -> None:
     """Say what became of a dataset."""
     card = got.card
     if got.state == "by hand":
-        say(got.message)
+        tell(got.message)
     elif got.state == "failed":
-        say(f"FAILED {card.title} ({card.name}): {got.message}")
+        tell(f"FAILED {card.title} ({card.name}): {got.message}")
     else:
         was = "was there already" if got.state == "there" else got.state
-        say(f"{card.title} ({card.name}): {was}, {got.message}; licence {card.licence}")
+        tell(f"{card.title} ({card.name}): {was}, {got.message}; licence {card.licence}")
 
 
-def summary(results: "Sequence[Got]") -> str:
+def summary_of_got(results: "Sequence[Got]") -> str:
     """Return in a line which datasets are there, and which are not."""
     parts = []
     for state in ("there", "fetched", "unpacked", "by hand", "failed"):
@@ -68,30 +69,38 @@ def summary(results: "Sequence[Got]") -> str:
 
 
 def get_missing(
-    names: Sequence[str], where: "Places", chosen: "Chosen", learning: "Learning", *, accept: bool
+    names: Sequence[str],
+    where: "Places",
+    chosen: "Chosen",
+    learning: "Learning",
+    computation: "Computation",
+    *,
+    accept: bool,
 ) -> list[str]:
-    """Fetch what a run needs, is missing and needs no person.
+    """Fetch what a run needs, is missing and needs no person, once all that can be checked without data is right.
 
     Args:
         names: Of the datasets to run on, and of plain folders; without names, all that the tables show.
         where: Where data lies; `data` is given, and datasets with a path of their own are there.
         chosen: The methods. Those that learn need their auxiliary datasets, too.
         learning: What they train on.
+        computation: How the run is computed.
         accept: As for `getting`.
 
     Returns:
         The names of datasets that could not be fetched.
     """
     from benchmark.api import wanted_by_run
-    from benchmark.contract import Learner
 
-    folders = {each.title for each in where.folders}
+    folders = [each.title for each in where.folders]
+    for method, _ in chosen:
+        computation.source(method, synthetic=False)  # refuses what --backbone cannot be
     cards = wanted_by_run(
         [name for name in names if name not in folders],
+        chosen,
+        learning,
         every=not names and not folders,
-        learns=any(issubclass(method, Learner) for method, _ in chosen),
-        rule=learning.protocol,
-        auxiliary=[name for name in learning.auxiliary if name not in folders],
+        folders=folders,
     )
     return get_cards(cards, where, accept=accept)
 
@@ -107,17 +116,19 @@ def get_cards(cards: "Sequence[Card]", where: "Places", *, accept: bool) -> list
     Returns:
         The names of datasets that could not be fetched.
     """
-    from benchmark.downloads import get_command
+    from benchmark.downloads import command_that_gets
 
     assert where.data is not None
     results = getting(where.data, accept=accept).get([card for card in cards if card.name not in where.paths])
     failed = []
     for got in results:
         if got.state == "by hand":
-            how = get_command(got.card, where.data)
-            say(f"{got.card.title}: not there, and a person must fetch it; `{how}` says how")
+            how = command_that_gets(got.card, where.data)
+            tell(f"{got.card.title}: not there, and a person must fetch it; `{how}` says how")
+        elif got.occupied:  # whether that can be run on is not decided here
+            tell(f"warning: {got.card.title} ({got.card.name}): {got.message}")
         elif got.state != "there":
-            tell(got)
-        if got.state == "failed":
+            tell_got(got)
+        if got.state == "failed" and not got.occupied:
             failed.append(got.card.name)
     return failed

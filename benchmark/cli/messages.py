@@ -6,10 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-
-def say(line: str) -> None:
-    """Print a line of progress on standard error, so that standard output holds the result alone."""
-    print(line, file=sys.stderr, flush=True)
+from benchmark.common import tell
 
 
 def terminal_width() -> int | None:
@@ -19,7 +16,7 @@ def terminal_width() -> int | None:
 
 def fail(message: str, *, code: int = 2) -> NoReturn:
     """End the command with a message."""
-    say(f"bench: {message}")
+    tell(f"bench: {message}")
     sys.exit(code)
 
 

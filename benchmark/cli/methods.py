@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.messages import say
 from benchmark.cli.options import MethodOptions, PluginOptions, with_options
 from benchmark.cli.settings import parse_settings
+from benchmark.common import tell
 
 STABILITY_IMAGES = 8  # of a class, normal and anomalous each; fewer are soon learned by heart, and that is unstable
 
@@ -53,8 +53,8 @@ def new_method_command(
 
     folder = Path.cwd()
     for path in write_method(name, folder, learns=learns):
-        say(f"written: {path.relative_to(folder)}")
-    say("it works as it is; change it, and then:")
+        tell(f"written: {path.relative_to(folder)}")
+    tell("it works as it is; change it, and then:")
     print(next_steps(name, folder))
 
 

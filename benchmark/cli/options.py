@@ -12,14 +12,26 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
-from benchmark.api import Computation, Learning
+from benchmark.api import Learning
 from benchmark.cli.messages import fail
 from benchmark.clip import DEFAULT_BACKBONE, MINI_BACKBONE
-from benchmark.common import BATCH_SIZE, CACHE_LIMIT, READERS, RESULTS, WINDOW_CHUNK, WINDOW_CHUNK_GPU, WORKERS, OnError
+from benchmark.common import (
+    BATCH_SIZE,
+    CACHE_LIMIT,
+    LEAST,
+    READERS,
+    RESULTS,
+    RULE,
+    WINDOW_CHUNK,
+    WINDOW_CHUNK_GPU,
+    WORKERS,
+    Dtype,
+    OnError,
+)
 from benchmark.errors import BenchError
 
 
@@ -93,7 +105,7 @@ def in_panel(panel: str) -> Callable[..., Any]:
 
 
 _methods, _data, _training = in_panel("Methods"), in_panel("Data"), in_panel("Training")
-_computing, _executor, _results = in_panel("Computing"), in_panel("Executor"), in_panel("Results")
+_computing, _results = in_panel("Computing"), in_panel("Results")
 
 Methods = Annotated[str, _methods("--methods", help="Names from `bench methods`, separated by commas; none means all.")]
 MethodName = Annotated[str, _methods("--method", help="Name from `bench methods`.")]
@@ -120,8 +132,8 @@ ChosenRecords = Annotated[
         "hash at the end of it); may be repeated.",
     ),
 ]
-Dtype = Annotated[
-    Literal["auto", "float32", "bfloat16", "float16"],
+DtypeOption = Annotated[
+    Dtype,
     _computing(
         "--dtype",
         help="Number type in which CLIP computes; changes numbers. auto is float32, and a run in one process with "
@@ -170,7 +182,7 @@ class TrainingOptions:
             help="What is trained on: anomalyclip (MVTec AD; VisA for MVTec AD), visa (VisA; MVTec AD for VisA), or "
             "adaclip (MVTec AD with CVC-ColonDB; VisA with CVC-ClinicDB for these two).",
         ),
-    ] = "anomalyclip"
+    ] = RULE
     auxiliary: Annotated[
         str,
         _training("--auxiliary", help="Dataset to train on, or several with commas.", show_default="the protocol's"),
@@ -218,9 +230,9 @@ class EncodingOptions:
     """How one process computes with CLIP."""
 
     device: Annotated[str, _computing("--device", help="cpu, cuda, cuda:1, mps.", show_default="cuda, else cpu")] = ""
-    dtype: Dtype = "auto"
+    dtype: DtypeOption = "auto"
     batch_size: Annotated[
-        int, _computing("--batch-size", min=1, help="Images per forward pass; changes no number.")
+        int, _computing("--batch-size", min=LEAST["batch_size"], help="Images per forward pass; changes no number.")
     ] = BATCH_SIZE
 
 
@@ -241,7 +253,7 @@ class ComputeOptions(EncodingOptions):
         int | None,
         _computing(
             "--workers",
-            min=0,
+            min=LEAST["workers"],
             help="Processes that read images, for each that computes; with 0 it reads them itself. Changes no number.",
             show_default=f"the cores it can spare, at most {READERS}; ray and slurm: {WORKERS}",
         ),
@@ -258,7 +270,7 @@ class ComputeOptions(EncodingOptions):
         int | None,
         _computing(
             "--window-chunk",
-            min=1,
+            min=LEAST["window_chunk"],
             help="Windows encoded at a time (WinCLIP); changes no number.",
             show_default=f"{WINDOW_CHUNK}; on a GPU {WINDOW_CHUNK_GPU}",
         ),
@@ -268,7 +280,7 @@ class ComputeOptions(EncodingOptions):
         _computing(
             "--cache-limit",
             envvar="BENCH_CACHE_LIMIT",
-            min=0,
+            min=LEAST["cache_limit"],
             help="GB of training features kept on disk, in the folder that BENCH_CACHE names.",
         ),
     ] = CACHE_LIMIT
@@ -306,98 +318,3 @@ class EvaluationOptions:
     def settings(self) -> list[str]:
         """Return it as values of `--set`."""
         return [] if self.evaluation_size is None else [f"protocol.evaluation_size={self.evaluation_size}"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExecutorOptions:
-    """In which processes, on which machines."""
-
-    executor: Annotated[
-        Literal["local", "ray", "slurm"],
-        _executor("--executor", help="Where cells are computed; changes no number. ray and slurm are extras."),
-    ] = "local"
-    processes: Annotated[
-        int | None,
-        _executor(
-            "--processes",
-            min=1,
-            help="Tasks (trainings, classes of a dataset) that are computed at the same time.",
-            show_default="local: one per GPU; without, one per core for a small backbone, else 1; ray and slurm: what "
-            "the cluster has",
-        ),
-    ] = None
-    ray_address: Annotated[
-        str, _executor("--ray-address", help="Ray cluster to join.", show_default="one is started on this machine")
-    ] = ""
-    slurm: Annotated[
-        list[str],
-        _executor("--slurm", metavar="NAME=VALUE", help="Option of sbatch, as in partition=gpu; may be repeated."),
-    ] = field(default_factory=list)
-    cell_timeout: Annotated[
-        float | None,
-        _executor(
-            "--cell-timeout",
-            min=0.1,
-            metavar="SECONDS",
-            help="Give up a cell or a training that takes longer; a task has this long for each of its cells.",
-            show_default="never",
-        ),
-    ] = None
-
-    def __post_init__(self) -> None:
-        if self.ray_address and self.executor != "ray":
-            raise BenchError("--ray-address is for --executor ray")
-        if self.slurm and self.executor != "slurm":
-            raise BenchError("--slurm is for --executor slurm")
-        self.slurm_parameters()
-
-    def slurm_parameters(self) -> dict[str, str | int]:
-        """Return the parameters of sbatch by name, numbers as numbers.
-
-        Raises:
-            BenchError: one is not of the form `NAME=VALUE`.
-        """
-        found: dict[str, str | int] = {}
-        for text in self.slurm:
-            name, equals, value = text.partition("=")
-            if not (equals and name):
-                raise BenchError(f"--slurm {text!r}: say NAME=VALUE, as in partition=gpu or timeout_min=600")
-            found[name.strip().replace("-", "_")] = int(value) if value.isdecimal() else value
-        return found
-
-
-@dataclass(frozen=True, kw_only=True)
-class CellOptions:
-    """Which cells are computed."""
-
-    force: Annotated[bool, _results("--force", help="Redo cells that are done, and the trainings that they need.")] = (
-        False
-    )
-    dry_run: Annotated[bool, _results("--dry-run", help="Print all cells and which are missing; run none.")] = False
-    allow_overlap: Annotated[
-        bool,
-        _results(
-            "--allow-overlap", help="Test also where a method was trained on images of the target; the tables say so."
-        ),
-    ] = False
-
-
-def computation(compute: ComputeOptions, executor: ExecutorOptions, *, force: bool = False) -> Computation:
-    """Return how cells and trainings are to be computed."""
-    return Computation(
-        backbone=compute.backbone,
-        device=compute.device,
-        dtype=compute.dtype,
-        batch_size=compute.batch_size,
-        workers=compute.workers,
-        on_error=compute.on_error,
-        window_chunk=compute.window_chunk,
-        cache_limit=compute.cache_limit,
-        results=compute.results,
-        force=force,
-        executor=executor.executor,
-        processes=executor.processes,
-        ray_address=executor.ray_address,
-        slurm=executor.slurm_parameters(),
-        cell_timeout=executor.cell_timeout,
-    )

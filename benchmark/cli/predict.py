@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from benchmark.cli.messages import fail, say
+from benchmark.cli.messages import fail
 from benchmark.cli.options import MethodOptions, split, with_options
-from benchmark.cli.scorers import ScorerOptions
+from benchmark.cli.scorers import ScorersOptions
 from benchmark.cli.settings import parse_settings
 from benchmark.clip import check_class_name
+from benchmark.common import ANY_CLASS, tell
 
 if TYPE_CHECKING:
     from benchmark.predict import Calibration, Predictions, Scorer, ThresholdUsed
@@ -32,7 +33,7 @@ def predict_command(
         ),
     ] = "anomalyclip",
     method_options: MethodOptions,
-    class_name: Annotated[str, typer.Option("--class", help="What the images show, in plain English.")] = "object",
+    class_name: Annotated[str, typer.Option("--class", help="What the images show, in plain English.")] = ANY_CLASS,
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="Follow links that lead out of a folder, to images kept elsewhere.")
     ] = False,
@@ -59,7 +60,7 @@ def predict_command(
         Literal["npy", "tiff"] | None,
         typer.Option("--save-maps", help="Write the anomaly maps as float32.", show_default="none"),
     ] = None,
-    options: ScorerOptions,
+    options: ScorersOptions,
 ) -> None:
     """Score images with one method or several, and draw the anomaly maps over them as heatmaps.
 
@@ -107,9 +108,9 @@ def predict_command(
     prepare_output(output, folders)
     for note in [*notes, note_on_references(paths, known.scorers)]:
         if note:
-            say(f"note: {note}")
+            tell(f"note: {note}")
     backbone = known.load()
-    say(f"{len(found)} images, {'; '.join(each.told for each in known.scorers)}, backbone {known.source.name}")
+    tell(f"{len(found)} images, {'; '.join(each.told for each in known.scorers)}, backbone {known.source.name}")
     try:
         with image_progress("scoring", len(found)) as progress:
             parts = score_found(
@@ -174,7 +175,7 @@ def _match_thresholds(
                 fail(f"--threshold {text}: it is of {method}, and this command runs {', '.join(by_method)}")
             threshold = threshold_of(each, Path(text), by_method[method])
             if each.source_sha256 != by_method[method].source_sha256:
-                say(
+                tell(
                     f"note: the files of {method} were edited since {text} was made; if that can change a score, "
                     "choose the threshold again"
                 )
@@ -196,20 +197,20 @@ def _finish(written: "Sequence[Predictions]", output: Path, problems: Sequence[s
     from benchmark.predict import banner, table
 
     if line := banner(sorted({kind for each in written for kind in each.synthetic})):
-        say(line)
+        tell(line)
     for line in table(written):
         print(line)
     errors = list(dict.fromkeys(image.error for each in written for image in each.images if image.error))
     for line in [*problems, *errors]:
-        say(f"FAILED {line}")
+        tell(f"FAILED {line}")
     for each in written:
         if each.threshold is not None:
             decisions = [image.decision for image in each.images if image.decision]
             where = f", {each.threshold.rule} on {each.threshold.data}" if each.threshold.data else ""
-            say(
+            tell(
                 f"{each.title}: {decisions.count('anomalous')} of {len(decisions)} images are anomalous (score of at "
                 f"least {each.threshold.image:.6g}{where})"
             )
         count = sum(image.overlay is not None for image in each.images)
-        say(f"predictions.json and {count} of {len(each.images)} drawings are in {output / each.method}")
+        tell(f"predictions.json and {count} of {len(each.images)} drawings are in {output / each.method}")
     sys.exit(1 if errors or problems else 0)

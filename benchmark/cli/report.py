@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.data_options import DataOptions, FolderOptions, parse_paths
-from benchmark.cli.messages import fail, say
+from benchmark.cli.messages import fail
 from benchmark.cli.options import ChosenRecords, OneBackbone, Results, with_options
 from benchmark.cli.tables import known_backbone
-from benchmark.common import RESULTS, listed, size_in_words
+from benchmark.common import RESULTS, listed, size_in_words, tell
 
 if TYPE_CHECKING:
     from benchmark.data import SampleSet
@@ -49,7 +49,7 @@ def report_command(
     kept, lines = choose_records(records, backbone=known_backbone(records, backbone), chosen=record or ())
     messages += [*lines, *lacking(kept)]
     for message in messages:
-        say(message)
+        tell(message)
     if not any(record.status == "done" for record in kept):
         failed = [record for record in kept if record.error]
         why = " fit the selection" if kept != records else "; `bench run` makes them"
@@ -57,18 +57,18 @@ def report_command(
             why = f": {len(failed)} failed, the first on {failed[0].dataset_title}: {failed[0].error}"
         fail(f"no results in {results / 'records'}{why}")
     for line in no_per_image(results, kept):
-        say(line)
+        tell(line)
     maps = any(has_per_image(results, record) for record in kept)
     found = find_images(kept, places, folders) if maps else []
     site = write_site(
         output or results / "report",
         kept,
-        per_image_reader(results, say),
+        per_image_reader(results, tell),
         found,
         messages=messages,
-        say=say,
+        say=tell,
     )
-    say(f"{site.pages} pages, {size_in_words(site.size)}")
+    tell(f"{site.pages} pages, {size_in_words(site.size)}")
     print(site.index)
 
 
@@ -83,16 +83,16 @@ def find_images(records: "list[Record]", places: DataOptions, folders: FolderOpt
     plain = [record for record in records if record.domain == "custom"]
     if plain and not found:
         titles = listed(list(dict.fromkeys(record.dataset_title for record in plain)), 3)
-        say(f"no images of {titles}: give --folder DIR, once for each, and there is a gallery")
+        tell(f"no images of {titles}: give --folder DIR, once for each, and there is a gallery")
     data = places.data
     if data is None and not paths:
         others = [record for record in records if record.domain != "custom"]
         if not any("data" in record.synthetic for record in others):
             if others:
-                say("no images: say where the datasets lie with --data DIR or BENCH_DATA, and there is a gallery")
+                tell("no images: say where the datasets lie with --data DIR or BENCH_DATA, and there is a gallery")
             return found
         data = mini_suite()
     datasets, problems = select_datasets([], data=data, paths=paths)
     for problem in problems:
-        say(f"no images: {problem}")
+        tell(f"no images: {problem}")
     return [*datasets, *found]

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark.cli.computing_options import ExecutorOptions, computation
 from benchmark.cli.data_options import DataOptions, GettingOptions
 from benchmark.cli.ending import BEGAN, end
-from benchmark.cli.messages import fail, say, writing
-from benchmark.cli.options import ComputeOptions, ExecutorOptions, computation, split, with_options
-from benchmark.common import counted, write_whole
+from benchmark.cli.messages import fail, writing
+from benchmark.cli.options import ComputeOptions, split, with_options
+from benchmark.common import counted, tell, write_whole
 
 if TYPE_CHECKING:
     from benchmark.reproduction import Reproduction
@@ -135,7 +136,7 @@ def reproduce_command(
         reproduction = _with_data(reproduction, accept=getting.accept)
     if not mini:
         text = render_needs(recipe, reproduction.runs, reproduction.needs, data=places.data)
-        print(text, end="", flush=True) if dry_run else say(text)
+        print(text, end="", flush=True) if dry_run else tell(text)
     if dry_run and not reproduction.can_run:
         return
     done = reproduction.run(dry_run=dry_run, since=BEGAN)
@@ -149,12 +150,13 @@ def reproduce_command(
     for file in files:
         with writing(file):
             write_whole(file, texts[file.suffix.removeprefix(".")])
-        say(f"written to {file}")
-    say(done.ran.tally)
+        tell(f"written to {file}")
+    tell(done.ran.tally)
     if absent := sum(row.verdict == "not run" for row in done.table.rows):
-        say(f"{absent} of {counted(len(done.table.rows), 'published number')} not run; the column Why says the reasons")
+        numbers = counted(len(done.table.rows), "published number")
+        tell(f"{absent} of {numbers} not run; the column Why says the reasons")
     if done.ran.records:
-        say(f"pages with curves and pictures: bench report --results {shlex.quote(str(how.results))}")
+        tell(f"pages with curves and pictures: bench report --results {shlex.quote(str(how.results))}")
     end(done.ran.records, done.problems)
 
 

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.messages import fail, say, writing
+from benchmark.cli.messages import fail, writing
 from benchmark.cli.options import Results, add_command
-from benchmark.common import RESULTS
+from benchmark.common import RESULTS, tell
 
 app = typer.Typer(no_args_is_help=True, help="Records of results: remove those that are out of date.")
 
@@ -27,17 +27,17 @@ def prune_command(
 
     records, problems = read_records(results)
     for problem in problems:
-        say(f"left as it is: {problem}")
+        tell(f"left as it is: {problem}")
     if not records:
         fail(f"no records in {results / 'records'}")
     kept, outdated = newest(records)
     elsewhere = {record.id: record for record in kept}
     removed = set()
     for each in outdated:
-        say(f"of {each.reason}:")
+        tell(f"of {each.reason}:")
         for record in each.records:
             if record.id in elsewhere:
-                say(f"{record.id} leaves the ablation, and stays in other tables")
+                tell(f"{record.id} leaves the ablation, and stays in other tables")
                 if not dry_run:
                     with writing(results):
                         write_record(results, elsewhere[record.id])
@@ -47,7 +47,7 @@ def prune_command(
                 if not dry_run:
                     with writing(results):
                         remove_record(results, record.id)
-    say(f"{len(removed)} of {len(records)} records {'would be' if dry_run else 'were'} removed")
+    tell(f"{len(removed)} of {len(records)} records {'would be' if dry_run else 'were'} removed")
 
 
 add_command(app, "prune", prune_command)

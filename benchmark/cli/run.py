@@ -5,23 +5,22 @@ from typing import Annotated
 
 import typer
 
+from benchmark.cli.computing_options import CellOptions, ExecutorOptions, computation
 from benchmark.cli.data_options import DataOptions, FolderOptions, GettingOptions, PartOptions
 from benchmark.cli.ending import BEGAN, end, write_tables
-from benchmark.cli.messages import fail, say, terminal_width
+from benchmark.cli.messages import fail, terminal_width
 from benchmark.cli.options import (
-    CellOptions,
     ComputeOptions,
     Datasets,
     EvaluationOptions,
-    ExecutorOptions,
     MethodOptions,
     Methods,
     TrainingOptions,
-    computation,
     split,
     with_options,
 )
 from benchmark.cli.settings import parse_settings
+from benchmark.common import tell
 
 
 @with_options
@@ -89,7 +88,7 @@ def run_command(
     chosen, protocol = select_methods(split(methods), parse_settings([*method.settings, *evaluation.settings()]))
     how = computation(compute, executor, force=cells.force)
     learning = training.learning(checkpoints=checkpoint or (), allow_overlap=cells.allow_overlap)
-    missed = get_missing(split(datasets), where, chosen, learning, accept=getting.accept) if getting.get else []
+    missed = get_missing(split(datasets), where, chosen, learning, how, accept=getting.accept) if getting.get else []
     ran = run_methods(
         chosen,
         protocol,
@@ -108,7 +107,7 @@ def run_command(
             print(summary(make_tables(ran.records, methods=split(methods)), width=terminal_width()), flush=True)
             write_tables(compute.results)
         except TableError as error:  # with results of earlier runs; the records of this one are written
-            say(f"no tables are written: {error}")
-        say(ran.tally)
+            tell(f"no tables are written: {error}")
+        tell(ran.tally)
         compare_with_reference(ran.records, compute.results)
     end(ran.records, [*ran.problems, *missed])

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,11 @@ from benchmark.common import RESULTS
 
 if TYPE_CHECKING:
     from benchmark.api import Scoring
+
+
+def _checkpoint(text: str) -> Any:
+    default = "one in RESULTS/checkpoints that fits, else the package's own for the default backbone"
+    return typer.Option(metavar="FILE.json", help=text, show_default=default)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,14 +30,7 @@ class WeightsOptions:
             f"of the package and was trained on generated images, for a first try. Real weights: {DEFAULT_BACKBONE}."
         ),
     ] = MINI_BACKBONE
-    checkpoint: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE.json",
-            help="Checkpoint of a method that learns; may be repeated, one for each method.",
-            show_default="one in RESULTS/checkpoints that fits, else the package's own for the default backbone",
-        ),
-    ] = None
+    checkpoint: Annotated[list[Path] | None, _checkpoint("Checkpoint of the method, if it learns.")] = None
     shots: Annotated[
         Path | None,
         typer.Option(
@@ -66,3 +64,12 @@ class ScorerOptions(WeightsOptions, EncodingOptions):
 
     def scoring(self, *, follow_links: bool) -> "Scoring":
         return replace(super().scoring(follow_links=follow_links), device=self.device, dtype=self.dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScorersOptions(ScorerOptions):
+    """The same of a command that takes several methods."""
+
+    checkpoint: Annotated[
+        list[Path] | None, _checkpoint("Checkpoint of a method that learns; may be repeated, one for each method.")
+    ] = None

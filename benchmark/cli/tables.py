@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.messages import fail, say, terminal_width, writing
+from benchmark.cli.messages import fail, terminal_width, writing
 from benchmark.cli.options import ChoiceOptions, split, with_options
+from benchmark.common import tell
 
 if TYPE_CHECKING:
     from benchmark.records import Record
@@ -69,7 +70,7 @@ def tables_command(
     shown = select_metrics(split(metric)) or MAIN_METRICS
     kept, wanted = records_that_count(choice)
     for line in [] if only_costs else lacking(kept):
-        say(line)
+        tell(line)
     directory = output or choice.results / "tables"
     if only_costs:
         costs = cost_tables(kept, wanted)
@@ -91,8 +92,8 @@ def tables_command(
         if failed:
             first = f"the first on {failed[0].dataset_title}: {failed[0].error}"
             why = f"{len(failed)} of {len(kept)} results failed, {first}"
-        say(f"no main tables: {why}")
-    say(f"written to {directory}")
+        tell(f"no main tables: {why}")
+    tell(f"written to {directory}")
 
 
 def _check(directory: Path, found: Sequence[str], extra: Sequence[Path], *, count: int) -> None:
@@ -119,7 +120,7 @@ def records_that_count(choice: ChoiceOptions) -> "tuple[list[Record], list[str]]
 
     records, problems = read_records(choice.results)
     for problem in problems:
-        say(f"left out: {problem}")
+        tell(f"left out: {problem}")
     if not records:
         fail(f"no records in {choice.results / 'records'}; `bench run` makes them")
     wanted = choose("method with results", split(choice.methods), {each.cell.method for each in records})
@@ -133,7 +134,7 @@ def records_that_count(choice: ChoiceOptions) -> "tuple[list[Record], list[str]]
         chosen=choice.record or (),
     )
     for line in lines:
-        say(line)
+        tell(line)
     if not kept:
         fail(f"no records in {choice.results / 'records'} fit the selection")
     return kept, wanted

@@ -8,25 +8,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.api import number_type
+from benchmark.cli.computing_options import ExecutorOptions, computation
 from benchmark.cli.data_options import DataOptions, FolderOptions
 from benchmark.cli.ending import BEGAN
-from benchmark.cli.messages import fail, say
+from benchmark.cli.messages import fail
 from benchmark.cli.options import (
     ComputeOptions,
-    Dtype,
-    ExecutorOptions,
+    DtypeOption,
     MethodName,
     MethodOptions,
     Methods,
     Results,
     TrainingOptions,
-    computation,
     split,
     with_options,
 )
 from benchmark.cli.settings import parse_settings
 from benchmark.clip import DEFAULT_BACKBONE
-from benchmark.common import RESULTS
+from benchmark.common import RESULTS, tell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,7 +110,7 @@ def train_command(
     tell_of_reference(compute.results)
     try:
         with how.opened(loading, [], trainings) as (opened, fitting):
-            outcome = run([], fitting, opened, loading=loading, trainings=trainings, say=say, held_out=watched)
+            outcome = run([], fitting, opened, loading=loading, trainings=trainings, say=tell, held_out=watched)
     except KeyboardInterrupt:
         left = untrained(trainings, settings.results)
         there = len(trainings) - len(left)
@@ -120,7 +119,7 @@ def train_command(
         if each.id.id not in outcome.failed:
             print(each.checkpoint(compute.results), flush=True)
     tally = Tally.of(todo, outcome, there=len(trainings) - len(todo))
-    say(tally.told("training", since=BEGAN))
+    tell(tally.told("training", since=BEGAN))
     if outcome.failed:
         sys.exit(1)
 
@@ -150,7 +149,7 @@ def import_command(
     options: MethodOptions,
     auxiliary: Annotated[str, typer.Option(help="The dataset it was trained on, or several with commas.")],
     backbone: Annotated[str, typer.Option(help="The backbone it was trained with.")] = DEFAULT_BACKBONE,
-    dtype: Dtype = "auto",
+    dtype: DtypeOption = "auto",
     results: Results = RESULTS,
 ) -> None:
     """Import a checkpoint of a method's published code, and print the path of the imported file.
@@ -186,5 +185,5 @@ def import_command(
         files, chosen, auxiliaries=cards, backbone=identity, protocol=protocol, results=results, stated=stated
     )
     if told:
-        say(f"made with {as_settings(method, told)}")
+        tell(f"made with {as_settings(method, told)}")
     print(path)

@@ -21,5 +21,14 @@ CACHE_LIMIT = 100.0
 """GB of training features; GenCLIP's four layers of the 1725 images of MVTec AD at 518 px take 29."""
 PUBLISHED_TOLERANCE = 1.0
 """Points by which a result may differ from a published number."""
+RULE = "anomalyclip"
+"""Rule of what methods train on."""
+ANY_CLASS = "object"
+"""What images show of which nothing is said, in prompts."""
 
 OnError = Literal["fail", "skip"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+ExecutorName = Literal["local", "ray", "slurm"]
+
+LEAST = {"batch_size": 1, "window_chunk": 1, "workers": 0, "processes": 1, "cache_limit": 0, "cell_timeout": 0.1}
+"""The least values of numbers that say how cells and trainings are computed."""

@@ -65,14 +65,19 @@ def what_is_it(path: Path, *, text: bool = False) -> str | None:
         size = path.stat().st_size
     except OSError:
         return None
-    if not start.strip(b"\0"):
-        return f"zero bytes only, as after a download that was broken off; {_AGAIN}" if start else f"empty; {_AGAIN}"
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _zip(path)
     if is_safetensors(start, size=size):
         return _safetensors(path, size)
+    return what_begins(start, text=text)
+
+
+def what_begins(start: bytes, *, text: bool = False) -> str | None:
+    """Return what a file is by its first bytes alone, as `what_is_it`; None also for a zip archive."""
+    if not start.strip(b"\0"):
+        return f"zero bytes only, as after a download that was broken off; {_AGAIN}" if start else f"empty; {_AGAIN}"
     signed = (kind for offset, signature, kind in _SIGNATURES if start[offset:].startswith(signature))
-    return next(signed, None) or _text(start, known=not text)
+    return next(signed, None) or _text(start[:_START], known=not text)
 
 
 def is_safetensors(start: bytes, *, size: int) -> bool:

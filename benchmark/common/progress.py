@@ -32,7 +32,10 @@ class _Speed(ProgressColumn):
 
 
 def tell(line: str) -> None:
-    """Print a line at once, also in a process whose other lines are told when its task has ended."""
+    """Print a line of progress on standard error, so that standard output holds the result alone.
+
+    It is there at once, also in a process whose other lines are told when its task has ended.
+    """
     print(line, file=sys.stderr, flush=True)
 
 

@@ -1,5 +1,4 @@
 from .archives import Archive as Archive
-from .archives import Download as Download
 from .archives import WebAddress as WebAddress
 from .cards import PLAIN as PLAIN
 from .cards import SUBSET as SUBSET
@@ -34,6 +33,7 @@ from .masks import MaskRule as MaskRule
 from .masks import read_mask as read_mask
 from .masks import resize_mask as resize_mask
 from .overlap import shared_image as shared_image
+from .portions import portion as portion
 from .preprocess import Pixels as Pixels
 from .preprocess import Preprocess as Preprocess
 from .ranges import Ranges as Ranges
@@ -51,4 +51,5 @@ from .sheet import contact_sheet as contact_sheet
 from .subset import hold_out as hold_out
 from .subset import subsets as subsets
 from .tree import inside as inside
+from .tree import subfolders as subfolders
 from .tree import walk as walk

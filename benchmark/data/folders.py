@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmark.common import as_path, is_blank, listed, printable, slug
+from benchmark.common import ANY_CLASS, as_path, is_blank, listed, printable, slug
 from benchmark.data.cards import PLAIN, Card, ClassCard, Layout, Level
 from benchmark.data.formats import is_image, kind_of
 from benchmark.data.images import ImageError
@@ -23,7 +23,6 @@ from benchmark.data.plain.places import DRAWINGS, NONE, TOP, Meaning, match
 from benchmark.data.samples import DatasetError, SampleSet, count
 from benchmark.data.tree import Leftover, Problem, Tree, inside, plain, relative, walk
 
-DEFAULT_CLASS = "object"
 _LAYOUT = Layout(name="plain", mask_threshold=None)
 _SHOWN = 8
 
@@ -40,7 +39,7 @@ class PlainFolder:
     """A text does too; `~` is the home folder."""
     name: str = ""
     """Name in tables; by default that of the directory."""
-    class_name: str = DEFAULT_CLASS
+    class_name: str = ANY_CLASS
     """What the images show, in prompts, where the folder holds one class."""
     normal: tuple[str, ...] = ()
     """Folders of normal images, where their names are none of the usual."""
@@ -70,7 +69,7 @@ class PlainFolder:
     def options(self) -> str:
         """The options of the command line that stand for it."""
         values = [("folder", f"{self.name}={self.directory}" if self.name else str(self.directory))]
-        values += [("folder-class", self.class_name)] if self.class_name != DEFAULT_CLASS else []
+        values += [("folder-class", self.class_name)] if self.class_name != ANY_CLASS else []
         values += [("normal", each) for each in self.normal] + [("abnormal", each) for each in self.abnormal]
         values += [("masks", each) for each in self.masks]
         values += [("mask-suffix", self.mask_suffix)] if self.mask_suffix else []
@@ -248,10 +247,10 @@ def _owners(folder: PlainFolder, found: Arrangement) -> dict[Owner, ClassCard]:
     """
     owners = sorted({each.owner for each in found.images})
     if len(owners) == 1:
-        name = "/".join(owners[0]) if found.listed else DEFAULT_CLASS
-        given = folder.class_name if folder.class_name != DEFAULT_CLASS or not found.listed else None
+        name = "/".join(owners[0]) if found.listed else ANY_CLASS
+        given = folder.class_name if folder.class_name != ANY_CLASS or not found.listed else None
         return {owners[0]: _class(name, given)}
-    if folder.class_name != DEFAULT_CLASS:
+    if folder.class_name != ANY_CLASS:
         raise UnclearError(
             "--folder-class says what one class shows, and here are several with names of their "
             f"own: {listed(['/'.join(owner) for owner in owners], _SHOWN)}; leave it out"

@@ -143,7 +143,7 @@ def _json_entries(card: Card, index: JsonIndex, prefix: str, found: Found) -> It
     for owner in card.classes:
         paths = (found.tree.find(prefix + path) for path in index.of_class(owner))
         if table := next(filter(None, paths), None):
-            yield from _entries_of(owner.name, index, table, found)
+            yield from _entries_of(card, owner.name, index, table, found)
 
 
 def _images_of(index: JsonIndex, prefix: str, found: Found) -> str:
@@ -153,9 +153,17 @@ def _images_of(index: JsonIndex, prefix: str, found: Found) -> str:
     return next((each for each in starts if any(file.startswith(each) for file in found.tree.files)), starts[0])
 
 
-def _entries_of(class_name: str, index: JsonIndex, table: str, found: Found) -> Iterator[_Entry]:
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"an object has {printable(next(each for each in names if names.count(each) > 1))!r} twice")
+    return content
+
+
+def _entries_of(card: Card, class_name: str, index: JsonIndex, table: str, found: Found) -> Iterator[_Entry]:
     try:
-        content = json.loads(read_limited(found.tree.files[table], TABLE_LIMIT))
+        content = json.loads(read_limited(found.tree.files[table], TABLE_LIMIT), object_pairs_hook=_no_key_twice)
     except (OSError, ValueError, RecursionError) as error:  # RecursionError: it is nested too deeply
         message = f"cannot be read as JSON: {error}; get the dataset's own file"
         raise BadTableError(table, message) from None
@@ -163,7 +171,11 @@ def _entries_of(class_name: str, index: JsonIndex, table: str, found: Found) -> 
     lists = {split: part for split, part in parts.items() if isinstance(part, list)}
     if not lists:
         raise BadTableError(table, "has no list 'train' or 'test'; get the dataset's own file")
-    start = _text(content.get("meta", {}), "prefix", table, "meta") or ""
+    meta = content.get("meta", {})
+    start = _text(meta, "prefix", table, "meta") or ""
+    if (normal := _text(meta, "normal_class", table, "meta")) not in (None, index.normal):
+        message = f"calls normal images {normal!r}, its card {index.normal!r}; get the dataset's own file"
+        raise BadTableError(table, message)
     for split, entries in lists.items():
         for number, each in enumerate(entries, 1):
             where = f"entry {number} of {split!r}"
@@ -173,6 +185,13 @@ def _entries_of(class_name: str, index: JsonIndex, table: str, found: Found) -> 
             if kind is None or image is None:
                 missing = index.label_key if kind is None else index.image_key
                 raise BadTableError(table, f"{where} has no {missing!r}; get the dataset's own file")
+            category = _text(each, "category", table, where) or ""
+            if (owner := card.class_of(category)) is not None and owner.name != class_name:
+                message = f"{where} is of {category!r}, the list of {class_name!r}; get the dataset's own file"
+                raise BadTableError(table, message)
+            if kind == index.normal and mask:
+                message = f"{where} is {kind!r} and has a mask; it counts as normal; get the dataset's own file"
+                found.report(table, "contradiction", message)
             anomalous = kind != index.normal and bool(mask)
             yield _Entry(
                 list=table,

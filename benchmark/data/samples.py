@@ -131,6 +131,11 @@ class SampleSet:
         return {name: tuple(each) for name, each in found.items()}
 
     @cached_property
+    def test_classes(self) -> dict[str, str]:
+        """The classes that are evaluated, in order, with their names in prompts."""
+        return {name: each[0].prompt_name for name, each in self.test_by_class.items()}
+
+    @cached_property
     def train(self) -> tuple[Sample, ...]:
         """The samples that are not evaluated."""
         return tuple(s for s in self.samples if s.split == "train")
@@ -266,7 +271,7 @@ class SampleSet:
         """The number of test images that are missing or too many, summed over classes and labels."""
         return sum(abs(n - m) for pair in self.differences.values() for n, m in zip(*pair, strict=True))
 
-    @property
+    @cached_property
     def warnings(self) -> tuple[str, ...]:
         """What a reader of results on these samples must know, in sentences."""
         warnings = [*self.notes]

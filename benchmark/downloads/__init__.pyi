@@ -1,5 +1,4 @@
-from .advice import by_hand as by_hand
-from .advice import get_command as get_command
+from .advice import command_that_gets as command_that_gets
 from .getting import Getting as Getting
 from .getting import Got as Got
 from .given_files import match_files as match_files

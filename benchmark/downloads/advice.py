@@ -7,7 +7,7 @@ from benchmark.common import size_in_words
 from benchmark.data import Archive, Card
 
 
-def get_command(card: Card, data: Path, *more: str) -> str:
+def command_that_gets(card: Card, data: Path, *more: str) -> str:
     """Return the command that gets a dataset."""
     return " ".join(["bench data get", card.name, "--data", shlex.quote(str(data)), *more])
 
@@ -27,7 +27,7 @@ def by_hand(card: Card, data: Path) -> str:
     lines += [f"              {_wrapped(each.note)}" for each in download.archives if each.note]
     files = [each.file for each in download.archives] or ["FILE"]
     options = [f"--archive {shlex.quote(file)}" for file in files]
-    lines.append(f"  then:       {get_command(card, data, *options)}")
+    lines.append(f"  then:       {command_that_gets(card, data, *options)}")
     lines.append(f"  or {unpacked_by_hand(card, data)}")
     return "\n".join(lines)
 
@@ -42,7 +42,7 @@ def unpacked_by_hand(card: Card, data: Path) -> str:
 def after_failure(card: Card, data: Path) -> str:
     """Return what is left to do where a dataset could not be fetched."""
     home = f" (page: {card.home})" if card.home else ""
-    command = get_command(card, data, "--archive FILE")
+    command = command_that_gets(card, data, "--archive FILE")
     return f"Run the same command again later, or fetch it with a browser{home} and say `{command}`"
 
 

@@ -5,7 +5,6 @@ import gzip
 import lzma
 import stat
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from benchmark.common import printable, size_in_words, what_is_it
+from benchmark.common import printable, size_in_words, what_begins
 from benchmark.downloads.member_names import ArchiveError
 
 _COMPRESSED: tuple[tuple[bytes, Callable[[Any], Any]], ...] = (
@@ -26,6 +25,8 @@ _COMPRESSED: tuple[tuple[bytes, Callable[[Any], Any]], ...] = (
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
 _ENCRYPTED = 0x1
+_HEADERS = 2**20
+"""Most bytes of the headers of one member of a tar archive: its name and what else is said of it."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,7 @@ def is_archive(start: bytes) -> bool:
 
 def none_but(start: bytes) -> str | None:
     """Return what a file with these first bytes is, if it is surely no zip or tar archive but, say, a web page."""
-    if is_archive(start):
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "start")
-        path.write_bytes(start)
-        return (what_is_it(path) or "").partition(";")[0] or None
+    return None if is_archive(start) else (what_begins(start) or "").partition(";")[0] or None
 
 
 @contextmanager
@@ -78,10 +74,12 @@ def members_of(path: Path, *, most: int) -> Iterator[Iterator[Member]]:
         with path.open("rb") as file:
             stream = opener(file) if opener else file
             counted: Any = _Counted(stream, most)
-            with tarfile.open(fileobj=counted, mode="r|") as archive:
-                yield _of_tar(archive)
+            with tarfile.open(fileobj=counted, mode="r|") as tar:
+                yield _of_tar(tar, counted)
             while counted.read(2**16):  # checksums of the compression come after the last member
                 pass
+            if counted.given < tar.offset + tarfile.BLOCKSIZE:  # cut between two members
+                raise ArchiveError("is damaged: its end is missing")
 
 
 def unpacked_size(path: Path) -> int | None:
@@ -129,8 +127,13 @@ def _of_zip(archive: zipfile.ZipFile, most: int) -> Iterator[Member]:
         yield Member(entry.filename, folder, entry.file_size, lambda entry=entry: archive.open(entry))  # type: ignore[misc]
 
 
-def _of_tar(archive: tarfile.TarFile) -> Iterator[Member]:
-    for entry in archive:
+def _of_tar(archive: tarfile.TarFile, counted: "_Counted") -> Iterator[Member]:
+    while True:
+        counted.begin_header()
+        entry = archive.next()
+        counted.end_header()
+        if entry is None:
+            return
         if not (entry.isreg() or entry.isdir()):
             raise ArchiveError(f"holds {printable(entry.name)!r}, which is a link or a device")
         yield Member(entry.name, entry.isdir(), entry.size, lambda entry=entry: archive.extractfile(entry))  # type: ignore[arg-type,misc]
@@ -144,15 +147,29 @@ def too_large(size: int, most: int) -> ArchiveError:
 
 
 class _Counted:
-    """A stream that may give so many bytes and no more: headers of a tar archive count, too."""
+    """A stream that may give so many bytes and no more: headers of a tar archive count, too.
+
+    The headers of a member are held in memory, so that they may have fewer bytes. The stream begins with one.
+    """
 
     def __init__(self, stream: IO[bytes], most: int) -> None:
-        self._stream, self._most, self._given = stream, most, 0
+        self._stream, self._most, self.given = stream, most, 0
+        self._until: int | None = _HEADERS
+
+    def begin_header(self) -> None:
+        """Limit what is read next."""
+        self._until = self.given + _HEADERS
+
+    def end_header(self) -> None:
+        """Limit what is read by the size of the archive alone."""
+        self._until = None
 
     def read(self, size: int) -> bytes:
         """Return the next bytes."""
         content = self._stream.read(size)
-        self._given += len(content)
-        if self._given > self._most:
-            raise too_large(self._given, self._most)
+        self.given += len(content)
+        if self.given > self._most:
+            raise too_large(self.given, self._most)
+        if self._until is not None and self.given > self._until:
+            raise ArchiveError(f"holds a member whose headers have more than {size_in_words(_HEADERS)}")
         return content

@@ -45,14 +45,14 @@ def disk_errors(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except FileExistsError:
-        raise
     except OSError as error:
         if error.errno in _FULL:
             raise DiskFullError(
                 f"{folder}: the disk is full; free some and run the same command again: what was fetched is kept, and "
                 "it goes on from there"
             ) from error
+        if isinstance(error, FileExistsError):
+            raise BenchError(f"{error.filename or folder}: a file is where a folder should be; move it away") from error
         raise BenchError(f"{folder}: cannot be written ({error.strerror or error})") from error
 
 

@@ -1,11 +1,8 @@
 """Fetching an archive from the first of its addresses that gives it, checked by its checksum."""
 
-import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-import pooch
 
 from benchmark.data import Archive
 from benchmark.downloads.checksums import Checksum
@@ -44,34 +41,38 @@ def fetch(
         FetchError: No address gives the file. The part stays where the connection broke, and the next call goes on.
         DiskFullError: The disk is full; the part stays.
     """
-    pooch.get_logger().setLevel(logging.WARNING)
+    path = folder / archive.file
+    if path.is_file() and checksum.of(path) == checksum.digest:
+        return path
     reasons = []
+    part = Resuming(folder / f"{archive.file}{PART}", archive.size, say, pause)
     for url in archive.urls:
         try:
-            return _fetch_from(
-                url, archive, folder, checksum, Resuming(folder / f"{archive.file}{PART}", archive.size, say, pause)
-            )
+            with disk_errors(folder):
+                _fetch_from(url, part, checksum)
+                part.keep(path)
         except TransferError as error:
             reasons.append(f"{url}: {error}")
+        else:
+            return path
         if len(archive.urls) > 1:
             say(reasons[-1])
     note = f"\n  {' '.join(archive.note.split())}" if archive.note else ""
     raise FetchError(f"{archive.file} cannot be fetched:\n  " + "\n  ".join(reasons) + note)
 
 
-def _fetch_from(url: str, archive: Archive, folder: Path, checksum: Checksum, downloader: Resuming) -> Path:
-    while True:
-        try:
-            with disk_errors(folder):
-                fetched = pooch.retrieve(
-                    url=url, known_hash=str(checksum), fname=archive.file, path=folder, downloader=downloader
-                )
-        except ValueError as error:  # the file had another checksum, and was removed
-            if downloader.went_on:  # a part of another version may have been its beginning
-                downloader.say(f"{archive.file}: its parts are not of one file; it is fetched anew")
-                continue
-            raise TransferError(
-                f"the file there has another {checksum.algorithm} than the published one, {checksum.digest}: it was "
-                "changed, or damaged on its way"
-            ) from error
-        return Path(fetched)
+def _fetch_from(url: str, part: Resuming, checksum: Checksum) -> None:
+    """Make a part the whole file. The checksum is computed before the part is renamed, so that a kill loses nothing."""
+    for anew in (False, True):
+        part.fetch(url)
+        if checksum.of(part.part) == checksum.digest:
+            return
+        mixed = part.went_on and not anew  # a part of another version may have been its beginning
+        part.drop()
+        if not mixed:
+            break
+        part.say(f"{part.part.stem}: its parts are not of one file; it is fetched anew")
+    raise TransferError(
+        f"the file there has another {checksum.algorithm} than the published one, {checksum.digest}: it was changed, "
+        "or damaged on its way"
+    )

@@ -1,9 +1,10 @@
 """Getting datasets: fetched, checked, unpacked beside their place, and put there when their numbers are right."""
 
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,7 +12,16 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from benchmark.common import byte_progress, listed, size_in_words
-from benchmark.data import Archive, Card, DatasetError, SampleSet, find_directories, locate, read_samples
+from benchmark.data import (
+    Archive,
+    Card,
+    DatasetError,
+    SampleSet,
+    find_directories,
+    locate,
+    read_samples,
+    subfolders,
+)
 from benchmark.downloads.advice import after_failure, by_hand, unpacked_by_hand
 from benchmark.downloads.checksums import RecordError, checksum_of
 from benchmark.downloads.disk import disk_errors, require_room
@@ -28,6 +38,12 @@ _DEEP = 3
 """Folders below the top of an archive in which the dataset may lie."""
 _MOST_FOLDERS = 200
 
+_UNPACKED = "unpacked"
+_LITTER = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
+"""What systems put into a folder that was looked at, in lower case."""
+_TERMS = re.compile(r"(licen[cs]e|readme|copying|notice|citation)\b.*", re.IGNORECASE)
+"""Names of files that say what a dataset is and what may be done with it."""
+
 State = Literal["there", "fetched", "unpacked", "by hand", "failed"]
 
 
@@ -40,6 +56,8 @@ class Got:
     message: str
     samples: SampleSet | None = None
     """Of a dataset that is there."""
+    occupied: bool = False
+    """Whether something else is in its place, which stays as it is."""
 
     @property
     def new(self) -> bool:
@@ -90,8 +108,9 @@ class Getting:
         try:
             samples = present(card, self.data)
         except DatasetError as error:
-            return Got(card, "failed", str(error))
+            return Got(card, "failed", str(error), occupied=isinstance(error, OccupiedError))
         if samples is not None:
+            self._clear(card)
             return Got(card, "there", f"in {samples.directory}", samples)
         if not given and not (card.download and card.download.unattended):
             return Got(card, "by hand", by_hand(card, self.data))
@@ -116,6 +135,12 @@ class Getting:
                 card, "failed", f"{self.data}: {error}; make it readable and writable, or name another by --data"
             )
 
+    def _clear(self, card: Card) -> None:
+        """Remove what a process that was killed at its very end left of the archives of a dataset that is there."""
+        if (self.data / WORK / card.name).is_dir():
+            with suppress(Timeout, OSError), FileLock(self.data / WORK / f"{card.name}.lock", timeout=0):
+                shutil.rmtree(self.data / WORK / card.name)
+
     @contextmanager
     def _locked(self, card: Card) -> Iterator[None]:
         lock = FileLock(self.data / WORK / f"{card.name}.lock")
@@ -133,6 +158,7 @@ class Getting:
         work = self.data / WORK / card.name
         with disk_errors(self.data):
             work.mkdir(exist_ok=True)
+            shutil.rmtree(work / _UNPACKED, ignore_errors=True)  # of a process that was killed
         missing = lacking(card, given)
         if missing and not (card.download and card.download.unattended):
             names = listed([each.file for each in missing], 5)
@@ -165,11 +191,10 @@ class Getting:
 
     def _unpack(self, card: Card, paths: Sequence[tuple[Path, str]], work: Path) -> None:
         """Unpack archives and put the dataset into its place, unless its numbers are wrong."""
-        folder = work / "unpacked"
+        folder = work / _UNPACKED
         target = self.data / card.name
         try:
             with disk_errors(self.data):
-                shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
                 folder.mkdir()
             for path, into in paths:
                 place = folder / into
@@ -181,8 +206,9 @@ class Getting:
                     unpack(path, place, progress=progress)
             home = home_of(card, folder)
             with disk_errors(self.data):
-                if target.is_dir():  # it is empty, else it was refused
-                    target.rmdir()
+                _keep_terms(folder, home)
+                if target.is_dir():  # nothing is in it, else it was refused
+                    shutil.rmtree(target)
                 home.rename(target)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -200,11 +226,19 @@ def present(card: Card, data: Path) -> SampleSet | None:
     Raises:
         OccupiedError: There is something, but not the dataset with its numbers.
     """
+    target = data / card.name
+    if not target.is_dir() and (target.exists() or target.is_symlink()):
+        raise OccupiedError(f"{target} is in the place of {card.title} and is no folder: move it away first")
     try:
         samples = locate(card, data, None)
     except DatasetError as error:
         folders = find_directories(card, data, None)
-        if not any(each.name != WORK for folder in folders for each in folder.iterdir()):
+        if all(map(_is_bare, folders)):
+            if target.is_symlink():
+                raise OccupiedError(
+                    f"{target} is a link to an empty folder, which is not filled: remove it; a dataset that is to lie "
+                    f"elsewhere is got there, and named by --data-path {card.name}=DIR"
+                ) from error
             return None
         names = listed([str(folder) for folder in folders], 3)
         raise OccupiedError(
@@ -216,7 +250,7 @@ def present(card: Card, data: Path) -> SampleSet | None:
         raise OccupiedError(
             f"{samples.directory} holds generated images in the place of {card.title}; name another folder by --data"
         )
-    if samples.differences:
+    if _off(samples):
         raise OccupiedError(
             f"{samples.directory} is there, but {_off(samples)}. Nothing was fetched, and it is left as it is: "
             f"`bench data check {card.name}` says more; to have it anew, move it away first"
@@ -238,9 +272,9 @@ def home_of(card: Card, folder: Path) -> Path:
             except DatasetError as error:
                 first = first or str(error)
             else:
-                if not samples.differences:
-                    return each
-                first = first or _off(samples)
+                if not (off := _off(samples)):
+                    return _below(card, each, samples)
+                first = first or off
         seen += len(level)
         level = [child for each in level for child in sorted(each.iterdir()) if child.is_dir()]
         if seen + len(level) > _MOST_FOLDERS:
@@ -248,9 +282,36 @@ def home_of(card: Card, folder: Path) -> Path:
     raise ArchiveError(f"what was unpacked is not {card.title}, and was removed again; the archive is kept. {first}")
 
 
+def _below(card: Card, folder: Path, samples: SampleSet) -> Path:
+    """Return the subfolder in which a dataset lies whole, where its card names it as one; else the folder itself."""
+    for root in filter(None, samples.layout.roots):
+        for child in (each for each in subfolders(folder) if each.name.casefold() == root.casefold()):
+            with suppress(DatasetError):
+                inner = read_samples(card, child)
+                if inner.layout == samples.layout and len(inner.samples) == len(samples.samples):
+                    return child
+    return folder
+
+
+def _keep_terms(top: Path, home: Path) -> None:
+    """Move the licence and the like that lie beside a dataset into its folder."""
+    for folder in home.relative_to(top).parents:
+        for each in sorted((top / folder).iterdir()):
+            if each.is_file() and _TERMS.fullmatch(each.name) and not (home / each.name).exists():
+                each.rename(home / each.name)
+
+
+def _is_bare(folder: Path) -> bool:
+    """Return whether a folder holds nothing of a user: no more than empty folders and what systems leave behind."""
+    below = (each for each in folder.rglob("*") if each.relative_to(folder).parts[0] != WORK)
+    return all((each.is_dir() and not each.is_symlink()) or each.name.lower() in _LITTER for each in below)
+
+
 def _off(samples: SampleSet) -> str:
+    """Return which numbers of test images are wrong; of a card without numbers, which classes have none."""
     lines = [
         f"{name} has {found[0]} normal and {found[1]} anomalous test images, not {expected[0]} and {expected[1]}"
         for name, (found, expected) in samples.differences.items()
     ]
+    lines += [f"{name} has no test images" for name in samples.lacking]
     return listed(lines, 3)

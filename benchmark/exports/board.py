@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmark.common import printable
 from benchmark.data import load_cards
 from benchmark.errors import BenchError
 from benchmark.metrics import METRICS
@@ -73,7 +74,7 @@ def board_json(
     titles = [column.title for column in columns_of(done, methods)]
     tasks: dict[str, dict[str, list[Record]]] = {ZERO_SHOT: defaultdict(list), FEW_SHOT: defaultdict(list)}
     for record in sorted(done, key=lambda record: (*row_order(record), titles.index(record.title), record.cell.seed)):
-        tasks[FEW_SHOT if shots_of(record) else ZERO_SHOT][record.dataset_title].append(record)
+        tasks[FEW_SHOT if shots_of(record) else ZERO_SHOT][_title(record)].append(record)
     content = [
         {
             "task": task,
@@ -88,6 +89,11 @@ def board_json(
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def _title(record: Record) -> str:
+    """Return the title of the dataset, which may be a user's own, or its name where it has none."""
+    return printable(record.dataset_title).strip() or record.cell.dataset.name
+
+
 def _dataset(same: Sequence[Record], metrics: Sequence[str], papers: Mapping[str, str]) -> Json:
     data = same[0].cell.dataset
     card = load_cards().get(data.card_name)
@@ -97,7 +103,7 @@ def _dataset(same: Sequence[Record], metrics: Sequence[str], papers: Mapping[str
     rows = [_row(of_title, metrics, papers) for of_title in by_title.values()]
     shown = [_name(metric) for metric in metrics if any(_name(metric) in row["metrics"] for row in rows)]
     return {
-        "dataset": same[0].dataset_title,
+        "dataset": _title(same[0]),
         "description": f"Percent. Unweighted mean over the classes ({len(same[0].classes)}) of the test images "
         f"{data.fingerprint[:12]} in the layout {data.layout}.",
         "subdatasets": [],
@@ -114,7 +120,7 @@ def _row(same: Sequence[Record], metrics: Sequence[str], papers: Mapping[str, st
     means = [record.mean for record in same]
     return {
         # A reader who passes over `conditions` still meets the two that move a number most.
-        "model_name": f"{first.title} ({first.cell.backbone.title}{trained})",
+        "model_name": f"{printable(first.title)} ({first.cell.backbone.title}{trained})",
         "paper_title": papers.get(first.cell.method, ""),
         "paper_url": "",
         "paper_date": None,

@@ -2,10 +2,10 @@
 
 import hashlib
 import json
+import math
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 
 from benchmark.clip import Backbone, ClassName
-from benchmark.errors import BenchError
-from benchmark.exports.onnx_graph import BATCH, ExportError, FrozenPredictor, graph_of
+from benchmark.common import require_extra
+from benchmark.exports.onnx_graph import BATCH, ExportError, FrozenPredictor, allowed, graph_of
 from benchmark.predict import Scorer, ScorerId, banner
 from benchmark.records import package_version
 from benchmark.running import at_evaluation_size
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 TOLERANCE = 1e-4
-"""Most by which a score, or a pixel of a map, may differ between the file and torch."""
+"""Most by which a score, or a pixel of a map, may differ between the file and torch; see `allowed`."""
 OPSET = 18
 """Version of ONNX's operators, one that runtimes of several years know."""
 INPUT, OUTPUTS = "pixels", ("score", "map")
@@ -67,7 +67,7 @@ def export_onnx(path: Path, scorer: Scorer, backbone: Backbone) -> Exported:
         BenchError: Packages are missing.
         OSError: The file cannot be written.
     """
-    require_packages()
+    require_extra("onnx", PACKAGES, user="An ONNX file")
     predictor = FrozenPredictor(
         scorer.build(backbone),
         tower_of(scorer.kind, backbone, scorer.options),
@@ -102,27 +102,15 @@ def write_predictor(path: Path, predictor: FrozenPredictor, props: Mapping[str, 
         _write(written, graph, {**props, "batch": "any" if any_batch else "1"}, any_batch=any_batch)
         found, wanted = run_onnx(written, pixels, any_batch=any_batch), by_torch(predictor, pixels)
         score, map_ = (float(np.abs(one - other).max()) for one, other in zip(found, wanted, strict=True))
-        if not max(score, map_) <= TOLERANCE:  # not if a value is not finite, either
+        most = [allowed(torch.from_numpy(each), TOLERANCE) for each in wanted]
+        if not (score <= most[0] < math.inf and map_ <= most[1] < math.inf):  # not if a value is not finite, either
             raise ExportError(
                 f"{predictor.method.title}: the exported graph differs from torch by {score:.2g} in scores and "
-                f"{map_:.2g} in maps, where {TOLERANCE:g} is allowed; {path} is not written"
+                f"{map_:.2g} in maps, where {most[0]:.2g} and {most[1]:.2g} are allowed; {path} is not written"
             )
         for each in sorted(Path(folder).iterdir(), reverse=True):  # FILE.onnx.data before FILE.onnx
             each.replace(path.parent / each.name)
     return Exported(any_batch, pixels.shape[-1], wanted[1].shape[-1], len(pixels), score, map_)
-
-
-def require_packages() -> None:
-    """Check that the packages are there that the export needs.
-
-    Raises:
-        BenchError: They are not.
-    """
-    if missing := [name for name in PACKAGES if find_spec(name) is None]:
-        raise BenchError(
-            f"ONNX files need {', '.join(missing)}, of the extra `onnx` of this package; say pip install "
-            f"{' '.join(name.replace('_', '-') for name in missing)}"
-        )
 
 
 def check_pixels(side: int) -> Pixels:
@@ -161,11 +149,15 @@ def run_onnx(path: Path, pixels: Pixels, *, any_batch: bool) -> tuple[Floats, Fl
 
 
 def metadata(scorer: ScorerId, predictor: FrozenPredictor) -> dict[str, str]:
-    """Return what a file says of itself: all that can change its scores, what its input is, and a notice."""
-    side = predictor.spec.image_size
+    """Return what a file says of itself: all that can change its scores, what its input is, and a notice.
+
+    A file may be given away, so it does not tell the names of reference images and of their folder.
+    """
+    side, shown = predictor.spec.image_size, scorer.references
     licences = "The licences of the weights, and of the images that were learned from, hold for this file."
     told: Mapping[str, Any] = {
         **scorer.model_dump(mode="json"),
+        "references": shown and {"images": len(shown.files), "sha256": shown.sha256},
         "image_size": side,
         "preprocess": f"red, green, blue; resized to {side} x {side} pixels without keeping the aspect ratio (Pillow, "
         "bicubic); mean and std are applied in the graph",
@@ -176,6 +168,8 @@ def metadata(scorer: ScorerId, predictor: FrozenPredictor) -> dict[str, str]:
 
 
 def _write(path: Path, graph: "ExportedProgram", props: Mapping[str, str], *, any_batch: bool) -> None:
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
     shapes = ({0: BATCH},) if any_batch else None
     program = torch.onnx.export(
         graph,
@@ -189,6 +183,7 @@ def _write(path: Path, graph: "ExportedProgram", props: Mapping[str, str], *, an
     )
     assert program is not None  # it is given no file
     _share(program.model)
+    ClearMetadataAndDocStringPass()(program.model)  # stack traces with paths of this machine
     program.model.metadata_props.update(props)
     program.save(path)
 

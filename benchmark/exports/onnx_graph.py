@@ -1,7 +1,8 @@
 """From a method that is ready to predict to a graph of tensors: pixels in, scores and maps out."""
 
-from collections.abc import Mapping
-from contextlib import suppress
+import io
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr, suppress
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from benchmark.running import exportable
 BATCH = "batch"
 """Name of the first dimension of a graph that takes any number of images."""
 SAME = 1e-5
-"""Most by which an image may score otherwise in a batch than alone."""
+"""Most by which an image may score otherwise in a batch than alone; see `allowed`."""
 
 
 class ExportError(BenchError):
@@ -69,35 +70,52 @@ def graph_of(predictor: FrozenPredictor, pixels: Tensor) -> tuple[ExportedProgra
         pixels: Pixels of three or more different images.
 
     Raises:
-        ExportError: The method computes by something else than operations of torch on tensors.
+        ExportError: The method fails, or computes by something else than operations of torch on tensors.
     """
     refused = f"{predictor.method.title} cannot be exported"
     with torch.no_grad():
-        if _takes_batches(predictor, pixels):
-            # Torch may raise anything where it finds that a shape depends on the number of images.
-            with suppress(Exception):
-                return _traced(predictor, pixels, {0: Dim(BATCH)}), True
         try:
-            return _traced(predictor, pixels[:1], None), False
-        except BenchError as error:  # the method itself says why
-            raise ExportError(f"{refused}: {error}") from error
-        except Exception as error:
-            told = next(iter(str(error).splitlines()), "")
-            raise ExportError(
-                f"{refused}: torch cannot follow what it computes ({type(error).__name__}: {told}); `predict` must do "
-                "all by operations of torch, without values of tensors on the way"
-            ) from error
+            alone = [predictor(image[None]) for image in pixels]
+        except Exception as error:  # a method's own code may raise anything
+            raise ExportError(f"{refused}: its `predict` fails on an image: {_told(error)}") from error
+        # Where torch cannot follow, it prints all of the graph before it raises.
+        with redirect_stderr(io.StringIO()):
+            if _takes_batches(predictor, pixels, alone):
+                # Torch may raise anything where it finds that a shape depends on the number of images.
+                with suppress(Exception):
+                    return _traced(predictor, pixels, {0: Dim(BATCH)}), True
+            try:
+                return _traced(predictor, pixels[:1], None), False
+            except BenchError as error:  # the method itself says why
+                raise ExportError(f"{refused}: {error}") from error
+            except Exception as error:
+                raise ExportError(
+                    f"{refused}: torch cannot follow what it computes ({_told(error)}); `predict` must do "
+                    "all by operations of torch, without values of tensors on the way"
+                ) from error
 
 
-def _takes_batches(predictor: FrozenPredictor, pixels: Tensor) -> bool:
+def _told(error: Exception) -> str:
+    """Return an error in one line: what a user can correct says all itself, of others the class is half of it."""
+    told = next(iter(str(error).splitlines()), "")
+    return told if isinstance(error, BenchError) else f"{type(error).__name__}: {told}"
+
+
+def allowed(values: Tensor, tolerance: float) -> float:
+    """Return by how much values may differ: by the tolerance, and by that share of the largest where it is above 1."""
+    return tolerance * max(1.0, float(values.abs().max()))
+
+
+def _takes_batches(predictor: FrozenPredictor, pixels: Tensor, alone: Sequence[tuple[Tensor, Tensor]]) -> bool:
     """Return whether images have the same scores and maps in a batch as each by itself."""
-    alone = [predictor(image[None]) for image in pixels]
     try:
         together = predictor(pixels)
     except Exception:  # a method that gets one class name for several images may raise anything
         return False
     pairs = [(torch.cat(each), both) for each, both in zip(zip(*alone, strict=True), together, strict=True)]
-    return all(one.shape == both.shape and torch.allclose(one, both, rtol=0, atol=SAME) for one, both in pairs)
+    return all(
+        one.shape == both.shape and torch.allclose(one, both, rtol=0, atol=allowed(one, SAME)) for one, both in pairs
+    )
 
 
 def _traced(predictor: FrozenPredictor, pixels: Tensor, dynamic: Mapping[int, Any] | None) -> ExportedProgram:

@@ -5,11 +5,10 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
-from benchmark.common import to_csv_text
-from benchmark.errors import BenchError
+from benchmark.common import require_extra, to_csv_text
 from benchmark.protocol import Protocol
 from benchmark.records import Record, package_version
-from benchmark.tables import estimates_of, known_of, numbers_of
+from benchmark.tables import RESULTS_COLUMNS, estimates_of, known_of, numbers_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,25 +22,24 @@ def _type_of(annotation: Any) -> str:
     return TRUTH if bool in kinds else WHOLE if int in kinds else TEXT
 
 
-COLUMNS: dict[str, str] = {
-    **dict.fromkeys(("method", "method_key"), TEXT),
-    "method_version": WHOLE,
-    **dict.fromkeys(("options", "changed", "dataset", "dataset_title", "domain"), TEXT),
-    "card_version": WHOLE,
-    **dict.fromkeys(("layout", "images", "class", "defect", "level", "metric"), TEXT),
-    **dict.fromkeys(("value", "low", "high", "interval_low", "interval_high"), NUMBER),
-    **dict.fromkeys(("status", "error"), TEXT),
-    "seed": WHOLE,
-    **dict.fromkeys(("auxiliary", "training", "backbone", "weights", "dtype"), TEXT),
-    "image_size": WHOLE,
-    "protocol": TEXT,
-    **{f"protocol_{name}": _type_of(field.annotation) for name, field in Protocol.model_fields.items()},
-    "metrics_version": WHOLE,
-    **dict.fromkeys(("synthetic", "tables"), TEXT),
-    "year": WHOLE,
-    **dict.fromkeys(("created", "device", "machine", "git_commit", "record"), TEXT),
+_TYPES = {
+    **dict.fromkeys(("method_version", "seed", "metrics_version", "year"), WHOLE),
+    **dict.fromkeys(("value", "low", "high"), NUMBER),
 }
-"""Column → type, in their order."""
+"""Columns of `results.csv` that are no texts."""
+COLUMNS: dict[str, str] = {
+    **{name: _TYPES.get(name, TEXT) for name in RESULTS_COLUMNS},
+    **dict.fromkeys(("method_key", "options", "changed", "domain"), TEXT),
+    "card_version": WHOLE,
+    **dict.fromkeys(("layout", "level"), TEXT),
+    "is_mean": TRUTH,
+    **dict.fromkeys(("interval_low", "interval_high"), NUMBER),
+    **dict.fromkeys(("status", "error"), TEXT),
+    "image_size": WHOLE,
+    **{f"protocol_{name}": _type_of(field.annotation) for name, field in Protocol.model_fields.items()},
+    **dict.fromkeys(("created", "device", "machine", "git_commit"), TEXT),
+}
+"""Column → type: those of `results.csv`, and further ones."""
 
 
 def frame(records: Iterable[Record], *, metrics: Sequence[str] = ()) -> "pd.DataFrame":
@@ -72,11 +70,11 @@ def _rows(record: Record) -> Iterator[dict[str, Any]]:
     if record.status == "failed":
         yield known
         return
-    intervals = {(each.class_name or "mean", each.metric): (each.low, each.high) for each in estimates_of([record])}
+    intervals = {(each.class_name, each.metric): (each.low, each.high) for each in estimates_of([record])}
     for number in numbers_of(record):
-        place = (str(number["class"]), str(number["metric"]))
+        place = (None if number["is_mean"] else str(number["class"]), str(number["metric"]))
         low, high = intervals.get(place, (None, None)) if number["defect"] is None else (None, None)
-        level = str(number["metric"]).partition("_")[0]
+        level = place[1].partition("_")[0]
         yield known | number | {"level": level, "interval_low": low, "interval_high": high}
 
 
@@ -120,13 +118,10 @@ def to_parquet(table: "pd.DataFrame") -> bytes:
     Raises:
         BenchError: pyarrow is not installed.
     """
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise BenchError(
-            "Parquet needs pyarrow, the extra `parquet` of this package; say pip install pyarrow"
-        ) from None
+    require_extra("parquet", ["pyarrow"], user="Parquet")
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     content = pa.Table.from_pandas(table, preserve_index=False)
     said = {b"zsad-bench": package_version("zsad-bench").encode()}
     written = io.BytesIO()

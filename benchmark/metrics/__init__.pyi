@@ -25,13 +25,10 @@ from .per_image import TEXT_IMAGES as TEXT_IMAGES
 from .per_image import ClassImages as ClassImages
 from .per_image import PerImageAccumulator as PerImageAccumulator
 from .per_image import PerImageError as PerImageError
-from .per_image import check_archive as check_archive
-from .per_image import from_bytes as from_bytes
 from .per_image import read_per_image as read_per_image
 from .per_image import to_bytes as to_bytes
 from .per_image import write_per_image as write_per_image
 from .pixel import DEFECT_BINS as DEFECT_BINS
-from .pixel import ImagePixels as ImagePixels
 from .pixel import PixelMetrics as PixelMetrics
 from .pixel import image_pixels as image_pixels
 from .pixel import map_limits as map_limits

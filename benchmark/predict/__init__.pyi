@@ -27,7 +27,6 @@ from .references import draw_references as draw_references
 from .references import normal_images as normal_images
 from .references import note_on_references as note_on_references
 from .references import with_shots as with_shots
-from .scorer import ANY_CLASS as ANY_CLASS
 from .scorer import Scorer as Scorer
 from .scorer import ScorerId as ScorerId
 from .scorer import banner as banner

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from benchmark.clip import Backbone
-from benchmark.common import Model, is_out_of_memory, printable
+from benchmark.common import ANY_CLASS, Model, is_out_of_memory, printable
 from benchmark.contract import Method
 from benchmark.data import ImageError, Preprocess, Ranges, read_image
 from benchmark.predict.own_images import PredictError
@@ -22,8 +22,6 @@ from benchmark.registry import source_sha256, title_of
 from benchmark.training import build_method, tower_of
 
 WeightsKind = Literal["backbone", "checkpoint"]
-ANY_CLASS = "object"
-"""What images show of which nothing is said."""
 
 
 class CheckpointUsed(Model):

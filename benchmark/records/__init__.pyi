@@ -22,7 +22,6 @@ from .checkpoints import read_tensors as read_tensors
 from .checkpoints import tensors_to_bytes as tensors_to_bytes
 from .checkpoints import write_checkpoint as write_checkpoint
 from .classes import ClassFile as ClassFile
-from .classes import ClassResultError as ClassResultError
 from .classes import class_path as class_path
 from .classes import images_of as images_of
 from .classes import is_scored as is_scored
@@ -69,5 +68,4 @@ from .records import read_records as read_records
 from .records import remove_record as remove_record
 from .records import write_record as write_record
 from .undefined import expected_levels as expected_levels
-from .undefined import is_undefined as is_undefined
 from .undefined import undefined_notes as undefined_notes

@@ -103,7 +103,7 @@ def register(method: type[Method]) -> None:
     """Register a class, as one that a cell of a notebook defines; it takes the place of an earlier one of its name.
 
     Raises:
-        RegistryError: It is no whole method, or has the name of an installed method or of a plug-in.
+        RegistryError: It is no whole method, or has the name or the title of an installed method or of a plug-in.
     """
     if not _is_method(method):
         lacking = sorted(getattr(method, "__abstractmethods__", ()))
@@ -114,6 +114,11 @@ def register(method: type[Method]) -> None:
     known = _from_files()
     if known.get(getattr(method, "name", "")) is not method:
         _add(known, method, "the methods given")
+        if twins := [each for each in known.values() if each.title == method.title and each.name != method.name]:
+            raise RegistryError(
+                f"{method.__name__} has the title {method.title!r}, as {twins[0].__name__} of "
+                f"{inspect.getfile(twins[0])} has; tables tell methods by their titles, so give it one of its own"
+            )
         GIVEN[method.name] = method
 
 

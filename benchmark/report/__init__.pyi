@@ -1,5 +1,4 @@
 from .site import ReportError as ReportError
-from .site import Site as Site
 from .site import write_site as write_site
 from .sources import has_per_image as has_per_image
 from .sources import no_per_image as no_per_image

@@ -14,11 +14,11 @@ from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from benchmark.common import CARD_LIMIT, Model, read_limited, validation_problems
+from benchmark.common import CARD_LIMIT, RULE, Model, read_limited, validation_problems
 from benchmark.contract import Method
 from benchmark.data import Card
 from benchmark.errors import BenchError
-from benchmark.protocol import AUXILIARIES, DEFAULT, Protocol, auxiliaries_for
+from benchmark.protocol import AUXILIARIES, Protocol, auxiliaries_for
 from benchmark.records import Placement
 from benchmark.registry import all_methods, choose, options_from
 from benchmark.running import select_ablations, variants_of
@@ -67,7 +67,7 @@ class Recipe(Model):
     title: str
     paper: str
     rows: tuple[Rows, ...] = Field(min_length=1)
-    rule: str = DEFAULT
+    rule: str = RULE
     """On what methods train: a name of `benchmark.protocol.AUXILIARIES`."""
     protocol: Protocol = Protocol()
     """Its fields that are not at their defaults are those of the paper's code."""

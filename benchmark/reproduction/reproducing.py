@@ -6,12 +6,21 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmark.api import Computation, Learning, Places, Ran, Targets, find_targets, identify, run_on
-from benchmark.common import listed
+from benchmark.api import (
+    Computation,
+    Learning,
+    Places,
+    Ran,
+    Targets,
+    find_targets,
+    identify,
+    run_on,
+)
+from benchmark.common import RULE, listed
 from benchmark.contract import Learner, Method, training_options
 from benchmark.data import load_cards
 from benchmark.errors import BenchError
-from benchmark.protocol import AUXILIARIES, DEFAULT
+from benchmark.protocol import AUXILIARIES
 from benchmark.reproduction.needs import Needs, find_needs
 from benchmark.reproduction.recipe import Recipe, Run
 from benchmark.reproduction.table import PaperTable, make_table
@@ -175,7 +184,7 @@ class Reproduction:
         trained = [method.title for method in self._learners() if method not in shipped]
         if trained:
             found.append(f"Mini run: {', '.join(trained)} trained on the miniature of MVTec AD.")
-        if self.recipe.rule != DEFAULT and (shipped or trained):
+        if self.recipe.rule != RULE and (shipped or trained):
             usual = " and ".join(cards[name].title for name in AUXILIARIES[self.recipe.rule][0])
             found.append(f"Mini run: the recipe itself trains on {usual}.")
         if self.recipe.mini.methods:

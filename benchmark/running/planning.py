@@ -9,10 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from benchmark.common import RULE
 from benchmark.contract import Learner, Method, training_options
 from benchmark.data import Sample, SampleSet, load_cards, references, shared_image
 from benchmark.errors import ContractError
-from benchmark.protocol import DEFAULT, Protocol, auxiliaries_for
+from benchmark.protocol import Protocol, auxiliaries_for
 from benchmark.records import (
     BackboneId,
     Cell,
@@ -77,7 +78,7 @@ class Auxiliaries:
     """What methods may train on."""
 
     found: Mapping[str, SampleSet] = field(default_factory=dict)
-    rule: str = DEFAULT
+    rule: str = RULE
     """By which of `benchmark.protocol.AUXILIARIES` they are chosen."""
     override: tuple[str, ...] = ()
     """Datasets for all targets, in place of the rule's."""
@@ -90,17 +91,17 @@ class Auxiliaries:
     allow_overlap: bool = False
     """Whether a target is tested though its auxiliary dataset shares images with it; its records say so."""
 
-    def names_for(self, target: SampleSet, method: type[Method]) -> tuple[str, ...]:
+    def names_for(self, target: str, method: type[Method]) -> tuple[str, ...]:
         """Return the auxiliary datasets of a method for a target: those told, of a checkpoint given, or of the rule.
 
-        Of several checkpoints of the method it is the one that the rule names, else the first that was not trained on
-        the target.
+        The target is named as its card is. Of several checkpoints of the method it is the one that the rule names, else
+        the first that was not trained on the target.
         """
-        names = self.override or auxiliaries_for(target.card.name, self.rule)
+        names = self.override or auxiliaries_for(target, self.rule)
         own = self.given_for(method)
-        if not own or names in own or self.override or self.rule != DEFAULT:
+        if not own or names in own or self.override or self.rule != RULE:
             return names
-        return next((each for each in own if target.card.name not in each), own[0])
+        return next((each for each in own if target not in each), own[0])
 
     def given_for(self, method: type[Method]) -> list[tuple[str, ...]]:
         """Return on which datasets each checkpoint of a method that was given was trained."""
@@ -192,7 +193,7 @@ def plan(methods: Chosen, datasets: Sequence[SampleSet], setting: Setting, *, se
                     job = _job(method, options, samples, None, setting, seed=seed)
                     made.jobs.append(replace(job, several_seeds=len(own) > 1))
             else:
-                names = setting.auxiliaries.names_for(samples, method)
+                names = setting.auxiliaries.names_for(samples.card.name, method)
                 given = names in setting.auxiliaries.given_for(method)
                 if (names, given) not in overlaps:
                     overlaps[names, given] = _overlap(samples, names, setting.auxiliaries, given=given)

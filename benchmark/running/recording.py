@@ -76,6 +76,7 @@ def write_if_whole(job: Job, settings: Settings) -> Record | None:
     paths = class_paths(job, settings)
     with settings.lock(job.cell.id):  # of several processes that saw the last class, one writes
         if not all(path.exists() for path in paths.values()):
+            _check_unchanged(job, settings)
             return None
         found = {path: read_class(path) for path in paths.values()}
         results = [known.result for known in found.values()]
@@ -83,16 +84,21 @@ def write_if_whole(job: Job, settings: Settings) -> Record | None:
             remove_classes(settings.results, job.cell.id)  # so that the next run tries again
             skipped = [each for result in results for each in result.skipped]
             raise ImageError(f"none of {len(skipped)} images could be read; the first: {skipped[0].reason}")
-        try:
-            job.samples.check_unchanged()
-        except DatasetError:
-            remove_classes(settings.results, job.cell.id)
-            raise
+        _check_unchanged(job, settings)
         images = images_of(found)
         record = with_intervals(_record(job, list(found.values()), settings.results), images)
         write_record(settings.results, record, images)
         remove_classes(settings.results, job.cell.id)
     return record
+
+
+def _check_unchanged(job: Job, settings: Settings) -> None:
+    """Remove all classes of a cell if the images changed that this process scored; others see to theirs."""
+    try:
+        job.samples.check_unchanged()
+    except DatasetError:
+        remove_classes(settings.results, job.cell.id)
+        raise
 
 
 def _record(job: Job, found: Sequence[ClassFile], results: Path) -> Record:
@@ -109,7 +115,7 @@ def _record(job: Job, found: Sequence[ClassFile], results: Path) -> Record:
         parameters=found[0].parameters,
         scores_whole_class=bool(job.method.scores_whole_class(job.options)),
         classes=classes,
-        prompts={name: samples[0].prompt_name for name, samples in job.samples.test_by_class.items()},
+        prompts=job.samples.test_classes,
         mean=mean_over_classes(classes.values()),
         training=training,
         run=combined(runs),

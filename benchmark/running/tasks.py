@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from benchmark.clip import PosInterp, WeightsSource
 from benchmark.common import Settings
-from benchmark.data import SampleSet
+from benchmark.data import SampleSet, portion
 from benchmark.records import BackboneId, Cell, Placement, TrainingId
 from benchmark.registry import plugin_files
 from benchmark.running.planning import Job, data_id
@@ -74,7 +74,7 @@ class Task:
     loading: Loading
     settings: Settings
     data: tuple[SampleSet, ...]
-    """What is scored or encoded: one dataset; or what is trained on."""
+    """What is encoded, or scored: one dataset, of the latter the classes of the task alone; or what is trained on."""
     cells: tuple[CellRef, ...] = ()
     """The cells to be scored."""
     classes: tuple[str, ...] = ()
@@ -146,7 +146,7 @@ Ended = tuple[Task, Reply | Lost]
 
 def class_places(samples: SampleSet) -> dict[str, int]:
     """Return the classes of the test samples, in order, with their place in it."""
-    return {name: place for place, name in enumerate(samples.test_by_class)}
+    return {name: place for place, name in enumerate(samples.test_classes)}
 
 
 def make_tasks(
@@ -197,7 +197,7 @@ def make_tasks(
     # The largest first, so that none of several processes is left alone with a large one at the end.
     for digest, group in sorted(by_dataset.items(), key=lambda each: -len(each[1][0].samples.test)):
         data = group[0].samples
-        common |= {"loading": loading[group[0].cell.backbone.weights], "data": (data,)}
+        common["loading"] = loading[group[0].cell.backbone.weights]
         common["cells"] = tuple(
             CellRef(job.cell, job.name, _training_ref(job), job.warnings, job.placement) for job in group
         )
@@ -209,7 +209,7 @@ def make_tasks(
             if len(bundles) > 1:
                 title += f", classes {classes[0]}" + (f" to {classes[-1]}" if len(classes) > 1 else "")
                 key += f"--{class_places(data)[classes[0]]}"
-            tasks.append(Task(key, "score", title, classes=classes, **common))
+            tasks.append(Task(key, "score", title, classes=classes, data=(portion(data, classes),), **common))
     return tasks
 
 

@@ -86,7 +86,8 @@ def job_of(ref: CellRef, task: Task) -> Job:
     cell = ref.cell
     method = find_method(cell.method, cell.method_version)
     samples = {sample.key: sample for sample in task.samples.samples} if cell.references else {}
-    references = {name: tuple(samples[key] for key in keys) for name, keys in (cell.references or {}).items()}
+    shown = {name: keys for name, keys in (cell.references or {}).items() if name in task.classes}
+    references = {name: tuple(samples[key] for key in keys) for name, keys in shown.items()}
     training = training_of(ref.training) if ref.training else None
     options = options_from(method, cell.options)
     return Job(cell, method, options, task.samples, training, references, ref.warnings, ref.placement)

@@ -54,6 +54,7 @@ from .marks import is_wide as is_wide
 from .notes import SYNTHETIC as SYNTHETIC
 from .notes import notes_of as notes_of
 from .notes import whole_class_notes as whole_class_notes
+from .numbers import RESULTS_COLUMNS as RESULTS_COLUMNS
 from .numbers import known_of as known_of
 from .numbers import numbers_of as numbers_of
 from .outputs import differences as differences

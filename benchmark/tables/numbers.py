@@ -8,9 +8,12 @@ from benchmark.records import Record, range_over_classes
 from benchmark.tables.comparable import table_stem
 from benchmark.tables.tables import MEAN
 
-PLACE_COLUMNS = ("method", "method_version", "dataset", "dataset_title", "images", "class", "defect", "seed")
-MADE_COLUMNS = ("auxiliary", "training", "backbone", "weights", "dtype", "protocol", "metrics_version")
-NUMBER_COLUMNS = ("metric", "value", "low", "high", "synthetic", "tables", "record", "year")
+RESULTS_COLUMNS = (
+    *("method", "method_version", "dataset", "dataset_title", "images", "class", "defect", "seed"),
+    *("auxiliary", "training", "backbone", "weights", "dtype", "protocol", "metrics_version"),
+    *("metric", "value", "low", "high", "synthetic", "tables", "record", "year"),
+)
+"""Columns of `results.csv`: of what, how it was made, and the number."""
 SHORTENED = ("images", "training", "weights")
 """Columns of `results.csv` with the beginning of a sha256 alone."""
 
@@ -48,38 +51,32 @@ def numbers_of(record: Record) -> Iterator[dict[str, Value]]:
 
     `low` and `high` are the range of a fragile metric: the least and the greatest value it takes when scores move by
     one part in a million. They are None for all other metrics and for records that were made before there were ranges.
-    Rows of a kind of defect follow those of its class; the mean over the classes comes last.
+    Rows of a kind of defect follow those of its class; the mean over the classes comes last. `is_mean` tells it from a
+    class whose name is `mean`.
     """
     for class_name, defect, metrics, ranges in _places(record):
+        place: dict[str, Value] = {"class": class_name or MEAN.lower(), "defect": defect, "is_mean": class_name is None}
         for metric, value in metrics.items():
             low, high = ranges.get(metric, (None, None))
-            yield {
-                "class": class_name,
-                "defect": defect,
-                "metric": metric,
-                "value": value,
-                "low": low,
-                "high": high,
-            }
+            yield place | {"metric": metric, "value": value, "low": low, "high": high}
 
 
 def _places(
     record: Record,
-) -> Iterator[tuple[str, str | None, dict[str, float | None], dict[str, tuple[float, float]]]]:
-    """Yield class, kind of defect (None for the class itself), metrics and ranges; the mean over the classes last."""
+) -> Iterator[tuple[str | None, str | None, dict[str, float | None], dict[str, tuple[float, float]]]]:
+    """Yield class, kind of defect (None for the class itself), metrics and ranges; the mean, of no class, last."""
     for name, result in record.classes.items():
         yield name, None, result.metrics, result.ranges
         for defect, of_kind in result.defects.items():
             yield name, defect, of_kind.metrics, of_kind.ranges
-    yield MEAN.lower(), None, record.mean, range_over_classes(record.classes.values())
+    yield None, None, record.mean, range_over_classes(record.classes.values())
 
 
 def to_long_csv(records: Iterable[Record]) -> str:
     """Return every number of the records as CSV, a row each: fractions in full precision, empty where undefined."""
-    header = (*PLACE_COLUMNS, *MADE_COLUMNS, *NUMBER_COLUMNS)
-    rows: list[list[Value]] = [[*header]]
+    rows: list[list[Value]] = [[*RESULTS_COLUMNS]]
     for record in sorted(records, key=lambda record: record.id):
         known = known_of(record)
         known |= {name: value[:12] for name in SHORTENED if isinstance(value := known[name], str)}
-        rows += [[(known | number)[name] for name in header] for number in numbers_of(record)]
+        rows += [[(known | number)[name] for name in RESULTS_COLUMNS] for number in numbers_of(record)]
     return to_csv_text(rows)

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmark.common import RESULTS
+from benchmark.common import RESULTS, RULE
 from benchmark.contract import Learner
 from benchmark.data import digests
-from benchmark.protocol import AUXILIARIES, DEFAULT
+from benchmark.protocol import AUXILIARIES
 from benchmark.records import SEEN_LENGTH, BackboneId, Checkpoint, CheckpointError, misfit, read_checkpoint
 
 SHIPPED = Path(__file__).parents[1] / "mini" / "checkpoints"
@@ -99,4 +99,4 @@ def seen_images(checkpoint: Checkpoint, paths: Iterable[Path], title: str) -> li
 
 def _preference(found: tuple[Path, Checkpoint]) -> tuple[bool, int, str]:
     known = found[1].training
-    return known.auxiliary.name not in AUXILIARIES[DEFAULT][0], known.seed, found[0].name
+    return known.auxiliary.name not in AUXILIARIES[RULE][0], known.seed, found[0].name

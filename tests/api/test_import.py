@@ -1,9 +1,13 @@
 """`import benchmark` costs nothing until a name is used, and offers what the documentation says."""
 
+import importlib.metadata
 import subprocess
 import sys
+from pathlib import Path
 
 import benchmark
+from benchmark.data.cards import load_cards
+from benchmark.registry.registered import all_methods
 
 
 def test_nothing_heavy_is_imported_before_a_name_is_used() -> None:
@@ -23,6 +27,21 @@ def test_metrics_are_used_without_torch() -> None:
         "sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert benchmark.__version__ == importlib.metadata.version("zsad-bench")
+
+
+def test_methods_and_datasets_are_listed(small_suite: Path) -> None:
+    methods, datasets = benchmark.list_methods(), benchmark.list_datasets(small_suite)
+    assert list(methods.index) == list(all_methods())
+    assert methods.loc["clip", "learns"] == False  # noqa: E712
+    assert methods.loc["anomalyclip", "learns"] == True  # noqa: E712
+    assert list(datasets.index) == list(load_cards())
+    assert datasets.loc["mvtec", "classes"] == 15
+    assert [name for name, found in datasets["found"].items() if found] == ["mvtec"]
+    assert datasets.loc["mvtec", "found"].startswith(str(small_suite))
 
 
 def test_every_name_is_there() -> None:

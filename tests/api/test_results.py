@@ -91,7 +91,9 @@ def test_a_metric_says_the_level(reference: Results) -> None:
         ({"level": "pixels"}, "did you mean pixel"),
         ({"dataset": "viza"}, "did you mean visa"),
         ({"dataset": "sdd"}, "no table of sdd"),
-        ({"metric": "image_ap", "level": "pixel"}, "no result has these metrics"),
+        ({"metric": "image_ap", "level": "pixel"}, "image_ap is no metric at pixel level"),
+        ({"metric": ["image_auroc", "pixel_auroc"]}, "pixel_auroc is no metric at image level"),
+        ({"metric": 3}, "metric=3: say a name"),
     ],
 )
 def test_a_table_that_is_not_there_is_refused(reference: Results, asked: dict[str, str], said: str) -> None:
@@ -130,11 +132,8 @@ def test_a_tolerance_is_a_number_from_0_on(reference: Results, tolerance: Any) -
 def test_where_nothing_is_compared_it_is_told(reference: Results, capsys: pytest.CaptureFixture[str]) -> None:
     done = reference.records[0]
     failed = done.model_copy(update={"status": "failed", "error": "a <b>reason</b>"})
-    part = done.model_copy(
-        update={
-            "cell": done.cell.model_copy(update={"dataset": done.cell.dataset.model_copy(update={"name": "x-subset"})})
-        }
-    )
+    dataset = done.cell.dataset.model_copy(update={"name": "x-subset"})
+    part = done.model_copy(update={"cell": done.cell.model_copy(update={"dataset": dataset})})
     for record, said in ((failed, "no cell is done"), (part, "no published number is of these")):
         found = dataclasses.replace(reference, records=(record,)).compare()
         assert found.empty

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from support.cells import Notebook, notebook
@@ -246,6 +245,12 @@ def test_a_name_that_no_file_and_no_option_can_have_is_refused(cells: Notebook, 
         zb.run(mine, results=tmp_path)
 
 
+def test_a_title_that_another_method_has_is_refused(cells: Notebook, tmp_path: Path) -> None:
+    mine = cells.run(shout(1.0).replace('title = "Shout"', 'title = "CLIP"'))["Shout"]
+    with pytest.raises(BenchError, match="Shout has the title 'CLIP', as Clip of"):
+        zb.run(mine, results=tmp_path)
+
+
 def test_two_classes_of_one_name_are_refused(cells: Notebook, tmp_path: Path) -> None:
     first, second = cells.run(shout(1.0))["Shout"], cells.run(shout(2.0))["Shout"]
     with pytest.raises(BenchError, match="two of these classes are named 'shout'"):
@@ -352,6 +357,16 @@ def test_what_is_not_there_is_a_problem_and_the_rest_is_run(small_suite: Path, t
         ({"methods": "clip", "paths": {"visa": 3}}, r"paths\['visa'\]: 3 is no path"),
         ({"methods": "clip", "options": "temperature"}, "options='temperature': say a mapping"),
         ({"methods": "clip", "options": {"clip": 3}}, "options of clip: say a mapping"),
+        ({"methods": 3}, "3 is no method; give a name or a class"),
+        ({"methods": Path("my.py")}, "is no method; .*load_plugin"),
+        ({"methods": "clip", "datasets": [3]}, r"datasets=\[3\]: say a name"),
+        ({"methods": "clip", "datasets": 3}, "datasets=3: say a name"),
+        ({"methods": "clip", "protocol": None}, "protocol=None: say a name"),
+        ({"methods": "clip", "seeds": None}, "whole numbers from 0 on"),
+        ({"methods": "clip", "seeds": 2**70}, "whole numbers from 0 on"),
+        ({"methods": "clip", "checkpoints": 3}, "checkpoints: 3 is no path"),
+        ({"methods": "clip", "folders": {"a": None}}, r"folders\['a'\]: None is no path"),
+        ({"methods": "clip", "data": ""}, "data: '' is no path"),
         ({"methods": "clip", "data": "~nobody-of-that-name/x"}, "data: ~nobody-of-that-name/x"),
         ({"methods": "clip", "dtype": "float8"}, "dtype"),
         ({"methods": "clip", "seeds": [0, -1]}, "whole numbers from 0 on"),
@@ -370,12 +385,14 @@ def test_mistakes_are_answered_with_the_way_out(asked: dict[str, Any], said: str
 
 def test_a_run_leaves_random_numbers_and_threads_as_they_are(parts: Path, tmp_path: Path) -> None:
     def drawn() -> tuple[float, ...]:
-        return (random.random(), float(np.random.rand()), float(torch.rand(1)))  # noqa: NPY002
+        return (random.random(), float(torch.rand(1)))
 
-    random.seed(0), np.random.seed(0), torch.manual_seed(0)  # noqa: NPY002
+    random.seed(0)
+    torch.manual_seed(0)
     expected, threads = drawn(), torch.get_num_threads()
     torch.set_num_threads(threads + 1)
-    random.seed(0), np.random.seed(0), torch.manual_seed(0)  # noqa: NPY002
+    random.seed(0)
+    torch.manual_seed(0)
     zb.run("coop", folders={"nuts": parts, "more": parts}, auxiliary="more", allow_overlap=True,
            options={"coop": {"epochs": 1}}, results=tmp_path, **TINY)  # fmt: skip
     try:

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from benchmark.api.requests import Computation
 from benchmark.cli import app
-from benchmark.cli.options import ComputeOptions, ExecutorOptions, TrainingOptions, with_options
+from benchmark.cli.computing_options import ExecutorOptions
+from benchmark.cli.options import ComputeOptions, TrainingOptions, with_options
 from benchmark.clip.weights import WeightsSource
 from benchmark.errors import BenchError
 from benchmark.running.tasks import Loading
@@ -180,3 +181,14 @@ def test_a_run_with_a_large_backbone_says_what_bfloat16_would_save(
     assert measured == [(768, "cpu")]
     assert said in (err := capsys.readouterr().err)
     assert bool(err) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("command", "several"), [(["predict"], True), (["calibrate"], False), (["export", "onnx"], False)], ids=str
+)
+def test_only_a_command_of_several_methods_asks_for_several_checkpoints(command: list[str], several: bool) -> None:
+    found: Any = typer.main.get_command(app)
+    for name in command:
+        found = found.commands[name]
+    (option,) = [each for each in found.params if each.name == "checkpoint"]
+    assert ("one for each method" in option.help) == several

@@ -2,7 +2,9 @@
 
 from types import SimpleNamespace
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from benchmark.common import progress
 
@@ -59,3 +61,16 @@ def test_a_notebook_shows_a_bar_where_it_can(
     with progress.image_progress("scoring", 2) as advance:
         advance(2)
     assert bool(shown) == bars
+
+
+def test_a_kernel_with_widgets_shows_a_bar() -> None:
+    code = """
+from benchmark.common import image_progress
+
+with image_progress("scoring", 2) as advance:
+    advance(2)
+"""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    NotebookClient(notebook, timeout=60).execute()
+    shown = [output.get("data", {}) for output in notebook.cells[0].outputs]
+    assert any("application/vnd.jupyter.widget-view+json" in data for data in shown)

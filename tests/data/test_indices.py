@@ -114,6 +114,7 @@ def test_an_image_whose_name_says_no_sample_is_a_problem(root: Path) -> None:
         ([*NUTS[:2], entry("b_C1.jpg", kind="crack", mask="../../../b.png")], "outside-root", "correct the list"),
         ([*NUTS, entry("")], "missing-file", "names no image; get the whole list"),
         ([*NUTS, NUTS[0] | {"kind": "crack", "mask": "b_C1.png"}], "listed-twice", "differently; the first counts"),
+        ([*NUTS[:3], entry("b_C2.jpg", mask="b_C1.png")], "contradiction", "entry 4 of 'test' is 'OK' and has a mask"),
     ],
 )
 def test_what_a_list_says_wrongly_is_a_problem(root: Path, test: Any, kind: str, told: str) -> None:
@@ -141,6 +142,10 @@ def test_a_class_without_list_is_told_and_without_any_list_the_layout_is_another
         ("{", "cannot be read as JSON"),
         ('{"test": 9' + "9" * 5000 + "}", "cannot be read as JSON"),
         ("[]", "has no list 'train' or 'test'"),
+        ('{"test": [], "test": []}', "an object has 'test' twice"),
+        ('{"test": [{"kind": "OK", "kind": "crack", "image": "x", "mask": null}]}', "an object has 'kind' twice"),
+        ('{"meta": {"normal_class": "GOOD"}, "test": []}', "calls normal images 'GOOD', its card 'OK'"),
+        ('{"test": [{"kind": "OK", "image": "x", "category": "screw"}]}', "is of 'screw', the list of 'nut'"),
         ('{"test": {}}', "has no list 'train' or 'test'"),
         ('{"test": [1]}', "entry 1 of 'test' is not as expected: it is no object"),
         ('{"test": [{"kind": "OK", "image": ["x"], "mask": null}]}', "image is no text"),

@@ -2,17 +2,19 @@
 
 import hashlib
 import json
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.server import HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import requests
-from support.archive_server import ArchiveServer, archive_server, served_archive, zipped
+from support.archive_server import ArchiveServer, answer, served_archive, zipped
 
 from benchmark.data.archives import Archive
 from benchmark.downloads import disk, transfer
@@ -22,12 +24,7 @@ from benchmark.downloads.fetching import FetchError, fetch
 
 CONTENT = zipped({"noise": np.random.default_rng(0).bytes(800_000)})
 HALF = 400_000
-
-
-@pytest.fixture
-def server() -> Iterator[ArchiveServer]:
-    with archive_server() as server:
-        yield server
+CHUNKS = 6 * 2**16
 
 
 @pytest.fixture
@@ -208,6 +205,157 @@ def test_an_address_that_is_gone_is_told_at_once(server: ArchiveServer, get: Cal
     with pytest.raises(FetchError, match=r"gone\.zip: the server answers 404"):
         get(served_archive("a.zip", CONTENT, f"{server.address}/gone.zip"))
     assert len(server.asked) == 1
+
+
+def half_there(folder: Path, url: str, content: bytes = CONTENT[:HALF]) -> bytes:
+    """Leave a part of an earlier process."""
+    (folder / "a.zip.part").write_bytes(content)
+    (folder / "a.zip.part.json").write_text(json.dumps({"url": url, "version": '"1"'}))
+    return content
+
+
+PAGE = b"<!DOCTYPE html><html><title>Please log in</title></html>"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (answer(302, Location="http://[::1", Content_Length="0"), "cannot be asked for"),
+        (answer(302, Location="file:///etc/passwd", Content_Length="0"), "cannot be asked for"),
+        (answer(206, CONTENT[HALF:], Content_Range=f"bytes {'9' * 5000}-1/2"), "does not say which"),
+        (answer(206, CONTENT[5:], Content_Range=f"bytes 5-{len(CONTENT) - 1}/{len(CONTENT)}"), "not from 400000"),
+        (answer(206, CONTENT[HALF:], Content_Range=f"bytes {HALF}-499999/500000"), "the file has 500,000 bytes there"),
+        (answer(200, PAGE, Content_Length=str(len(PAGE))), "a web page"),
+        (answer(200, b"", Content_Length="0"), "an empty file"),
+        (answer(200, CONTENT, Content_Encoding="gzip"), "packed as gzip"),
+        (answer(200, CONTENT[:-3], Content_Length=str(len(CONTENT) - 3)), "the file has .* bytes there"),
+        (answer(404, PAGE), "answers 404"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+@pytest.mark.parametrize("part", [b"", CONTENT[:HALF]], ids=["anew", "resumed"])
+def test_an_answer_that_is_wrong_ends_the_address_and_leaves_the_part(
+    server: ArchiveServer, get: Callable[..., Path], tmp_path: Path, part: bytes, wrong: bytes, why: str
+) -> None:
+    url = server.put("a.zip", CONTENT, answers=[wrong])
+    if part:
+        half_there(tmp_path, url)
+    elif wrong.startswith(b"HTTP/1.1 206"):
+        return  # nothing is asked for in part
+    with pytest.raises(FetchError, match=why):
+        get(served_archive("a.zip", CONTENT, url))
+    assert len(server.asked) == 1
+    assert not part or (tmp_path / "a.zip.part").read_bytes() == part
+    assert get(served_archive("a.zip", CONTENT, url)).read_bytes() == CONTENT  # the server is right again
+    assert server.ranges_of("a.zip")[1] == (f"bytes={HALF}-" if part else None)
+
+
+def test_a_web_page_of_a_second_address_leaves_the_part_of_the_first(
+    server: ArchiveServer, get: Callable[..., Path], tmp_path: Path
+) -> None:
+    first, second = server.put("a.zip", CONTENT, busy=transfer.TRIES), server.put("b.zip", PAGE)
+    half_there(tmp_path, first)
+    archive = served_archive("a.zip", CONTENT, first, second)
+    with pytest.raises(FetchError, match="a web page"):
+        get(archive)
+    assert get(archive).read_bytes() == CONTENT
+    assert server.ranges_of("a.zip")[-1] == f"bytes={HALF}-"
+
+
+@pytest.mark.parametrize("size", [None, len(CONTENT)])
+def test_answers_that_hold_less_than_the_file_are_put_together(
+    server: ArchiveServer, get: Callable[..., Path], size: int | None
+) -> None:
+    whole = len(CONTENT)
+    short = answer(206, CONTENT[CHUNKS : CHUNKS + 9], ETag='"1"', Content_Range=f"bytes {CHUNKS}-{CHUNKS + 8}/{whole}")
+    first = answer(200, CONTENT[:CHUNKS], ETag='"1"', **({} if size else {"Content_Length": str(whole)}))
+    url = server.put("a.zip", CONTENT, answers=[first, short])
+    assert get(served_archive("a.zip", CONTENT, url, size=size)).read_bytes() == CONTENT
+    assert server.ranges_of("a.zip") == [None, f"bytes={CHUNKS}-", f"bytes={CHUNKS + 9}-"]
+
+
+def test_a_first_chunk_of_few_bytes_is_no_web_page(server: ArchiveServer, get: Callable[..., Path]) -> None:
+    chunks = b"".join(f"{len(each):x}\r\n".encode() + each + b"\r\n" for each in (CONTENT[:1], CONTENT[1:]))
+    chunked = answer(200, chunks + b"0\r\n\r\n", Transfer_Encoding="chunked")
+    assert get(served_archive("a.zip", CONTENT, server.put("a.zip", b"", answers=[chunked]))).read_bytes() == CONTENT
+
+
+def test_a_kill_while_the_checksum_is_computed_loses_nothing(
+    server: ArchiveServer, get: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    for size in (len(CONTENT), None):
+        archive = served_archive("a.zip", CONTENT, server.put("a.zip", CONTENT), size=size)
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Checksum, "of", kill)
+            get(archive)
+        assert left(tmp_path) == ["a.zip.part", "a.zip.part.json"]
+        before = len(server.asked)
+        assert get(archive).read_bytes() == CONTENT
+        assert server.ranges_of("a.zip")[before:] == ([] if size else [f"bytes={len(CONTENT)}-"])
+        (tmp_path / "a.zip").unlink()
+
+
+def test_a_whole_part_of_a_server_that_does_not_say_the_size_is_not_fetched_again(
+    server: ArchiveServer, get: Callable[..., Path], tmp_path: Path
+) -> None:
+    url = server.put("a.zip", CONTENT, answers=[answer(416, Content_Length="0")] * 2)
+    half_there(tmp_path, url, CONTENT)
+    assert get(served_archive("a.zip", CONTENT, url, size=None)).read_bytes() == CONTENT
+    assert len(server.asked) == 1
+    half_there(tmp_path, url)
+    (tmp_path / "a.zip").unlink()
+    assert get(served_archive("a.zip", CONTENT, url, size=None)).read_bytes() == CONTENT  # the checksum told
+    assert server.ranges_of("a.zip")[1:] == [f"bytes={HALF}-", None]
+
+
+def test_a_server_without_ranges_that_always_breaks_is_given_up(
+    server: ArchiveServer, get: Callable[..., Path]
+) -> None:
+    breaks = [HALF, *[200_000, 300_000] * 50]
+    url = server.put("a.zip", CONTENT, ranges=False, breaks=breaks)
+    with pytest.raises(FetchError, match="in a row"):
+        get(served_archive("a.zip", CONTENT, url))
+    assert len(server.asked) == 1 + transfer.TRIES
+
+
+def test_without_a_network_nothing_is_waited_for(
+    tmp_path: Path, said: list[str], get: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(FetchError, match=r"name of the server is not known .*is there a network"):
+        get(served_archive("a.zip", CONTENT, "https://example.org/a.zip"))
+    assert said == []
+
+
+def test_a_network_that_goes_away_for_a_moment_is_waited_for(
+    server: ArchiveServer, said: list[str], get: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, calls = socket.getaddrinfo, list[int]()
+
+    def sometimes(*arguments: Any, **more: Any) -> Any:
+        calls.append(0)
+        if len(calls) == 2:
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return whole(*arguments, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", sometimes)
+    assert get(served_archive("a.zip", CONTENT, server.put("a.zip", CONTENT, breaks=[HALF]))).read_bytes() == CONTENT
+    assert "not known" in said[1]
+
+
+def test_what_a_server_says_is_shown_without_control_characters(
+    server: ArchiveServer, get: Callable[..., Path]
+) -> None:
+    wrong = answer(403).replace(b"403 X", b"403 \x1b[31mred")
+    with pytest.raises(FetchError) as error:
+        get(served_archive("a.zip", CONTENT, server.put("a.zip", CONTENT, answers=[wrong])))
+    assert "red" in str(error.value) and "\x1b" not in str(error.value)
 
 
 def test_a_redirect_is_followed_but_not_from_https_to_http(server: ArchiveServer, get: Callable[..., Path]) -> None:

@@ -1,29 +1,24 @@
 """`bench data get` and `bench run --get`: what they say, what they leave behind, and their exit codes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from support.archive_server import ArchiveServer, archive_server, files_below, served_archive, served_card, zipped
+from support.archive_server import ArchiveServer, files_below, served_archive, served_card, zipped
 from support.demo_dataset import demo_card, demo_files
 
+from benchmark.api.requests import Learning
 from benchmark.api.wanted import wanted_by_run
+from benchmark.contract import Method
 from benchmark.data.cards import Card, load_cards
 from benchmark.data.samples import count
 from benchmark.data.search import locate
+from benchmark.training.chosen import SHIPPED
+from methods.anomalyclip import AnomalyClip
+from methods.clip import Clip
 
 Bench = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(autouse=True)
-def own_cache(small_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def server() -> Iterator[ArchiveServer]:
-    with archive_server() as server:
-        yield server
 
 
 @pytest.fixture
@@ -129,13 +124,51 @@ def test_a_run_fetches_what_is_missing(bench: Bench, known: Callable[..., Card],
     assert len(list((tmp_path / "results/records").glob("clip--easy--*.json"))) == 1
 
 
-def test_a_run_needs_what_its_methods_learn_from() -> None:
-    def names(*tested: str, **how: object) -> list[str]:
-        usual = {"every": False, "learns": True, "rule": "anomalyclip", "auxiliary": ()}
-        return [card.name for card in wanted_by_run(tested, **{**usual, **how})]  # type: ignore[arg-type]
+def test_what_is_there_with_other_numbers_is_not_missing(
+    bench: Bench, known: Callable[..., Card], server: ArchiveServer, tmp_path: Path
+) -> None:
+    known(card := demo_card("easy"), zipped(demo_files("easy")))
+    for name, content in demo_files("easy", normal=2).items():
+        (tmp_path / "data/easy" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data/easy" / name).write_bytes(content)
+    run = ("run", "--methods", "clip", "--datasets", "easy", "--data", tmp_path / "data", "--get", "--accept")
+    code, _, err = bench(*run, "--results", tmp_path / "results", *TINY)
+    assert code == 0 and f"warning: {card.title} (easy): " in err and "2 normal and 2 anomalous" in err
+    assert server.asked == []
 
-    assert names("mvtec", "btad") == ["btad", "mvtec", "visa"]
-    assert names("mvtec", learns=False) == ["mvtec"]
-    assert names("mvtec", auxiliary=["sdd"]) == ["mvtec", "sdd"]
-    assert names("mvtec", rule="adaclip") == ["cvc_clinicdb", "mvtec", "visa"]
-    assert names(every=True, learns=False) == [name for name, card in load_cards().items() if not card.beyond]
+
+def wanted(*tested: str, method: type[Method] = AnomalyClip, every: bool = False, **learning: Any) -> list[str]:
+    cards = wanted_by_run(tested, [(method, method.Options())], Learning(**learning), every=every)
+    return [card.name for card in cards]
+
+
+def test_a_run_needs_what_its_methods_learn_from() -> None:
+    assert wanted("mvtec", "btad") == ["btad", "mvtec", "visa"]
+    assert wanted("mvtec", method=Clip) == ["mvtec"]
+    assert wanted("mvtec", auxiliary=["sdd"]) == ["mvtec", "sdd"]
+    assert wanted("mvtec", protocol="adaclip") == ["cvc_clinicdb", "mvtec", "visa"]
+    assert wanted(every=True, method=Clip) == [name for name, card in load_cards().items() if not card.beyond]
+
+
+def test_a_run_with_a_checkpoint_needs_no_data_to_train_on() -> None:
+    path = SHIPPED / "anomalyclip.json"  # trained on MVTec AD
+    assert wanted("btad", checkpoints=[path]) == ["btad"]
+    assert wanted("btad", checkpoints=[path], auxiliary=["visa"]) == ["btad", "visa"]
+    assert wanted("btad", "mvtec", checkpoints=[path]) == ["btad", "mvtec"]
+
+
+def test_what_needs_no_data_is_refused_before_anything_is_fetched(
+    bench: Bench, known: Callable[..., Card], server: ArchiveServer, tmp_path: Path
+) -> None:
+    known(demo_card("easy"), zipped(demo_files("easy")))
+    (torn := tmp_path / "torn.json").write_text("{")
+    run = ("run", "--datasets", "easy", "--data", tmp_path / "data", "--get", "--accept", "--results", tmp_path)
+    for more, said in (
+        (("--methods", "anomalyclip", "--checkpoint", torn), "torn.json"),
+        (("--methods", "clip", "--auxiliary", "mvtec"), "learns nothing"),
+        (("--methods", "anomalyclip", "--auxiliary", "nowhere"), "nowhere"),
+        (("--methods", "clip", "--backbone", "nothing"), "say NAME:TAG"),
+    ):
+        code, _, err = bench(*run, *more)
+        assert code == 2 and said in err
+    assert server.asked == []

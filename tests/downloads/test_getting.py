@@ -2,15 +2,14 @@
 
 import hashlib
 import json
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 from support.archive_server import (
     ArchiveServer,
-    archive_server,
     files_below,
     served_archive,
     served_card,
@@ -27,18 +26,6 @@ from benchmark.downloads.given_files import match_files
 from benchmark.errors import BenchError
 
 CONTENT = zipped(demo_files())
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Licences that a test accepts are forgotten after it."""
-    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def server() -> Iterator[ArchiveServer]:
-    with archive_server() as server:
-        yield server
 
 
 @pytest.fixture
@@ -193,6 +180,77 @@ def test_an_empty_folder_is_filled(told: Told, demo: Card) -> None:
     assert told.get(demo)[0].state == "fetched"
 
 
+def test_a_folder_with_what_systems_leave_behind_is_filled(told: Told, demo: Card) -> None:
+    (told.data / "demo" / "demo_nut" / "empty").mkdir(parents=True)
+    (told.data / "demo" / ".DS_Store").touch()
+    assert told.get(demo)[0].state == "fetched"
+    assert files_below(told.data / "demo") == demo_files()
+
+
+@pytest.mark.parametrize("kind", ["file", "dangling", "link"])
+def test_what_is_no_folder_in_the_place_of_a_dataset_is_told_before_anything_is_fetched(
+    told: Told, demo: Card, server: ArchiveServer, kind: str
+) -> None:
+    place, elsewhere = told.data / "demo", told.data.parent / "elsewhere"
+    told.data.mkdir()
+    if kind == "link":
+        elsewhere.mkdir()
+    place.touch() if kind == "file" else place.symlink_to(elsewhere)
+    [got] = told.get(demo)
+    assert got.state == "failed" and str(place) in got.message and ("link to" in got.message) == (kind == "link")
+    assert server.asked == [] and told.asked == []
+
+
+@pytest.mark.parametrize("place", ["data", f"data/{WORK}", f"data/{WORK}/demo"])
+def test_a_file_in_the_place_of_a_folder_is_told(told: Told, demo: Card, place: str) -> None:
+    path = told.data.parent / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    message = ""
+    try:
+        message = told.get(demo)[0].message
+    except BenchError as error:
+        message = str(error)
+    assert message == f"{path}: a file is where a folder should be; move it away"
+
+
+@pytest.mark.parametrize("lost", ["", "[]", "{}", '{"licence": "another"}'])
+def test_a_licence_note_that_says_nothing_is_no_consent(told: Told, demo: Card, lost: str) -> None:
+    licences.accept(demo)
+    assert licences.is_accepted(demo)
+    [note] = (told.data.parent / "cache/licences").iterdir()
+    note.write_text(lost)
+    assert not licences.is_accepted(demo)
+
+
+def test_a_cache_that_cannot_be_written_is_told(told: Told, demo: Card) -> None:
+    (told.data.parent / "cache").mkdir()
+    (told.data.parent / "cache/licences").touch()
+    with pytest.raises(BenchError, match=r"cache/licences: .*BENCH_CACHE"):
+        told.get(demo)
+
+
+def test_what_was_killed_at_the_end_leaves_no_archive(told: Told, demo: Card) -> None:
+    told.get(demo)
+    (work := told.data / WORK / "demo").mkdir()
+    (work / "demo.zip").write_bytes(CONTENT)
+    assert told.get(demo)[0].state == "there"
+    assert not work.exists()
+
+
+def test_room_is_counted_without_what_a_killed_process_unpacked(
+    told: Told, demo: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = told.data / WORK / "demo" / "unpacked" / "large"
+    half.mkdir(parents=True)
+
+    def usage(_: object) -> object:
+        return type("Usage", (), {"free": 0 if half.exists() else 10**9})
+
+    monkeypatch.setattr(getting.shutil, "disk_usage", usage)
+    assert told.get(demo)[0].state == "fetched"
+
+
 def test_generated_images_are_not_taken_for_the_dataset(told: Told, demo: Card) -> None:
     told.data.mkdir()
     (told.data / MINI_MARKER).write_text("{}")
@@ -293,6 +351,76 @@ def test_one_archive_may_hold_several_datasets(told: Told, tmp_path: Path, known
     assert files_below(told.data / "second") == demo_files("second")
 
 
+def test_of_an_archive_of_several_datasets_each_keeps_its_own(
+    told: Told, tmp_path: Path, known: Callable[[Card], Card]
+) -> None:
+    names = ("first", "second")
+    files = {"README.md": b"Both.", "terms/x.txt": b""}
+    for name in names:
+        files |= demo_files(name, within=f"All/{name.title()}/")
+    archive = served_archive("all.zip", content := zipped(files))
+    cards = []
+    for name in names:
+        card = demo_card(name)
+        layouts = tuple(each.model_copy(update={"roots": ("", name)}) for each in card.layouts)
+        card = card.model_copy(update={"layouts": layouts})
+        cards.append(known(served_card(card, archive, unattended=False, steps="Ask.")))
+    (mine := tmp_path / "mine.zip").write_bytes(content)
+    assert [got.state for got in told.get(*cards, archives=(mine,))] == ["unpacked", "unpacked"]
+    for name in names:
+        assert files_below(told.data / name) == {**demo_files(name), "README.md": b"Both."}
+
+
+def test_of_a_card_without_numbers_every_class_is_needed(
+    told: Told, tmp_path: Path, known: Callable[[Card], Card]
+) -> None:
+    classes = [{"name": "demo_nut"}, {"name": "demo_bolt"}]
+    card = known(served_card(demo_card(classes=classes), served_archive("demo.zip", CONTENT), unattended=False))
+    (mine := tmp_path / "demo.zip").write_bytes(CONTENT)
+    [got] = told.get(card, archives=(mine,))
+    assert got.state == "failed" and "demo_bolt has no test images" in got.message
+    for name, content in demo_files().items():
+        (told.data / "demo" / name).parent.mkdir(parents=True, exist_ok=True)
+        (told.data / "demo" / name).write_bytes(content)
+    [got] = told.get(card)
+    assert got.occupied and "demo_bolt has no test images" in got.message
+
+
+def _list(name: str) -> bytes:
+    entry = {"anomaly_class": "OK", "image_path": "OK/S0001/x_0001_OK_C1_1.png", "mask_path": None}
+    return json.dumps({"meta": {"prefix": f"{name}/"}, "train": [], "test": [entry]}).encode()
+
+
+def test_the_command_for_real_iad_works(told: Told, tmp_path: Path) -> None:
+    """The archives as they are published: one of the lists, and one for each class, which begins with its folder."""
+    card = load_cards()["real_iad"]
+    [got] = told.get(card)
+    said = got.message.partition("then:")[2].splitlines()[0]
+    archives = re.findall(r"--archive (\S+)", said)
+    assert len(archives) == 31 and archives[0] == "realiad_jsons.zip"
+    for each in archives:
+        image = f"{each.removesuffix('.zip')}/OK/S0001/x_0001_OK_C1_1.png"
+        content = {image: demo_files()["demo_nut/good/000.png"]}
+        if each == "realiad_jsons.zip":
+            content = {f"realiad_jsons/{one.name}.json": _list(one.name) for one in card.classes}
+        (tmp_path / each).write_bytes(zipped(content))
+    [got] = told.get(card, archives=tuple(tmp_path / each for each in archives))
+    assert got.state == "unpacked", got.message
+    assert got.samples is not None and len(got.samples.test) == 30
+    assert (told.data / "real_iad/realiad_1024/zipper/OK").is_dir()
+
+
+def test_an_archive_named_twice_is_taken_once(told: Told, tmp_path: Path, demo: Card) -> None:
+    (mine := tmp_path / "mine.zip").write_bytes(CONTENT)
+    (copy := tmp_path / "copy.zip").write_bytes(CONTENT)
+    assert told.get(demo, archives=(mine, mine, copy))[0].state == "unpacked"
+
+
+def test_a_folder_is_no_archive(told: Told, tmp_path: Path, demo: Card) -> None:
+    with pytest.raises(BenchError, match="it is a folder"):
+        told.get(demo, archives=(tmp_path,))
+
+
 def test_a_file_that_may_be_of_several_datasets_is_told(
     told: Told, tmp_path: Path, known: Callable[[Card], Card]
 ) -> None:
@@ -346,29 +474,16 @@ def test_a_folder_that_cannot_be_listed_is_told(told: Told, demo: Card, monkeypa
     assert not (told.data / WORK / "demo" / "unpacked").exists()
 
 
-TWICE = """
-import sys
-from pathlib import Path
-from support.archive_server import served_archive, served_card, zipped
-from support.demo_dataset import demo_card, demo_files
-from benchmark.data.cards import load_cards
-from benchmark.downloads.getting import Getting
-
-card = served_card(demo_card(), served_archive("demo.zip", zipped(demo_files()), sys.argv[2]))
-load_cards()["demo"] = card
-[got] = Getting(Path(sys.argv[1]), lambda _: None, print).get([card])
-print(got.state)
-"""
-
-
 def test_two_processes_at_once_fetch_it_once(told: Told, demo: Card, server: ArchiveServer) -> None:
-    assert demo.download is not None
-    arguments = [sys.executable, "-c", TWICE, str(told.data), demo.download.archives[0].urls[0]]
-    root = Path(__file__).parents[2]
-    environment = {"PYTHONPATH": f"{root}:{root / 'tests'}", "BENCH_CACHE": str(told.data.parent / "cache")}
-    both = [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(2)]
-    outs = [process.communicate()[0] for process in both]
-    assert sorted(out.split()[-1] for out in outs) == ["fetched", "there"]
+    fork = get_context("fork")
+    states = fork.SimpleQueue()
+    both = [fork.Process(target=lambda: states.put(told.get(demo)[0].state)) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
+    assert sorted([states.get(), states.get()]) == ["fetched", "there"]
     assert len(server.asked) == 1
     assert files_below(told.data / "demo") == demo_files()
 

@@ -108,6 +108,11 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 ZEROS = {"zeros": bytes(10**6)}
 
 
+@pytest.mark.parametrize("before", [{}, {"a": bytes(3 * 2**20)}], ids=["first", "later"])
+def test_headers_that_would_fill_the_memory_are_refused(refuse: Callable[..., None], before: dict[str, bytes]) -> None:
+    refuse(tarred({**before, "a" * (2 * 2**20): b"", "b": b""}, mode="w:gz"), "headers have more than")
+
+
 @pytest.mark.usefixtures("small_limits")
 @pytest.mark.parametrize(
     "content",
@@ -169,6 +174,7 @@ def test_a_password_is_told(refuse: Callable[..., None]) -> None:
         (b"<!DOCTYPE html><html><title>Quota exceeded</title></html>", "but a web page"),
         (zipped(FILES)[:-30], "damaged"),
         (tarred(FILES)[:1000], "damaged"),
+        (tarred({"a": bytes(512), "b": b""})[:1024], "its end is missing"),
         (tarred(FILES, mode="w:gz")[:-30], "damaged"),
         (tarred(FILES, mode="w:xz")[:-30], "damaged"),
         (b"\x1f\x8b" + bytes(100), "damaged"),
@@ -217,10 +223,12 @@ def test_names_that_differ_in_case_alone_collide_where_the_disk_ignores_it(
 
 
 def test_names_that_windows_forbids_are_changed(tmp_path: Path) -> None:
-    (tmp_path / "a.zip").write_bytes(zipped({"Icon\r": b"1", "aux.png": b"2", "a b /c?.png": b"3", "d\\e.png": b"4"}))
+    (tmp_path / "a.zip").write_bytes(
+        zipped({"Icon\r": b"1", "aux.png": b"2", "COM¹.txt": b"5", "a b /c?.png": b"3", "d\\e.png": b"4"})
+    )
     (tmp_path / "out").mkdir()
     unpack(tmp_path / "a.zip", tmp_path / "out")
-    assert sorted(files_below(tmp_path / "out")) == ["Icon_", "_aux.png", "a b/c_.png", "d/e.png"]
+    assert sorted(files_below(tmp_path / "out")) == ["Icon_", "_COM¹.txt", "_aux.png", "a b/c_.png", "d/e.png"]
 
 
 @given(st.text())

@@ -107,6 +107,14 @@ def test_seeds_are_one_row_with_mean_and_deviation() -> None:
     assert row["conditions"]["seeds"] == [0, 1, 2]
 
 
+def test_names_are_printable_and_not_empty() -> None:
+    odd = record().model_copy(update={"title": "A\x1b[31m"})
+    nameless = record("B", dataset=data_id("own", "e" * 64)).model_copy(update={"dataset_title": " "})
+    text = board_json([odd, nameless])
+    assert sorted(row["model_name"] for row in rows_of(text)) == ["A\\x1b[31m (b)", "B (b)"]
+    assert {each["dataset"] for each in json.loads(text)[0]["datasets"]} == {"MVTec AD", "own"}
+
+
 def test_what_is_undefined_is_left_out_and_is_no_zero() -> None:
     text = board_json([record(auroc=None)])
     assert rows_of(text)[0]["metrics"] == {"Image AP": 25.0}

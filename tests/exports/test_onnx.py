@@ -1,7 +1,9 @@
 """ONNX files: scores and maps of methods against `bench predict`, what is refused, and what a file says of itself."""
 
 import dataclasses
+import hashlib
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from PIL import Image
 
-from benchmark.api.scorers import Scoring, find_scorers
+from benchmark.api.scorers import Found, Scoring, find_scorers
+from benchmark.cli.settings import parse_settings
 from benchmark.clip.backbone import Backbone
 from benchmark.clip.class_names import ClassName
 from benchmark.contract import Features, Method, Prediction, TopOfMap, VisionSpec
 from benchmark.data.ranges import Ranges
-from benchmark.errors import BenchError
 from benchmark.exports import onnx_file
-from benchmark.exports.onnx_file import Exported, export_onnx, write_predictor
+from benchmark.exports.onnx_file import Exported, export_onnx, metadata, write_predictor
 from benchmark.exports.onnx_graph import ExportError, FrozenPredictor
 from benchmark.predict.scoring import Scored, score_images
 from benchmark.registry import all_methods
@@ -30,6 +32,7 @@ from methods.adaclip import AdaClip, AdaClipOptions
 
 Bench = Callable[..., tuple[int, str, str]]
 CLASS = "metal nut"
+ON_CPU = Scoring(device="cpu")
 ONE_BY_ONE = ("adaclip", "faprompt", "genclip", "mrad_clip")
 """Methods whose texts are made of each image."""
 SETTINGS = {"aa_clip": ["aa_clip.class_minmax=false"]}
@@ -52,9 +55,14 @@ def read(paths: Sequence[Path]) -> np.ndarray[Any, Any]:
     return np.stack([np.asarray(Image.open(path)).transpose(2, 0, 1) for path in paths])
 
 
+def find(method: str, scoring: Scoring = ON_CPU, settings: Sequence[str] = ()) -> Found:
+    """Find a method for the class, as `bench export onnx` does."""
+    return find_scorers([method], parse_settings(settings), scoring).looking_at([], CLASS)
+
+
 def export(path: Path, method: str, settings: Sequence[str], scoring: Scoring, photos: Sequence[Path]) -> Exported:
     """Export a method, and compare the file with `bench predict` on photos, several at a time where it takes them."""
-    known = find_scorers([method], settings, CLASS, scoring, images=[], ranges=Ranges(), follow_links=False)
+    known = find(method, scoring, settings)
     (scorer,), backbone = known.scorers, known.load()
     done = export_onnx(path, scorer, backbone)
     ready = scorer.build(backbone)
@@ -87,7 +95,7 @@ def export(path: Path, method: str, settings: Sequence[str], scoring: Scoring, p
 @pytest.mark.long
 @pytest.mark.parametrize("method", [name for name in all_methods() if name != "adaclip"])
 def test_a_file_gives_what_predict_gives(method: str, photos: list[Path], tmp_path: Path) -> None:
-    done = export(tmp_path / "model.onnx", method, SETTINGS.get(method, []), Scoring(device="cpu"), photos)
+    done = export(tmp_path / "model.onnx", method, SETTINGS.get(method, []), ON_CPU, photos)
     assert done.any_batch == (method not in ONE_BY_ONE)
     assert max(done.score, done.map) <= 1e-4
 
@@ -132,13 +140,14 @@ def test_what_is_added_of_the_top_of_smoothed_maps_is_in_the_graph(
 @pytest.mark.long
 def test_texts_of_a_class_are_constants_and_no_tower_for_text_is_in_the_file(tmp_path: Path) -> None:
     """CoOp encodes its learned prompts whenever it predicts."""
-    known = find_scorers(["coop"], [], CLASS, Scoring(device="cpu"), images=[], ranges=Ranges(), follow_links=False)
+    known = find("coop")
     backbone = known.load()
     export_onnx(tmp_path / "model.onnx", known.scorers[0], backbone)
     vision = sum(each.numel() * 4 for each in backbone.model.visual.parameters())
     assert (tmp_path / "model.onnx").stat().st_size < 1.1 * vision
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_bench_predict_gives(bench: Bench, tiny: Backbone, tmp_path: Path) -> None:
     path, size, options = tmp_path / "nut.onnx", tiny.image_size, ("--method", "clip", "--class", CLASS)
     (tmp_path / "photos").mkdir()
@@ -171,6 +180,28 @@ def test_the_command_writes_what_bench_predict_gives(bench: Bench, tiny: Backbon
     assert {"protocol", "preprocess", "image_size", "batch", "producer"} <= told.keys()
 
 
+def test_a_file_tells_no_path_and_no_name_of_reference_images(
+    own: Callable[..., FrozenPredictor], photos: list[Path], tmp_path: Path
+) -> None:
+    """A method is shown images; what is written is a smaller graph with what the file would say of that method."""
+    folder = tmp_path / "secret"
+    shutil.copytree(photos[0].parent, folder / "shots")
+    for each in (folder / "shots").iterdir():
+        each.rename(each.with_name(f"secret-{each.name}"))
+    (scorer,) = find("winclip", Scoring(device="cpu", backbone="tiny:random", shots=folder / "shots")).scorers
+    predictor = own(lambda seen, _: Prediction(seen[:, 0, 0], seen))
+    write_predictor(folder / "model.onnx", predictor, metadata(scorer.id, predictor))
+
+    content = (folder / "model.onnx").read_bytes().lower()
+    code = Path(onnx_file.__file__).parents[2]
+    for private in ("secret", tmp_path, code, Path(torch.__file__).parent):
+        assert str(private).lower().encode() not in content, private
+    told = {each.key: each.value for each in onnx.load(folder / "model.onnx").metadata_props}
+    digests = sorted(hashlib.sha256(each.read_bytes()).hexdigest() for each in photos)
+    sha256 = hashlib.sha256(" ".join(digests).encode()).hexdigest()
+    assert json.loads(told["references"]) == {"images": len(photos), "sha256": sha256}
+
+
 def test_a_file_that_differs_from_torch_is_not_left(
     own: Callable[..., FrozenPredictor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,9 +215,14 @@ def test_a_file_that_differs_from_torch_is_not_left(
     assert path.read_bytes() == b"an earlier one"
 
 
-def test_scores_that_are_not_finite_are_refused(own: Callable[..., FrozenPredictor], tmp_path: Path) -> None:
-    predictor = own(lambda seen, _: Prediction(seen[:, 0, 0] / 0 * 0, seen))
-    with pytest.raises(ExportError, match="nan"):
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_scores_that_are_not_finite_are_refused(
+    own: Callable[..., FrozenPredictor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    truth = onnx_file.by_torch
+    monkeypatch.setattr(onnx_file, "by_torch", lambda *given: (truth(*given)[0] + np.float32(value), truth(*given)[1]))
+    predictor = own(lambda seen, _: Prediction(seen[:, 0, 0], seen))
+    with pytest.raises(ExportError, match=str(value)):
         write_predictor(tmp_path / "model.onnx", predictor, {})
     assert not list(tmp_path.iterdir())
 
@@ -210,6 +246,36 @@ def test_a_method_that_leaves_torch_is_refused(own: Callable[..., FrozenPredicto
     assert not list(tmp_path.iterdir())
 
 
+def test_a_method_that_fails_is_told_in_one_line(own: Callable[..., FrozenPredictor], tmp_path: Path) -> None:
+    predictor = own(lambda seen, names: Prediction(seen[:, 0, 0], seen[names // 0]))
+    with pytest.raises(ExportError, match="Own cannot be exported: its `predict` fails on an image: ZeroDivisionError"):
+        write_predictor(tmp_path / "model.onnx", predictor, {})
+
+
+def test_a_method_that_branches_on_values_is_told_without_a_dump_of_its_graph(
+    own: Callable[..., FrozenPredictor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predictor = own(lambda seen, _: Prediction(seen[:, 0, 0], seen * (2 if seen.mean() > 0 else 1)))
+    with pytest.raises(ExportError, match="Own cannot be exported: torch cannot follow what it computes"):
+        write_predictor(tmp_path / "model.onnx", predictor, {})
+    assert "def forward" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("share", [5e-5, 2e-4])
+def test_large_scores_may_differ_by_a_share_of_the_largest(
+    own: Callable[..., FrozenPredictor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    """Scores of a million have no digits that are worth 1e-4."""
+    truth = onnx_file.by_torch
+    monkeypatch.setattr(onnx_file, "by_torch", lambda *given: tuple(each * (1 + share) for each in truth(*given)))
+    predictor = own(lambda seen, _: Prediction(1e6 * seen[:, 0, 0], 1e6 * seen))
+    if share > onnx_file.TOLERANCE:
+        with pytest.raises(ExportError, match="the exported graph differs from torch"):
+            write_predictor(tmp_path / "model.onnx", predictor, {})
+    else:
+        assert write_predictor(tmp_path / "model.onnx", predictor, {}).any_batch
+
+
 def test_adaclip_is_refused_for_its_clusters(tiny: Backbone, tmp_path: Path) -> None:
     tower = tower_of(AdaClip, tiny, AdaClipOptions())
     predictor = FrozenPredictor(AdaClip(tower, AdaClipOptions()), tower, ClassName(CLASS))
@@ -220,7 +286,7 @@ def test_adaclip_is_refused_for_its_clusters(tiny: Backbone, tmp_path: Path) -> 
 
 @pytest.mark.long
 def test_adaclip_is_exported_without_clusters(tmp_path: Path) -> None:
-    known = find_scorers(["adaclip"], [], CLASS, Scoring(device="cpu"), images=[], ranges=Ranges(), follow_links=False)
+    known = find("adaclip")
     (scorer,) = known.scorers
     scorer = dataclasses.replace(scorer, options=dataclasses.replace(scorer.options, image_score="cls"))
     assert not export_onnx(tmp_path / "model.onnx", scorer, known.load()).any_batch
@@ -238,5 +304,5 @@ def test_the_name_of_a_file_and_missing_packages_are_told(
     code, _, err = bench("export", "onnx", tmp_path / "model.pt", "--method", "clip")
     assert (code, ".onnx" in err) == (2, True)
     monkeypatch.setattr(onnx_file, "PACKAGES", ("onnx", "not_there"))
-    with pytest.raises(BenchError, match="need not_there, of the extra `onnx`"):
-        onnx_file.require_packages()
+    code, _, err = bench("export", "onnx", tmp_path / "model.onnx", "--method", "clip")
+    assert (code, "extra `onnx`, of which not_there is not installed" in err) == (2, True)

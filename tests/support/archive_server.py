@@ -32,6 +32,8 @@ class Served:
     """How many of the next requests are answered by 503."""
     kind: str = "application/octet-stream"
     redirect: str = ""
+    answers: list[bytes] = field(default_factory=list)
+    """Whole answers to the next requests, with status line and headers."""
 
 
 @dataclass
@@ -69,6 +71,9 @@ class _Handler(BaseHTTPRequestHandler):
             if served is not None and busy:
                 served.busy -= 1
             self.send_error(503 if busy else served.status if served else 404)
+            return
+        if served.answers:
+            self.wfile.write(served.answers.pop(0))
             return
         if served.redirect:
             self.send_response(302)
@@ -117,6 +122,12 @@ def archive_server() -> Iterator[ArchiveServer]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def answer(status: int, body: bytes = b"", **headers: str) -> bytes:
+    """Return a whole answer of a server, as `Served.answers` has it; `_` in the names of headers stands for `-`."""
+    lines = [f"HTTP/1.1 {status} X", *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items())]
+    return "".join(f"{line}\r\n" for line in [*lines, "Connection: close", ""]).encode() + body
 
 
 def served_archive(name: str, content: bytes, *urls: str, **fields: Any) -> Archive:

@@ -641,14 +641,13 @@ def test_of_several_checkpoints_the_rule_chooses(
         paths.append(checkpoint_path(settings.results, training.id))
         write_checkpoint(paths[-1], {}, training=training.id, origin="trained", source=name)
     names = ("btad", "mvtec", "visa", "mpdd")
-    sets = [replace(target, card=target.card.model_copy(update={"name": name})) for name in names]
     for given, expected in [
         (paths, ["mvtec", "visa", "mvtec", "mvtec"]),
         (paths[::2], ["visa", "visa", "btad", "visa"]),
         (paths[2:], ["btad"] * 4),
     ]:
         auxiliaries = Auxiliaries(given=given)
-        assert ["+".join(auxiliaries.names_for(each, AnomalyClip)) for each in sets] == expected
+        assert ["+".join(auxiliaries.names_for(each, AnomalyClip)) for each in names] == expected
 
 
 def test_a_checkpoint_that_does_not_fit_the_run_says_what_would(

@@ -8,7 +8,7 @@ is opened.
 import json
 from typing import Any
 
-from benchmark.common import read_limited
+from benchmark.common import ANY_CLASS, read_limited
 from benchmark.data import words
 from benchmark.data.cards import Split
 from benchmark.data.formats import is_image
@@ -66,7 +66,7 @@ def _add(result: Arrangement, tree: Tree, split: Split, name: str, record: dict[
     kind = record.get("specie_name")
     kind = kind if label and isinstance(kind, str) else ""
     owner = record.get("cls_name")
-    owner = (isinstance(owner, str) and owner.strip()) or name.strip() or "object"
+    owner = (isinstance(owner, str) and owner.strip()) or name.strip() or ANY_CLASS
     result.images.append(Found(file, (owner,), label, kind, split, mask, META))
 
 

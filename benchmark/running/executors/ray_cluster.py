@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from typing import Any
 
+from benchmark.common import require_extra
 from benchmark.errors import BenchError
 from benchmark.running.tasks import Ended, Lost, Reply, Task
 
@@ -19,10 +20,9 @@ class RayCluster:
         Raises:
             BenchError: Ray is not installed, or there is no cluster at the address.
         """
-        try:
-            import ray
-        except ImportError:
-            raise BenchError("--executor ray needs Ray, the extra `ray` of this package; say pip install ray") from None
+        require_extra("ray", ["ray"], user="--executor ray")
+        import ray
+
         self._ray = ray
         try:
             if address:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmark.common import require_extra
 from benchmark.errors import BenchError
 from benchmark.running.tasks import Ended, Lost, Reply, Task
 from benchmark.running.worker import perform
@@ -33,10 +34,9 @@ class SlurmJobs:
         Raises:
             BenchError: submitit is not installed, or a parameter is none of sbatch.
         """
-        try:
-            import submitit
-        except ImportError:
-            raise BenchError("--executor slurm needs submitit, its extra `slurm`; say pip install submitit") from None
+        require_extra("slurm", ["submitit"], user="--executor slurm")
+        import submitit
+
         self._folder = folder.absolute()
         self.simulated = shutil.which("sbatch") is None
         self._executor = submitit.AutoExecutor(self._folder / "%j", cluster="local" if self.simulated else "slurm")
