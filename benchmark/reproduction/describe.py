@@ -59,7 +59,7 @@ def render_needs(recipe: Recipe, runs: Sequence[Run], needs: Needs, *, data: Pat
     parts.append(f"Weights\n{_weights(needs)}")
     if needs.learned:
         parts.append(f"What methods learn\n{_learned(needs.learned)}")
-        parts += [*_lost(recipe, needs), *_checkpoints(needs.learned)]
+        parts += [*_lost(recipe, needs), *_files(needs), *_checkpoints(needs.learned)]
     parts.append(f"Cost\n{_cost(cost_of(recipe, runs, needs))}")
     return "\n\n".join(parts) + "\n"
 
@@ -148,6 +148,20 @@ def _lost(recipe: Recipe, needs: Needs) -> list[str]:
 
 def _title(name: str) -> str:
     return load_cards()[name].title
+
+
+def _files(needs: Needs) -> list[str]:
+    """Return how many published files are in the user's folder of checkpoints, and which are known by name alone."""
+    if needs.checkpoints is None:
+        return []
+    of_recipe = [each.found for each in needs.learned if each.found is not None]
+    paths = {file: path for found in of_recipe for file, path in found.paths.items()}
+    wanted = {file for found in of_recipe for file in found.checkpoint.files}
+    lines = [f"{len(paths)} of {counted(len(wanted), 'published file')} found in {needs.checkpoints}"]
+    for file, path in paths.items():
+        if file.sha256 is None:
+            lines.append(f"  {path}: known by its name alone, since no sha256 of {file.name} is known")
+    return ["\n".join(lines)]
 
 
 def _checkpoints(learned: Sequence[LearnedNeed]) -> list[str]:

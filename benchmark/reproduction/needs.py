@@ -62,6 +62,8 @@ class Needs:
     datasets: tuple[DatasetNeed, ...]
     weights: tuple[WeightsNeed, ...]
     learned: tuple[LearnedNeed, ...]
+    checkpoints: Path | None = None
+    """Folder in which published checkpoints were looked for; None for none."""
 
     @property
     def found(self) -> tuple[Card, ...]:
@@ -118,7 +120,7 @@ def find_needs(
     known = {each.card.name for each in tested}
     trained_on = [_dataset(load_cards()[name], places, tested=False) for name in names if name not in known]
     sources = dict.fromkeys(computation.source(run.method, synthetic=False).name for run in runs)
-    return Needs((*tested, *trained_on), tuple(map(_weights, sources)), tuple(learned))
+    return Needs((*tested, *trained_on), tuple(map(_weights, sources)), tuple(learned), checkpoints)
 
 
 def _dataset(card: Card, places: Places, *, tested: bool) -> DatasetNeed:

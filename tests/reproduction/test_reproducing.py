@@ -98,7 +98,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
             (folder / name / "epoch_15.pth").write_bytes(b"x")
         return folder
 
-    monkeypatch.setattr(checkpoints, "file_sha256", lambda path: sums[path.parent.name])
+    monkeypatch.setattr(checkpoints, "file_sha256", lambda path: sums.get(path.parent.name))
     return make
 
 
@@ -115,6 +115,28 @@ def test_published_checkpoints_take_the_place_of_trainings(published: Callable[.
     assert after.passes <= before.passes
     text = render_needs(recipe, recipe.runs(), found, data=None)
     assert text.count("published checkpoint\n") == 2
+
+
+def test_the_files_found_in_the_folder_of_checkpoints_are_counted(published: Callable[..., Path]) -> None:
+    """Two of AnomalyCLIP by their sums, two of APRIL-GAN by name alone."""
+    recipe = load_recipes()["anomalyclip-table1"]
+    folder = published(0)
+    folder.mkdir()
+
+    def text() -> str:
+        return render_needs(recipe, recipe.runs(), needs_of(recipe, folder), data=None)
+
+    assert f"\n0 of 4 published files found in {folder}\n" in text()
+    (folder / "junk.pth").write_bytes(b"x")
+    (folder / "junk.txt").write_bytes(b"x")
+    published(1)
+    named = folder / "visa_pretrained.pth"
+    named.write_bytes(b"x")
+    found = text()
+    assert f"\n2 of 4 published files found in {folder}\n" in found
+    assert f"{named}: known by its name alone" in found
+    assert found.count("known by its name alone") == 1
+    assert "published files found" not in render_needs(recipe, recipe.runs(), needs_of(recipe), data=None)
 
 
 def test_of_a_method_all_checkpoints_are_taken_or_none(published: Callable[..., Path]) -> None:
