@@ -14,6 +14,12 @@ from benchmark.reproduction.needs import LearnedNeed, Needs
 from benchmark.reproduction.recipe import Recipe, Run
 from benchmark.tables import Number
 
+COPIES = {
+    ("sdd", "anomalyclip"): "expected in AnomalyCLIP's folder https://drive.google.com/drive/folders/"
+    "1oqaxUZYi44jlLT4WtT6D5T6onPTNZXsu, for a person to fetch"
+}
+"""Where a copy in a layout is to be had, by the names of the card and the layout, if its publisher does not have it."""
+
 
 def render_recipes(recipes: Iterable[tuple[Recipe, Cost]]) -> str:
     """Return a table of recipes with what each costs on all of its datasets without published checkpoints."""
@@ -94,6 +100,9 @@ def _layouts(recipe: Recipe, needs: Needs) -> list[str]:
         if need.tested and len(wanted) < len(need.card.layouts):
             here = need.samples.layout.name if need.samples else wanted[0]
             but = "" if here in wanted else f"; {here} has others, and is not compared"
+            copies = [COPIES[need.card.name, name] for name in wanted if (need.card.name, name) in COPIES]
+            if copies and (need.samples is None or here not in wanted):
+                but += f"; they are {copies[0]}"
             lines.append(
                 f"{need.card.title}: the published test images are those of the layout {' or '.join(wanted)}{but}"
             )

@@ -23,7 +23,7 @@ from benchmark.records.cells import BackboneId, DataId
 from benchmark.records.records import ClassResult, Record, read_records
 from benchmark.reproduction import checkpoints, needs
 from benchmark.reproduction.costs import WORK, cost_of, images_of
-from benchmark.reproduction.describe import render_needs
+from benchmark.reproduction.describe import COPIES, render_needs
 from benchmark.reproduction.needs import Needs, find_needs
 from benchmark.reproduction.recipe import Recipe, load_recipes
 from benchmark.reproduction.reproducing import Reproduction
@@ -186,6 +186,21 @@ def test_layouts_with_other_test_images_are_told() -> None:
         assert recipe.layouts(load_cards()[card]) == layouts
         text = render_needs(recipe, recipe.runs(), needs_of(recipe), data=None)
         assert f"{load_cards()[card].title}: the published test images are those of the layout {layouts[0]}" in text
+
+
+def test_a_copy_with_the_published_test_images_is_named_where_it_lies() -> None:
+    """It is not where `bench data get` fetches from, which gives other images; the layout adaclip has no such copy."""
+    for name, there in (("anomalyclip-table1", True), ("adaclip-table1", False)):
+        recipe = load_recipes()[name]
+        text = render_needs(recipe, recipe.runs(), needs_of(recipe), data=None)
+        (line,) = [each for each in text.splitlines() if each.startswith("KolektorSDD: the published test images")]
+        assert line.endswith("1oqaxUZYi44jlLT4WtT6D5T6onPTNZXsu, for a person to fetch") == there
+
+
+def test_copies_are_of_layouts_that_exist() -> None:
+    cards = load_cards()
+    for card, layout in COPIES:
+        assert layout in {each.name for each in cards[card].layouts}
 
 
 # --- what it costs
