@@ -115,18 +115,16 @@ def reproduce_command(
     """
     if output is not None and output.suffix not in (".md", ".csv"):
         fail(f"--output {output}: say a file that ends in .md or .csv")
-    from benchmark.registry import choose
-    from benchmark.reproduction import Reproduction, load_recipes, render_needs, render_table, table_csv
+    from benchmark.reproduction import Reproduction, choose_recipe, load_recipes, render_needs, render_table, table_csv
 
-    recipes = load_recipes()
     if not name:
         if mini or dry_run or getting.get or checkpoints or output or methods or force:
             fail("say which recipe; `bench reproduce` alone lists them")
-        _list(list(recipes))
+        _list(list(load_recipes()))
         return
-    [chosen] = choose("recipe", [name], recipes)
-    recipe = recipes[chosen].part(split(methods)) if methods else recipes[chosen]
-    own = FOLDER / f"{chosen}{'-mini' if mini else ''}"
+    whole = choose_recipe(name)
+    recipe = whole.part(split(methods)) if methods else whole
+    own = FOLDER / f"{whole.name}{'-mini' if mini else ''}"
     how = computation(replace(compute, results=own) if compute.results == FOLDER else compute, executor, force=force)
     where = places.places()
     if getting.get and (where.data is None or dry_run):
@@ -145,7 +143,7 @@ def reproduce_command(
     texts = {style: render_table(done.table, style) for style in ("txt", "md")}
     print(texts["txt"], end="", flush=True)
     texts["csv"] = table_csv(done.table)
-    stem = "-".join([chosen, *split(methods)])
+    stem = "-".join([whole.name, *split(methods)])
     files = [how.results / f"{stem}{suffix}" for suffix in (".md", ".csv")] if output is None else [output]
     for file in files:
         with writing(file):

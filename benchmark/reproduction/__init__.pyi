@@ -7,6 +7,7 @@ from .needs import find_needs as find_needs
 from .recipe import Recipe as Recipe
 from .recipe import RecipeError as RecipeError
 from .recipe import Run as Run
+from .recipe import choose_recipe as choose_recipe
 from .recipe import load_recipes as load_recipes
 from .reproducing import Reproduced as Reproduced
 from .reproducing import Reproduction as Reproduction

@@ -25,6 +25,10 @@ from benchmark.running import select_ablations, variants_of
 from benchmark.tables import Number, load_published
 
 RECIPES = Path(__file__).parent / "recipes"
+NOT_REPRODUCIBLE = {
+    "anomalyclip-table3": "its medical training set is built from CVC-ColonDB in a way that is not published",
+}
+"""Why there is no recipe, by the name that it would have."""
 
 
 class RecipeError(BenchError):
@@ -193,3 +197,22 @@ def load_recipe(path: Path) -> Recipe:
 def load_recipes() -> dict[str, Recipe]:
     """Return all recipes by name, in alphabetical order."""
     return {path.stem: load_recipe(path) for path in sorted(RECIPES.glob("*.toml"))}
+
+
+def choose_recipe(name: str) -> Recipe:
+    """Return the recipe of a name.
+
+    Raises:
+        RecipeError: There is none. The message says why there cannot be one, where that is known, and names all that
+            begin with the same word.
+        RegistryError: There is none, and none that begins alike. The message suggests similar names.
+    """
+    recipes = load_recipes()
+    start = name.casefold().partition("-")[0]
+    alike = [each for each in recipes if each.partition("-")[0] == start]
+    if name not in recipes and alike:
+        why = NOT_REPRODUCIBLE.get(name.casefold())
+        what = f"{name} cannot be reproduced: {why}" if why else f"unknown recipe {name!r}"
+        raise RecipeError(f"{what}; recipes that begin alike: {', '.join(alike)}")
+    [chosen] = choose("recipe", [name], recipes)
+    return recipes[chosen]

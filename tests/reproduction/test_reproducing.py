@@ -25,7 +25,7 @@ from benchmark.reproduction import checkpoints, needs
 from benchmark.reproduction.costs import WORK, cost_of, images_of
 from benchmark.reproduction.describe import COPIES, render_needs
 from benchmark.reproduction.needs import Needs, find_needs
-from benchmark.reproduction.recipe import Recipe, load_recipes
+from benchmark.reproduction.recipe import NOT_REPRODUCIBLE, Recipe, load_recipes
 from benchmark.reproduction.reproducing import Reproduction
 from benchmark.reproduction.table import make_table, render_table, table_csv
 from benchmark.tables.comparison import compare
@@ -69,6 +69,28 @@ def test_a_wrong_name_suggests_the_right_one(bench: Bench) -> None:
     code, _, err = bench("reproduce", "anomalyclip-tabel1", "--dry-run")
     assert code == 2
     assert "anomalyclip-table1" in err
+
+
+def test_a_wrong_name_is_answered_with_all_recipes_that_begin_alike(bench: Bench) -> None:
+    of_paper = [name for name in NAMES if name.startswith("anomalyclip-")]
+    for wrong in ("anomalyclip-table9", "anomalyclip", "AnomalyCLIP-Table1"):
+        code, _, err = bench("reproduce", wrong, "--dry-run")
+        assert code == 2
+        assert f"unknown recipe '{wrong}'; recipes that begin alike: {', '.join(of_paper)}" in " ".join(err.split())
+    code, _, err = bench("reproduce", "winclop-table1", "--dry-run")
+    assert code == 2
+    assert "did you mean winclip-table1" in err
+
+
+def test_a_table_that_cannot_be_reproduced_says_why(bench: Bench) -> None:
+    code, _, err = bench("reproduce", "anomalyclip-table3", "--dry-run")
+    said = " ".join(err.split())
+    assert code == 2
+    assert "CVC-ColonDB in a way that is not published; recipes that begin alike: anomalyclip-table1, " in said
+    page = (Path(__file__).parents[2] / "docs/reproduce.md").read_text(encoding="utf-8")
+    for name, why in NOT_REPRODUCIBLE.items():
+        assert name not in NAMES
+        assert why in page
 
 
 def test_a_mini_run_takes_no_data(bench: Bench, tmp_path: Path) -> None:
