@@ -52,7 +52,8 @@ def report_command(
         tell(message)
     if not any(record.status == "done" for record in kept):
         failed = [record for record in kept if record.error]
-        why = " fit the selection" if kept != records else "; `bench run` makes them"
+        made = "; `bench run` makes them, and `bench reproduce` in results/reproduce/NAME: say that by --results"
+        why = " fit the selection" if kept != records else made
         if failed:
             why = f": {len(failed)} failed, the first on {failed[0].dataset_title}: {failed[0].error}"
         fail(f"no results in {results / 'records'}{why}")

@@ -398,6 +398,12 @@ def test_the_csv_has_every_row() -> None:
     assert {row["verdict"] for row in rows} == {"not run"}
 
 
+def test_the_report_of_an_empty_folder_names_the_commands_that_fill_one(bench: Bench, tmp_path: Path) -> None:
+    code, _, err = bench("report", "--results", tmp_path)
+    assert code == 2
+    assert "`bench run` makes them, and `bench reproduce` in results/reproduce/NAME" in " ".join(err.split())
+
+
 # --- runs
 
 
