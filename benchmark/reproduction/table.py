@@ -125,6 +125,7 @@ def render_table(table: PaperTable, style: str) -> str:
         *_footnotes(rows),
         f"{table.recipe.paper}.",
         counts(rows, table.tolerance),
+        *_undefined(table),
         *table.cuts,
         *table.recipe.notes,
     ]
@@ -150,6 +151,15 @@ def _footnotes(rows: Iterable[Comparison]) -> list[str]:
     if "pixel_aupro_200" not in compared:
         return []
     return ["Our AUPRO is AUPRO-200 here, which the papers' code computes; a run's own lines show the exact AUPRO."]
+
+
+def _undefined(table: PaperTable) -> list[str]:
+    """Return how many synthetic results are undefined, if any: they are counted as synthetic."""
+    synthetic = [row for row in table.rows if row.verdict == "synthetic"]
+    lacking = sum(_synthetic(row, table.records) is None for row in synthetic)
+    if not lacking:
+        return []
+    return [f"Undefined: {lacking} of the {len(synthetic)} synthetic results, as the column Why says."]
 
 
 def _summary(by_method: Mapping[str, Sequence[Comparison]], how: Style) -> str:

@@ -389,6 +389,10 @@ def test_a_synthetic_result_that_is_undefined_says_why() -> None:
     assert reasons.pop("pixel_aupro_200")[-1] == "AUPRO-200 is undefined on these images"
     assert len(reasons) == 3
     assert all("undefined" not in text for each in reasons.values() for text in each)
+    said = "Undefined: 1 of the 4 synthetic results, as the column Why says."
+    assert all(said in render_table(table, style) for style in ("txt", "md"))
+    whole = make_table(recipe, [made.model_copy(update={"synthetic": ("weights",)})], tolerance=1.0)
+    assert "Undefined: " not in render_table(whole, "txt")
 
 
 def test_the_csv_has_every_row() -> None:
