@@ -82,14 +82,19 @@ def _experiment(recipe: Recipe, runs: Sequence[Run]) -> list[str]:
 
 
 def _datasets(needs: Needs) -> str:
+    """Return the datasets with the published number of test images and, where any is there, that of the images here."""
+    here = any(need.samples for need in needs.datasets)
     trained_on = {name for each in needs.learned if not each.imported for name in each.auxiliary}
     body = []
     for need in needs.datasets:
         uses = [*(["test"] if need.tested else []), *(["training"] if need.card.name in trained_on else [])]
         there = need.samples
-        where = f"{there.directory} ({there.layout.name})" if there else need.problem or "not found"
-        body.append((need.card.title, f"{images_of(need.card):,}", ", ".join(uses), where))
-    return _grid(body, ("Dataset", "Test images", "For", "Where"))
+        where = need.problem or "not found"
+        if there:
+            where = f"{there.directory} ({there.layout.name}{', generated data' if there.synthetic else ''})"
+        found = [f"{len(there.test):,}" if there else ""] if here else []
+        body.append((need.card.title, f"{images_of(need.card):,}", *found, ", ".join(uses), where))
+    return _grid(body, ("Dataset", "Test images", *(["Here"] if here else []), "For", "Where"))
 
 
 def _layouts(recipe: Recipe, needs: Needs) -> list[str]:

@@ -380,6 +380,20 @@ def test_what_cannot_be_trained_says_so_before_and_after(drawn: Path) -> None:
     assert reasons == {(why,)}
 
 
+def test_before_a_run_the_images_that_are_there_are_counted_and_generated_ones_are_marked(drawn: Path) -> None:
+    recipe = load_recipes()["winclip-table1"]
+    places = Places(paths={"visa": drawn / "VisA_20220922"})
+    needs = find_needs(recipe, recipe.runs(), places, Computation(), checkpoints=None)
+    lines = render_needs(recipe, recipe.runs(), needs, data=None).splitlines()
+    images = sum(map(sum, count(locate(load_cards()["visa"], None, places.paths["visa"]).test).values()))
+    assert any(line.split() == ["Dataset", "Test", "images", "Here", "For", "Where"] for line in lines)
+    (visa,) = [line.split() for line in lines if line.startswith("VisA ")]
+    assert visa[1:4] == ["2,162", f"{images:,}", "test"]
+    assert visa[-2:] == ["generated", "data)"]
+    (mvtec,) = [line.split() for line in lines if line.startswith("MVTec AD ")]
+    assert mvtec[2:] == ["1,725", "test", "not", "found"]
+
+
 def test_a_synthetic_result_that_is_undefined_says_why() -> None:
     recipe = load_recipes()["anomalyclip-table1"]
     made = result("clip", "btad", 0.5)
