@@ -103,10 +103,10 @@ class Places:
 
     def __post_init__(self) -> None:
         if self.paths:
-            from benchmark.data import load_cards
+            from benchmark.api.datasets import select_cards
             from benchmark.registry import choose
 
-            choose("dataset", self.paths, load_cards())
+            choose("dataset", self.paths, [card.name for card in select_cards([])])
 
     @property
     def is_given(self) -> bool:

@@ -167,7 +167,8 @@ def test_a_task_survives_the_way_to_another_process(jobs: list[Job], tmp_path: P
             assert found.cell == job.cell
             assert found.options == job.options
             assert found.method is job.method
-            assert found.samples == job.samples
+            assert found.samples == task.samples
+            assert list(found.samples.test) == [each for each in job.samples.test if each.class_name in task.classes]
         for ref in again.trainings:
             (planned,) = (training for training in trainings if training.id == ref.id)
             found = training_of(ref, again)
