@@ -82,6 +82,15 @@ class GettingOptions:
         if self.accept and not self.get:
             raise BenchError("--accept accepts the licences of what --get fetches; add --get, or leave it out")
 
+    def check(self, places: Places, *, dry_run: bool) -> None:
+        """Check that there is a folder into which datasets can be fetched, and that something is to be run.
+
+        Raises:
+            BenchError: There is none, or nothing is.
+        """
+        if self.get and (places.data is None or dry_run):
+            raise BenchError("--get fetches into --data: " + ("leave --dry-run out" if dry_run else "say --data DIR"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class FolderOptions:

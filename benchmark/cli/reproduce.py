@@ -127,8 +127,7 @@ def reproduce_command(
     own = FOLDER / f"{whole.name}{'-mini' if mini else ''}"
     how = computation(replace(compute, results=own) if compute.results == FOLDER else compute, executor, force=force)
     where = places.places()
-    if getting.get and (where.data is None or dry_run):
-        fail("--get fetches into --data: " + ("leave --dry-run out" if dry_run else "say --data DIR"))
+    getting.check(where, dry_run=dry_run)
     reproduction = Reproduction(recipe=recipe, computation=how, places=where, checkpoints=checkpoints, mini=mini)
     if getting.get:
         reproduction = _with_data(reproduction, accept=getting.accept)
@@ -155,7 +154,7 @@ def reproduce_command(
         tell(f"{absent} of {numbers} not run; the column Why says the reasons")
     if done.ran.records:
         tell(f"pages with curves and pictures: bench report --results {shlex.quote(str(how.results))}")
-    end(done.ran.records, done.problems)
+    end(done.ran.records, done.ran.problems)
 
 
 def _with_data(reproduction: "Reproduction", *, accept: bool) -> "Reproduction":
@@ -171,7 +170,7 @@ def _with_data(reproduction: "Reproduction", *, accept: bool) -> "Reproduction":
     while missing := [each.card for each in reproduction.needs.missing if each.card.name not in tried]:
         tried |= {card.name for card in missing}
         get_cards(missing, reproduction.places, accept=accept)
-        reproduction = replace(reproduction)
+        reproduction = replace(reproduction)  # which looks anew for what is there
     return reproduction
 
 

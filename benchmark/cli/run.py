@@ -79,8 +79,7 @@ def run_command(
         fail("say what to run: --all, or --methods and --datasets (see `bench methods` and `bench data list`)")
     where = places.places(folders)
     where.tell_of_mini()
-    if getting.get and (where.data is None or cells.dry_run):
-        fail("--get fetches into --data: " + ("leave --dry-run out" if cells.dry_run else "say --data DIR"))
+    getting.check(where, dry_run=cells.dry_run)
     from benchmark.api import compare_with_reference, run_methods, select_methods
     from benchmark.cli.getting import get_missing
     from benchmark.tables import TableError, make_tables, summary

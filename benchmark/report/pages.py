@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmark.common import slug
+from benchmark.common import PUBLISHED_TOLERANCE, slug
 from benchmark.data import load_cards
 from benchmark.metrics import LEVELS, METRICS, ClassImages, Level
 from benchmark.records import undefined_notes
@@ -39,8 +39,6 @@ from benchmark.tables import (
 )
 from benchmark.tables import Number as Published
 
-TOLERANCE = 1.0
-"""Largest difference, in points, between a result, with its interval, and a published number that count as equal."""
 TEXT_DATASETS = ("mvtec", "visa")
 """Datasets whose text embeddings are shown, as in Figure 5 of GenCLIP."""
 
@@ -270,7 +268,7 @@ def published(report: ReportData, found: Sequence[Published]) -> Context:
         report: Data of the report.
         found: Published numbers.
     """
-    rows = compare(found, report.records, tolerance=TOLERANCE)
+    rows = compare(found, report.records, tolerance=PUBLISHED_TOLERANCE)
     real = [row for row in rows if row.verdict not in ("synthetic", "not run")]
     tables = []
     for file in dict.fromkeys(number.file for number in found):
@@ -281,7 +279,7 @@ def published(report: ReportData, found: Sequence[Published]) -> Context:
     return {
         "compared": [_compared(row) for row in real],
         "verdicts": Counter(row.verdict.replace(" ", "_") for row in real),
-        "tolerance": TOLERANCE,
+        "tolerance": PUBLISHED_TOLERANCE,
         "second_hand": SECOND_HAND_NOTE if any(number.conditions.second_hand for number in found) else "",
         "tables": tables,
     }

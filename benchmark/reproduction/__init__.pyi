@@ -1,17 +1,9 @@
-from .costs import Cost as Cost
 from .costs import cost_of as cost_of
 from .describe import render_needs as render_needs
 from .describe import render_recipes as render_recipes
-from .needs import Needs as Needs
 from .needs import find_needs as find_needs
-from .recipe import Recipe as Recipe
-from .recipe import RecipeError as RecipeError
-from .recipe import Run as Run
 from .recipe import choose_recipe as choose_recipe
 from .recipe import load_recipes as load_recipes
-from .reproducing import Reproduced as Reproduced
 from .reproducing import Reproduction as Reproduction
-from .table import PaperTable as PaperTable
-from .table import make_table as make_table
 from .table import render_table as render_table
 from .table import table_csv as table_csv

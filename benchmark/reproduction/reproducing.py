@@ -6,17 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmark.api import (
-    Computation,
-    Learning,
-    Places,
-    Ran,
-    Targets,
-    find_targets,
-    identify,
-    run_on,
-)
-from benchmark.common import RULE, listed
+from benchmark.api import Computation, Learning, Places, Ran, Targets, find_targets, identify, run_on
+from benchmark.common import PUBLISHED_TOLERANCE, RULE, listed
 from benchmark.contract import Learner, Method, training_options
 from benchmark.data import load_cards
 from benchmark.errors import BenchError
@@ -26,17 +17,12 @@ from benchmark.reproduction.recipe import Recipe, Run
 from benchmark.reproduction.table import PaperTable, make_table
 from benchmark.training import SHIPPED, import_checkpoint
 
-TOLERANCE = 1.0
-"""Points by which a result may differ from the published number."""
-
 
 @dataclass(frozen=True)
 class Reproduced:
     """What became of a recipe."""
 
     ran: Ran
-    problems: Sequence[str]
-    """What was not there or went wrong."""
     table: PaperTable
 
 
@@ -52,7 +38,7 @@ class Reproduction:
     """Folder with files that authors have published."""
     mini: bool = False
     """Whether a part of it is run on the mini suite, with a small CLIP, in about a minute."""
-    tolerance: float = TOLERANCE
+    tolerance: float = PUBLISHED_TOLERANCE
 
     def __post_init__(self) -> None:
         if self.mini and (self.places.is_given or self.checkpoints):
@@ -103,7 +89,7 @@ class Reproduction:
             )
             ran = self._carry_out(targets, learning, dry_run=dry_run, since=since)
         missing = {each.card.name: f"data: {each.problem or 'not found'}" for each in self.needs.missing if each.tested}
-        return self._reproduced(ran, targets.problems, missing, (), untrained=self.needs.untrained)
+        return self._reproduced(ran, missing, (), untrained=self.needs.untrained)
 
     @property
     def _way_out(self) -> str:
@@ -118,7 +104,7 @@ class Reproduction:
         learning = Learning(seeds=self.recipe.seeds, checkpoints=[SHIPPED / f"{each.name}.json" for each in shipped])
         ran = self._carry_out(targets, learning, dry_run=dry_run, since=since)
         others = {card.name: "not in the mini run" for card in self.recipe.cards if card.name not in names}
-        return self._reproduced(ran, targets.problems, others, self._cuts(shipped))
+        return self._reproduced(ran, others, self._cuts(shipped))
 
     def _carry_out(self, targets: Targets, learning: Learning, *, dry_run: bool, since: float) -> Ran:
         placements = {(run.method, run.options): run.placement for run in self.runs}
@@ -136,7 +122,6 @@ class Reproduction:
     def _reproduced(
         self,
         ran: Ran,
-        problems: Sequence[str],
         why_not: Mapping[str, str],
         cuts: Sequence[str],
         untrained: Mapping[tuple[str, str], str] | None = None,
@@ -144,7 +129,7 @@ class Reproduction:
         table = make_table(
             self.recipe, ran.records, tolerance=self.tolerance, why_not=why_not, untrained=untrained, cuts=cuts
         )
-        return Reproduced(ran, problems, table)
+        return Reproduced(ran, table)
 
     def _import(self, results: Path, *, download: bool) -> list[Path]:
         """Import the published checkpoints that were found; return their JSON files in a folder of results."""

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.archive_server import ArchiveServer, files_below, served_archive, served_card, zipped
+from support.archive_server import ArchiveServer, card_as_drawn, files_below, served_archive, served_card, zipped
 from support.demo_dataset import demo_card, demo_files
 
 from benchmark.api.requests import Learning
 from benchmark.api.wanted import wanted_by_run
 from benchmark.contract import Method
 from benchmark.data.cards import Card, load_cards
-from benchmark.data.samples import count
 from benchmark.data.search import locate
 from benchmark.training.chosen import SHIPPED
 from methods.anomalyclip import AnomalyClip
@@ -40,14 +39,7 @@ def screws(small_suite: Path, known: Callable[..., Card]) -> Card:
     """MVTec AD with the two classes, and the numbers, that the small mini suite has."""
     drawn = locate(load_cards()["mvtec"], small_suite, None)
     assert drawn is not None
-    counts = count(drawn.test)
-    classes = [
-        each.model_copy(update={"normal": counts[each.name][0], "anomalous": counts[each.name][1], "defects": {}})
-        for each in load_cards()["mvtec"].classes
-        if each.name in counts
-    ]
-    card = load_cards()["mvtec"].model_copy(update={"classes": tuple(classes)})
-    return known(card, zipped(files_below(drawn.directory)))
+    return known(card_as_drawn(load_cards()["mvtec"], drawn), zipped(files_below(drawn.directory)))
 
 
 def test_a_dataset_is_got_and_checked(bench: Bench, screws: Card, small_suite: Path, tmp_path: Path) -> None:

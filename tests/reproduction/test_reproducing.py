@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.archive_server import archive_server, files_below, served_archive, served_card, zipped
+from support.archive_server import archive_server, card_as_drawn, files_below, served_archive, served_card, zipped
 from support.records import made_record
 from support.suites import SUITE_FOLDER, draw_classes
 
@@ -500,14 +500,8 @@ def test_a_run_fetches_the_datasets_that_are_missing(
     """MVTec AD, of two classes, is fetched from a local server; VisA needs a person."""
     drawn = locate(load_cards()["mvtec"], small_suite, None)
     assert drawn is not None
-    counts = count(drawn.test)
-    two = [
-        each.model_copy(update={"normal": counts[each.name][0], "anomalous": counts[each.name][1], "defects": {}})
-        for each in load_cards()["mvtec"].classes
-        if each.name in counts
-    ]
     content = zipped(files_below(drawn.directory))
-    mvtec = load_cards()["mvtec"].model_copy(update={"classes": tuple(two)})
+    mvtec = card_as_drawn(load_cards()["mvtec"], drawn)
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     command = ("reproduce", "winclip-table1", "--get", "--backbone", "mini:v2", *CHEAP, "--results", tmp_path / "r")
     assert "say --data" in bench(*command)[2]

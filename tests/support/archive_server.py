@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmark.data.archives import Archive, Download
 from benchmark.data.cards import Card
+from benchmark.data.samples import SampleSet, count
 
 
 @dataclass
@@ -142,6 +143,17 @@ def served_card(card: Card, *archives: Archive, unattended: bool = True, steps: 
     """Return a card whose dataset is had by these archives."""
     download = Download.model_construct(unattended=unattended, archives=archives, steps=steps, expects="its classes")
     return card.model_copy(update={"download": download})
+
+
+def card_as_drawn(card: Card, drawn: SampleSet) -> Card:
+    """Return a card with the classes, and the numbers of test images, that a generated dataset has."""
+    counts = count(drawn.test)
+    classes = [
+        each.model_copy(update={"normal": counts[each.name][0], "anomalous": counts[each.name][1], "defects": {}})
+        for each in card.classes
+        if each.name in counts
+    ]
+    return card.model_copy(update={"classes": tuple(classes)})
 
 
 def zipped(files: Mapping[str, bytes]) -> bytes:
