@@ -779,7 +779,7 @@ def test_the_report_runs_nothing_of_what_records_say(hostile: list[Record], stud
     pages = {path: Page(content.decode()) for path, content in site.items() if path.endswith(".html")}
     assert len(pages) > 6
     for path, page in pages.items():
-        assert all(re.fullmatch(r"(\.\./)*static/[a-z.]+\.js", each["src"] or "") for each in page.scripts), path
+        assert all(re.fullmatch(r"(\.\./)*static/(js/)?[a-z.]+\.js", each["src"] or "") for each in page.scripts), path
         assert page.handlers == [], path
         assert not [link for link in page.links if re.match(r"\s*(javascript|vbscript):", link, re.IGNORECASE)], path
         assert not [link for link in page.links if link.startswith(("http:", "//"))], path

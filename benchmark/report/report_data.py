@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from benchmark.common import unique_slugs
 from benchmark.data import Card, load_cards
@@ -115,6 +116,23 @@ class ReportData:
     def banner(self) -> tuple[str, ...]:
         """The notes that mark the results as synthetic."""
         return tuple(note for note in self.notes if note.startswith(SYNTHETIC))
+
+    @cached_property
+    def _files(self) -> Mapping[str, str]:
+        ids = [record.id for record in self.records]
+        return {key: f"records/{stem}.json" for key, stem in zip(ids, unique_slugs(ids), strict=True)}
+
+    @cached_property
+    def _anchors(self) -> Mapping[str, str]:
+        return {record.id: f"r{place}" for place, record in enumerate(self.records)}
+
+    def file_of(self, record: Record) -> str:
+        """Return the path of a record's JSON file from the top of the site."""
+        return self._files[record.id]
+
+    def anchor_of(self, record: Record) -> str:
+        """Return the id of a record's row on the page of records, which a number links to."""
+        return self._anchors[record.id]
 
     @property
     def failed(self) -> tuple[Record, ...]:

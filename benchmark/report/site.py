@@ -4,38 +4,34 @@ import base64
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from benchmark.common import unique_slugs
 from benchmark.data import SampleSet
 from benchmark.errors import BenchError
 from benchmark.records import Record
-from benchmark.report import pages, qualitative
-from benchmark.report.about import about_page
-from benchmark.report.cost import cost_page
-from benchmark.report.gallery import Gallery, by_method, class_gallery
+from benchmark.report.charts.texts import TextFeatures, text_features
+from benchmark.report.images import qualitative
+from benchmark.report.images.gallery import Gallery, by_method, class_gallery
+from benchmark.report.pages.ablations import ablations_page
+from benchmark.report.pages.about import about_page
+from benchmark.report.pages.cost import cost_page
+from benchmark.report.pages.dataset import class_page, dataset_page, kinds
+from benchmark.report.pages.figures import text_charts
+from benchmark.report.pages.overview import overview_page
+from benchmark.report.pages.published import published_page
+from benchmark.report.pages.records import records_page
+from benchmark.report.pages.training import training_page
+from benchmark.report.rendering import SiteFiles, common_context
 from benchmark.report.report_data import DatasetResults, ReadPerImage, ReportData, collect_report_data
 from benchmark.report.sources import PerImage, candidates, no_images, source_of, unused_folders, way_to_images
-from benchmark.tables import NOT_APART, ONE_TRAINING, groups_of, load_published
+from benchmark.tables import load_published
 
 MARKER = "zsad-bench-report.json"
 """File at the top of a report. A folder with this file may be replaced by a newer report."""
-NAVIGATION = (
-    ("index.html", "Leaderboard"),
-    ("ablations.html", "Ablations"),
-    ("training.html", "Training"),
-    ("cost.html", "Cost"),
-    ("published.html", "Published"),
-    ("figures.html", "Figures"),
-    ("about.html", "About"),
-)
 
 
 class ReportError(BenchError):
@@ -52,32 +48,6 @@ class Site:
     """Number of pages."""
     size: int
     """Size of all files in bytes."""
-
-
-def _environment() -> Environment:
-    made = Environment(
-        loader=PackageLoader("benchmark.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.globals |= {"NOT_APART": NOT_APART, "ONE_TRAINING": ONE_TRAINING}
-    return made
-
-
-@dataclass
-class _Files:
-    """The files of the site by path from its top, and the environment that renders its pages."""
-
-    common: dict[str, Any]
-    content: dict[str, bytes] = field(default_factory=dict)
-    templates: Environment = field(default_factory=_environment)
-
-    def page(self, path: str, template: str, **context: Any) -> None:
-        root = "../" * path.count("/")
-        text = self.templates.get_template(template).render(root=root, here=path, **self.common, **context)
-        self.content[path] = text.encode()
 
 
 def write_site(
@@ -126,20 +96,16 @@ def make_site(
         TableError: If the records are not comparable.
     """
     report = collect_report_data(records)
-    record_files = {
-        record.id: f"{stem}.json"
-        for record, stem in zip(report.records, unique_slugs([r.id for r in report.records]), strict=True)
-    }
-    site = _Files(_common(report))
+    site = SiteFiles(common_context(report))
     figure = qualitative.QualitativeFigure()
-    texts: dict[str, PerImage] = {}
+    texts: dict[str, TextFeatures] = {}
     sources: list[SampleSet] = []
     unsure: list[SampleSet] = []
-    for dataset in report.datasets:
+    for dataset in report.datasets:  # one after the other, as the results per image of all need much memory
         say(f"{dataset.title}: {len(dataset.classes)} classes")
         images = _images(dataset, report.titles, read)
         if images:
-            texts[dataset.title] = images
+            texts[dataset.title] = text_features(images)
         else:  # without the names of the images it cannot be told whether a folder holds them
             unsure += candidates(dataset, found)
         samples = source_of(dataset, images, found)
@@ -149,15 +115,15 @@ def make_site(
             galleries = _galleries(dataset, images, samples, site)
             figure.add(dataset, galleries, images, samples)
         note = "" if samples is not None else no_images(dataset, found, maps=bool(images))
-        _dataset_pages(site, report, dataset, galleries=galleries, note=note, record_files=record_files)
+        _dataset_pages(site, report, dataset, galleries=galleries, note=note)
     for line in unused_folders(found, sources + unsure):
         say(line)
     say("figures")
-    site.page("index.html", "index.html", **pages.index(report))
-    site.page("ablations.html", "ablations.html", **pages.ablations(report.ablations))
-    site.page("training.html", "training.html", **pages.training(report))
+    site.page("index.html", "overview.html", **overview_page(report))
+    site.page("ablations.html", "ablations.html", **ablations_page(report.ablations))
+    site.page("training.html", "training.html", **training_page(report))
     site.page("cost.html", "cost.html", **cost_page(report))
-    site.page("published.html", "published.html", **pages.published(report, load_published()))
+    site.page("published.html", "published.html", **published_page(report, load_published()))
     missing = f"No images were found; {way_to_images(report.datasets)}."
     if not texts:
         missing = "There are no results per image stored with these records; `bench run --force` stores them."
@@ -165,34 +131,13 @@ def make_site(
         missing = "No image that is shown in a gallery has a mask, and the figure is made of such images."
     shown, pictures = figure.render(report.titles)
     site.content |= pictures
-    site.page("figures.html", "figures.html", **shown, no_images=missing, texts=pages.texts(report, texts))
-    site.page("about.html", "about.html", **about_page(report, record_files), messages=messages)
-    for record in report.records:
-        text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False)
-        site.content[f"records/{record_files[record.id]}"] = (text + "\n").encode()
-    for name in ("report.css", "report.js"):
-        site.content[f"static/{name}"] = (files("benchmark.report") / "static" / name).read_bytes()
-    site.content["static/plotly.min.js"] = _plotly()
+    site.page("figures.html", "figures.html", **shown, no_images=missing, texts=text_charts(report, texts))
+    site.page("records.html", "records.html", **records_page(report))
+    site.page("about.html", "about.html", **about_page(report), messages=messages)
+    site.records(report)
+    site.static()
     site.content[MARKER] = json.dumps({"made by": "zsad-bench", "version": version("zsad-bench")}).encode()
     return dict(sorted(site.content.items()))
-
-
-def _common(report: ReportData) -> dict[str, Any]:
-    """Return the context that every page gets."""
-    counts = {
-        "records": len(report.records),
-        "methods": len(report.titles),
-        "datasets": len(report.datasets),
-        "images": sum(each.normal + each.anomalous for dataset in report.datasets for each in dataset.classes),
-        "failed": len(report.failed),
-    }
-    return {
-        "nav": NAVIGATION,
-        "banner": report.banner,
-        "version": version("zsad-bench"),
-        "counts": counts,
-        "groups": groups_of(report.columns),
-    }
 
 
 def _images(dataset: DatasetResults, titles: Sequence[str], read: ReadPerImage) -> PerImage:
@@ -202,7 +147,7 @@ def _images(dataset: DatasetResults, titles: Sequence[str], read: ReadPerImage) 
     return {title: images for title, images in made.items() if images}
 
 
-def _galleries(dataset: DatasetResults, images: PerImage, samples: SampleSet, site: _Files) -> dict[str, Gallery]:
+def _galleries(dataset: DatasetResults, images: PerImage, samples: SampleSet, site: SiteFiles) -> dict[str, Gallery]:
     """Add the photos to the site and return the gallery of each class."""
     made = {}
     for each in dataset.classes:
@@ -214,13 +159,12 @@ def _galleries(dataset: DatasetResults, images: PerImage, samples: SampleSet, si
 
 
 def _dataset_pages(
-    site: _Files,
+    site: SiteFiles,
     report: ReportData,
     dataset: DatasetResults,
     *,
     galleries: Mapping[str, Gallery],
     note: str,
-    record_files: Mapping[str, str],
 ) -> None:
     """Add the page of a dataset and, if it has several classes, a page per class.
 
@@ -237,12 +181,11 @@ def _dataset_pages(
     site.page(
         dataset.page,
         "dataset.html",
-        **pages.dataset(report, dataset),
+        **dataset_page(report, dataset),
         **gallery_context,
         gallery=galleries.get(dataset.classes[0].name, nothing) if alone else None,
         total=sum(each.normal + each.anomalous for each in dataset.classes),
         covers={each.name: covers.get(each.name) for each in dataset.classes},
-        record_files=record_files,
     )
     if alone:
         return
@@ -255,8 +198,8 @@ def _dataset_pages(
             before=dataset.classes[index - 1] if index else None,
             after=dataset.classes[index + 1] if index + 1 < len(dataset.classes) else None,
             synthetic="data" in dataset.records[0].synthetic,
-            rows=pages.class_page(report, dataset, each),
-            kinds=pages.kinds(report, dataset, each),
+            rows=class_page(report, dataset, each),
+            kinds=kinds(report, dataset, each),
             gallery=galleries.get(each.name, nothing),
             total=each.normal + each.anomalous,
             **gallery_context,
@@ -268,10 +211,6 @@ def _colours() -> str:
     from benchmark.predict import colours
 
     return base64.b64encode(colours(np.linspace(0, 1, 256)).tobytes()).decode()
-
-
-def _plotly() -> bytes:
-    return (files("plotly") / "package_data" / "plotly.min.js").read_bytes()
 
 
 def _check_output(output: Path) -> None:

@@ -40,6 +40,8 @@ class ShownValue:
     """Whether the paired bootstrap interval does not separate the method from the best one."""
     span: str = ""
     """Range of a fragile metric, if it is wide."""
+    record: str = ""
+    """Id of the row of its record, of the lowest seed, on the page of records; empty for a number of several cells."""
 
 
 @dataclass(frozen=True)
@@ -135,10 +137,15 @@ def table_row(
     marks = best_and_second(values, METRICS[metric])
     shown = [shown_value(*each) for each in zip(values, found, marks, spans, strict=True)]
     highest = max((round(value, 1) for value in values if value is not None), default=None)
+    records = [dataset.first_seed(method) for method in titles]
     # A value that is printed like the best one needs no sign that it may be as good.
     numbers = [
-        replace(each, tied=each.tied and value is not None and round(value, 1) != highest)
-        for each, value in zip(shown, values, strict=True)
+        replace(
+            each,
+            tied=each.tied and value is not None and round(value, 1) != highest,
+            record="" if record is None else report.anchor_of(record),
+        )
+        for each, value, record in zip(shown, values, records, strict=True)
     ]
     return TableRow(title, page, domain, tuple(numbers))
 
@@ -204,3 +211,8 @@ def mean_row(report: ReportData, dataset: DatasetResults, metric: str) -> TableR
     """Return the row with the mean over the classes of a dataset."""
     values = dataset_values(dataset, metric, report.titles)
     return table_row("Mean over classes", values, report, dataset=dataset, class_name=None, metric=metric)
+
+
+def shown_points(value: float) -> ShownValue:
+    """Return a difference with its sign. A value that rounds to −0.0 is shown as +0.0."""
+    return ShownValue(f"{round(value, 1) + 0:+.1f}", f"{value:.4f}")

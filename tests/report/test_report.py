@@ -23,15 +23,19 @@ from support.study import KIND, PARTS, Study, make_study
 from benchmark.metrics.per_image import ClassImages
 from benchmark.protocol import Protocol
 from benchmark.records.records import Record
-from benchmark.report import ReportError, charts, figures, gallery, write_site
-from benchmark.report.cost import cost_page
-from benchmark.report.leaderboard import domains, leaderboard
+from benchmark.report import ReportError, write_site
+from benchmark.report.charts import diagram, plotly
+from benchmark.report.images import gallery
+from benchmark.report.pages.cost import cost_page
+from benchmark.report.pages.leaderboard import domains, leaderboard
 from benchmark.report.report_data import collect_report_data
 from benchmark.report.site import MARKER, make_site
 from benchmark.report.values import UNDEFINED, ShownValue, dataset_rows, dataset_values, defect_rows, shown_value
 from benchmark.tables.ranks import Ranking
 
-PAGES = {f"{name}.html" for name in ("index", "ablations", "training", "cost", "published", "figures", "about")}
+PAGES = {
+    f"{name}.html" for name in ("index", "ablations", "training", "cost", "published", "figures", "records", "about")
+}
 
 
 class Document(HTMLParser):
@@ -113,10 +117,10 @@ def test_the_page_of_a_class_shows_its_kinds_of_defect(study: Study, documents: 
 
 def test_twenty_points_of_a_chart_of_costs_can_be_told_apart() -> None:
     """No two have colour and symbol in common, and those of one colour have different symbols."""
-    made = charts.cost_chart([charts.CostPoint(f"M{n}", 1.0 + n, 50.0) for n in range(20)], "c", "k")
+    made = plotly.cost_chart([plotly.CostPoint(f"M{n}", 1.0 + n, 50.0) for n in range(20)], "c", "k")
     markers = [(each["marker"]["color"], each["marker"]["symbol"]) for each in made.figure["data"]]
     assert len(set(markers)) == len(markers) == 20
-    assert made.height > charts.cost_chart([charts.CostPoint("M", 1.0, 50.0)], "c", "k").height
+    assert made.height > plotly.cost_chart([plotly.CostPoint("M", 1.0, 50.0)], "c", "k").height
 
 
 def test_charts_show_names_as_they_are(documents: dict[str, Document]) -> None:
@@ -142,7 +146,8 @@ def test_nothing_is_loaded_from_elsewhere(site: dict[str, bytes], documents: dic
         assert len(policies) == 1
         assert policies[0].startswith("default-src 'none'; script-src 'self' file:;")
         assert "http" not in policies[0]
-    own = site["static/report.css"] + site["static/report.js"]
+    own = b"".join(content for path, content in site.items() if path.startswith(("static/js/", "static/css/")))
+    assert own
     for word in (b"http:", b"https:", b"url(", b"@import", b"fetch(", b"XMLHttpRequest", b"import(", b"innerHTML"):
         assert word not in own
 
@@ -273,7 +278,7 @@ def test_without_results_per_image_there_is_everything_but_galleries(study: Stud
     whole = make_site(study.records, study.read, study.found)
     for path in ("index.html", "published.html", "training.html", "ablations.html"):
         assert made[path] == whole[path]
-    assert "[" in Document(made["datasets/scans.html"]).text.partition("Records")[0].partition("Results")[2][:200]
+    assert "[" in Document(made["datasets/scans.html"]).text.partition("Results")[2][:200]
 
 
 def test_without_draws_there_are_no_intervals(study: Study) -> None:
@@ -283,7 +288,7 @@ def test_without_draws_there_are_no_intervals(study: Study) -> None:
         classes = {name: each.model_copy(update={"intervals": {}}) for name, each in record.classes.items()}
         older.append(record.model_copy(update=dict(zip(fields, (None, classes), strict=True))))
     made = make_site(older, lambda record: None)
-    assert "[" not in Document(made["datasets/scans.html"]).text.partition("Records")[0].partition("Results")[2][:200]
+    assert "[" not in Document(made["datasets/scans.html"]).text.partition("Results")[2][:200]
 
 
 def test_without_the_images_the_page_says_how_to_get_them(study: Study) -> None:
@@ -409,13 +414,13 @@ def test_the_diagram_of_ranks_is_plain_markup_in_the_pages_ink() -> None:
     values = pd.DataFrame(rng.normal(size=(9, 3)) + np.array([0, 1, 5]), columns=titles)
     ranks = dict(values.rank(axis=1, ascending=False).mean())
     ranking = Ranking("image_auroc", tuple(map(str, range(9))), ranks, 0.01, 1.1, values)
-    made = figures.diagram(ranking, key="a")
+    made = diagram.diagram(ranking, key="a")
     assert made is not None
     assert "script" not in made
     assert "<!--" not in made
     assert "currentColor" in made
-    assert figures.diagram(ranking, key="a") == made
-    assert figures.diagram(replace(ranking, friedman_p=None), key="a") is None
+    assert diagram.diagram(ranking, key="a") == made
+    assert diagram.diagram(replace(ranking, friedman_p=None), key="a") is None
 
 
 def test_charts_are_what_plotly_takes(documents: dict[str, Document]) -> None:

@@ -22,7 +22,7 @@ from benchmark.data.samples import SampleSet
 from benchmark.protocol import Protocol
 from benchmark.records.cells import backbone_id
 from benchmark.records.records import Record
-from benchmark.report.charts import training_charts
+from benchmark.report.charts.plotly import training_charts
 from benchmark.running.held_out import results
 from benchmark.running.planning import Auxiliaries, Job, Setting, plan
 from benchmark.training.batches import Auxiliary

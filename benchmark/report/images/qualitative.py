@@ -10,7 +10,7 @@ from PIL import Image
 from benchmark.data import SampleSet, read_image
 from benchmark.metrics import ClassImages
 from benchmark.predict import overlay
-from benchmark.report.gallery import Gallery, GalleryImage, by_method, mask_of, webp
+from benchmark.report.images.gallery import Gallery, GalleryImage, by_method, mask_of, webp
 from benchmark.report.report_data import DatasetResults
 
 TILE_SIZE = 144

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmark.metrics import METRICS
 from benchmark.records import Record
-from benchmark.report.figures import SIDES, TextPlot
+from benchmark.report.charts.texts import SIDES, TextPlot
 from benchmark.tables import Grid
 
 PALETTE = ("#2f7ed8", "#e07b00", "#1f9e77", "#c74a8a", "#8a63d2", "#9a7d0a", "#d64545", "#4aa3b5", "#7a7a7a")

@@ -1,30 +1,21 @@
 """The context of the page that says how the numbers were made."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from benchmark.records import Record
 from benchmark.report.report_data import ReportData
-from benchmark.report.values import shown_value
 
 
-def about_page(report: ReportData, record_files: Mapping[str, str]) -> dict[str, Any]:
-    """Return the context of the page on protocol, weights, machines and records."""
+def about_page(report: ReportData) -> dict[str, Any]:
+    """Return the context of the page on protocol, weights and machines."""
     done = [record for record in report.records if record.status == "done"]
     trainings = {r.training.checkpoint: r.training for r in done if r.training is not None}
     backbones: dict[tuple[str, str, str, str], set[int]] = defaultdict(set)
     for record in done:
         b = record.cell.backbone
         backbones[b.title, b.architecture, b.dtype, b.sha256] |= {record.image_size} if record.image_size else set()
-    cells = []
-    for record in report.records:
-        values = [record.mean.get(metric) for metric in ("image_auroc", "pixel_auroc")]
-        image, pixel = (shown_value(None if value is None else 100 * value) for value in values)
-        seconds = f"{record.run.seconds['total']:.1f}" if "total" in record.run.seconds else ""
-        cells.append(
-            {"record": record, "image": image, "pixel": pixel, "seconds": seconds, "file": record_files[record.id]}
-        )
     first = report.records[0].cell.protocol
     return {
         "notes": report.notes,
@@ -44,7 +35,6 @@ def about_page(report: ReportData, record_files: Mapping[str, str]) -> dict[str,
         "trainings": [trainings[key] for key in sorted(trainings)],
         "environments": _environments(report.records),
         "failed": report.failed,
-        "cells": cells,
     }
 
 

@@ -4,8 +4,8 @@ from collections.abc import Container
 from typing import Any
 
 from benchmark.metrics import LEVELS, METRICS
-from benchmark.report import charts
-from benchmark.report import leaderboard as boards
+from benchmark.report.charts import plotly
+from benchmark.report.pages import leaderboard as boards
 from benchmark.report.report_data import ReportData
 from benchmark.report.values import ShownValue
 from benchmark.tables import Cost, CostTable, cost_tables, costs
@@ -21,14 +21,14 @@ def cost_page(report: ReportData) -> dict[str, Any]:
     return {"tables": [_shown(table, report.banner) for table in cost_tables(report.records)], "charts": made}
 
 
-def _chart(report: ReportData, domain: str, metric: str) -> charts.Chart | None:
+def _chart(report: ReportData, domain: str, metric: str) -> plotly.Chart | None:
     """Return the chart of a metric's mean over the time of an image, or None without a method that has both."""
     board = boards.leaderboard(report, domain, metric, {})
     means = {row.title: float(row.mean.sort) for row in board.rows if row.mean.sort} if board else {}
     found = [each for each in costs(report.main) if each.inference is not None and each.title in means]
     places = {(each.device, each.processes, each.batch_size) for each in found}
     points = [
-        charts.CostPoint(
+        plotly.CostPoint(
             each.title if len(places) == 1 else f"{each.title} ({_place(each)})",
             each.inference or 0.0,
             means[each.title],
@@ -38,7 +38,7 @@ def _chart(report: ReportData, domain: str, metric: str) -> charts.Chart | None:
     over = "" if domain == boards.EVERY_DOMAIN else f" over {domain} datasets"
     named = METRICS[metric]
     caption = f"Mean {named.level} {named.heading}{over} and time of an image"
-    return charts.cost_chart(points, caption, f"cost-{domain.replace(' ', '-')}-{metric}") if points else None
+    return plotly.cost_chart(points, caption, f"cost-{domain.replace(' ', '-')}-{metric}") if points else None
 
 
 def _place(of: Cost) -> str:

@@ -1,0 +1,1 @@
+"""The pictures of the report: reduced photos, masks and anomaly maps."""

@@ -1,0 +1,98 @@
+"""The files of the site by path: pages from templates, and the scripts and styles that they load."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from benchmark.records import Record
+from benchmark.report.report_data import ReportData
+from benchmark.tables import NOT_APART, ONE_TRAINING, groups_of
+
+NAVIGATION = (
+    ("index.html", "Overview"),
+    ("ablations.html", "Ablations"),
+    ("training.html", "Training"),
+    ("cost.html", "Cost"),
+    ("published.html", "Published"),
+    ("figures.html", "Figures"),
+    ("records.html", "Records"),
+    ("about.html", "About"),
+)
+STYLES = ("page", "controls", "tables", "charts", "gallery", "narrow", "print")
+"""Names of the style sheets in their order: a later one may change what an earlier one says."""
+
+
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("benchmark.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals |= {"NOT_APART": NOT_APART, "ONE_TRAINING": ONE_TRAINING}
+    return made
+
+
+@dataclass
+class SiteFiles:
+    """The files of the site by path from its top, and the environment that renders its pages."""
+
+    common: Mapping[str, Any]
+    """The context that every page gets; see `common_context`."""
+    content: dict[str, bytes] = field(default_factory=dict)
+    templates: Environment = field(default_factory=_environment)
+
+    def page(self, path: str, template: str, **context: Any) -> None:
+        """Add a page.
+
+        Args:
+            path: Path of the page from the top of the site.
+            template: File name of its template in `templates/pages`.
+            context: What the template shows.
+        """
+        root = "../" * path.count("/")
+        text = self.templates.get_template(f"pages/{template}").render(root=root, here=path, **self.common, **context)
+        self.content[path] = text.encode()
+
+    def records(self, report: ReportData) -> None:
+        """Add a JSON file per record."""
+        for record in report.records:
+            self.content[report.file_of(record)] = _as_json(record)
+
+    def static(self) -> None:
+        """Add the scripts and the style sheets, all of them plain files, and the chart library."""
+        for folder in ("js", "css"):
+            for file in sorted((files("benchmark.report") / "static" / folder).iterdir(), key=lambda file: file.name):
+                self.content[f"static/{folder}/{file.name}"] = file.read_bytes()
+        self.content["static/plotly.min.js"] = (files("plotly") / "package_data" / "plotly.min.js").read_bytes()
+
+
+def common_context(report: ReportData) -> dict[str, Any]:
+    """Return the context that every page gets."""
+    counts = {
+        "records": len(report.records),
+        "methods": len(report.titles),
+        "datasets": len(report.datasets),
+        "images": sum(each.normal + each.anomalous for dataset in report.datasets for each in dataset.classes),
+        "failed": len(report.failed),
+    }
+    return {
+        "report": report,
+        "nav": NAVIGATION,
+        "styles": STYLES,
+        "banner": report.banner,
+        "version": version("zsad-bench"),
+        "counts": counts,
+        "groups": groups_of(report.columns),
+    }
+
+
+def _as_json(record: Record) -> bytes:
+    text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False)
+    return (text + "\n").encode()
