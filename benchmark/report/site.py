@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from benchmark.data import SampleSet
 from benchmark.errors import BenchError
 from benchmark.records import Record
 from benchmark.report.charts.texts import TextFeatures, text_features
+from benchmark.report.facts import MethodFacts
 from benchmark.report.images import qualitative
 from benchmark.report.images.gallery import Gallery, by_method, class_gallery
 from benchmark.report.pages.ablations import ablations_page
@@ -21,10 +23,10 @@ from benchmark.report.pages.about import about_page
 from benchmark.report.pages.cost import cost_page
 from benchmark.report.pages.dataset import class_page, dataset_page, kinds
 from benchmark.report.pages.figures import text_charts
+from benchmark.report.pages.methods import method_page, methods_page
 from benchmark.report.pages.overview import overview_page
 from benchmark.report.pages.published import published_page
 from benchmark.report.pages.records import records_page
-from benchmark.report.pages.training import training_page
 from benchmark.report.rendering import SiteFiles, common_context
 from benchmark.report.report_data import DatasetResults, ReadPerImage, ReportData, collect_report_data
 from benchmark.report.sources import PerImage, candidates, no_images, source_of, unused_folders, way_to_images
@@ -56,6 +58,7 @@ def write_site(
     read: ReadPerImage,
     found: Sequence[SampleSet] = (),
     *,
+    facts: Mapping[str, MethodFacts] = MappingProxyType({}),
     messages: Sequence[str] = (),
     say: Callable[[str], None] = lambda line: None,
 ) -> Site:
@@ -66,6 +69,7 @@ def write_site(
         records: Records that may share a table.
         read: Returns the results per image of a record.
         found: Datasets whose images can be shown.
+        facts: What is known of methods besides their results, by name.
         messages: Messages about records that were left out, for the page "How the numbers were made".
         say: Called with messages about the progress.
 
@@ -76,7 +80,7 @@ def write_site(
     """
     _check_output(output)
     say("reading records and results per image")
-    content = make_site(records, read, found, messages=messages, say=say)
+    content = make_site(records, read, found, facts=facts, messages=messages, say=say)
     _replace(output, content)
     count = sum(path.endswith(".html") for path in content)
     return Site(output / "index.html", count, sum(map(len, content.values())))
@@ -87,6 +91,7 @@ def make_site(
     read: ReadPerImage,
     found: Sequence[SampleSet] = (),
     *,
+    facts: Mapping[str, MethodFacts] = MappingProxyType({}),
     messages: Sequence[str] = (),
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, bytes]:
@@ -121,7 +126,9 @@ def make_site(
     say("figures")
     site.page("index.html", "overview.html", **overview_page(report))
     site.page("ablations.html", "ablations.html", **ablations_page(report.ablations))
-    site.page("training.html", "training.html", **training_page(report))
+    site.page("methods.html", "methods.html", **methods_page(report, facts))
+    for column in report.columns:
+        site.page(report.page_of(column.title), "method.html", **method_page(report, column, facts))
     site.page("cost.html", "cost.html", **cost_page(report))
     site.page("published.html", "published.html", **published_page(report, load_published()))
     missing = f"No images were found; {way_to_images(report.datasets)}."
@@ -135,6 +142,7 @@ def make_site(
     site.page("records.html", "records.html", **records_page(report))
     site.page("about.html", "about.html", **about_page(report), messages=messages)
     site.records(report)
+    site.tables(report)
     site.static()
     site.content[MARKER] = json.dumps({"made by": "zsad-bench", "version": version("zsad-bench")}).encode()
     return dict(sorted(site.content.items()))

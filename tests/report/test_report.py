@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
+from support.documents import Document
 from support.study import KIND, PARTS, Study, make_study
 
 from benchmark.metrics.per_image import ClassImages
@@ -34,28 +34,8 @@ from benchmark.report.values import UNDEFINED, ShownValue, dataset_rows, dataset
 from benchmark.tables.ranks import Ranking
 
 PAGES = {
-    f"{name}.html" for name in ("index", "ablations", "training", "cost", "published", "figures", "records", "about")
+    f"{name}.html" for name in ("index", "methods", "ablations", "cost", "published", "figures", "records", "about")
 }
-
-
-class Document(HTMLParser):
-    """Every tag with its attributes, what is loaded, and the text."""
-
-    def __init__(self, content: bytes) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.data: list[tuple[str, str]] = []
-        self.feed(content.decode())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.data.append((self.tags[-1][0] if self.tags else "", data))
-
-    @property
-    def text(self) -> str:
-        return " ".join(data.strip() for tag, data in self.data if tag not in ("script", "style") and data.strip())
 
 
 @pytest.fixture(scope="module")
@@ -280,7 +260,7 @@ def test_without_results_per_image_there_is_everything_but_galleries(study: Stud
     # Whether a folder holds the images cannot be told.
     assert not [line for line in said if "no result was made from these images" in line]
     whole = make_site(study.records, study.read, study.found)
-    for path in ("index.html", "published.html", "training.html", "ablations.html"):
+    for path in ("index.html", "published.html", "methods.html", "ablations.html"):
         assert made[path] == whole[path]
     assert "[" in Document(made["datasets/scans.html"]).text.partition("Results")[2][:200]
 
