@@ -152,10 +152,14 @@ def test_nothing_is_loaded_from_elsewhere(site: dict[str, bytes], documents: dic
         assert word not in own
 
 
-def test_plotly_is_loaded_where_there_is_a_chart(documents: dict[str, Document]) -> None:
+def test_charts_have_their_script_and_no_page_waits_for_plotly(documents: dict[str, Document]) -> None:
     for path, document in documents.items():
-        loaded = any("plotly" in (attributes.get("src") or "") for _, attributes in document.tags)
-        assert loaded == any("data-chart" in attributes for _, attributes in document.tags), path
+        scripts = [
+            attributes["src"] or "" for tag, attributes in document.tags if tag == "script" and "src" in attributes
+        ]
+        assert not any("plotly" in source for source in scripts), path
+        charts = any("data-chart" in attributes for _, attributes in document.tags)
+        assert any(source.endswith("js/charts.js") for source in scripts) == charts, path
 
 
 def test_undefined_is_a_dash_and_never_zero(study: Study, documents: dict[str, Document]) -> None:
