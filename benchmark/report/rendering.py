@@ -27,7 +27,7 @@ NAVIGATION = (
     ("records.html", "Records"),
     ("about.html", "About"),
 )
-STYLES = ("page", "controls", "tables", "charts", "gallery", "narrow", "print")
+STYLES = ("page", "controls", "tables", "listing", "charts", "gallery", "narrow", "print")
 """Names of the style sheets in their order: a later one may change what an earlier one says."""
 
 RESULTS = "results.csv"
