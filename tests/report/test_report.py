@@ -262,7 +262,7 @@ def test_without_results_per_image_there_is_everything_but_galleries(study: Stud
     whole = make_site(study.records, study.read, study.found)
     for path in ("index.html", "published.html", "methods.html", "ablations.html"):
         assert made[path] == whole[path]
-    assert "[" in Document(made["datasets/scans.html"]).text.partition("Results")[2][:200]
+    assert "[" in Document(made["datasets/scans.html"]).text.partition("Results")[2][:500]
 
 
 def test_without_draws_there_are_no_intervals(study: Study) -> None:
@@ -272,7 +272,7 @@ def test_without_draws_there_are_no_intervals(study: Study) -> None:
         classes = {name: each.model_copy(update={"intervals": {}}) for name, each in record.classes.items()}
         older.append(record.model_copy(update=dict(zip(fields, (None, classes), strict=True))))
     made = make_site(older, lambda record: None)
-    assert "[" not in Document(made["datasets/scans.html"]).text.partition("Results")[2][:200]
+    assert "[" not in Document(made["datasets/scans.html"]).text.partition("Results")[2][:500]
 
 
 def test_without_the_images_the_page_says_how_to_get_them(study: Study) -> None:
