@@ -234,7 +234,7 @@ def _chart(kind: Kind, lines: Mapping[str, Array], looks: Mapping[str, tuple[str
         f"{kind.title}, a line per method; the {named.level} {named.heading} of each stands in the table beside."
     )
     key = f"curve-{kind.metric.replace('_', '-')}"
-    return Chart(key, kind.title, {"data": data, "layout": layout}, height=300, alternative=alternative)
+    return Chart(key, kind.title, {"data": data, "layout": layout}, height=310, alternative=alternative)
 
 
 def _percent(fraction: float | None) -> str:
