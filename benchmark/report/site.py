@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
 from benchmark.data import SampleSet
 from benchmark.errors import BenchError
 from benchmark.records import Record
+from benchmark.report.charts.curves import class_curves
+from benchmark.report.charts.strips import class_strips
 from benchmark.report.charts.texts import TextFeatures, text_features
 from benchmark.report.facts import MethodFacts
 from benchmark.report.images import qualitative
@@ -120,7 +123,8 @@ def make_site(
             galleries = _galleries(dataset, images, samples, site)
             figure.add(dataset, galleries, images, samples)
         note = "" if samples is not None else no_images(dataset, found, maps=bool(images))
-        _dataset_pages(site, report, dataset, galleries=galleries, note=note)
+        charts = _class_charts(report, dataset, images, galleries)
+        _dataset_pages(site, report, dataset, galleries=galleries, charts=charts, note=note)
     for line in unused_folders(found, sources + unsure):
         say(line)
     say("figures")
@@ -166,12 +170,33 @@ def _galleries(dataset: DatasetResults, images: PerImage, samples: SampleSet, si
     return made
 
 
+def _class_charts(
+    report: ReportData, dataset: DatasetResults, images: PerImage, galleries: Mapping[str, Gallery]
+) -> dict[str, dict[str, Any]]:
+    """Return the curves and the strips of each class."""
+    made = {}
+    for each in dataset.classes:
+        of_class = by_method(list(images), images, each.name)
+        values = {
+            title: record.classes[each.name].metrics
+            for title in of_class
+            if (record := dataset.first_seed(title)) is not None
+        }
+        linked = {image.key for image in galleries[each.name].shown} if each.name in galleries else set()
+        made[each.name] = {
+            "curves": class_curves(of_class, values, report.titles),
+            "strips": class_strips(of_class, linked),
+        }
+    return made
+
+
 def _dataset_pages(
     site: SiteFiles,
     report: ReportData,
     dataset: DatasetResults,
     *,
     galleries: Mapping[str, Gallery],
+    charts: Mapping[str, Mapping[str, Any]],
     note: str,
 ) -> None:
     """Add the page of a dataset and, if it has several classes, a page per class.
@@ -194,6 +219,7 @@ def _dataset_pages(
         gallery=galleries.get(dataset.classes[0].name, nothing) if alone else None,
         total=sum(each.normal + each.anomalous for each in dataset.classes),
         covers={each.name: covers.get(each.name) for each in dataset.classes},
+        **(charts[dataset.classes[0].name] if alone else {"curves": None, "strips": None}),
     )
     if alone:
         return
@@ -210,6 +236,7 @@ def _dataset_pages(
             kinds=kinds(report, dataset, each),
             gallery=galleries.get(each.name, nothing),
             total=each.normal + each.anomalous,
+            **charts[each.name],
             **gallery_context,
         )
 

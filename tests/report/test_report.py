@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 import pytest
 from hypothesis import given
@@ -24,14 +23,13 @@ from benchmark.metrics.per_image import ClassImages
 from benchmark.protocol import Protocol
 from benchmark.records.records import Record
 from benchmark.report import ReportError, write_site
-from benchmark.report.charts import diagram, plotly
+from benchmark.report.charts import plotly
 from benchmark.report.images import gallery
 from benchmark.report.pages.cost import cost_page
 from benchmark.report.pages.leaderboard import domains, leaderboard
 from benchmark.report.report_data import collect_report_data
 from benchmark.report.site import MARKER, make_site
 from benchmark.report.values import UNDEFINED, ShownValue, dataset_rows, dataset_values, defect_rows, shown_value
-from benchmark.tables.ranks import Ranking
 
 PAGES = {
     f"{name}.html" for name in ("index", "methods", "ablations", "cost", "published", "figures", "records", "about")
@@ -390,21 +388,6 @@ def test_masks_are_shown_where_there_are_any(study: Study, documents: dict[str, 
     assert "no defect" in text
     assert "no mask" not in text
     assert "no mask" in documents["datasets/scans.html"].text
-
-
-def test_the_diagram_of_ranks_is_plain_markup_in_the_pages_ink() -> None:
-    rng = np.random.default_rng(0)
-    titles = ["<script>alert(1)</script>", "$ and $", "C --> D"]
-    values = pd.DataFrame(rng.normal(size=(9, 3)) + np.array([0, 1, 5]), columns=titles)
-    ranks = dict(values.rank(axis=1, ascending=False).mean())
-    ranking = Ranking("image_auroc", tuple(map(str, range(9))), ranks, 0.01, 1.1, values)
-    made = diagram.diagram(ranking, key="a")
-    assert made is not None
-    assert "script" not in made
-    assert "<!--" not in made
-    assert "currentColor" in made
-    assert diagram.diagram(ranking, key="a") == made
-    assert diagram.diagram(replace(ranking, friedman_p=None), key="a") is None
 
 
 def test_charts_are_what_plotly_takes(documents: dict[str, Document]) -> None:

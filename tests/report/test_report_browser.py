@@ -331,19 +331,6 @@ def test_the_gallery_shows_the_methods_that_are_chosen(browser: webdriver.Chrome
     assert captions == {"image", "ground truth", "CLIP", "GenCLIP"}
 
 
-def test_labels_of_the_diagram_of_ranks_do_not_overlap(browser: webdriver.Chrome, wide: Path) -> None:
-    visit(browser, wide, "index.html")
-    boxes = browser.execute_script("""
-        const diagram = [...document.querySelectorAll("svg.diagram")].find((each) => each.getClientRects().length);
-        const letters = ':scope > use[*|href^="#DejaVu"]';
-        const labels = [...diagram.querySelectorAll("g")].filter((each) => each.querySelector(letters));
-        return labels.map((each) => each.getBoundingClientRect().toJSON());
-    """)
-    assert len(boxes) >= len(METHODS)
-    assert not [pair for pair in itertools.combinations(boxes, 2) if overlap(*pair)]
-    assert max(box["height"] for box in boxes) >= 10, "letters of 12 px"
-
-
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_legend_of_thirteen_methods_leaves_room_for_the_chart(
     browser: webdriver.Chrome, wide: Path, width: int
