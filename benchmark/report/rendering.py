@@ -15,6 +15,8 @@ from benchmark.tables import NOT_APART, ONE_TRAINING, groups_of
 
 NAVIGATION = (
     ("index.html", "Overview"),
+    ("matrix.html", "Matrix"),
+    ("failures.html", "Failures"),
     ("ablations.html", "Ablations"),
     ("training.html", "Training"),
     ("cost.html", "Cost"),
@@ -23,7 +25,7 @@ NAVIGATION = (
     ("records.html", "Records"),
     ("about.html", "About"),
 )
-STYLES = ("page", "controls", "tables", "charts", "gallery", "narrow", "print")
+STYLES = ("page", "controls", "tables", "charts", "gallery", "matrix", "failures", "narrow", "print")
 """Names of the style sheets in their order: a later one may change what an earlier one says."""
 
 
@@ -35,6 +37,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":"), "ensure_ascii": False}
     made.globals |= {"NOT_APART": NOT_APART, "ONE_TRAINING": ONE_TRAINING}
     return made
 

@@ -34,7 +34,10 @@ from benchmark.report.values import UNDEFINED, ShownValue, dataset_rows, dataset
 from benchmark.tables.ranks import Ranking
 
 PAGES = {
-    f"{name}.html" for name in ("index", "ablations", "training", "cost", "published", "figures", "records", "about")
+    f"{name}.html"
+    for name in (
+        *("index", "matrix", "failures", "ablations", "training", "cost", "published", "figures", "records", "about"),
+    )
 }
 
 
