@@ -111,7 +111,8 @@
 
     const card = (image, chosen) => {
       // An image without a photo is in no gallery, so only its class can be opened.
-      const page = image.photo ? `${image.within.page}#${new URLSearchParams({ image: image.key })}` : image.within.page;
+      const kept = ["method", "pin", "order"].flatMap((name) => address.all(name).map((value) => [name, value]));
+      const page = image.photo ? `${image.within.page}#${new URLSearchParams([...kept, ["image", image.key]])}` : image.within.page;
       const item = make("li", image.photo ? "failure" : "failure bare");
       if (image.photo) {
         const photo = make("img");
