@@ -18,7 +18,7 @@ pytestmark = needs_chromium
 
 def test_every_page_opens_without_a_word_in_the_console(browser: webdriver.Chrome, site: Path) -> None:
     pages = sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
-    assert len(pages) == 16
+    assert len(pages) == 18
     for page in pages:
         visit(browser, site, page)
         for chart in browser.find_elements(By.CLASS_NAME, "chart"):
