@@ -19,6 +19,8 @@ from benchmark.tables import NOT_APART, ONE_TRAINING, groups_of, make_outputs
 
 NAVIGATION = (
     ("index.html", "Overview"),
+    ("matrix.html", "Matrix"),
+    ("failures.html", "Failures"),
     ("methods.html", "Methods"),
     ("ablations.html", "Ablations"),
     ("cost.html", "Cost"),
@@ -27,7 +29,10 @@ NAVIGATION = (
     ("records.html", "Records"),
     ("about.html", "About"),
 )
-STYLES = ("page", "controls", "tables", "listing", "charts", "gallery", "narrow", "print")
+STYLES = (
+    *("page", "controls", "tables", "listing", "charts", "gallery", "matrix", "failures"),
+    *("narrow", "print"),
+)
 """Names of the style sheets in their order: a later one may change what an earlier one says."""
 
 RESULTS = "results.csv"
@@ -43,7 +48,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
+    made.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":"), "ensure_ascii": False}
     made.filters["code"] = with_code
     made.globals |= {"NOT_APART": NOT_APART, "ONE_TRAINING": ONE_TRAINING}
     return made

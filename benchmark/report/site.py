@@ -8,21 +8,27 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
 from benchmark.data import SampleSet
 from benchmark.errors import BenchError
 from benchmark.records import Record
+from benchmark.report.charts.curves import class_curves
+from benchmark.report.charts.strips import class_strips
 from benchmark.report.charts.texts import TextFeatures, text_features
 from benchmark.report.facts import MethodFacts
 from benchmark.report.images import qualitative
 from benchmark.report.images.gallery import Gallery, by_method, class_gallery
+from benchmark.report.images.ranked import RankedDataset, rank_dataset
 from benchmark.report.pages.ablations import ablations_page
 from benchmark.report.pages.about import about_page
 from benchmark.report.pages.cost import cost_page
 from benchmark.report.pages.dataset import class_page, dataset_page, kinds
+from benchmark.report.pages.failures import FailureImages, failure_images, failures_page
 from benchmark.report.pages.figures import text_charts
+from benchmark.report.pages.matrix import matrix_page
 from benchmark.report.pages.methods import method_page, methods_page
 from benchmark.report.pages.overview import overview_page
 from benchmark.report.pages.published import published_page
@@ -104,6 +110,7 @@ def make_site(
     site = SiteFiles(common_context(report))
     figure = qualitative.QualitativeFigure()
     texts: dict[str, TextFeatures] = {}
+    failures: dict[str, FailureImages] = {}
     sources: list[SampleSet] = []
     unsure: list[SampleSet] = []
     for dataset in report.datasets:  # one after the other, as the results per image of all need much memory
@@ -115,16 +122,21 @@ def make_site(
             unsure += candidates(dataset, found)
         samples = source_of(dataset, images, found)
         galleries: dict[str, Gallery] = {}
+        ranked = rank_dataset(images, report.titles, [each.name for each in dataset.classes])
         if samples is not None:
             sources.append(samples)
-            galleries = _galleries(dataset, images, samples, site)
+            galleries = _galleries(dataset, images, samples, ranked, site)
             figure.add(dataset, galleries, images, samples)
         note = "" if samples is not None else no_images(dataset, found, maps=bool(images))
-        _dataset_pages(site, report, dataset, galleries=galleries, note=note)
+        charts = _class_charts(report, dataset, images, galleries)
+        failures[dataset.title] = failure_images(dataset, ranked, galleries, samples)
+        _dataset_pages(site, report, dataset, galleries=galleries, charts=charts, note=note)
     for line in unused_folders(found, sources + unsure):
         say(line)
     say("figures")
     site.page("index.html", "overview.html", **overview_page(report))
+    site.page("matrix.html", "matrix.html", **matrix_page(report))
+    site.page("failures.html", "failures.html", **failures_page(report, failures))
     site.page("ablations.html", "ablations.html", **ablations_page(report.ablations))
     site.page("methods.html", "methods.html", **methods_page(report, facts))
     for column in report.columns:
@@ -155,14 +167,38 @@ def _images(dataset: DatasetResults, titles: Sequence[str], read: ReadPerImage) 
     return {title: images for title, images in made.items() if images}
 
 
-def _galleries(dataset: DatasetResults, images: PerImage, samples: SampleSet, site: SiteFiles) -> dict[str, Gallery]:
-    """Add the photos to the site and return the gallery of each class."""
+def _galleries(
+    dataset: DatasetResults, images: PerImage, samples: SampleSet, ranked: RankedDataset, site: SiteFiles
+) -> dict[str, Gallery]:
+    """Add the photos to the site and return the gallery of each class, with all images that the failures link to."""
     made = {}
     for each in dataset.classes:
         of_class = by_method(list(images), images, each.name)
         if of_class:
-            made[each.name] = class_gallery(of_class, samples, dataset.records[0].cell.protocol, stem=each.slug)
+            linked = {image.key for image in ranked.images if image.class_name == each.name}
+            protocol = dataset.records[0].cell.protocol
+            made[each.name] = class_gallery(of_class, samples, protocol, stem=each.slug, also=linked)
             site.content |= {f"images/{dataset.slug}/{name}": data for name, data in made[each.name].photos.items()}
+    return made
+
+
+def _class_charts(
+    report: ReportData, dataset: DatasetResults, images: PerImage, galleries: Mapping[str, Gallery]
+) -> dict[str, dict[str, Any]]:
+    """Return the curves and the strips of each class."""
+    made = {}
+    for each in dataset.classes:
+        of_class = by_method(list(images), images, each.name)
+        values = {
+            title: record.classes[each.name].metrics
+            for title in of_class
+            if (record := dataset.first_seed(title)) is not None
+        }
+        linked = {image.key for image in galleries[each.name].shown} if each.name in galleries else set()
+        made[each.name] = {
+            "curves": class_curves(of_class, values, report.titles),
+            "strips": class_strips(of_class, linked),
+        }
     return made
 
 
@@ -172,6 +208,7 @@ def _dataset_pages(
     dataset: DatasetResults,
     *,
     galleries: Mapping[str, Gallery],
+    charts: Mapping[str, Mapping[str, Any]],
     note: str,
 ) -> None:
     """Add the page of a dataset and, if it has several classes, a page per class.
@@ -194,6 +231,7 @@ def _dataset_pages(
         gallery=galleries.get(dataset.classes[0].name, nothing) if alone else None,
         total=sum(each.normal + each.anomalous for each in dataset.classes),
         covers={each.name: covers.get(each.name) for each in dataset.classes},
+        **(charts[dataset.classes[0].name] if alone else {"curves": None, "strips": None}),
     )
     if alone:
         return
@@ -210,6 +248,7 @@ def _dataset_pages(
             kinds=kinds(report, dataset, each),
             gallery=galleries.get(each.name, nothing),
             total=each.normal + each.anomalous,
+            **charts[each.name],
             **gallery_context,
         )
 

@@ -178,7 +178,10 @@ def _rows(
         dataset = None if number.is_mean else datasets.get(record.dataset_title)
         classes = {} if dataset is None else {each.name: each.page for each in dataset.classes}
         ours = shown_value(row.ours, span=row.span, interval=row.interval)
-        spread = [*([] if row.deviation is None else [f"± {row.deviation:.1f}"]), *([ours.spread] if ours.spread else [])]
+        spread = [
+            *([] if row.deviation is None else [f"± {row.deviation:.1f}"]),
+            *([ours.spread] if ours.spread else []),
+        ]
         said = of_source[number.row.source]
         made.append(
             {
