@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from benchmark.records import Record
 from benchmark.report.report_data import ReportData
+from benchmark.report.values import counted
 from benchmark.tables import NOT_APART, ONE_TRAINING, groups_of
 
 NAVIGATION = (
@@ -35,6 +36,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["counted"] = counted
     made.globals |= {"NOT_APART": NOT_APART, "ONE_TRAINING": ONE_TRAINING}
     return made
 

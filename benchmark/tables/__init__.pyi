@@ -44,6 +44,7 @@ from .cost import cost_summary as cost_summary
 from .cost import cost_tables as cost_tables
 from .cost import costs as costs
 from .coverage import compared_rows as compared_rows
+from .coverage import repeated_parts as repeated_parts
 from .marks import NOT_APART as NOT_APART
 from .marks import ONE_TRAINING as ONE_TRAINING
 from .marks import SECOND_HAND_NOTE as SECOND_HAND_NOTE

@@ -99,7 +99,8 @@ def test_names_never_become_markup(documents: dict[str, Document]) -> None:
         assert not scripts or all("<" not in data for data in scripts)
     assert "<script>alert(1)</script>" in documents["datasets/parts.html"].text
     assert "Parts <b>2</b>" in documents["index.html"].text
-    assert "onerror" in documents["about.html"].text
+    for path in ("records.html", "datasets/parts.html"):
+        assert "onerror" in documents[path].text, "the error of the failed cell"
 
 
 def test_the_page_of_a_class_shows_its_kinds_of_defect(study: Study, documents: dict[str, Document]) -> None:
@@ -245,7 +246,7 @@ def test_points_of_several_devices_say_which(study: Study) -> None:
 
 def test_the_failed_cell_is_shown(documents: dict[str, Document]) -> None:
     assert "1 cell failed" in documents["index.html"].text
-    assert "WinCLIP" in documents["about.html"].text
+    assert "WinCLIP" in documents["records.html"].text
 
 
 def test_every_page_of_synthetic_results_says_so(documents: dict[str, Document]) -> None:

@@ -41,4 +41,4 @@ def _change(value: float | None) -> ShownValue:
     if value is None:
         return ShownValue("", "")
     shown = shown_points(value)
-    return replace(shown, mark={"+": "up", "-": "down"}[shown.text[0]] if float(shown.text) else "")
+    return replace(shown, mark={"+": "up", "−": "down"}.get(shown.text[0], ""))
