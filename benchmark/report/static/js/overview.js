@@ -4,7 +4,7 @@
 "use strict";
 
 (() => {
-  const { $, $$, whenChanged, address, tell } = Report;
+  const { $, $$, whenChanged, address, on, tell } = Report;
 
   const form = $("#controls");
   if (form) start();
@@ -64,7 +64,7 @@
       if (body) body.hidden = !some;
       $("#leaderboard .nothing").hidden = Boolean(some);
       for (const row of $$("tbody tr[data-method]", table)) row.hidden = !search.methods.includes(row.dataset.method);
-      if (some && !address.get("sort")) sortBy(first);
+      if (some) sortBy(first);
       drawSpreads(body);
 
       $("#view-name").textContent = domains.length > 1 ? domain : "";
@@ -88,8 +88,10 @@
       }
     }
 
-    // Unless the reader sorts: by the metric, the best first.
+    // By the metric, the best first, unless the reader sorts by a column.
+    const ownSort = (text) => text.startsWith("leaderboard:");
     function sortBy(metric) {
+      if (address.all("sort").some(ownSort)) return;
       const place = (part) => heads.findIndex((head) => head.dataset.metric === metric && head.dataset.part === part);
       const value = (row, part) => parseFloat(row.cells[place(part)].dataset.sort);
       const order = (a, b) => (isNaN(a) - isNaN(b)) || b - a || 0;
@@ -144,7 +146,15 @@
       }
     }
 
-    whenChanged(form, () => { write(); show(); });
+    whenChanged(form, (event) => {
+      if (event.target.name === "metric") { // another metric has other columns
+        address.set({ sort: address.all("sort").filter((text) => !ownSort(text)) });
+        tell("sort");
+      }
+      write();
+      show();
+    });
+    on("sorted", () => sortBy(form.elements.metric.value || sideBySide[0]));
     address.onChange(() => { read(); show(); });
     read();
     show();
