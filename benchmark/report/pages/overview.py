@@ -158,10 +158,8 @@ def _marks(shown: Sequence[boards.Leaderboard]) -> str:
 
 
 def _note(board: boards.Leaderboard) -> str:
-    spread = (
-        "Best on: number of datasets with the highest value. Spread: the values of the datasets on an axis from "
-        f"{board.low} to 100"
-    )
+    best = "Best on: number of datasets with the highest value. " if len(board.rows) > 1 else ""
+    spread = f"{best}Spread: the values of the datasets on an axis from {board.low} to 100"
     if board.mixed:
         return f"There is no mean over several domains; choose one above. {spread}."
     if not board.complete:
@@ -204,10 +202,7 @@ def _ranked(found: Ranking, heading: str) -> str:
     over = f"{heading}: average ranks over {counted(len(found.datasets), 'dataset')}"
     if found.friedman_p is None:
         return f"{over}; too few methods for a test, or all tie."
-    return (
-        f"{over}, 1 is the best. Friedman p = {found.friedman_p:.2g}. Methods joined by a bar do not differ "
-        f"significantly at 0.05 (Nemenyi test); the critical difference is {found.critical_difference:.2f}."
-    )
+    return f"{over}. Friedman p = {found.friedman_p:.2g}, critical difference {found.critical_difference:.2f}."
 
 
 def learns_from(column: Column, report: ReportData) -> str:

@@ -73,7 +73,9 @@
       showDatasets(domain, first, search);
       const diagrams = $$("#diagrams figure");
       for (const each of diagrams) each.hidden = each.dataset.domain !== domain || !chosen.includes(each.dataset.metric);
-      if ($("#no-diagram")) $("#no-diagram").hidden = diagrams.some((each) => !each.hidden);
+      for (const note of $$("#no-diagram, #diagram-note")) {
+        note.hidden = (note.id === "no-diagram") === diagrams.some((each) => !each.hidden);
+      }
       table.classList.add("ready");
       tell("columns");
     };
@@ -93,7 +95,7 @@
     function sortBy(metric) {
       if (address.all("sort").some(ownSort)) return;
       const place = (part) => heads.findIndex((head) => head.dataset.metric === metric && head.dataset.part === part);
-      const value = (row, part) => parseFloat(row.cells[place(part)].dataset.sort);
+      const value = (row, part) => parseFloat(row.cells[place(part)]?.dataset.sort);
       const order = (a, b) => (isNaN(a) - isNaN(b)) || b - a || 0;
       for (const body of $$("tbody[data-domain]", table)) {
         const rows = [...body.rows];
