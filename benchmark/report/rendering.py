@@ -23,6 +23,8 @@ NAVIGATION = (
     ("records.html", "Records"),
     ("about.html", "About"),
 )
+SECTIONS = {"datasets": "index.html"}
+"""The page of the navigation that the pages of a folder belong to."""
 STYLES = ("page", "controls", "tables", "charts", "gallery", "narrow", "print")
 """Names of the style sheets in their order: a later one may change what an earlier one says."""
 
@@ -57,7 +59,9 @@ class SiteFiles:
             context: What the template shows.
         """
         root = "../" * path.count("/")
-        text = self.templates.get_template(f"pages/{template}").render(root=root, here=path, **self.common, **context)
+        section = SECTIONS.get(path.partition("/")[0])
+        made = self.templates.get_template(f"pages/{template}")
+        text = made.render(root=root, here=path, section=section, **self.common, **context)
         self.content[path] = text.encode()
 
     def records(self, report: ReportData) -> None:
