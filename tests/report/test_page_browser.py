@@ -113,7 +113,7 @@ def test_a_choice_of_colours_holds_on_other_pages_from_the_first_paint_on(clean:
         clean.find_element(By.ID, "theme").click()
         dark = clean.execute_script(PAPER)
         assert brightness(dark) < 0.1
-        for page in ("training.html", "datasets/parts--a.html"):
+        for page in ("cost.html", "datasets/parts--a.html"):
             visit(clean, site, page)
             assert clean.execute_script("return firstTheme") == "dark", page
             assert clean.execute_script(PAPER) == dark, page
@@ -165,7 +165,7 @@ def test_the_id_of_a_record_stands_on_one_line(browser: webdriver.Chrome, site: 
     lines = "return [...document.querySelectorAll(arguments[0])].map((each) => each.getClientRects().length)"
     for width in (1400, 390):
         screen(browser, width, 900)
-        for page, selector in (("records.html", "td:last-child code"), ("datasets/parts.html", ".records code")):
+        for page, selector in (("records.html", ".id code"), ("datasets/parts.html", ".records code")):
             visit(browser, site, page)
             counts = browser.execute_script(lines, selector)
             assert counts, page

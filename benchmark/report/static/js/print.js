@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const { $$, tell } = Report;
+  const { $$ } = Report;
   const root = document.documentElement;
 
   // A table is as wide as its longest words and numbers need, times the size of its text. The style sheet turns the
@@ -20,10 +20,6 @@
   addEventListener("beforeprint", () => {
     root.classList.add("paper");
     fitTables();
-    tell("colours");
   });
-  addEventListener("afterprint", () => {
-    root.classList.remove("paper");
-    tell("colours");
-  });
+  addEventListener("afterprint", () => root.classList.remove("paper"));
 })();
