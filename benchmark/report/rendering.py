@@ -35,6 +35,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
     made.globals |= {"NOT_APART": NOT_APART, "ONE_TRAINING": ONE_TRAINING}
     return made
 
