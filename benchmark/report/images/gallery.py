@@ -210,6 +210,7 @@ def class_gallery(
     rows = {title: [places[title][key] for key in keys] for title in images}
     scores = {title: each.scores[rows[title]] for title, each in images.items()}
     errors = np.stack([ranking_errors(each, labels) for each in scores.values()])
+    fractions = {title: fractions_right(each, labels) for title, each in scores.items()}
     by_key = {sample.key: sample for sample in samples.test}
     shown: list[GalleryImage] = []
     photos: dict[str, bytes] = {}
@@ -228,7 +229,7 @@ def class_gallery(
         except ImageError as error:
             problems.append(str(error))
             continue
-        if mask is not None:
+        if mask is not None and labels.all():  # else they are not asked for, and many large masks need much memory
             masks[key] = mask
         small, name = shrink(photo, THUMBNAIL_SIZE), f"{stem}-{len(shown):02d}"
         photos[f"{name}.webp"] = webp(small)
@@ -246,7 +247,13 @@ def class_gallery(
                 height=small.height,
                 contour=None if mask is None else svg_path(contours(mask), photo.size),
                 results=tuple(
-                    _method_result(images[title].maps[rows[title][index]], scores[title], labels, index)
+                    _method_result(
+                        images[title].maps[rows[title][index]],
+                        scores[title],
+                        index,
+                        fraction=float(fractions[title][index]),
+                        others=int((labels != labels[index]).sum()),
+                    )
                     for title in images
                 ),
                 errors=tuple(round(float(each), 5) for each in (errors[:, index].mean(), *errors[:, index])),
@@ -275,13 +282,11 @@ def _method_scale(title: str, images: ClassImages, levels: npt.NDArray[np.uint8]
 
 
 def _method_result(
-    raw_map: npt.NDArray[np.uint8], scores: Array, labels: npt.NDArray[np.uint8], index: int
+    raw_map: npt.NDArray[np.uint8], scores: Array, index: int, *, fraction: float, others: int
 ) -> MethodResult:
-    others = int((labels != labels[index]).sum())
-    fraction = fractions_right(scores, labels)[index]
     return MethodResult(
         score=f"{scores[index]:.3g}",
-        right=0 if not others else round(float(fraction) * others),
+        right=0 if not others else round(fraction * others),
         rank=1 + int((scores > scores[index]).sum()),
         map=_reduced(raw_map).tobytes(),
     )
