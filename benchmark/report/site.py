@@ -21,7 +21,7 @@ from benchmark.report.images import qualitative
 from benchmark.report.images.gallery import Gallery, by_method, class_gallery
 from benchmark.report.pages.ablations import ablations_page
 from benchmark.report.pages.about import about_page
-from benchmark.report.pages.cost import cost_page
+from benchmark.report.pages.cost import cost_page, overview_costs
 from benchmark.report.pages.dataset import class_page, dataset_page, kinds
 from benchmark.report.pages.figures import text_charts
 from benchmark.report.pages.overview import overview_page
@@ -123,7 +123,7 @@ def make_site(
     for line in unused_folders(found, sources + unsure):
         say(line)
     say("figures")
-    site.page("index.html", "overview.html", **overview_page(report))
+    site.page("index.html", "overview.html", **overview_page(report), costs=overview_costs(report))
     site.page("ablations.html", "ablations.html", **ablations_page(report.ablations))
     site.page("training.html", "training.html", **training_page(report))
     site.page("cost.html", "cost.html", **cost_page(report))

@@ -43,6 +43,7 @@ from .cost import cost_files as cost_files
 from .cost import cost_summary as cost_summary
 from .cost import cost_tables as cost_tables
 from .cost import costs as costs
+from .cost import training_costs as training_costs
 from .coverage import compared_rows as compared_rows
 from .marks import NOT_APART as NOT_APART
 from .marks import ONE_TRAINING as ONE_TRAINING
