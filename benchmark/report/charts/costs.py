@@ -58,7 +58,8 @@ def cost_chart(points: Sequence[CostPoint], axis: CostAxis, caption: str, key: s
         {
             "type": "scatter",
             "mode": "lines",
-            "name": "no method cheaper and better",
+            "name": "front",
+            "showlegend": False,
             "x": [_rounded(point.cost) for point in best],
             "y": [round(point.value, 3) for point in best],
             "line": {"color": "#8a8f98", "width": 1.5, "dash": "dot", "shape": "hv"},
@@ -89,7 +90,7 @@ def cost_chart(points: Sequence[CostPoint], axis: CostAxis, caption: str, key: s
         "margin": MARGIN,
         "hovermode": "closest",
     }
-    rows = math.ceil((len(points) + 2) / 2)  # of the legend on a phone
+    rows = math.ceil(len(points) / 2)  # of the legend on a phone
     listed = ", ".join(point.name for point in best)
     names = {point.name for point in best}
     table = ChartTable(
