@@ -18,7 +18,7 @@ pytestmark = needs_chromium
 
 def test_every_page_opens_without_a_word_in_the_console(browser: webdriver.Chrome, site: Path) -> None:
     pages = sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
-    assert len(pages) == 13
+    assert len(pages) == 18
     for page in pages:
         visit(browser, site, page)
         for chart in browser.find_elements(By.CLASS_NAME, "chart"):
@@ -116,7 +116,8 @@ def test_it_is_dark_where_the_system_is(browser: webdriver.Chrome, site: Path) -
 
 
 def test_charts_follow_the_colours(browser: webdriver.Chrome, site: Path) -> None:
-    visit(browser, site, "training.html")
+    visit(browser, site, "methods/genclip.html")
+    browser.execute_script("document.querySelector('.chart').scrollIntoView()")
     ink = "return document.querySelector('.chart').layout?.font.color"
     light = until(lambda: browser.execute_script(ink))
     colours(browser, "dark")
