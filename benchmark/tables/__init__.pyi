@@ -83,6 +83,7 @@ from .style import as_list as as_list
 from .style import lettered as lettered
 from .style import letters_of as letters_of
 from .style import numbered as numbered
+from .tables import MEAN as MEAN
 from .tables import Table as Table
 from .tables import dataset_stems as dataset_stems
 from .tables import make_tables as make_tables

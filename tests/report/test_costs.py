@@ -11,9 +11,12 @@ from support.study import Study
 
 from benchmark.records.records import Record
 from benchmark.report.charts.costs import CostPoint, cost_chart, front
+from benchmark.report.charts.plotly import ablation_chart, training_charts
+from benchmark.report.pages.ablations import ablations_page
 from benchmark.report.pages.cost import AXES, METHOD, TIME, TRAINING, cost_page, cost_scatter, overview_costs
 from benchmark.report.pages.leaderboard import leaderboard
 from benchmark.report.report_data import collect_report_data
+from benchmark.tables.ablations import AblationTable, Grid
 
 
 def a_point(name: str, cost: float, value: float, place: int = 0) -> CostPoint:
@@ -105,3 +108,61 @@ def test_points_of_several_devices_say_which(study: Study) -> None:
     names = [trace["name"] for trace in chart.figure["data"][1:]]
     assert "CLIP (Some GPU with Some CPU, batch size 8)" in names
     assert len(names) == 6
+
+
+def an_ablation(*, default: bool = True) -> Grid:
+    values = {
+        "one": ((90.0, None), (80.0, 70.0), (85.0, None)),
+        "<b>two</b> with a name that is long": ((91.0, 50.0), (80.0, 72.0), (85.5, 61.0)),
+    }
+    changes = {"one": None, "<b>two</b> with a name that is long": ((1.0, None), (0.0, 2.0), (0.5, None))}
+    undefined = dict.fromkeys(values, ((None, None),) * 3)
+    names = ("A", "B", "Mean")
+    return Grid("M: T, image level", ("image_auroc", "image_ap"), names, values, changes if default else undefined)
+
+
+def test_an_ablation_is_drawn_as_differences_to_the_default() -> None:
+    """A row for each variant but the default; the mean is the large mark; nothing joins nominal variants."""
+    made = ablation_chart(an_ablation(), "k")
+    assert made.caption == "", "the heading says it"
+    assert {each["mode"] for each in made.figure["data"]} == {"markers"}
+    drawn = {(each["name"], each["marker"]["size"]): each["x"] for each in made.figure["data"]}
+    assert drawn == {("AUROC", 10): [0.5], ("AUROC", 5): [1.0, 0.0], ("AP", 5): [2.0]}
+    [name] = made.figure["layout"]["yaxis"]["ticktext"]
+    assert name.startswith("&lt;b&gt;two&lt;/b&gt; with")
+    assert name.endswith("…")
+    look = {(each["marker"]["color"], each["marker"]["symbol"]) for each in made.figure["data"]}
+    assert len(look) == 2, "one per metric"
+    go.Figure(made.figure)
+
+
+def test_an_ablation_without_its_default_is_drawn_as_values() -> None:
+    made = ablation_chart(an_ablation(default=False), "k")
+    assert len(made.figure["layout"]["yaxis"]["tickvals"]) == 2
+    assert sorted(made.figure["data"][0]["x"]) == [85.0, 85.5]
+    assert "no result of the default" in made.figure["layout"]["xaxis"]["title"]["text"]
+
+
+def test_the_page_of_ablations_has_headers_by_dataset_and_marks_changes() -> None:
+    [section] = ablations_page([AblationTable("m-t", (an_ablation(),), ())])["sections"]
+    assert (section["method"], section["title"]) == ("M", "T")
+    [part] = section["parts"]
+    assert (part["datasets"], part["metrics"], part["heading"]) == (("A", "B", "Mean"), ["AUROC", "AP"], "Image level")
+    first, second = part["rows"]
+    assert first["default"]
+    assert {number.change for number in first["numbers"]} == {""}
+    found = [(number.value.text, number.change, number.mark) for number in second["numbers"]]
+    assert found[:4] == [("91.0", "+1.0", "up"), ("50.0", "", ""), ("80.0", "+0.0", ""), ("72.0", "+2.0", "up")]
+
+
+def test_a_term_that_is_the_whole_loss_is_seen_upon_it(study: Study) -> None:
+    """The total is drawn first, wide and pale."""
+    record = next(each for each in study.records if each.training is not None)
+    assert record.training is not None
+    curve = ({"image": 1.0, "total": 1.0}, {"image": 0.5, "total": 0.5})
+    training = record.training.model_copy(update={"curve": curve})
+    [chart] = training_charts([record.model_copy(update={"training": training})])
+    total, image = chart.figure["data"]
+    assert (total["name"], image["name"]) == ("total", "image")
+    assert total["line"]["width"] > 3 * image["line"]["width"]
+    assert total["opacity"] < image["opacity"]
