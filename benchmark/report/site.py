@@ -25,7 +25,7 @@ from benchmark.report.images.ranked import RankedDataset, rank_dataset
 from benchmark.report.images.scale import ticks
 from benchmark.report.pages.ablations import ablations_page
 from benchmark.report.pages.about import about_page
-from benchmark.report.pages.cost import cost_page
+from benchmark.report.pages.cost import cost_page, overview_costs
 from benchmark.report.pages.dataset import class_page, dataset_page, kinds
 from benchmark.report.pages.failures import FailureImages, failure_images, failures_page
 from benchmark.report.pages.figures import text_charts
@@ -135,7 +135,7 @@ def make_site(
     for line in unused_folders(found, sources + unsure):
         say(line)
     say("figures")
-    site.page("index.html", "overview.html", **overview_page(report))
+    site.page("index.html", "overview.html", **overview_page(report), costs=overview_costs(report))
     site.page("matrix.html", "matrix.html", **matrix_page(report))
     site.page("failures.html", "failures.html", **failures_page(report, failures))
     site.page("ablations.html", "ablations.html", **ablations_page(report.ablations))
