@@ -31,7 +31,7 @@ def test_no_page_waits_for_the_library(browser: webdriver.Chrome, site: Path) ->
     """It comes after the page is loaded, and a chart below keeps its place until it is near the screen."""
     assert not [path for path in site.rglob("*.html") if b"plotly.min.js" in path.read_bytes()]
     screen(browser, 1280, 300)
-    visit(browser, site, "training.html")
+    visit(browser, site, "methods/genclip.html")
     charts = browser.find_elements(By.CLASS_NAME, "chart")
     last = next(each for each in reversed(charts) if each.is_displayed())
     heights = [each.rect["height"] for each in charts if each.is_displayed()]

@@ -37,11 +37,13 @@
   }
 
   function themed(layout, log) {
-    const axis = (given) => ({ gridcolor: colour("line"), linecolor: colour("line"), zerolinecolor: colour("quiet"), ...given });
+    const axis = (given = {}) => ({
+      gridcolor: colour("line"), linecolor: colour("line"), zerolinecolor: colour("line"), ...given,
+      title: { font: { size: 13 }, ...given.title },
+    });
     const type = log ? { type: "log", uirevision: "log" } : {};
     return {
       ...layout,
-      ...(onPaper ? { autosize: false, width: PAPER_WIDTH } : { autosize: true }),
       uirevision: "same", // what the reader zoomed and hid stays when methods or colours change
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
@@ -54,16 +56,40 @@
     };
   }
 
+  // Many numbers come as whole steps of 1/10000, two bytes each.
+  function fractions(text) {
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    return Array.from(new Uint16Array(bytes.buffer), (steps) => steps / 10000);
+  }
+
+  // Plotly interprets some markup in texts.
+  const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+
+  function read(place) {
+    const found = JSON.parse($(`script[data-chart="${CSS.escape(place.id)}"]`).textContent);
+    for (const trace of found.data) {
+      if (trace.meta) trace.name ??= escaped(trace.meta);
+      for (const axis of ["x", "y"]) if (trace[axis]?.bdata) trace[axis] = fractions(trace[axis].bdata);
+    }
+    return found;
+  }
+
   function draw(place) {
-    place.figure ??= JSON.parse($(`script[data-chart="${CSS.escape(place.id)}"]`).textContent);
-    const { data, layout } = place.figure;
+    const first = !place.figure;
+    place.figure ??= read(place);
     const leftOut = new Set($$("main .off[data-method]").map((each) => each.dataset.method));
+    const strips = place.figure.layout.meta?.strips;
+    const { data, layout, height } = strips ? Report.strips.figure(place.figure, leftOut, { fractions, escaped }) : place.figure;
+    if (height) place.style.height = `${height}px`;
     const traces = data.map((trace) => ({ ...trace, visible: leftOut.has(trace.meta) ? false : trace.visible ?? true }));
-    return Plotly.react(place, traces, themed(layout, address.all("log").includes(place.id)), {
+    const sized = onPaper ? { autosize: false, width: PAPER_WIDTH, height: parseFloat(place.style.height) } : { autosize: true };
+    const made = Plotly.react(place, traces, { ...themed(layout, address.all("log").includes(place.id)), ...sized }, {
       displaylogo: false, responsive: true,
       displayModeBar: matchMedia("(hover: hover)").matches ? undefined : false, // on a phone it lies over the legend
       modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
     });
+    if (first && strips) Report.strips.opens(place);
+    return made;
   }
 
   const drawn = new Set();
