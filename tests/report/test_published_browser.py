@@ -165,7 +165,7 @@ def test_on_a_phone_no_heading_is_broken_and_no_number_out_of_sight(browser: web
     )
     lines = browser.execute_script(
         """
-        return [...document.querySelectorAll("#list thead .sort")].map((button) => {
+        return [...document.querySelectorAll("#list thead .name")].map((button) => {
           const range = document.createRange();
           range.selectNodeContents(button);
           return range.getClientRects().length;

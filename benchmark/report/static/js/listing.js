@@ -116,7 +116,8 @@
     show();
     form.elements.search.focus();
   });
-  if (table) table.tHead.addEventListener("click", () => show()); // sorted anew, others are the first rows
+  // Sorted anew, others are the first rows; tables.js has heard the click before.
+  document.addEventListener("click", (event) => { if (event.target.closest("#list thead")) show(); });
   address.onChange(follow);
   addEventListener("hashchange", () => { if (location.hash && !location.hash.includes("=")) follow(); }); // an anchor: another row
   // Changes what the list shows, as a reader would: `Report.choose({ row: id })`.
