@@ -136,5 +136,5 @@ def zipped(name: str, content: bytes) -> bytes:
 
 
 def _as_json(record: Record) -> bytes:
-    text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False)
+    text = json.dumps(record.model_dump(mode="json"), separators=(",", ":"), sort_keys=True, ensure_ascii=False)
     return (text + "\n").encode()

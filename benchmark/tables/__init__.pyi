@@ -21,6 +21,7 @@ from .comparable import check_comparable as check_comparable
 from .comparable import main_records as main_records
 from .comparable import table_stem as table_stem
 from .comparison import Comparison as Comparison
+from .comparison import Verdict as Verdict
 from .comparison import compare as compare
 from .comparison import results_to_compare as results_to_compare
 from .comparison_output import COMPARISON_COLUMNS as COMPARISON_COLUMNS
