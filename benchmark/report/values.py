@@ -34,8 +34,11 @@ class ShownValue:
     one training."""
     mark: str = ""
     """Class of the table cell: best or second for the highest and second highest printed value of a row, else empty."""
+    behind: tuple[str, ...] = ()
+    """How far the method is behind the best one, in points, with the ends of the paired interval; empty for the best
+    one."""
     hint: str = ""
-    """How far the method is behind the best one, in points, or why the value has a range."""
+    """Why the value has a range."""
     tied: bool = False
     """Whether the paired bootstrap interval does not separate the method from the best one."""
     span: str = ""
@@ -73,7 +76,9 @@ def shown_value(
     """
     if value is None:
         return ShownValue(UNDEFINED, "")
-    parts, hint, tied, wide = [], "", False, ""
+    parts: list[str] = []
+    behind: tuple[str, ...] = ()
+    hint, tied, wide = "", False, ""
     if interval is not None:
         parts.append(f"[{interval[0]:.1f}–{interval[1]:.1f}]")
     if estimate is not None:
@@ -82,15 +87,15 @@ def shown_value(
         if estimate.low is not None and estimate.high is not None:
             parts.append(f"[{100 * estimate.low:.1f}–{100 * estimate.high:.1f}]")
         if estimate.behind is not None:
-            behind, low, high = (f"{100 * each:.1f}" for each in estimate.behind)
-            hint, tied = f"{behind} points behind the best, paired interval {low} to {high}", estimate.not_apart
+            tied = estimate.not_apart
+            if any(estimate.behind):
+                behind = tuple(f"{round(100 * each, 1) + 0:.1f}" for each in estimate.behind)
             if estimate.one_training:
                 parts.append(ONE_TRAINING)
-                hint += ", one training"
     if span is not None and is_wide(span):
         wide = f"{WIDE_MARK} {span[0]:.1f}–{span[1]:.1f}"
         hint = HAS_RANGE
-    return ShownValue(f"{value:.1f}", f"{value:.4f}", " ".join(parts), mark, hint, tied, wide)
+    return ShownValue(f"{value:.1f}", f"{value:.4f}", " ".join(parts), mark, behind, hint, tied, wide)
 
 
 def dataset_values(dataset: DatasetResults, metric: str, titles: Sequence[str]) -> list[float | None]:

@@ -17,7 +17,9 @@ const Report = (() => {
   // The state of a page stands in its address as #name=value&name=value, so that a view can be shared. An address
   // without "=" is an anchor of the page; a name that is missing has its default. `CARRIED` names go along to other
   // pages of the site.
-  const CARRIED = ["method", "pin", "order", "metric"];
+  // A choice replaces the address and adds no step to the history: "back" leads to the page before, which looks as it was
+  // left, and not through twenty methods that were chosen one by one.
+  const CARRIED = ["method", "pin", "order", "metric", "intervals"];
   const listeners = [];
   const params = () => new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
 
@@ -42,7 +44,7 @@ const Report = (() => {
   // Links to other pages of the site take the carried state along, unless they have a state or an anchor of their own.
   function carry() {
     const kept = new URLSearchParams([...params()].filter(([name]) => CARRIED.includes(name))).toString();
-    for (const link of $$("main a[href], nav a[href], .brand")) {
+    for (const link of $$("main a[href]:not(.value), nav a[href], .brand")) {
       if (link.dataset.carries === undefined) link.dataset.carries = isPage(link) ? "yes" : "";
       if (link.dataset.carries) link.hash = kept;
     }
@@ -50,9 +52,19 @@ const Report = (() => {
   const isPage = (link) => link.protocol === location.protocol && !link.hash && link.pathname.endsWith(".html");
 
   addEventListener("hashchange", () => {
-    if (location.hash && !location.hash.includes("=")) return; // an anchor
     for (const act of listeners) act();
     carry();
+  });
+
+  // A link to an anchor of the page leaves the address as it is while that holds the state.
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest('a[href^="#"]');
+    const target = link && location.hash.includes("=") && document.getElementById(decodeURIComponent(link.hash.slice(1)));
+    if (!target) return;
+    event.preventDefault();
+    if (!target.matches("a, button, input, select, [tabindex]")) target.tabIndex = -1;
+    target.scrollIntoView();
+    target.focus({ preventScroll: true });
   });
   addEventListener("DOMContentLoaded", carry);
 

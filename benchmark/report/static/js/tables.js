@@ -1,10 +1,12 @@
-// Tables: sorting by a click or Enter on a header, one table at a time, headings of groups over their columns.
+// Tables: sorting by a click or Enter on a header, and one table at a time. Both stand in the address.
 "use strict";
 
 (() => {
-  const { $, $$, whenChanged, on } = Report;
+  const { $, $$, whenChanged, address, on, tell, columns } = Report;
+  const { asMade, headsOf, isSeen } = columns;
 
   const collator = new Intl.Collator("en", { numeric: true });
+  const DIRECTIONS = { ascending: "asc", descending: "desc" };
 
   function compareCells(a, b, direction) {
     const [x, y] = [a, b].map((cell) => cell.dataset.sort);
@@ -13,52 +15,111 @@
     return direction * (Number(x) - Number(y));
   }
 
-  function sortBody(body, column, direction) {
-    const rows = [...body.rows].filter((row) => row.cells.length > column);
-    rows.sort((a, b) => compareCells(a.cells[column], b.cells[column], direction));
-    body.append(...rows);
+  // Tables with the same key are sorted alike: those of the metrics of a dataset.
+  const keyOf = (table) => table.dataset.table || table.id || `table-${$$("table.sortable").indexOf(table) + 1}`;
+  const titleOf = (head) => head.dataset.method ?? ($(".name", head) || head).textContent.trim();
+
+  // The address has `sort=TABLE:COLUMN:asc` or `…:desc` for each table that is not in its own order.
+  function chosenOrders() {
+    const found = new Map();
+    for (const text of address.all("sort")) {
+      const [, key, title, direction] = /^([^:]*):(.*):(asc|desc)$/s.exec(text) || [];
+      if (direction) found.set(key, { title, direction: direction === "asc" ? "ascending" : "descending" });
+    }
+    return found;
+  }
+
+  const own = new WeakMap(); // the direction that a header has in a table's own order
+  const ownDirection = (head) => {
+    if (!own.has(head)) own.set(head, head.getAttribute("aria-sort"));
+    return own.get(head);
+  };
+
+  function sortTable(table, wanted) {
+    const heads = headsOf(table);
+    const column = wanted ? heads.findIndex((head) => head.hasAttribute("aria-sort") && titleOf(head) === wanted.title) : -1;
+    for (const [place, head] of heads.entries()) {
+      if (!head.hasAttribute("aria-sort")) continue;
+      const before = ownDirection(head);
+      head.setAttribute("aria-sort", column < 0 ? before : place === column ? wanted.direction : "none");
+    }
+    const direction = column >= 0 && wanted.direction === "ascending" ? 1 : -1;
+    for (const body of table.tBodies) {
+      const rows = asMade(body);
+      if (column < 0) {
+        body.append(...rows);
+        continue;
+      }
+      const sortable = rows.filter((row) => asMade(row).length > column);
+      body.append(...sortable.sort((a, b) => compareCells(asMade(a)[column], asMade(b)[column], direction)));
+    }
+  }
+
+  // Only what changed is sorted anew.
+  const last = new WeakMap();
+  function sortAll() {
+    const orders = chosenOrders();
+    for (const table of $$("table.sortable")) {
+      const wanted = orders.get(keyOf(table));
+      const text = wanted ? `${wanted.title}:${wanted.direction}` : "";
+      if ((last.get(table) || "") === text) continue;
+      last.set(table, text);
+      sortTable(table, wanted);
+    }
+  }
+
+  // A header sorts in its first direction, then in the other, then the table has its own order again.
+  function nextDirection(head) {
+    const numbers = head.classList.contains("num") && head.dataset.first !== "ascending";
+    const [first, second] = numbers ? ["descending", "ascending"] : ["ascending", "descending"];
+    const now = head.getAttribute("aria-sort");
+    if (now === first) return second;
+    return now === second && ownDirection(head) === "none" ? "none" : first;
   }
 
   function startSorting() {
-    for (const table of $$("table.sortable")) {
-      for (const button of $$("button.sort", table)) {
-        button.addEventListener("click", () => {
-          const header = button.closest("th");
-          const before = header.getAttribute("aria-sort");
-          const first = header.classList.contains("num") && header.dataset.first !== "ascending" ? "descending" : "ascending";
-          const other = first === "ascending" ? "descending" : "ascending";
-          const order = before === first ? other : first;
-          for (const each of $$("thead th[aria-sort]", table)) each.setAttribute("aria-sort", "none");
-          header.setAttribute("aria-sort", order);
-          for (const body of table.tBodies) sortBody(body, header.cellIndex, order === "ascending" ? 1 : -1);
-        });
-      }
-    }
+    document.addEventListener("click", (event) => {
+      const head = event.target.closest("table.sortable thead th[aria-sort]");
+      if (!head || !event.target.closest("button.sort")) return;
+      const orders = chosenOrders();
+      const key = keyOf(head.closest("table"));
+      const direction = nextDirection(head);
+      orders.delete(key);
+      const isOwn = direction === "none" || (ownDirection(head) === direction);
+      if (!isOwn) orders.set(key, { title: titleOf(head), direction });
+      address.set({ sort: [...orders].map(([name, each]) => `${name}:${each.title}:${DIRECTIONS[each.direction]}`) });
+      sortAll();
+    });
+    address.onChange(sortAll);
+    sortAll();
   }
 
+  // Forms of metrics on a page follow the same choice; a metric that a form lacks gives its first.
   function startTabs() {
-    const form = $("#tabs");
-    if (!form) return;
-    const show = () => { for (const tab of $$(".tab")) tab.hidden = tab.dataset.metric !== form.elements.metric.value; };
-    whenChanged(form, show);
-    show();
-  }
-
-  // The heading of a group is over those of its columns that are shown.
-  function spanGroups() {
-    for (const head of $$("thead")) {
-      head.style.setProperty("--first", `${head.rows[0].cells[0].offsetWidth + 8}px`); // it stays beside the first column
-      for (const group of $$("th.group", head)) {
-        const same = $$("th[data-method]", head).filter((each) => each.dataset.group === group.dataset.group);
-        const count = same.filter((each) => !each.hidden && !each.classList.contains("off")).length;
-        group.hidden = count === 0;
-        group.colSpan = Math.max(count, 1);
+    const forms = $$("form.tabs");
+    const show = () => {
+      const wanted = address.get("metric");
+      for (const form of forms) {
+        const radios = $$('input[name="metric"]', form);
+        const chosen = radios.find((radio) => radio.value === wanted) || radios[0];
+        chosen.checked = true;
+        for (const tab of $$(".tab", form.parentElement)) tab.hidden = tab.dataset.metric !== chosen.value;
       }
+      tell("columns");
+    };
+    for (const form of forms) {
+      whenChanged(form, (event) => {
+        const { value } = event.target;
+        const chosen = value === $('input[name="metric"]', form).value ? "" : value;
+        if (chosen === address.get("metric")) return;
+        address.set({ metric: chosen });
+        show();
+      });
     }
+    if (!forms.length) return;
+    address.onChange(show);
+    show();
   }
   startSorting();
   startTabs();
-  on("methods", spanGroups);
-  on("columns", spanGroups);
-  spanGroups();
 })();
