@@ -18,6 +18,7 @@ from .ending import interruption as interruption
 from .ending import tell_of_reference as tell_of_reference
 from .listing import list_datasets as list_datasets
 from .listing import list_methods as list_methods
+from .listing import method_facts as method_facts
 from .predictors import PredictedImage as PredictedImage
 from .predictors import PredictedImages as PredictedImages
 from .predictors import Predictor as Predictor

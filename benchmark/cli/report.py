@@ -40,6 +40,7 @@ def report_command(
 
     bench report --folder ./nuts --folder ./bolts
     """
+    from benchmark.api import method_facts
     from benchmark.records import read_records
     from benchmark.report import has_per_image, no_per_image, per_image_reader, write_site
     from benchmark.tables import choose_records, lacking
@@ -66,6 +67,7 @@ def report_command(
         kept,
         per_image_reader(results, tell),
         found,
+        facts=method_facts(),
         messages=messages,
         say=tell,
     )

@@ -8,7 +8,9 @@ from .bootstrap import interval as interval
 from .bootstrap import percentiles as percentiles
 from .bootstrap import replicates as replicates
 from .bootstrap import seed_draws as seed_draws
+from .curve import FPR_LIMIT as FPR_LIMIT
 from .curve import Curve as Curve
+from .curve import descending_curve as descending_curve
 from .fragile import Range as Range
 from .image import ImageMetrics as ImageMetrics
 from .image import require_score as require_score

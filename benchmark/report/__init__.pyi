@@ -1,3 +1,6 @@
+from .facts import MethodFacts as MethodFacts
+from .facts import OptionFacts as OptionFacts
+from .facts import option_text as option_text
 from .site import ReportError as ReportError
 from .site import write_site as write_site
 from .sources import has_per_image as has_per_image

@@ -1,6 +1,9 @@
 """The files of the site by path: pages from templates, and the scripts and styles that they load."""
 
+import io
 import json
+import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -8,23 +11,33 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from benchmark.records import Record
 from benchmark.report.report_data import ReportData
-from benchmark.tables import NOT_APART, ONE_TRAINING, groups_of
+from benchmark.tables import NOT_APART, ONE_TRAINING, groups_of, make_outputs
 
 NAVIGATION = (
     ("index.html", "Overview"),
+    ("matrix.html", "Matrix"),
+    ("failures.html", "Failures"),
+    ("methods.html", "Methods"),
     ("ablations.html", "Ablations"),
-    ("training.html", "Training"),
     ("cost.html", "Cost"),
     ("published.html", "Published"),
     ("figures.html", "Figures"),
     ("records.html", "Records"),
     ("about.html", "About"),
 )
-STYLES = ("page", "controls", "tables", "charts", "gallery", "narrow", "print")
+STYLES = (
+    *("page", "controls", "tables", "listing", "charts", "gallery", "matrix", "failures"),
+    *("narrow", "print"),
+)
 """Names of the style sheets in their order: a later one may change what an earlier one says."""
+
+RESULTS = "results.csv"
+RESULTS_FILE = f"{RESULTS}.zip"
+"""Every number as `bench tables` writes it. It is packed, as it has some megabytes; pandas reads it."""
 
 
 def _environment() -> Environment:
@@ -35,8 +48,15 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":"), "ensure_ascii": False}
+    made.filters["code"] = with_code
     made.globals |= {"NOT_APART": NOT_APART, "ONE_TRAINING": ONE_TRAINING}
     return made
+
+
+def with_code(text: str) -> Markup:
+    """Return a text with what stands between backticks as code; everything in it is escaped."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 @dataclass
@@ -65,6 +85,14 @@ class SiteFiles:
         for record in report.records:
             self.content[report.file_of(record)] = _as_json(record)
 
+    def tables(self, report: ReportData) -> None:
+        """Add the tables, and the file with every number, as `bench tables` writes them."""
+        for path, text in make_outputs(report.records).files.items():
+            if path == RESULTS:
+                self.content[RESULTS_FILE] = zipped(path, text.encode())
+            else:
+                self.content[f"tables/{path}"] = text.encode()
+
     def static(self) -> None:
         """Add the scripts and the style sheets, all of them plain files, and the chart library."""
         for folder in ("js", "css"):
@@ -91,6 +119,14 @@ def common_context(report: ReportData) -> dict[str, Any]:
         "counts": counts,
         "groups": groups_of(report.columns),
     }
+
+
+def zipped(name: str, content: bytes) -> bytes:
+    """Return a ZIP archive with one file; the same content gives the same bytes."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    return made.getvalue()
 
 
 def _as_json(record: Record) -> bytes:

@@ -126,6 +126,20 @@ class ReportData:
     def _anchors(self) -> Mapping[str, str]:
         return {record.id: f"r{place}" for place, record in enumerate(self.records)}
 
+    @cached_property
+    def _method_pages(self) -> Mapping[str, str]:
+        names = [next(r.cell.method for r in self.main if r.title == title) for title in self.titles]
+        keys = [
+            name if names.count(name) == 1 else f"{name} {title}"
+            for name, title in zip(names, self.titles, strict=True)
+        ]
+        stems = unique_slugs(keys)
+        return {title: f"methods/{stem}.html" for title, stem in zip(self.titles, stems, strict=True)}
+
+    def page_of(self, title: str) -> str:
+        """Return the path of a method's page from the top of the site."""
+        return self._method_pages[title]
+
     def file_of(self, record: Record) -> str:
         """Return the path of a record's JSON file from the top of the site."""
         return self._files[record.id]

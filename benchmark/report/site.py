@@ -7,24 +7,32 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
 from benchmark.data import SampleSet
 from benchmark.errors import BenchError
 from benchmark.records import Record
+from benchmark.report.charts.curves import class_curves
+from benchmark.report.charts.strips import class_strips
 from benchmark.report.charts.texts import TextFeatures, text_features
+from benchmark.report.facts import MethodFacts
 from benchmark.report.images import qualitative
 from benchmark.report.images.gallery import Gallery, by_method, class_gallery
+from benchmark.report.images.ranked import RankedDataset, rank_dataset
 from benchmark.report.pages.ablations import ablations_page
 from benchmark.report.pages.about import about_page
 from benchmark.report.pages.cost import cost_page
 from benchmark.report.pages.dataset import class_page, dataset_page, kinds
+from benchmark.report.pages.failures import FailureImages, failure_images, failures_page
 from benchmark.report.pages.figures import text_charts
+from benchmark.report.pages.matrix import matrix_page
+from benchmark.report.pages.methods import method_page, methods_page
 from benchmark.report.pages.overview import overview_page
 from benchmark.report.pages.published import published_page
 from benchmark.report.pages.records import records_page
-from benchmark.report.pages.training import training_page
 from benchmark.report.rendering import SiteFiles, common_context
 from benchmark.report.report_data import DatasetResults, ReadPerImage, ReportData, collect_report_data
 from benchmark.report.sources import PerImage, candidates, no_images, source_of, unused_folders, way_to_images
@@ -56,6 +64,7 @@ def write_site(
     read: ReadPerImage,
     found: Sequence[SampleSet] = (),
     *,
+    facts: Mapping[str, MethodFacts] = MappingProxyType({}),
     messages: Sequence[str] = (),
     say: Callable[[str], None] = lambda line: None,
 ) -> Site:
@@ -66,6 +75,7 @@ def write_site(
         records: Records that may share a table.
         read: Returns the results per image of a record.
         found: Datasets whose images can be shown.
+        facts: What is known of methods besides their results, by name.
         messages: Messages about records that were left out, for the page "How the numbers were made".
         say: Called with messages about the progress.
 
@@ -76,7 +86,7 @@ def write_site(
     """
     _check_output(output)
     say("reading records and results per image")
-    content = make_site(records, read, found, messages=messages, say=say)
+    content = make_site(records, read, found, facts=facts, messages=messages, say=say)
     _replace(output, content)
     count = sum(path.endswith(".html") for path in content)
     return Site(output / "index.html", count, sum(map(len, content.values())))
@@ -87,6 +97,7 @@ def make_site(
     read: ReadPerImage,
     found: Sequence[SampleSet] = (),
     *,
+    facts: Mapping[str, MethodFacts] = MappingProxyType({}),
     messages: Sequence[str] = (),
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, bytes]:
@@ -99,6 +110,7 @@ def make_site(
     site = SiteFiles(common_context(report))
     figure = qualitative.QualitativeFigure()
     texts: dict[str, TextFeatures] = {}
+    failures: dict[str, FailureImages] = {}
     sources: list[SampleSet] = []
     unsure: list[SampleSet] = []
     for dataset in report.datasets:  # one after the other, as the results per image of all need much memory
@@ -110,18 +122,25 @@ def make_site(
             unsure += candidates(dataset, found)
         samples = source_of(dataset, images, found)
         galleries: dict[str, Gallery] = {}
+        ranked = rank_dataset(images, report.titles, [each.name for each in dataset.classes])
         if samples is not None:
             sources.append(samples)
-            galleries = _galleries(dataset, images, samples, site)
+            galleries = _galleries(dataset, images, samples, ranked, site)
             figure.add(dataset, galleries, images, samples)
         note = "" if samples is not None else no_images(dataset, found, maps=bool(images))
-        _dataset_pages(site, report, dataset, galleries=galleries, note=note)
+        charts = _class_charts(report, dataset, images, galleries)
+        failures[dataset.title] = failure_images(dataset, ranked, galleries, samples)
+        _dataset_pages(site, report, dataset, galleries=galleries, charts=charts, note=note)
     for line in unused_folders(found, sources + unsure):
         say(line)
     say("figures")
     site.page("index.html", "overview.html", **overview_page(report))
+    site.page("matrix.html", "matrix.html", **matrix_page(report))
+    site.page("failures.html", "failures.html", **failures_page(report, failures))
     site.page("ablations.html", "ablations.html", **ablations_page(report.ablations))
-    site.page("training.html", "training.html", **training_page(report))
+    site.page("methods.html", "methods.html", **methods_page(report, facts))
+    for column in report.columns:
+        site.page(report.page_of(column.title), "method.html", **method_page(report, column, facts))
     site.page("cost.html", "cost.html", **cost_page(report))
     site.page("published.html", "published.html", **published_page(report, load_published()))
     missing = f"No images were found; {way_to_images(report.datasets)}."
@@ -135,6 +154,7 @@ def make_site(
     site.page("records.html", "records.html", **records_page(report))
     site.page("about.html", "about.html", **about_page(report), messages=messages)
     site.records(report)
+    site.tables(report)
     site.static()
     site.content[MARKER] = json.dumps({"made by": "zsad-bench", "version": version("zsad-bench")}).encode()
     return dict(sorted(site.content.items()))
@@ -147,14 +167,38 @@ def _images(dataset: DatasetResults, titles: Sequence[str], read: ReadPerImage) 
     return {title: images for title, images in made.items() if images}
 
 
-def _galleries(dataset: DatasetResults, images: PerImage, samples: SampleSet, site: SiteFiles) -> dict[str, Gallery]:
-    """Add the photos to the site and return the gallery of each class."""
+def _galleries(
+    dataset: DatasetResults, images: PerImage, samples: SampleSet, ranked: RankedDataset, site: SiteFiles
+) -> dict[str, Gallery]:
+    """Add the photos to the site and return the gallery of each class, with all images that the failures link to."""
     made = {}
     for each in dataset.classes:
         of_class = by_method(list(images), images, each.name)
         if of_class:
-            made[each.name] = class_gallery(of_class, samples, dataset.records[0].cell.protocol, stem=each.slug)
+            linked = {image.key for image in ranked.images if image.class_name == each.name}
+            protocol = dataset.records[0].cell.protocol
+            made[each.name] = class_gallery(of_class, samples, protocol, stem=each.slug, also=linked)
             site.content |= {f"images/{dataset.slug}/{name}": data for name, data in made[each.name].photos.items()}
+    return made
+
+
+def _class_charts(
+    report: ReportData, dataset: DatasetResults, images: PerImage, galleries: Mapping[str, Gallery]
+) -> dict[str, dict[str, Any]]:
+    """Return the curves and the strips of each class."""
+    made = {}
+    for each in dataset.classes:
+        of_class = by_method(list(images), images, each.name)
+        values = {
+            title: record.classes[each.name].metrics
+            for title in of_class
+            if (record := dataset.first_seed(title)) is not None
+        }
+        linked = {image.key for image in galleries[each.name].shown} if each.name in galleries else set()
+        made[each.name] = {
+            "curves": class_curves(of_class, values, report.titles),
+            "strips": class_strips(of_class, linked),
+        }
     return made
 
 
@@ -164,6 +208,7 @@ def _dataset_pages(
     dataset: DatasetResults,
     *,
     galleries: Mapping[str, Gallery],
+    charts: Mapping[str, Mapping[str, Any]],
     note: str,
 ) -> None:
     """Add the page of a dataset and, if it has several classes, a page per class.
@@ -186,6 +231,7 @@ def _dataset_pages(
         gallery=galleries.get(dataset.classes[0].name, nothing) if alone else None,
         total=sum(each.normal + each.anomalous for each in dataset.classes),
         covers={each.name: covers.get(each.name) for each in dataset.classes},
+        **(charts[dataset.classes[0].name] if alone else {"curves": None, "strips": None}),
     )
     if alone:
         return
@@ -202,6 +248,7 @@ def _dataset_pages(
             kinds=kinds(report, dataset, each),
             gallery=galleries.get(each.name, nothing),
             total=each.normal + each.anomalous,
+            **charts[each.name],
             **gallery_context,
         )
 

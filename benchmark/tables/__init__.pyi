@@ -51,6 +51,7 @@ from .marks import WIDE_MARK as WIDE_MARK
 from .marks import WIDE_NOTE as WIDE_NOTE
 from .marks import best_and_second as best_and_second
 from .marks import is_wide as is_wide
+from .means import mean_estimates as mean_estimates
 from .notes import SYNTHETIC as SYNTHETIC
 from .notes import notes_of as notes_of
 from .notes import whole_class_notes as whole_class_notes

@@ -44,16 +44,6 @@ class Ranking:
     lacking: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Which of the datasets a method lacks that is not ranked."""
 
-    @property
-    def p_values(self) -> pd.DataFrame | None:
-        """Nemenyi's, method by method; None where there is no Friedman test."""
-        if self.friedman_p is None:
-            return None
-        from scikit_posthocs import posthoc_nemenyi_friedman  # takes seconds to import
-
-        p_values: pd.DataFrame = posthoc_nemenyi_friedman(self.values)
-        return p_values
-
 
 def rankings(records: Sequence[Record], metrics: Sequence[str] = MAIN_METRICS) -> list[Ranking]:
     """Return the ranking by each metric that enough methods have on enough datasets, by default of the main tables.

@@ -109,7 +109,7 @@ def estimates(records: Sequence[Record]) -> list[Estimate]:
         for same in of_dataset.values():
             for estimate, moves in _of_cell(same):
                 found[estimate.class_name, estimate.metric].append((estimate, moves))
-        made += [estimate for rivals in found.values() for estimate in _compared(rivals)]
+        made += [estimate for rivals in found.values() for estimate in compared(rivals)]
     return made
 
 
@@ -158,7 +158,7 @@ def _of_cell(same: Sequence[Record]) -> list[tuple[Estimate, Moves | None]]:
                 value = sum(known) / len(known)
                 std = float(np.std(known, ddof=1)) if len(known) > 1 else None
                 # A mean over one class is the class.
-                moves = _moves(same, metric, known) if name is None or len(first.classes) == 1 else None
+                moves = moves_of(same, metric, known) if name is None or len(first.classes) == 1 else None
                 low = high = None
                 if moves is not None:
                     low, high = map(float, interval(moves.values, value))
@@ -169,13 +169,14 @@ def _of_cell(same: Sequence[Record]) -> list[tuple[Estimate, Moves | None]]:
     return made
 
 
-def _moves(same: Sequence[Record], metric: str, means: Sequence[float]) -> Moves | None:
+def moves_of(same: Sequence[Record], metric: str, means: Sequence[float], *, seed: str | None = None) -> Moves | None:
     """Return by how much each draw of images and seeds moves the mean over seeds; None where a record has no draws.
 
     Args:
         same: the records, a seed each.
         metric: one of the main metrics.
         means: the value that each record has.
+        seed: what the draws of the seeds depend on besides their number; None for the list of test images.
     """
     drawn = [record.draws for record in same]
     known = [each for each in drawn if each is not None and metric in each.moves]
@@ -184,12 +185,12 @@ def _moves(same: Sequence[Record], metric: str, means: Sequence[float]) -> Moves
         return None
     values = np.stack([unpacked(each.moves[metric]) for each in known], axis=1)
     if len(same) > 1:
-        weights = seed_draws(len(same), same[0].cell.dataset.fingerprint)
+        weights = seed_draws(len(same), same[0].cell.dataset.fingerprint if seed is None else seed)
         values = weights[1:] * (np.array(means) + values) - weights[0] * np.array(means)
     return Moves(versions.pop(), values.sum(axis=1))
 
 
-def _compared(rivals: Sequence[tuple[Estimate, Moves | None]]) -> list[Estimate]:
+def compared(rivals: Sequence[tuple[Estimate, Moves | None]]) -> list[Estimate]:
     """Return the estimates of all methods on the same images, each with how far it is behind the best."""
     best, of_best = max(rivals, key=lambda rival: rival[0].value)
     made = []

@@ -405,9 +405,6 @@ def test_ranks_and_the_critical_difference_are_demsars() -> None:
     assert ranking.critical_difference == pytest.approx(1.25, abs=0.005)
     assert ranking.friedman_p is not None
     assert 0.005 < ranking.friedman_p < 0.05  # the paper's F of 3.69 is without the correction for ties
-    p_values = ranking.p_values
-    assert p_values is not None
-    assert p_values.loc["C4.5", "C4.5+m"] > 0.05  # 1.143 is below the critical difference
 
 
 def test_a_method_tried_on_few_datasets_is_not_ranked_and_changes_no_rank() -> None:
@@ -448,7 +445,7 @@ def test_too_little_for_a_test_is_no_test() -> None:
     assert rankings(grid({"A": [0.9] * 6})) == []
     halves = {"A": [0.9] * 3 + [0.8] * 3, "B": [0.8] * 3 + [0.9] * 3}
     [two] = rankings(grid(halves))
-    assert (two.friedman_p, two.critical_difference, two.p_values) == (None, None, None)
+    assert (two.friedman_p, two.critical_difference) == (None, None)
     [tied] = rankings(grid(dict.fromkeys("ABC", [0.9, 0.8] * 3)))
     assert tied.friedman_p is None
     text = render_ranks([two], grid(halves))

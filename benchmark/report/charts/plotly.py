@@ -29,18 +29,32 @@ def _finite(value: float | None) -> float | None:
 
 
 @dataclass(frozen=True)
+class ChartTable:
+    """What a chart shows, as a table for those who cannot see it."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    methods: bool = False
+    """Whether the first column holds titles of methods, whose rows the reader can leave out."""
+
+
+@dataclass(frozen=True)
 class Chart:
-    """A chart of a page."""
+    """A chart of a page. Traces with the title of a method as `meta` are hidden where the reader leaves it out."""
 
     key: str
     """Id that is unique within the page."""
     caption: str
+    """The line above the chart; empty if the heading of the page says it."""
     figure: Mapping[str, Any]
     """`data` and `layout` of Plotly."""
     height: int = 340
     """Height in pixels."""
     log: bool = False
     """Whether the reader can switch to a logarithmic axis."""
+    alternative: str = ""
+    """What the chart shows, for those who cannot see it; the caption if it is empty."""
+    table: ChartTable | None = None
 
 
 def training_charts(records: Sequence[Record]) -> list[Chart]:

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,7 +114,7 @@ def fractions_right(scores: Array, labels: npt.NDArray[np.uint8]) -> Array:
     return found
 
 
-def select_images(errors: Array, labels: npt.NDArray[np.uint8]) -> list[int]:
+def select_images(errors: Array, labels: npt.NDArray[np.uint8], *, also: Collection[int] = ()) -> list[int]:
     """Return the indices of the images to show, the largest mean error first.
 
     For each method, for the mean over the methods, and for each label these are the `WORST` images with the largest
@@ -123,8 +123,9 @@ def select_images(errors: Array, labels: npt.NDArray[np.uint8]) -> list[int]:
     Args:
         errors: Ranking errors of shape `(methods, N)`.
         labels: Labels of shape `(N,)`, 0 or 1.
+        also: Indices that are chosen in any case.
     """
-    chosen: set[int] = set()
+    chosen = set(also)
     for of_method in [*errors, errors.mean(axis=0)]:
         order = np.argsort(-of_method, kind="stable")
         for label in (0, 1):
@@ -134,7 +135,14 @@ def select_images(errors: Array, labels: npt.NDArray[np.uint8]) -> list[int]:
     return sorted(chosen, key=lambda index: (-mean[index], index))
 
 
-def class_gallery(images: Mapping[str, ClassImages], samples: SampleSet, protocol: Protocol, *, stem: str) -> Gallery:
+def class_gallery(
+    images: Mapping[str, ClassImages],
+    samples: SampleSet,
+    protocol: Protocol,
+    *,
+    stem: str,
+    also: Collection[str] = (),
+) -> Gallery:
     """Return the gallery of a class.
 
     Args:
@@ -142,6 +150,7 @@ def class_gallery(images: Mapping[str, ClassImages], samples: SampleSet, protoco
         samples: Samples of the dataset. Images that are not among them or cannot be read are left out.
         protocol: Protocol of the records; it decides how masks are read.
         stem: Start of the photos' file names.
+        also: Keys of images that the gallery shows in any case, since other pages link to them. Other keys are ignored.
     """
     first = next(iter(images.values()))
     places = {title: {key: index for index, key in enumerate(each.keys)} for title, each in images.items()}
@@ -156,7 +165,8 @@ def class_gallery(images: Mapping[str, ClassImages], samples: SampleSet, protoco
     shown: list[GalleryImage] = []
     photos: dict[str, bytes] = {}
     problems: list[str] = []
-    for index in select_images(errors, labels):
+    linked = [index for index, key in enumerate(keys) if key in also]
+    for index in select_images(errors, labels, also=linked):
         sample = by_key.get(keys[index])
         if sample is None:
             problems.append(f"{keys[index]}: not in {samples.directory.name}")

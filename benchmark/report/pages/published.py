@@ -1,15 +1,48 @@
-"""The page of the published numbers."""
+"""The page of the published numbers: what agrees with them, and the numbers themselves."""
 
+import re
+import statistics
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmark.common import PUBLISHED_TOLERANCE
-from benchmark.metrics import LEVELS, METRICS, Level
+from benchmark.report.charts.agreement import AgreementPoint, agreement_chart
+from benchmark.report.charts.plotly import Chart
+from benchmark.report.listing import filtered
+from benchmark.report.pages.printed import KINDS, VERDICTS, Choices, choices_of, place_of, printed
 from benchmark.report.report_data import ReportData
 from benchmark.report.values import UNDEFINED, ShownValue, shown_points, shown_value
-from benchmark.tables import SECOND_HAND_NOTE, Comparison, compare, printed_metrics
+from benchmark.tables import SECOND_HAND_NOTE, Comparison, compare, in_printed_order
 from benchmark.tables import Number as Published
+
+PAGE = "published.html"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source of published numbers."""
+
+    number: str
+    title: str
+    link: str
+    """Where it can be read; empty if the title names no paper and no repository."""
+    common: tuple[str, ...]
+    """Why all results may differ from its numbers."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How some results agree with published numbers."""
+
+    title: str
+    counts: tuple[tuple[int, str], ...]
+    """Of each verdict the number of rows and the address that shows them."""
+    median: ShownValue
+    """Of the differences, in points."""
+    range: ShownValue
+    """The lowest and the highest difference; sorted by the lowest."""
 
 
 def published_page(report: ReportData, found: Sequence[Published]) -> dict[str, Any]:
@@ -19,59 +52,152 @@ def published_page(report: ReportData, found: Sequence[Published]) -> dict[str, 
         report: Data of the report.
         found: Published numbers.
     """
-    rows = compare(found, report.records, tolerance=PUBLISHED_TOLERANCE)
-    real = [row for row in rows if row.verdict not in ("synthetic", "not run")]
-    tables = []
-    for file in dict.fromkeys(number.file for number in found):
-        for level, heading in LEVELS.items():
-            same = [number for number in found if (number.file, number.row.level) == (file, level)]
-            if same:
-                tables.append(_published_table(f"{same[0].title}: {heading.lower()}", level, same))
+    made = compare(found, report.records, tolerance=PUBLISHED_TOLERANCE)
+    real = in_printed_order([row for row in made if row.verdict not in ("synthetic", "not run")])
+    rows = sorted(real, key=lambda row: row.number.class_name is not None)  # the means of all datasets come first
+    choices = choices_of(found, report, rows)
+    everywhere, of_source = common_reasons(rows)
     return {
-        "compared": [_compared(row) for row in real],
-        "verdicts": Counter(row.verdict.replace(" ", "_") for row in real),
+        "facets": choices.facets,
+        "verdicts": _counts(rows),
+        "barring": {reason for row in rows for reason in row.barring},
         "tolerance": PUBLISHED_TOLERANCE,
         "second_hand": SECOND_HAND_NOTE if any(number.conditions.second_hand for number in found) else "",
-        "tables": tables,
+        "everywhere": everywhere,
+        "sources": [
+            Source(number, title, link_of(title), of_source.get(title, ())) for title, number in choices.sources.items()
+        ],
+        "summaries": _summaries(rows, choices),
+        "chart": _chart(rows, choices),
+        "rows": _rows(rows, report, choices, everywhere, of_source),
+        "printed": [
+            printed(title, [number for number in found if number.row.source == title], choices)
+            for title in choices.sources
+        ],
     }
 
 
-def _compared(row: Comparison) -> dict[str, Any]:
-    number = row.number
-    return {
-        "dataset": number.dataset_title,
-        "class_name": number.class_name,
-        "metric": f"{number.row.level} {number.heading}",
-        "title": row.label,
-        "published": ShownValue(number.printed, f"{number.row.value:.4f}"),
-        "ours": shown_value(row.ours, span=row.span, interval=row.interval),
-        "deviation": "" if row.deviation is None else f"± {row.deviation:.1f}",
-        "difference": shown_points(row.difference) if row.difference is not None else ShownValue(UNDEFINED, ""),
-        "verdict": row.verdict,
-        "reasons": row.reasons,
-        "source": number.row.source,
+def common_reasons(rows: Sequence[Comparison]) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """Return the reasons of all rows, and of each source the further ones that all of its rows have."""
+    of_source: dict[str, list[Comparison]] = defaultdict(list)
+    for row in rows:
+        of_source[row.number.row.source].append(row)
+    everywhere = _shared(rows) if len(of_source) > 1 else ()
+    return everywhere, {
+        source: tuple(each for each in _shared(same) if each not in everywhere) for source, same in of_source.items()
     }
 
 
-def _published_table(title: str, level: Level, same: Sequence[Published]) -> dict[str, Any]:
-    printed = {number.row.metric for number in same}
-    metrics = [metric for metric in printed_metrics(level) if metric in printed]
-    methods = list(dict.fromkeys(number.row.method for number in same))
-    places: dict[tuple[str, str | None], dict[tuple[str, str], Published]] = defaultdict(dict)
-    for number in same:
-        places[number.dataset_title, number.class_name][number.row.method, number.row.metric] = number
-    rows = []
-    for (name, class_name), values in places.items():
-        cells = []
-        for method in methods:
-            for metric in metrics:
-                found = values.get((method, metric))
-                text = ShownValue(UNDEFINED, "") if found is None else ShownValue(found.printed, str(found.row.value))
-                cells.append(text)
-        rows.append({"title": name + (f": {class_name}" if class_name else ""), "numbers": cells})
-    return {
-        "title": title,
-        "columns": [f"{method} {METRICS[f'{level}_{metric}'].heading}" for method in methods for metric in metrics],
-        "rows": rows,
-        "sources": list(dict.fromkeys(number.row.source for number in same)),
-    }
+def _shared(rows: Sequence[Comparison]) -> tuple[str, ...]:
+    return tuple(each for each in rows[0].reasons if all(each in row.reasons for row in rows)) if rows else ()
+
+
+def link_of(source: str) -> str:
+    """Return the address of the paper or repository that a source names; empty if it names none.
+
+    A source names a paper by `arXiv NUMBER`, and a repository by `OWNER/NAME` at its beginning or before the end of its
+    first parenthesis.
+    """
+    if paper := re.search(r"arXiv (\d{4}\.\d{4,5})", source):
+        return f"https://arxiv.org/abs/{paper[1]}"
+    repository = re.match(r"(?:[^()/;]*\((?:[^();]*; )?)?([\w.-]+/[\w.-]+)(?=[ ,)])", source)
+    return f"https://github.com/{repository[1]}" if repository else ""
+
+
+def _counts(rows: Sequence[Comparison], **values: str) -> tuple[tuple[int, str], ...]:
+    found = Counter(row.verdict for row in rows)
+    return tuple((found[each], filtered(PAGE, **values, verdict=each)) for each in VERDICTS)
+
+
+def _summaries(rows: Sequence[Comparison], choices: Choices) -> list[dict[str, Any]]:
+    """Return the tables that count what agrees, by method and by dataset, for all rows and for each kind of them."""
+    made = []
+    for by, title in (("method", "Method"), ("dataset", "Dataset")):
+        for kind in ("", *KINDS):
+            groups: dict[str, list[Comparison]] = defaultdict(list)
+            for row in rows:
+                values = choices.values(row.number)
+                if kind in ("", values["kind"]):
+                    groups[values[by]].append(row)
+            same = [agreement(name, groups[name], **{by: name, "kind": kind}) for name in sorted(groups)]
+            made.append({"by": by, "title": title, "kind": kind, "rows": same})
+    return made
+
+
+def agreement(title: str, rows: Sequence[Comparison], **values: str) -> Agreement:
+    """Return how the results of some rows agree with the published numbers.
+
+    Args:
+        title: Of the rows.
+        rows: At least one.
+        values: By the names of the facets, what selects these rows.
+    """
+    differences = [row.difference for row in rows if row.difference is not None]
+    counts = _counts(rows, **values)
+    if not differences:
+        return Agreement(title, counts, ShownValue(UNDEFINED, ""), ShownValue(UNDEFINED, ""))
+    low, high = (shown_points(end(differences)) for end in (min, max))
+    reach = ShownValue(f"{low.text} to {high.text}", low.sort)
+    return Agreement(title, counts, shown_points(statistics.median(differences)), reach)
+
+
+def _chart(rows: Sequence[Comparison], choices: Choices) -> Chart | None:
+    points = [
+        AgreementPoint(
+            method=choices.method(row.number),
+            row=_key(index),
+            label=f"{row.label}, {place_of(row.number)}, {row.number.row.level} {row.number.heading}: {row.verdict}",
+            published=row.number.row.value,
+            ours=row.ours,
+        )
+        for index, row in enumerate(rows)
+        if row.difference is not None and row.ours is not None
+    ]
+    return agreement_chart(points, tolerance=PUBLISHED_TOLERANCE, key="agreement") if points else None
+
+
+def _key(index: int) -> str:
+    """Return the id of a row on the page."""
+    return f"p{index}"
+
+
+def _rows(
+    rows: Sequence[Comparison],
+    report: ReportData,
+    choices: Choices,
+    everywhere: Sequence[str],
+    of_source: Mapping[str, Sequence[str]],
+) -> list[dict[str, Any]]:
+    """Return a row per comparison, with the reasons that are not said once for all rows or for those of its source."""
+    records = {record.id: record for record in report.records}
+    datasets = {dataset.title: dataset for dataset in report.datasets}
+    made = []
+    for index, row in enumerate(rows):
+        number = row.number
+        record = records[row.records[0]]
+        dataset = None if number.is_mean else datasets.get(record.dataset_title)
+        classes = {} if dataset is None else {each.name: each.page for each in dataset.classes}
+        ours = shown_value(row.ours, span=row.span, interval=row.interval)
+        spread = [
+            *([] if row.deviation is None else [f"± {row.deviation:.1f}"]),
+            *([ours.spread] if ours.spread else []),
+        ]
+        said = of_source[number.row.source]
+        made.append(
+            {
+                "key": _key(index),
+                "of": choices.places(number, *(facet.name for facet in choices.facets), verdict=row.verdict),
+                "title": place_of(number),
+                "page": classes.get(number.class_name or "", "" if dataset is None else dataset.page),
+                "metric": f"{number.row.level} {number.heading}",
+                "method": row.label,
+                "published": ShownValue(number.printed, f"{number.row.value:.4f}"),
+                "source": choices.sources[number.row.source],
+                "ours": replace(ours, spread=" ".join(spread), record=report.anchor_of(record)),
+                "difference": ShownValue(UNDEFINED, "") if row.difference is None else shown_points(row.difference),
+                "verdict": row.verdict,
+                "reasons": [each for each in row.reasons if each not in everywhere and each not in said],
+                "more": bool(said),
+            }
+        )
+    return made

@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const { $, $$, whenChanged, decode, drawHeat } = Report;
+  const { $, $$, address, whenChanged, decode, drawHeat } = Report;
 
   function startGallery() {
     const gallery = $("#gallery");
@@ -36,6 +36,7 @@
       const all = cases();
       $("#large-place").textContent = `${all.indexOf(item) + 1} of ${all.length}`;
       if (!dialog.open) dialog.showModal();
+      address.set({ image: item.dataset.key });
     };
     const step = (by) => {
       const all = cases();
@@ -65,6 +66,7 @@
     dialog.addEventListener("close", () => {
       if (current) { current.focus({ preventScroll: true }); current.scrollIntoView({ block: "nearest" }); }
       current = null;
+      address.set({ image: "" });
     });
     dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
     $("#large-before").addEventListener("click", () => step(-1));
@@ -80,6 +82,14 @@
         item.hidden = form.elements.label.value !== "all" && item.dataset.label !== form.elements.label.value;
       }
     };
+    // The image that the address names is enlarged; no image closes the dialog.
+    const read = () => {
+      const named = $$(".case", gallery).find((item) => item.dataset.key === address.get("image"));
+      if (named) open(named);
+      else if (dialog.open) dialog.close();
+    };
+    address.onChange(read);
+    read();
     whenChanged(form, (event) => {
       if (event.target.id === "opacity" || event.target.id === "scale") {
         for (const canvas of $$("canvas[data-drawn]", gallery)) draw(canvas, 96);

@@ -1,0 +1,58 @@
+// Strips of image scores: makes the chart of the rows that are shown, and leads from a mark to the gallery.
+"use strict";
+
+Report.strips = (() => {
+  const ROW = 34; // px
+  const SIDES = [["normal", "#2f7ed8", "circle", 0.17], ["anomalous", "#d64545", "diamond", -0.17]];
+
+  // Takes a figure, the titles that are left out, and what reads packed numbers and writes texts literally.
+  function figure({ layout }, leftOut, { fractions, escaped }) {
+    const { rows, keys, linked } = layout.meta.strips;
+    const open = new Set(linked);
+    const shown = rows.filter((row) => !leftOut.has(row.title));
+    const data = SIDES.flatMap(([name, color, symbol, above], side) => {
+      const marks = { x: [], y: [], text: [], customdata: [] };
+      const middles = { x: [], y: [], text: [] };
+      shown.forEach((row, place) => {
+        const at = fractions(row.x);
+        const [from, to] = side ? [row.normal, at.length] : [0, row.normal];
+        const y = shown.length - 1 - place + above;
+        for (let index = from; index < to; index++) {
+          marks.x.push(at[index]);
+          marks.y.push(y);
+          const text = keys ? escaped(keys[index]) : `${row.counts[index]} ${name} images`;
+          marks.text.push(open.has(index) ? `${text}<br>a click opens it in the gallery` : text);
+          marks.customdata.push(open.has(index) ? keys[index] : null);
+        }
+        if (row.medians[side] === null) return;
+        middles.x.push(row.medians[side]);
+        middles.y.push(y);
+        middles.text.push(`median of the ${name} images, ${escaped(row.title)}`);
+      });
+      const shared = { mode: "markers", hovertemplate: "%{text}<extra></extra>" };
+      return [
+        { ...shared, ...marks, name, marker: { color, symbol, size: 6, opacity: 0.55 } },
+        { ...shared, ...middles, showlegend: false, marker: { color, symbol: "line-ns", size: 13, line: { color, width: 3 } } },
+      ];
+    });
+    const yaxis = {
+      ...layout.yaxis,
+      tickvals: shown.map((_, place) => shown.length - 1 - place),
+      ticktext: shown.map((row) => escaped(row.title.length > 24 ? `${row.title.slice(0, 23)}…` : row.title)),
+      range: [-0.5, shown.length - 0.5],
+    };
+    return { data, layout: { ...layout, yaxis }, height: 100 + ROW * shown.length };
+  }
+
+  // The address of an image opens it in the gallery, which listens for changes of the address.
+  function opens(place) {
+    place.on("plotly_click", ({ points: [point] }) => {
+      if (!point?.customdata) return;
+      const state = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
+      state.set("image", point.customdata);
+      location.hash = state.toString();
+    });
+  }
+
+  return { figure, opens };
+})();

@@ -1,0 +1,156 @@
+"""The matrix in a headless Chromium: what it shows, its order, its colours, and its address."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("selenium", reason="selenium is not installed: pip install -e '.[test]'")
+
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.select import Select
+from support.browser import choose, colours, needs_chromium, screen, texts, visit
+
+pytestmark = needs_chromium
+
+ROWS = """
+return [...document.querySelectorAll("#classes tbody tr")].filter((row) => row.getClientRects().length).map((row) =>
+  [row.dataset.title, ...[...row.querySelectorAll("td[data-method]")].filter((cell) => cell.getClientRects().length)
+    .map((cell) => cell.querySelector(".value").textContent)]);
+"""
+CONTRASTS = """
+const numbers = (colour) => {
+  const found = colour.match(/[\\d.]+/g).map(Number);
+  return colour.startsWith("color(") ? found : found.map((each, place) => place < 3 ? each / 255 : each);
+};
+const light = (rgb) => rgb.slice(0, 3).map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+  .reduce((sum, c, place) => sum + c * [0.2126, 0.7152, 0.0722][place], 0);
+return [...document.querySelectorAll("#classes td.high, #classes td.low")].flatMap((cell) => {
+  const paper = numbers(getComputedStyle(cell).backgroundColor);
+  return [...cell.querySelectorAll(".value, small")].map((each) => {
+    const [a, b] = [light(paper), light(numbers(getComputedStyle(each).color))].sort((x, y) => x - y);
+    return [paper[3] ?? 1, (b + 0.05) / (a + 0.05)];
+  });
+});
+"""
+
+
+def rows(browser: webdriver.Chrome) -> list[list[str]]:
+    found: list[list[str]] = browser.execute_script(ROWS)
+    return found
+
+
+def column(browser: webdriver.Chrome, title: str) -> list[float]:
+    place = 1 + texts(browser, "#classes thead th[data-method] .sort").index(title)
+    return [float(row[place]) for row in rows(browser) if row[place] != "–"]
+
+
+def state(browser: webdriver.Chrome) -> str:
+    return str(browser.execute_script("return decodeURIComponent(location.hash)"))
+
+
+def pick(browser: webdriver.Chrome, name: str, value: str) -> None:
+    Select(browser.find_element(By.CSS_SELECTOR, f'#matrix-controls [name="{name}"]')).select_by_value(value)
+
+
+def test_values_differences_and_ranks(browser: webdriver.Chrome, site: Path) -> None:
+    visit(browser, site, "matrix.html")
+    values = rows(browser)
+    assert [row[0] for row in values] == ["Parts <b>2</b>", "<script>alert(1)</script>", "A", "a", "Scans"]
+    first = texts(browser, "#classes thead th[data-method] .sort")
+    assert first == ["CLIP", "CLIP-AC", "GenCLIP"]
+    assert not texts(browser, "#classes td small")
+    browser.find_element(By.CSS_SELECTOR, 'input[name="intervals"] + span').click()
+    assert len(texts(browser, "#classes td small")) == 15
+    assert all(re.match(r"\[[\d.]+–[\d.]+\]", each) for each in texts(browser, "#classes td small"))
+    assert rows(browser) == values
+
+    choose(browser, "show", "difference")
+    pick(browser, "baseline", "GenCLIP")
+    assert not texts(browser, "#classes td small")
+    for shown, value in zip(rows(browser), values, strict=True):
+        for difference, number in zip(shown[1:], value[1:], strict=True):
+            assert float(difference) == pytest.approx(float(number) - float(value[3]), abs=0.11)
+            assert difference[0] in "+-"
+    assert "minus GenCLIP" in texts(browser, "#matrix-how")[0]
+
+    choose(browser, "show", "rank")
+    for shown, value in zip(rows(browser), values, strict=True):
+        highest = max(map(float, value[1:]))
+        of_best = [rank for rank, number in zip(shown[1:], value[1:], strict=True) if float(number) == highest]
+        assert of_best[0] == f"{(1 + len(of_best)) / 2:.1f}"
+        assert sum(map(float, shown[1:])) == 6
+    pick(browser, "metric", "pixel_aupro")
+    assert [row[0] for row in rows(browser)] == ["Parts <b>2</b>", "<script>alert(1)</script>", "A", "a"]
+    assert texts(browser, "#matrix-note") == ["Without this metric, and so not shown: Scans."]
+    assert {number for row in rows(browser) for number in row[1:]} == {"2.0"}
+    assert state(browser) == "#metric=pixel_aupro&show=rank&baseline=GenCLIP&intervals=1"
+    assert browser.get_log("browser") == []
+
+
+def test_the_order_the_rows_and_the_address(browser: webdriver.Chrome, wide: Path) -> None:
+    visit(browser, wide, "matrix.html", "#show=difference&baseline=WinCLIP&sort=GenCLIP")
+    assert column(browser, "WinCLIP") == [0.0] * len(rows(browser))
+    sorted_down = column(browser, "GenCLIP")
+    assert sorted_down == sorted(sorted_down, reverse=True)
+    assert len(set(sorted_down)) > 5
+    assert "MVTec AD" not in [row[0] for row in rows(browser)], "classes of all datasets stand in one list"
+    assert "MVTec AD" in texts(browser, "#classes tbody .of")
+    head = browser.find_element(By.CSS_SELECTOR, '#classes th[data-method="GenCLIP"]')
+    assert head.get_attribute("aria-sort") == "descending"
+    head.find_element(By.TAG_NAME, "button").send_keys(Keys.ENTER)
+    assert column(browser, "GenCLIP") == sorted(sorted_down)
+    assert state(browser).endswith("sort=GenCLIP&direction=ascending")
+    texts_before = rows(browser)
+    visit(browser, wide, "matrix.html", browser.execute_script("return location.hash"))
+    assert rows(browser) == texts_before
+
+    browser.find_element(By.CSS_SELECTOR, "#classes thead th:first-child button").click()
+    assert "sort" not in state(browser)
+    grouped = [row[0] for row in rows(browser)]
+    assert grouped[grouped.index("MVTec AD") + 1] == "bottle"
+    fold = browser.find_element(By.CSS_SELECTOR, '[aria-label="Classes of MVTec AD"]')
+    fold.send_keys(Keys.SPACE)
+    assert fold.get_attribute("aria-expanded") == "false"
+    assert [row[0] for row in rows(browser)] == [
+        title for title in grouped if title not in grouped[grouped.index("MVTec AD") + 1 :][:15]
+    ]
+    assert state(browser).endswith("folded=MVTec+AD")
+    browser.find_element(By.CSS_SELECTOR, "[name=search]").send_keys("caBLe mvtec")
+    assert [row[0] for row in rows(browser)] == ["MVTec AD", "cable"], "a search finds what is folded; all words count"
+    browser.find_element(By.CSS_SELECTOR, "[name=search]").send_keys(" nothing")
+    assert rows(browser) == []
+    assert texts(browser, "#matrix-note") == ["No class and no dataset of this domain has all these words."]
+    assert browser.get_log("browser") == []
+
+    visit(browser, wide, "matrix.html", "#show=rank&metric=nothing&baseline=nobody&sort=nobody&folded=nothing&domain=x")
+    assert [row[0] for row in rows(browser)] == grouped, "what the page does not have means the default"
+    ranks = rows(browser)[0][1:]
+    assert sum(map(float, ranks)) == pytest.approx(13 * 14 / 2, abs=0.5)
+    browser.find_element(By.CSS_SELECTOR, 'input[name="group"][value="training-free"] + span').click()
+    fewer = [row[1:] for row in rows(browser)]
+    assert len(fewer[0]) < 13
+    assert sum(map(float, fewer[0])) == pytest.approx(len(fewer[0]) * (len(fewer[0]) + 1) / 2, abs=0.5)
+
+
+def test_texts_are_legible_on_every_colour(browser: webdriver.Chrome, wide: Path) -> None:
+    for scheme in ("light", "dark"):
+        colours(browser, scheme)
+        for anchor in ("#intervals=1", "#show=difference&baseline=WinCLIP", "#show=rank"):
+            visit(browser, wide, "matrix.html", anchor)
+            found = browser.execute_script(CONTRASTS)
+            assert len(found) > 100
+            assert all(opaque == 1 and contrast >= 4.5 for opaque, contrast in found), (scheme, anchor, min(found))
+    both = {kind: browser.find_elements(By.CSS_SELECTOR, f"#classes td.{kind}") for kind in ("high", "low")}
+    assert both["high"] and not both["low"], "ranks have one hue"
+
+
+def test_a_phone_scrolls_the_table_and_not_the_page(browser: webdriver.Chrome, wide: Path) -> None:
+    screen(browser, 390, 844)
+    visit(browser, wide, "matrix.html")
+    assert browser.execute_script("return document.documentElement.scrollWidth") == 390
+    fold = browser.find_element(By.CSS_SELECTOR, ".fold")
+    assert fold.size["width"] >= 44
+    assert fold.size["height"] >= 44
