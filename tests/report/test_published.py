@@ -149,6 +149,8 @@ def test_the_places_of_printed_numbers_are_those_of_the_facets(page: Page) -> No
     facets = {facet.name: list(facet.options) for facet in page["facets"]}
     for each in page["printed"]:
         for made in each["tables"]:
+            titles = [column["title"] for column in made["columns"]]
+            assert len(titles) == len(set(titles))
             for column in made["columns"]:
                 _, metric = (int(place) for place in column["of"].split())
                 assert column["title"].endswith(METRICS[facets["metric"][metric]].heading)
