@@ -44,7 +44,9 @@ from .cost import cost_files as cost_files
 from .cost import cost_summary as cost_summary
 from .cost import cost_tables as cost_tables
 from .cost import costs as costs
+from .cost import training_costs as training_costs
 from .coverage import compared_rows as compared_rows
+from .coverage import repeated_parts as repeated_parts
 from .marks import NOT_APART as NOT_APART
 from .marks import ONE_TRAINING as ONE_TRAINING
 from .marks import SECOND_HAND_NOTE as SECOND_HAND_NOTE
@@ -83,6 +85,7 @@ from .style import as_list as as_list
 from .style import lettered as lettered
 from .style import letters_of as letters_of
 from .style import numbered as numbered
+from .tables import MEAN as MEAN
 from .tables import Table as Table
 from .tables import dataset_stems as dataset_stems
 from .tables import make_tables as make_tables
