@@ -93,6 +93,7 @@ def test_a_count_shows_its_rows_and_the_chart_their_points(browser: webdriver.Ch
     )
     assert sorted(drawn) == sorted(keys)
     visit(browser, real, PAGE, "#kind=means")
+    assert len(texts(browser, "section .take")) == 1, "a table that is not shown has no menu"
     assert texts(browser, "[data-by]") == texts(browser, '[data-by="method"][data-kind="means"]')
 
 
