@@ -30,6 +30,8 @@ NAVIGATION = (
     ("records.html", "Records"),
     ("about.html", "About"),
 )
+SECTIONS = {"datasets": "index.html", "methods": "methods.html"}
+"""The page of the navigation that the pages of a folder belong to."""
 STYLES = (
     *("page", "controls", "tables", "listing", "charts", "gallery", "matrix", "failures"),
     *("narrow", "print"),
@@ -79,7 +81,9 @@ class SiteFiles:
             context: What the template shows.
         """
         root = "../" * path.count("/")
-        text = self.templates.get_template(f"pages/{template}").render(root=root, here=path, **self.common, **context)
+        section = SECTIONS.get(path.partition("/")[0])
+        made = self.templates.get_template(f"pages/{template}")
+        text = made.render(root=root, here=path, section=section, **self.common, **context)
         self.content[path] = text.encode()
 
     def records(self, report: ReportData) -> None:
@@ -132,5 +136,5 @@ def zipped(name: str, content: bytes) -> bytes:
 
 
 def _as_json(record: Record) -> bytes:
-    text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False)
+    text = json.dumps(record.model_dump(mode="json"), separators=(",", ":"), sort_keys=True, ensure_ascii=False)
     return (text + "\n").encode()

@@ -11,7 +11,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
-from support.browser import choose, colours, needs_chromium, press, screen, texts, until, visit
+from support.browser import choose, colours, needs_chromium, screen, texts, until, visit
 from support.wide import METHODS
 
 pytestmark = needs_chromium
@@ -114,7 +114,6 @@ def test_it_is_dark_where_the_system_is(browser: webdriver.Chrome, site: Path) -
     assert brightness()[1] > 600
     browser.find_element(By.ID, "theme").click()  # light, whatever the system says
     assert brightness()[0] > 700
-    browser.find_element(By.ID, "theme").click()
     browser.find_element(By.ID, "theme").click()  # as the system again
     assert brightness()[0] < 150
 
@@ -159,67 +158,6 @@ def test_a_phone_never_scrolls_sideways(browser: webdriver.Chrome, site: Path) -
         assert width == [375, 375], page
         assert browser.execute_script(SMALL_TEXT) == [], page
         assert browser.execute_script(SMALL_CONTROLS) == [], page
-
-
-def test_the_gallery_works_by_keyboard(browser: webdriver.Chrome, site: Path) -> None:
-    visit(browser, site, "datasets/parts--a.html")
-
-    def key_of_focus() -> str:
-        return str(browser.execute_script("return document.activeElement.querySelector('.what code')?.textContent"))
-
-    shown = texts(browser, ".gallery .what code")
-    assert len(shown) >= 6
-    press(browser, "j")
-    assert key_of_focus() == shown[0]
-    press(browser, "j", Keys.ARROW_DOWN, "k")
-    assert key_of_focus() == shown[1]
-    outline = browser.execute_script("return getComputedStyle(document.activeElement).outlineStyle")
-    assert outline == "solid"
-    press(browser, Keys.ENTER)
-    dialog = browser.find_element(By.ID, "large")
-    assert dialog.is_displayed()
-    assert texts(browser, "#large .what code") == [shown[1]]
-    assert texts(browser, "#large-place") == [f"2 of {len(shown)}"]
-    press(browser, Keys.ARROW_RIGHT)
-    assert texts(browser, "#large .what code") == [shown[2]]
-    press(browser, *"kkkk")
-    assert texts(browser, "#large .what code") == [shown[0]], "it stops at the first"
-    press(browser, Keys.ESCAPE)
-    until(lambda: not dialog.is_displayed() and key_of_focus() == shown[0])
-
-
-def test_heatmaps_are_drawn(browser: webdriver.Chrome, site: Path) -> None:
-    visit(browser, site, "datasets/parts--a.html")
-    canvas = browser.find_element(By.CSS_SELECTOR, ".gallery canvas")
-    browser.execute_script("arguments[0].scrollIntoView()", canvas)
-    script = "const c = arguments[0]; return [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]"
-    until(lambda: canvas.get_attribute("data-drawn") is not None)
-    before = browser.execute_script(script, canvas)
-    assert len(before) == 4 * 96 * 96
-    assert len(set(before[3::4])) > 50, "the opacity goes with the value"
-    assert max(before[3::4]) <= 191
-    nothing = "const o = document.getElementById('opacity'); o.value = 0; o.dispatchEvent(new Event('input', "
-    browser.execute_script(nothing + "{bubbles: true}))")
-    assert set(browser.execute_script(script, canvas)[3::4]) == {0}
-
-
-def test_the_gallery_is_ordered_by_a_method(browser: webdriver.Chrome, site: Path) -> None:
-    visit(browser, site, "datasets/parts--a.html")
-
-    def wrong(index: int) -> list[float]:
-        cases = [each for each in browser.find_elements(By.CSS_SELECTOR, ".gallery .case") if each.is_displayed()]
-        return [float(str(each.get_attribute("data-wrong")).split()[index]) for each in cases]
-
-    assert wrong(0) == sorted(wrong(0), reverse=True)
-    browser.find_element(By.CSS_SELECTOR, "#by option:nth-child(3)").click()
-    assert wrong(2) == sorted(wrong(2), reverse=True)
-    assert wrong(0) != sorted(wrong(0), reverse=True)
-    choose(browser, "order", "best")
-    assert wrong(2) == sorted(wrong(2))
-    count = len(wrong(0))
-    choose(browser, "label", "1")
-    assert 0 < len(wrong(0)) < count
-    assert set(texts(browser, ".gallery .what b")) == {"anomalous"}
 
 
 def test_a_dataset_shows_one_metric_at_a_time(browser: webdriver.Chrome, site: Path) -> None:
@@ -327,12 +265,6 @@ def test_a_group_of_methods_is_left_out_of_every_page(browser: webdriver.Chrome,
     browser.find_element(By.CSS_SELECTOR, "#methods summary").click()
     pick(browser, "method", "CoOp")
     assert browser.current_url.endswith("&method=CoOp")
-
-
-def test_the_gallery_shows_the_methods_that_are_chosen(browser: webdriver.Chrome, site: Path) -> None:
-    visit(browser, site, "datasets/parts--a.html", "#method=CLIP&method=GenCLIP&method=nobody")
-    captions = {text.split("\n")[0] for text in texts(browser, ".gallery .case:first-child figcaption")}
-    assert captions == {"image", "ground truth", "CLIP", "GenCLIP"}
 
 
 @pytest.mark.parametrize("width", [390, 1280])
