@@ -63,7 +63,7 @@ def test_the_summary_counts_what_pandas_counts(page: Page, table: pd.DataFrame, 
             assert (row.median.text, row.range.text) == (UNDEFINED, UNDEFINED)
             continue
         assert float(row.median.sort) == pytest.approx(known.median(), abs=1e-4)
-        assert row.range.text == f"{known.min():+.1f} to {known.max():+.1f}"
+        assert row.range.text == f"{known.min():+.1f} to {known.max():+.1f}".replace("-", "−")
 
 
 def test_a_count_links_to_as_many_rows(page: Page) -> None:
