@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const { $, $$, whenChanged, address, on } = Report;
+  const { $, $$, whenChanged, address, on, tell } = Report;
 
   const signed = (value) => { // as Python rounds for print; no −0.0
     const text = value.toFixed(1);
@@ -137,6 +137,10 @@
       const ramp = $(".ramp");
       ramp.className = `ramp${{ difference: " two", rank: " ranks", value: "" }[how]}`;
       $("#legend").hidden = false;
+      table.dataset.best = how === "rank" ? "lowest" : "highest";
+      const title = fields.metric.selectedOptions[0];
+      const measure = { value: "", rank: ", rank", difference: `, difference to ${fields.baseline.value}` }[how];
+      table.dataset.title = `${title.parentElement.label}: ${title.textContent}${measure}`;
       const [left, right] = {
         value: [`${low} or less`, high < 100 ? `${high} or more` : "100"],
         difference: [`${signed(low)} or less`, `${signed(high)} or more`],
@@ -181,7 +185,7 @@
       if (without.length) notes.push(`Without this metric, and so not shown: ${without.join(", ")}.`);
       $("#matrix-note").textContent = notes.join(" ");
     };
-    const show = () => { fill(); arrange(); };
+    const show = () => { fill(); arrange(); tell("columns"); };
 
     whenChanged(form, (event) => {
       if (["method", "group"].includes(event.target.name)) return; // methods.js tells of these
