@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 
 from benchmark.records import Record
 from benchmark.report.report_data import ReportData
+from benchmark.report.values import counted
 from benchmark.tables import NOT_APART, ONE_TRAINING, groups_of, make_outputs
 
 NAVIGATION = (
@@ -29,6 +30,8 @@ NAVIGATION = (
     ("records.html", "Records"),
     ("about.html", "About"),
 )
+SECTIONS = {"datasets": "index.html", "methods": "methods.html"}
+"""The page of the navigation that the pages of a folder belong to."""
 STYLES = (
     *("page", "controls", "tables", "listing", "charts", "gallery", "matrix", "failures"),
     *("narrow", "print"),
@@ -48,6 +51,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["counted"] = counted
     made.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":"), "ensure_ascii": False}
     made.filters["code"] = with_code
     made.globals |= {"NOT_APART": NOT_APART, "ONE_TRAINING": ONE_TRAINING}
@@ -77,7 +81,9 @@ class SiteFiles:
             context: What the template shows.
         """
         root = "../" * path.count("/")
-        text = self.templates.get_template(f"pages/{template}").render(root=root, here=path, **self.common, **context)
+        section = SECTIONS.get(path.partition("/")[0])
+        made = self.templates.get_template(f"pages/{template}")
+        text = made.render(root=root, here=path, section=section, **self.common, **context)
         self.content[path] = text.encode()
 
     def records(self, report: ReportData) -> None:
@@ -130,5 +136,5 @@ def zipped(name: str, content: bytes) -> bytes:
 
 
 def _as_json(record: Record) -> bytes:
-    text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False)
+    text = json.dumps(record.model_dump(mode="json"), separators=(",", ":"), sort_keys=True, ensure_ascii=False)
     return (text + "\n").encode()

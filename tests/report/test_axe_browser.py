@@ -12,6 +12,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from support.axe import Violation, violations
 from support.browser import colours, needs_chromium, screen, until, visit
+from support.site_pages import kinds_of_pages
 
 pytestmark = [*needs_chromium, pytest.mark.slow]
 
@@ -20,16 +21,6 @@ ALIKE = ("ablations.html", "about.html", "figures.html", "published.html", "trai
 """Pages that thirteen methods do not change."""
 COLOURS = ("color-contrast", "link-in-text-block")
 """Rules that depend on the colours."""
-
-
-def kinds_of_pages(site: Path) -> list[str]:
-    """Return one page of each kind: all at the top, and of a folder those of a class or not, with a gallery or not."""
-    kinds: dict[tuple[str, ...], str] = {}
-    for path in sorted(site.rglob("*.html")):
-        page = path.relative_to(site)
-        kind = (page.name,) if len(page.parts) == 1 else ("--" in page.name, 'id="gallery"' in path.read_text())
-        kinds.setdefault((page.parent.name, *map(str, kind)), page.as_posix())
-    return sorted(kinds.values())
 
 
 def shown(found: list[Violation], page: str) -> list[str]:

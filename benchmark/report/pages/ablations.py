@@ -61,4 +61,4 @@ def _changed(value: float | None, change: float | None) -> Changed:
     if change is None:
         return Changed(shown_value(value), "", "")
     text = shown_points(change).text
-    return Changed(shown_value(value), text, {"+": "up"}.get(text[0], "down") if float(text.replace("−", "-")) else "")
+    return Changed(shown_value(value), text, {"+": "up", "−": "down"}.get(text[0], ""))

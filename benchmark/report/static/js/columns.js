@@ -62,7 +62,11 @@
     const cells = asMade(row);
     if (laid.get(row) === stamp || cells.length !== heads.length) return;
     laid.set(row, stamp);
-    if (order.some((place, index) => row.cells[index] !== cells[place])) row.append(...order.map((place) => cells[place]));
+    let next = row.firstElementChild; // only what is out of its place is moved
+    for (const place of order) {
+      if (cells[place] === next) next = next.nextElementSibling;
+      else row.insertBefore(cells[place], next);
+    }
     for (const [place, cell] of cells.entries()) {
       if (heads[place].dataset.method === undefined) continue;
       if (cell !== heads[place]) cell.hidden = !isShown(heads[place]);
@@ -117,14 +121,16 @@
     return { table, head: heads[0], pins: pins.map((place) => heads[place]) };
   }
 
-  // How far from the left pinned columns stay. Those that would take over half of the width scroll with the others.
+  const ROOM = 104; // of a number with its interval
+
+  // How far from the left pinned columns stay. Those that would leave no room for a number scroll with the others.
   function measure(found) {
     const width = found.table.parentElement.clientWidth;
     let left = found.head.offsetWidth;
     return found.pins.map((pin) => {
       const at = left;
       left += pin.offsetWidth;
-      return left <= width * 0.6 ? at : null;
+      return left <= width - ROOM ? at : null;
     });
   }
 

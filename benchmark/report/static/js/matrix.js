@@ -155,9 +155,9 @@
 
     const arrange = () => {
       const words = fields.search.value.toLowerCase().split(/\s+/).filter(Boolean);
-      const texts = metrics[fields.metric.value].texts;
+      const { values } = metrics[fields.metric.value];
       const fits = (row) => (domain() === "all" || row.element.dataset.domain === domain()) && words.every((word) => row.words.includes(word));
-      const known = (row) => texts[row.index].some((text) => text !== "–");
+      const known = (row) => values[row.index].some((value) => value !== null);
       const isFolded = (title) => folded.has(title) && !words.length; // a search looks into what is folded
       const found = new Set(rows.filter(fits).map((row) => row.dataset));
       const without = rows.filter((row) => row.whole && found.has(row.dataset) && !known(row)).map((row) => row.dataset);

@@ -1,33 +1,43 @@
-// The colours of a page: as the system, light or dark.
+// The colours of a page: those of the system, or the other ones where the reader chose so. This script alone is not
+// deferred: it sets the choice before anything is painted, so that no page flashes in colours that were not chosen.
 "use strict";
 
 (() => {
-  const { $, tell } = Report;
+  const KEY = "zsad-bench.theme"; // other pages of the same host may keep a theme too
+  const root = document.documentElement;
+  const darkSystem = matchMedia("(prefers-color-scheme: dark)");
+  const ofSystem = () => (darkSystem.matches ? "dark" : "light");
 
-  const THEMES = ["", "light", "dark"];
+  function kept() {
+    try { return localStorage.getItem(KEY); }
+    catch { return ""; } // no storage from the disk in some browsers: a choice then holds for the page
+  }
 
-  function keep(value) {
-    try { if (value === undefined) return localStorage.getItem("theme") || ""; localStorage.setItem("theme", value); }
-    catch { /* no storage from the disk in some browsers: the choice then holds for the page */ }
-    return value || "";
+  function keep(theme) {
+    try { if (theme) localStorage.setItem(KEY, theme); else localStorage.removeItem(KEY); }
+    catch { /* see above */ }
   }
 
   function setTheme(theme) {
-    if (theme) document.documentElement.dataset.theme = theme; else delete document.documentElement.dataset.theme;
-    $("#theme").setAttribute("aria-label", `Colours: ${theme || "as the system"}`);
-    $("#theme").title = $("#theme").getAttribute("aria-label");
-    $("#theme").textContent = { "": "◐", light: "☀", dark: "☾" }[theme];
-    tell("colours");
+    if (theme === "light" || theme === "dark") root.dataset.theme = theme; else delete root.dataset.theme;
   }
+  setTheme(kept());
 
-  function startTheme() {
-    setTheme(THEMES.includes(keep()) ? keep() : "");
-    $("#theme").addEventListener("click", () => {
-      const next = THEMES[(THEMES.indexOf(document.documentElement.dataset.theme || "") + 1) % THEMES.length];
-      keep(next);
-      setTheme(next);
+  addEventListener("DOMContentLoaded", () => {
+    const button = document.getElementById("theme");
+    const other = () => ((root.dataset.theme || ofSystem()) === "dark" ? "light" : "dark");
+    const changed = () => {
+      button.title = `Switch to ${other()} colours`;
+      button.setAttribute("aria-label", button.title);
+      Report.tell("colours");
+    };
+    button.addEventListener("click", () => {
+      const chosen = other() === ofSystem() ? "" : other(); // the colours of the system follow it from then on
+      keep(chosen);
+      setTheme(chosen);
+      changed();
     });
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => tell("colours"));
-  }
-  startTheme();
+    darkSystem.addEventListener("change", changed);
+    changed();
+  });
 })();
