@@ -38,6 +38,12 @@ settings.register_profile("tests", derandomize=True, deadline=None)
 settings.load_profile("tests")
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes by their argument. Pytest 8 names them by their content, and archives hold the time, by which the
+    workers of pytest-xdist would differ."""
+    return argname if isinstance(val, bytes) else None
+
+
 # --- what the workers of one run share
 
 

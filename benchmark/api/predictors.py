@@ -62,7 +62,7 @@ class PredictedImage:
     low: float
     """Lowest value of all maps of the call: where the heatmap leaves the photo unchanged."""
     high: float
-    """Highest value of all maps of the call: where the heatmap is red, also if nothing is wrong."""
+    """Highest value of all maps of the call: where the heatmap is yellow, also if nothing is wrong."""
     synthetic: str
     """The warning about generated weights; empty where all are real."""
     source: Path | ImageInMemory

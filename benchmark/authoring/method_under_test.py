@@ -105,8 +105,8 @@ class MethodUnderTest:
         size = spec.image_size
         given = self.given if size == self.spec.image_size else self._source(size, 0)
         masks = given.masks if issubclass(self.method, Learner) and self.method.needs_masks else given.masks * 0
-        features = self.backbone.encode_images(given.images, spec)
-        return TrainingBatch(features, given.class_names, given.labels, masks)
+        features, device = self.backbone.encode_images(given.images, spec), self.backbone.device
+        return TrainingBatch(features, given.class_names, given.labels.to(device), masks.to(device))
 
     def encode(self, images: Tensor) -> Features:
         """Return the features that the method asks for."""

@@ -71,8 +71,8 @@ def predict_command(
 
     Writes to OUTPUT/METHOD a heatmap per image, and predictions.json and predictions.csv with scores, decisions, the
     range and the highest point of each map, and how they were computed. All heatmaps of a method share one colour scale
-    from the lowest value (the photo unchanged) to the highest value (red) of all maps. Therefore include images of good
-    parts: an image that is drawn alone has red on it even if nothing is wrong.
+    from the lowest value (the photo unchanged) to the highest value (yellow) of all maps. Therefore include images of
+    good parts: an image that is drawn alone has yellow on it even if nothing is wrong.
 
     Exit code 0: every image was scored and drawn; 1: some could not be; 2: the command could not start.
 

@@ -41,7 +41,7 @@ from benchmark.clip.weights import (
     weights_sha256,
 )
 from benchmark.clip.windows import run_windows
-from benchmark.common import Cache, CacheError, Entry, Rows, Writer, listed, require_exact_float32
+from benchmark.common import Cache, CacheError, Entry, Rows, Writer, device_name, listed, require_exact_float32, slug
 from benchmark.errors import first_misfit
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -164,8 +164,9 @@ class Backbone:
         """
         if self._cache is None:
             return self._encode_text(prompts)
-        gelu = "-plain-gelu" if self.plain_gelu else ""
-        entry = Entry(self._cache, f"text-{self.architecture}-{self.sha256[:16]}-{self.dtype}{gelu}")
+        gelu, device = "-plain-gelu" if self.plain_gelu else "", device_name(self.device)
+        place = "" if device == "cpu" else f"-{slug(device)}"  # another device rounds otherwise
+        entry = Entry(self._cache, f"text-{self.architecture}-{self.sha256[:16]}-{self.dtype}{gelu}{place}")
         name = hashlib.sha256(json.dumps([TEXT_VERSION, *prompts]).encode()).hexdigest()[:16]
         row_bytes = 4 * self.width
         try:

@@ -9,15 +9,15 @@ from PIL import Image
 
 Floats = npt.NDArray[np.floating]
 
-COLOUR_MAP = "turbo"
-"""Name of the colour map in matplotlib. Its colours are visible on white, black, grey and red photos; the colours of
-maps from dark to light, such as inferno, are not visible on some of them."""
+COLOUR_MAP = "viridis"
+"""Name of the colour map in matplotlib. Its lightness grows from low to high, so readers who do not tell red from green
+and readers of a grey print see the same order."""
 OPACITY = 0.75
 """Opacity of the colour of the highest value. The opacity of other values is proportional."""
 
 
 def colours(values: Floats) -> npt.NDArray[np.uint8]:
-    """Return the colours of values; the colour of 1 is red.
+    """Return the colours of values; the colour of 0 is dark violet, that of 1 is yellow.
 
     Args:
         values: Values in [0, 1], of any shape `(…)`.

@@ -69,3 +69,4 @@ from .records import remove_record as remove_record
 from .records import write_record as write_record
 from .undefined import expected_levels as expected_levels
 from .undefined import undefined_notes as undefined_notes
+from .undefined import undefined_reason as undefined_reason

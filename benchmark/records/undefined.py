@@ -36,6 +36,17 @@ def undefined(record: Record) -> dict[Level, str]:
     }
 
 
+def undefined_reason(record: Record, level: Level, class_name: str | None = None) -> str:
+    """Return in half a sentence why a record, or one of its classes, has no number at a level; empty where it has one.
+
+    A level that the dataset is not expected to have needs no reason.
+    """
+    if class_name is None:
+        return undefined(record).get(level, "")
+    result = record.classes[class_name]
+    return _cause(result, level).format(of="") if is_undefined(result.metrics, level) else ""
+
+
 def undefined_notes(record: Record) -> list[str]:
     """Return a sentence for each reason why a record has no number at an expected level."""
     mean = "mean of the " if len(record.classes) > 1 else ""

@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 
 from benchmark.records import Record
 from benchmark.report.report_data import ReportData
+from benchmark.report.values import counted
 from benchmark.tables import NOT_APART, ONE_TRAINING, groups_of, make_outputs
 
 NAVIGATION = (
@@ -50,6 +51,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["counted"] = counted
     made.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":"), "ensure_ascii": False}
     made.filters["code"] = with_code
     made.globals |= {"NOT_APART": NOT_APART, "ONE_TRAINING": ONE_TRAINING}
@@ -134,5 +136,5 @@ def zipped(name: str, content: bytes) -> bytes:
 
 
 def _as_json(record: Record) -> bytes:
-    text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False)
+    text = json.dumps(record.model_dump(mode="json"), separators=(",", ":"), sort_keys=True, ensure_ascii=False)
     return (text + "\n").encode()

@@ -106,6 +106,8 @@ class ReportData:
     estimates: Estimates
     ablations: tuple[AblationTable, ...]
     notes: tuple[str, ...]
+    main_failed: tuple[Record, ...] = ()
+    """Those of the main tables whose cells failed, also of methods that have no column."""
 
     @property
     def titles(self) -> tuple[str, ...]:
@@ -148,9 +150,17 @@ class ReportData:
         """Return the id of a record's row on the page of records, which a number links to."""
         return self._anchors[record.id]
 
+    def failure_of(self, method: str, dataset: DatasetResults) -> Record | None:
+        """Return the failed cell of a method on a dataset, of its lowest seed; None where none failed."""
+        return self._failures.get((method, dataset.title))
+
+    @cached_property
+    def _failures(self) -> Mapping[tuple[str, str], Record]:
+        return {(record.title, record.dataset_title): record for record in reversed(self.main_failed)}
+
     @property
     def failed(self) -> tuple[Record, ...]:
-        """Records of the cells that failed."""
+        """Records of the cells that failed, also of ablations."""
         return tuple(record for record in self.records if record.status == "failed")
 
 
@@ -176,7 +186,8 @@ def collect_report_data(records: Sequence[Record]) -> ReportData:
         datasets=tuple(_datasets(main)),
         estimates={(each.title, each.dataset, each.class_name, each.metric): each for each in found},
         ablations=tuple(make_ablations(ordered, noted=tuple(METRICS))),
-        notes=notes_of(shown, tuple(METRICS)),
+        notes=notes_of(main, tuple(METRICS)),  # failures stand with their errors on pages of their own
+        main_failed=tuple(record for record in shown if record.status == "failed"),
     )
 
 

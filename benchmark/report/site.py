@@ -22,9 +22,10 @@ from benchmark.report.facts import MethodFacts
 from benchmark.report.images import qualitative
 from benchmark.report.images.gallery import Gallery, by_method, class_gallery
 from benchmark.report.images.ranked import RankedDataset, rank_dataset
+from benchmark.report.images.scale import ticks
 from benchmark.report.pages.ablations import ablations_page
 from benchmark.report.pages.about import about_page
-from benchmark.report.pages.cost import cost_page
+from benchmark.report.pages.cost import cost_page, overview_costs
 from benchmark.report.pages.dataset import class_page, dataset_page, kinds
 from benchmark.report.pages.failures import FailureImages, failure_images, failures_page
 from benchmark.report.pages.figures import text_charts
@@ -134,7 +135,7 @@ def make_site(
     for line in unused_folders(found, sources + unsure):
         say(line)
     say("figures")
-    site.page("index.html", "overview.html", **overview_page(report))
+    site.page("index.html", "overview.html", **overview_page(report), costs=overview_costs(report))
     site.page("matrix.html", "matrix.html", **matrix_page(report))
     site.page("failures.html", "failures.html", **failures_page(report, failures))
     site.page("ablations.html", "ablations.html", **ablations_page(report.ablations))
@@ -215,13 +216,17 @@ def _dataset_pages(
 
     `note` says why there is no gallery.
     """
-    nothing = Gallery((), {}, ())
+    nothing = Gallery()
     covers = {
         name: f"images/{dataset.slug}/{image.photo}"
         for name, gallery in galleries.items()
         for image in sorted(gallery.shown, key=lambda image: (image.label, image.photo))[:1]
     }
-    gallery_context = {"gallery_note": note or "None of its images could be shown.", "colours": _colours()}
+    gallery_context = {
+        "gallery_note": note or "None of its images could be shown.",
+        "colours": _colours(),
+        "ticks": ticks(),
+    }
     alone = len(dataset.classes) == 1
     site.page(
         dataset.page,
@@ -254,10 +259,10 @@ def _dataset_pages(
 
 
 def _colours() -> str:
-    """Return the 256 colours of the heatmaps as base64 of RGB bytes."""
+    """Return evenly spaced colours of the heatmaps, from low to high, as base64 of RGB bytes."""
     from benchmark.predict import colours
 
-    return base64.b64encode(colours(np.linspace(0, 1, 256)).tobytes()).decode()
+    return base64.b64encode(colours(np.linspace(0, 1, 33)).tobytes()).decode()
 
 
 def _check_output(output: Path) -> None:

@@ -1,10 +1,10 @@
-"""Numbers as the pages show them: percentages with intervals and marks, and "–" where a metric is undefined."""
+"""Numbers as the pages show them: percentages with intervals and marks, and in words why there is none."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from benchmark.metrics import METRICS
-from benchmark.records import expected_levels
+from benchmark.records import expected_levels, undefined_reason
 from benchmark.report.report_data import DatasetResults, ReportData
 from benchmark.tables import (
     ONE_TRAINING,
@@ -19,6 +19,8 @@ from benchmark.tables import (
 )
 
 UNDEFINED = "–"
+FAILED = "failed"
+NOT_RUN = "not run"
 HAS_RANGE = f"{WIDE_NOTE}; its range stands beside it."
 
 
@@ -33,12 +35,14 @@ class ShownValue:
     """Standard deviation over seeds, bootstrap interval, and a mark where the difference to the best method rests on
     one training."""
     mark: str = ""
-    """Class of the table cell: best or second for the highest and second highest printed value of a row, else empty."""
+    """Classes of the table cell: best or second for the highest and second highest printed value of a row, highest for
+    the best one where methods are not compared, tied for those that the images do not tell from the best one, failed
+    or absent where there is no value."""
     behind: tuple[str, ...] = ()
     """How far the method is behind the best one, in points, with the ends of the paired interval; empty for the best
     one."""
     hint: str = ""
-    """Why the value has a range."""
+    """Why the value has a range, or why there is none."""
     tied: bool = False
     """Whether the paired bootstrap interval does not separate the method from the best one."""
     span: str = ""
@@ -89,13 +93,61 @@ def shown_value(
         if estimate.behind is not None:
             tied = estimate.not_apart
             if any(estimate.behind):
-                behind = tuple(f"{round(100 * each, 1) + 0:.1f}" for each in estimate.behind)
+                behind = tuple(signed(100 * each, plus="") for each in estimate.behind)
             if estimate.one_training:
                 parts.append(ONE_TRAINING)
     if span is not None and is_wide(span):
         wide = f"{WIDE_MARK} {span[0]:.1f}–{span[1]:.1f}"
         hint = HAS_RANGE
     return ShownValue(f"{value:.1f}", f"{value:.4f}", " ".join(parts), mark, behind, hint, tied, wide)
+
+
+def counted(count: int, name: str) -> str:
+    """Return a number of things in words, as in `1 dataset` and `2 datasets`."""
+    return f"{count} {name}{'' if count == 1 else 's'}"
+
+
+def signed(value: float, *, plus: str = "+") -> str:
+    """Return a difference with one decimal and its sign. What rounds to 0 has none."""
+    rounded = round(value, 1)
+    return f"{'−' if rounded < 0 else plus if rounded else ''}{abs(rounded):.1f}"
+
+
+def shown_points(value: float) -> ShownValue:
+    """Return a difference with its sign."""
+    return ShownValue(signed(value), f"{value:.4f}")
+
+
+def absent_value(
+    report: ReportData, dataset: DatasetResults, method: str, metric: str, class_name: str | None = None
+) -> ShownValue:
+    """Return what stands where a method has no value: that its cell failed, that it was not run, or a dash.
+
+    Where the metric is undefined, the hint says why. What failed links to its record.
+    """
+    found = dataset.of_method(method)
+    if found and (class_name is None or class_name in found[0].classes):
+        reason = undefined_reason(found[0], METRICS[metric].level, class_name)
+        return ShownValue(UNDEFINED, "", hint=f"Undefined: {reason}." if reason else "")
+    if (failure := report.failure_of(method, dataset)) is not None:
+        return ShownValue(FAILED, "", mark="failed", record=report.anchor_of(failure))
+    return ShownValue(NOT_RUN, "", mark="absent")
+
+
+def without_winner(numbers: Sequence[ShownValue], values: Sequence[float | None]) -> tuple[ShownValue, ...]:
+    """Return the numbers of a row, where all that are tied with the best one are marked like it.
+
+    A value that is printed like the best one needs no sign that it may be as good. Where no paired interval compares
+    the methods, none is the best one: there is a highest number.
+    """
+    highest = max((round(value, 1) for value in values if value is not None), default=None)
+    compared = any(each.behind or each.tied for each in numbers)
+    made = []
+    for each, value in zip(numbers, values, strict=True):
+        tied = each.tied and value is not None and round(value, 1) != highest
+        mark = each.mark if compared or each.mark != "best" else "highest"
+        made.append(replace(each, tied=tied, mark=f"{mark} tied".strip() if tied else mark))
+    return tuple(made)
 
 
 def dataset_values(dataset: DatasetResults, metric: str, titles: Sequence[str]) -> list[float | None]:
@@ -141,18 +193,13 @@ def table_row(
     spans = [mean_range(dataset.of_method(method), class_name, metric) for method in titles]
     marks = best_and_second(values, METRICS[metric])
     shown = [shown_value(*each) for each in zip(values, found, marks, spans, strict=True)]
-    highest = max((round(value, 1) for value in values if value is not None), default=None)
-    records = [dataset.first_seed(method) for method in titles]
-    # A value that is printed like the best one needs no sign that it may be as good.
     numbers = [
-        replace(
-            each,
-            tied=each.tied and value is not None and round(value, 1) != highest,
-            record="" if record is None else report.anchor_of(record),
-        )
-        for each, value, record in zip(shown, values, records, strict=True)
+        replace(each, record="" if record is None else report.anchor_of(record))
+        if value is not None
+        else absent_value(report, dataset, method, metric, class_name)
+        for each, value, method, record in zip(shown, values, titles, map(dataset.first_seed, titles), strict=True)
     ]
-    return TableRow(title, page, domain, tuple(numbers))
+    return TableRow(title, page, domain, without_winner(numbers, values))
 
 
 def dataset_rows(report: ReportData, metric: str, always: Collection[str] = ()) -> list[TableRow]:
@@ -191,9 +238,7 @@ def class_rows(report: ReportData, dataset: DatasetResults, metric: str) -> list
         rows.append(
             table_row(each.name, values, report, dataset=dataset, class_name=each.name, metric=metric, page=each.page)
         )
-    if all(shown.text == UNDEFINED for each in rows for shown in each.numbers):
-        return []
-    return rows
+    return rows if _any_defined(rows) else []
 
 
 def defect_rows(report: ReportData, dataset: DatasetResults, class_name: str, metric: str) -> list[TableRow]:
@@ -206,18 +251,20 @@ def defect_rows(report: ReportData, dataset: DatasetResults, class_name: str, me
         marks = best_and_second(values, METRICS[metric])
         spans = [mean_range(dataset.of_method(title), class_name, metric, defect=defect) for title in report.titles]
         shown = [
-            shown_value(value, mark=mark, span=span) for value, mark, span in zip(values, marks, spans, strict=True)
+            shown_value(value, mark=mark, span=span)
+            if value is not None
+            else absent_value(report, dataset, method, metric, class_name)
+            for value, mark, span, method in zip(values, marks, spans, report.titles, strict=True)
         ]
-        rows.append(TableRow(f"{defect} ({images})", None, "", tuple(shown)))
-    return [] if all(number.text == UNDEFINED for row in rows for number in row.numbers) else rows
+        rows.append(TableRow(f"{defect} ({images})", None, "", without_winner(shown, values)))
+    return rows if _any_defined(rows) else []
+
+
+def _any_defined(rows: Sequence[TableRow]) -> bool:
+    return any(number.sort for row in rows for number in row.numbers)
 
 
 def mean_row(report: ReportData, dataset: DatasetResults, metric: str) -> TableRow:
     """Return the row with the mean over the classes of a dataset."""
     values = dataset_values(dataset, metric, report.titles)
     return table_row("Mean over classes", values, report, dataset=dataset, class_name=None, metric=metric)
-
-
-def shown_points(value: float) -> ShownValue:
-    """Return a difference with its sign. A value that rounds to −0.0 is shown as +0.0."""
-    return ShownValue(f"{round(value, 1) + 0:+.1f}", f"{value:.4f}")

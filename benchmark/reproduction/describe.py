@@ -9,11 +9,14 @@ from tabulate import tabulate
 from benchmark.common import counted, size_in_words
 from benchmark.data import load_cards
 from benchmark.protocol import Protocol
-from benchmark.reproduction.costs import CPU_SECONDS, GPU_PASSES, TRAINING_SECONDS, Cost, cost_of, images_of
+from benchmark.reproduction.costs import CPU_SECONDS, GPU, GPU_PASSES, TRAINING_SECONDS, Cost, cost_of, images_of
 from benchmark.reproduction.needs import LearnedNeed, Needs
 from benchmark.reproduction.recipe import Recipe, Run
 from benchmark.tables import Number
 
+SCORING_GB, STORED_GB, TOWER_GB = 5, 6, 11
+"""GPU memory that torch took, in float32: to score with batches of 8 images, to train on stored features with the batch
+sizes of the methods, and to train backward through a tower. Measured."""
 COPIES = {
     ("sdd", "anomalyclip"): "expected in AnomalyCLIP's folder https://drive.google.com/drive/folders/"
     "1oqaxUZYi44jlLT4WtT6D5T6onPTNZXsu, for a person to fetch"
@@ -37,7 +40,7 @@ def render_recipes(recipes: Iterable[tuple[Recipe, Cost]]) -> str:
     header = ("Name", "Reproduces", "Datasets", "Methods", "Trainings", "Time on a GPU")
     return (
         f"{_grid(body, header)}\n\n"
-        f"Time: on a GPU that makes {GPU_PASSES:g} passes of ViT-L/14 a second, which is assumed; none was measured."
+        f"Time: reckoned from {GPU_PASSES:g} passes of ViT-L/14 a second, as measured on an {GPU} in float32."
         "\nbench reproduce NAME --dry-run says what one of them needs.\n"
     )
 
@@ -204,15 +207,16 @@ def _cost(cost: Cost) -> str:
     disk += [f"features for training at most {cost.features:.0f} GB below BENCH_CACHE"] if cost.features >= 1 else []
     work = f"{cost.images:,} test images"
     work += f", {counted(cost.trainings, 'training')} on {cost.auxiliary_images:,} images" if cost.trainings else ""
-    memory = "not measured on a GPU; scoring needs the weights and a batch, for which 8 GB are assumed to suffice"
+    memory = f"{SCORING_GB} GB, as measured for batches of 8 images in float32"
+    memory += f"; up to {STORED_GB} GB for a training, beside features that are kept" if cost.trainings else ""
     if cost.through_towers:
-        memory += f"; the trainings of {' and '.join(cost.through_towers)} go backward through a tower and need more"
+        memory += f"; up to {TOWER_GB} GB for those of {' and '.join(cost.through_towers)}, backward through a tower"
     body = [
         ("work", f"{work}: {cost.passes:,.0f} passes of ViT-L/14 at 518 px"),
         (
             "time",
-            f"{_hours(cost.gpu_hours)} on a GPU of {GPU_PASSES:g} passes a second, with {TRAINING_SECONDS / 60:g} min "
-            "for a training: assumed, never measured",
+            f"{_hours(cost.gpu_hours)} on an {GPU} in float32, from what was measured there: {GPU_PASSES:g} passes a "
+            f"second, and steps that make {TRAINING_SECONDS:g} s for a training on stored features",
         ),
         ("", f"{_hours(cost.cpu_hours)} of passes on two processor cores, {CPU_SECONDS:g} s each: measured"),
         ("disk", "; ".join(disk) or "nothing more"),

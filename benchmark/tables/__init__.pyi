@@ -21,6 +21,7 @@ from .comparable import check_comparable as check_comparable
 from .comparable import main_records as main_records
 from .comparable import table_stem as table_stem
 from .comparison import Comparison as Comparison
+from .comparison import Verdict as Verdict
 from .comparison import compare as compare
 from .comparison import results_to_compare as results_to_compare
 from .comparison_output import COMPARISON_COLUMNS as COMPARISON_COLUMNS
@@ -43,7 +44,9 @@ from .cost import cost_files as cost_files
 from .cost import cost_summary as cost_summary
 from .cost import cost_tables as cost_tables
 from .cost import costs as costs
+from .cost import training_costs as training_costs
 from .coverage import compared_rows as compared_rows
+from .coverage import repeated_parts as repeated_parts
 from .marks import NOT_APART as NOT_APART
 from .marks import ONE_TRAINING as ONE_TRAINING
 from .marks import SECOND_HAND_NOTE as SECOND_HAND_NOTE
@@ -82,6 +85,7 @@ from .style import as_list as as_list
 from .style import lettered as lettered
 from .style import letters_of as letters_of
 from .style import numbered as numbered
+from .tables import MEAN as MEAN
 from .tables import Table as Table
 from .tables import dataset_stems as dataset_stems
 from .tables import make_tables as make_tables

@@ -1,7 +1,7 @@
 """Means over datasets with their intervals, and which methods the test images do not tell from the best of them.
 
-The test images of two datasets are drawn apart, so under a draw the mean over datasets moves by the mean of the moves of
-the datasets. The draws of one dataset are the same for all methods, so differences between means are paired.
+The test images of two datasets are drawn apart, so under a draw the mean over datasets moves by the mean of the moves
+of the datasets. The draws of one dataset are the same for all methods, so differences between means are paired.
 """
 
 from collections import defaultdict

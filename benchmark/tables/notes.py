@@ -207,9 +207,9 @@ def _aupro(metrics: Sequence[str]) -> list[str]:
         "rescaled to [0, 1]"
     )
     if shown == ["pixel_aupro"]:
-        return [f"{exact}; `aupro_200` is in results.csv."]
+        return [f"{exact}; AUPRO-200 is in results.csv."]
     if shown == ["pixel_aupro_200"]:
-        return [f"{steps}; `aupro`, which is exact, is in results.csv."]
+        return [f"{steps}; the exact AUPRO is in results.csv."]
     return [f"{exact}.", f"{steps}."] if shown else []
 
 

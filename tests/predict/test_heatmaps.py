@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from skimage.color import rgb2lab
 
 from benchmark.predict.heatmaps import COLOUR_MAP, OPACITY, colours, overlay, reduced
 
@@ -20,8 +21,17 @@ def test_colours_are_those_of_the_colour_map_whatever_the_shape() -> None:
     found = colours(values)
     assert found.shape == (4, 64, 3)
     assert np.abs(found.reshape(-1, 3) - expected).max() <= 1
-    red, green, blue = (int(value) for value in colours(np.ones(1))[0])
-    assert red > 2 * max(green, blue)  # as its docstring says
+    low, high = colours(np.array([0.0, 1.0])).astype(int)
+    assert low.max() < 100
+    assert high[:2].min() > 200 > high[2]  # violet and yellow, as its docstring says
+
+
+def test_a_higher_value_is_lighter() -> None:
+    """Also in a grey print, and to readers who do not tell red from green."""
+    lightness = rgb2lab(colours(np.linspace(0, 1, 256)))[:, 0]
+    assert np.diff(lightness).min() > -0.05  # colours are rounded to 8 bits; a step of turbo goes back by 0.9
+    assert np.diff(lightness[::4]).min() > 0
+    assert lightness[-1] - lightness[0] > 70
 
 
 @pytest.mark.parametrize("value", [-0.01, 1.01, np.nan, np.inf])

@@ -560,7 +560,7 @@ def test_the_json_says_with_what_the_scores_were_made(bench: Bench, tmp_path: Pa
         "image_size": 112,
         "map_size": 112,
         "threshold": None,
-        "scale": {"colours": "turbo", "low": image["map_minimum"], "high": image["map_maximum"]},
+        "scale": {"colours": "viridis", "low": image["map_minimum"], "high": image["map_maximum"]},
     }
 
 

@@ -9,6 +9,7 @@ from support.study import Study
 from support.wide import SHOWN, wide_records
 
 from benchmark.report import write_site
+from benchmark.report.images import gallery
 from benchmark.tables import ranks
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def site(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of the study: three methods and a failed cell, with galleries."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranks, "FEWEST_DATASETS", 2)  # the study has no more
+        patch.setattr(gallery, "THUMBNAIL_SIZE", 16)  # its images are smaller than a thumbnail
         return write_site(
             tmp_path_factory.mktemp("site") / "report", study.records, study.read, study.found
         ).index.parent

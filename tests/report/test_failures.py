@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from support.study import KIND, LABELS, PARTS, SCANS, Study
 
 from benchmark.metrics.per_image import ClassImages
-from benchmark.report.images import ranked
+from benchmark.report.images import gallery, ranked
 from benchmark.report.images.ranked import RankedImage, images_per_pair, rank_dataset, select
 from benchmark.report.pages.failures import kind_rows
 from benchmark.report.report_data import collect_report_data
@@ -147,8 +147,8 @@ def test_the_page_holds_every_image_with_its_photo_and_kind(site: Mapping[str, b
         wrong += max(expected) < 0.5
         assert defect == (KIND if label else "")
         assert photo in site
-        gallery = site[of["page"]].decode()
-        assert photo.rsplit("/", 1)[1] in gallery, "the link opens an image that the gallery has"
+        page = site[of["page"]].decode()
+        assert photo.rsplit("/", 1)[1] in page, "the link opens an image that the gallery has"
     assert f"{wrong} of 40 test images are on the wrong side for all methods." in site["failures.html"].decode()
     assert sum(sum(each["wrong"]) for each in data["datasets"]) == wrong
     assert b"<script>alert" not in site["failures.html"]
@@ -193,3 +193,10 @@ def test_a_part_says_so(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 10 < kept < 40
     assert f"{kept} of 40 images can be listed." in page
     assert "the 4 on which they differ most" in page
+
+
+def test_an_image_that_is_linked_is_in_its_gallery(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gallery, "WORST", 0)
+    monkeypatch.setattr(gallery, "BEST", 0)  # galleries show what is linked, and nothing else
+    site = make_site(study.records, study.read, study.found)
+    assert all(image[4] in site for image in _data(site["failures.html"])["images"])

@@ -545,7 +545,10 @@ def test_text_embeddings_are_kept_between_runs_and_never_trusted_blindly(
     load_backbone(source, cache=cache).encode_text(prompts[:3])
     load_backbone(source, cache=cache, dtype="bfloat16").encode_text(prompts)
     load_backbone(parse_backbone("tiny:random-1"), cache=cache).encode_text(prompts)
-    assert sum(encoded) == 403
+    with monkeypatch.context() as patch:  # another device rounds otherwise, and a training may magnify that
+        patch.setattr("benchmark.clip.backbone.device_name", lambda device: "Some GPU")
+        load_backbone(source, cache=cache).encode_text(prompts)
+    assert sum(encoded) == 503
     for path in (tmp_path / "cache").glob("text-tiny-*/*.bin"):
         content = bytearray(path.read_bytes())
         content[7] ^= 64

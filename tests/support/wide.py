@@ -19,7 +19,7 @@ def wide_records(methods: Sequence[tuple[str, int]] = METHODS) -> list[Record]:
     known = [r for r in read_records(REFERENCE)[0] if r.cell.dataset.name in SHOWN and r.placement.main]
     by_title = {title: [r for r in known if r.title == title] for title in dict.fromkeys(r.title for r in known)}
     records = []
-    for place, (title, year) in enumerate(METHODS):
+    for place, (title, year) in enumerate(methods):
         for record in by_title.get(title) or by_title["GenCLIP"]:
             cell = record.cell.model_copy(update={"method": f"m{place}"})
             run = record.run.model_copy(update={"seconds": {k: v * (1 + place) for k, v in record.run.seconds.items()}})

@@ -9,12 +9,14 @@ from typing import Any
 from benchmark.metrics import METRICS
 from benchmark.records import Record
 from benchmark.report.charts.texts import SIDES, TextPlot
-from benchmark.tables import Grid
+from benchmark.tables import MEAN, Grid
 
 PALETTE = ("#2f7ed8", "#e07b00", "#1f9e77", "#c74a8a", "#8a63d2", "#9a7d0a", "#d64545", "#4aa3b5", "#7a7a7a")
 """Colours that can be told apart on white and on black."""
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "x", "star", "cross", "pentagon")
 DASHES = ("solid", "dash", "dot", "dashdot")
+LONGEST = 24
+"""Letters of a name at an axis."""
 MARGIN = {"l": 56, "r": 16, "t": 12, "b": 48}
 
 
@@ -81,8 +83,10 @@ def training_charts(records: Sequence[Record]) -> list[Chart]:
                 "name": escape(term),
                 "x": epochs,
                 "y": [_finite(epoch.get(term)) for epoch in training.curve],
-                "line": {"color": PALETTE[index % len(PALETTE)], "width": 3 if _is_total(term) else 1.5},
+                # The whole loss is a wide pale line, so that a term that makes up all of it is seen upon it.
+                "line": {"color": PALETTE[index % len(PALETTE)], "width": 6 if _is_total(term) else 1.5},
                 "marker": {"size": 5},
+                "opacity": 0.4 if _is_total(term) else 1,
             }
             for index, term in enumerate(terms)
         ]
@@ -106,32 +110,81 @@ def _is_total(term: str) -> bool:
 
 
 def ablation_chart(grid: Grid, key: str) -> Chart:
-    """Return a chart of an ablation over its variants, with a line per dataset and metric."""
-    rows = [escape(row) for row in grid.values]
+    """Return a chart of an ablation: a row per variant, and a mark for each difference to the default.
+
+    Each metric has a colour and a symbol. Where there are means over several datasets, these are the large marks, and
+    the small ones are the datasets. Without a result of the default the marks are the values themselves.
+    """
+    shown = {row: changes for row, changes in grid.changes.items() if changes is not None}
+    against_default = any(value is not None for cells in shown.values() for cell in cells for value in cell)
+    if not against_default:
+        shown = grid.values
+    variants = list(shown)
+    means = [column for column, name in enumerate(grid.datasets) if name.startswith(MEAN)]
+    large = means or list(range(len(grid.datasets)))
     data: list[dict[str, Any]] = []
-    for column, dataset in enumerate(grid.datasets):
-        for index, metric in enumerate(grid.metrics):
-            data.append(
-                {
-                    "type": "scatter",
-                    "mode": "lines+markers",
-                    "name": escape(f"{dataset}, {METRICS[metric].heading}"),
-                    "x": rows,
-                    "y": [
-                        None if _finite(value) is None else round(value or 0.0, 4)
-                        for value in (cells[column][index] for cells in grid.values.values())
-                    ],
-                    "line": {"color": PALETTE[column % len(PALETTE)], "dash": DASHES[index % len(DASHES)], "width": 2},
-                    "marker": {"symbol": SYMBOLS[index % len(SYMBOLS)], "size": 9},
-                    "hovertemplate": "%{x}: %{y:.1f} %",
-                }
-            )
+    for index, metric in enumerate(grid.metrics):
+        # Marks of one row stand at different heights, so that none hides another.
+        shift = 0.5 * ((index + 0.5) / len(grid.metrics) - 0.5)
+        for columns in (large, [column for column in range(len(grid.datasets)) if column not in large]):
+            marks = [
+                (len(variants) - 1 - place - shift, value, f"{row}, {grid.datasets[column]}")
+                for place, row in enumerate(variants)
+                for column in columns
+                if (value := _finite(shown[row][column][index])) is not None
+            ]
+            if marks:
+                data.append(
+                    {
+                        "type": "scatter",
+                        "mode": "markers",
+                        "name": METRICS[metric].heading,
+                        "legendgroup": metric,
+                        "showlegend": columns is large,
+                        "x": [round(value, 3) for _, value, _ in marks],
+                        "y": [round(y, 3) for y, _, _ in marks],
+                        "text": [escape(name) for *_, name in marks],
+                        "marker": {
+                            "color": PALETTE[index % len(PALETTE)],
+                            "symbol": SYMBOLS[index % len(SYMBOLS)],
+                            "size": 10 if columns is large else 5,
+                            "opacity": 1 if columns is large else 0.5,
+                        },
+                        "hovertemplate": "%{text}: %{x:"
+                        + ("+" if against_default else "")
+                        + ".1f}<extra>"
+                        + METRICS[metric].heading
+                        + "</extra>",
+                    }
+                )
     layout = {
-        "xaxis": {"type": "category", "automargin": True},
-        "yaxis": {"title": {"text": "%"}},
-        "margin": MARGIN,
+        "xaxis": {
+            "title": {
+                "text": "difference to the default, in points" if against_default else "%, no result of the default"
+            },
+            "zeroline": against_default,
+            "zerolinewidth": 2,
+        },
+        "yaxis": {
+            "tickvals": list(range(len(variants))),
+            "ticktext": [_shortened(row) for row in reversed(variants)],
+            "range": [-0.6, len(variants) - 0.4],
+            "zeroline": False,
+            "automargin": True,
+        },
+        "margin": MARGIN | {"l": 8, "b": 44},
+        "hovermode": "closest",
     }
-    return Chart(key, grid.title, {"data": data, "layout": layout})
+    kind = "differences to the default, in percentage points," if against_default else "percentages"
+    what = f"{grid.title}: {kind} of {', '.join(variants)}."
+    height = 110 + 40 * len(variants)
+    return Chart(
+        key, "", {"data": data, "layout": layout}, height=height, alternative=f"{what} The table has the numbers."
+    )
+
+
+def _shortened(text: str) -> str:
+    return escape(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")
 
 
 def text_chart(dataset: str, texts: TextPlot, key: str) -> Chart:
@@ -167,42 +220,3 @@ def text_chart(dataset: str, texts: TextPlot, key: str) -> Chart:
         "legend": {"y": -0.02, "yanchor": "top", "itemsizing": "constant"},
     }
     return Chart(key, f"{texts.title} on {dataset}", {"data": data, "layout": layout}, height=360 + 12 * len(names))
-
-
-@dataclass(frozen=True)
-class CostPoint:
-    """A method in a chart of costs."""
-
-    name: str
-    milliseconds: float
-    """Time per image of the vision tower and the method."""
-    value: float
-    """Mean of the metric, in percent."""
-
-
-def cost_chart(points: Sequence[CostPoint], caption: str, key: str) -> Chart:
-    """Return a chart of a metric over the time of an image, with a colour and a symbol per point."""
-    data = [
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "name": escape(point.name),
-            "x": [round(point.milliseconds, 3)],
-            "y": [round(point.value, 4)],
-            "marker": {
-                "color": PALETTE[index % len(PALETTE)],
-                "symbol": SYMBOLS[index % len(SYMBOLS)],
-                "size": 12,
-                "opacity": 0.85,
-            },
-            "hovertemplate": "%{x:.1f} ms, %{y:.1f} %",
-        }
-        for index, point in enumerate(points)
-    ]
-    layout = {
-        "xaxis": {"title": {"text": "ms per image, vision and method"}, "rangemode": "tozero"},
-        "yaxis": {"title": {"text": "%"}},
-        "margin": MARGIN,
-    }
-    rows = math.ceil(len(points) / 2)  # of the legend on a phone
-    return Chart(key, caption, {"data": data, "layout": layout}, height=280 + 20 * rows)

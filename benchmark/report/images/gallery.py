@@ -1,46 +1,57 @@
 """The gallery: the images of a class that are shown, their order, and their reduced photos and maps."""
 
 import base64
-import io
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from benchmark.data import ImageError, Sample, SampleSet, read_image, read_mask
+from benchmark.data import ImageError, SampleSet, read_image
 from benchmark.metrics import ClassImages
 from benchmark.protocol import Protocol
+from benchmark.report.images.contours import contours, svg_path
+from benchmark.report.images.photos import PHOTO_SIZE, THUMBNAIL_SIZE, mask_of, shrink, webp
+from benchmark.report.images.scale import Reference, colour_levels, normal_values, reference_of
 
 WORST, BEST = 3, 1
-"""Number of images that are shown per label and method: those with the worst and those with the best ranking."""
-PHOTO_SIZE = 176
-"""Longer side of a photo in pixels."""
+"""Number of images that are chosen per label and method: those with the worst and those with the best ranking."""
+MOST = 24
+"""Number of images that are shown at most, besides those that other pages link to."""
 MAP_SIZE = 40
 """Longer side of a stored map in values; larger maps are reduced."""
-QUALITY = 70
-"""Quality of the WebP files, from 0 to 100."""
 
 Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MethodScale:
+    """The maps of one method in the class."""
+
+    title: str
+    height: int
+    """Height of its maps in values."""
+    width: int
+    first: int
+    """Number of values of its maps that have no colour, since they are too low."""
+    levels: str
+    """Base64 of the colours, from 1 to 255, of the values from `first` on, see `colour_levels`; values beyond have the
+    last colour, 255."""
 
 
 @dataclass(frozen=True)
 class MethodResult:
     """Score and map of one method for one image."""
 
-    title: str
     score: str
     right: int
     """Number of images of the other label that are ranked on the correct side of this one."""
-    others: int
-    """Number of images of the other label."""
     rank: int
     """Rank among all images of the class; 1 has the highest anomaly score."""
-    map: str
-    """Base64 of the 8-bit map, row by row, scaled to the range of the method's maps in the class."""
-    height: int
-    width: int
+    map: bytes
+    """8-bit map, row by row, scaled to the range of the method's maps in the class."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +64,15 @@ class GalleryImage:
     defect: str
     photo: str
     """File name of the photo."""
+    large: str
+    """File name of the enlarged photo; the same one if the image is not larger."""
     width: int
+    """Width of the photo in pixels."""
     height: int
-    mask: str | None
-    """Data URI of the mask, white where the image is anomalous; None if there is no mask."""
+    contour: str | None
+    """Contour of the ground truth as data of an SVG path, see `svg_path`; None if there is no mask."""
     results: tuple[MethodResult, ...]
+    """One for each method."""
     errors: tuple[float, ...]
     """Ranking error (see `ranking_errors`): the mean over the methods, then the error of each method."""
 
@@ -66,11 +81,40 @@ class GalleryImage:
 class Gallery:
     """The images of a class that are shown, with their photos."""
 
-    shown: tuple[GalleryImage, ...]
-    photos: dict[str, bytes]
+    shown: tuple[GalleryImage, ...] = ()
+    photos: Mapping[str, bytes] = field(default_factory=dict)
     """Content of the photos by file name."""
-    problems: tuple[str, ...]
+    problems: tuple[str, ...] = ()
     """Messages about images that could not be shown."""
+    methods: tuple[MethodScale, ...] = ()
+    normal: int = 0
+    """Number of normal images of the class that all methods have a result of."""
+    anomalous: int = 0
+    reference: Reference = Reference.ALL
+    """The pixels that count as normal."""
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the scripts of a page draw the tiles from, as JSON: the methods, and the images in order."""
+        return {
+            "methods": [vars(each) for each in self.methods],
+            "normal": self.normal,
+            "anomalous": self.anomalous,
+            "images": [
+                {
+                    "key": image.key,
+                    "label": image.label,
+                    "photo": image.photo,
+                    "large": image.large,
+                    "contour": image.contour,
+                    "errors": image.errors,
+                    # Lists with a value for each method are shorter than an object for each.
+                    **{name: [getattr(each, name) for each in image.results] for name in ("score", "right", "rank")},
+                    "maps": base64.b64encode(b"".join(each.map for each in image.results)).decode(),
+                }
+                for image in self.shown
+            ],
+        }
 
 
 def ranking_errors(scores: Array, labels: npt.NDArray[np.uint8]) -> Array:
@@ -118,21 +162,26 @@ def select_images(errors: Array, labels: npt.NDArray[np.uint8], *, also: Collect
     """Return the indices of the images to show, the largest mean error first.
 
     For each method, for the mean over the methods, and for each label these are the `WORST` images with the largest
-    and the `BEST` images with the smallest error.
+    and the `BEST` images with the smallest error. If they are more than `MOST`, those of the mean come first, then the
+    worst and the best one of each method, then its further ones.
 
     Args:
         errors: Ranking errors of shape `(methods, N)`.
         labels: Labels of shape `(N,)`, 0 or 1.
-        also: Indices that are chosen in any case.
+        also: Indices that are chosen in any case; they do not count.
     """
-    chosen = set(also)
-    for of_method in [*errors, errors.mean(axis=0)]:
+    mean = errors.mean(axis=0)
+    turns: dict[int, list[int]] = {}
+    for of_method in [mean, *errors]:
         order = np.argsort(-of_method, kind="stable")
         for label in (0, 1):
             same = [int(index) for index in order if labels[index] == label]
-            chosen |= {*same[:WORST], *same[len(same) - BEST :]}
-    mean = errors.mean(axis=0)
-    return sorted(chosen, key=lambda index: (-mean[index], index))
+            chosen = [*same[:1], *same[len(same) - BEST :], *same[1:WORST]]
+            for turn, index in enumerate(chosen):
+                turns.setdefault(0 if of_method is mean else 1 + turn, []).append(index)
+    by_turn = [index for turn in sorted(turns) for index in turns[turn]]
+    shown = {*also, *list(dict.fromkeys(by_turn))[:MOST]}
+    return sorted(shown, key=lambda index: (-mean[index], index))
 
 
 def class_gallery(
@@ -156,20 +205,23 @@ def class_gallery(
     places = {title: {key: index for index, key in enumerate(each.keys)} for title, each in images.items()}
     keys = [key for key in first.keys if all(key in place for place in places.values())]
     if not keys:
-        return Gallery((), {}, ())
+        return Gallery()
     labels = first.labels[[places[next(iter(images))][key] for key in keys]]
     rows = {title: [places[title][key] for key in keys] for title in images}
     scores = {title: each.scores[rows[title]] for title, each in images.items()}
     errors = np.stack([ranking_errors(each, labels) for each in scores.values()])
+    fractions = {title: fractions_right(each, labels) for title, each in scores.items()}
     by_key = {sample.key: sample for sample in samples.test}
     shown: list[GalleryImage] = []
     photos: dict[str, bytes] = {}
+    masks: dict[str, npt.NDArray[np.bool_]] = {}
     problems: list[str] = []
     linked = [index for index, key in enumerate(keys) if key in also]
     for index in select_images(errors, labels, also=linked):
-        sample = by_key.get(keys[index])
+        key = keys[index]
+        sample = by_key.get(key)
         if sample is None:
-            problems.append(f"{keys[index]}: not in {samples.directory.name}")
+            problems.append(f"{key}: not in {samples.directory.name}")
             continue
         try:
             photo = read_image(sample.path, sample.piece, samples.ranges)
@@ -177,87 +229,73 @@ def class_gallery(
         except ImageError as error:
             problems.append(str(error))
             continue
-        small = shrink(photo, PHOTO_SIZE)
-        name = f"{stem}-{len(shown):02d}.webp"
-        photos[name] = webp(small)
+        if mask is not None and labels.all():  # else they are not asked for, and many large masks need much memory
+            masks[key] = mask
+        small, name = shrink(photo, THUMBNAIL_SIZE), f"{stem}-{len(shown):02d}"
+        photos[f"{name}.webp"] = webp(small)
+        large = f"{name}.webp" if small.size == photo.size else f"{name}-large.webp"
+        if large not in photos:
+            photos[large] = webp(shrink(photo, PHOTO_SIZE))
         shown.append(
             GalleryImage(
-                key=keys[index],
+                key=key,
                 label=int(labels[index]),
                 defect=sample.defect,
-                photo=name,
+                photo=f"{name}.webp",
+                large=large,
                 width=small.width,
                 height=small.height,
-                mask=None if mask is None else mask_uri(mask, small.size),
+                contour=None if mask is None else svg_path(contours(mask), photo.size),
                 results=tuple(
-                    _method_result(title, images[title].maps[rows[title][index]], scores[title], labels, index)
+                    _method_result(
+                        images[title].maps[rows[title][index]],
+                        scores[title],
+                        index,
+                        fraction=float(fractions[title][index]),
+                        others=int((labels != labels[index]).sum()),
+                    )
                     for title in images
                 ),
                 errors=tuple(round(float(each), 5) for each in (errors[:, index].mean(), *errors[:, index])),
             )
         )
-    return Gallery(tuple(shown), photos, tuple(problems))
-
-
-def _method_result(
-    title: str, raw_map: npt.NDArray[np.uint8], scores: Array, labels: npt.NDArray[np.uint8], index: int
-) -> MethodResult:
-    others = int((labels != labels[index]).sum())
-    fraction = fractions_right(scores, labels)[index]
-    grid = Image.fromarray(raw_map)
-    grid.thumbnail((MAP_SIZE, MAP_SIZE), Image.Resampling.BOX)
-    return MethodResult(
-        title=title,
-        score=f"{scores[index]:.3g}",
-        right=0 if not others else round(float(fraction) * others),
-        others=others,
-        rank=1 + int((scores > scores[index]).sum()),
-        map=base64.b64encode(grid.tobytes()).decode(),
-        height=grid.height,
-        width=grid.width,
+    reference = reference_of(images.values(), masks)
+    return Gallery(
+        shown=tuple(shown),
+        photos=photos,
+        problems=tuple(problems),
+        methods=tuple(
+            _method_scale(title, each, colour_levels(normal_values(each, masks, reference)))
+            for title, each in images.items()
+        ),
+        normal=int((labels == 0).sum()),
+        anomalous=int((labels == 1).sum()),
+        reference=reference,
     )
 
 
-def mask_of(
-    sample: Sample, samples: SampleSet, protocol: Protocol, size: tuple[int, int]
-) -> npt.NDArray[np.bool_] | None:
-    """Return the mask of an anomalous image, or None if the sample has no mask.
-
-    Args:
-        sample: The image.
-        samples: The dataset that the image belongs to.
-        protocol: Protocol of the records; it decides above which grey value a mask pixel is anomalous.
-        size: Width and height of the image in pixels.
-
-    Raises:
-        ImageError: If the mask cannot be read.
-    """
-    if sample.mask is None or not samples.has_masks or not sample.label:
-        return None
-    rule = protocol.mask_rule(samples.layout.mask_threshold)
-    return read_mask(sample.mask, rule, piece=sample.piece, size=size, photo=sample.path)
+def _method_scale(title: str, images: ClassImages, levels: npt.NDArray[np.uint8]) -> MethodScale:
+    grid = _reduced(images.maps[0])
+    first, end = np.searchsorted(levels, [1, 255])  # they ascend, so the rest need not be kept
+    kept = base64.b64encode(levels[first:end].tobytes()).decode()
+    return MethodScale(title, grid.height, grid.width, int(first), kept)
 
 
-def shrink(image: Image.Image, longer: int) -> Image.Image:
-    """Return the image, reduced so that its longer side has at most `longer` pixels."""
-    scale = min(1.0, longer / max(image.size))
-    width, height = (max(1, round(side * scale)) for side in image.size)
-    return image if scale == 1 else image.resize((width, height), Image.Resampling.LANCZOS)
+def _method_result(
+    raw_map: npt.NDArray[np.uint8], scores: Array, index: int, *, fraction: float, others: int
+) -> MethodResult:
+    return MethodResult(
+        score=f"{scores[index]:.3g}",
+        right=0 if not others else round(fraction * others),
+        rank=1 + int((scores > scores[index]).sum()),
+        map=_reduced(raw_map).tobytes(),
+    )
 
 
-def webp(image: Image.Image) -> bytes:
-    """Return the content of a WebP file of the image."""
-    file = io.BytesIO()
-    image.save(file, "WEBP", quality=QUALITY, method=4)
-    return file.getvalue()
-
-
-def mask_uri(mask: npt.NDArray[np.bool_], size: tuple[int, int]) -> str:
-    """Return a black and white PNG of a mask, resized to `size` (width, height), as a data URI."""
-    grey = Image.fromarray(mask.astype(np.uint8) * np.uint8(255)).resize(size, Image.Resampling.BOX)
-    file = io.BytesIO()
-    grey.point([0] * 64 + [255] * 192).convert("1").save(file, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+def _reduced(raw_map: npt.NDArray[np.uint8]) -> Image.Image:
+    grid = Image.fromarray(raw_map)
+    grid.thumbnail((MAP_SIZE, MAP_SIZE), Image.Resampling.BOX)
+    return grid
 
 
 def by_method(

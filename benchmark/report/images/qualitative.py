@@ -5,15 +5,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from benchmark.data import SampleSet, read_image
 from benchmark.metrics import ClassImages
 from benchmark.predict import overlay
-from benchmark.report.images.gallery import Gallery, GalleryImage, by_method, mask_of, webp
+from benchmark.report.images.contours import Points, contours
+from benchmark.report.images.gallery import Gallery, GalleryImage, by_method
+from benchmark.report.images.photos import mask_of, webp
 from benchmark.report.report_data import DatasetResults
 
-TILE_SIZE = 144
+TILE_SIZE = 176
 """Side of a tile in pixels."""
 COLUMNS_PER_DOMAIN = 4
 FIRST_DATASETS = ("mvtec", "visa")
@@ -61,11 +63,13 @@ class QualitativeFigure:
         size = (TILE_SIZE, TILE_SIZE)
         square = photo.resize(size, Image.Resampling.LANCZOS)
         truth = Image.fromarray(mask.astype(np.uint8) * np.uint8(255)).resize(size, Image.Resampling.BOX)
-        pictures = {"Image": square, "Ground truth": truth.convert("RGB")}
+        lines = [each * TILE_SIZE / np.array(photo.size) for each in contours(mask)]
+        pictures = {"Image": _outlined(square, lines), "Ground truth": truth.convert("RGB")}
         for title, of_class in by_method(list(images), images, class_name).items():
             if image.key in of_class.keys:
                 grid = of_class.maps[of_class.keys.index(image.key)].astype(np.float64)
-                pictures[title] = overlay(square, grid, low=float(grid.min()), high=float(grid.max()))
+                drawn = overlay(square, grid, low=float(grid.min()), high=float(grid.max()))
+                pictures[title] = _outlined(drawn, lines)
         page = next(each.page for each in dataset.classes if each.name == class_name)
         self.columns.append(_Column(dataset, class_name if len(dataset.classes) > 1 else "", page, pictures))
 
@@ -88,6 +92,19 @@ class QualitativeFigure:
         return {"columns": columns, "tiles": [{"title": row, "tiles": found} for row, found in tiles.items()]}, files
 
 
+def _outlined(image: Image.Image, lines: Sequence[Points]) -> Image.Image:
+    """Return an image with closed lines, white in black so that they are seen on any photo."""
+    drawn = image.copy()
+    fine = 4  # drawn larger and reduced, as Pillow draws no smooth lines
+    for colour, width in (("black", 3), ("white", 1.2)):
+        inked = Image.new("L", (fine * image.width, fine * image.height))
+        writer = ImageDraw.Draw(inked)
+        for points in lines:
+            writer.line([(fine * x, fine * y) for x, y in points], fill=255, width=round(fine * width), joint="curve")
+        drawn.paste(colour, mask=inked.resize(image.size, Image.Resampling.BOX))
+    return drawn
+
+
 def _shown_columns(columns: Sequence[_Column]) -> list[_Column]:
     """Return at most `COLUMNS_PER_DOMAIN` columns per domain, those of `FIRST_DATASETS` first."""
     ordered = sorted(columns, key=lambda column: column.dataset.name not in FIRST_DATASETS)
@@ -101,7 +118,9 @@ def _shown_columns(columns: Sequence[_Column]) -> list[_Column]:
 
 def median_image(galleries: Mapping[str, Gallery]) -> tuple[str, GalleryImage] | None:
     """Return the class and the image whose mean ranking error is the median of all shown images with a mask."""
-    found = [(image.errors[0], name, image) for name, each in galleries.items() for image in each.shown if image.mask]
+    found = [
+        (image.errors[0], name, image) for name, each in galleries.items() for image in each.shown if image.contour
+    ]
     if not found:
         return None
     found.sort(key=lambda each: (each[0], each[2].key))

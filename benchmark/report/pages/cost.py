@@ -1,49 +1,116 @@
-"""The context of the page on costs: the tables, and a metric over the time of an image."""
+"""The context of the page on costs: the tables, and the results over each kind of cost."""
 
-from collections.abc import Container
+import math
+from collections import defaultdict
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from benchmark.metrics import LEVELS, METRICS
-from benchmark.report.charts import plotly
+from benchmark.report.charts.costs import CostAxis, CostPoint, cost_chart
+from benchmark.report.charts.plotly import Chart
 from benchmark.report.pages import leaderboard as boards
 from benchmark.report.report_data import ReportData
 from benchmark.report.values import ShownValue
-from benchmark.tables import Cost, CostTable, cost_tables, costs
+from benchmark.tables import Cost, CostTable, cost_tables, costs, training_costs
+
+TIME = CostAxis(
+    "time",
+    "Time per image",
+    "ms",
+    "From an image to its score and map: the forward pass of the vision tower and the method's own part. Methods of "
+    "one run share the pass, so its time holds what all of them ask for.",
+)
+METHOD = CostAxis(
+    "method",
+    "Method's part",
+    "ms per image",
+    "From features to scores and maps, without the forward pass that methods of one run share. A method with a pass of "
+    "its own has it in this time.",
+)
+TRAINING = CostAxis(
+    "training",
+    "Training",
+    "s",
+    "Wall time of a training, the mean over auxiliary datasets and seeds; 0 for methods without training. Methods "
+    "whose checkpoint was imported are left out.",
+)
+MEMORY = CostAxis(
+    "memory", "Memory", "GB", "Peak memory of a pass, which methods of one run share; see the notes of the table."
+)
+AXES = (TIME, METHOD, TRAINING, MEMORY)
 
 
 def cost_page(report: ReportData) -> dict[str, Any]:
-    """Return the context of the page: the tables of costs and a chart per domain and level."""
-    made = []
-    for domain in [each for each in boards.domains(report) if each != boards.EVERY_DOMAIN] or [boards.EVERY_DOMAIN]:
-        for level in LEVELS:
-            chart = _chart(report, domain, next(key for key, each in METRICS.items() if each.level == level))
-            made += [chart] if chart else []
-    return {"tables": [_shown(table, report.banner) for table in cost_tables(report.records)], "charts": made}
+    """Return the context of the page: the tables of costs, and a chart per kind of cost, domain and level."""
+    views = []
+    for axis in AXES:
+        found = [cost_scatter(report, axis, *view) for view in _views(report)]
+        if charts := [chart for chart in found if chart is not None]:
+            views.append({"axis": axis, "charts": charts})
+    return {"tables": [_shown(table, report.banner) for table in cost_tables(report.records)], "views": views}
 
 
-def _chart(report: ReportData, domain: str, metric: str) -> plotly.Chart | None:
-    """Return the chart of a metric's mean over the time of an image, or None without a method that has both."""
+def overview_costs(report: ReportData) -> list[Chart]:
+    """Return the charts of the first page: the results over the time of an image in the first domain, by level."""
+    views = _views(report)
+    found = [cost_scatter(report, TIME, *view) for view in views if view[0] == views[0][0]]
+    return [chart for chart in found if chart is not None]
+
+
+def cost_scatter(report: ReportData, axis: CostAxis, domain: str, metric: str) -> Chart | None:
+    """Return the chart of a metric's mean over a cost, or None without a method that has both.
+
+    Args:
+        report: Data of the report.
+        axis: One of `AXES`.
+        domain: Domain of the leaderboard whose mean is shown.
+        metric: Key of the metric.
+    """
     board = boards.leaderboard(report, domain, metric, {})
     means = {row.title: float(row.mean.sort) for row in board.rows if row.mean.sort} if board else {}
-    found = [each for each in costs(report.main) if each.inference is not None and each.title in means]
-    places = {(each.device, each.processes, each.batch_size) for each in found}
     points = [
-        plotly.CostPoint(
-            each.title if len(places) == 1 else f"{each.title} ({_place(each)})",
-            each.inference or 0.0,
-            means[each.title],
-        )
-        for each in found
+        CostPoint(title, name, cost, means[title], report.titles.index(title))
+        for title, name, cost in _found(report, axis)
+        if title in means
     ]
     over = "" if domain == boards.EVERY_DOMAIN else f" over {domain} datasets"
     named = METRICS[metric]
-    caption = f"Mean {named.level} {named.heading}{over} and time of an image"
-    return plotly.cost_chart(points, caption, f"cost-{domain.replace(' ', '-')}-{metric}") if points else None
+    caption = f"Mean {named.level} {named.heading}{over} and {axis.name[0].lower()}{axis.name[1:]}"
+    key = f"cost-{axis.key}-{domain.replace(' ', '-')}-{metric.replace('_', '-')}"
+    return cost_chart(points, axis, caption, key) if points else None
 
 
-def _place(of: Cost) -> str:
+def _views(report: ReportData) -> list[tuple[str, str]]:
+    """Return domain and metric of each chart: the first metric of each level."""
+    domains = [each for each in boards.domains(report) if each != boards.EVERY_DOMAIN] or [boards.EVERY_DOMAIN]
+    metrics = [next(key for key, each in METRICS.items() if each.level == level) for level in LEVELS]
+    return [(domain, metric) for domain in domains for metric in metrics]
+
+
+def _found(report: ReportData, axis: CostAxis) -> list[tuple[str, str, float]]:
+    """Return title, name and cost of each method that has it, or of each place where a method ran."""
+    if axis == TRAINING:
+        trained: dict[str, list[float]] = defaultdict(list)
+        for each in training_costs(report.main):
+            trained[each.title].append(each.seconds)
+        free = {column.title: [0.0] for column in report.columns if not column.auxiliary}
+        known = {title: trained.get(title) or free.get(title) for title in report.titles}
+        return [(title, title, math.fsum(times) / len(times)) for title, times in known.items() if times]
+    values: dict[str, Callable[[Cost], float | None]] = {
+        TIME.key: lambda each: each.inference,
+        METHOD.key: lambda each: each.milliseconds["method"],
+        MEMORY.key: lambda each: each.peak_memory and each.peak_memory / 1e9,
+    }
+    of = costs(report.main)
+    found = [(each, value) for each in of if (value := values[axis.key](each)) is not None]
+    return [(each.title, _name(each, [other for other, _ in found]), value) for each, value in found]
+
+
+def _name(of: Cost, others: Sequence[Cost]) -> str:
+    """Return the title of a method, with the place where it ran if methods ran at several."""
+    places = {(each.device, each.processes, each.batch_size) for each in others}
     beside = "" if of.processes is None else f", processes {of.processes}"
-    return f"{of.device}{beside}, batch size {of.batch_size}"
+    return of.title if len(places) == 1 else f"{of.title} ({of.device}{beside}, batch size {of.batch_size})"
 
 
 def _shown(table: CostTable, banner: Container[str]) -> dict[str, Any]:

@@ -57,6 +57,7 @@ def dataset_page(report: ReportData, of: DatasetResults) -> dict[str, Any]:
         "kinds": of_kinds,
         "images": images,
         "warnings": warnings,
+        "failed": [record for record in report.main_failed if record.dataset_title == of.title],
     }
 
 

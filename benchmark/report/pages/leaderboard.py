@@ -2,15 +2,36 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
+from benchmark.common import listed
 from benchmark.metrics import METRICS
 from benchmark.records import Record
 from benchmark.report.report_data import DatasetResults, ReportData
-from benchmark.report.values import UNDEFINED, ShownValue, dataset_values, shown_value
-from benchmark.tables import Ranking, best_and_second, compared_rows, rankings
+from benchmark.report.values import (
+    FAILED,
+    NOT_RUN,
+    UNDEFINED,
+    ShownValue,
+    absent_value,
+    counted,
+    dataset_values,
+    shown_value,
+    signed,
+    without_winner,
+)
+from benchmark.tables import (
+    Estimate,
+    Ranking,
+    best_and_second,
+    compared_rows,
+    mean_estimates,
+    rankings,
+    repeated_parts,
+)
 
 EVERY_DOMAIN = "all"
+MOST_NAMES = 3
+"""Datasets that are named where a method lacks some."""
 
 
 @dataclass(frozen=True)
@@ -19,14 +40,17 @@ class LeaderboardRow:
 
     title: str
     mean: ShownValue
+    """With its interval; a dash where there is none, with the datasets that the method lacks."""
+    behind: ShownValue
+    """How far the mean is behind the best one, with the paired interval."""
     rank: ShownValue
     best_on: int
     """Number of datasets on which the method has the highest value."""
     datasets: int
     """Number of datasets with the metric on which the method has been run."""
-    ticks: tuple[float, ...]
+    ticks: tuple[int, ...]
     """Position of each dataset on the axis of the spread, from 0 to 100."""
-    middle: float | None
+    middle: int | None
     """Position of the mean on that axis."""
 
 
@@ -46,7 +70,9 @@ class Leaderboard:
     mixed: bool
     """Whether the datasets are of several domains; then there is no mean."""
     lacking: tuple[str, ...]
-    """Methods that have too few datasets for a mean."""
+    """What the methods lack that have too few datasets for a mean, as a sentence each."""
+    left_out: tuple[str, ...]
+    """Datasets with the metric that are not in the mean."""
 
 
 def domains(report: ReportData) -> list[str]:
@@ -71,49 +97,93 @@ def leaderboard(report: ReportData, domain: str, metric: str, ranks: Mapping[str
         metric: Key of the metric.
         ranks: Average rank by title of the method; a method may be missing.
     """
-    chosen = in_domain(report, domain)
-    values = [dataset_values(dataset, metric, report.titles) for dataset in chosen]
-    known = [each for each in values if any(value is not None for value in each)]
+    found = {each.title: dataset_values(each, metric, report.titles) for each in in_domain(report, domain)}
+    known = {title: values for title, values in found.items() if any(value is not None for value in values)}
     if not known:
         return None
-    columns = list(zip(*known, strict=True))
+    datasets = {each.title: each for each in report.datasets if each.title in known}
+    columns = dict(zip(report.titles, zip(*known.values(), strict=True), strict=True))
+    repeated = repeated_parts(report.main)
     having = {
-        title: [str(place) for place, value in enumerate(column) if value is not None]
-        for title, column in zip(report.titles, columns, strict=True)
+        title: [name for name, value in zip(known, column, strict=True) if value is not None and name not in repeated]
+        for title, column in columns.items()
     }
     compared = compared_rows(having)
-    mixed = len({dataset.group for dataset in chosen}) > 1
-    means = [
-        None if mixed or title not in compared.methods else fmean(column[int(place)] or 0.0 for place in compared.rows)
-        for title, column in zip(report.titles, columns, strict=True)
+    mixed = len({dataset.group for dataset in datasets.values()}) > 1
+    over = [] if mixed else [name for name in known if name in compared.rows]
+    means = mean_estimates([record for record in report.main if record.title in compared.methods], metric, over)
+    marks = [best_and_second(each, METRICS[metric]) for each in known.values()]
+    low = min(90, *(int(value // 10 * 10) for each in known.values() for value in each if value is not None))
+    values = [100 * means[title].value if title in means else None for title in report.titles]
+    lacks = {
+        title: [(name, absent_value(report, datasets[name], title, metric).text) for name in names]
+        for title, names in (compared.lacking if over else {}).items()
+    }
+    shown = [
+        _mean(value, means.get(title), mark, lacks.get(title, ()))
+        for title, value, mark in zip(report.titles, values, best_and_second(values, METRICS[metric]), strict=True)
     ]
-    marks = [best_and_second(each, METRICS[metric]) for each in known]
-    best = [sum(each[index] == "best" for each in marks) for index in range(len(columns))]
-    low = min(90, *(int(value // 10 * 10) for each in known for value in each if value is not None))
     rows = [
         LeaderboardRow(
             title=title,
-            mean=shown_value(mean, mark=mark),
-            rank=ShownValue(f"{ranks[title]:.2f}", f"{ranks[title]:.4f}")
-            if title in ranks
-            else ShownValue(UNDEFINED, ""),
-            best_on=best[index],
-            datasets=sum(value is not None for value in columns[index]),
-            ticks=tuple(_position(value, low) for value in columns[index] if value is not None),
-            middle=None if mean is None else _position(mean, low),
+            mean=mean,
+            behind=_behind(means.get(title)),
+            rank=_rank(ranks.get(title)),
+            best_on=sum(each[index] == "best" for each in marks),
+            datasets=sum(value is not None for value in columns[title]),
+            ticks=tuple(_position(value, low) for value in columns[title] if value is not None),
+            middle=None if value is None else _position(value, low),
         )
-        for index, (title, mean, mark) in enumerate(
-            zip(report.titles, means, best_and_second(means, METRICS[metric]), strict=True)
+        for index, (title, mean, value) in enumerate(
+            zip(report.titles, without_winner(shown, values), values, strict=True)
         )
     ]
     rows.sort(key=lambda each: (-float(each.mean.sort or "-1"), float(each.rank.sort or "inf")))
-    lacking = tuple(title for title in compared.lacking if having[title])
-    return Leaderboard(domain, metric, tuple(rows), 0 if mixed else len(compared.rows), len(known), low, mixed, lacking)
+    return Leaderboard(
+        domain,
+        metric,
+        tuple(rows),
+        complete=len(over),
+        known=len(known),
+        low=low,
+        mixed=mixed,
+        lacking=tuple(f"{title} ({_listed(of)})" for title, of in lacks.items() if having[title]),
+        left_out=tuple(name for name in known if name not in over),
+    )
 
 
-def _position(value: float, low: int) -> float:
+def _mean(value: float | None, found: Estimate | None, mark: str, lacks: Sequence[tuple[str, str]]) -> ShownValue:
+    if value is not None:
+        return shown_value(value, found, mark)
+    if not lacks:
+        return ShownValue(UNDEFINED, "")
+    return ShownValue(
+        UNDEFINED, "", spread=f"lacks {counted(len(lacks), 'dataset')}", hint=f"No mean: {_listed(lacks)}."
+    )
+
+
+def _listed(lacks: Sequence[tuple[str, str]]) -> str:
+    """Return which datasets a method lacks, by what became of them: `failed on A, B; not run on C`."""
+    words = {FAILED: "failed on", NOT_RUN: "not run on", UNDEFINED: "undefined on"}
+    names = {text: [name for name, other in lacks if other == text] for text in words}
+    return "; ".join(f"{words[text]} {listed(of, MOST_NAMES)}" for text, of in names.items() if of)
+
+
+def _behind(found: Estimate | None) -> ShownValue:
+    """Return how far a mean is behind the best one, with the paired interval."""
+    if found is None or found.behind is None:
+        return ShownValue(UNDEFINED, "")
+    behind, low, high = (signed(100 * each, plus="") for each in found.behind)
+    return ShownValue(behind, f"{100 * found.behind[0]:.4f}", f"[{low} to {high}]")
+
+
+def _rank(rank: float | None) -> ShownValue:
+    return ShownValue(UNDEFINED, "") if rank is None else ShownValue(f"{rank:.2f}", f"{rank:.4f}")
+
+
+def _position(value: float, low: int) -> int:
     """Return where a percentage lies on an axis from `low` to 100, as a percentage of the axis."""
-    return round(100 * (value - low) / (100 - low), 2)
+    return round(100 * (value - low) / (100 - low))
 
 
 def all_rankings(records: Sequence[Record]) -> dict[str, Ranking]:

@@ -7,7 +7,7 @@ from typing import Any
 from benchmark.metrics import METRICS
 from benchmark.report.pages.leaderboard import EVERY_DOMAIN, domains
 from benchmark.report.report_data import ClassPage, DatasetResults, ReportData
-from benchmark.report.values import UNDEFINED, ShownValue, class_values, dataset_values, table_row
+from benchmark.report.values import ShownValue, class_values, dataset_values, table_row
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def matrix_page(report: ReportData) -> dict[str, Any]:
     """
     places = [place for dataset in report.datasets for place in _places(dataset)]
     shown = {metric: [_numbers(report, *place, metric) for place in places] for metric in METRICS}
-    known = [metric for metric, rows in shown.items() if any(n.text != UNDEFINED for row in rows for n in row)]
+    known = [metric for metric, rows in shown.items() if any(n.sort for row in rows for n in row)]
     known = known or [next(iter(METRICS))]
     rows = [_row(*place, numbers) for place, numbers in zip(places, shown[known[0]], strict=True)]
     levels = dict.fromkeys(METRICS[metric].level for metric in known)

@@ -13,6 +13,7 @@ from benchmark.report.report_data import DatasetResults, ReportData
 from benchmark.report.values import (
     UNDEFINED,
     ShownValue,
+    absent_value,
     class_values,
     dataset_values,
     shown_points,
@@ -61,7 +62,7 @@ def methods_page(report: ReportData, facts: Mapping[str, MethodFacts]) -> dict[s
                 "column": column,
                 "page": report.page_of(column.title),
                 "paper": known.paper if known else "",
-                "learns_from": learns_from(column),
+                "learns_from": learns_from(column, report),
                 "learned": _largest(of, "learned"),
                 "fitted": _largest(of, "fitted"),
                 "done": len({record.dataset_title for record in of}),
@@ -87,7 +88,7 @@ def method_page(report: ReportData, column: Column, facts: Mapping[str, MethodFa
         "method_version": of[0].cell.method_version,
         "paper": known.paper if known else "",
         "summary": known.summary if known else (),
-        "learns_from": learns_from(column),
+        "learns_from": learns_from(column, report),
         "options": _options(of, known),
         "results": _results(report, place),
         "wins": [
@@ -146,10 +147,8 @@ def _results(report: ReportData, place: int) -> dict[str, Any]:
         for metric in metrics:
             values = _values(report, dataset, metric)
             shown = shown_value(values[place])
-            if record is None:
-                numbers.append(ShownValue("not run", ""))
-            elif values[place] is None:
-                numbers.append(replace(shown, record=report.anchor_of(record)))
+            if record is None or values[place] is None:
+                numbers.append(absent_value(report, dataset, report.titles[place], metric))
             else:
                 better, count = _place(values, place, higher=METRICS[metric].higher_is_better)
                 numbers.append(replace(shown, spread=f"{better} of {count}", record=report.anchor_of(record)))

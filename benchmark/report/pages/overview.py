@@ -1,91 +1,223 @@
 """The first page: the leaderboard, the datasets, and the average ranks."""
 
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmark.data import load_cards
-from benchmark.metrics import METRICS
+from benchmark.metrics import LEVELS, METRICS, Level
 from benchmark.report.charts import diagram
 from benchmark.report.pages import leaderboard as boards
 from benchmark.report.report_data import ReportData
-from benchmark.report.values import HAS_RANGE, dataset_rows
-from benchmark.tables import Column, Ranking, groups_of, learned_from
+from benchmark.report.values import HAS_RANGE, UNDEFINED, ShownValue, TableRow, counted, dataset_rows
+from benchmark.tables import NOT_APART, ONE_TRAINING, WIDE_MARK, Column, Ranking, groups_of, learned_from, trained_on
+
+SIDE_BY_SIDE = ("image_auroc", "image_ap", "pixel_auroc", "pixel_aupro")
+"""The metrics that stand side by side at the start, as papers print them."""
+
+Boards = Mapping[str, boards.Leaderboard]
+"""The leaderboards of a domain by metric."""
+
+
+@dataclass(frozen=True)
+class MethodRow:
+    """A method in a domain, with its leaderboard row for every metric."""
+
+    title: str
+    means: tuple[ShownValue, ...]
+    """Per metric, what stands in the view of several metrics: the mean, or the average rank where there is no mean."""
+    details: tuple[boards.LeaderboardRow | None, ...]
+    """Per metric; None where no dataset of the domain has it."""
+
+
+@dataclass(frozen=True)
+class DomainRows:
+    """The rows of a domain."""
+
+    domain: str
+    rows: tuple[MethodRow, ...]
+    notes: Mapping[str, str]
+    """What is said below, by metric; "" for the view of several metrics."""
+    mixed: bool
+    """Whether the datasets are of several domains; then ranks stand where means would."""
 
 
 def overview_page(report: ReportData) -> dict[str, Any]:
     """Return the context of the page."""
-    views, diagrams = [], []
-    ranked = {
-        domain: boards.all_rankings([r for r in report.main if domain in (boards.EVERY_DOMAIN, r.group)])
-        for domain in boards.domains(report)
-    }
-    for metric, named in METRICS.items():
-        for domain, of_domain in ranked.items():
-            found = of_domain.get(metric)
-            board = boards.leaderboard(report, domain, metric, found.ranks if found else {})
-            if board is None:
-                continue
-            heading = f"{named.level} {named.heading}" + ("" if domain == boards.EVERY_DOMAIN else f", {domain}")
-            views.append({**vars(board), "heading": heading, "note": _note(board)})
-            if found is not None:
-                diagrams.append(
-                    {
-                        "domain": domain,
-                        "metric": metric,
-                        "first": len(views) == 1,
-                        "caption": _ranked(found, heading),
-                        "diagram": diagram.diagram(found, key=heading),
-                    }
-                )
+    found, diagrams = {}, []
+    for domain in boards.domains(report):
+        ranked = boards.all_rankings([r for r in report.main if domain in (boards.EVERY_DOMAIN, r.group)])
+        made = {
+            metric: boards.leaderboard(report, domain, metric, ranked[metric].ranks if metric in ranked else {})
+            for metric in METRICS
+        }
+        found[domain] = {metric: board for metric, board in made.items() if board is not None}
+        diagrams += list(_diagrams(domain, {metric: ranked[metric] for metric in found[domain] if metric in ranked}))
     # Where nothing is defined, the first metric says so. A dataset without any of these metrics has a row with each.
-    known = {view["metric"] for view in views} or {next(iter(METRICS))}
-    listed = {row.title for metric in known for row in dataset_rows(report, metric)}
+    known = [metric for metric in METRICS if any(metric in of_domain for of_domain in found.values())]
+    shown = known or [next(iter(METRICS))]
+    start = [metric for metric in SIDE_BY_SIDE if metric in known] or known[:1]
+    order = [*start, *(metric for metric in known if metric not in start)]
+    listed = {row.title for metric in shown for row in dataset_rows(report, metric)}
     others = {each.title for each in report.datasets} - listed
-    rows = {metric: dataset_rows(report, metric, others) for metric in METRICS if metric in known}
+    rows = {metric: dataset_rows(report, metric, others) for metric in shown}
     has_wide_range = any(n.span for each in rows.values() for row in each for n in row.numbers)
     groups = groups_of(report.columns)
+    views = [_domain_rows(domain, of, order, start, report.titles) for domain, of in found.items() if of]
     return {
         "views": views,
+        "columns": [(metric, _name(metric)) for metric in order],
+        "marks": _marks([board for of in found.values() for board in of.values()]),
+        "start": start,
+        "start_name": " and ".join(dict.fromkeys(METRICS[metric].level for metric in start)) if start else "",
+        "paired": [metric for metric in order if any(_has_behind(of.get(metric)) for of in found.values())],
         "diagrams": diagrams,
-        "matrices": rows,
-        "metrics": [(metric.key, metric.level, metric.heading) for metric in METRICS.values() if metric.key in known],
-        "levels": list(dict.fromkeys(metric.level for metric in METRICS.values() if metric.key in known)),
+        "matrices": {metric: [_without_intervals(row) for row in each] for metric, each in rows.items()},
+        "metrics": _by_level(known),
         "domains": boards.domains(report),
         "years": {column.title: column.year for column in report.columns},
         "places": {column.title: place for place, (_, same) in enumerate(groups) for column in same},
-        "learns_from": {column.title: learns_from(column) for column in report.columns},
+        "learns_from": {column.title: learns_from(column, report) for column in report.columns},
         "notes": [*report.notes, *([HAS_RANGE] if has_wide_range else [])],
     }
 
 
+def _has_behind(board: boards.Leaderboard | None) -> bool:
+    return board is not None and any(row.behind.sort for row in board.rows)
+
+
+def _name(metric: str) -> str:
+    return f"{METRICS[metric].level} {METRICS[metric].heading}"
+
+
+def _by_level(known: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+    """Return key and name of the metrics under the heading of their level."""
+    levels: dict[Level, list[tuple[str, str]]] = defaultdict(list)
+    for metric in known:
+        levels[METRICS[metric].level].append((metric, _name(metric)))
+    return {LEVELS[level]: of_level for level, of_level in levels.items()}
+
+
+def _domain_rows(
+    domain: str, found: Boards, order: Sequence[str], start: Sequence[str], titles: Sequence[str]
+) -> DomainRows:
+    """Return the rows of a domain, in the order of the first metric of the start that the domain has."""
+    by_title = {metric: {row.title: row for row in board.rows} for metric, board in found.items()}
+    mixed = any(board.mixed for board in found.values())
+    first = next(metric for metric in (*start, *order) if metric in found)
+    rows = []
+    for title in [row.title for row in found[first].rows]:
+        details = [by_title[metric].get(title) if metric in found else None for metric in order]
+        rows.append(MethodRow(title, tuple(_main(each, mixed=mixed) for each in details), tuple(details)))
+    notes = {metric: _note(board) for metric, board in found.items()}
+    shown = {metric: found[metric] for metric in start if metric in found}
+    notes[""] = _side_by_side(shown, first, len(titles)) if shown else notes[first]
+    return DomainRows(domain, tuple(rows), notes, mixed)
+
+
+def _main(row: boards.LeaderboardRow | None, *, mixed: bool) -> ShownValue:
+    """Return the mean of a metric, or the average rank where there is no mean; sorted, the best rank is the highest."""
+    if row is None:
+        return ShownValue(UNDEFINED, "", hint="No dataset of this domain has this metric.")
+    return replace(row.rank, sort=f"-{row.rank.sort}" if row.rank.sort else "") if mixed else row.mean
+
+
+def _side_by_side(shown: Boards, first: str, methods: int) -> str:
+    """Return what the numbers of the view of several metrics are, and how its rows are sorted."""
+    over: dict[int, list[str]] = defaultdict(list)
+    for metric, board in shown.items():
+        over[board.known if board.mixed else board.complete].append(_name(metric))
+    each = "; ".join(f"{', '.join(names)} over {counted(count, 'dataset')}" for count, names in over.items() if count)
+    order = f" Sorted by {_name(first)}; a press on another heading sorts by it." if methods > 1 else ""
+    if any(board.mixed for board in shown.values()):
+        ranked = any(row.rank.sort for board in shown.values() for row in board.rows)
+        what = f"these are average ranks, 1 is the best: {each}" if ranked else "choose one above"
+        return f"There is no mean over several domains; {what}.{order}"
+    if not each:
+        return "The methods share no dataset, so there is no mean."
+    lacking = {line for board in shown.values() for line in board.lacking}
+    without = f" No mean of {'; '.join(sorted(lacking))}." if lacking else ""
+    return f"Means of {each}, each the unweighted mean of its classes, in percent.{without}{order}"
+
+
+def _marks(shown: Sequence[boards.Leaderboard]) -> str:
+    """Return what the intervals and the marks of means say; empty where no mean has an interval."""
+    numbers = [row.mean for board in shown for row in board.rows if row.mean.spread and row.mean.sort]
+    if not numbers:
+        return ""
+    said = "In brackets: 95 % bootstrap intervals over the test images of these datasets, not over other datasets."
+    if any(number.tied for number in numbers):
+        said += (
+            f" “{NOT_APART}”, and the colour of the best: tied with the best; the paired interval of the difference "
+            "contains 0, so these images do not show which of the two is better."
+        )
+    if any(ONE_TRAINING in number.spread for number in numbers):
+        said += f" “{ONE_TRAINING}”: one training, or fewer than three; another training may change the difference."
+    return said
+
+
 def _note(board: boards.Leaderboard) -> str:
-    spread = (
-        "Best on: number of datasets with the highest value. Spread: the values of the datasets on an axis from "
-        f"{board.low} to 100"
-    )
+    best = "Best on: number of datasets with the highest value. " if len(board.rows) > 1 else ""
+    spread = f"{best}Spread: the values of the datasets on an axis from {board.low} to 100"
     if board.mixed:
         return f"There is no mean over several domains; choose one above. {spread}."
     if not board.complete:
         return f"The methods share no dataset, so there is no mean. {spread}."
-    over = f"Mean over the {board.complete} datasets"
+    over = f"Mean over {counted(board.complete, 'dataset')}"
     if board.complete < board.known:
-        over += f" of {board.known} that the compared methods share"
-    without = f" Not compared, because of too few datasets: {', '.join(board.lacking)}." if board.lacking else ""
+        over += f" of {board.known} (not in it: {', '.join(board.left_out)})"
+    without = f" No mean of {'; '.join(board.lacking)}." if board.lacking else ""
     return (
         f"{over}, each the unweighted mean of its classes, in percent.{without} {spread}; the thick line is the mean."
     )
 
 
+def _without_intervals(row: TableRow) -> TableRow:
+    """Return a row as the overview shows it: all intervals stand on the page of the dataset.
+
+    That a difference rests on one training is said where there is a difference.
+    """
+    numbers = []
+    for each in row.numbers:
+        apart = bool(each.behind) and not each.tied and ONE_TRAINING in each.spread
+        wide = each.span and WIDE_MARK
+        behind = each.behind if each.tied else ()
+        numbers.append(replace(each, spread=ONE_TRAINING if apart else "", span=wide, behind=behind))
+    return replace(row, numbers=tuple(numbers))
+
+
+def _diagrams(domain: str, ranked: Mapping[str, Ranking]) -> Iterator[dict[str, Any]]:
+    for metric, found in ranked.items():
+        heading = _name(metric) + ("" if domain == boards.EVERY_DOMAIN else f", {domain}")
+        yield {
+            "domain": domain,
+            "metric": metric,
+            "caption": _ranked(found, heading),
+            "diagram": diagram.diagram(found, key=heading),
+        }
+
+
 def _ranked(found: Ranking, heading: str) -> str:
-    over = f"{heading}: average ranks over {len(found.datasets)} datasets"
+    over = f"{heading}: average ranks over {counted(len(found.datasets), 'dataset')}"
     if found.friedman_p is None:
         return f"{over}; too few methods for a test, or all tie."
-    return (
-        f"{over}, 1 is the best. Friedman p = {found.friedman_p:.2g}. Methods joined by a bar do not differ "
-        f"significantly at 0.05 (Nemenyi test); the critical difference is {found.critical_difference:.2f}."
-    )
+    return f"{over}. Friedman p = {found.friedman_p:.2g}, critical difference {found.critical_difference:.2f}."
 
 
-def learns_from(column: Column) -> str:
-    """Return what a method learns from, with the titles of its auxiliary datasets."""
+def learns_from(column: Column, report: ReportData) -> str:
+    """Return what a method learns from, as in `MVTec AD (VisA for MVTec AD)`: what serves most targets first."""
     cards = load_cards()
-    return learned_from([cards[name].title if name in cards else name for name in column.auxiliary], column.shots)
+    targets: dict[str, list[str]] = defaultdict(list)
+    for record in report.main:
+        if record.title == column.title and record.cell.auxiliary is not None:
+            name = trained_on(record)
+            named = cards[name].title if name in cards else name
+            if record.dataset_title not in targets[named]:
+                targets[named].append(record.dataset_title)
+    if not targets:
+        return learned_from([], column.shots)
+    first, *others = sorted(targets, key=lambda name: (-len(targets[name]), name))
+    said = ", ".join(f"{name} for {', '.join(targets[name])}" for name in others)
+    shots = f", {learned_from([], column.shots)}" if column.shots else ""
+    return first + (f" ({said})" if said else "") + shots

@@ -9,10 +9,10 @@ from benchmark.metrics import LEVELS, METRICS, Level
 from benchmark.report.listing import Facet
 from benchmark.report.report_data import ReportData
 from benchmark.report.values import UNDEFINED, ShownValue
-from benchmark.tables import Comparison, printed_metrics
+from benchmark.tables import Comparison, Verdict, printed_metrics
 from benchmark.tables import Number as Published
 
-VERDICTS = ("within", "differs", "undecided", "not comparable", "undefined")
+VERDICTS: tuple[Verdict, ...] = ("within", "differs", "undecided", "not comparable", "undefined")
 """Verdicts of results that are real, in the order in which they are counted."""
 KINDS = {"means": "dataset means", "classes": "single classes"}
 """What a published number is of: value in the address → text."""

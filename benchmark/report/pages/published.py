@@ -18,6 +18,8 @@ from benchmark.tables import SECOND_HAND_NOTE, Comparison, compare, in_printed_o
 from benchmark.tables import Number as Published
 
 PAGE = "published.html"
+Common = Mapping[tuple[str, str], tuple[str, ...]]
+"""Reasons by source and title of a method: both empty for all rows, the second empty for all of a source."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,9 @@ class Source:
     title: str
     link: str
     """Where it can be read; empty if the title names no paper and no repository."""
-    common: tuple[str, ...]
-    """Why all results may differ from its numbers."""
+    common: tuple[tuple[str, tuple[str, ...]], ...]
+    """Why results may differ from all of its numbers, beside an empty title, and from all of a method, beside its
+    title."""
 
 
 @dataclass(frozen=True)
@@ -56,20 +59,26 @@ def published_page(report: ReportData, found: Sequence[Published]) -> dict[str, 
     real = in_printed_order([row for row in made if row.verdict not in ("synthetic", "not run")])
     rows = sorted(real, key=lambda row: row.number.class_name is not None)  # the means of all datasets come first
     choices = choices_of(found, report, rows)
-    everywhere, of_source = common_reasons(rows)
+    common = common_reasons(rows, choices)
     return {
         "facets": choices.facets,
         "verdicts": _counts(rows),
         "barring": {reason for row in rows for reason in row.barring},
         "tolerance": PUBLISHED_TOLERANCE,
         "second_hand": SECOND_HAND_NOTE if any(number.conditions.second_hand for number in found) else "",
-        "everywhere": everywhere,
+        "everywhere": common["", ""],
         "sources": [
-            Source(number, title, link_of(title), of_source.get(title, ())) for title, number in choices.sources.items()
+            Source(
+                number,
+                title,
+                link_of(title),
+                tuple((method, why) for (source, method), why in sorted(common.items()) if source == title and why),
+            )
+            for title, number in choices.sources.items()
         ],
         "summaries": _summaries(rows, choices),
         "chart": _chart(rows, choices),
-        "rows": _rows(rows, report, choices, everywhere, of_source),
+        "rows": _rows(rows, report, choices, common),
         "printed": [
             printed(title, [number for number in found if number.row.source == title], choices)
             for title in choices.sources
@@ -77,15 +86,22 @@ def published_page(report: ReportData, found: Sequence[Published]) -> dict[str, 
     }
 
 
-def common_reasons(rows: Sequence[Comparison]) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
-    """Return the reasons of all rows, and of each source the further ones that all of its rows have."""
-    of_source: dict[str, list[Comparison]] = defaultdict(list)
+def common_reasons(rows: Sequence[Comparison], choices: Choices) -> Common:
+    """Return the reasons of all rows, of all rows of a source, and of all rows of a method in a source, each once."""
+    groups: dict[tuple[str, str], list[Comparison]] = defaultdict(list)
     for row in rows:
-        of_source[row.number.row.source].append(row)
-    everywhere = _shared(rows) if len(of_source) > 1 else ()
-    return everywhere, {
-        source: tuple(each for each in _shared(same) if each not in everywhere) for source, same in of_source.items()
-    }
+        source = row.number.row.source
+        for key in (("", ""), (source, ""), (source, choices.method(row.number))):
+            groups[key].append(row)
+    shared = {key: _shared(same) for key, same in groups.items()}
+    if len({source for source, _ in groups}) <= 2:  # all rows are those of one source
+        shared["", ""] = ()
+    common: dict[tuple[str, str], tuple[str, ...]] = {("", ""): shared.get(("", ""), ())}
+    for (source, method), why in shared.items():
+        if source:
+            above = {*common["", ""], *(shared[source, ""] if method else ())}
+            common[source, method] = tuple(each for each in why if each not in above)
+    return common
 
 
 def _shared(rows: Sequence[Comparison]) -> tuple[str, ...]:
@@ -165,8 +181,7 @@ def _rows(
     rows: Sequence[Comparison],
     report: ReportData,
     choices: Choices,
-    everywhere: Sequence[str],
-    of_source: Mapping[str, Sequence[str]],
+    common: Common,
 ) -> list[dict[str, Any]]:
     """Return a row per comparison, with the reasons that are not said once for all rows or for those of its source."""
     records = {record.id: record for record in report.records}
@@ -182,7 +197,8 @@ def _rows(
             *([] if row.deviation is None else [f"± {row.deviation:.1f}"]),
             *([ours.spread] if ours.spread else []),
         ]
-        said = of_source[number.row.source]
+        of_source = [common[number.row.source, method] for method in ("", choices.method(number))]
+        said = {each for why in (common["", ""], *of_source) for each in why}
         made.append(
             {
                 "key": _key(index),
@@ -193,11 +209,13 @@ def _rows(
                 "method": row.label,
                 "published": ShownValue(number.printed, f"{number.row.value:.4f}"),
                 "source": choices.sources[number.row.source],
-                "ours": replace(ours, spread=" ".join(spread), record=report.anchor_of(record)),
+                "ours": replace(
+                    ours, spread=" ".join(spread), record="" if number.is_mean else report.anchor_of(record)
+                ),
                 "difference": ShownValue(UNDEFINED, "") if row.difference is None else shown_points(row.difference),
                 "verdict": row.verdict,
-                "reasons": [each for each in row.reasons if each not in everywhere and each not in said],
-                "more": bool(said),
+                "reasons": [each for each in row.reasons if each not in said],
+                "more": any(of_source),
             }
         )
     return made

@@ -73,7 +73,7 @@ def _percent(value: float | None) -> ShownValue:
 
 def _seconds(record: Record) -> ShownValue:
     seconds = record.run.seconds.get("method")
-    return ShownValue("", "") if seconds is None else ShownValue(f"{seconds:.1f}", f"{seconds:.3f}")
+    return ShownValue("", "") if seconds is None else ShownValue(f"{seconds:.2f}", f"{seconds:.3f}")
 
 
 def made_by(record: Record) -> tuple[str, ...]:

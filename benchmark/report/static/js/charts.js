@@ -135,7 +135,7 @@
     }
     address.onChange(() => { showLog(); drawAgain(); });
     showLog();
-    for (const word of ["colours", "methods"]) on(word, drawAgain);
+    for (const word of ["colours", "methods", "figures"]) on(word, drawAgain); // figures: `place.figure` was changed
   }
   start();
 })();

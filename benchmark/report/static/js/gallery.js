@@ -1,100 +1,211 @@
-// The gallery: its order, and an image enlarged.
+// The gallery: tiles of images with the maps of all methods, their order, and how they are drawn.
 "use strict";
 
 (() => {
-  const { $, $$, address, whenChanged, decode, drawHeat } = Report;
+  const { $, $$, address, whenChanged, decode, allColours, drawHeat } = Report;
+
+  function make(name, properties = {}, ...content) {
+    const made = Object.assign(document.createElement(name), properties);
+    made.append(...content);
+    return made;
+  }
+
+  // The ground truth as an SVG: its `contour`, or its `area`.
+  function outline(path, kind) {
+    const svg = $(`#${kind}-template`).content.firstElementChild.cloneNode(true);
+    for (const part of $$("path", svg)) part.setAttribute("d", path);
+    return svg;
+  }
 
   function startGallery() {
     const gallery = $("#gallery");
     if (!gallery) return;
-    const form = $("#gallery-controls");
-    const dialog = $("#large");
-    const body = $("#large-body");
-    const colours = decode(gallery.dataset.colours);
-    const cases = () => $$(".case", gallery).filter((each) => !each.hidden);
-    let current = null;
-    const draw = (canvas, longer) => {
-      drawHeat(canvas, { colours, longer, opacity: Number($("#opacity").value) / 100, scale: $("#scale").value });
+    const { methods, images, normal, anomalous } = JSON.parse($("#gallery-data").textContent);
+    for (const method of methods) {
+      const between = decode(method.levels);
+      method.levels = new Uint8Array(256).fill(255).fill(0, 0, method.first);
+      method.levels.set(between, method.first);
+    }
+    // The maps of an image lie one after the other.
+    const sizes = methods.map(({ width, height }) => width * height);
+    const mapOf = (image, method) => {
+      const start = sizes.slice(0, method).reduce((sum, size) => sum + size, 0);
+      return decode(image.maps).subarray(start, start + sizes[method]);
+    };
+    const known = decode(gallery.dataset.colours);
+    const colours = allColours(known);
+    const order = $("#gallery-controls");
+    const view = $("#gallery-view");
+    const own = () => view.elements.scale.value === "image";
+    const left = () => new Set($$('#methods input[name="method"]:not(:checked)').map((box) => box.value));
+
+    // A tile's canvas and contours exist only while it is `filled`: a browser holds few hundreds of them well.
+    const drawings = new Map();
+    const draw = (frame) => {
+      const { image, method, longer } = drawings.get(frame);
+      const canvas = $("canvas", frame);
+      if (canvas) drawHeat(canvas, mapOf(image, method), methods[method], { colours, longer, own: own() });
+    };
+    const fill = (frame) => {
+      const { image, method } = drawings.get(frame);
+      const layer = $(".layer", frame);
+      if (layer.dataset.filled !== undefined) return;
+      layer.dataset.filled = "";
+      if (method !== null) {
+        const canvas = make("canvas");
+        canvas.setAttribute("role", "img");
+        canvas.setAttribute("aria-label", `Anomaly map of ${methods[method].title}`);
+        layer.append(canvas);
+        draw(frame);
+      }
+      if (image.contour) layer.append(outline(image.contour, "contour"));
+    };
+    const release = (frame) => {
+      const layer = $(".layer", frame);
+      delete layer.dataset.filled;
+      for (const each of $$("canvas, .contour", layer)) each.remove();
     };
 
+    function tile(image, method, { large }) {
+      const layer = make("div", { className: "layer" });
+      const frame = make("div", { className: "frame" }, layer);
+      const alt = method === null ? "Test image" : "";
+      layer.append(make("img", {
+        alt, loading: large ? "eager" : "lazy", draggable: false,
+        src: gallery.dataset.folder + (large ? image.large : image.photo),
+      }));
+      drawings.set(frame, { image, method, longer: large ? 288 : 96 });
+      const caption = make("figcaption", {}, method === null ? "image" : methods[method].title);
+      const figure = make("figure", {}, frame, caption);
+      if (method === null) return figure;
+      const { title } = methods[method];
+      figure.dataset.method = title;
+      figure.classList.toggle("off", left().has(title));
+      const [right, others] = [image.right[method], image.label ? normal : anomalous];
+      const place = make("small", {}, image.score[method]);
+      if (others) {
+        const words = image.label ? "normal images are lower" : "anomalous images are higher";
+        const kind = right * 2 < others ? "wrong" : "right";
+        place.append(" · ", make("span", { className: kind }, `${right}/${others}`));
+        if (large) place.append(` ${words}, rank ${image.rank[method]} of ${normal + anomalous}`);
+      }
+      caption.append(place);
+      return figure;
+    }
+
+    function truth(image) {
+      const frame = make("div", { className: "frame truth" });
+      if (image.contour === null) {
+        frame.classList.add("empty");
+        frame.append(make("span", {}, image.label ? "no mask" : "no defect"));
+      } else {
+        frame.append(make("div", { className: "layer" }, outline(image.contour, "area")));
+      }
+      return make("figure", {}, frame, make("figcaption", {}, "ground truth"));
+    }
+
+    // The image, its ground truth and the map of each method.
+    const tiles = (image, { large }) => [
+      tile(image, null, { large }), truth(image), ...methods.map((_, index) => tile(image, index, { large })),
+    ];
+    const frames = (root) => $$(".frame", root).filter((frame) => drawings.has(frame));
+
+    const near = new Set();
     const seen = new IntersectionObserver((entries) => {
-      for (const entry of entries) {
-        if (!entry.isIntersecting) continue;
-        seen.unobserve(entry.target);
-        entry.target.dataset.drawn = "";
-        draw(entry.target, 96);
+      for (const { target, isIntersecting } of entries) {
+        if (isIntersecting) { near.add(target); fill(target); } else { near.delete(target); release(target); }
       }
     }, { rootMargin: "300px" });
-    for (const canvas of $$("canvas", gallery)) seen.observe(canvas);
 
-    const open = (item) => {
-      current = item;
-      const large = item.cloneNode(true);
-      body.replaceChildren($(".what", large), $(".strip", large));
-      for (const image of $$("img", body)) image.loading = "eager";
-      for (const canvas of $$("canvas", body)) draw(canvas, 288);
-      const all = cases();
-      $("#large-place").textContent = `${all.indexOf(item) + 1} of ${all.length}`;
-      if (!dialog.open) dialog.showModal();
-      address.set({ image: item.dataset.key });
+    const cases = $$(".case", gallery).map((item, index) => {
+      const image = images[index];
+      const what = $(".what", item);
+      const button = make("button", { type: "button", className: "open" }, ...what.childNodes);
+      what.append(button);
+      $(".strip", item).replaceChildren(...tiles(image, { large: false }));
+      for (const frame of frames(item)) seen.observe(frame);
+      return { image, item, button };
+    });
+    const shown = () => {
+      const places = new Map($$(".case", gallery).map((item, place) => [item, place]));
+      return cases.filter(({ item }) => !item.hidden).sort((a, b) => places.get(a.item) - places.get(b.item));
     };
-    const step = (by) => {
-      const all = cases();
-      const index = all.indexOf(current || document.activeElement.closest(".case"));
-      const next = all[Math.min(Math.max(index + by, 0), all.length - 1)];
-      if (!next) return;
-      if (dialog.open) open(next);
-      else { next.focus({ preventScroll: true }); next.scrollIntoView({ block: "nearest" }); }
-    };
-    const KEYS = { ArrowDown: 1, ArrowRight: 1, j: 1, ArrowUp: -1, ArrowLeft: -1, k: -1 };
-    document.addEventListener("keydown", (event) => {
-      if (event.ctrlKey || event.metaKey || event.altKey) return;
-      const inGallery = document.activeElement.closest && document.activeElement.closest(".case");
-      const typing = document.activeElement.matches("input, select, textarea");
-      if (event.key in KEYS && !typing && (dialog.open || inGallery || event.key.length === 1)) {
-        event.preventDefault();
-        step(KEYS[event.key]);
-      } else if (event.key === "Enter" && inGallery && !dialog.open) {
-        event.preventDefault();
-        open(inGallery);
-      }
-    });
-    gallery.addEventListener("click", (event) => {
-      const item = event.target.closest(".case");
-      if (item) open(item);
-    });
-    dialog.addEventListener("close", () => {
-      if (current) { current.focus({ preventScroll: true }); current.scrollIntoView({ block: "nearest" }); }
-      current = null;
-      address.set({ image: "" });
-    });
-    dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
-    $("#large-before").addEventListener("click", () => step(-1));
-    $("#large-after").addEventListener("click", () => step(1));
-    $("#large-close").addEventListener("click", () => dialog.close());
 
     const arrange = () => {
-      const by = Number($("#by").value);
-      const direction = form.elements.order.value === "worst" ? -1 : 1;
-      const wrong = (item) => Number(item.dataset.wrong.split(" ")[by]);
-      gallery.append(...$$(".case", gallery).sort((a, b) => direction * (wrong(a) - wrong(b))));
-      for (const item of $$(".case", gallery)) {
-        item.hidden = form.elements.label.value !== "all" && item.dataset.label !== form.elements.label.value;
+      const by = 1 + methods.findIndex((method) => method.title === order.elements.by.value);
+      const sign = order.elements.first.value ? 1 : -1;
+      const label = order.elements.label?.value || "";
+      gallery.append(...[...cases].sort((a, b) => sign * (a.image.errors[by] - b.image.errors[by])).map((e) => e.item));
+      for (const { image, item } of cases) {
+        item.hidden = label !== "" && label !== (image.label ? "anomalous" : "normal");
       }
     };
-    // The image that the address names is enlarged; no image closes the dialog.
-    const read = () => {
-      const named = $$(".case", gallery).find((item) => item.dataset.key === address.get("image"));
-      if (named) open(named);
-      else if (dialog.open) dialog.close();
+    const present = () => {
+      const root = document.documentElement;
+      root.style.setProperty("--heat", view.elements.opacity.value / 100);
+      root.classList.toggle("no-contour", view.elements.contour?.checked === false);
+      for (const each of $$("[data-scale]", view)) each.hidden = each.dataset.scale !== view.elements.scale.value;
     };
+    const stops = Array.from({ length: known.length / 3 }, (_, stop) => known.subarray(3 * stop, 3 * stop + 3));
+    $(".colours", view).style.background = `linear-gradient(to right, ${
+      stops.map(([red, green, blue]) => `rgb(${red} ${green} ${blue})`)})`;
+
+    // What the reader chooses stands in the address, without what is as it was at first.
+    const FIRST = { by: "", first: "", label: "", scale: "", contour: "", opacity: "75" };
+    const field = (name) => order.elements[name] || view.elements[name];
+    const redraw = () => { for (const frame of drawings.keys()) if ($("canvas", frame)) draw(frame); };
+    const read = () => {
+      for (const [name, first] of Object.entries(FIRST)) {
+        const value = address.get(name) || first;
+        if (!field(name)) continue;
+        if (name === "contour") field(name).checked = value !== "off";
+        else {
+          field(name).value = value;
+          if (field(name).value !== value) field(name).value = first; // no such method, no such choice
+          if (field(name) instanceof RadioNodeList && field(name).value !== value) {
+            for (const radio of field(name)) radio.checked = radio.value === first;
+          }
+        }
+      }
+      arrange();
+      present();
+      redraw();
+    };
+    const chosen = (event) => {
+      const { name } = event.target;
+      if (!(name in FIRST)) return;
+      const value = name === "contour" ? (event.target.checked ? "" : "off") : field(name).value;
+      address.set({ [name]: value === FIRST[name] ? "" : value });
+      if (event.currentTarget === order) return arrange();
+      present();
+      if (name === "scale") redraw();
+    };
+    whenChanged(order, chosen);
+    whenChanged(view, chosen);
     address.onChange(read);
     read();
-    whenChanged(form, (event) => {
-      if (event.target.id === "opacity" || event.target.id === "scale") {
-        for (const canvas of $$("canvas[data-drawn]", gallery)) draw(canvas, 96);
-      } else arrange();
+
+    const step = (by) => {
+      const all = shown();
+      const index = all.findIndex(({ item }) => item.contains(document.activeElement));
+      const next = all[Math.min(Math.max(index + by, 0), all.length - 1)];
+      next.button.focus({ preventScroll: true });
+      next.item.scrollIntoView({ block: "nearest" });
+    };
+    const KEYS = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1 };
+    gallery.addEventListener("keydown", (event) => {
+      if (!(event.key in KEYS) || event.ctrlKey || event.metaKey || event.altKey) return;
+      event.preventDefault();
+      step(KEYS[event.key]);
     });
+
+    // Paper shows every tile.
+    addEventListener("beforeprint", () => { for (const { item } of cases) frames(item).forEach(fill); });
+    addEventListener("afterprint", () => {
+      for (const { item } of cases) frames(item).filter((frame) => !near.has(frame)).forEach(release);
+    });
+    const forget = (root) => { for (const frame of frames(root)) drawings.delete(frame); };
+    Report.gallery = { gallery, cases, shown, tiles, frames, fill, forget };
   }
   startGallery();
 })();

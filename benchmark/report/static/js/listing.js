@@ -81,9 +81,12 @@
     Report.list = { cleared, places: wanted, has: (label) => has(label, searched), fitting, filtered: searched.length > 0 || Object.values(wanted).some(Boolean) };
     if (body) {
       const shown = all ? fitting.length : Math.min(fitting.length, AT_ONCE);
-      const first = shown < fitting.length ? `The first ${number(shown)} of ` : "";
-      const of = fitting.length < body.rows.length ? ` of ${number(body.rows.length)}` : "";
-      $("#count").textContent = fitting.length ? `${first}${number(fitting.length)} ${fitting.length === 1 ? "row" : "rows"}${of && ` that fit,${of} in all`}.` : "No row fits these filters.";
+      const rows = number(body.rows.length);
+      const fits = fitting.length < body.rows.length;
+      $("#count").textContent = !fitting.length ? "No row fits these filters."
+        : shown < fitting.length ? `The first ${shown} of ${number(fitting.length)} rows${fits ? " that fit" : ""}.`
+        : fits ? `${number(fitting.length)} of ${rows} rows ${fitting.length === 1 ? "fits" : "fit"}.`
+        : `${rows} ${body.rows.length === 1 ? "row" : "rows"}.`;
       const more = $("#show-all");
       more.hidden = fitting.length <= AT_ONCE;
       more.textContent = all ? `Show the first ${AT_ONCE}` : `Show all ${number(fitting.length)}`;
@@ -113,7 +116,8 @@
     show();
     form.elements.search.focus();
   });
-  if (table) table.tHead.addEventListener("click", () => show()); // sorted anew, others are the first rows
+  // Sorted anew, others are the first rows; tables.js has heard the click before.
+  document.addEventListener("click", (event) => { if (event.target.closest("#list thead")) show(); });
   address.onChange(follow);
   addEventListener("hashchange", () => { if (location.hash && !location.hash.includes("=")) follow(); }); // an anchor: another row
   // Changes what the list shows, as a reader would: `Report.choose({ row: id })`.

@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const { $, $$, whenChanged, address, on } = Report;
+  const { $, $$, whenChanged, address, on, tell } = Report;
 
   const signed = (value) => { // as Python rounds for print; no −0.0
     const text = value.toFixed(1);
@@ -137,6 +137,10 @@
       const ramp = $(".ramp");
       ramp.className = `ramp${{ difference: " two", rank: " ranks", value: "" }[how]}`;
       $("#legend").hidden = false;
+      table.dataset.best = how === "rank" ? "lowest" : "highest";
+      const title = fields.metric.selectedOptions[0];
+      const measure = { value: "", rank: ", rank", difference: `, difference to ${fields.baseline.value}` }[how];
+      table.dataset.title = `${title.parentElement.label}: ${title.textContent}${measure}`;
       const [left, right] = {
         value: [`${low} or less`, high < 100 ? `${high} or more` : "100"],
         difference: [`${signed(low)} or less`, `${signed(high)} or more`],
@@ -155,9 +159,9 @@
 
     const arrange = () => {
       const words = fields.search.value.toLowerCase().split(/\s+/).filter(Boolean);
-      const texts = metrics[fields.metric.value].texts;
+      const { values } = metrics[fields.metric.value];
       const fits = (row) => (domain() === "all" || row.element.dataset.domain === domain()) && words.every((word) => row.words.includes(word));
-      const known = (row) => texts[row.index].some((text) => text !== "–");
+      const known = (row) => values[row.index].some((value) => value !== null);
       const isFolded = (title) => folded.has(title) && !words.length; // a search looks into what is folded
       const found = new Set(rows.filter(fits).map((row) => row.dataset));
       const without = rows.filter((row) => row.whole && found.has(row.dataset) && !known(row)).map((row) => row.dataset);
@@ -181,7 +185,7 @@
       if (without.length) notes.push(`Without this metric, and so not shown: ${without.join(", ")}.`);
       $("#matrix-note").textContent = notes.join(" ");
     };
-    const show = () => { fill(); arrange(); };
+    const show = () => { fill(); arrange(); tell("columns"); };
 
     whenChanged(form, (event) => {
       if (["method", "group"].includes(event.target.name)) return; // methods.js tells of these

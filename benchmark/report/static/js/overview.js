@@ -1,90 +1,165 @@
-// The first page: which domain, level and metric is shown.
+// The first page: which domain and metrics are shown, and which methods and datasets are searched for.
+//
+// Without a metric in the address, the main ones stand side by side; with one, it has all of its columns.
 "use strict";
 
 (() => {
-  const { $, $$, whenChanged, address, tell } = Report;
+  const { $, $$, whenChanged, address, on, tell } = Report;
 
-  function startLeaderboard() {
-    const form = $("#controls");
-    if (!form) return;
-    const metric = form.elements.metric;
-    const options = [...metric.options];
-    const home = form.elements.domain.value;
+  const form = $("#controls");
+  if (form) start();
 
+  function start() {
+    const table = $("#leaderboard");
+    const heads = [...table.tHead.rows[0].cells];
+    const sideBySide = table.dataset.start.split(" ");
+    const notes = $$("#view-notes p");
+    const metrics = new Map([...form.elements.metric.options].filter((each) => each.value).map((each) => [each.value, each.textContent]));
+    const domains = $$('input[name="domain"]', form);
+    const methods = [...new Set($$("tbody tr[data-method]", table).map((row) => row.dataset.method))];
+    const datasets = new Map($$("#matrix tbody tr").map((row) => [row.dataset.title, row.dataset.domain]));
+
+    // What is not in the address has its default.
     const read = () => {
-      const wanted = new Map(["domain", "level", "metric", "search"].map((name) => [name, address.get(name)]));
-      for (const name of ["domain", "level"]) {
-        const found = $$(`input[name="${name}"]`, form).find((each) => each.value === wanted.get(name));
-        if (found) found.checked = true;
+      const domain = address.get("domain");
+      (domains.find((each) => each.value === domain) || domains[0]).checked = true;
+      form.elements.metric.value = metrics.has(address.get("metric")) ? address.get("metric") : "";
+      form.elements.search.value = address.get("search");
+    };
+    const write = () => address.set({
+      domain: form.elements.domain.value === domains[0].value ? "" : form.elements.domain.value,
+      metric: form.elements.metric.value,
+      search: form.elements.search.value.trim(),
+    });
+
+    // Where a title has all words, these titles are meant. Else some words may name methods, and others datasets.
+    const found = (text) => {
+      const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+      const having = (titles, some) => titles.filter((title) => some.every((word) => title.toLowerCase().includes(word)));
+      const all = [methods, [...datasets.keys()]];
+      if (!words.length) return { methods: all[0], datasets: all[1], nothing: false };
+      let [some, others] = all.map((titles) => having(titles, words));
+      if (!some.length && !others.length) {
+        const ofMethods = words.filter((word) => having(methods, [word]).length);
+        const ofDatasets = words.filter((word) => !ofMethods.includes(word));
+        [some, others] = [having(methods, ofMethods), having(all[1], ofDatasets)];
+        if (!some.length || !others.length) return { methods: [], datasets: [], nothing: true };
+        return { methods: some, datasets: others, nothing: false };
       }
-      offer();
-      if ([...metric.options].some((each) => each.value === wanted.get("metric"))) metric.value = wanted.get("metric");
-      form.elements.search.value = wanted.get("search") || "";
-    };
-
-    // Only the metrics of the level; the same metric of the other level stays chosen.
-    const offer = () => {
-      const level = form.elements.level.value;
-      const title = metric.selectedOptions[0] ? metric.selectedOptions[0].textContent : "";
-      metric.replaceChildren(...options.filter((each) => each.dataset.level === level));
-      const same = [...metric.options].find((each) => each.textContent === title);
-      metric.value = (same || metric.options[0]).value;
-    };
-
-    const write = () => {
-      const search = form.elements.search.value.trim();
-      const moved = metric.value !== options[0].value;
-      const values = {
-        domain: form.elements.domain.value === home ? "" : form.elements.domain.value,
-        level: moved ? form.elements.level.value : "",
-        metric: moved ? metric.value : "",
-        search,
-      };
-      address.set(values);
+      return { methods: some.length ? some : all[0], datasets: others.length ? others : all[1], nothing: false };
     };
 
     const show = () => {
       const domain = form.elements.domain.value;
-      const fits = (each) => each.dataset.metric === metric.value && (each.dataset.domain || domain) === domain;
-      const words = form.elements.search.value.trim().toLowerCase();
-      const named = (title) => title.toLowerCase().includes(words);
-      const methods = $$("#matrix thead th[data-method]").map((each) => each.dataset.method);
-      const someMethod = methods.some(named);
-      const someDataset = $$("#matrix tbody tr").some((row) => named(row.dataset.title));
-      const none = words && !someMethod && !someDataset;
-      const keepMethod = (title) => !words || (someMethod ? named(title) : !none);
-      const keepDataset = (row) => !words || (someDataset ? named(row.dataset.title) : !none);
+      const metric = form.elements.metric.value;
+      const chosen = metric ? [metric] : sideBySide;
+      const first = chosen[0];
+      const search = found(form.elements.search.value);
 
-      let shown = null;
-      for (const body of $$("#leaderboard tbody[data-metric]")) {
-        body.hidden = !fits(body);
-        if (!body.hidden) shown = body;
-        for (const row of body.rows) row.hidden = !keepMethod(row.dataset.title);
-      }
-      $("#leaderboard .nothing").hidden = shown !== null;
-      $("#view-name").textContent = shown ? shown.dataset.heading : "";
-      $("#view-note").textContent = none ? "No method and no dataset has that in its name." : shown ? shown.dataset.note : "";
-      for (const body of $$("#matrix tbody")) {
-        body.hidden = body.dataset.metric !== metric.value;
-        for (const row of body.rows) {
-          row.hidden = (domain !== "all" && row.dataset.domain !== domain) || !keepDataset(row);
-        }
-      }
-      for (const cell of $$("#matrix [data-method]")) cell.hidden = !keepMethod(cell.dataset.method);
-      tell("columns");
+      const body = $$("tbody[data-domain]", table).find((each) => each.dataset.domain === domain);
+      for (const each of $$("tbody[data-domain]", table)) each.hidden = each !== body;
+      const ofDomain = notes.filter((each) => each.dataset.domain === domain);
+      const some = body && chosen.some((each) => ofDomain.some((note) => note.dataset.metric === each));
+      showColumns(chosen, !metric, body && "mixed" in body.dataset);
+      if (body) body.hidden = !some;
+      $("#leaderboard .nothing").hidden = Boolean(some);
+      for (const row of $$("tbody tr[data-method]", table)) row.hidden = !search.methods.includes(row.dataset.method);
+      if (some) sortBy(first);
+      drawSpreads(body);
+
+      $("#view-name").textContent = domains.length > 1 ? domain : "";
+      for (const note of notes) note.hidden = search.nothing || !ofDomain.includes(note) || note.dataset.metric !== metric;
+      if ($("#marks")) $("#marks").hidden = !body || "mixed" in body.dataset;
+      $("#search-note").hidden = !search.nothing;
+      showDatasets(domain, first, search);
       const diagrams = $$("#diagrams figure");
-      for (const figure of diagrams) figure.hidden = !fits(figure);
-      $("#no-diagram").hidden = diagrams.some((figure) => !figure.hidden);
+      for (const each of diagrams) each.hidden = each.dataset.domain !== domain || !chosen.includes(each.dataset.metric);
+      for (const note of $$("#no-diagram, #diagram-note")) {
+        note.hidden = (note.id === "no-diagram") === diagrams.some((each) => !each.hidden);
+      }
+      table.classList.add("ready");
+      tell("columns");
     };
 
+    // Of metrics side by side only the means; of a single one all of its columns, but for a mean that there is not.
+    function showColumns(chosen, beside, mixed) {
+      const shown = heads.map(({ dataset: { metric, part } }) => !metric
+        || (chosen.includes(metric) && (beside ? part === "mean" : !(mixed && ["mean", "behind"].includes(part)))));
+      for (const row of table.rows) {
+        if (row.cells.length !== heads.length) continue; // the row that says that there is nothing
+        shown.forEach((is, place) => { row.cells[place].hidden = !is; });
+      }
+    }
+
+    // By the metric, the best first, unless the reader sorts by a column.
+    const ownSort = (text) => text.startsWith("leaderboard:");
+    function sortBy(metric) {
+      if (address.all("sort").some(ownSort)) return;
+      const place = (part) => heads.findIndex((head) => head.dataset.metric === metric && head.dataset.part === part);
+      const value = (row, part) => parseFloat(row.cells[place(part)]?.dataset.sort);
+      const order = (a, b) => (isNaN(a) - isNaN(b)) || b - a || 0;
+      for (const body of $$("tbody[data-domain]", table)) {
+        const rows = [...body.rows];
+        rows.sort((a, b) => order(value(a, "mean"), value(b, "mean")) || order(-value(a, "rank"), -value(b, "rank")));
+        body.append(...rows);
+      }
+      for (const head of heads) if (head.hasAttribute("aria-sort")) head.setAttribute("aria-sort", "none");
+      heads[place("mean")].setAttribute("aria-sort", "descending");
+    }
+
+    function showDatasets(domain, metric, search) {
+      $("#matrix-name").textContent = metrics.get(metric);
+      let count = 0;
+      for (const body of $$("#matrix tbody")) {
+        body.hidden = body.dataset.metric !== metric;
+        for (const row of body.rows) {
+          row.hidden = (domain !== "all" && row.dataset.domain !== domain) || !search.datasets.includes(row.dataset.title);
+          count += !body.hidden && !row.hidden;
+        }
+      }
+      for (const cell of $$("#matrix [data-method]")) cell.hidden = !search.methods.includes(cell.dataset.method);
+      const none = $("#matrix-none");
+      none.hidden = count > 0;
+      none.textContent = count ? "" : whyNone(domain, metric, search);
+      $("#matrix").parentElement.hidden = !count;
+    }
+
+    function whyNone(domain, metric, search) {
+      if (search.nothing) return ""; // that is said above
+      const elsewhere = search.datasets.filter((title) => domain !== "all" && datasets.get(title) !== domain);
+      const here = search.datasets.filter((title) => !elsewhere.includes(title));
+      const parts = [];
+      if (here.length) parts.push(`${here.join(", ")} ${here.length > 1 ? "have" : "has"} no ${metrics.get(metric)}; choose another metric.`);
+      for (const other of new Set(elsewhere.map((title) => datasets.get(title)))) {
+        const titles = elsewhere.filter((title) => datasets.get(title) === other);
+        if (!here.length) parts.push(`${titles.join(", ")} ${titles.length > 1 ? "are" : "is"} in the domain ${other}, not in ${domain}; choose it above.`);
+      }
+      return parts.join(" ");
+    }
+
+    // Of each dataset a line, of the mean a thick one.
+    function drawSpreads(body) {
+      for (const cell of body ? $$("td.bars", body) : []) {
+        if (cell.hidden || cell.firstChild || !cell.dataset.at) continue;
+        const drawing = $("#spread").content.firstElementChild.cloneNode(true);
+        const places = cell.dataset.at.split(" ").filter(Boolean);
+        drawing.firstElementChild.setAttribute("d", places.map((x) => `M${x} 1V9`).join(""));
+        if (cell.dataset.mean) drawing.lastElementChild.setAttribute("d", `M${cell.dataset.mean} 0V10`);
+        cell.append(drawing);
+      }
+    }
+
     whenChanged(form, (event) => {
-      if (event.target.name === "level") offer();
+      if (event.target.name === "metric") { // another metric has other columns
+        address.set({ sort: address.all("sort").filter((text) => !ownSort(text)) });
+        tell("sort");
+      }
       write();
       show();
     });
+    on("sorted", () => sortBy(form.elements.metric.value || sideBySide[0]));
     address.onChange(() => { read(); show(); });
     read();
     show();
   }
-  startLeaderboard();
 })();

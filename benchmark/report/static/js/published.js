@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const { $, $$, whenChanged, address, on } = Report;
+  const { $, $$, whenChanged, address, on, tell } = Report;
 
   // The table that counts by method or dataset, over the kind of numbers that is chosen.
   function showSummary() {
@@ -12,21 +12,20 @@
     for (const each of $$("[data-by]")) each.hidden = each.dataset.by !== by || each.dataset.kind !== kind;
   }
 
-  // The chart shows the rows that fit. A chart that is not drawn yet is drawn from its script later.
+  // The chart shows the rows that fit.
   function showPoints() {
     const place = $("#agreement");
     if (!place) return;
-    const script = $('script[data-chart="agreement"]');
-    const given = (place.whole ??= JSON.parse(script.textContent));
+    const whole = (place.whole ??= JSON.parse($('script[data-chart="agreement"]').textContent));
     const fitting = new Set(Report.list.fitting.map((row) => row.id));
-    const data = given.data.map((trace) => {
+    const data = whole.data.map((trace) => {
       if (!trace.customdata) return trace; // the band
       const kept = trace.customdata.flatMap((id, at) => (fitting.has(id) ? [at] : []));
       const part = Object.fromEntries(["x", "y", "text", "customdata"].map((name) => [name, kept.map((at) => trace[name][at])]));
       return { ...trace, ...part, showlegend: kept.length > 0 };
     });
-    script.textContent = JSON.stringify({ ...given, data });
-    if (place.data) Plotly.react(place, data, place.layout);
+    place.figure = { ...whole, data };
+    tell("figures");
   }
 
   function startPoints() {

@@ -17,7 +17,7 @@
 
   // Tables with the same key are sorted alike: those of the metrics of a dataset.
   const keyOf = (table) => table.dataset.table || table.id || `table-${$$("table.sortable").indexOf(table) + 1}`;
-  const titleOf = (head) => head.dataset.method ?? ($(".name", head) || head).textContent.trim();
+  const titleOf = (head) => head.dataset.column ?? head.dataset.method ?? ($(".name", head) || head).textContent.trim();
 
   // The address has `sort=TABLE:COLUMN:asc` or `…:desc` for each table that is not in its own order.
   function chosenOrders() {
@@ -89,8 +89,10 @@
       if (!isOwn) orders.set(key, { title: titleOf(head), direction });
       address.set({ sort: [...orders].map(([name, each]) => `${name}:${each.title}:${DIRECTIONS[each.direction]}`) });
       sortAll();
+      tell("sorted");
     });
     address.onChange(sortAll);
+    on("sort", sortAll);
     sortAll();
   }
 

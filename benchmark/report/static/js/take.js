@@ -1,0 +1,226 @@
+// Tables to take along as CSV, LaTeX or Markdown: what is shown, in the order in which it is shown, with its marks, its
+// intervals if they are shown, and the banner of synthetic results.
+"use strict";
+
+(() => {
+  const { $, $$, columns } = Report;
+
+  // As benchmark/common/csv_text.py: a text that a spreadsheet would run as a formula gets an apostrophe in front.
+  const FORMULA = /^(\s*[=+\-@＝＋－＠]| *[\t\r\n])/;
+  const plain = (text) => (FORMULA.test(text) ? `'${text}` : text);
+  const oneLine = (text) => text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, " ").trim();
+
+  const WORDS = { best: "best", second: "second", alike: "not told apart from the best", once: "one training" };
+
+  // A table as it is shown: { title, banner, heads, rows }, where a cell has a text and, if it holds a number, its marks,
+  // its interval and its range.
+  function read(table) {
+    const isShown = (element) => element.getClientRects().length > 0;
+    const heads = [...table.tHead.rows].at(-1).cells;
+    const places = [...heads].flatMap((head, place) => (isShown(head) && !head.classList.contains("bars") ? [place] : []));
+    const rows = [...table.tBodies, ...(table.tFoot ? [table.tFoot] : [])].flatMap((part) => [...part.rows]);
+    const shown = rows.filter((row) => isShown(row) && row.cells.length === heads.length);
+    return {
+      title: titleOf(table),
+      banner: $$(".banner").map((line) => oneLine(line.textContent)),
+      heads: places.map((place) => headOf(heads[place])),
+      rows: shown.map((row) => places.map((place) => cellOf(row.cells[place]))),
+    };
+  }
+
+  const headOf = (head) => oneLine(($(".name", head) || head).textContent);
+
+  function titleOf(table) {
+    const page = $("h1") ? oneLine($("h1").textContent) : document.title;
+    const tab = table.closest(".tab");
+    const view = tab ? $("h3", tab) : ["leaderboard", "matrix"].includes(table.id) ? $("#view-name") : null;
+    const label = table.parentElement.getAttribute("aria-label") || "";
+    return [page, label, table.dataset.title || "", view ? oneLine(view.textContent) : ""].filter(Boolean).join(", ");
+  }
+
+  function cellOf(cell) {
+    const value = $(".value", cell);
+    if (!value) return { text: oneLine(cell.textContent.replace(/\s+/g, " ")), number: cell.classList.contains("num") };
+    const beside = $$("small", cell).filter((each) => each.getClientRects().length).map((each) => oneLine(each.textContent));
+    const text = oneLine(value.textContent);
+    const marks = ["best", "second"].filter((mark) => cell.classList.contains(mark));
+    if ($(".alike", cell)) marks.push("alike");
+    if ($$("small", cell).some((each) => each.textContent.includes("‡"))) marks.push("once");
+    return { text, number: true, marks, beside: beside.map((each) => each.replace("‡", "").trim()).filter(Boolean).join(" ") };
+  }
+
+  // --- CSV: the banner in comments; a column more for intervals and for marks where there are any
+
+  const field = (text) => (/[",#\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+
+  function asCsv({ title, banner, heads, rows }) {
+    const parts = heads.map((head, place) => {
+      const cells = rows.map((row) => row[place]);
+      const number = cells.some((cell) => cell.number);
+      const made = [[head, (cell) => (!number ? plain(cell.text) : cell.text === "–" ? "" : cell.number ? cell.text : plain(cell.text))]];
+      if (cells.some((cell) => cell.beside)) made.push([`${head} interval`, (cell) => cell.beside || ""]);
+      if (cells.some((cell) => cell.marks && cell.marks.length)) made.push([`${head} mark`, (cell) => (cell.marks || []).map((mark) => WORDS[mark]).join("; ")]);
+      return made;
+    });
+    const lines = [...banner, title].map((line) => `# ${line}`);
+    lines.push(parts.flat().map(([head]) => field(plain(head))).join(","));
+    for (const row of rows) lines.push(parts.flatMap((made, place) => made.map(([, text]) => field(text(row[place])))).join(","));
+    return `${lines.join("\n")}\n`;
+  }
+
+  // --- Markdown and LaTeX: escaped as benchmark/tables/style.py does
+
+  function escapeMarkdown(text) {
+    const entities = { "&": "&amp;", "<": "&lt;", ">": "&gt;", "\\": "&#92;", "`": "&#96;" };
+    return text.replace(/[&<>\\`]/g, (letter) => entities[letter]).replace(/[|[\]*~_]/g, "\\$&").replace(/^(\d*)([-+#.)])(?!\w)/, "$1\\$2");
+  }
+
+  const LATEX = {
+    "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "–": "--", "−": "$-$", "±": "$\\pm$",
+    "≈": "$\\approx$", "†": "\\dag{}", "‡": "\\ddag{}", "·": "$\\cdot$", "Δ": "$\\Delta$", "↑": "$\\uparrow$", "↓": "$\\downarrow$",
+    "→": "$\\rightarrow$", "←": "$\\leftarrow$", "≤": "$\\le$", "≥": "$\\ge$", "<": "\\textless{}", ">": "\\textgreater{}",
+    "|": "\\textbar{}", '"': "\\textquotedbl{}",
+  };
+  function escapeLatex(text) {
+    return text.replace(/[\\~^–−±≈†‡·Δ↑↓→←≤≥<>|"]|[&%_#${}]|[[\]*]/g, (letter) => LATEX[letter] || (/[[\]*]/.test(letter) ? `{${letter}}` : `\\${letter}`));
+  }
+
+  const LEGEND = {
+    best: "Bold: the best of a row.", second: "Underlined: the second best.",
+    alike: "≈ the paired interval of the difference to the best holds 0.", once: "‡ one training, or fewer than three.",
+  };
+  function legendOf({ rows }) {
+    const cells = rows.flat();
+    const found = Object.keys(LEGEND).filter((mark) => cells.some((cell) => cell.marks && cell.marks.includes(mark)));
+    const intervals = cells.some((cell) => cell.beside && cell.beside.includes("[")) ? ["In brackets: 95 % bootstrap intervals."] : [];
+    const undefined_ = cells.some((cell) => cell.text === "–") ? ["–: undefined, or not run."] : [];
+    return [...found.map((mark) => LEGEND[mark]), ...intervals, ...undefined_].join(" ");
+  }
+
+  function asText(cell, escape, bold, under) {
+    const marks = cell.marks || [];
+    const text = escape(cell.text);
+    const number = marks.includes("best") ? bold(text) : marks.includes("second") ? under(text) : text;
+    const signs = (marks.includes("alike") ? "≈" : "") + (marks.includes("once") ? "‡" : "");
+    return [number + escape(signs), cell.beside ? escape(cell.beside) : ""].filter(Boolean).join(" ");
+  }
+
+  function asMarkdown(shown) {
+    const { title, banner, heads, rows } = shown;
+    const cell = (each) => asText(each, escapeMarkdown, (text) => `**${text}**`, (text) => `<u>${text}</u>`);
+    const isNumber = heads.map((_, place) => rows.some((row) => row[place].number));
+    const line = (cells) => `| ${cells.join(" | ")} |`;
+    return [
+      ...banner.map((each) => `**${escapeMarkdown(each)}**\n`),
+      `${escapeMarkdown(title)}\n`,
+      line(heads.map(escapeMarkdown)),
+      line(isNumber.map((number) => (number ? "---:" : ":---"))),
+      ...rows.map((row) => line(row.map(cell))),
+      `\n${escapeMarkdown(legendOf(shown))}`,
+      "",
+    ].join("\n");
+  }
+
+  function asLatex(shown) {
+    const { title, banner, heads, rows } = shown;
+    const cell = (each) => asText(each, escapeLatex, (text) => `\\textbf{${text}}`, (text) => `\\underline{${text}}`);
+    const line = (cells) => `${cells.join(" & ")} \\\\`;
+    const wide = (text) => `\\multicolumn{${heads.length}}{l}{${text}} \\\\`;
+    return [
+      ...[title, legendOf(shown), "Needs the package booktabs."].filter(Boolean).map((each) => `% ${each}`),
+      `\\begin{tabular}{l${"r".repeat(heads.length - 1)}}`,
+      "\\toprule",
+      ...banner.map((each) => wide(`\\textbf{${escapeLatex(each)}}`)),
+      ...(banner.length ? ["\\midrule"] : []),
+      line(heads.map(escapeLatex)),
+      "\\midrule",
+      ...rows.map((row) => line(row.map(cell))),
+      "\\bottomrule",
+      "\\end{tabular}",
+      "",
+    ].join("\n");
+  }
+
+  // --- the menu at each table
+
+  const FORMATS = { CSV: [asCsv, "csv"], LaTeX: [asLatex, "tex"], Markdown: [asMarkdown, "md"] };
+
+  async function copy(text) {
+    try { await navigator.clipboard.writeText(text); return true; } catch { /* no clipboard for files in some browsers */ }
+    const area = document.createElement("textarea");
+    area.value = text;
+    $("#main").append(area);
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    return done;
+  }
+
+  function download(text, name) {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "text/plain;charset=utf-8" }));
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  }
+
+  const fileName = (title, ending) => `${title.toLowerCase().replace(/[^a-z0-9]+/g, "-").slice(0, 60).replace(/^-+|-+$/g, "")}.${ending}`;
+
+  function button(text, label, act) {
+    const made = document.createElement("button");
+    made.type = "button";
+    made.className = "plain";
+    made.textContent = text;
+    made.setAttribute("aria-label", label);
+    made.addEventListener("click", act);
+    return made;
+  }
+
+  function element(name, text = "") {
+    const made = document.createElement(name);
+    made.textContent = text;
+    return made;
+  }
+
+  function fill(menu, table) {
+    const said = element("p");
+    said.setAttribute("role", "status");
+    const copied = async (text, what) => { said.textContent = (await copy(text)) ? `${what} copied.` : "The browser does not let this page copy."; };
+    for (const [name, [make, ending]] of Object.entries(FORMATS)) {
+      menu.append(
+        element("span", name),
+        button("Copy", `Copy as ${name}`, () => copied(make(read(table)), name)),
+        button("Download", `Download as ${name}`, () => {
+          const shown = read(table);
+          download(make(shown), fileName(shown.title, ending));
+        }),
+      );
+    }
+    menu.append(element("span", "Link"), button("Copy", "Copy the link to this view", () => copied(location.href, "Link")), said);
+  }
+
+  function start() {
+    for (const table of $$("table.grid").filter((each) => each.tHead)) {
+      const details = document.createElement("details");
+      details.className = "take";
+      const menu = element("div");
+      menu.className = "take-menu";
+      details.append(element("summary", "Take this table along"), menu);
+      details.addEventListener("toggle", () => {
+        if (details.open && !menu.firstChild) fill(menu, table); // most tables are never taken
+      });
+      (table.closest(".scroll") || table).after(details);
+    }
+    // A menu closes by Esc and by a click elsewhere.
+    const close = (kept) => { for (const open of $$("details.take[open]")) if (open !== kept) open.open = false; };
+    document.addEventListener("click", (event) => close(event.target.closest("details.take")));
+    document.addEventListener("keydown", (event) => {
+      const open = event.key === "Escape" && $("details.take[open]");
+      if (!open) return;
+      if (open.contains(document.activeElement)) $("summary", open).focus();
+      close(null);
+    });
+  }
+  start();
+  Report.take = { read, asCsv, asLatex, asMarkdown };
+})();
