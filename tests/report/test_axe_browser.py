@@ -17,8 +17,8 @@ from support.site_pages import kinds_of_pages
 pytestmark = [*needs_chromium, pytest.mark.slow]
 
 OPEN_SOME = "for (const each of [...document.querySelectorAll('details')].slice(0, 6)) each.open = true"
-ALIKE = ("ablations.html", "about.html", "figures.html", "published.html", "training.html")
-"""Pages that thirteen methods do not change."""
+MANY_METHODS = ("index.html", "matrix.html", "datasets/btad.html", "datasets/btad--01.html")
+"""Pages that look different with thirteen methods."""
 COLOURS = ("color-contrast", "link-in-text-block")
 """Rules that depend on the colours."""
 
@@ -49,8 +49,8 @@ def test_axe_finds_nothing(
     screen(browser, width, 900)
     colours(browser, "dark" if only else "light")
     pages = [(site, page) for page in kinds_of_pages(site)]
-    if not only:
-        pages += [(wide, page) for page in kinds_of_pages(wide) if page not in ALIKE]
+    if width != 900 and not only:
+        pages += [(wide, page) for page in MANY_METHODS]
     found: list[str] = []
     for folder, page in pages:
         visit(browser, folder, page)
@@ -60,5 +60,4 @@ def test_axe_finds_nothing(
     browser.find_element(By.CSS_SELECTOR, ".gallery .case").click()
     until(lambda: browser.find_element(By.ID, "large").is_displayed())
     found += shown(violations(browser, only=only), "an image enlarged")
-    found = [line for line in found if not line.startswith("index.html: scrollable-region-focusable")]
     assert not found, "\n".join(found)

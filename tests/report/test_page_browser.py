@@ -71,7 +71,7 @@ def test_the_navigation_fits_a_desktop(browser: webdriver.Chrome, site: Path, wi
             "return [...document.querySelectorAll('.top a, .top button')].map(each => each.getBoundingClientRect())"
         )
         assert all(box["left"] >= 0 and box["right"] <= width for box in boxes)
-        assert browser.execute_script("return document.querySelector('.top').offsetHeight") < 100
+        assert browser.execute_script("return document.querySelector('.top').offsetHeight") < 60, "one line"
         assert browser.execute_script("return document.querySelector('#pages').dataset.more") == ""
 
 
