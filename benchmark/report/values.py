@@ -35,8 +35,9 @@ class ShownValue:
     """Standard deviation over seeds, bootstrap interval, and a mark where the difference to the best method rests on
     one training."""
     mark: str = ""
-    """Classes of the table cell: best or second for the highest and second highest printed value of a row, tied for
-    those that the images do not tell from the best one, failed or absent where there is no value."""
+    """Classes of the table cell: best or second for the highest and second highest printed value of a row, highest for
+    the best one where methods are not compared, tied for those that the images do not tell from the best one, failed
+    or absent where there is no value."""
     behind: tuple[str, ...] = ()
     """How far the method is behind the best one, in points, with the ends of the paired interval; empty for the best
     one."""
@@ -136,13 +137,16 @@ def absent_value(
 def without_winner(numbers: Sequence[ShownValue], values: Sequence[float | None]) -> tuple[ShownValue, ...]:
     """Return the numbers of a row, where all that are tied with the best one are marked like it.
 
-    A value that is printed like the best one needs no sign that it may be as good.
+    A value that is printed like the best one needs no sign that it may be as good. Where no paired interval compares
+    the methods, none is the best one: there is a highest number.
     """
     highest = max((round(value, 1) for value in values if value is not None), default=None)
+    compared = any(each.behind or each.tied for each in numbers)
     made = []
     for each, value in zip(numbers, values, strict=True):
         tied = each.tied and value is not None and round(value, 1) != highest
-        made.append(replace(each, tied=tied, mark=f"{each.mark} tied".strip() if tied else each.mark))
+        mark = each.mark if compared or each.mark != "best" else "highest"
+        made.append(replace(each, tied=tied, mark=f"{mark} tied".strip() if tied else mark))
     return tuple(made)
 
 
@@ -252,7 +256,7 @@ def defect_rows(report: ReportData, dataset: DatasetResults, class_name: str, me
             else absent_value(report, dataset, method, metric, class_name)
             for value, mark, span, method in zip(values, marks, spans, report.titles, strict=True)
         ]
-        rows.append(TableRow(f"{defect} ({images})", None, "", tuple(shown)))
+        rows.append(TableRow(f"{defect} ({images})", None, "", without_winner(shown, values)))
     return rows if _any_defined(rows) else []
 
 

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from benchmark.api.datasets import select_datasets
 from benchmark.authoring.check_images import dataset_images, random_images
 from benchmark.authoring.conformance import check_method
+from benchmark.authoring.fake_gpu import fake_gpu
 from benchmark.authoring.findings import render
+from benchmark.authoring.method_under_test import MethodUnderTest
 from benchmark.authoring.starters import frozen
 from benchmark.clip.backbone import Backbone, load_backbone
 from benchmark.clip.spec import map_features
@@ -600,6 +602,14 @@ def test_a_method_that_reads_values_is_followed_on_the_gpu_up_to_there(method: t
     (gpu,) = (each for each in check_method(method, method.Options(), tiny, random_images) if each.check == "GPU")
     assert gpu.passed
     assert gpu.seen.startswith("not checked to the end")
+
+
+def test_a_batch_of_the_checks_lies_where_the_backbone_is(tiny: Backbone) -> None:
+    given = random_images(28, 0)
+    with fake_gpu(tiny, "float32") as there:
+        tested = MethodUnderTest(SoundLearner, SoundLearner.Options(), there, lambda size, shots: given)
+        batch = tested.training_batch(VisionSpec(image_size=28))
+    assert {each.device.type for each in (batch.features.image, batch.labels, batch.masks)} == {"cuda"}
 
 
 @pytest.mark.parametrize("method", [Sound, SoundLearner, SoundShots])

@@ -147,3 +147,20 @@ def test_a_metric_that_no_record_has_is_not_offered(study: Study) -> None:
     assert set(found["metrics"]) == {"image"}
     assert [row.title for row in found["rows"]] == ["Scans"]
     assert found["domains"] == ["all"]
+
+
+def test_failed_and_absent_are_told_apart(study: Study) -> None:
+    failed = next(record for record in study.records if record.status == "failed")
+    scans = [r for r in study.records if r.dataset_title == "Scans" and r.title == "CLIP"]
+    cell = scans[0].cell.model_copy(update={"method": failed.cell.method})
+    added = scans[0].model_copy(update={"title": failed.title, "cell": cell, "id": cell.id})
+    without = [r for r in study.records if not (r.title == "CLIP" and r.dataset_title != "Scans")]
+    report = collect_report_data([*without, added])
+    site = SiteFiles(common_context(report))
+    site.page("matrix.html", "matrix.html", **matrix_page(report))
+    rows = {row[0].split(" Parts")[0]: row[1:] for row in Rows(site.content["matrix.html"], "classes").rows}
+    texts = dict(zip(report.titles, rows["A"], strict=True))
+    assert (texts["WinCLIP"], texts["CLIP"]) == ("failed", "not run")
+    assert f"records.html#{report.anchor_of(failed)}".encode() in site.content["matrix.html"]
+    pixel = matrix_page(report)["numbers"]["metrics"]["pixel_auroc"]
+    assert set(pixel["texts"][-1]) == {UNDEFINED}, "Scans have no masks"

@@ -44,7 +44,7 @@ def rows(browser: webdriver.Chrome) -> list[list[str]]:
 
 def column(browser: webdriver.Chrome, title: str) -> list[float]:
     place = 1 + texts(browser, "#classes thead th[data-method] .sort").index(title)
-    return [float(row[place]) for row in rows(browser) if row[place] != "–"]
+    return [float(row[place].replace("−", "-")) for row in rows(browser) if row[place] != "–"]
 
 
 def state(browser: webdriver.Chrome) -> str:
@@ -62,7 +62,7 @@ def test_values_differences_and_ranks(browser: webdriver.Chrome, site: Path) -> 
     first = texts(browser, "#classes thead th[data-method] .sort")
     assert first == ["CLIP", "CLIP-AC", "GenCLIP"]
     assert not texts(browser, "#classes td small")
-    browser.find_element(By.CSS_SELECTOR, 'input[name="intervals"] + span').click()
+    browser.find_element(By.CSS_SELECTOR, 'input[name="brackets"] + span').click()
     assert len(texts(browser, "#classes td small")) == 15
     assert all(re.match(r"\[[\d.]+–[\d.]+\]", each) for each in texts(browser, "#classes td small"))
     assert rows(browser) == values
@@ -72,8 +72,9 @@ def test_values_differences_and_ranks(browser: webdriver.Chrome, site: Path) -> 
     assert not texts(browser, "#classes td small")
     for shown, value in zip(rows(browser), values, strict=True):
         for difference, number in zip(shown[1:], value[1:], strict=True):
-            assert float(difference) == pytest.approx(float(number) - float(value[3]), abs=0.11)
-            assert difference[0] in "+-"
+            shown_as = float(difference.replace("−", "-"))
+            assert shown_as == pytest.approx(float(number) - float(value[3]), abs=0.11)
+            assert re.fullmatch(r"[+−]\d+\.\d|0\.0", difference)
     assert "minus GenCLIP" in texts(browser, "#matrix-how")[0]
 
     choose(browser, "show", "rank")
@@ -86,7 +87,7 @@ def test_values_differences_and_ranks(browser: webdriver.Chrome, site: Path) -> 
     assert [row[0] for row in rows(browser)] == ["Parts <b>2</b>", "<script>alert(1)</script>", "A", "a"]
     assert texts(browser, "#matrix-note") == ["Without this metric, and so not shown: Scans."]
     assert {number for row in rows(browser) for number in row[1:]} == {"2.0"}
-    assert state(browser) == "#metric=pixel_aupro&show=rank&baseline=GenCLIP&intervals=1"
+    assert state(browser) == "#metric=pixel_aupro&show=rank&baseline=GenCLIP&brackets=1"
     assert browser.get_log("browser") == []
 
 
@@ -127,6 +128,11 @@ def test_the_order_the_rows_and_the_address(browser: webdriver.Chrome, wide: Pat
 
     visit(browser, wide, "matrix.html", "#show=rank&metric=nothing&baseline=nobody&sort=nobody&folded=nothing&domain=x")
     assert [row[0] for row in rows(browser)] == grouped, "what the page does not have means the default"
+    visit(browser, wide, "matrix.html", "#show=rank&intervals=off&order=rank&pin=MRAD-TF")
+    titles = texts(browser, "#classes thead th[data-method] .sort")
+    assert titles[0] == "MRAD-TF"
+    means = {title: sum(column(browser, title)) for title in titles[1:]}
+    assert list(means.values()) == sorted(means.values()), "columns in the order of their ranks, the best first"
     ranks = rows(browser)[0][1:]
     assert sum(map(float, ranks)) == pytest.approx(13 * 14 / 2, abs=0.5)
     browser.find_element(By.CSS_SELECTOR, 'input[name="group"][value="training-free"] + span').click()
@@ -138,7 +144,7 @@ def test_the_order_the_rows_and_the_address(browser: webdriver.Chrome, wide: Pat
 def test_texts_are_legible_on_every_colour(browser: webdriver.Chrome, wide: Path) -> None:
     for scheme in ("light", "dark"):
         colours(browser, scheme)
-        for anchor in ("#intervals=1", "#show=difference&baseline=WinCLIP", "#show=rank"):
+        for anchor in ("#brackets=1", "#show=difference&baseline=WinCLIP", "#show=rank"):
             visit(browser, wide, "matrix.html", anchor)
             found = browser.execute_script(CONTRASTS)
             assert len(found) > 100

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from html import unescape
 
 import pytest
@@ -105,7 +106,7 @@ def test_a_mean_that_lacks_a_dataset_says_so(study: Study) -> None:
     board = leaderboard(collect_report_data(lacking), "all", "image_auroc", {})
     assert board is not None
     (row,) = [each for each in board.rows if each.title == "CLIP"]
-    assert row.mean == ShownValue(UNDEFINED, "", spread="lacks 1", hint=f"No mean: not run on {SCANS}.")
+    assert row.mean == ShownValue(UNDEFINED, "", spread="lacks 1 dataset", hint=f"No mean: not run on {SCANS}.")
     assert board.lacking == (f"CLIP (not run on {SCANS})",)
     assert f"No mean of CLIP (not run on {SCANS})." in page(lacking)
 
@@ -134,6 +135,10 @@ def test_all_that_are_tied_with_the_best_are_marked() -> None:
     ]
     assert [each.mark for each in without_winner(shown, values)] == ["best", "best", "second tied", ""]
     assert [each.tied for each in without_winner(shown, values)] == [False, False, True, False]
+    alone = [replace(each, tied=False) for each in shown]
+    assert [each.mark for each in without_winner(alone, values)] == ["highest", "highest", "second", ""]
+    alone[3] = replace(alone[3], behind=("10.0", "8.0", "12.0"))
+    assert [each.mark for each in without_winner(alone, values)] == marks
 
 
 @given(st.floats(-100, 100))

@@ -63,7 +63,7 @@ def test_the_summary_counts_what_pandas_counts(page: Page, table: pd.DataFrame, 
             assert (row.median.text, row.range.text) == (UNDEFINED, UNDEFINED)
             continue
         assert float(row.median.sort) == pytest.approx(known.median(), abs=1e-4)
-        assert row.range.text == f"{known.min():+.1f} to {known.max():+.1f}"
+        assert row.range.text == f"{known.min():+.1f} to {known.max():+.1f}".replace("-", "−")
 
 
 def test_a_count_links_to_as_many_rows(page: Page) -> None:
@@ -149,6 +149,8 @@ def test_the_places_of_printed_numbers_are_those_of_the_facets(page: Page) -> No
     facets = {facet.name: list(facet.options) for facet in page["facets"]}
     for each in page["printed"]:
         for made in each["tables"]:
+            titles = [column["title"] for column in made["columns"]]
+            assert len(titles) == len(set(titles))
             for column in made["columns"]:
                 _, metric = (int(place) for place in column["of"].split())
                 assert column["title"].endswith(METRICS[facets["metric"][metric]].heading)

@@ -93,6 +93,7 @@ def test_a_count_shows_its_rows_and_the_chart_their_points(browser: webdriver.Ch
     )
     assert sorted(drawn) == sorted(keys)
     visit(browser, real, PAGE, "#kind=means")
+    assert len(texts(browser, "section .take")) == 1, "a table that is not shown has no menu"
     assert texts(browser, "[data-by]") == texts(browser, '[data-by="method"][data-kind="means"]')
 
 
@@ -150,7 +151,7 @@ def test_printed_numbers_are_filtered_where_nothing_is_compared(
     visit(browser, site, PAGE, f"#{filters}")
     count = sum(fits(number) for number in load_published())
     assert texts(browser, "#printed-count") == [f"{count} of them fit the filters."]
-    assert sum(int(each.split()[-2]) for each in texts(browser, "#printed summary")) == count
+    assert sum(int(each.split()[-2]) for each in texts(browser, "#printed > details > summary")) == count
 
 
 def test_on_a_phone_no_heading_is_broken_and_no_number_out_of_sight(browser: webdriver.Chrome, real: Path) -> None:

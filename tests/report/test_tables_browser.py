@@ -34,7 +34,7 @@ TITLES = (*HOSTILE, LONG, *(f"Method{number}" for number in range(34)))
 ROWS = ("=1+1", "x" * 90, "a kind of defect whose name has many words and would take five lines beside numbers", "A|B")
 CLASSES = (*ROWS, *(f"class {number:02}" for number in range(26)))
 HEADS = "#main .tab:not([hidden]) table[data-table=results] thead th[data-method] .name"
-TABLE = "document.querySelector('.tab:not([hidden]) table')"
+TABLE = "document.querySelector('.tab:not([hidden]) table, #classes')"
 
 
 @pytest.fixture(scope="module")
@@ -423,3 +423,16 @@ def test_the_menu_copies_and_downloads(browser: webdriver.Chrome, page: TablesPa
     assert texts(browser, ".take-menu") == []
     assert browser.execute_script("return document.activeElement.tagName") == "SUMMARY"
     assert json.dumps(browser.get_log("browser")) == "[]"
+
+
+def test_the_matrix_has_the_same_order_of_columns_for_values_and_for_ranks(
+    browser: webdriver.Chrome, wide: Path
+) -> None:
+    found = []
+    for anchor in ("#order=rank&pin=CoOp", "#order=rank&pin=CoOp&show=rank"):
+        visit(browser, wide, "matrix.html", anchor)
+        found.append(texts(browser, "#classes thead th[data-method] .name"))
+    assert found[0] == found[1]
+    assert found[0][0] == "CoOp"
+    assert len(browser.find_elements(By.CSS_SELECTOR, '#main input[name="intervals"]')) == 1
+    assert ", rank" in take(browser, "asCsv").splitlines()[1]

@@ -59,7 +59,7 @@ def make_tables_page(folder: Path, titles: Sequence[str], rows: Sequence[str], m
     site.static()
     template = site.templates.from_string(TEMPLATE)
     for page in ("tables.html", "other.html"):
-        text = template.render(root="", here=page, tables=tables, kinds=kinds, **site.common)
+        text = template.render(root="", here=page, section="", tables=tables, kinds=kinds, **site.common)
         site.content[page] = text.encode()
     site.content.pop("static/plotly.min.js")
     for path, data in site.content.items():

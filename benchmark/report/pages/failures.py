@@ -9,7 +9,7 @@ from benchmark.metrics import METRICS
 from benchmark.report.images.gallery import Gallery
 from benchmark.report.images.ranked import PER_LIST, RankedDataset
 from benchmark.report.report_data import DatasetResults, ReportData
-from benchmark.report.values import ShownValue, class_values, shown_value
+from benchmark.report.values import ShownValue, absent_value, class_values, shown_value
 from benchmark.tables import best_and_second
 
 KIND_METRIC = "image_auroc"
@@ -102,7 +102,9 @@ def kind_rows(report: ReportData, dataset: DatasetResults) -> list[KindRow]:
             marks = best_and_second(values, METRICS[KIND_METRIC])
             numbers = [
                 replace(shown_value(value, mark=mark), record=anchor)
-                for value, mark, anchor in zip(values, marks, anchors, strict=True)
+                if value is not None
+                else absent_value(report, dataset, title, KIND_METRIC, each.name)
+                for value, mark, anchor, title in zip(values, marks, anchors, report.titles, strict=True)
             ]
             rows.append(KindRow(dataset.title, each.name, each.page, defect, images, tuple(numbers)))
     return rows

@@ -13,6 +13,7 @@ from benchmark.report.values import (
     UNDEFINED,
     ShownValue,
     absent_value,
+    counted,
     dataset_values,
     shown_value,
     signed,
@@ -156,7 +157,9 @@ def _mean(value: float | None, found: Estimate | None, mark: str, lacks: Sequenc
         return shown_value(value, found, mark)
     if not lacks:
         return ShownValue(UNDEFINED, "")
-    return ShownValue(UNDEFINED, "", spread=f"lacks {len(lacks)}", hint=f"No mean: {_listed(lacks)}.")
+    return ShownValue(
+        UNDEFINED, "", spread=f"lacks {counted(len(lacks), 'dataset')}", hint=f"No mean: {_listed(lacks)}."
+    )
 
 
 def _listed(lacks: Sequence[tuple[str, str]]) -> str:

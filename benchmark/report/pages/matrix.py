@@ -7,7 +7,7 @@ from typing import Any
 from benchmark.metrics import METRICS
 from benchmark.report.pages.leaderboard import EVERY_DOMAIN, domains
 from benchmark.report.report_data import ClassPage, DatasetResults, ReportData
-from benchmark.report.values import ShownValue, class_values, dataset_values, table_row
+from benchmark.report.values import HAS_RANGE, ShownValue, class_values, dataset_values, table_row
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ def matrix_page(report: ReportData) -> dict[str, Any]:
             "methods": list(report.titles),
             "metrics": {metric: _as_data(shown[metric]) for metric in known},
         },
+        "has_range": HAS_RANGE if any(n.span for rows in shown.values() for row in rows for n in row) else "",
         "domains": sorted(domains(report), key=lambda domain: domain != EVERY_DOMAIN),
     }
 
@@ -74,8 +75,14 @@ def _row(dataset: DatasetResults, shown: ClassPage | None, numbers: Sequence[Sho
         domain=dataset.group,
         classes=len(dataset.classes) if shown is None and len(dataset.classes) > 1 else 0,
         is_class=shown is not None,
-        numbers=tuple(replace(each, spread="", mark="", hint="", tied=False, span="") for each in numbers),
+        numbers=tuple(_plain(each) for each in numbers),
     )
+
+
+def _plain(number: ShownValue) -> ShownValue:
+    """Return a number without what belongs to one metric, as a script puts other metrics in its place."""
+    mark = "" if number.sort else number.mark
+    return replace(number, spread="", mark=mark, behind=(), hint="", tied=False, span="")
 
 
 def _as_data(rows: Sequence[Sequence[ShownValue]]) -> dict[str, Any]:

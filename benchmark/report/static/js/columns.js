@@ -20,14 +20,16 @@
   const tables = () => $$("table").filter((table) => $("thead th[data-method]", table));
 
   // The average rank of each column over the rows that are seen. Equal values share a rank, undefined ones have none.
+  // The highest value is the best, but for a table that shows ranks and says so by `data-best="lowest"`.
   function averageRanks(table, places) {
+    const sign = table.dataset.best === "lowest" ? -1 : 1;
     const sums = new Map(places.map((place) => [place, { sum: 0, rows: 0 }]));
     for (const row of [...table.tBodies].flatMap((body) => (isSeen(body) ? [...body.rows] : []))) {
       const cells = asMade(row);
       if (row.hidden || cells.length <= Math.max(...places)) continue;
       const known = places.filter((place) => cells[place].dataset.sort);
       const values = new Map(known.map((place) => [place, Number(cells[place].dataset.sort)]));
-      known.sort((a, b) => values.get(b) - values.get(a));
+      known.sort((a, b) => sign * (values.get(b) - values.get(a)));
       for (let start = 0, end; start < known.length; start = end) {
         end = start + 1;
         while (end < known.length && values.get(known[end]) === values.get(known[start])) end += 1;
@@ -149,19 +151,14 @@
     }
   }
 
-  function showIntervals() {
-    $("#main").classList.toggle("no-intervals", address.get("intervals") === "off");
-  }
-
   // The others have started by then, so that tables are laid out once.
   addEventListener("DOMContentLoaded", () => {
     started = true;
-    showIntervals();
     layAll();
   });
   addEventListener("resize", layAll);
-  address.onChange(() => { showIntervals(); layAll(); });
-  on("methods", () => { showIntervals(); layAll(); });
+  address.onChange(layAll);
+  on("methods", layAll);
   on("columns", layAll);
 
   Report.columns = { asMade, headsOf, isShown, isSeen };

@@ -181,7 +181,7 @@
     };
 
     whenChanged(form, (event) => {
-      if (["method", "group"].includes(event.target.name)) return; // methods.js tells of these
+      if (event.target.closest("#methods")) return; // methods.js tells of these
       count = STEP;
       write();
       show();

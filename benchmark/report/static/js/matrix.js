@@ -2,11 +2,11 @@
 "use strict";
 
 (() => {
-  const { $, $$, whenChanged, address, on } = Report;
+  const { $, $$, whenChanged, address, on, tell } = Report;
 
-  const signed = (value) => { // as Python rounds for print; no −0.0
-    const text = value.toFixed(1);
-    return Number(text) < 0 ? text : `+${text.replace("-", "")}`;
+  const signed = (value) => { // what rounds to 0 has no sign
+    const text = Math.abs(value).toFixed(1);
+    return Number(text) ? `${value < 0 ? "−" : "+"}${text}` : text;
   };
 
   // The rank of each value, 1 for the highest; equal values share the mean of their ranks.
@@ -68,7 +68,7 @@
         const found = same.find((each) => each.value === address.get(name)) || same.find((each) => each.value === home);
         if (found) found.checked = true;
       }
-      fields.intervals.checked = address.get("intervals") === "1";
+      fields.brackets.checked = address.get("brackets") === "1";
       fields.search.value = address.get("search");
       folded.clear();
       for (const title of address.all("folded")) if (foldable.some((row) => row.dataset === title)) folded.add(title);
@@ -81,7 +81,7 @@
       metric: fields.metric.value === first.metric ? "" : fields.metric.value,
       show: fields.show.value === "value" ? "" : fields.show.value,
       baseline: fields.baseline.value === first.baseline ? "" : fields.baseline.value,
-      intervals: fields.intervals.checked ? "1" : "",
+      brackets: fields.brackets.checked ? "1" : "",
       domain: domain() === "all" ? "" : domain(),
       search: fields.search.value.trim(),
       folded: [...folded],
@@ -117,13 +117,13 @@
           // A number that lacks says why; a difference to a number that lacks is undefined.
           const lacking = metrics[fields.metric.value].values[row.index][place] === null ? text : "–";
           $(".value", cell).textContent = value === null ? lacking : shown;
-          cell.dataset.sort = value ?? "";
+          cell.dataset.sort = value === null ? "" : how === "rank" ? -value : value; // columns.js orders by the highest
           cell.classList.toggle("high", value !== null && part > 0);
           cell.classList.toggle("low", value !== null && part < 0);
           cell.classList.toggle("none", value === null);
           cell.style.setProperty("--heat", Math.min(Math.abs(part || 0), 1).toFixed(3));
           for (const small of $$("small", cell)) small.remove();
-          if (how === "value" && fields.intervals.checked && spreads[row.index][place]) {
+          if (how === "value" && fields.brackets.checked && spreads[row.index][place]) {
             const small = document.createElement("small");
             small.textContent = spreads[row.index][place];
             cell.append(" ", small);
@@ -137,6 +137,10 @@
       const ramp = $(".ramp");
       ramp.className = `ramp${{ difference: " two", rank: " ranks", value: "" }[how]}`;
       $("#legend").hidden = false;
+      table.dataset.best = how === "rank" ? "lowest" : "highest";
+      const title = fields.metric.selectedOptions[0];
+      const measure = { value: "", rank: ", rank", difference: `, difference to ${fields.baseline.value}` }[how];
+      table.dataset.title = `${title.parentElement.label}: ${title.textContent}${measure}`;
       const [left, right] = {
         value: [`${low} or less`, high < 100 ? `${high} or more` : "100"],
         difference: [`${signed(low)} or less`, `${signed(high)} or more`],
@@ -150,6 +154,7 @@
         rank: "The rank is the one among the methods that are shown; 1 is the best, and equal values share the mean of their ranks.",
       }[how];
       $("#of-differences").hidden = how !== "difference";
+      $("#matrix-marks").hidden = how !== "value" || !fields.brackets.checked;
       $("#of-values").hidden = how !== "value";
     };
 
@@ -182,14 +187,15 @@
       $("#matrix-note").textContent = notes.join(" ");
     };
     const show = () => { fill(); arrange(); };
+    const showAll = () => { show(); tell("columns"); }; // their order may follow from the numbers
 
     whenChanged(form, (event) => {
-      if (["method", "group"].includes(event.target.name)) return; // methods.js tells of these
+      if (event.target.closest("#methods")) return; // methods.js tells of these
       if (event.target.name === "fold") {
         for (const row of foldable) folded[fields.fold.checked ? "add" : "delete"](row.dataset);
       }
       write();
-      show();
+      showAll();
     });
     body.addEventListener("click", (event) => {
       const button = event.target.closest(".fold");
@@ -208,10 +214,10 @@
         arrange();
       });
     }
-    address.onChange(() => { read(); show(); });
+    address.onChange(() => { read(); showAll(); });
     on("methods", show);
     read();
-    show();
+    showAll();
   }
   startMatrix();
 })();

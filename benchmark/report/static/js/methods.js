@@ -17,7 +17,7 @@
     // What a page has no use for is not offered.
     const withColumns = $("main th[data-method]") !== null;
     for (const each of $$(".of-columns", root)) each.hidden = !withColumns;
-    $(".of-intervals", root).hidden = !$("main td.num small");
+    if (intervals) $(".of-intervals", root).hidden = !$("main td.num small");
 
     const count = (chosen, pinned) => {
       const shown = chosen === boxes.length ? `all ${boxes.length}` : `${chosen} of ${boxes.length}`;
@@ -34,6 +34,7 @@
       }
       if (boxes.length) $("#method-count").textContent = count(chosen.size, pins.filter((pin) => pin.checked).length);
       if (boxes.length) for (const each of $$("main [data-method]")) each.classList.toggle("off", !chosen.has(each.dataset.method));
+      if (intervals) $("#main").classList.toggle("no-intervals", !intervals.checked);
       tell("methods");
     };
 
@@ -43,7 +44,7 @@
       for (const box of boxes) box.checked = !wanted.length || wanted.includes(box.value);
       for (const pin of pins) pin.checked = pinned.includes(pin.value);
       if (order) order.value = address.get("order") === "rank" ? "rank" : "";
-      intervals.checked = address.get("intervals") !== "off";
+      if (intervals) intervals.checked = address.get("intervals") !== "off";
       show();
     };
 
@@ -56,7 +57,7 @@
         method: chosen.length === boxes.length ? [] : chosen.length ? chosen : [""],
         pin: [...before, ...added],
         order: order ? order.value : "",
-        intervals: intervals.checked ? "" : "off",
+        ...(intervals ? { intervals: intervals.checked ? "" : "off" } : {}),
       });
       show();
     };

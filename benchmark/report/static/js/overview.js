@@ -69,6 +69,7 @@
 
       $("#view-name").textContent = domains.length > 1 ? domain : "";
       for (const note of notes) note.hidden = search.nothing || !ofDomain.includes(note) || note.dataset.metric !== metric;
+      if ($("#marks")) $("#marks").hidden = !body || "mixed" in body.dataset;
       $("#search-note").hidden = !search.nothing;
       showDatasets(domain, first, search);
       const diagrams = $$("#diagrams figure");

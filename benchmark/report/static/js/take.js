@@ -32,9 +32,10 @@
 
   function titleOf(table) {
     const page = $("h1") ? oneLine($("h1").textContent) : document.title;
-    const view = table.id === "leaderboard" || table.id === "matrix" ? $("#view-name") : $("h3", table.closest(".tab") || document.createElement("div"));
+    const tab = table.closest(".tab");
+    const view = tab ? $("h3", tab) : ["leaderboard", "matrix"].includes(table.id) ? $("#view-name") : null;
     const label = table.parentElement.getAttribute("aria-label") || "";
-    return [page, label, view ? oneLine(view.textContent) : ""].filter(Boolean).join(", ");
+    return [page, label, table.dataset.title || "", view ? oneLine(view.textContent) : ""].filter(Boolean).join(", ");
   }
 
   function cellOf(cell) {
@@ -199,7 +200,7 @@
   }
 
   function start() {
-    for (const table of $$("table.sortable")) {
+    for (const table of $$("table.grid").filter((each) => each.tHead)) {
       const details = document.createElement("details");
       details.className = "take";
       const menu = element("div");
