@@ -9,7 +9,7 @@ pytest.importorskip("selenium", reason="selenium is not installed: pip install -
 
 from selenium import webdriver
 from selenium.webdriver.common.by import By
-from support.browser import choose, colours, needs_chromium, screen, texts, until, visit
+from support.browser import choose, needs_chromium, screen, texts, until, visit
 from support.wide import METHODS
 
 pytestmark = needs_chromium
@@ -46,8 +46,8 @@ def test_no_page_waits_for_the_library(browser: webdriver.Chrome, site: Path) ->
 
 def test_every_chart_goes_to_paper_in_dark_ink_and_comes_back(browser: webdriver.Chrome, site: Path) -> None:
     screen(browser, 1280, 300)
-    colours(browser, "dark")
     visit(browser, site, "cost.html")
+    browser.execute_script("document.documentElement.dataset.theme = 'dark'; Report.tell('colours')")
     until(lambda: browser.execute_script("return typeof Plotly !== 'undefined'"))
     browser.find_element(By.CLASS_NAME, "chart").location_once_scrolled_into_view  # noqa: B018
     until(lambda: drawn(browser))
