@@ -32,12 +32,6 @@ NAVIGATION = (
 )
 SECTIONS = {"datasets": "index.html", "methods": "methods.html"}
 """The page of the navigation that the pages of a folder belong to."""
-STYLES = (
-    *("page", "controls", "tables", "listing", "charts", "gallery", "matrix", "failures"),
-    *("narrow", "print"),
-)
-"""Names of the style sheets in their order: a later one may change what an earlier one says."""
-
 RESULTS = "results.csv"
 RESULTS_FILE = f"{RESULTS}.zip"
 """Every number as `bench tables` writes it. It is packed, as it has some megabytes; pandas reads it."""
@@ -119,7 +113,6 @@ def common_context(report: ReportData) -> dict[str, Any]:
     return {
         "report": report,
         "nav": NAVIGATION,
-        "styles": STYLES,
         "banner": report.banner,
         "version": version("zsad-bench"),
         "counts": counts,

@@ -18,7 +18,7 @@ pytestmark = needs_chromium
 ROWS = """
 return [...document.querySelectorAll("#classes tbody tr")].filter((row) => row.getClientRects().length).map((row) =>
   [row.dataset.title, ...[...row.querySelectorAll("td[data-method]")].filter((cell) => cell.getClientRects().length)
-    .map((cell) => cell.querySelector(".value").textContent)]);
+    .map((cell) => cell.querySelector(":scope > :first-child").textContent)]);
 """
 CONTRASTS = """
 const numbers = (colour) => {
@@ -29,7 +29,7 @@ const light = (rgb) => rgb.slice(0, 3).map((c) => c <= 0.04045 ? c / 12.92 : ((c
   .reduce((sum, c, place) => sum + c * [0.2126, 0.7152, 0.0722][place], 0);
 return [...document.querySelectorAll("#classes td.high, #classes td.low")].flatMap((cell) => {
   const paper = numbers(getComputedStyle(cell).backgroundColor);
-  return [...cell.querySelectorAll(".value, small")].map((each) => {
+  return [...cell.querySelectorAll(":scope > :first-child, small")].map((each) => {
     const [a, b] = [light(paper), light(numbers(getComputedStyle(each).color))].sort((x, y) => x - y);
     return [paper[3] ?? 1, (b + 0.05) / (a + 0.05)];
   });

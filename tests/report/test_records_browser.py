@@ -44,7 +44,7 @@ def test_failed_records_and_ablations_are_filtered(browser: webdriver.Chrome, si
 
 def test_a_number_links_to_its_row(browser: webdriver.Chrome, site: Path) -> None:
     visit(browser, site, "datasets/scans.html")
-    link = browser.find_element(By.CSS_SELECTOR, "main a.value")
+    link = browser.find_element(By.CSS_SELECTOR, "main td.num > a")
     number, anchor = link.text, (link.get_attribute("href") or "").partition("#")[2]
     link.click()
     (row,) = until(lambda: browser.find_elements(By.CSS_SELECTOR, "#list .here"))

@@ -41,7 +41,7 @@ def test_headers_sort_by_mouse_and_keyboard(browser: webdriver.Chrome, site: Pat
     visit(browser, site, "index.html")
 
     def means() -> list[float]:
-        return [float(text) for text in texts(browser, "#leaderboard tbody td.num:nth-child(2) .value")]
+        return [float(text) for text in texts(browser, "#leaderboard tbody td.num:nth-child(2) > :first-child")]
 
     def order() -> str | None:
         return browser.find_element(By.CSS_SELECTOR, "#leaderboard th:nth-child(2)").get_attribute("aria-sort")

@@ -59,7 +59,7 @@ def column(driver: webdriver.Chrome, title: str) -> list[str]:
         const table = {TABLE};
         const head = [...table.tHead.rows].at(-1);
         const place = [...head.cells].findIndex((each) => each.dataset.method === arguments[0]);
-        return [...table.tBodies[0].rows].map((row) => row.cells[place].querySelector(".value").textContent);
+        return [...table.tBodies[0].rows].map((row) => row.cells[place].querySelector(":scope > :first-child").textContent);
     """
     found: list[str] = driver.execute_script(script, title)
     return found
@@ -233,7 +233,7 @@ def value_of(driver: webdriver.Chrome, row: int, title: str) -> object:
     script = f"""
         const table = {TABLE};
         const place = [...[...table.tHead.rows].at(-1).cells].findIndex((each) => each.dataset.method === arguments[1]);
-        const value = table.tBodies[0].rows[arguments[0]].cells[place].querySelector(".value");
+        const value = table.tBodies[0].rows[arguments[0]].cells[place].querySelector(":scope > :first-child");
         value.scrollIntoView({{ block: "center", inline: "center" }});
         return value;
     """

@@ -9,6 +9,10 @@ from benchmark.report.report_data import ClassPage, DatasetResults, ReportData
 from benchmark.report.values import TableRow, class_rows, class_values, defect_rows, mean_row, table_row
 from benchmark.tables import whole_class_notes
 
+KINDS_BY = ("image_auroc", "pixel_auroc", "pixel_aupro")
+"""Metrics by which kinds of defect are shown. What AP and F1-max are depends on how many images a kind has; they and all
+others are in `results.csv`."""
+
 
 @dataclass(frozen=True)
 class NumberTable:
@@ -73,8 +77,8 @@ def class_page(report: ReportData, of: DatasetResults, shown: ClassPage) -> list
 
 
 def kinds(report: ReportData, of: DatasetResults, shown: ClassPage) -> list[NumberTable]:
-    """Return a table per metric that is defined for a kind of defect of a class, with a row per kind."""
-    found = {metric: defect_rows(report, of, shown.name, metric) for metric in METRICS}
+    """Return a table per metric of `KINDS_BY` that is defined for a kind of defect of a class, with a row per kind."""
+    found = {metric: defect_rows(report, of, shown.name, metric) for metric in KINDS_BY}
     return [
         NumberTable(metric, f"{METRICS[metric].level} {METRICS[metric].heading}", tuple(rows), None)
         for metric, rows in found.items()

@@ -3,7 +3,7 @@
 "use strict";
 
 (() => {
-  const { $, $$, on } = Report;
+  const { $, $$, numberOf, on } = Report;
 
   const box = document.createElement("div");
   box.id = "hint";
@@ -17,7 +17,7 @@
 
   // The lines about a cell, from the attributes that tables.html gives it.
   function linesOf(cell) {
-    const value = $(".value", cell);
+    const value = numberOf(cell);
     const { sort, behind, hint } = cell.dataset;
     const { headsOf, asMade } = Report.columns;
     const head = cell.closest("table").tHead ? headsOf(cell.closest("table"))[asMade(cell.parentElement).indexOf(cell)] : null;
@@ -48,11 +48,11 @@
   function subjectOf(element) {
     const found = element.closest && element.closest("td.num, .grid th");
     if (!found) return null;
-    if (found.tagName === "TD") return $(".value", found) && linesOf(found).length ? found : null;
+    if (found.tagName === "TD") return numberOf(found) && linesOf(found).length ? found : null;
     const name = $(".name, :scope > a", found);
     return name && isCut(name) ? found : null;
   }
-  const focusOf = (subject) => $(".value, .sort, a, .name", subject);
+  const focusOf = (subject) => (subject.tagName === "TD" ? numberOf(subject) : $(".sort, a, .name", subject));
 
   let shown = null;
   let timer = 0;
@@ -76,7 +76,7 @@
       if (at === 0) part.className = "whole";
       return part;
     }));
-    const link = isCell && $("a.value", subject);
+    const link = isCell && $(":scope > a", subject);
     if (link) {
       const record = document.createElement("a");
       record.href = link.href;
@@ -131,7 +131,7 @@
     if (pointer === "mouse" || box.contains(event.target)) return;
     const subject = event.detail ? subjectOf(event.target) : null; // Enter is a click without a pointer
     if (!subject) { if (event.detail) hide(); return; }
-    if (event.target.closest("a.value")) event.preventDefault();
+    if (event.target.closest(".num > a")) event.preventDefault();
     show(subject);
   });
   addEventListener("keydown", (event) => {
@@ -146,7 +146,7 @@
   // From a number arrows go to those beside it, as Tab takes forty steps for a row.
   function move(event) {
     const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] }[event.key];
-    const cell = step && event.target.matches(".value") ? event.target.closest("td") : null;
+    const cell = step && event.target.matches(".num > :first-child") ? event.target.closest("td") : null;
     if (!cell || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
     const sibling = (element, by) => (by > 0 ? element.nextElementSibling : element.previousElementSibling);
     let next = cell;
@@ -157,13 +157,13 @@
         next = row && row.cells[cell.cellIndex];
       }
     } while (next && !next.getClientRects().length);
-    const value = next && $(".value:is(a, [tabindex])", next);
+    const value = next && $(":scope > :is(a, [tabindex]):first-child", next);
     if (!value) return;
     event.preventDefault();
     value.focus();
   }
 
   // What has a box and no link can be focused too.
-  for (const each of $$("td[data-behind] > span.value, td[data-hint] > span.value")) each.tabIndex = 0;
+  for (const each of $$("td:is([data-behind], [data-hint]) > span:first-child")) each.tabIndex = 0;
   for (const each of $$('.grid th[scope="row"] > .name')) if (each.textContent.length > 40) each.tabIndex = 0;
 })();

@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const { $, $$, whenChanged, address, on, tell } = Report;
+  const { $, $$, numberOf, whenChanged, address, on, tell } = Report;
 
   const signed = (value) => { // what rounds to 0 has no sign
     const text = Math.abs(value).toFixed(1);
@@ -116,7 +116,7 @@
           const shown = { value: text, rank: (value ?? 0).toFixed(1), difference: signed(value ?? 0) }[how];
           // A number that lacks says why; a difference to a number that lacks is undefined.
           const lacking = metrics[fields.metric.value].values[row.index][place] === null ? text : "–";
-          $(".value", cell).textContent = value === null ? lacking : shown;
+          numberOf(cell).textContent = value === null ? lacking : shown;
           cell.dataset.sort = value === null ? "" : how === "rank" ? -value : value; // columns.js orders by the highest
           cell.classList.toggle("high", value !== null && part > 0);
           cell.classList.toggle("low", value !== null && part < 0);

@@ -44,7 +44,7 @@ const Report = (() => {
   // Links to other pages of the site take the carried state along, unless they have a state or an anchor of their own.
   function carry() {
     const kept = new URLSearchParams([...params()].filter(([name]) => CARRIED.includes(name))).toString();
-    for (const link of $$("main a[href]:not(.value), nav a[href], .brand")) {
+    for (const link of $$("main a[href]:not(.num > a), nav a[href], .brand")) {
       if (link.dataset.carries === undefined) link.dataset.carries = isPage(link) ? "yes" : "";
       if (link.dataset.carries) link.hash = kept;
     }
@@ -68,10 +68,13 @@ const Report = (() => {
   });
   addEventListener("DOMContentLoaded", carry);
 
+  // What holds the number of a cell: a link to its record, or a text.
+  const numberOf = (cell) => $(":scope > :is(a, span):first-child", cell);
+
   // Words of one script to others: `Report.on("methods", act)` and `Report.tell("methods")`.
   const heard = {};
   const on = (name, act) => (heard[name] ??= []).push(act);
   const tell = (name) => { for (const act of heard[name] || []) act(); };
 
-  return { $, $$, whenChanged, address, on, tell };
+  return { $, $$, numberOf, whenChanged, address, on, tell };
 })();

@@ -3,7 +3,7 @@
 "use strict";
 
 (() => {
-  const { $, $$, columns } = Report;
+  const { $, $$, numberOf, columns } = Report;
 
   // As benchmark/common/csv_text.py: a text that a spreadsheet would run as a formula gets an apostrophe in front.
   const FORMULA = /^(\s*[=+\-@＝＋－＠]| *[\t\r\n])/;
@@ -39,7 +39,7 @@
   }
 
   function cellOf(cell) {
-    const value = $(".value", cell);
+    const value = cell.classList.contains("num") ? numberOf(cell) : null;
     if (!value) return { text: oneLine(cell.textContent.replace(/\s+/g, " ")), number: cell.classList.contains("num") };
     const beside = $$("small", cell).filter((each) => each.getClientRects().length).map((each) => oneLine(each.textContent));
     const text = oneLine(value.textContent);
