@@ -32,9 +32,8 @@ NAVIGATION = (
 )
 SECTIONS = {"datasets": "index.html", "methods": "methods.html"}
 """The page of the navigation that the pages of a folder belong to."""
-RESULTS = "results.csv"
-RESULTS_FILE = f"{RESULTS}.zip"
-"""Every number as `bench tables` writes it. It is packed, as it has some megabytes; pandas reads it."""
+TABLES = "tables.zip"
+"""The archive of the tables and of `results.csv`. Plain, they would take some megabytes of the same words."""
 
 
 def _environment() -> Environment:
@@ -81,17 +80,13 @@ class SiteFiles:
         self.content[path] = text.encode()
 
     def records(self, report: ReportData) -> None:
-        """Add a JSON file per record."""
+        """Add a JSON file per record, without its draws."""
         for record in report.records:
             self.content[report.file_of(record)] = _as_json(record)
 
     def tables(self, report: ReportData) -> None:
-        """Add the tables, and the file with every number, as `bench tables` writes them."""
-        for path, text in make_outputs(report.records).files.items():
-            if path == RESULTS:
-                self.content[RESULTS_FILE] = zipped(path, text.encode())
-            else:
-                self.content[f"tables/{path}"] = text.encode()
+        """Add what `bench tables` writes, as one archive: the tables, and the file with every number."""
+        self.content[TABLES] = zipped(make_outputs(report.records).files)
 
     def static(self) -> None:
         """Add the scripts and the style sheets, all of them plain files, and the chart library."""
@@ -112,6 +107,7 @@ def common_context(report: ReportData) -> dict[str, Any]:
     }
     return {
         "report": report,
+        "archive": TABLES,
         "nav": NAVIGATION,
         "banner": report.banner,
         "version": version("zsad-bench"),
@@ -120,14 +116,18 @@ def common_context(report: ReportData) -> dict[str, Any]:
     }
 
 
-def zipped(name: str, content: bytes) -> bytes:
-    """Return a ZIP archive with one file; the same content gives the same bytes."""
+def zipped(files_by_path: Mapping[str, str]) -> bytes:
+    """Return a ZIP archive of some files; the same files give the same bytes."""
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w") as archive:
-        archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+        for path, text in sorted(files_by_path.items()):
+            archive.writestr(zipfile.ZipInfo(path), text, zipfile.ZIP_DEFLATED)
     return made.getvalue()
 
 
 def _as_json(record: Record) -> bytes:
-    text = json.dumps(record.model_dump(mode="json"), separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+    """Return a record without the packed draws of its intervals, which are for programs alone and take much room."""
+    text = json.dumps(
+        record.model_dump(mode="json", exclude={"draws"}), separators=(",", ":"), sort_keys=True, ensure_ascii=False
+    )
     return (text + "\n").encode()

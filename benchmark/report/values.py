@@ -99,7 +99,7 @@ def shown_value(
     if span is not None and is_wide(span):
         wide = f"{WIDE_MARK} {span[0]:.1f}–{span[1]:.1f}"
         hint = HAS_RANGE
-    return ShownValue(f"{value:.1f}", f"{value:.6g}", " ".join(parts), mark, behind, hint, tied, wide)
+    return ShownValue(f"{value:.1f}", f"{round(value, 2):g}", " ".join(parts), mark, behind, hint, tied, wide)
 
 
 def counted(count: int, name: str) -> str:

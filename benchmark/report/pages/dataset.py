@@ -10,7 +10,7 @@ from benchmark.report.values import TableRow, class_rows, class_values, defect_r
 from benchmark.tables import whole_class_notes
 
 KINDS_BY = ("image_auroc", "pixel_auroc", "pixel_aupro")
-"""Metrics by which kinds of defect are shown. What AP and F1-max are depends on how many images a kind has; they and all
+"""Metrics by which kinds of defect are shown. AP and F1-max depend on how many images a kind has; they and all
 others are in `results.csv`."""
 
 
