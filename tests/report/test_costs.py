@@ -152,7 +152,7 @@ def test_the_page_of_ablations_has_headers_by_dataset_and_marks_changes() -> Non
     assert first["default"]
     assert {number.change for number in first["numbers"]} == {""}
     found = [(number.value.text, number.change, number.mark) for number in second["numbers"]]
-    assert found[:4] == [("91.0", "+1.0", "up"), ("50.0", "", ""), ("80.0", "+0.0", ""), ("72.0", "+2.0", "up")]
+    assert found[:4] == [("91.0", "+1.0", "up"), ("50.0", "", ""), ("80.0", "0.0", ""), ("72.0", "+2.0", "up")]
 
 
 def test_a_term_that_is_the_whole_loss_is_seen_upon_it(study: Study) -> None:

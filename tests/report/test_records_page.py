@@ -90,7 +90,7 @@ def test_the_files_of_records_are_records(study: Study) -> None:
     site.records(report)
     for record in report.records:
         content = site.content[report.file_of(record)]
-        assert Record.model_validate_json(content) == record
+        assert Record.model_validate_json(content) == record.model_copy(update={"draws": None})
         assert content.count(b"\n") == 1, "no room is spent on indentation"
         assert list(json.loads(content)) == sorted(json.loads(content))
 

@@ -59,7 +59,8 @@ def column(driver: webdriver.Chrome, title: str) -> list[str]:
         const table = {TABLE};
         const head = [...table.tHead.rows].at(-1);
         const place = [...head.cells].findIndex((each) => each.dataset.method === arguments[0]);
-        return [...table.tBodies[0].rows].map((row) => row.cells[place].querySelector(":scope > :first-child").textContent);
+        const cells = [...table.tBodies[0].rows].map((row) => row.cells[place]);
+        return cells.map((cell) => cell.querySelector(":scope > :first-child").textContent);
     """
     found: list[str] = driver.execute_script(script, title)
     return found
@@ -434,5 +435,5 @@ def test_the_matrix_has_the_same_order_of_columns_for_values_and_for_ranks(
         found.append(texts(browser, "#classes thead th[data-method] .name"))
     assert found[0] == found[1]
     assert found[0][0] == "CoOp"
-    assert len(browser.find_elements(By.CSS_SELECTOR, '#main input[name="intervals"]')) == 1
+    assert len(browser.find_elements(By.CSS_SELECTOR, '#main input[name="brackets"]')) == 1
     assert ", rank" in take(browser, "asCsv").splitlines()[1]

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 
-from benchmark.report.rendering import NAVIGATION, STYLES, SiteFiles
+from benchmark.report.rendering import NAVIGATION, SiteFiles
 from benchmark.report.values import ShownValue, TableRow
 
 BANNER = "SYNTHETIC <b>numbers</b> & nothing else"
@@ -49,7 +49,6 @@ def make_tables_page(folder: Path, titles: Sequence[str], rows: Sequence[str], m
         {
             "report": None,
             "nav": NAVIGATION,
-            "styles": STYLES,
             "banner": (BANNER,),
             "version": "0",
             "counts": {"records": 0},

@@ -132,6 +132,8 @@ class Kind:
     points: Callable[[Curve], Array | None]
     range: tuple[float, float] = (0, 1)
     """Of the horizontal axis."""
+    tolerance: float = TOLERANCE
+    """Greatest distance of a point that is left out; more where the bins tell no more."""
 
 
 _ROC = ("false positive rate", "true positive rate")
@@ -143,7 +145,7 @@ KINDS: Mapping[Literal["image", "pixel"], Sequence[Kind]] = {
     ),
     "pixel": (
         Kind("pixel_auroc", "ROC, pixels", _ROC, roc),
-        Kind("pixel_ap", "Precision-recall, pixels", _PR, precision_recall_of_bins),
+        Kind("pixel_ap", "Precision-recall, pixels", _PR, precision_recall_of_bins, tolerance=4 * TOLERANCE),
         Kind("pixel_aupro", "PRO", (_ROC[0], "mean overlap of regions"), pro, (0, FPR_LIMIT)),
     ),
 }
@@ -217,7 +219,7 @@ def _chart(kind: Kind, lines: Mapping[str, Array], looks: Mapping[str, tuple[str
     data: list[dict[str, Any]] = []
     for title, points in lines.items():
         colour, dash = looks[title]
-        x, y = thinned(points)
+        x, y = thinned(points, kind.tolerance)
         line = {"color": colour} | ({} if dash == DASHES[0] else {"dash": dash})
         data.append({"meta": title, "line": line, "x": packed(x), "y": packed(y)})
     margin = kind.range[1] / 100  # a line along the edge is seen whole

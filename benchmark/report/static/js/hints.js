@@ -164,6 +164,9 @@
   }
 
   // What has a box and no link can be focused too.
-  for (const each of $$("td:is([data-behind], [data-hint]) > span:first-child")) each.tabIndex = 0;
-  for (const each of $$('.grid th[scope="row"] > .name')) if (each.textContent.length > 40) each.tabIndex = 0;
+  const bare = [
+    ...$$("td:is([data-behind], [data-hint]) > span:first-child"),
+    ...$$('.grid th[scope="row"] > .name').filter((each) => each.textContent.length > 40),
+  ];
+  for (const each of bare) Object.assign(each, { tabIndex: 0, role: "button" });
 })();

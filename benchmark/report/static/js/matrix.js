@@ -117,7 +117,7 @@
           // A number that lacks says why; a difference to a number that lacks is undefined.
           const lacking = metrics[fields.metric.value].values[row.index][place] === null ? text : "–";
           numberOf(cell).textContent = value === null ? lacking : shown;
-          cell.dataset.sort = value === null ? "" : how === "rank" ? -value : value; // columns.js orders by the highest
+          cell.dataset.sort = value ?? "";
           cell.classList.toggle("high", value !== null && part > 0);
           cell.classList.toggle("low", value !== null && part < 0);
           cell.classList.toggle("none", value === null);
