@@ -67,7 +67,7 @@ def cost_scatter(report: ReportData, axis: CostAxis, domain: str, metric: str) -
         metric: Key of the metric.
     """
     board = boards.leaderboard(report, domain, metric, {})
-    means = {row.title: float(row.mean.sort) for row in board.rows if row.mean.sort} if board else {}
+    means = {row.title: row.mean.value for row in board.rows if row.mean.value is not None} if board else {}
     points = [
         CostPoint(title, name, cost, means[title], report.titles.index(title))
         for title, name, cost in _found(report, axis)
