@@ -75,7 +75,6 @@ def failures_page(report: ReportData, found: Mapping[str, FailureImages]) -> dic
     return {
         "data": _data(report, found),
         "total": sum(sum(each.counts) for each in ranked.values()),
-        "unranked": _test_images(report, found) - sum(sum(each.counts) for each in ranked.values()),
         "wrong": sum(sum(each.wrong) for each in ranked.values()),
         "kept": sum(len(each.images) for each in ranked.values()),
         "limits": {"list": PER_LIST, "pair": part[0].per_pair} if part else None,
@@ -86,11 +85,6 @@ def failures_page(report: ReportData, found: Mapping[str, FailureImages]) -> dic
         "kinds": [row for dataset in report.datasets for row in kind_rows(report, dataset)],
         "kind_metric": METRICS[KIND_METRIC],
     }
-
-
-def _test_images(report: ReportData, found: Mapping[str, FailureImages]) -> int:
-    classes = [each for dataset in report.datasets if dataset.title in found for each in dataset.classes]
-    return sum(each.normal + each.anomalous for each in classes)
 
 
 def kind_rows(report: ReportData, dataset: DatasetResults) -> list[KindRow]:
