@@ -161,17 +161,20 @@ def without_winner(numbers: Sequence[ShownValue], values: Sequence[float | None]
 
 def dataset_values(dataset: DatasetResults, metric: str, titles: Sequence[str]) -> list[float | None]:
     """Return the mean of a metric over classes and seeds for each method, in percent."""
-    return [mean_values([record.mean for record in dataset.of_method(title)], (metric,))[0] for title in titles]
+    return [dataset.value(title, metric) for title in titles]
 
 
-def class_values(
-    dataset: DatasetResults, name: str, metric: str, titles: Sequence[str], *, defect: str | None = None
+def class_values(dataset: DatasetResults, name: str, metric: str, titles: Sequence[str]) -> list[float | None]:
+    """Return the mean of a metric on a class over the seeds for each method, in percent."""
+    return [dataset.value(title, metric, name) for title in titles]
+
+
+def defect_values(
+    dataset: DatasetResults, name: str, defect: str, metric: str, titles: Sequence[str]
 ) -> list[float | None]:
-    """Return the mean of a metric over seeds on a class, or on one of its kinds of defect, per method, in percent."""
-    return [
-        mean_values([each.metrics for each in results_of(dataset.of_method(title), name, defect)], (metric,))[0]
-        for title in titles
-    ]
+    """Return the mean of a metric on a kind of defect of a class over the seeds for each method, in percent."""
+    found = [results_of(dataset.of_method(title), name, defect) for title in titles]
+    return [mean_values([each.metrics for each in of_method], (metric,))[0] for of_method in found]
 
 
 def table_row(
@@ -264,7 +267,7 @@ def defect_rows(report: ReportData, dataset: DatasetResults, class_name: str, me
     kinds = {name: kind.images for result in of_class for name, kind in result.defects.items()}
     rows = []
     for defect, images in sorted(kinds.items()):
-        values = class_values(dataset, class_name, metric, report.titles, defect=defect)
+        values = defect_values(dataset, class_name, defect, metric, report.titles)
         marks = best_and_second(values, METRICS[metric])
         spans = [mean_range(dataset.of_method(title), class_name, metric, defect=defect) for title in report.titles]
         shown = [
