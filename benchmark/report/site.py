@@ -15,6 +15,7 @@ import numpy as np
 from benchmark.data import SampleSet
 from benchmark.errors import BenchError
 from benchmark.records import Record
+from benchmark.report.boards import all_standings
 from benchmark.report.charts.curves import class_curves
 from benchmark.report.charts.strips import class_strips
 from benchmark.report.charts.texts import TextFeatures, text_features
@@ -135,14 +136,16 @@ def make_site(
     for line in unused_folders(found, sources + unsure):
         say(line)
     say("figures")
-    site.page("index.html", "overview.html", **overview_page(report), costs=overview_costs(report))
+    standings = all_standings(report)
+    costs = overview_costs(report, standings)
+    site.page("index.html", "overview.html", **overview_page(report, standings), costs=costs)
     site.page("matrix.html", "matrix.html", **matrix_page(report))
     site.page("failures.html", "failures.html", **failures_page(report, failures))
     site.page("ablations.html", "ablations.html", **ablations_page(report.ablations))
     site.page("methods.html", "methods.html", **methods_page(report, facts))
     for column in report.columns:
         site.page(report.page_of(column.title), "method.html", **method_page(report, column, facts))
-    site.page("cost.html", "cost.html", **cost_page(report))
+    site.page("cost.html", "cost.html", **cost_page(report, standings))
     site.page("published.html", "published.html", **published_page(report, load_published()))
     missing = f"No images were found; {way_to_images(report.datasets)}."
     if not texts:

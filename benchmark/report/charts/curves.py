@@ -232,9 +232,8 @@ def _chart(kind: Kind, lines: Mapping[str, Array], looks: Mapping[str, tuple[str
         "xaxis": {"title": {"text": kind.axes[0]}, "range": [-margin, kind.range[1] + margin], "hoverformat": ".3f"},
         "yaxis": {"title": {"text": kind.axes[1]}, "range": [-0.01, 1.01], "hoverformat": ".3f"},
     }
-    named = METRICS[kind.metric]
     alternative = (
-        f"{kind.title}, a line per method; the {named.level} {named.heading} of each stands in the table beside."
+        f"{kind.title}, a line per method; the {METRICS[kind.metric].title} of each stands in the table beside."
     )
     key = f"curve-{kind.metric.replace('_', '-')}"
     return Chart(key, kind.title, {"data": data, "layout": layout}, height=310, alternative=alternative)

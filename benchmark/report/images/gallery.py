@@ -132,7 +132,8 @@ def ranking_errors(scores: Array, labels: npt.NDArray[np.uint8]) -> Array:
     Returns:
         Errors of shape `(N,)`.
     """
-    below = (scores[None, :] < scores[:, None]).mean(axis=1) + (scores[None, :] == scores[:, None]).mean(axis=1) / 2
+    lower, equal = _lower_and_equal(scores, scores)
+    below = lower / len(scores) + equal / len(scores) / 2
     side = np.where(labels == 1, 1 - below, below)
     wrong = 1 - fractions_right(scores, labels)
     errors: Array = np.where(np.isnan(wrong), side, wrong) + 1e-3 * side
@@ -149,13 +150,21 @@ def fractions_right(scores: Array, labels: npt.NDArray[np.uint8]) -> Array:
     Returns:
         Fractions of shape `(N,)`; NaN if no image has the other label.
     """
-    ahead = scores[:, None] - scores[None, :]
-    ahead = np.where(labels[:, None] == 1, ahead, -ahead)
-    right = (ahead > 0) + 0.5 * (ahead == 0)
-    other = labels[:, None] != labels[None, :]
-    count = other.sum(axis=1)
-    found: Array = np.divide((right * other).sum(axis=1), count, out=np.full(len(scores), np.nan), where=count > 0)
+    found = np.full(len(scores), np.nan)
+    for label in (0, 1):
+        own, others = labels == label, scores[labels != label]
+        if len(others):
+            lower, equal = _lower_and_equal(scores[own], others)
+            ahead = lower + equal / 2
+            found[own] = (ahead if label == 1 else len(others) - ahead) / len(others)
     return found
+
+
+def _lower_and_equal(scores: Array, others: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return, for each score, how many of some other scores are lower, and how many are equal."""
+    ordered = np.sort(others)
+    lower, upto = (np.searchsorted(ordered, scores, side=side) for side in ("left", "right"))
+    return lower, upto - lower
 
 
 def select_images(errors: Array, labels: npt.NDArray[np.uint8], *, also: Collection[int] = ()) -> list[int]:

@@ -32,7 +32,7 @@ def dataset_page(report: ReportData, of: DatasetResults) -> dict[str, Any]:
         rows = class_rows(report, of, metric)
         if rows:
             mean = mean_row(report, of, metric) if len(rows) > 1 else None
-            tables.append(NumberTable(metric, f"{named.level} {named.heading}", tuple(rows), mean))
+            tables.append(NumberTable(metric, named.title, tuple(rows), mean))
     of_kinds: list[NumberTable] = []
     if len(of.classes) == 1:  # one table with a row per metric is shorter than a table per metric with one row
         rows = class_page(report, of, of.classes[0])
@@ -79,8 +79,4 @@ def class_page(report: ReportData, of: DatasetResults, shown: ClassPage) -> list
 def kinds(report: ReportData, of: DatasetResults, shown: ClassPage) -> list[NumberTable]:
     """Return a table per metric of `KINDS_BY` that is defined for a kind of defect of a class, with a row per kind."""
     found = {metric: defect_rows(report, of, shown.name, metric) for metric in KINDS_BY}
-    return [
-        NumberTable(metric, f"{METRICS[metric].level} {METRICS[metric].heading}", tuple(rows), None)
-        for metric, rows in found.items()
-        if rows
-    ]
+    return [NumberTable(metric, METRICS[metric].title, tuple(rows), None) for metric, rows in found.items() if rows]

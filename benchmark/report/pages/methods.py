@@ -7,8 +7,7 @@ from typing import Any
 from benchmark.metrics import MAIN_METRICS, METRICS
 from benchmark.records import Record
 from benchmark.report.charts import plotly
-from benchmark.report.facts import MethodFacts, option_text
-from benchmark.report.pages.overview import learns_from
+from benchmark.report.facts import MethodFacts, learns_from, option_text
 from benchmark.report.report_data import DatasetResults, ReportData
 from benchmark.report.values import (
     UNDEFINED,
@@ -92,7 +91,7 @@ def method_page(report: ReportData, column: Column, facts: Mapping[str, MethodFa
         "options": _options(of, known),
         "results": _results(report, place),
         "wins": [
-            {"key": metric, "title": _title(metric), "won": won, "lost": lost}
+            {"key": metric, "title": METRICS[metric].title, "won": won, "lost": lost}
             for metric, (won, lost) in leads.items()
             if won or lost
         ],
@@ -108,10 +107,6 @@ def method_page(report: ReportData, column: Column, facts: Mapping[str, MethodFa
 
 def _records(report: ReportData, title: str) -> list[Record]:
     return [record for record in report.main if record.title == title]
-
-
-def _title(metric: str) -> str:
-    return f"{METRICS[metric].level} {METRICS[metric].heading}"
 
 
 def _largest(records: list[Record], kind: str) -> int:
@@ -153,7 +148,7 @@ def _results(report: ReportData, place: int) -> dict[str, Any]:
                 better, count = _place(values, place, higher=METRICS[metric].higher_is_better)
                 numbers.append(replace(shown, spread=f"{better} of {count}", record=report.anchor_of(record)))
         rows.append({"dataset": dataset, "numbers": numbers})
-    return {"metrics": [_title(metric) for metric in metrics], "rows": rows}
+    return {"metrics": [METRICS[metric].title for metric in metrics], "rows": rows}
 
 
 def _values(report: ReportData, dataset: DatasetResults, metric: str) -> list[float | None]:

@@ -11,7 +11,7 @@ from benchmark.common import PUBLISHED_TOLERANCE
 from benchmark.report.charts.agreement import AgreementPoint, agreement_chart
 from benchmark.report.charts.plotly import Chart
 from benchmark.report.listing import filtered
-from benchmark.report.pages.printed import KINDS, VERDICTS, Choices, choices_of, place_of, printed
+from benchmark.report.printed import KINDS, VERDICTS, Choices, choices_of, place_of, printed
 from benchmark.report.report_data import ReportData
 from benchmark.report.values import UNDEFINED, ShownValue, shown_points, shown_value
 from benchmark.tables import SECOND_HAND_NOTE, Comparison, compare, in_printed_order

@@ -1,4 +1,4 @@
-"""The leaderboard: the methods by their mean over the datasets of a domain, those beyond the papers apart."""
+"""The leaderboards: the methods by their mean over the datasets of a domain, those beyond the papers apart."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -73,6 +73,30 @@ class Leaderboard:
     """What the methods lack that have too few datasets for a mean, as a sentence each."""
     left_out: tuple[str, ...]
     """Datasets with the metric that are not in the mean."""
+
+
+@dataclass(frozen=True)
+class Standings:
+    """How the methods stand in a domain."""
+
+    boards: Mapping[str, Leaderboard]
+    """By metric, without the metrics that no dataset of the domain has."""
+    rankings: Mapping[str, Ranking]
+    """By metric, where the methods can be ranked."""
+
+
+def all_standings(report: ReportData) -> dict[str, Standings]:
+    """Return how the methods stand in each domain that a reader can choose."""
+    found = {}
+    for domain in domains(report):
+        ranked = all_rankings([r for r in report.main if domain in (EVERY_DOMAIN, r.group)])
+        made = {
+            metric: leaderboard(report, domain, metric, ranked[metric].ranks if metric in ranked else {})
+            for metric in METRICS
+        }
+        boards = {metric: board for metric, board in made.items() if board is not None}
+        found[domain] = Standings(boards, {metric: of for metric, of in ranked.items() if metric in boards})
+    return found
 
 
 def domains(report: ReportData) -> list[str]:

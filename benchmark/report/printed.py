@@ -61,7 +61,7 @@ def choices_of(found: Sequence[Published], report: ReportData, rows: Sequence[Co
     facets = [
         Facet("dataset", "Dataset", {each: each for each in sorted({each["dataset"] for each in values})}),
         Facet("method", "Method", {each: each for each in methods}),
-        Facet("metric", "Metric", {key: f"{METRICS[key].level} {METRICS[key].heading}" for key in metrics}),
+        Facet("metric", "Metric", {key: METRICS[key].title for key in metrics}),
         Facet("kind", "Numbers", KINDS),
         Facet("verdict", "Verdict", {each: each for each in VERDICTS if each in verdicts}),
         Facet("source", "Source", {number: f"[{number}] {source}" for source, number in sources.items()}),
