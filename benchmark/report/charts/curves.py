@@ -224,6 +224,7 @@ def _chart(kind: Kind, lines: Mapping[str, Array], looks: Mapping[str, tuple[str
         data.append({"meta": title, "line": line, "x": packed(x), "y": packed(y)})
     margin = kind.range[1] / 100  # a line along the edge is seen whole
     layout = {
+        "meta": {"steps": STEPS},
         "template": {"data": {"scatter": [{"mode": "lines", "line": {"width": 1.5}}]}},
         "showlegend": False,
         "hovermode": "closest",

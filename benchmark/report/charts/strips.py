@@ -7,16 +7,22 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.metrics import ClassImages
-from benchmark.report.charts.curves import packed
-from benchmark.report.charts.plotly import Chart, ChartTable
+from benchmark.report.charts.curves import STEPS, packed
+from benchmark.report.charts.plotly import LONGEST, PALETTE, Chart, ChartTable
 
 MOST_IMAGES = 400
 """Beyond so many images of a class, a mark stands for all images in a bin."""
 BINS = 100
 """Number of bins from the lowest to the highest score of a method."""
 ROW = 34
-"""Height of a row in pixels; the script of the strips has the same."""
-SIDES = ("normal", "anomalous")
+"""Height of a row in pixels."""
+BORDER = 100
+"""Height of what is above and below the rows, in pixels."""
+SIDES = (
+    {"name": "normal", "color": PALETTE[0], "symbol": "circle"},
+    {"name": "anomalous", "color": PALETTE[6], "symbol": "diamond"},
+)
+"""How the marks of each label look."""
 
 
 def class_strips(images: Mapping[str, ClassImages], linked: Collection[str]) -> Chart | None:
@@ -55,8 +61,9 @@ def class_strips(images: Mapping[str, ClassImages], linked: Collection[str]) -> 
         numbers.append((title, *middles, _score(low), _score(high)))
     binned = len(keys) > MOST_IMAGES
     kept = {} if binned else {"keys": keys, "linked": [place for place, key in enumerate(keys) if key in linked]}
+    look = {"row": ROW, "border": BORDER, "longest": LONGEST, "sides": SIDES}
     layout = {
-        "meta": {"strips": {"rows": rows, **kept}},
+        "meta": {"steps": STEPS, "strips": {"rows": rows, **kept, **look}},
         "margin": {"l": 8, "r": 16, "t": 8, "b": 44},
         "hovermode": "closest",
         "legend": {"itemclick": False, "itemdoubleclick": False},
@@ -73,10 +80,12 @@ def class_strips(images: Mapping[str, ClassImages], linked: Collection[str]) -> 
         "strips",
         f"Scores of {counts}, each method on its own scale. {each}; the long marks are the medians.",
         {"data": [], "layout": layout},
-        height=100 + ROW * len(rows),
+        height=BORDER + ROW * len(rows),
         alternative=f"Scores of {counts}, a row per method; the table beneath has the medians.",
         table=ChartTable(
-            ("Method", *(f"Median, {side}" for side in SIDES), "Lowest", "Highest"), tuple(numbers), methods=True
+            ("Method", *(f"Median, {side['name']}" for side in SIDES), "Lowest", "Highest"),
+            tuple(numbers),
+            methods=True,
         ),
     )
 

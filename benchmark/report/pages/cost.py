@@ -131,4 +131,11 @@ def _shown(table: CostTable, banner: Container[str]) -> dict[str, Any]:
     ]
     names = ["Method", *table.header[1 : table.texts]]
     notes = [note for note in table.notes if note not in banner]
-    return {"title": table.title, "texts": names, "columns": table.header[table.texts :], "rows": rows, "notes": notes}
+    return {
+        "key": table.name,
+        "title": table.title,
+        "texts": names,
+        "columns": table.header[table.texts :],
+        "rows": rows,
+        "notes": notes,
+    }

@@ -13,8 +13,6 @@ from benchmark.tables import main_records
 
 STATUS = Facet("status", "Status", {"done": "done", "failed": "failed"})
 KIND = Facet("kind", "Shown in", {"main": "main tables", "ablation": "ablations alone"})
-FOLDED = 160
-"""Characters of an error from which on it is folded."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def records_page(report: ReportData) -> dict[str, Any]:
                 made_by=made_by(record),
             )
         )
-    return {"rows": rows, "facets": facets, "failed": report.failed, "folded": FOLDED}
+    return {"rows": rows, "facets": facets, "failed": report.failed}
 
 
 def _values(record: Record, main: set[str]) -> dict[str, str]:

@@ -28,9 +28,11 @@
     }
     // The maps of an image lie one after the other.
     const sizes = methods.map(({ width, height }) => width * height);
+    const starts = sizes.map((_, method) => sizes.slice(0, method).reduce((sum, size) => sum + size, 0));
+    const decoded = new Map(); // the maps of an image, once one of its tiles is drawn
     const mapOf = (image, method) => {
-      const start = sizes.slice(0, method).reduce((sum, size) => sum + size, 0);
-      return decode(image.maps).subarray(start, start + sizes[method]);
+      if (!decoded.has(image)) decoded.set(image, decode(image.maps));
+      return decoded.get(image).subarray(starts[method], starts[method] + sizes[method]);
     };
     const known = decode(gallery.dataset.colours);
     const colours = allColours(known);

@@ -82,10 +82,10 @@
     if (body) {
       const shown = all ? fitting.length : Math.min(fitting.length, AT_ONCE);
       const rows = number(body.rows.length);
-      const fits = fitting.length < body.rows.length;
+      const some = fitting.length < body.rows.length;
       $("#count").textContent = !fitting.length ? "No row fits these filters."
-        : shown < fitting.length ? `The first ${shown} of ${number(fitting.length)} rows${fits ? " that fit" : ""}.`
-        : fits ? `${number(fitting.length)} of ${rows} rows ${fitting.length === 1 ? "fits" : "fit"}.`
+        : shown < fitting.length ? `The first ${shown} of ${number(fitting.length)} rows${some ? " that fit" : ""}.`
+        : some ? `${number(fitting.length)} of ${rows} rows ${fitting.length === 1 ? "fits" : "fit"}.`
         : `${rows} ${body.rows.length === 1 ? "row" : "rows"}.`;
       const more = $("#show-all");
       more.hidden = fitting.length <= AT_ONCE;

@@ -1,8 +1,11 @@
 // The methods that are shown, those that stay at the left, the order of columns, and whether intervals stand there.
+// `Report.methods.shown()` has (by `has`) the titles that are shown.
 "use strict";
 
 (() => {
-  const { $, $$, address, tell } = Report;
+  const { $, $$, words, hasAll, address, tell } = Report;
+  let shown = { has: () => true }; // where there is nothing to choose
+  Report.methods = { shown: () => shown };
 
   function startMethods() {
     const root = $("#methods");
@@ -20,8 +23,8 @@
     if (intervals) $(".of-intervals", root).hidden = !$("main td.num small");
 
     const count = (chosen, pinned) => {
-      const shown = chosen === boxes.length ? `all ${boxes.length}` : `${chosen} of ${boxes.length}`;
-      return pinned && withColumns ? `${shown}, ${pinned} pinned` : shown;
+      const some = chosen === boxes.length ? `all ${boxes.length}` : `${chosen} of ${boxes.length}`;
+      return pinned && withColumns ? `${some}, ${pinned} pinned` : some;
     };
 
     const show = () => {
@@ -32,6 +35,7 @@
         group.checked = some === same.length;
         group.indeterminate = some > 0 && some < same.length;
       }
+      if (boxes.length) shown = chosen;
       if (boxes.length) $("#method-count").textContent = count(chosen.size, pins.filter((pin) => pin.checked).length);
       if (boxes.length) for (const each of $$("main [data-method]")) each.classList.toggle("off", !chosen.has(each.dataset.method));
       if (intervals) $("#main").classList.toggle("no-intervals", !intervals.checked);
@@ -65,11 +69,8 @@
     // All and none hold for the methods that the search finds.
     const found = () => boxes.filter((box) => !box.closest(".choice").hidden);
     const search = () => {
-      const words = find.value.toLowerCase().split(/\s+/);
-      for (const box of boxes) {
-        const title = box.value.toLowerCase();
-        box.closest(".choice").hidden = !words.every((word) => title.includes(word));
-      }
+      const wanted = words(find.value);
+      for (const box of boxes) box.closest(".choice").hidden = !hasAll(box.value, wanted);
       for (const field of $$(".choices fieldset", root)) field.hidden = !$$(".choice", field).some((each) => !each.hidden);
       $("#no-method").hidden = found().length > 0;
     };

@@ -1,17 +1,55 @@
-// What the scripts of all pages share, as `Report`: finding elements, and the state of a page in its address.
+// What the scripts of all pages share, as `Report`:
 //
-// These are classic scripts, as browsers load no modules from the disk. Each file is one function; `Report` holds what
-// others may use. No framework, no network; every number was formed when the site was made.
+//   $, $$                    the first element, or a list of all, that a selector finds
+//   make(name, properties, ...content)   an element; a property with a hyphen, and `role`, is an attribute
+//   numberOf(cell)           what holds the number of a cell
+//   words(text), hasAll(text, words)     the words of a search, and whether a text has them all
+//   copy(text)               copies; a promise of whether the browser let it
+//   address                  the state of the page: get, all, set, choose, onChange, carried, anchor
+//   state(form, FIRST, show) a form whose fields stand in the address
+//   whenChanged(form, act)   for forms with more to them
+//   on(name, act), tell(name)            words of one script to others: "methods" (others are shown), "columns" (lay
+//                            tables out again), "sort" (the address has another order), "sorted", "list", "colours"
+//   columns, methods, tables, …          what the file of that name offers
+//
+// These are classic scripts, as browsers load no modules from the disk. Each file is one function. No framework, no
+// network; every number was formed when the site was made.
 "use strict";
 
 const Report = (() => {
   const $ = (selector, root = document) => root.querySelector(selector);
   const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-  // Both, since not everything that drives a page sends both for a select.
+  function make(name, properties = {}, ...content) {
+    const made = document.createElement(name);
+    for (const [key, value] of Object.entries(properties)) {
+      if (key === "role" || key.includes("-")) made.setAttribute(key, value);
+      else made[key] = value;
+    }
+    made.append(...content);
+    return made;
+  }
+
+  const words = (text) => text.toLowerCase().split(/\s+/).filter(Boolean);
+  const hasAll = (text, wanted) => {
+    const low = text.toLowerCase();
+    return wanted.every((word) => low.includes(word));
+  };
+
+  // Calls `act` once per change: a field tells of most twice, as "input" and as "change", but not of all, and not in all
+  // that drives a page. The chooser of methods, which stands in many forms, tells "methods".
   function whenChanged(form, act) {
+    let heard = "";
+    const hear = (event) => {
+      const { name, value, checked, type } = event.target;
+      if (event.target.closest("#methods")) return;
+      const now = JSON.stringify([name, value, checked, type]);
+      const again = event.type === "change" && now === heard;
+      heard = event.type === "input" ? now : "";
+      if (!again) act(event);
+    };
     form.addEventListener("submit", (event) => event.preventDefault());
-    for (const kind of ["input", "change"]) form.addEventListener(kind, act);
+    for (const kind of ["input", "change"]) form.addEventListener(kind, hear);
   }
 
   // The state of a page stands in its address as #name=value&name=value, so that a view can be shared. An address
@@ -37,13 +75,27 @@ const Report = (() => {
       history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
       carry();
     },
+    // As `set`, and shows it: as if the reader had changed the address.
+    choose(changes) {
+      address.set(changes);
+      follow();
+    },
     // Calls `act` when the reader changes the address, not after `set`.
     onChange: (act) => listeners.push(act),
+    // The state that goes along to another page, with names of that page.
+    carried: (more = {}) => {
+      const kept = [...params()].filter(([name]) => CARRIED.includes(name));
+      return new URLSearchParams([...kept, ...Object.entries(more)]).toString();
+    },
+    anchor: () => (location.hash.includes("=") ? "" : location.hash.slice(1)),
   };
+  const follow = () => { for (const act of listeners) act(); };
 
   // Links to other pages of the site take the carried state along, unless they have a state or an anchor of their own.
+  let kept = null;
   function carry() {
-    const kept = new URLSearchParams([...params()].filter(([name]) => CARRIED.includes(name))).toString();
+    if (kept === address.carried()) return;
+    kept = address.carried();
     for (const link of $$("main a[href]:not(.num > a), nav a[href], .brand")) {
       if (link.dataset.carries === undefined) link.dataset.carries = isPage(link) ? "yes" : "";
       if (link.dataset.carries) link.hash = kept;
@@ -52,9 +104,54 @@ const Report = (() => {
   const isPage = (link) => link.protocol === location.protocol && !link.hash && link.pathname.endsWith(".html");
 
   addEventListener("hashchange", () => {
-    for (const act of listeners) act();
+    follow();
     carry();
   });
+
+  // Keeps the fields of a form (or of several) in the address. `FIRST` has the default of each name; a checkbox is "on"
+  // or "off". A value that a field does not offer means the default, as a name without a field does. Calls
+  // `show(values, changed)` now and after each change, with the names whose values are others than before.
+  function state(form, FIRST, show) {
+    const forms = [form].flat();
+    const names = Object.keys(FIRST);
+    const fields = Object.fromEntries(names.map((name) => [name, forms.flatMap((each) => $$(`[name="${name}"]`, each))]));
+    const valueOf = (name) => {
+      const [field] = fields[name];
+      if (!field) return FIRST[name];
+      if (field.type === "radio") return fields[name].find((each) => each.checked)?.value;
+      return field.type === "checkbox" ? (field.checked ? "on" : "off") : field.value.trim();
+    };
+    const put = (name, value) => {
+      for (const field of fields[name]) {
+        if (field.type === "radio") field.checked = field.value === value;
+        else if (field.type === "checkbox") field.checked = value === "on";
+        else field.value = value;
+      }
+    };
+    let last = {};
+    const showAll = () => {
+      const values = Object.fromEntries(names.map((name) => [name, valueOf(name)]));
+      const changed = names.filter((name) => values[name] !== last[name]);
+      last = values;
+      show(values, changed);
+    };
+    const read = () => {
+      for (const name of names) {
+        const wanted = address.get(name).trim() || FIRST[name];
+        put(name, wanted);
+        if (valueOf(name) !== wanted) put(name, FIRST[name]);
+      }
+      showAll();
+    };
+    for (const each of forms) {
+      whenChanged(each, () => {
+        address.set(Object.fromEntries(names.map((name) => [name, valueOf(name) === FIRST[name] ? "" : valueOf(name)])));
+        showAll();
+      });
+    }
+    address.onChange(read);
+    read();
+  }
 
   // A link to an anchor of the page leaves the address as it is while that holds the state.
   document.addEventListener("click", (event) => {
@@ -71,10 +168,19 @@ const Report = (() => {
   // What holds the number of a cell: a link to its record, or a text.
   const numberOf = (cell) => $(":scope > :is(a, span):first-child", cell);
 
-  // Words of one script to others: `Report.on("methods", act)` and `Report.tell("methods")`.
+  async function copy(text) {
+    try { await navigator.clipboard.writeText(text); return true; } catch { /* no clipboard for files in some browsers */ }
+    const area = make("textarea", { value: text });
+    ($("dialog[open]") || $("#main")).append(area); // what lies behind a dialog cannot be selected
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    return done;
+  }
+
   const heard = {};
   const on = (name, act) => (heard[name] ??= []).push(act);
   const tell = (name) => { for (const act of heard[name] || []) act(); };
 
-  return { $, $$, numberOf, whenChanged, address, on, tell };
+  return { $, $$, make, numberOf, words, hasAll, copy, address, state, whenChanged, on, tell };
 })();

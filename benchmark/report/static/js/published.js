@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const { $, $$, whenChanged, address, on, tell } = Report;
+  const { $, $$, whenChanged, address, on } = Report;
 
   // The table that counts by method or dataset, over the kind of numbers that is chosen.
   function showSummary() {
@@ -13,10 +13,10 @@
   }
 
   // The chart shows the rows that fit.
+  const source = $('script[data-chart="agreement"]');
+  const whole = source && JSON.parse(source.textContent);
   function showPoints() {
-    const place = $("#agreement");
-    if (!place) return;
-    const whole = (place.whole ??= JSON.parse($('script[data-chart="agreement"]').textContent));
+    if (!whole) return;
     const fitting = new Set(Report.list.fitting.map((row) => row.id));
     const data = whole.data.map((trace) => {
       if (!trace.customdata) return trace; // the band
@@ -24,8 +24,7 @@
       const part = Object.fromEntries(["x", "y", "text", "customdata"].map((name) => [name, kept.map((at) => trace[name][at])]));
       return { ...trace, ...part, showlegend: kept.length > 0 };
     });
-    place.figure = { ...whole, data };
-    tell("figures");
+    Report.charts.show("agreement", { ...whole, data });
   }
 
   function startPoints() {
@@ -49,7 +48,9 @@
   }
 
   // Of the printed numbers those that fit: a row or column of a table without any is left out, and so is its source.
+  // They are thousands, so nothing is done while they are folded away.
   function showPrinted() {
+    if (alone && !alone.open) return;
     const { places, has, filtered } = Report.list;
     const fits = (name, place) => !places[name] || places[name].has(Number(place));
     let total = 0;
@@ -107,6 +108,8 @@
     Report.choose({ ...Report.list.cleared, ...Object.fromEntries(new URLSearchParams(link.hash.slice(1))) });
     $("#filters").scrollIntoView({ block: "start" });
   });
+  const alone = $("#alone");
+  if (alone) alone.addEventListener("toggle", showPrinted);
   startPoints();
   on("list", show);
   if (Report.list) show();

@@ -3,7 +3,7 @@
 "use strict";
 
 (() => {
-  const { $, $$, numberOf, columns } = Report;
+  const { $, $$, numberOf, copy } = Report;
 
   // As benchmark/common/csv_text.py: a text that a spreadsheet would run as a formula gets an apostrophe in front.
   const FORMULA = /^(\s*[=+\-@＝＋－＠]| *[\t\r\n])/;
@@ -144,17 +144,6 @@
   // --- the menu at each table
 
   const FORMATS = { CSV: [asCsv, "csv"], LaTeX: [asLatex, "tex"], Markdown: [asMarkdown, "md"] };
-
-  async function copy(text) {
-    try { await navigator.clipboard.writeText(text); return true; } catch { /* no clipboard for files in some browsers */ }
-    const area = document.createElement("textarea");
-    area.value = text;
-    $("#main").append(area);
-    area.select();
-    const done = document.execCommand("copy");
-    area.remove();
-    return done;
-  }
 
   function download(text, name) {
     const link = document.createElement("a");
