@@ -10,6 +10,7 @@ from benchmark.report.report_data import DatasetResults, ReportData
 from benchmark.report.values import (
     FAILED,
     NOT_RUN,
+    NOTHING,
     UNDEFINED,
     ShownValue,
     absent_value,
@@ -180,7 +181,7 @@ def _mean(value: float | None, found: Estimate | None, mark: str, lacks: Sequenc
     if value is not None:
         return shown_value(value, found, mark)
     if not lacks:
-        return ShownValue(UNDEFINED, "")
+        return NOTHING
     return ShownValue(
         UNDEFINED, "", spread=f"lacks {counted(len(lacks), 'dataset')}", hint=f"No mean: {_listed(lacks)}."
     )
@@ -196,13 +197,13 @@ def _listed(lacks: Sequence[tuple[str, str]]) -> str:
 def _behind(found: Estimate | None) -> ShownValue:
     """Return how far a mean is behind the best one, with the paired interval."""
     if found is None or found.behind is None:
-        return ShownValue(UNDEFINED, "")
+        return NOTHING
     behind, low, high = (signed(100 * each, plus="") for each in found.behind)
     return ShownValue(behind, f"{100 * found.behind[0]:.4f}", f"[{low} to {high}]")
 
 
 def _rank(rank: float | None) -> ShownValue:
-    return ShownValue(UNDEFINED, "") if rank is None else ShownValue(f"{rank:.2f}", f"{rank:.4f}")
+    return NOTHING if rank is None else ShownValue(f"{rank:.2f}", f"{rank:.4f}")
 
 
 def _position(value: float, low: int) -> int:

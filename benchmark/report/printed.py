@@ -8,7 +8,7 @@ from typing import Any
 from benchmark.metrics import LEVELS, METRICS, Level
 from benchmark.report.listing import Facet
 from benchmark.report.report_data import ReportData
-from benchmark.report.values import UNDEFINED, ShownValue
+from benchmark.report.values import NOTHING, ShownValue
 from benchmark.tables import Comparison, Verdict, printed_metrics
 from benchmark.tables import Number as Published
 
@@ -110,4 +110,4 @@ def _table(level: Level, found: Sequence[Published], choices: Choices) -> dict[s
 
 
 def _shown(number: Published | None) -> ShownValue:
-    return ShownValue(UNDEFINED, "") if number is None else ShownValue(number.printed, str(number.row.value))
+    return NOTHING if number is None else ShownValue(number.printed, str(number.row.value))

@@ -13,9 +13,10 @@ from benchmark.errors import BenchError
 from benchmark.records import Record
 from benchmark.report.boards import all_standings
 from benchmark.report.charts.texts import TextFeatures, text_features
+from benchmark.report.class_images import by_method
 from benchmark.report.facts import MethodFacts
 from benchmark.report.images import qualitative
-from benchmark.report.images.gallery import Gallery, by_method, class_gallery
+from benchmark.report.images.gallery import Gallery, class_gallery
 from benchmark.report.images.ranked import RankedDataset, rank_dataset
 from benchmark.report.pages.ablations import ablations_page
 from benchmark.report.pages.about import about_page
@@ -166,7 +167,7 @@ def _galleries(
     """Add the photos to the site and return the gallery of each class, with all images that the failures link to."""
     made = {}
     for each in dataset.classes:
-        of_class = by_method(list(images), images, each.name)
+        of_class = by_method(images, each.name)
         if of_class:
             linked = {image.key for image in ranked.images if image.class_name == each.name}
             protocol = dataset.records[0].cell.protocol

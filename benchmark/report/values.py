@@ -51,6 +51,10 @@ class ShownValue:
     """Id of the row of its record, of the lowest seed, on the page of records; empty for a number of several cells."""
 
 
+NOTHING = ShownValue(UNDEFINED, "")
+"""A number that is undefined, without a word of why."""
+
+
 @dataclass(frozen=True)
 class TableRow:
     """A row of a table, with one value per method."""
@@ -88,7 +92,7 @@ def shown_value(
         interval: Bootstrap interval in percent, where there is no estimate.
     """
     if value is None:
-        return ShownValue(UNDEFINED, "")
+        return NOTHING
     parts: list[str] = []
     behind: tuple[str, ...] = ()
     hint, tied, wide = "", False, ""

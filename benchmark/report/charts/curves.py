@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from benchmark.metrics import FPR_LIMIT, METRICS, ClassImages, Curve, descending_curve
 from benchmark.report.charts.plotly import DASHES, PALETTE, Chart
+from benchmark.report.values import UNDEFINED
 
 TOLERANCE = 5e-4
 """Greatest distance of a point that is left out from the curve that is drawn: a fifth of a pixel."""
@@ -240,4 +241,4 @@ def _chart(kind: Kind, lines: Mapping[str, Array], looks: Mapping[str, tuple[str
 
 
 def _percent(fraction: float | None) -> str:
-    return "–" if fraction is None else f"{100 * fraction:.1f}"
+    return UNDEFINED if fraction is None else f"{100 * fraction:.1f}"

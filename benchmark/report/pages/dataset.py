@@ -8,7 +8,8 @@ from benchmark.metrics import LEVELS, METRICS
 from benchmark.records import undefined_notes
 from benchmark.report.charts.curves import class_curves
 from benchmark.report.charts.strips import class_strips
-from benchmark.report.images.gallery import Gallery, by_method
+from benchmark.report.class_images import by_method
+from benchmark.report.images.gallery import Gallery
 from benchmark.report.images.scale import bar_colours, ticks
 from benchmark.report.report_data import ClassPage, DatasetResults, ReportData
 from benchmark.report.sources import PerImage
@@ -94,7 +95,7 @@ def dataset_pages(
 
 def _charts(report: ReportData, of: DatasetResults, name: str, images: PerImage, gallery: Gallery) -> dict[str, Any]:
     """Return the curves and the strips of a class."""
-    of_class = by_method(list(images), images, name)
+    of_class = by_method(images, name)
     records = {title: of.first_seed(title) for title in of_class}
     values = {title: record.classes[name].metrics for title, record in records.items() if record is not None}
     linked = {image.key for image in gallery.shown}
