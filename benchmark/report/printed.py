@@ -14,7 +14,7 @@ from benchmark.tables import Number as Published
 
 VERDICTS: tuple[Verdict, ...] = ("within", "differs", "undecided", "not comparable", "undefined")
 """Verdicts of results that are real, in the order in which they are counted."""
-KINDS = {"means": "dataset means", "classes": "single classes"}
+NUMBERS_OF = {"means": "dataset means", "classes": "single classes"}
 """What a published number is of: value in the address → text."""
 
 
@@ -62,7 +62,7 @@ def choices_of(found: Sequence[Published], report: ReportData, rows: Sequence[Co
         Facet("dataset", "Dataset", {each: each for each in sorted({each["dataset"] for each in values})}),
         Facet("method", "Method", {each: each for each in methods}),
         Facet("metric", "Metric", {key: METRICS[key].title for key in metrics}),
-        Facet("kind", "Numbers", KINDS),
+        Facet("kind", "Numbers", NUMBERS_OF),
         Facet("verdict", "Verdict", {each: each for each in VERDICTS if each in verdicts}),
         Facet("source", "Source", {number: f"[{number}] {source}" for source, number in sources.items()}),
     ]

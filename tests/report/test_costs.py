@@ -11,8 +11,9 @@ from support.study import Study
 
 from benchmark.records.records import Record
 from benchmark.report.boards import all_standings, leaderboard
+from benchmark.report.charts.ablations import ablation_chart
 from benchmark.report.charts.costs import CostPoint, cost_chart, front
-from benchmark.report.charts.plotly import ablation_chart, training_charts
+from benchmark.report.charts.training import training_charts
 from benchmark.report.pages.ablations import ablations_page
 from benchmark.report.pages.cost import AXES, METHOD, TIME, TRAINING, cost_page, cost_scatter, overview_costs
 from benchmark.report.report_data import collect_report_data

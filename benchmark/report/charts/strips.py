@@ -7,8 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.metrics import ClassImages
-from benchmark.report.charts.curves import STEPS, packed
-from benchmark.report.charts.plotly import LONGEST, PALETTE, Chart, ChartTable
+from benchmark.report.charts.chart import LONGEST, PALETTE, STEPS, Chart, ChartTable, packed
 from benchmark.report.class_images import common_images
 from benchmark.report.values import UNDEFINED
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from benchmark.metrics import LEVELS, METRICS, metrics_of
 from benchmark.report.boards import EVERY_DOMAIN, Leaderboard, Standings
+from benchmark.report.charts.chart import Chart
 from benchmark.report.charts.costs import CostAxis, CostPoint, cost_chart
-from benchmark.report.charts.plotly import Chart
 from benchmark.report.report_data import ReportData
 from benchmark.report.values import ShownValue
 from benchmark.tables import Cost, CostTable, cost_tables, costs, training_costs

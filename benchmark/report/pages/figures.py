@@ -3,8 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from benchmark.report.charts import plotly
-from benchmark.report.charts.texts import TextFeatures, text_points
+from benchmark.report.charts.texts import TextFeatures, text_chart, text_points
 from benchmark.report.report_data import DatasetResults, ReportData
 from benchmark.report.sources import way_to_images
 
@@ -52,6 +51,6 @@ def text_charts(report: ReportData, found: Mapping[str, TextFeatures]) -> list[d
         shown = [(i, text) for i, text in enumerate(placed) if text.points]
         few = [text for text in placed if not text.points and text.distinct]
         if shown or few:
-            made = [plotly.text_chart(each.title, text, f"texts-{each.slug}-{i}") for i, text in shown]
+            made = [text_chart(each.title, text, f"texts-{each.slug}-{i}") for i, text in shown]
             sections.append({"dataset": each.title, "charts": made, "few": few})
     return sections

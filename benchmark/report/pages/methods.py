@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmark.metrics import MAIN_METRICS, METRICS
 from benchmark.records import Record
-from benchmark.report.charts import plotly
+from benchmark.report.charts.training import training_charts
 from benchmark.report.facts import MethodFacts, learns_from, option_text
 from benchmark.report.report_data import DatasetResults, ReportData
 from benchmark.report.values import (
@@ -77,7 +77,7 @@ def method_page(report: ReportData, column: Column, facts: Mapping[str, MethodFa
     known = facts.get(of[0].cell.method)
     name = of[0].cell.method
     variants = [r for r in report.records if r.cell.method == name and r not in of and r.title not in report.titles]
-    charts = plotly.training_charts(of)
+    charts = training_charts(of)
     keys = {chart.key for chart in charts}
     place = report.titles.index(column.title)
     leads = {metric: _leads(report, column.title, metric) for metric in MAIN_METRICS}
@@ -99,7 +99,7 @@ def method_page(report: ReportData, column: Column, facts: Mapping[str, MethodFa
         "costs": [_cost(each) for each in costs(report.main) if each.title == column.title],
         "failed": [record for record in report.failed if record.title == column.title],
         "charts": charts,
-        "variants": [chart for chart in plotly.training_charts(variants) if chart.key not in keys],
+        "variants": [chart for chart in training_charts(variants) if chart.key not in keys],
         "before": report.titles[place - 1] if place else None,
         "after": report.titles[place + 1] if place + 1 < len(report.titles) else None,
     }

@@ -9,9 +9,9 @@ from typing import Any
 
 from benchmark.common import PUBLISHED_TOLERANCE
 from benchmark.report.charts.agreement import AgreementPoint, agreement_chart
-from benchmark.report.charts.plotly import Chart
+from benchmark.report.charts.chart import Chart
 from benchmark.report.listing import filtered
-from benchmark.report.printed import KINDS, VERDICTS, Choices, choices_of, place_of, printed
+from benchmark.report.printed import NUMBERS_OF, VERDICTS, Choices, choices_of, place_of, printed
 from benchmark.report.report_data import ReportData
 from benchmark.report.values import NOTHING, ShownValue, shown_points, shown_value
 from benchmark.tables import SECOND_HAND_NOTE, Comparison, compare, in_printed_order
@@ -129,7 +129,7 @@ def _summaries(rows: Sequence[Comparison], choices: Choices) -> list[dict[str, A
     """Return the tables that count what agrees, by method and by dataset, for all rows and for each kind of them."""
     made = []
     for by, title in (("method", "Method"), ("dataset", "Dataset")):
-        for kind in ("", *KINDS):
+        for kind in ("", *NUMBERS_OF):
             groups: dict[str, list[Comparison]] = defaultdict(list)
             for row in rows:
                 values = choices.values(row.number)
