@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.study import Study
+from support.tables_page import CLASSES, TITLES, TablesPage, make_tables_page
 from support.wide import SHOWN, wide_records
 
 from benchmark.report import write_site
@@ -33,6 +34,12 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranks, "FEWEST_DATASETS", len(SHOWN))
         return write_site(tmp_path_factory.mktemp("wide") / "report", wide_records(), lambda _: None).index.parent
+
+
+@pytest.fixture(scope="session")
+def page(tmp_path_factory: pytest.TempPathFactory) -> TablesPage:
+    """Nothing but tables: forty methods on thirty classes, with two metrics."""
+    return make_tables_page(tmp_path_factory.mktemp("tables"), TITLES, CLASSES, ("image_auroc", "pixel_aupro"))
 
 
 @pytest.fixture(scope="session")

@@ -53,7 +53,7 @@ def test_twenty_points_of_a_chart_of_costs_can_be_told_apart() -> None:
 def test_a_chart_of_costs_names_the_front_and_has_its_numbers_as_a_table() -> None:
     points = [a_point("<b>A</b>", 1234.5678, 50.0), a_point("B", 2000, 49.0), a_point("C", 3000, 60.04)]
     made = cost_chart(points, TIME, "c", "k")
-    assert made.alternative.endswith("better than: <b>A</b>, C.")
+    assert made.alternative.endswith("beats these in both: <b>A</b>, C.")
     assert made.table is not None
     assert made.table.rows == (
         ("<b>A</b>", "1,235", "50.0", "yes"),

@@ -149,7 +149,8 @@ def test_the_page_holds_every_image_with_its_photo_and_kind(site: Mapping[str, b
         assert photo in site
         page = site[of["page"]].decode()
         assert photo.rsplit("/", 1)[1] in page, "the link opens an image that the gallery has"
-    assert f"{wrong} of 40 test images are on the wrong side for all methods." in site["failures.html"].decode()
+    words = f"{wrong} of 40 test images of classes with both labels are on the wrong side for all methods"
+    assert words in site["failures.html"].decode()
     assert sum(sum(each["wrong"]) for each in data["datasets"]) == wrong
     assert b"<script>alert" not in site["failures.html"]
 
@@ -187,10 +188,11 @@ def test_without_images_there_are_no_photos_and_without_results_no_list(study: S
     assert "The images were not found" in no_images
     nothing = make_site(study.records, lambda _: None)["failures.html"].decode()
     assert "bench run --force" in nothing
+    assert "or no class has images of both labels" in nothing
     assert "failures-data" not in nothing
     assert 'id="kinds"' in nothing, "the records alone have the kinds of defect"
     scans = [record for record in study.records if record.dataset_title == SCANS]
-    assert "The records name no kinds of defect." in make_site(scans, lambda _: None)["failures.html"].decode()
+    assert "No kind of defect is named" in make_site(scans, lambda _: None)["failures.html"].decode()
 
 
 def test_a_part_says_so(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,6 +127,14 @@ def test_more_images_come_on_demand_and_a_phone_has_room(browser: webdriver.Chro
     visit(browser, tmp_path, "failures.html")
     assert len(listed(browser)) == 60
     assert browser.execute_script("return document.documentElement.scrollWidth") == 390
+    outside = """
+    for (const strip of document.querySelectorAll(".sides")) {
+      for (let bar = 0; bar < 40; bar++) strip.append(strip.firstChild.cloneNode());
+    }
+    return [...document.querySelectorAll(".failure *")].filter((each) => (
+      each.getBoundingClientRect().right > each.closest(".failure").getBoundingClientRect().right)).length;
+    """
+    assert browser.execute_script(outside) == 0, "bars of forty methods stay in their card"
     more = browser.find_element(By.ID, "more")
     assert more.text == "Show more: 60 of 160 are shown"
     more.send_keys(Keys.ENTER)

@@ -51,6 +51,7 @@ def test_a_number_links_to_its_row(browser: webdriver.Chrome, site: Path) -> Non
     assert row.get_attribute("id") == anchor
     assert number in row.text
     assert "Scans" in row.text
+    assert "sha256" in row.text, "what made it stands open"
     browser.execute_script("location.hash = '#r0'")
     assert until(lambda: browser.find_element(By.CSS_SELECTOR, ".here").get_attribute("id") == "r0")
     browser.find_element(By.NAME, "search").send_keys("zzz")

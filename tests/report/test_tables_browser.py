@@ -1,46 +1,20 @@
-"""Tables in a headless Chromium: columns, sorting, addresses, what is said about a number, and tables taken along."""
-
-import csv
-import io
-import json
-import re
-from pathlib import Path
-from urllib.parse import urlencode
+"""Tables in a headless Chromium: columns, sorting, addresses, and what is said about a number."""
 
 import pandas as pd
 import pytest
 
 pytest.importorskip("selenium", reason="selenium is not installed: pip install -e '.[test]'")
 
-from markdown_it import MarkdownIt
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from support.browser import choose, needs_chromium, press, screen, texts, until, visit
-from support.tables_page import BANNER, TablesPage, make_tables_page
+from support.tables_page import CLASSES, HOSTILE, LONG, ROWS, TABLE, TITLES, TablesPage
 
 pytestmark = needs_chromium
 
-HOSTILE = (
-    "=cmd|' /C calc'!A0",
-    "<script>alert(1)</script>",
-    "a_b & 50% #1 {x} ^ ~ \\ $y$ [z]",
-    '-1, "two"',
-    "**bold**: `x`",
-)
-LONG = "A method with a name that is far too long for a column, third version with other prompts"
-TITLES = (*HOSTILE, LONG, *(f"Method{number}" for number in range(34)))
-ROWS = ("=1+1", "x" * 90, "a kind of defect whose name has many words and would take five lines beside numbers", "A|B")
-CLASSES = (*ROWS, *(f"class {number:02}" for number in range(26)))
 HEADS = "#main .tab:not([hidden]) table[data-table=results] thead th[data-method] .name"
-TABLE = "document.querySelector('.tab:not([hidden]) table, #classes')"
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> TablesPage:
-    """Forty methods on thirty classes, with two metrics."""
-    return make_tables_page(tmp_path_factory.mktemp("tables"), TITLES, CLASSES, ("image_auroc", "pixel_aupro"))
 
 
 def heads(driver: webdriver.Chrome) -> list[str]:
@@ -62,8 +36,7 @@ def column(driver: webdriver.Chrome, title: str) -> list[str]:
         const cells = [...table.tBodies[0].rows].map((row) => row.cells[place]);
         return cells.map((cell) => cell.querySelector(":scope > :first-child").textContent);
     """
-    found: list[str] = driver.execute_script(script, title)
-    return found
+    return ["–" if each in ("failed", "not run") else each for each in driver.execute_script(script, title)]
 
 
 def printed(values: pd.Series) -> list[str]:
@@ -325,115 +298,47 @@ def test_intervals_are_hidden_and_that_stands_in_the_address(browser: webdriver.
     assert texts(browser, small) == []
 
 
-# --- tables to take along
+def test_columns_of_one_name_are_told_apart(browser: webdriver.Chrome, page: TablesPage) -> None:
+    visit(browser, page.folder, "tables.html")
+    rows = "[data-table=twice] tbody th"
+    assert texts(browser, rows) == ["a", "b", "c", "d"]
+    heads = browser.find_elements(By.CSS_SELECTOR, "[data-table=twice] tr:last-child .sort")
+    heads[3].click()  # the second AUROC
+    assert texts(browser, rows) == ["d", "c", "a", "b"]
+    assert browser.execute_script("return Report.address.all('sort')") == ["twice:Two AUROC:desc"]
+    browser.refresh()
+    assert texts(browser, rows) == ["d", "c", "a", "b"]
 
 
-def take(driver: webdriver.Chrome, form: str) -> str:
-    text: str = driver.execute_script(f"return Report.take.{form}(Report.take.read({TABLE}))")
-    return text
-
-
-@pytest.fixture
-def view(browser: webdriver.Chrome, page: TablesPage) -> pd.DataFrame:
-    """What the browser shows: six methods, sorted by one of them."""
-    shown = [*HOSTILE, "Method1"]
-    state = [("method", title) for title in shown] + [("sort", "results:Method1:desc"), ("pin", "Method1")]
-    visit(browser, page.folder, "tables.html", f"#{urlencode(state)}")
-    browser.execute_script(f"{TABLE}.tBodies[0].rows[4].hidden = true")
-    frame = page.values["image_auroc"][["Method1", *HOSTILE]].sort_values("Method1", ascending=False, kind="stable")
-    return frame.drop(index=frame.index[4])
-
-
-def test_a_table_is_taken_as_csv(browser: webdriver.Chrome, view: pd.DataFrame) -> None:
-    text = take(browser, "asCsv")
-    assert text.startswith(f"# {BANNER}\n# Tables")
-    read = pd.read_csv(io.StringIO(text), comment="#", index_col=0)
-    numbers = read[[name for name in read.columns if not name.endswith((" interval", " mark"))]]
-    assert [name.removeprefix("'") for name in numbers.columns] == list(view.columns)
-    assert [name.removeprefix("'") for name in numbers.index] == list(view.index)
-    assert numbers.to_numpy() == pytest.approx(view.to_numpy(), nan_ok=True)
-    first = view["Method1"].iloc[0]
-    assert read["Method1 interval"].iloc[0] == f"[{first - 1:.1f}–{first + 1:.1f}]"
-    lines = [line for line in text.splitlines() if not line.startswith("#")]
-    names = [*next(csv.reader(lines[:1])), *(row[0] for row in csv.reader(lines[1:]))]
-    assert not [name for name in names if name.startswith(("=", "+", "-", "@"))]
-    choose(browser, "intervals", "on")
-    assert "interval" not in take(browser, "asCsv")
-
-
-def test_a_table_is_taken_as_markdown(browser: webdriver.Chrome, view: pd.DataFrame) -> None:
-    tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(take(browser, "asMarkdown"))
-    kinds = [token.type for token in tokens]
-    assert kinds.count("tr_open") == 1 + len(view)
-    assert kinds.count("th_open") == 1 + len(view.columns)
-    assert kinds.count("td_open") == len(view) * (1 + len(view.columns))
-    inline = [token for token in tokens if token.type == "inline"]
-    shown = ["".join(part.content for part in token.children or () if part.type == "text") for token in inline]
-    assert BANNER in shown
-    for name in (*view.columns, *view.index):
-        assert name in [*shown, *("".join(p.content for p in t.children or ()) for t in inline)]
-    parts = [part for token in inline for part in token.children or ()]
-    assert {part.type for part in parts} <= {"text", "strong_open", "strong_close", "html_inline"}
-    assert {part.content for part in parts if part.type == "html_inline"} <= {"<u>", "</u>"}
-
-
-def test_a_table_is_taken_as_latex(browser: webdriver.Chrome, view: pd.DataFrame) -> None:
-    lines = take(browser, "asLatex").splitlines()
-    body = [line for line in lines if not line.startswith("%")]
-    assert body[0] == r"\begin{tabular}{l" + "r" * len(view.columns) + "}"
-    assert body[-1] == r"\end{tabular}"
-    assert [line for line in body if line.endswith("rule")] == [r"\toprule", r"\midrule", r"\midrule", r"\bottomrule"]
-    assert (
-        r"\multicolumn{7}{l}{\textbf{SYNTHETIC \textless{}b\textgreater{}numbers\textless{}/b\textgreater{} "
-        r"\& nothing else}} \\" in body
-    )
-    rows = [line.removesuffix(r" \\") for line in body if line.endswith(r" \\") and "multicolumn" not in line]
-    cells = [re.split(r"(?<!\\) & ", row) for row in rows]
-    assert {len(row) for row in cells} == {1 + len(view.columns)}
-    assert len(rows) == 1 + len(view)
-    assert cells[0][4] == r"a\_b \& 50\% \#1 \{x\} \textasciicircum{} \textasciitilde{} \textbackslash{} \$y\$ {[}z{]}"
-    for line in body:  # nothing stays that TeX would not print: braces are in pairs, special letters are escaped
-        bare = re.sub(r"\$\\(approx|pm)\$", "", line)
-        bare = re.sub(r"\\[&%_#${}]|\\\\|\\[a-zA-Z]+", "", bare)
-        assert bare.count("{") == bare.count("}")
-        assert not re.search(r"[#$%_^~\\<>|\"]", bare), line
-        assert all(ord(letter) < 128 for letter in bare), line
-
-
-def test_the_menu_copies_and_downloads(browser: webdriver.Chrome, page: TablesPage, tmp_path: Path) -> None:
-    visit(browser, page.folder, "tables.html", "#method=Method1")
-    browser.execute_script("window.copied = []; navigator.clipboard.writeText = async (text) => { copied.push(text); }")
-    browser.find_element(By.CSS_SELECTOR, ".tab:not([hidden]) .take summary").click()
-    until(lambda: texts(browser, ".take-menu button"))
-    for label in ("Copy as CSV", "Copy as LaTeX", "Copy as Markdown", "Copy the link to this view"):
-        browser.find_element(By.CSS_SELECTOR, f'.tab:not([hidden]) [aria-label="{label}"]').click()
-    copied = until(lambda: len(found := browser.execute_script("return copied")) == 4 and found)
-    assert copied == [
-        take(browser, "asCsv"),
-        take(browser, "asLatex"),
-        take(browser, "asMarkdown"),
-        browser.current_url,
-    ]
-    assert texts(browser, ".take-menu p") == ["Link copied."]
-    browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
-    browser.find_element(By.CSS_SELECTOR, '.tab:not([hidden]) [aria-label="Download as Markdown"]').click()
-    made = until(lambda: list(tmp_path.glob("*.md")))
-    assert made[0].name == "tables-class-by-method-image-auroc.md"
-    assert until(made[0].read_text) == take(browser, "asMarkdown")
-    press(browser, Keys.ESCAPE)
-    assert texts(browser, ".take-menu") == []
-    assert browser.execute_script("return document.activeElement.tagName") == "SUMMARY"
-    assert json.dumps(browser.get_log("browser")) == "[]"
-
-
-def test_the_matrix_has_the_same_order_of_columns_for_values_and_for_ranks(
-    browser: webdriver.Chrome, wide: Path
+@pytest.mark.parametrize("where", ["site", "wide"])
+def test_no_table_has_two_columns_of_one_name(
+    browser: webdriver.Chrome, where: str, request: pytest.FixtureRequest
 ) -> None:
-    found = []
-    for anchor in ("#order=rank&pin=CoOp", "#order=rank&pin=CoOp&show=rank"):
-        visit(browser, wide, "matrix.html", anchor)
-        found.append(texts(browser, "#classes thead th[data-method] .name"))
-    assert found[0] == found[1]
-    assert found[0][0] == "CoOp"
-    assert len(browser.find_elements(By.CSS_SELECTOR, '#main input[name="brackets"]')) == 1
-    assert ", rank" in take(browser, "asCsv").splitlines()[1]
+    script = """
+        return [...document.querySelectorAll("table.sortable")].map((table) =>
+          Report.columns.headsOf(table).filter((head) => head.hasAttribute("aria-sort")).map(Report.tables.titleOf));
+    """
+    site = request.getfixturevalue(where)
+    count = 0
+    for path in site.rglob("*.html"):
+        visit(browser, site, path.relative_to(site).as_posix())
+        for names in browser.execute_script(script):
+            count += 1
+            assert len(names) == len(set(names)), (path.name, names)
+    assert count > 20
+
+
+def test_what_failed_was_not_run_or_is_undefined_is_said_apart(browser: webdriver.Chrome, page: TablesPage) -> None:
+    visit(browser, page.folder, "tables.html")
+    script = f"""
+        const cells = [...{TABLE}.querySelectorAll("td.num[data-sort='']")];
+        const same = cells.filter((cell) => cell.textContent === arguments[0]);
+        const found = same.filter((cell) => (cell.dataset.hint || "") === arguments[1]);
+        found[0].scrollIntoView({{ block: "center", inline: "center" }});
+        return found[0].firstElementChild;
+    """
+    masks = "Undefined: its masks are empty."
+    cases = {("failed", ""): "Failed.", ("not run", ""): "Not run.", ("–", ""): "Undefined.", ("–", masks): masks}
+    for shown, said in cases.items():
+        ActionChains(browser).move_to_element(browser.execute_script(script, *shown)).perform()
+        until(lambda said=said: texts(browser, "#hint p")[1:] == [said])

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,8 +18,42 @@ TEMPLATE = """{% extends "base.html" %}{% block title %}Tables{% endblock %}
 <form class="controls" autocomplete="off">{{ method_parts.chooser(groups) }}</form>
 {{ table_parts.by_metric(tables, groups, "Class") }}
 {{ table_parts.by_metric(kinds, groups, "Kind (images)", "kinds") }}
+<div class="scroll"><table class="grid sortable" data-table="twice">
+<thead><tr><td></td>
+{% for name in ("One", "Two") %}<th scope="colgroup" colspan="2">{{ name }}</th>{% endfor %}</tr>
+<tr>{{ table_parts.sorter("Variant") }}
+{% for name in ("AUROC", "AP") * 2 %}{{ table_parts.sorter(name, "num") }}{% endfor %}</tr></thead>
+<tbody>{% for row in differences %}<tr>{{ table_parts.row_head(row.title) }}
+{% for n in row.numbers %}{{ table_parts.cell(n) }}{% endfor %}</tr>
+{% endfor %}</tbody></table></div>
 <p><a href="other.html">other</a> <a href="#last">last</a></p><h2 id="last">Last</h2>
 {% endblock %}"""
+
+HOSTILE = (
+    "=cmd|' /C calc'!A0",
+    "<script>alert(1)</script>",
+    "a_b & 50% #1 {x} ^ ~ \\ $y$ [z]",
+    '-1, "two"',
+    "**bold**: `x`",
+)
+LONG = "A method with a name that is far too long for a column, third version with other prompts"
+TITLES = (*HOSTILE, LONG, *(f"Method{number}" for number in range(34)))
+ROWS = ("=1+1", "x" * 90, "a kind of defect whose name has many words and would take five lines beside numbers", "A|B")
+CLASSES = (*ROWS, *(f"class {number:02}" for number in range(26)))
+TABLE = "document.querySelector('.tab:not([hidden]) table, #classes')"
+"""The table of numbers that a page shows first, as a script finds it."""
+
+FAILED = ShownValue("failed", "", mark="failed", record="r2")
+NOT_RUN = ShownValue("not run", "", mark="absent")
+UNDEFINED = ShownValue("–", "", hint="Undefined: its masks are empty.")
+LACKING = ShownValue("–", "", "lacks 2 datasets")
+DIFFERENCES = (
+    TableRow("a", None, "", (ShownValue("−2.8", "-2.84"), ShownValue("80.0", "80", "+1.2"), UNDEFINED, FAILED)),
+    TableRow("b", None, "", (ShownValue("+1.2", "1.21"), ShownValue("70.0", "70", "−0.3"), LACKING, NOT_RUN)),
+    TableRow("c", None, "", (FAILED, NOT_RUN, ShownValue("60.0", "60"), ShownValue("1,234", "1234"))),
+    TableRow("d", None, "", (ShownValue("0.0", "0"), UNDEFINED, ShownValue("65.0", "65"), ShownValue("9", "9"))),
+)
+"""Rows of a table with two columns of each name: differences, changes, and numbers that lack."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +93,9 @@ def make_tables_page(folder: Path, titles: Sequence[str], rows: Sequence[str], m
     site.static()
     template = site.templates.from_string(TEMPLATE)
     for page in ("tables.html", "other.html"):
-        text = template.render(root="", here=page, section="", tables=tables, kinds=kinds, **site.common)
+        text = template.render(
+            root="", here=page, section="", tables=tables, kinds=kinds, differences=DIFFERENCES, **site.common
+        )
         site.content[page] = text.encode()
     site.content.pop("static/plotly.min.js")
     for path, data in site.content.items():
@@ -70,17 +107,18 @@ def make_tables_page(folder: Path, titles: Sequence[str], rows: Sequence[str], m
 
 def _table(metric: str, frame: pd.DataFrame) -> SimpleNamespace:
     rows = []
+    lacking = cycle((ShownValue("–", ""), UNDEFINED, FAILED, NOT_RUN))
     for name, found in frame.iterrows():
         best = found.max()
         numbers = [
-            ShownValue("–", "")
+            next(lacking)
             if pd.isna(value)
             else ShownValue(
                 f"{value:.1f}",
                 f"{value:.4f}",
                 spread=f"[{value - 1:.1f}–{value + 1:.1f}]",
                 mark="best" if value == best else "",
-                behind=() if value == best else (f"{best - value:.1f}", "-0.5", "2.5"),
+                behind=() if value == best else (f"{best - value:.1f}", "−0.5", "2.5"),
                 tied=bool(best - 1 < value < best),
                 record="r1",
             )

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from benchmark.metrics import ClassImages
 from benchmark.report.charts.chart import LONGEST, PALETTE, STEPS, Chart, ChartTable, packed
 from benchmark.report.class_images import common_images
-from benchmark.report.values import UNDEFINED
+from benchmark.report.values import UNDEFINED, counted
 
 MOST_IMAGES = 400
 """Beyond so many images of a class, a mark stands for all images in a bin."""
@@ -74,7 +74,7 @@ def class_strips(images: Mapping[str, ClassImages], linked: Collection[str]) -> 
         },
         "yaxis": {"automargin": True, "showgrid": False, "zeroline": False},
     }
-    counts = f"{normal} normal and {len(keys) - normal} anomalous images"
+    counts = f"{normal} normal and {counted(len(keys) - normal, 'anomalous image')}"
     each = f"Each mark stands for the images in one of {BINS} bins" if binned else "Each mark is an image"
     return Chart(
         "strips",

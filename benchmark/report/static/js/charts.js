@@ -1,7 +1,7 @@
 // Charts: drawn when they come near the screen, in the colours of the page, with the methods that are shown.
 //
-// The chart library is large. No page waits for it: it is fetched when the first chart comes near the screen, or when
-// the page is at rest, as a page that goes to paper cannot wait for it.
+// The chart library is large. It is fetched beside the page, which is shown without it; a page that goes to paper
+// cannot wait for it, and one that is printed as soon as it is loaded has it then.
 "use strict";
 
 (() => {
@@ -141,7 +141,7 @@
       }
     }, { rootMargin: "400px" });
     for (const place of places) seen.observe(place);
-    addEventListener("load", () => (window.requestIdleCallback ?? setTimeout)(fetchLibrary));
+    fetchLibrary();
     addEventListener("beforeprint", print);
     addEventListener("afterprint", afterPrint);
     for (const button of $$("[data-log]")) {

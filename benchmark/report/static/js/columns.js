@@ -15,6 +15,17 @@
   }
 
   const headsOf = (table) => asMade(table.tHead.rows[table.tHead.rows.length - 1]);
+
+  // What a column is called: by a method, or by its heading with the one that stands over it and others.
+  function nameOf(head) {
+    const table = head.closest("table");
+    const name = ($(".name", head) || head).textContent.trim();
+    if ($("thead th[data-method]", table) || table.tHead.rows.length < 2) return name;
+    let left = asMade(head.parentElement).indexOf(head);
+    const over = [...table.tHead.rows[0].cells].find((cell) => { left -= cell.colSpan; return left < 0; });
+    return `${over ? over.textContent : ""} ${name}`.trim();
+  }
+
   const isShown = (head) => !head.hidden && !head.classList.contains("off");
   const isSeen = (element) => !element.closest("[hidden]");
   const tables = () => $$("table").filter((table) => $("thead th[data-method]", table));
@@ -161,5 +172,5 @@
   on("methods", layAll);
   on("columns", layAll);
 
-  Report.columns = { asMade, headsOf, isShown, isSeen };
+  Report.columns = { asMade, headsOf, nameOf, isShown };
 })();

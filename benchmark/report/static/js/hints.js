@@ -3,14 +3,9 @@
 "use strict";
 
 (() => {
-  const { $, $$, numberOf, on } = Report;
+  const { $, $$, make, numberOf, on } = Report;
 
-  const box = document.createElement("div");
-  box.id = "hint";
-  box.className = "hint";
-  box.hidden = true;
-  box.setAttribute("role", "group");
-  box.setAttribute("aria-label", "About what is chosen");
+  const box = make("div", { id: "hint", className: "hint", hidden: true, role: "group", "aria-label": "About what is chosen" });
   $("#main").append(box);
 
   const isCut = (name) => name.scrollHeight > name.clientHeight + 1 || name.scrollWidth > name.clientWidth + 1;
@@ -18,7 +13,7 @@
   // The lines about a cell, from the attributes that tables.html gives it.
   function linesOf(cell) {
     const value = numberOf(cell);
-    const { sort, behind, hint } = cell.dataset;
+    const { sort, behind, hint, said } = cell.dataset;
     const { headsOf, asMade } = Report.columns;
     const head = cell.closest("table").tHead ? headsOf(cell.closest("table"))[asMade(cell.parentElement).indexOf(cell)] : null;
     const method = head && head.dataset.method;
@@ -27,15 +22,19 @@
     const lines = [];
     if (sort) {
       const place = cell.classList.contains("best") ? ", best of its row" : cell.classList.contains("second") ? ", second of its row" : "";
-      lines.push(Number(sort).toFixed(2) + place);
-    } else lines.push("Undefined, or not run.");
+      lines.push(said || Number(sort).toFixed(2) + place);
+    } else {
+      const why = value.textContent.trim(); // a dash, or a word
+      if (why !== "–") lines.push(`${why[0].toUpperCase()}${why.slice(1)}.`);
+      else if (!hint) lines.push("Undefined.");
+    }
     const beside = $$("small:not(.range)", cell).map((each) => each.textContent).join(" ");
     const [, deviation] = /± ([\d.]+)/.exec(beside) || [];
     if (deviation) lines.push(`Standard deviation over seeds ${deviation}.`);
     const [, low, high] = /\[([\d.-]+)–([\d.]+)\]/.exec(beside) || [];
     if (low) lines.push(`95 % bootstrap interval ${low} to ${high}.`);
     if (behind) {
-      const [points, from, to] = behind.replaceAll("-", "−").split(" ");
+      const [points, from, to] = behind.split(" ");
       lines.push(`${points} points behind the best, paired interval ${from} to ${to}.`);
       if ($(".alike", cell)) lines.push("These images do not show which of the two is better.");
     }
@@ -70,20 +69,9 @@
     hide();
     const isCell = subject.tagName === "TD";
     const lines = isCell ? linesOf(subject) : [$(".name, a", subject).textContent.trim()];
-    box.replaceChildren(...lines.map((line, at) => {
-      const part = document.createElement("p");
-      part.textContent = line;
-      if (at === 0) part.className = "whole";
-      return part;
-    }));
+    box.replaceChildren(...lines.map((line, at) => make("p", at ? {} : { className: "whole" }, line)));
     const link = isCell && $(":scope > a", subject);
-    if (link) {
-      const record = document.createElement("a");
-      record.href = link.href;
-      record.textContent = "Its record";
-      record.tabIndex = -1; // by keyboard the number itself is the link
-      box.append(record);
-    }
+    if (link) box.append(make("a", { href: link.href, tabIndex: -1 }, "Record")); // by keyboard the number is the link
     shown = subject;
     box.hidden = false;
     focusOf(subject).setAttribute("aria-describedby", "hint");

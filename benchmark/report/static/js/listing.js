@@ -98,7 +98,9 @@
 
   function follow() {
     const here = show();
-    if (here) here.scrollIntoView({ block: "center" });
+    if (!here) return;
+    for (const each of $$("details", here)) each.open = true; // what it is that one came for
+    here.scrollIntoView({ block: "center" });
   }
 
   whenChanged(form, (event) => {

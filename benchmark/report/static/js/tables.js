@@ -3,7 +3,7 @@
 
 (() => {
   const { $, $$, whenChanged, address, on, tell, columns } = Report;
-  const { asMade, headsOf, isSeen } = columns;
+  const { asMade, headsOf, nameOf } = columns;
 
   const collator = new Intl.Collator("en", { numeric: true });
   const DIRECTIONS = { ascending: "asc", descending: "desc" };
@@ -17,7 +17,7 @@
 
   // Tables with the same key are sorted alike: those of the metrics of a dataset.
   const keyOf = (table) => table.dataset.table || table.id || `table-${$$("table.sortable").indexOf(table) + 1}`;
-  const titleOf = (head) => head.dataset.column ?? head.dataset.method ?? ($(".name", head) || head).textContent.trim();
+  const titleOf = (head) => head.dataset.column ?? head.dataset.method ?? nameOf(head);
 
   // The address has `sort=TABLE:COLUMN:asc` or `…:desc` for each table that is not in its own order.
   function chosenOrders() {
@@ -124,4 +124,5 @@
   }
   startSorting();
   startTabs();
+  Report.tables = { titleOf };
 })();

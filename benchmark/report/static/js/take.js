@@ -3,7 +3,7 @@
 "use strict";
 
 (() => {
-  const { $, $$, numberOf, copy } = Report;
+  const { $, $$, make, numberOf, copy, columns } = Report;
 
   // As benchmark/common/csv_text.py: a text that a spreadsheet would run as a formula gets an apostrophe in front.
   const FORMULA = /^(\s*[=+\-@＝＋－＠]| *[\t\r\n])/;
@@ -23,12 +23,10 @@
     return {
       title: titleOf(table),
       banner: $$(".banner").map((line) => oneLine(line.textContent)),
-      heads: places.map((place) => headOf(heads[place])),
+      heads: places.map((place) => oneLine(columns.nameOf(heads[place]))),
       rows: shown.map((row) => places.map((place) => cellOf(row.cells[place]))),
     };
   }
-
-  const headOf = (head) => oneLine(($(".name", head) || head).textContent);
 
   function titleOf(table) {
     const page = $("h1") ? oneLine($("h1").textContent) : document.title;
@@ -39,27 +37,51 @@
   }
 
   function cellOf(cell) {
-    const value = cell.classList.contains("num") ? numberOf(cell) : null;
-    if (!value) return { text: oneLine(cell.textContent.replace(/\s+/g, " ")), number: cell.classList.contains("num") };
+    const number = cell.classList.contains("num");
+    if (!number) return { text: oneLine(cell.textContent.replace(/\s+/g, " ")), number, marks: [], beside: "" };
+    const value = numberOf(cell);
+    const bare = [...cell.childNodes].filter((each) => each.nodeType === Node.TEXT_NODE);
+    const text = oneLine(value ? value.textContent : bare.map((each) => each.textContent).join(""));
     const beside = $$("small", cell).filter((each) => each.getClientRects().length).map((each) => oneLine(each.textContent));
-    const text = oneLine(value.textContent);
     const marks = ["best", "second"].filter((mark) => cell.classList.contains(mark));
     if ($(".alike", cell)) marks.push("alike");
     if ($$("small", cell).some((each) => each.textContent.includes("‡"))) marks.push("once");
-    return { text, number: true, marks, beside: beside.map((each) => each.replace("‡", "").trim()).filter(Boolean).join(" ") };
+    return { text, number, marks, beside: beside.map((each) => each.replace("‡", "").trim()).filter(Boolean).join(" ") };
   }
 
-  // --- CSV: the banner in comments; a column more for intervals and for marks where there are any
+  // --- CSV: the banner in comments. A column of numbers has nothing but numbers; intervals, marks, and why there is no
+  // number stand in columns of their own.
 
   const field = (text) => (/[",#\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+
+  // A number as programs write it, or null.
+  function numeric(text) {
+    const found = text.replace("−", "-").replace(/^\+/, "").replace(/,(?=\d{3}\b)/g, "");
+    return /^-?\d+(\.\d+)?$/.test(found) ? found : null;
+  }
+  const LACKING = ["", "–", "failed", "not run"];
+
+  // How a column of texts is written: as numbers where all are, else as texts.
+  function writer(texts) {
+    const numbers = texts.some((text) => numeric(text)) && texts.every((text) => numeric(text) || LACKING.includes(text));
+    return numbers ? (text) => numeric(text) ?? "" : plain;
+  }
 
   function asCsv({ title, banner, heads, rows }) {
     const parts = heads.map((head, place) => {
       const cells = rows.map((row) => row[place]);
-      const number = cells.some((cell) => cell.number);
-      const made = [[head, (cell) => (!number ? plain(cell.text) : cell.text === "–" ? "" : cell.number ? cell.text : plain(cell.text))]];
-      if (cells.some((cell) => cell.beside)) made.push([`${head} interval`, (cell) => cell.beside || ""]);
-      if (cells.some((cell) => cell.marks && cell.marks.length)) made.push([`${head} mark`, (cell) => (cell.marks || []).map((mark) => WORDS[mark]).join("; ")]);
+      const lacks = (cell) => cell.number && LACKING.includes(cell.text);
+      const values = writer(cells.map((cell) => cell.text));
+      const made = [[head, (cell) => (lacks(cell) ? "" : values(cell.text))]];
+      const noted = cells.filter((cell) => cell.beside && !lacks(cell)).map((cell) => cell.beside);
+      if (noted.length) {
+        const name = noted.every((text) => /^[[±]/.test(text)) ? "interval" : "beside";
+        const write = writer(noted);
+        made.push([`${head} ${name}`, (cell) => (cell.beside && !lacks(cell) ? write(cell.beside) : "")]);
+      }
+      const why = (cell) => [cell.text, cell.beside].filter((text) => text && text !== "–");
+      const mark = (cell) => (lacks(cell) ? why(cell) : cell.marks.map((each) => WORDS[each])).join("; ");
+      if (cells.some(mark)) made.push([`${head} mark`, mark]);
       return made;
     });
     const lines = [...banner, title].map((line) => `# ${line}`);
@@ -91,14 +113,14 @@
   };
   function legendOf({ rows }) {
     const cells = rows.flat();
-    const found = Object.keys(LEGEND).filter((mark) => cells.some((cell) => cell.marks && cell.marks.includes(mark)));
-    const intervals = cells.some((cell) => cell.beside && cell.beside.includes("[")) ? ["In brackets: 95 % bootstrap intervals."] : [];
-    const undefined_ = cells.some((cell) => cell.text === "–") ? ["–: undefined, or not run."] : [];
+    const found = Object.keys(LEGEND).filter((mark) => cells.some((cell) => cell.marks.includes(mark)));
+    const intervals = cells.some((cell) => cell.beside.includes("[")) ? ["In brackets: 95 % bootstrap intervals."] : [];
+    const undefined_ = cells.some((cell) => cell.text === "–") ? ["–: undefined."] : [];
     return [...found.map((mark) => LEGEND[mark]), ...intervals, ...undefined_].join(" ");
   }
 
   function asText(cell, escape, bold, under) {
-    const marks = cell.marks || [];
+    const { marks } = cell;
     const text = escape(cell.text);
     const number = marks.includes("best") ? bold(text) : marks.includes("second") ? under(text) : text;
     const signs = (marks.includes("alike") ? "≈" : "") + (marks.includes("once") ? "‡" : "");
@@ -146,55 +168,35 @@
   const FORMATS = { CSV: [asCsv, "csv"], LaTeX: [asLatex, "tex"], Markdown: [asMarkdown, "md"] };
 
   function download(text, name) {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([text], { type: "text/plain;charset=utf-8" }));
-    link.download = name;
+    const link = make("a", { href: URL.createObjectURL(new Blob([text], { type: "text/plain;charset=utf-8" })), download: name });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   }
 
   const fileName = (title, ending) => `${title.toLowerCase().replace(/[^a-z0-9]+/g, "-").slice(0, 60).replace(/^-+|-+$/g, "")}.${ending}`;
 
-  function button(text, label, act) {
-    const made = document.createElement("button");
-    made.type = "button";
-    made.className = "plain";
-    made.textContent = text;
-    made.setAttribute("aria-label", label);
-    made.addEventListener("click", act);
-    return made;
-  }
-
-  function element(name, text = "") {
-    const made = document.createElement(name);
-    made.textContent = text;
-    return made;
-  }
+  const button = (text, label, act) => make("button", { type: "button", className: "plain", "aria-label": label, onclick: act }, text);
 
   function fill(menu, table) {
-    const said = element("p");
-    said.setAttribute("role", "status");
+    const said = make("p", { role: "status" });
     const copied = async (text, what) => { said.textContent = (await copy(text)) ? `${what} copied.` : "The browser does not let this page copy."; };
-    for (const [name, [make, ending]] of Object.entries(FORMATS)) {
+    for (const [name, [write, ending]] of Object.entries(FORMATS)) {
       menu.append(
-        element("span", name),
-        button("Copy", `Copy as ${name}`, () => copied(make(read(table)), name)),
+        make("span", {}, name),
+        button("Copy", `Copy as ${name}`, () => copied(write(read(table)), name)),
         button("Download", `Download as ${name}`, () => {
           const shown = read(table);
-          download(make(shown), fileName(shown.title, ending));
+          download(write(shown), fileName(shown.title, ending));
         }),
       );
     }
-    menu.append(element("span", "Link"), button("Copy", "Copy the link to this view", () => copied(location.href, "Link")), said);
+    menu.append(make("span", {}, "Link"), button("Copy", "Copy the link to this view", () => copied(location.href, "Link")), said);
   }
 
   function start() {
     for (const table of $$("table.grid").filter((each) => each.tHead)) {
-      const details = document.createElement("details");
-      details.className = "take";
-      const menu = element("div");
-      menu.className = "take-menu";
-      details.append(element("summary", "Take this table along"), menu);
+      const menu = make("div", { className: "take-menu" });
+      const details = make("details", { className: "take" }, make("summary", {}, "Copy or download this table"), menu);
       details.addEventListener("toggle", () => {
         if (details.open && !menu.firstChild) fill(menu, table); // most tables are never taken
       });
