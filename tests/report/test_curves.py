@@ -17,6 +17,7 @@ from benchmark.common.regions import find_regions
 from benchmark.metrics.per_image import ClassImages, PerImageAccumulator
 from benchmark.metrics.pixel import PixelMetrics, image_pixels
 from benchmark.report.charts import curves, strips
+from benchmark.report.charts.chart import STEPS, look
 
 
 def area(points: npt.NDArray[Any] | None) -> float:
@@ -111,7 +112,7 @@ def test_thinned_lines_stay_within_the_tolerance(seed: int, count: int, flat: bo
 
 
 def unpacked(array: dict[str, str]) -> npt.NDArray[Any]:
-    return np.frombuffer(base64.b64decode(array["bdata"]), "<u2") / curves.STEPS
+    return np.frombuffer(base64.b64decode(array["bdata"]), "<u2") / STEPS
 
 
 def test_charts_of_a_class_hold_few_points_and_the_numbers_of_the_records() -> None:
@@ -126,7 +127,7 @@ def test_charts_of_a_class_hold_few_points_and_the_numbers_of_the_records() -> N
     assert found.columns == {"image": ("AUROC", "AP"), "pixel": ("AUROC", "AP", "AUPRO")}
     assert found.key[0].numbers[:2] == ("98.8", "–")
     assert len({(row.colour, row.dash) for row in found.key}) == 13
-    assert (found.key[0].colour, found.key[0].dash) == curves.look(1), "a method has its look on every page"
+    assert (found.key[0].colour, found.key[0].dash) == look(1), "a method has its look on every page"
     for chart in found.charts:
         go.Figure(chart.figure)
         assert [trace["meta"] for trace in chart.figure["data"]] == titles[1:]

@@ -170,6 +170,16 @@ def test_the_table_of_kinds_has_the_auroc_of_the_records(study: Study) -> None:
     assert kind_rows(report, report.datasets[1]) == []
 
 
+def test_no_method_is_the_best_on_a_kind_of_defect(study: Study) -> None:
+    """No paired interval compares the methods on a kind, so there is a highest number and no best one."""
+    report = collect_report_data(study.records)
+    for row in kind_rows(report, report.datasets[0]):
+        values = [float(number.sort) for number in row.numbers]
+        marks = [number.mark for number in row.numbers]
+        assert [mark == "highest" for mark in marks] == [value == max(values) for value in values]
+        assert "best" not in " ".join(marks).split()
+
+
 def test_without_images_there_are_no_photos_and_without_results_no_list(study: Study) -> None:
     no_images = make_site(study.records, study.read)["failures.html"].decode()
     data = _data(no_images.encode())

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import tracemalloc
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -139,6 +140,31 @@ def test_without_normal_images_the_pixels_outside_the_masks_are_normal() -> None
     mixed = _images(maps, np.array([1, 0], np.uint8))
     assert scale.reference_of([mixed], {}) is NORMAL
     assert scale.normal_values(mixed, {"0": mask}, NORMAL).tolist() == list(range(16, 32))
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 1)), min_size=1, max_size=25))
+def test_ranking_errors_are_those_counted_over_all_pairs(images: list[tuple[int, int]]) -> None:
+    scores = np.array([score / 7 for score, _ in images])
+    labels = np.array([label for _, label in images], np.uint8)
+    ahead = np.where(labels[:, None] == 1, 1, -1) * (scores[:, None] - scores)
+    right = (ahead > 0) + 0.5 * (ahead == 0)
+    other = labels[:, None] != labels
+    fractions = [r[o].sum() / o.sum() if o.any() else np.nan for r, o in zip(right, other, strict=True)]
+    below = (scores < scores[:, None]).mean(axis=1) + (scores == scores[:, None]).mean(axis=1) / 2
+    side = np.where(labels == 1, 1 - below, below)
+    wrong = [s if np.isnan(f) else 1 - f for s, f in zip(side, fractions, strict=True)]
+    assert np.array_equal(gallery.fractions_right(scores, labels), fractions, equal_nan=True)
+    assert np.array_equal(gallery.ranking_errors(scores, labels), wrong + 1e-3 * side)
+
+
+def test_ranking_errors_of_many_images_need_little_memory() -> None:
+    rng = np.random.default_rng(0)
+    scores, labels = rng.random(3000), rng.integers(0, 2, 3000).astype(np.uint8)
+    tracemalloc.start()
+    gallery.ranking_errors(scores, labels)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 * scores.nbytes, "all pairs would take 3000 times the memory of the scores"
 
 
 def test_a_bounded_number_of_images_is_shown_besides_those_that_are_linked() -> None:

@@ -13,8 +13,9 @@ from support.wide import METHODS, SHOWN, wide_records
 
 from benchmark.metrics.names import METRICS
 from benchmark.records.records import Record
-from benchmark.report.pages.leaderboard import leaderboard
-from benchmark.report.pages.overview import learns_from, overview_page
+from benchmark.report.boards import all_standings, leaderboard
+from benchmark.report.facts import learns_from
+from benchmark.report.pages.overview import overview_page
 from benchmark.report.report_data import collect_report_data
 from benchmark.report.site import make_site
 from benchmark.report.values import (
@@ -174,7 +175,8 @@ def test_a_method_learns_from_what_serves_most_targets_first() -> None:
 
 
 def test_the_metrics_of_papers_stand_side_by_side(study: Study) -> None:
-    found = overview_page(collect_report_data(study.records))
+    report = collect_report_data(study.records)
+    found = overview_page(report, all_standings(report))
     assert found["start"] == ["image_auroc", "image_ap", "pixel_auroc", "pixel_aupro"]
     assert [key for key, _ in found["columns"]][:4] == found["start"]
     assert {key for key, _ in found["columns"]} == {k for k in METRICS if not k.startswith("sample")}

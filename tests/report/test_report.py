@@ -21,8 +21,8 @@ from support.study import KIND, PARTS, Study, make_study
 
 from benchmark.records.records import Record
 from benchmark.report import ReportError, write_site
+from benchmark.report.boards import domains, leaderboard
 from benchmark.report.images import gallery
-from benchmark.report.pages.leaderboard import domains, leaderboard
 from benchmark.report.report_data import collect_report_data
 from benchmark.report.site import MARKER, make_site
 from benchmark.report.values import UNDEFINED, ShownValue, dataset_rows, dataset_values, defect_rows, shown_value

@@ -4,7 +4,6 @@ The image level is exact. At pixel level the stored histograms have at most 256 
 of the record to about 1e-4 for AUROC and AUPRO, and to about 1e-3 where many pixels share a score.
 """
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,12 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.metrics import FPR_LIMIT, METRICS, ClassImages, Curve, descending_curve
-from benchmark.report.charts.plotly import DASHES, PALETTE, Chart
+from benchmark.report.charts.chart import DASHES, STEPS, Chart, look, packed
+from benchmark.report.values import UNDEFINED
 
 TOLERANCE = 5e-4
 """Greatest distance of a point that is left out from the curve that is drawn: a fifth of a pixel."""
-STEPS = 10_000
-"""Number of steps of a rate in the data of a page."""
 
 Array = npt.NDArray[np.float64]
 
@@ -115,14 +113,8 @@ def thinned(points: Array, tolerance: float = TOLERANCE) -> Array:
         kept |= farthest
 
 
-def packed(fractions: npt.ArrayLike) -> dict[str, str]:
-    """Return fractions in steps of 1/10000 as Plotly takes arrays of integers; the script of the charts divides."""
-    steps = np.rint(np.asarray(fractions, np.float64) * STEPS).astype("<u2")
-    return {"bdata": base64.b64encode(steps.tobytes()).decode(), "dtype": "u2"}
-
-
 @dataclass(frozen=True)
-class Kind:
+class CurveKind:
     """A kind of curve."""
 
     metric: str
@@ -138,15 +130,15 @@ class Kind:
 
 _ROC = ("false positive rate", "true positive rate")
 _PR = ("recall", "precision")
-KINDS: Mapping[Literal["image", "pixel"], Sequence[Kind]] = {
+CURVES: Mapping[Literal["image", "pixel"], Sequence[CurveKind]] = {
     "image": (
-        Kind("image_auroc", "ROC, images", _ROC, roc),
-        Kind("image_ap", "Precision-recall, images", _PR, precision_recall),
+        CurveKind("image_auroc", "ROC, images", _ROC, roc),
+        CurveKind("image_ap", "Precision-recall, images", _PR, precision_recall),
     ),
     "pixel": (
-        Kind("pixel_auroc", "ROC, pixels", _ROC, roc),
-        Kind("pixel_ap", "Precision-recall, pixels", _PR, precision_recall_of_bins, tolerance=4 * TOLERANCE),
-        Kind("pixel_aupro", "PRO", (_ROC[0], "mean overlap of regions"), pro, (0, FPR_LIMIT)),
+        CurveKind("pixel_auroc", "ROC, pixels", _ROC, roc),
+        CurveKind("pixel_ap", "Precision-recall, pixels", _PR, precision_recall_of_bins, tolerance=4 * TOLERANCE),
+        CurveKind("pixel_aupro", "PRO", (_ROC[0], "mean overlap of regions"), pro, (0, FPR_LIMIT)),
     ),
 }
 
@@ -186,7 +178,7 @@ def class_curves(
     found = {title: {"image": image_curve(of), "pixel": pixel_curve(of)} for title, of in images.items()}
     looks = {title: look(place) for place, title in enumerate(titles)}
     charts, metrics = [], []
-    for level, kinds in KINDS.items():
+    for level, kinds in CURVES.items():
         for kind in kinds:
             lines = {
                 title: points
@@ -210,12 +202,7 @@ def class_curves(
     return ClassCurves(tuple(charts), columns, key)
 
 
-def look(place: int) -> tuple[str, str]:
-    """Return the colour and the dash of the method at a place in the order of the methods."""
-    return PALETTE[place % len(PALETTE)], DASHES[place // len(PALETTE) % len(DASHES)]
-
-
-def _chart(kind: Kind, lines: Mapping[str, Array], looks: Mapping[str, tuple[str, str]]) -> Chart:
+def _chart(kind: CurveKind, lines: Mapping[str, Array], looks: Mapping[str, tuple[str, str]]) -> Chart:
     data: list[dict[str, Any]] = []
     for title, points in lines.items():
         colour, dash = looks[title]
@@ -232,13 +219,12 @@ def _chart(kind: Kind, lines: Mapping[str, Array], looks: Mapping[str, tuple[str
         "xaxis": {"title": {"text": kind.axes[0]}, "range": [-margin, kind.range[1] + margin], "hoverformat": ".3f"},
         "yaxis": {"title": {"text": kind.axes[1]}, "range": [-0.01, 1.01], "hoverformat": ".3f"},
     }
-    named = METRICS[kind.metric]
     alternative = (
-        f"{kind.title}, a line per method; the {named.level} {named.heading} of each stands in the table beside."
+        f"{kind.title}, a line per method; the {METRICS[kind.metric].title} of each stands in the table beside."
     )
     key = f"curve-{kind.metric.replace('_', '-')}"
     return Chart(key, kind.title, {"data": data, "layout": layout}, height=310, alternative=alternative)
 
 
 def _percent(fraction: float | None) -> str:
-    return "–" if fraction is None else f"{100 * fraction:.1f}"
+    return UNDEFINED if fraction is None else f"{100 * fraction:.1f}"

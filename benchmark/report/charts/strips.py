@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.metrics import ClassImages
-from benchmark.report.charts.curves import STEPS, packed
-from benchmark.report.charts.plotly import LONGEST, PALETTE, Chart, ChartTable
-from benchmark.report.values import counted
+from benchmark.report.charts.chart import LONGEST, PALETTE, STEPS, Chart, ChartTable, packed
+from benchmark.report.class_images import common_images
+from benchmark.report.values import UNDEFINED, counted
 
 MOST_IMAGES = 400
 """Beyond so many images of a class, a mark stands for all images in a bin."""
@@ -36,18 +36,15 @@ def class_strips(images: Mapping[str, ClassImages], linked: Collection[str]) -> 
         images: Results per image of the class, by method.
         linked: Keys of the images that are in the gallery of the page; the marks of these lead there.
     """
-    places = {title: {key: place for place, key in enumerate(of.keys)} for title, of in images.items()}
-    first = next(iter(images.values()), None)
-    common = [] if first is None else [key for key in first.keys if all(key in known for known in places.values())]
-    if first is None or not common:
+    common = common_images(images)
+    if not common.keys:
         return None
-    labels = first.labels[[places[next(iter(images))][key] for key in common]]
-    order = np.argsort(labels, kind="stable")
-    keys, normal = [common[place] for place in order], int((labels == 0).sum())
+    order = np.argsort(common.labels, kind="stable")
+    keys, normal = [common.keys[place] for place in order], int((common.labels == 0).sum())
     rows: list[dict[str, Any]] = []
     numbers = []
     for title, of in images.items():
-        scores = of.scores[[places[title][key] for key in keys]]
+        scores = of.scores[common.rows[title]][order]
         low, high = float(scores.min()), float(scores.max())
         at = (scores - low) / (high - low if high > low else 1.0)
         sides = at[:normal], at[normal:]
@@ -58,7 +55,9 @@ def class_strips(images: Mapping[str, ClassImages], linked: Collection[str]) -> 
         else:
             row |= {"x": packed(at)["bdata"], "normal": normal}
         rows.append(row)
-        middles = ("–" if not len(side) else _score(np.median(side)) for side in (scores[:normal], scores[normal:]))
+        middles = (
+            UNDEFINED if not len(side) else _score(np.median(side)) for side in (scores[:normal], scores[normal:])
+        )
         numbers.append((title, *middles, _score(low), _score(high)))
     binned = len(keys) > MOST_IMAGES
     kept = {} if binned else {"keys": keys, "linked": [place for place, key in enumerate(keys) if key in linked]}

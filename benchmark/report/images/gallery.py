@@ -1,7 +1,7 @@
 """The gallery: the images of a class that are shown, their order, and their reduced photos and maps."""
 
 import base64
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from PIL import Image
 from benchmark.data import ImageError, SampleSet, read_image
 from benchmark.metrics import ClassImages
 from benchmark.protocol import Protocol
+from benchmark.report.class_images import common_images
 from benchmark.report.images.contours import contours, svg_path
 from benchmark.report.images.photos import PHOTO_SIZE, THUMBNAIL_SIZE, mask_of, shrink, webp
 from benchmark.report.images.scale import Reference, colour_levels, normal_values, reference_of
@@ -132,7 +133,8 @@ def ranking_errors(scores: Array, labels: npt.NDArray[np.uint8]) -> Array:
     Returns:
         Errors of shape `(N,)`.
     """
-    below = (scores[None, :] < scores[:, None]).mean(axis=1) + (scores[None, :] == scores[:, None]).mean(axis=1) / 2
+    lower, equal = _lower_and_equal(scores, scores)
+    below = lower / len(scores) + equal / len(scores) / 2
     side = np.where(labels == 1, 1 - below, below)
     wrong = 1 - fractions_right(scores, labels)
     errors: Array = np.where(np.isnan(wrong), side, wrong) + 1e-3 * side
@@ -149,13 +151,21 @@ def fractions_right(scores: Array, labels: npt.NDArray[np.uint8]) -> Array:
     Returns:
         Fractions of shape `(N,)`; NaN if no image has the other label.
     """
-    ahead = scores[:, None] - scores[None, :]
-    ahead = np.where(labels[:, None] == 1, ahead, -ahead)
-    right = (ahead > 0) + 0.5 * (ahead == 0)
-    other = labels[:, None] != labels[None, :]
-    count = other.sum(axis=1)
-    found: Array = np.divide((right * other).sum(axis=1), count, out=np.full(len(scores), np.nan), where=count > 0)
+    found = np.full(len(scores), np.nan)
+    for label in (0, 1):
+        own, others = labels == label, scores[labels != label]
+        if len(others):
+            lower, equal = _lower_and_equal(scores[own], others)
+            ahead = lower + equal / 2
+            found[own] = (ahead if label == 1 else len(others) - ahead) / len(others)
     return found
+
+
+def _lower_and_equal(scores: Array, others: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return, for each score, how many of some other scores are lower, and how many are equal."""
+    ordered = np.sort(others)
+    lower, upto = (np.searchsorted(ordered, scores, side=side) for side in ("left", "right"))
+    return lower, upto - lower
 
 
 def select_images(errors: Array, labels: npt.NDArray[np.uint8], *, also: Collection[int] = ()) -> list[int]:
@@ -201,13 +211,10 @@ def class_gallery(
         stem: Start of the photos' file names.
         also: Keys of images that the gallery shows in any case, since other pages link to them. Other keys are ignored.
     """
-    first = next(iter(images.values()))
-    places = {title: {key: index for index, key in enumerate(each.keys)} for title, each in images.items()}
-    keys = [key for key in first.keys if all(key in place for place in places.values())]
+    common = common_images(images)
+    keys, labels, rows = common.keys, common.labels, common.rows
     if not keys:
         return Gallery()
-    labels = first.labels[[places[next(iter(images))][key] for key in keys]]
-    rows = {title: [places[title][key] for key in keys] for title in images}
     scores = {title: each.scores[rows[title]] for title, each in images.items()}
     errors = np.stack([ranking_errors(each, labels) for each in scores.values()])
     fractions = {title: fractions_right(each, labels) for title, each in scores.items()}
@@ -296,10 +303,3 @@ def _reduced(raw_map: npt.NDArray[np.uint8]) -> Image.Image:
     grid = Image.fromarray(raw_map)
     grid.thumbnail((MAP_SIZE, MAP_SIZE), Image.Resampling.BOX)
     return grid
-
-
-def by_method(
-    titles: Sequence[str], found: Mapping[str, Mapping[str, ClassImages] | None], class_name: str
-) -> dict[str, ClassImages]:
-    """Return the results per image of a class by method, without the methods that have none."""
-    return {title: images[class_name] for title in titles if (images := found.get(title)) and class_name in images}

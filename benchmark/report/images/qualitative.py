@@ -10,8 +10,9 @@ from PIL import Image, ImageDraw
 from benchmark.data import SampleSet, read_image
 from benchmark.metrics import ClassImages
 from benchmark.predict import overlay
+from benchmark.report.class_images import by_method
 from benchmark.report.images.contours import Points, contours
-from benchmark.report.images.gallery import Gallery, GalleryImage, by_method
+from benchmark.report.images.gallery import Gallery, GalleryImage
 from benchmark.report.images.photos import mask_of, webp
 from benchmark.report.report_data import DatasetResults
 
@@ -65,7 +66,7 @@ class QualitativeFigure:
         truth = Image.fromarray(mask.astype(np.uint8) * np.uint8(255)).resize(size, Image.Resampling.BOX)
         lines = [each * TILE_SIZE / np.array(photo.size) for each in contours(mask)]
         pictures = {"Image": _outlined(square, lines), "Ground truth": truth.convert("RGB")}
-        for title, of_class in by_method(list(images), images, class_name).items():
+        for title, of_class in by_method(images, class_name).items():
             if image.key in of_class.keys:
                 grid = of_class.maps[of_class.keys.index(image.key)].astype(np.float64)
                 drawn = overlay(square, grid, low=float(grid.min()), high=float(grid.max()))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmark.metrics import METRICS
-from benchmark.report.pages.leaderboard import EVERY_DOMAIN, domains
+from benchmark.report.boards import EVERY_DOMAIN, domains
 from benchmark.report.report_data import ClassPage, DatasetResults, ReportData
 from benchmark.report.values import HAS_RANGE, ShownValue, class_values, dataset_values, table_row
 
@@ -43,7 +43,7 @@ def matrix_page(report: ReportData) -> dict[str, Any]:
     return {
         "rows": rows,
         "metrics": {level: [METRICS[each] for each in known if METRICS[each].level == level] for level in levels},
-        "titles": {metric: f"{METRICS[metric].level} {METRICS[metric].heading}" for metric in known},
+        "titles": {metric: METRICS[metric].title for metric in known},
         "numbers": {
             "methods": list(report.titles),
             "metrics": {metric: _as_data(shown[metric]) for metric in known},
