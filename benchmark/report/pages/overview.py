@@ -37,6 +37,8 @@ class DomainRows:
 
     domain: str
     rows: tuple[MethodRow, ...]
+    verdicts: Mapping[str, str]
+    """Which method is the best, as far as these images say it, by metric; "" for the view of several metrics."""
     notes: Mapping[str, str]
     """What is said below, by metric; "" for the view of several metrics."""
     mixed: bool
@@ -109,7 +111,23 @@ def _domain_rows(
     notes = {metric: _note(board) for metric, board in found.items()}
     shown = {metric: found[metric] for metric in start if metric in found}
     notes[""] = _side_by_side(shown, first, len(titles)) if shown else notes[first]
-    return DomainRows(domain, tuple(rows), notes, mixed)
+    verdicts = {metric: _verdict({metric: board}) for metric, board in found.items()} | {"": _verdict(shown)}
+    return DomainRows(domain, tuple(rows), verdicts, notes, mixed)
+
+
+def _verdict(shown: Boards) -> str:
+    """Return which methods have the highest means, and how many others the images do not tell from them."""
+    said = []
+    for metric, board in shown.items():
+        best = [row.title for row in board.rows if row.mean.mark in ("best", "highest")]
+        if len(board.rows) < 2 or not best:
+            continue
+        tied = sum(row.mean.tied for row in board.rows)
+        told = f"tied with {counted(tied, 'other') if tied else 'none'}"
+        if not any(row.behind.sort for row in board.rows):
+            told = "without intervals to compare it"
+        said.append(f"{' and '.join(best)} in {METRICS[metric].title}, {told}")
+    return f"Highest mean: {'; '.join(said)}." if said else ""
 
 
 def _main(row: LeaderboardRow | None, *, mixed: bool) -> ShownValue:
