@@ -71,7 +71,7 @@ def overview_page(report: ReportData, standings: Mapping[str, Standings]) -> dic
         "start_name": " and ".join(dict.fromkeys(METRICS[metric].level for metric in start)) if start else "",
         "paired": [metric for metric in order if any(_has_behind(of.get(metric)) for of in found.values())],
         "diagrams": diagrams,
-        "matrices": {metric: [_without_intervals(row) for row in each] for metric, each in rows.items()},
+        "dataset_tables": {metric: [_without_intervals(row) for row in each] for metric, each in rows.items()},
         "metrics": _by_level(known),
         "domains": list(standings),
         "years": {column.title: column.year for column in report.columns},
