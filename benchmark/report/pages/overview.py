@@ -63,7 +63,7 @@ def overview_page(report: ReportData, standings: Mapping[str, Standings]) -> dic
     others = {each.title for each in report.datasets} - listed
     rows = {metric: dataset_rows(report, metric, others) for metric in shown}
     has_wide_range = any(n.span for each in rows.values() for row in each for n in row.numbers)
-    matrices = {metric: [_without_intervals(row) for row in each] for metric, each in rows.items()}
+    tables = {metric: [_without_intervals(row) for row in each] for metric, each in rows.items()}
     groups = groups_of(report.columns)
     views = [_domain_rows(domain, of, order, start, report.titles) for domain, of in found.items() if of]
     return {
@@ -74,8 +74,8 @@ def overview_page(report: ReportData, standings: Mapping[str, Standings]) -> dic
         "start_name": " and ".join(dict.fromkeys(METRICS[metric].level for metric in start)) if start else "",
         "paired": [metric for metric in order if any(_has_behind(of.get(metric)) for of in found.values())],
         "diagrams": diagrams,
-        "matrices": matrices,
-        "matrix_marks": marks_note([n for each in matrices.values() for row in each for n in row.numbers], ""),
+        "dataset_tables": tables,
+        "dataset_marks": marks_note([n for each in tables.values() for row in each for n in row.numbers], ""),
         "metrics": _by_level(known),
         "domains": list(standings),
         "years": {column.title: column.year for column in report.columns},
