@@ -52,7 +52,7 @@ def roc(curve: Curve) -> Array | None:
 
 
 def precision_recall(curve: Curve) -> Array | None:
-    """Return recall and precision `(2, 2 K)` as steps, or None without a positive.
+    """Return recall and precision `(2, 2 K)` as steps, or None with one label.
 
     Precision between two thresholds is that of the lower one, so the area is the average precision; straight lines
     between the thresholds would overstate it (Davis and Goadrich, ICML 2006).
@@ -65,12 +65,12 @@ def precision_recall(curve: Curve) -> Array | None:
 
 
 def precision_recall_of_bins(curve: Curve) -> Array | None:
-    """Return recall and precision `(2, K + 1)` at the ends of bins, or None without a positive.
+    """Return recall and precision `(2, K + 1)` at the ends of bins, or None with one label.
 
     A bin holds many scores, so a straight line across it is nearer to the curve of these than a step is: over classes
     of the mini suite, the area is the average precision to 0.0003 in the mean and to 0.002 at most.
     """
-    if not curve.positives:
+    if not curve.negatives or not curve.positives:
         return None
     recall = curve.true_positives / curve.positives
     precision = curve.true_positives / (curve.true_positives + curve.false_positives)
