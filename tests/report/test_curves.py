@@ -82,6 +82,8 @@ def test_what_is_undefined_has_no_curve() -> None:
     images = of_scores([1, 2, 3], [0, 0, 0])
     curve = curves.image_curve(images)
     assert (curves.roc(curve), curves.precision_recall(curve), curves.pro(curve)) == (None, None, None)
+    anomalous = curves.image_curve(of_scores([1, 2, 3], [1, 1, 1]))
+    assert (curves.roc(anomalous), curves.precision_recall(anomalous), curves.pro(anomalous)) == (None, None, None)
     assert curves.pixel_curve(images) is None
     assert curves.class_curves({"A": images}, {"A": {}}, ["A"]) is None
     assert curves.pro(curves.image_curve(of_scores([1, 2], [0, 1]))) is None, "images have no regions"

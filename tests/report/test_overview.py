@@ -210,8 +210,8 @@ def test_the_page_says_which_methods_are_the_best_and_how_many_are_tied_with_the
     standings = all_standings(report)
     [view] = overview_page(report, standings)["views"]
     for metric, board in standings[view.domain].boards.items():
-        means = {row.title: row.mean.text for row in board.rows}
-        highest = [title for title, text in means.items() if float(text) == max(map(float, means.values()))]
+        means = {row.title: round(row.mean.value, 1) for row in board.rows if row.mean.value is not None}
+        highest = [title for title, mean in means.items() if mean == max(means.values())]
         tied = sum(row.mean.tied for row in board.rows)
         verdict = view.verdicts[metric]
         assert verdict.startswith(f"Highest mean: {' and '.join(highest)} in {METRICS[metric].title}, ")

@@ -124,9 +124,9 @@
     };
 
     const arrange = ({ by, first, label }) => {
-      const place = 1 + methods.findIndex((method) => method.title === by);
+      const column = 1 + methods.findIndex((method) => method.title === by);
       const sign = first ? 1 : -1;
-      gallery.append(...[...cases].sort((a, b) => sign * (a.image.errors[place] - b.image.errors[place])).map((e) => e.item));
+      gallery.append(...[...cases].sort((a, b) => sign * (a.image.places[column] - b.image.places[column])).map((e) => e.item));
       for (const { image, item } of cases) {
         item.hidden = label !== "" && label !== (image.label ? "anomalous" : "normal");
       }
