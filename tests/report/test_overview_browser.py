@@ -98,9 +98,42 @@ def test_words_find_what_has_them_all(browser: webdriver.Chrome, wide: Path) -> 
     assert len(texts(browser, "#matrix tbody th")) == 3
     search(browser, "faprompt btad")  # a method and a dataset
     assert (texts(browser, NAMES), texts(browser, "#matrix tbody th")) == (["FAPrompt"], ["BTAD"])
+    search(browser, "winclip coop")  # several methods, or several datasets
+    assert sorted(texts(browser, NAMES)) == ["CoOp", "WinCLIP"]
+    assert len(texts(browser, "#matrix tbody th")) == 3
+    search(browser, "mvtec btad")
+    assert (len(texts(browser, NAMES)), texts(browser, "#matrix tbody th")) == (len(METHODS), ["MVTec AD", "BTAD"])
     search(browser, "faprompt nowhere")
     assert texts(browser, NAMES) == []
     assert texts(browser, "#search-note") == ["No method and no dataset has that in its name."]
+
+
+def test_the_verdict_stands_above_the_table_and_follows_domain_and_metric(
+    browser: webdriver.Chrome, wide: Path, site: Path
+) -> None:
+    visit(browser, wide, "index.html")
+    (verdict,) = texts(browser, "#verdicts p")
+    first = browser.execute_script("return document.querySelector('#leaderboard tbody th').textContent")
+    assert verdict.startswith(f"Highest mean: {first} in image AUROC, ")
+    assert all(name in verdict for name in MAIN)
+    script = """
+        const verdict = document.querySelector("#verdicts p:not([hidden])");
+        const isAbove = verdict.compareDocumentPosition(document.querySelector("#leaderboard")) & 4;
+        return [Boolean(isAbove), getComputedStyle(verdict).color === getComputedStyle(document.body).color];
+    """
+    assert browser.execute_script(script) == [True, True]
+    Select(browser.find_element(By.ID, "metric")).select_by_value("pixel_aupro")
+    (one,) = texts(browser, "#verdicts p")
+    assert one.startswith("Highest mean: ")
+    assert " in pixel AUPRO, " in one
+    assert "image AUROC" not in one
+    search(browser, "nowhere")
+    assert texts(browser, "#verdicts p") == []
+    visit(browser, site, "index.html", "#domain=medical")
+    shown = browser.execute_script(
+        "return [...document.querySelectorAll('#verdicts p:not([hidden])')].map((each) => each.dataset.domain)"
+    )
+    assert set(shown) <= {"medical"}
 
 
 def test_a_dataset_that_is_not_among_those_shown_is_named(browser: webdriver.Chrome, site: Path) -> None:

@@ -14,22 +14,29 @@
     const heads = [...table.tHead.rows[0].cells];
     const sideBySide = table.dataset.start.split(" ");
     const notes = $$("#view-notes p");
+    const verdicts = $$("#verdicts p");
     const metrics = new Map([...form.elements.metric.options].filter((each) => each.value).map((each) => [each.value, each.textContent]));
     const domains = $$('input[name="domain"]', form);
     const methods = [...new Set($$("tbody tr[data-method]", table).map((row) => row.dataset.method))];
     const datasets = new Map($$("#matrix tbody tr").map((row) => [row.dataset.title, row.dataset.domain]));
 
-    // Where a title has all words, these titles are meant. Else some words may name methods, and others datasets.
+    // Where a title has all words, these titles are meant. Else some words may name methods, and others datasets: those
+    // that have all of them, or several, where each word is in one.
     const found = (text) => {
       const wanted = words(text);
       const having = (titles, some) => titles.filter((title) => hasAll(title, some));
+      const several = (titles, some) => {
+        const whole = having(titles, some);
+        if (whole.length || some.some((word) => !having(titles, [word]).length)) return whole;
+        return titles.filter((title) => some.some((word) => hasAll(title, [word])));
+      };
       const all = [methods, [...datasets.keys()]];
       if (!wanted.length) return { methods: all[0], datasets: all[1], nothing: false };
       let [some, others] = all.map((titles) => having(titles, wanted));
       if (!some.length && !others.length) {
         const ofMethods = wanted.filter((word) => having(methods, [word]).length);
         const ofDatasets = wanted.filter((word) => !ofMethods.includes(word));
-        [some, others] = [having(methods, ofMethods), having(all[1], ofDatasets)];
+        [some, others] = [several(methods, ofMethods), several(all[1], ofDatasets)];
         if (!some.length || !others.length) return { methods: [], datasets: [], nothing: true };
         return { methods: some, datasets: others, nothing: false };
       }
@@ -53,7 +60,9 @@
       drawSpreads(body);
 
       $("#view-name").textContent = domains.length > 1 ? domain : "";
-      for (const note of notes) note.hidden = search.nothing || !ofDomain.includes(note) || note.dataset.metric !== metric;
+      for (const each of [...verdicts, ...notes]) {
+        each.hidden = search.nothing || each.dataset.domain !== domain || each.dataset.metric !== metric;
+      }
       if ($("#marks")) $("#marks").hidden = !body || "mixed" in body.dataset;
       $("#search-note").hidden = !search.nothing;
       showDatasets(domain, first, search);
