@@ -102,7 +102,7 @@ def test_words_find_what_has_them_all(browser: webdriver.Chrome, wide: Path) -> 
     assert sorted(texts(browser, NAMES)) == ["CoOp", "WinCLIP"]
     assert len(texts(browser, "#matrix tbody th")) == 3
     search(browser, "mvtec btad")
-    assert (len(texts(browser, NAMES)), texts(browser, "#matrix tbody th")) == (len(METHODS), ["MVTec AD", "BTAD"])
+    assert (len(texts(browser, NAMES)), texts(browser, "#matrix tbody th")) == (len(METHODS), ["BTAD", "MVTec AD"])
     search(browser, "faprompt nowhere")
     assert texts(browser, NAMES) == []
     assert texts(browser, "#search-note") == ["No method and no dataset has that in its name."]
@@ -134,6 +134,19 @@ def test_the_verdict_stands_above_the_table_and_follows_domain_and_metric(
         "return [...document.querySelectorAll('#verdicts p:not([hidden])')].map((each) => each.dataset.domain)"
     )
     assert set(shown) <= {"medical"}
+
+
+def test_the_best_mean_has_a_box_as_the_others_have(browser: webdriver.Chrome, wide: Path) -> None:
+    visit(browser, wide, "index.html")
+    (_, *best), value = browser.execute_script("""
+        const cell = document.querySelector("#leaderboard tbody:not([hidden]) td.num:is(.best, .highest)");
+        cell.firstElementChild.focus({ focusVisible: true });
+        return [[...document.querySelectorAll("#hint p")].map((each) => each.textContent), cell.dataset.sort];
+    """)
+    assert best[0] in (f"{float(value):.2f}", f"{float(value):.2f}, best of its column")
+    for name in ("button", "link"):
+        found = browser.find_elements(By.CSS_SELECTOR, f"#leaderboard td.num > [role={name}]:not([tabindex='0'])")
+        assert found == []
 
 
 def test_a_dataset_that_is_not_among_those_shown_is_named(browser: webdriver.Chrome, site: Path) -> None:

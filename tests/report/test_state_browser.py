@@ -8,7 +8,8 @@ pytest.importorskip("selenium", reason="selenium is not installed: pip install -
 
 from selenium import webdriver
 from selenium.webdriver.common.by import By
-from support.browser import choose, needs_chromium, visit
+from support.browser import choose, needs_chromium, texts, until, visit
+from support.wide import METHODS
 
 pytestmark = needs_chromium
 
@@ -86,3 +87,75 @@ def test_fields_stand_in_the_address_without_their_defaults(browser: webdriver.C
         == "main"
     )
     assert browser.execute_script("return window.told.at(-1)[0]") == home
+
+
+def test_what_a_page_does_not_know_stays_in_the_address(browser: webdriver.Chrome, wide: Path) -> None:
+    visit(browser, wide, "index.html", "#method=CoOp&method=elsewhere&method=WinCLIP&pin=far")
+    browser.find_element(By.CSS_SELECTOR, "#methods summary").click()
+    choose(browser, "pin", "CoOp")
+    choose(browser, "method", "WinCLIP")
+    script = "const { all } = Report.address; return [all('method').sort(), all('pin').sort()]"
+    assert browser.execute_script(script) == [["CoOp", "elsewhere"], ["CoOp", "far"]]
+    visit(browser, wide, "index.html", "#method=elsewhere")
+    browser.find_element(By.CSS_SELECTOR, "#methods summary").click()
+    choose(browser, "pin", "CoOp")
+    assert browser.execute_script(script) == [["elsewhere"], ["CoOp"]]
+
+
+def test_no_method_is_said_and_a_method_without_a_title_is_none(browser: webdriver.Chrome, wide: Path) -> None:
+    for anchor in ("#method=", "#method", "#method=&metric=image_ap"):
+        visit(browser, wide, "index.html", anchor)
+        assert len(texts(browser, "#leaderboard tbody th")) == len(METHODS)
+        assert texts(browser, "#none-chosen") == [""] or not texts(browser, "#none-chosen")
+    browser.find_element(By.CSS_SELECTOR, "#methods summary").click()
+    browser.find_element(By.CSS_SELECTOR, '[data-choose="none"]').click()
+    assert "methods=none" in browser.current_url
+    for page in ("index.html", "matrix.html", "datasets/mvtec.html"):
+        visit(browser, wide, page, "#methods=none")
+        assert texts(browser, "#none-chosen") == [
+            "No method is chosen, so there is nothing to show: choose some under “Methods”."
+        ]
+        assert texts(browser, "#leaderboard, #matrix, #classes, .tab .grid") == texts(browser, "#verdicts p") == []
+        browser.find_element(By.CSS_SELECTOR, "#methods summary").click()
+        choose(browser, "method", "CoOp")
+        assert "methods=" not in browser.current_url
+        assert texts(browser, "#leaderboard, #matrix, #classes, .tab .grid")
+
+
+def test_many_choices_write_the_address_seldom_and_the_last_always(browser: webdriver.Chrome, wide: Path) -> None:
+    visit(browser, wide, "index.html")
+    browser.execute_script(COUNTED)
+    browser.execute_script("""
+        const replace = history.replaceState;
+        window.refused = 0;
+        history.replaceState = function (...all) { // as a browser does whose limit is reached
+          if (window.refused < 1) { window.refused += 1; throw new DOMException("too often", "SecurityError"); }
+          return replace.apply(this, all);
+        };
+        for (let number = 0; number < 400; number += 1) Report.address.set({ search: `word${number}` });
+    """)
+    assert replaced(browser) <= 10
+    assert browser.execute_script("return [Report.address.get('search'), window.refused]") == ["word399", 1]
+    assert browser.execute_script("return Report.address.link()").endswith("#search=word399")
+    until(lambda: browser.current_url.endswith("#search=word399"))
+    assert replaced(browser) <= 2
+    browser.execute_script("""
+        for (let number = 0; number < 30; number += 1) Report.address.set({ search: `again${number}` });
+        location.hash = "#search=typed";
+    """)
+    until(lambda: browser.execute_script("return document.querySelector('#search').value") == "typed")
+    assert browser.current_url.endswith("#search=typed")
+
+
+def test_only_links_to_pages_of_the_site_take_the_state_along(browser: webdriver.Chrome, wide: Path) -> None:
+    visit(browser, wide, "index.html", "#pin=CoOp")
+    browser.execute_script("""
+        const links = ["file:///other/page.html", "//else.org/a.html", "/root.html", "matrix.html"];
+        for (const href of links) document.querySelector("main").append(Report.make("a", { href, className: "tried" }));
+        document.querySelector("main").append(Report.make("a", { href: "#50%", className: "lone" }, "lone"));
+        Report.address.set({ metric: "image_ap" });
+    """)
+    found = "return [...document.querySelectorAll('a.tried')].map((link) => link.hash !== '')"
+    assert browser.execute_script(found) == [False, False, False, True]
+    browser.find_element(By.LINK_TEXT, "lone").click()
+    assert [each["message"] for each in browser.get_log("browser")] == []

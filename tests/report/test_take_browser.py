@@ -23,7 +23,13 @@ pytestmark = needs_chromium
 
 
 def take(driver: webdriver.Chrome, form: str) -> str:
-    text: str = driver.execute_script(f"return Report.take.{form}(Report.take.read({TABLE}))")
+    return written(driver, form, TABLE)
+
+
+def written(driver: webdriver.Chrome, form: str, table: str) -> str:
+    """Return a table as the page writes it; what writes it is loaded first, as by the menu."""
+    script = f"return Report.tables.take().then((take) => take.{form}(take.read({table})))"
+    text: str = driver.execute_script(script)
     return text
 
 
@@ -74,6 +80,8 @@ def test_a_table_is_taken_as_markdown(browser: webdriver.Chrome, view: pd.DataFr
 def test_a_table_is_taken_as_latex(browser: webdriver.Chrome, view: pd.DataFrame) -> None:
     lines = take(browser, "asLatex").splitlines()
     body = [line for line in lines if not line.startswith("%")]
+    assert any(r"\textquotedbl" in line for line in body)
+    assert r"% Needs \usepackage{booktabs} and \usepackage[T1]{fontenc}." in lines
     assert body[0] == r"\begin{tabular}{l" + "r" * len(view.columns) + "}"
     assert body[-1] == r"\end{tabular}"
     assert [line for line in body if line.endswith("rule")] == [r"\toprule", r"\midrule", r"\midrule", r"\bottomrule"]
@@ -96,6 +104,7 @@ def test_a_table_is_taken_as_latex(browser: webdriver.Chrome, view: pd.DataFrame
 
 def test_the_menu_copies_and_downloads(browser: webdriver.Chrome, page: TablesPage, tmp_path: Path) -> None:
     visit(browser, page.folder, "tables.html", "#method=Method1")
+    assert browser.execute_script("return Report.take") is None, "fetched when a menu is opened"
     browser.execute_script("window.copied = []; navigator.clipboard.writeText = async (text) => { copied.push(text); }")
     browser.find_element(By.CSS_SELECTOR, ".tab:not([hidden]) .take summary").click()
     until(lambda: texts(browser, ".take-menu button"))
@@ -136,7 +145,7 @@ def test_the_matrix_has_the_same_order_of_columns_for_values_and_for_ranks(
 def test_numbers_of_a_csv_are_numbers(browser: webdriver.Chrome, page: TablesPage) -> None:
     visit(browser, page.folder, "tables.html")
     table = "document.querySelector('[data-table=twice]')"
-    text = browser.execute_script(f"return Report.take.asCsv(Report.take.read({table}))")
+    text = written(browser, "asCsv", table)
     frame = pd.read_csv(io.StringIO(text), comment="#", index_col=0)
     numbers = {
         "One AUROC": [-2.8, 1.2, None, 0.0],
@@ -159,15 +168,74 @@ def test_numbers_of_a_csv_are_numbers(browser: webdriver.Chrome, page: TablesPag
         assert frame[name].astype(object).where(frame[name].notna(), None).tolist() == words
 
 
+def test_every_bold_number_is_bold_where_it_is_taken(browser: webdriver.Chrome, wide: Path) -> None:
+    """Of every table of some pages: what the browser shows bold or underlined is so in Markdown, and no other."""
+    script = """
+        return Report.tables.take().then((take) => [...document.querySelectorAll("table.grid")]
+          .filter((table) => table.getClientRects().length).map((table) => {
+            const cells = [...table.querySelectorAll("td.num > :is(a, span):first-child")];
+            const look = cells.filter((each) => each.getClientRects().length).map((each) => getComputedStyle(each));
+            return [
+              take.asMarkdown(take.read(table)),
+              look.filter((each) => Number(each.fontWeight) >= 600).length,
+              look.filter((each) => each.textDecorationLine.includes("underline")).length,
+            ];
+          }));
+    """
+    bold = 0
+    for name in ("index.html", "datasets/mvtec.html", "datasets/mvtec--bottle.html"):
+        visit(browser, wide, name)
+        for text, strong, under in browser.execute_script(script):
+            table, _, legend = text.rpartition("\n\n")
+            rows = "\n".join(line for line in table.splitlines() if line.startswith("|"))
+            assert (rows.count("**") // 2, rows.count("<u>")) == (strong, under), name
+            assert ("Bold: " in legend) == bool(strong)
+            bold += strong
+    assert bold > 10
+
+
+def test_what_is_taken_is_named_by_what_it_holds(browser: webdriver.Chrome, site: Path, wide: Path) -> None:
+    visit(browser, wide, "methods/m0.html", "#metric=pixel_auroc")
+    own = written(browser, "asCsv", "document.querySelector('[data-table=results]')")
+    heads = next(csv.reader([line for line in own.splitlines() if not line.startswith("#")]))
+    assert "Image AUROC place" in heads
+    assert not [head for head in heads if head.endswith("interval")]
+    for key in ("ahead", "behind"):
+        table = f"document.querySelector('.tab:not([hidden]) [data-table={key}]')"
+        if browser.execute_script(f"return {table}"):
+            title = next(
+                line
+                for line in written(browser, "asCsv", table).splitlines()
+                if "image AUROC" in line or "pixel AUROC" in line
+            )
+            assert [each for each in ("Ahead of", "Behind the best") if each in title] == [
+                "Ahead of" if key == "ahead" else "Behind the best"
+            ]
+            assert title.count("other method") == 1
+    visit(browser, site, "matrix.html")
+    names = [row[0] for row in csv.reader(written(browser, "asCsv", TABLE).splitlines()[1:]) if row]
+    title, dataset = texts(browser, "tr.class th")[0].split()
+    assert f"{title}, {dataset}" in names
+    visit(browser, site, "records.html")
+    made = browser.execute_script("return document.querySelector('td.made summary').textContent")
+    frame = pd.read_csv(io.StringIO(written(browser, "asCsv", "document.querySelector('#list')")), comment="#")
+    assert frame["What made it"][0] == made, "what is folded is not taken"
+    latex = written(browser, "asLatex", "document.querySelector('#list')")
+    kinds = re.search(r"begin\{tabular\}\{(\w+)\}", latex)
+    assert kinds
+    assert kinds[1].startswith("llr")
+    assert kinds[1].endswith("ll")
+
+
 def test_every_table_of_the_report_is_read_as_numbers(browser: webdriver.Chrome, site: Path) -> None:
     script = """
         const isSeen = (element) => element.getClientRects().length > 0;
         for (const details of document.querySelectorAll("main details")) details.open = true;
         const tables = [...document.querySelectorAll("table.grid")].filter((table) => table.tHead && isSeen(table));
-        return tables.map((table) => [
-          Report.take.asCsv(Report.take.read(table)),
+        return Report.tables.take().then((take) => tables.map((table) => [
+          take.asCsv(take.read(table)),
           Report.columns.headsOf(table).filter((head) => head.matches(".num")).map(Report.columns.nameOf),
-        ]);
+        ]));
     """
     numbers = 0
     for path in sorted(site.rglob("*.html")):

@@ -20,12 +20,13 @@
     const head = cell.closest("table").tHead ? headsOf(cell.closest("table"))[asMade(cell.parentElement).indexOf(cell)] : null;
     const method = head && head.dataset.method;
     const isWide = $(":scope > .range", cell) !== null;
-    if (!value || !(method || behind || hint || isWide)) return [];
+    const isMean = Boolean(head && head.dataset.part); // of a column of the leaderboard; average ranks are sorted from below
+    if (!value || !(method || behind || hint || isWide || isMean)) return [];
     const row = $("th", cell.parentElement);
     const lines = [];
     if (sort) {
-      const place = cell.classList.contains("best") ? ", best of its row" : cell.classList.contains("second") ? ", second of its row" : "";
-      lines.push(said || Number(sort).toFixed(2) + place);
+      const place = ["best", "second"].find((mark) => cell.classList.contains(mark));
+      lines.push(said || (isMean ? Math.abs(sort) : Number(sort)).toFixed(2) + (place ? `, ${place} of its ${isMean ? "column" : "row"}` : ""));
     } else {
       const why = value.textContent.trim(); // a dash, or a word
       if (why !== "–") lines.push(`${why[0].toUpperCase()}${why.slice(1)}.`);
@@ -158,6 +159,7 @@
   // What has a box and no link can be focused too.
   const bare = [
     ...$$("td:is([data-behind], [data-hint], :has(> .range)) > span:first-child"),
+    ...$$("#leaderboard td.num > span:first-child"),
     ...$$('.grid th[scope="row"] > .name').filter((each) => each.textContent.length > 40),
   ];
   for (const each of bare) Object.assign(each, { tabIndex: 0, role: "button" });

@@ -3,7 +3,7 @@
 "use strict";
 
 (() => {
-  const { $, $$, words, hasAll, address, tell } = Report;
+  const { $, $$, make, words, hasAll, address, tell } = Report;
   let shown = { has: () => true }; // where there is nothing to choose
   Report.methods = { shown: () => shown };
 
@@ -16,6 +16,10 @@
     const order = $('select[name="order"]', root);
     const intervals = $('input[name="intervals"]', root);
     const find = $('input[name="find"]', root);
+    const none = make("p", { id: "none-chosen", className: "note", role: "status" });
+    root.append(none);
+    const groupOf = (box) => $("legend", box.closest("fieldset")).textContent;
+    for (const pin of pins) pin.setAttribute("aria-label", `Keep ${pin.value} at the left`);
 
     // What a page has no use for is not offered.
     const withColumns = $("main th[data-method]") !== null;
@@ -30,22 +34,29 @@
     const show = () => {
       const chosen = new Set(boxes.filter((box) => box.checked).map((box) => box.value));
       for (const group of groups) {
-        const same = boxes.filter((box) => box.dataset.group === group.value);
+        const same = boxes.filter((box) => groupOf(box) === group.value);
         const some = same.filter((box) => box.checked).length;
         group.checked = some === same.length;
         group.indeterminate = some > 0 && some < same.length;
       }
       if (boxes.length) shown = chosen;
+      const isNone = boxes.length > 0 && !chosen.size;
+      none.textContent = isNone ? "No method is chosen, so there is nothing to show: choose some under “Methods”." : "";
+      $("#main").classList.toggle("no-methods", isNone);
       if (boxes.length) $("#method-count").textContent = count(chosen.size, pins.filter((pin) => pin.checked).length);
       if (boxes.length) for (const each of $$("main [data-method]")) each.classList.toggle("off", !chosen.has(each.dataset.method));
       if (intervals) $("#main").classList.toggle("no-intervals", !intervals.checked);
       tell("methods");
     };
 
+    const isKnown = (title) => boxes.some((box) => box.value === title);
+
+    // Titles that this page does not know stay in the address: others may. `methods=none` says that none is chosen.
     const read = () => {
-      const wanted = address.all("method").filter((title) => !title || boxes.some((box) => box.value === title));
+      const wanted = address.all("method").filter(isKnown);
+      const isNone = address.get("methods") === "none";
       const pinned = address.all("pin");
-      for (const box of boxes) box.checked = !wanted.length || wanted.includes(box.value);
+      for (const box of boxes) box.checked = wanted.length ? wanted.includes(box.value) : !isNone;
       for (const pin of pins) pin.checked = pinned.includes(pin.value);
       if (order) order.value = address.get("order") === "rank" ? "rank" : "";
       if (intervals) intervals.checked = { on: true, off: false }[address.get("intervals")] ?? intervals.defaultChecked;
@@ -55,11 +66,16 @@
     // What a page has as its default may be a choice on another, so that intervals are written when they are chosen.
     const write = (name) => {
       const chosen = boxes.filter((box) => box.checked).map((box) => box.value);
-      // Pins keep the order in which they were set. No method is kept as one without a title.
-      const before = address.all("pin").filter((title) => pins.some((pin) => pin.value === title && pin.checked));
+      // Pins keep the order in which they were set.
+      const before = address.all("pin").filter((title) => !isKnown(title) || pins.some((pin) => pin.value === title && pin.checked));
+      const others = address.all("method").filter((title) => !isKnown(title));
+      const isSame = chosen.length === shown.size && chosen.every((title) => shown.has(title));
       const added = pins.filter((pin) => pin.checked && !before.includes(pin.value)).map((pin) => pin.value);
       address.set({
-        method: chosen.length === boxes.length ? [] : chosen.length ? chosen : [""],
+        ...(isSame ? {} : {
+          method: chosen.length === boxes.length ? [] : [...chosen, ...others],
+          methods: chosen.length ? "" : "none",
+        }),
         pin: [...before, ...added],
         order: order ? order.value : "",
         ...(name === "intervals" ? { intervals: intervals.checked === intervals.defaultChecked ? "" : intervals.checked ? "on" : "off" } : {}),
@@ -80,7 +96,7 @@
     root.addEventListener("change", (event) => {
       const { name, value, checked } = event.target;
       if (name === "find") return;
-      if (name === "group") for (const box of boxes) if (box.dataset.group === value) box.checked = checked;
+      if (name === "group") for (const box of boxes) if (groupOf(box) === value) box.checked = checked;
       if (name === "pin" && checked) for (const box of boxes) if (box.value === value) box.checked = true;
       write(name);
     });

@@ -5,7 +5,7 @@
 //   numberOf(cell)           what holds the number of a cell
 //   words(text), hasAll(text, words)     the words of a search, and whether a text has them all
 //   copy(text)               copies; a promise of whether the browser let it
-//   address                  the state of the page: get, all, set, choose, onChange, carried, anchor
+//   address                  the state of the page: get, all, set, choose, onChange, carried, anchor, link
 //   state(form, FIRST, show) a form whose fields stand in the address
 //   whenChanged(form, act)   for forms with more to them
 //   on(name, act), tell(name)            words of one script to others: "methods" (others are shown), "columns" (lay
@@ -57,9 +57,29 @@ const Report = (() => {
   // pages of the site.
   // A choice replaces the address and adds no step to the history: "back" leads to the page before, which looks as it was
   // left, and not through twenty methods that were chosen one by one.
-  const CARRIED = ["method", "pin", "order", "metric", "intervals"];
+  const CARRIED = ["method", "methods", "pin", "order", "metric", "intervals"];
   const listeners = [];
-  const params = () => new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
+  const hash = () => waiting ?? location.hash;
+  const params = () => new URLSearchParams(hash().includes("=") ? hash().slice(1) : "");
+
+  // Browsers limit how often a page writes its address; some throw. A choice holds at once, and is written when there is
+  // room: ten times in a second at most, the last choice always.
+  let waiting = null; // what the address is to be
+  let timer = 0;
+  let written = []; // when
+  function write() {
+    clearTimeout(timer);
+    if (waiting === null) return;
+    const now = performance.now();
+    written = written.filter((time) => now - time < 1000);
+    if (written.length >= 10) { timer = setTimeout(write, 100); return; }
+    written.push(now);
+    try {
+      history.replaceState(null, "", waiting || location.pathname + location.search);
+      waiting = null;
+    } catch { timer = setTimeout(write, 1000); }
+  }
+  addEventListener("pagehide", () => { written = []; write(); });
 
   const address = {
     get: (name) => params().get(name) || "",
@@ -69,10 +89,11 @@ const Report = (() => {
       const state = params();
       for (const [name, value] of Object.entries(changes)) {
         state.delete(name);
-        for (const each of [value].flat()) if (each !== "" || Array.isArray(value)) state.append(name, each);
+        for (const each of [value].flat()) if (each !== "") state.append(name, each);
       }
       const text = state.toString();
-      history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
+      waiting = text ? `#${text}` : "";
+      write();
       carry();
     },
     // As `set`, and shows it: as if the reader had changed the address.
@@ -87,7 +108,8 @@ const Report = (() => {
       const kept = [...params()].filter(([name]) => CARRIED.includes(name));
       return new URLSearchParams([...kept, ...Object.entries(more)]).toString();
     },
-    anchor: () => (location.hash.includes("=") ? "" : location.hash.slice(1)),
+    anchor: () => (hash().includes("=") ? "" : hash().slice(1)),
+    link: () => location.href.split("#")[0] + hash(),
   };
   const follow = () => { for (const act of listeners) act(); };
 
@@ -101,9 +123,10 @@ const Report = (() => {
       if (link.dataset.carries) link.hash = kept;
     }
   }
-  const isPage = (link) => link.protocol === location.protocol && !link.hash && link.pathname.endsWith(".html");
+  const isPage = (link) => /^(?!\/)[^:#?]+\.html$/.test(link.getAttribute("href")); // relative, so of this site
 
   addEventListener("hashchange", () => {
+    waiting = null; // what the reader wrote holds
     follow();
     carry();
   });
@@ -153,10 +176,12 @@ const Report = (() => {
     read();
   }
 
+  const idOf = (text) => { try { return decodeURIComponent(text); } catch { return text; } }; // a lone % is no code
+
   // A link to an anchor of the page leaves the address as it is while that holds the state.
   document.addEventListener("click", (event) => {
     const link = event.target.closest('a[href^="#"]');
-    const target = link && location.hash.includes("=") && document.getElementById(decodeURIComponent(link.hash.slice(1)));
+    const target = link && hash().includes("=") && document.getElementById(idOf(link.hash.slice(1)));
     if (!target) return;
     event.preventDefault();
     if (!target.matches("a, button, input, select, [tabindex]")) target.tabIndex = -1;

@@ -1,10 +1,11 @@
 // Tables: sorting by a click or Enter on a header, and one table at a time. Both stand in the address.
 //
 // `Report.tables.sortAgain(table)` after its numbers changed; `Report.tables.own(table, keys)` gives it an order of its own.
+// `Report.tables.take()` is a promise of `Report.take`, which writes tables to take along.
 "use strict";
 
 (() => {
-  const { $, $$, whenChanged, address, on, tell, columns } = Report;
+  const { $, $$, make, whenChanged, address, on, tell, columns } = Report;
   const { asMade, headsOf, nameOf, isShown } = columns;
 
   const collator = new Intl.Collator("en", { numeric: true });
@@ -143,7 +144,36 @@
     address.onChange(show);
     show();
   }
+
+  // Most tables are never taken, so what writes them is fetched when the first menu is opened.
+  const WRITER = new URL("take.js", document.currentScript.src).href;
+  let taking = null;
+  const take = () => taking ??= new Promise((done, fail) => {
+    const script = make("script", { src: WRITER, onload: () => done(Report.take), onerror: fail });
+    document.head.append(script);
+  });
+
+  function startMenus() {
+    for (const table of $$("table.grid").filter((each) => each.tHead)) {
+      const menu = make("div", { className: "take-menu" });
+      const details = make("details", { className: "take" }, make("summary", {}, "Copy or download this table"), menu);
+      details.addEventListener("toggle", () => {
+        take().then((found) => found.fill(menu, table), () => menu.append("This needs static/js/take.js, which could not be loaded."));
+      }, { once: true });
+      (table.closest(".scroll") || table).after(details);
+    }
+    // A menu closes by Esc and by a click elsewhere.
+    const close = (kept) => { for (const open of $$("details.take[open]")) if (open !== kept) open.open = false; };
+    document.addEventListener("click", (event) => close(event.target.closest("details.take")));
+    document.addEventListener("keydown", (event) => {
+      const open = event.key === "Escape" && $("details.take[open]");
+      if (!open) return;
+      if (open.contains(document.activeElement)) $("summary", open).focus();
+      close(null);
+    });
+  }
   startSorting();
   startTabs();
-  Report.tables = { titleOf, sortAgain, own };
+  startMenus();
+  Report.tables = { titleOf, sortAgain, own, take };
 })();

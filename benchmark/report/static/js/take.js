@@ -1,19 +1,19 @@
 // Tables to take along as CSV, LaTeX or Markdown: what is shown, in the order in which it is shown, with its marks, its
-// intervals if they are shown, and the banner of synthetic results.
+// intervals if they are shown, and the banner of synthetic results. tables.js loads this when a menu is first opened.
 "use strict";
 
 (() => {
-  const { $, $$, make, numberOf, copy, columns } = Report;
+  const { $, $$, make, numberOf, copy, address, columns } = Report;
 
   // As benchmark/common/csv_text.py: a text that a spreadsheet would run as a formula gets an apostrophe in front.
   const FORMULA = /^(\s*[=+\-@＝＋－＠]| *[\t\r\n])/;
   const plain = (text) => (FORMULA.test(text) ? `'${text}` : text);
   const oneLine = (text) => text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, " ").trim();
 
-  const WORDS = { best: "best", second: "second", alike: "not told apart from the best", once: "one training", wide: "wide range" };
+  const WORDS = { best: "best", highest: "highest", second: "second", alike: "not told apart from the best", once: "one training", wide: "wide range" };
 
-  // A table as it is shown: { title, banner, heads, rows }, where a cell has a text and, if it holds a number, its marks,
-  // its interval and its range.
+  // A table as it is shown: { title, of, banner, heads, rows }, where a cell has a text and, if it holds a number, its
+  // marks, what stands beside it and its range. `of` is what the best is the best of: a row or a column.
   function read(table) {
     const isShown = (element) => element.getClientRects().length > 0;
     const heads = [...table.tHead.rows].at(-1).cells;
@@ -22,6 +22,7 @@
     const shown = rows.filter((row) => isShown(row) && row.cells.length === heads.length);
     return {
       title: titleOf(table),
+      of: $("thead th[data-part]", table) ? "column" : "row",
       banner: $$(".banner").map((line) => oneLine(line.textContent)),
       heads: places.map((place) => oneLine(columns.nameOf(heads[place]))),
       rows: shown.map((row) => places.map((place) => cellOf(row.cells[place]))),
@@ -31,23 +32,36 @@
   function titleOf(table) {
     const page = $("h1") ? oneLine($("h1").textContent) : document.title;
     const tab = table.closest(".tab");
-    const view = tab ? $("h3", tab) : ["leaderboard", "matrix"].includes(table.id) ? $("#view-name") : null;
+    const above = (heading) => heading.compareDocumentPosition(table) & Node.DOCUMENT_POSITION_FOLLOWING;
+    const heading = tab ? $$("h3", tab).filter(above).at(-1) : ["leaderboard", "matrix"].includes(table.id) ? $("#view-name") : null;
     const label = table.parentElement.getAttribute("aria-label") || "";
+    const view = heading?.firstChild && !label.includes(heading.firstChild.textContent.trim()) ? heading : null;
     return [page, label, table.dataset.title || "", view ? oneLine(view.textContent) : ""].filter(Boolean).join(", ");
+  }
+
+  // What is seen of a text: not what is folded, and its lines and its small print apart.
+  function seenOf(cell) {
+    let text = cell.innerText;
+    const small = $(":scope > small:last-child", cell);
+    const at = small ? text.lastIndexOf(small.innerText) : 0;
+    if (at > 0) text = `${text.slice(0, at)}\n${text.slice(at)}`;
+    return text.split("\n").map((line) => oneLine(line.replace(/\s+/g, " "))).filter(Boolean).join(", ");
   }
 
   function cellOf(cell) {
     const number = cell.classList.contains("num");
-    if (!number) return { text: oneLine(cell.textContent.replace(/\s+/g, " ")), number, marks: [], beside: "" };
+    if (!number) return { text: seenOf(cell), number, marks: [], beside: "", range: "" };
     const value = numberOf(cell);
     const bare = [...cell.childNodes].filter((each) => each.nodeType === Node.TEXT_NODE);
     const text = oneLine(value ? value.textContent : bare.map((each) => each.textContent).join(""));
-    const beside = $$("small", cell).filter((each) => each.getClientRects().length).map((each) => oneLine(each.textContent));
-    const marks = ["best", "second"].filter((mark) => cell.classList.contains(mark));
+    const seen = $$("small", cell).filter((each) => each.getClientRects().length);
+    const within = (some) => some.map((each) => oneLine(each.textContent).replace(/[†‡]/g, "").trim()).filter(Boolean).join(" ");
+    const marks = ["best", "highest", "second"].filter((mark) => cell.classList.contains(mark));
     if ($(".alike", cell)) marks.push("alike");
     const signs = $$("small", cell).map((each) => each.textContent).join("");
     for (const [mark, sign] of [["once", "‡"], ["wide", "†"]]) if (signs.includes(sign)) marks.push(mark);
-    return { text, number, marks, beside: beside.map((each) => each.replace(/[†‡]/g, "").trim()).filter(Boolean).join(" ") };
+    const isRange = (small) => small.classList.contains("range");
+    return { text, number, marks, beside: within(seen.filter((each) => !isRange(each))), range: within(seen.filter(isRange)) };
   }
 
   // --- CSV: the banner in comments. A column of numbers has nothing but numbers; intervals, marks, and why there is no
@@ -68,17 +82,23 @@
     return numbers ? (text) => numeric(text) ?? "" : plain;
   }
 
+  // What a column of that which stands beside numbers is called.
+  function kindOf(texts) {
+    if (texts.every((text) => /^[[±]/.test(text))) return "interval";
+    return texts.every((text) => /^\d+ of \d+$/.test(text)) ? "place" : "beside";
+  }
+
   function asCsv({ title, banner, heads, rows }) {
     const parts = heads.map((head, place) => {
       const cells = rows.map((row) => row[place]);
       const lacks = (cell) => cell.number && LACKING.includes(cell.text);
       const values = writer(cells.map((cell) => cell.text));
       const made = [[head, (cell) => (lacks(cell) ? "" : values(cell.text))]];
-      const noted = cells.filter((cell) => cell.beside && !lacks(cell)).map((cell) => cell.beside);
-      if (noted.length) {
-        const name = noted.every((text) => /^[[±]/.test(text)) ? "interval" : "beside";
+      for (const part of ["beside", "range"]) {
+        const noted = cells.filter((cell) => cell[part] && !lacks(cell)).map((cell) => cell[part]);
+        if (!noted.length) continue;
         const write = writer(noted);
-        made.push([`${head} ${name}`, (cell) => (cell.beside && !lacks(cell) ? write(cell.beside) : "")]);
+        made.push([`${head} ${part === "range" ? part : kindOf(noted)}`, (cell) => (cell[part] && !lacks(cell) ? write(cell[part]) : "")]);
       }
       const why = (cell) => [cell.text, cell.beside].filter((text) => text && text !== "–");
       const mark = (cell) => (lacks(cell) ? why(cell) : cell.marks.map((each) => WORDS[each])).join("; ");
@@ -109,36 +129,37 @@
   }
 
   const LEGEND = {
-    best: "Bold: the best of a row.", second: "Underlined: the second best.",
+    best: "Bold: the best of a row.", highest: "Bold: the highest of a row, where no interval compares methods.", second: "Underlined: the second best.",
     alike: "≈ the paired interval of the difference to the best holds 0.", once: "‡ one training, or fewer than three.",
     wide: "† the last digits of the scores can move the number by more than 0.1 points.",
   };
-  function legendOf({ rows }) {
+  function legendOf({ rows, of }) {
     const cells = rows.flat();
     const found = Object.keys(LEGEND).filter((mark) => cells.some((cell) => cell.marks.includes(mark)));
     const intervals = cells.some((cell) => cell.beside.includes("[")) ? ["In brackets: 95 % bootstrap intervals."] : [];
     const undefined_ = cells.some((cell) => cell.text === "–") ? ["–: undefined."] : [];
-    return [...found.map((mark) => LEGEND[mark]), ...intervals, ...undefined_].join(" ");
+    return [...found.map((mark) => LEGEND[mark].replace("of a row", `of a ${of}`)), ...intervals, ...undefined_].join(" ");
   }
 
   function asText(cell, escape, bold, under) {
     const { marks } = cell;
     const text = escape(cell.text);
-    const number = marks.includes("best") ? bold(text) : marks.includes("second") ? under(text) : text;
+    const number = marks.includes("best") || marks.includes("highest") ? bold(text) : marks.includes("second") ? under(text) : text;
     const signs = (marks.includes("alike") ? "≈" : "") + (marks.includes("once") ? "‡" : "") + (marks.includes("wide") ? "†" : "");
-    return [number + escape(signs), cell.beside ? escape(cell.beside) : ""].filter(Boolean).join(" ");
+    return [number + escape(signs), escape(cell.beside), escape(cell.range)].filter(Boolean).join(" ");
   }
+
+  const numbersOf = ({ heads, rows }) => heads.map((_, place) => rows.some((row) => row[place].number));
 
   function asMarkdown(shown) {
     const { title, banner, heads, rows } = shown;
     const cell = (each) => asText(each, escapeMarkdown, (text) => `**${text}**`, (text) => `<u>${text}</u>`);
-    const isNumber = heads.map((_, place) => rows.some((row) => row[place].number));
     const line = (cells) => `| ${cells.join(" | ")} |`;
     return [
       ...banner.map((each) => `**${escapeMarkdown(each)}**\n`),
       `${escapeMarkdown(title)}\n`,
       line(heads.map(escapeMarkdown)),
-      line(isNumber.map((number) => (number ? "---:" : ":---"))),
+      line(numbersOf(shown).map((number) => (number ? "---:" : ":---"))),
       ...rows.map((row) => line(row.map(cell))),
       `\n${escapeMarkdown(legendOf(shown))}`,
       "",
@@ -150,9 +171,8 @@
     const cell = (each) => asText(each, escapeLatex, (text) => `\\textbf{${text}}`, (text) => `\\underline{${text}}`);
     const line = (cells) => `${cells.join(" & ")} \\\\`;
     const wide = (text) => `\\multicolumn{${heads.length}}{l}{${text}} \\\\`;
-    return [
-      ...[title, legendOf(shown), "Needs the package booktabs."].filter(Boolean).map((each) => `% ${each}`),
-      `\\begin{tabular}{l${"r".repeat(heads.length - 1)}}`,
+    const made = [
+      `\\begin{tabular}{${numbersOf(shown).map((number) => (number ? "r" : "l")).join("")}}`,
       "\\toprule",
       ...banner.map((each) => wide(`\\textbf{${escapeLatex(each)}}`)),
       ...(banner.length ? ["\\midrule"] : []),
@@ -162,7 +182,9 @@
       "\\bottomrule",
       "\\end{tabular}",
       "",
-    ].join("\n");
+    ];
+    const encoding = made.some((each) => each.includes("\\textquotedbl")) ? " and \\usepackage[T1]{fontenc}" : "";
+    return [...[title, legendOf(shown), `Needs \\usepackage{booktabs}${encoding}.`].filter(Boolean).map((each) => `% ${each}`), ...made].join("\n");
   }
 
   // --- the menu at each table
@@ -192,28 +214,8 @@
         }),
       );
     }
-    menu.append(make("span", {}, "Link"), button("Copy", "Copy the link to this view", () => copied(location.href, "Link")), said);
+    menu.append(make("span", {}, "Link"), button("Copy", "Copy the link to this view", () => copied(address.link(), "Link")), said);
   }
 
-  function start() {
-    for (const table of $$("table.grid").filter((each) => each.tHead)) {
-      const menu = make("div", { className: "take-menu" });
-      const details = make("details", { className: "take" }, make("summary", {}, "Copy or download this table"), menu);
-      details.addEventListener("toggle", () => {
-        if (details.open && !menu.firstChild) fill(menu, table); // most tables are never taken
-      });
-      (table.closest(".scroll") || table).after(details);
-    }
-    // A menu closes by Esc and by a click elsewhere.
-    const close = (kept) => { for (const open of $$("details.take[open]")) if (open !== kept) open.open = false; };
-    document.addEventListener("click", (event) => close(event.target.closest("details.take")));
-    document.addEventListener("keydown", (event) => {
-      const open = event.key === "Escape" && $("details.take[open]");
-      if (!open) return;
-      if (open.contains(document.activeElement)) $("summary", open).focus();
-      close(null);
-    });
-  }
-  start();
-  Report.take = { read, asCsv, asLatex, asMarkdown };
+  Report.take = { read, fill, asCsv, asLatex, asMarkdown };
 })();
