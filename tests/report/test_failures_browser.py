@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -82,8 +83,11 @@ def test_lists_filters_and_the_address(browser: webdriver.Chrome, site: Path) ->
 
 
 def test_an_image_opens_enlarged_in_its_gallery(browser: webdriver.Chrome, site: Path) -> None:
-    visit(browser, site, "failures.html", "#list=disputed")
+    visit(browser, site, "failures.html", "#list=disputed&intervals=off&metric=pixel_auroc&method=CLIP&method=GenCLIP")
     key = listed(browser)[0]
+    address = browser.find_element(By.CSS_SELECTOR, "#failures li .name a").get_attribute("href") or ""
+    kept = {"intervals": ["off"], "metric": ["pixel_auroc"], "method": ["CLIP", "GenCLIP"], "image": [key]}
+    assert parse_qs(address.partition("#")[2]) == kept
     browser.find_element(By.CSS_SELECTOR, "#failures li a.photo").send_keys(Keys.ENTER)
     until(lambda: browser.find_elements(By.CSS_SELECTOR, "dialog[open]"))
     assert key in texts(browser, "dialog[open]")[0]

@@ -274,7 +274,10 @@ def test_the_data_hold_every_method_and_map(study: Study, site_files: Mapping[st
         assert image["score"][1] == f"{images.scores[place]:.3g}"
         assert image["rank"][1] == 1 + (images.scores > images.scores[place]).sum()
         assert (image["contour"] is None) == (image["label"] == 0)
-        assert len(image["errors"]) == 4
+        assert len(image["places"]) == 4
+    errors = dict(zip(images.keys, gallery.ranking_errors(images.scores, images.labels), strict=True))
+    ordered = [errors[image["key"]] for image in sorted(data["images"], key=lambda each: each["places"][2])]
+    assert ordered == sorted(ordered)
     method = data["methods"][1]
     kept = np.frombuffer(base64.b64decode(method["levels"]), np.uint8)
     levels = np.full(256, 255)

@@ -8,9 +8,10 @@ import pytest
 pytest.importorskip("selenium", reason="selenium is not installed: pip install -e '.[test]'")
 
 from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from support.browser import choose, colours, needs_chromium, pick, screen, state, texts, visit
+from support.browser import choose, colours, needs_chromium, pick, screen, state, texts, until, visit
 
 pytestmark = needs_chromium
 
@@ -53,7 +54,7 @@ def test_values_differences_and_ranks(browser: webdriver.Chrome, site: Path) -> 
     first = texts(browser, "#classes thead th[data-method] .sort")
     assert first == ["CLIP", "CLIP-AC", "GenCLIP"]
     assert not texts(browser, "#classes td small")
-    browser.find_element(By.CSS_SELECTOR, 'input[name="brackets"] + span').click()
+    choose(browser, "intervals", "on")
     assert len(texts(browser, "#classes td small")) == 15
     assert all(re.match(r"\[[\d.]+–[\d.]+\]", each) for each in texts(browser, "#classes td small"))
     assert rows(browser) == values
@@ -78,12 +79,12 @@ def test_values_differences_and_ranks(browser: webdriver.Chrome, site: Path) -> 
     assert [row[0] for row in rows(browser)] == ["Parts <b>2</b>", "<script>alert(1)</script>", "A", "a"]
     assert texts(browser, "#matrix-note") == ["Without this metric, and so not shown: Scans."]
     assert {number for row in rows(browser) for number in row[1:]} == {"2.0"}
-    assert state(browser) == "#metric=pixel_aupro&show=rank&baseline=GenCLIP&brackets=1"
+    assert state(browser) == "#intervals=on&metric=pixel_aupro&show=rank&baseline=GenCLIP"
     assert browser.get_log("browser") == []
 
 
 def test_the_order_the_rows_and_the_address(browser: webdriver.Chrome, wide: Path) -> None:
-    visit(browser, wide, "matrix.html", "#show=difference&baseline=WinCLIP&sort=GenCLIP")
+    visit(browser, wide, "matrix.html", "#show=difference&baseline=WinCLIP&sort=classes:GenCLIP:desc")
     assert column(browser, "WinCLIP") == [0.0] * len(rows(browser))
     sorted_down = column(browser, "GenCLIP")
     assert sorted_down == sorted(sorted_down, reverse=True)
@@ -94,12 +95,12 @@ def test_the_order_the_rows_and_the_address(browser: webdriver.Chrome, wide: Pat
     assert head.get_attribute("aria-sort") == "descending"
     head.find_element(By.TAG_NAME, "button").send_keys(Keys.ENTER)
     assert column(browser, "GenCLIP") == sorted(sorted_down)
-    assert state(browser).endswith("sort=GenCLIP&direction=ascending")
+    assert state(browser).endswith("sort=classes:GenCLIP:asc")
     texts_before = rows(browser)
     visit(browser, wide, "matrix.html", browser.execute_script("return location.hash"))
     assert rows(browser) == texts_before
 
-    browser.find_element(By.CSS_SELECTOR, "#classes thead th:first-child button").click()
+    browser.find_element(By.CSS_SELECTOR, '#classes th[data-method="GenCLIP"] button').send_keys(Keys.ENTER)
     assert "sort" not in state(browser)
     grouped = [row[0] for row in rows(browser)]
     assert grouped[grouped.index("MVTec AD") + 1] == "bottle"
@@ -117,7 +118,12 @@ def test_the_order_the_rows_and_the_address(browser: webdriver.Chrome, wide: Pat
     assert texts(browser, "#matrix-note") == ["No class and no dataset of this domain has all these words."]
     assert browser.get_log("browser") == []
 
-    visit(browser, wide, "matrix.html", "#show=rank&metric=nothing&baseline=nobody&sort=nobody&folded=nothing&domain=x")
+    visit(
+        browser,
+        wide,
+        "matrix.html",
+        "#show=rank&metric=nothing&baseline=nobody&sort=classes:nobody:asc&folded=nothing&domain=x",
+    )
     assert [row[0] for row in rows(browser)] == grouped, "what the page does not have means the default"
     visit(browser, wide, "matrix.html", "#show=rank&intervals=off&order=rank&pin=MRAD-TF")
     titles = texts(browser, "#classes thead th[data-method] .sort")
@@ -132,10 +138,51 @@ def test_the_order_the_rows_and_the_address(browser: webdriver.Chrome, wide: Pat
     assert sum(map(float, fewer[0])) == pytest.approx(len(fewer[0]) * (len(fewer[0]) + 1) / 2, abs=0.5)
 
 
+def test_a_column_that_is_left_out_sorts_nothing(browser: webdriver.Chrome, wide: Path) -> None:
+    visit(browser, wide, "matrix.html")
+    grouped = rows(browser)
+    anchor = "#sort=classes:GenCLIP:desc"
+    visit(browser, wide, "matrix.html", anchor)
+    assert rows(browser) != grouped
+    head = browser.find_element(By.CSS_SELECTOR, '#classes th[data-method="GenCLIP"]')
+    group = str(head.get_attribute("data-group"))
+    choose(browser, "group", group)
+    assert [row[0] for row in rows(browser)] == [row[0] for row in grouped]
+    assert not browser.find_elements(By.CSS_SELECTOR, "#classes.flat")
+    choose(browser, "group", group)
+    assert browser.find_elements(By.CSS_SELECTOR, "#classes.flat")
+    browser.find_element(By.CSS_SELECTOR, "#classes thead th:first-child button").click()
+    names = [row[0] for row in rows(browser)]
+    assert names == sorted(names, key=str.casefold), "a click on the first header gives one list by name"
+
+
+def test_the_box_says_what_is_shown(browser: webdriver.Chrome, wide: Path) -> None:
+    cell = '#classes tbody td[data-method="WinCLIP"] > :first-child'
+    shown = {"": r"[\d.]+(, (best|second) of its row)?", "#show=rank": r"Rank [\d.]+ of 13"}
+    shown["#show=difference&baseline=CLIP"] = r"[+−]\d+\.\d\d points to CLIP"
+    for anchor, said in shown.items():
+        visit(browser, wide, "matrix.html", anchor)
+        ActionChains(browser).move_to_element(browser.find_element(By.CSS_SELECTOR, cell)).perform()
+        until(lambda said=said: re.fullmatch(said, [*texts(browser, "#hint p"), "", ""][1]))
+
+
+def test_intervals_have_one_switch(browser: webdriver.Chrome, wide: Path) -> None:
+    """Off in the matrix and on elsewhere, unless the reader chose; the choice of one page is not lost on another."""
+    visit(browser, wide, "matrix.html", "#intervals=off")
+    assert not texts(browser, "#classes td small")
+    choose(browser, "group", "training-free")
+    assert "intervals=off" in state(browser)
+    choose(browser, "intervals", "on")
+    assert texts(browser, "#classes td small")
+    assert "intervals=on" in state(browser)
+    choose(browser, "show", "rank")
+    assert not texts(browser, ".of-intervals")
+
+
 def test_texts_are_legible_on_every_colour(browser: webdriver.Chrome, wide: Path) -> None:
     for scheme in ("light", "dark"):
         colours(browser, scheme)
-        for anchor in ("#brackets=1", "#show=difference&baseline=WinCLIP", "#show=rank"):
+        for anchor in ("#intervals=on", "#show=difference&baseline=WinCLIP", "#show=rank"):
             visit(browser, wide, "matrix.html", anchor)
             found = browser.execute_script(CONTRASTS)
             assert len(found) > 100

@@ -129,7 +129,7 @@ def test_the_matrix_has_the_same_order_of_columns_for_values_and_for_ranks(
         found.append(texts(browser, "#classes thead th[data-method] .name"))
     assert found[0] == found[1]
     assert found[0][0] == "CoOp"
-    assert len(browser.find_elements(By.CSS_SELECTOR, '#main input[name="brackets"]')) == 1
+    assert len(browser.find_elements(By.CSS_SELECTOR, '#main input[name="intervals"]')) == 1
     assert ", rank" in take(browser, "asCsv").splitlines()[1]
 
 

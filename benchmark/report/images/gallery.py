@@ -47,7 +47,7 @@ class MethodResult:
     """Score and map of one method for one image."""
 
     score: str
-    right: int
+    right: float
     """Number of images of the other label that are ranked on the correct side of this one."""
     rank: int
     """Rank among all images of the class; 1 has the highest anomaly score."""
@@ -96,7 +96,13 @@ class Gallery:
 
     @property
     def data(self) -> dict[str, Any]:
-        """What the scripts of a page draw the tiles from, as JSON: the methods, and the images in order."""
+        """What the scripts of a page draw the tiles from, as JSON: the methods, and the images in order.
+
+        The place of an image counts the smaller ranking errors among the images shown: in the mean over the methods,
+        then of each method.
+        """
+        columns = np.array([image.errors for image in self.shown]).T
+        places = [np.unique(column, return_inverse=True)[1].tolist() for column in columns]
         return {
             "methods": [vars(each) for each in self.methods],
             "normal": self.normal,
@@ -108,12 +114,12 @@ class Gallery:
                     "photo": image.photo,
                     "large": image.large,
                     "contour": image.contour,
-                    "errors": image.errors,
+                    "places": [column[index] for column in places],
                     # Lists with a value for each method are shorter than an object for each.
                     **{name: [getattr(each, name) for each in image.results] for name in ("score", "right", "rank")},
                     "maps": base64.b64encode(b"".join(each.map for each in image.results)).decode(),
                 }
-                for image in self.shown
+                for index, image in enumerate(self.shown)
             ],
         }
 
@@ -293,10 +299,16 @@ def _method_result(
 ) -> MethodResult:
     return MethodResult(
         score=f"{scores[index]:.3g}",
-        right=0 if not others else round(fraction * others),
+        right=0 if not others else _half(fraction * others),
         rank=1 + int((scores > scores[index]).sum()),
         map=_reduced(raw_map).tobytes(),
     )
+
+
+def _half(count: float) -> float:
+    """Return a count in which equal scores are halves, as an integer where it is one."""
+    halves = round(2 * count)
+    return halves / 2 if halves % 2 else halves // 2
 
 
 def _reduced(raw_map: npt.NDArray[np.uint8]) -> Image.Image:

@@ -81,15 +81,15 @@
     return found;
   }
 
-  function draw(place, look, leftOut) {
+  function draw(place, look, shown) {
     const first = !drawn.has(place);
     drawn.add(place);
     if (!figures.has(place)) figures.set(place, read(place));
     const figure = figures.get(place);
     const strips = figure.layout.meta?.strips;
-    const { data, layout, height } = strips ? Report.strips.figure(figure, leftOut, { fractions, escaped }) : figure;
+    const { data, layout, height } = strips ? Report.strips.figure(figure, shown, { fractions, escaped }) : figure;
     if (height) place.style.height = `${height}px`;
-    const traces = data.map((trace) => ({ ...trace, visible: leftOut.has(trace.meta) ? false : trace.visible ?? true }));
+    const traces = data.map((trace) => ({ ...trace, visible: trace.meta && !shown.has(trace.meta) ? false : trace.visible ?? true }));
     const sized = onPaper ? { autosize: false, width: PAPER_WIDTH, height: parseFloat(place.style.height) } : { autosize: true };
     Plotly.react(place, traces, { ...themed(layout, address.all("log").includes(place.id), look), ...sized }, {
       displaylogo: false, responsive: true,
@@ -101,8 +101,7 @@
 
   function drawAll(some) {
     const look = lookOfPage();
-    const leftOut = new Set($$("main .off[data-method]").map((each) => each.dataset.method));
-    for (const place of some) draw(place, look, leftOut);
+    for (const place of some) draw(place, look, Report.methods.shown());
   }
   const drawAgain = () => drawAll(near);
 

@@ -162,15 +162,26 @@
     }
   }
 
+  // A change is told by several scripts: the tables are laid out once, when all have spoken.
+  let waiting = false;
+  function layLater() {
+    if (waiting) return;
+    waiting = true;
+    queueMicrotask(() => {
+      waiting = false;
+      layAll();
+    });
+  }
+
   // The others have started by then, so that tables are laid out once.
   addEventListener("DOMContentLoaded", () => {
     started = true;
     layAll();
   });
   addEventListener("resize", layAll);
-  address.onChange(layAll);
-  on("methods", layAll);
-  on("columns", layAll);
+  address.onChange(layLater);
+  on("methods", layLater);
+  on("columns", layLater);
 
   Report.columns = { asMade, headsOf, nameOf, isShown };
 })();

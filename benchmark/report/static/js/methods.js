@@ -20,7 +20,7 @@
     // What a page has no use for is not offered.
     const withColumns = $("main th[data-method]") !== null;
     for (const each of $$(".of-columns", root)) each.hidden = !withColumns;
-    if (intervals) $(".of-intervals", root).hidden = !$("main td.num small");
+    if (intervals?.defaultChecked) $(".of-intervals", root).hidden = !$("main td.num small");
 
     const count = (chosen, pinned) => {
       const some = chosen === boxes.length ? `all ${boxes.length}` : `${chosen} of ${boxes.length}`;
@@ -48,11 +48,12 @@
       for (const box of boxes) box.checked = !wanted.length || wanted.includes(box.value);
       for (const pin of pins) pin.checked = pinned.includes(pin.value);
       if (order) order.value = address.get("order") === "rank" ? "rank" : "";
-      if (intervals) intervals.checked = address.get("intervals") !== "off";
+      if (intervals) intervals.checked = { on: true, off: false }[address.get("intervals")] ?? intervals.defaultChecked;
       show();
     };
 
-    const write = () => {
+    // What a page has as its default may be a choice on another, so that intervals are written when they are chosen.
+    const write = (name) => {
       const chosen = boxes.filter((box) => box.checked).map((box) => box.value);
       // Pins keep the order in which they were set. No method is kept as one without a title.
       const before = address.all("pin").filter((title) => pins.some((pin) => pin.value === title && pin.checked));
@@ -61,7 +62,7 @@
         method: chosen.length === boxes.length ? [] : chosen.length ? chosen : [""],
         pin: [...before, ...added],
         order: order ? order.value : "",
-        ...(intervals ? { intervals: intervals.checked ? "" : "off" } : {}),
+        ...(name === "intervals" ? { intervals: intervals.checked === intervals.defaultChecked ? "" : intervals.checked ? "on" : "off" } : {}),
       });
       show();
     };
@@ -81,7 +82,7 @@
       if (name === "find") return;
       if (name === "group") for (const box of boxes) if (box.dataset.group === value) box.checked = checked;
       if (name === "pin" && checked) for (const box of boxes) if (box.value === value) box.checked = true;
-      write();
+      write(name);
     });
     root.addEventListener("click", (event) => {
       const choice = event.target.closest("[data-choose]");

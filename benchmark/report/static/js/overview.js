@@ -4,7 +4,7 @@
 "use strict";
 
 (() => {
-  const { $, $$, whenChanged, address, on, tell } = Report;
+  const { $, $$, words, hasAll, address, state, tell, tables } = Report;
 
   const form = $("#controls");
   if (form) start();
@@ -19,29 +19,16 @@
     const methods = [...new Set($$("tbody tr[data-method]", table).map((row) => row.dataset.method))];
     const datasets = new Map($$("#matrix tbody tr").map((row) => [row.dataset.title, row.dataset.domain]));
 
-    // What is not in the address has its default.
-    const read = () => {
-      const domain = address.get("domain");
-      (domains.find((each) => each.value === domain) || domains[0]).checked = true;
-      form.elements.metric.value = metrics.has(address.get("metric")) ? address.get("metric") : "";
-      form.elements.search.value = address.get("search");
-    };
-    const write = () => address.set({
-      domain: form.elements.domain.value === domains[0].value ? "" : form.elements.domain.value,
-      metric: form.elements.metric.value,
-      search: form.elements.search.value.trim(),
-    });
-
     // Where a title has all words, these titles are meant. Else some words may name methods, and others datasets.
     const found = (text) => {
-      const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-      const having = (titles, some) => titles.filter((title) => some.every((word) => title.toLowerCase().includes(word)));
+      const wanted = words(text);
+      const having = (titles, some) => titles.filter((title) => hasAll(title, some));
       const all = [methods, [...datasets.keys()]];
-      if (!words.length) return { methods: all[0], datasets: all[1], nothing: false };
-      let [some, others] = all.map((titles) => having(titles, words));
+      if (!wanted.length) return { methods: all[0], datasets: all[1], nothing: false };
+      let [some, others] = all.map((titles) => having(titles, wanted));
       if (!some.length && !others.length) {
-        const ofMethods = words.filter((word) => having(methods, [word]).length);
-        const ofDatasets = words.filter((word) => !ofMethods.includes(word));
+        const ofMethods = wanted.filter((word) => having(methods, [word]).length);
+        const ofDatasets = wanted.filter((word) => !ofMethods.includes(word));
         [some, others] = [having(methods, ofMethods), having(all[1], ofDatasets)];
         if (!some.length || !others.length) return { methods: [], datasets: [], nothing: true };
         return { methods: some, datasets: others, nothing: false };
@@ -49,12 +36,10 @@
       return { methods: some.length ? some : all[0], datasets: others.length ? others : all[1], nothing: false };
     };
 
-    const show = () => {
-      const domain = form.elements.domain.value;
-      const metric = form.elements.metric.value;
+    const show = ({ domain, metric, search: text }, changed) => {
       const chosen = metric ? [metric] : sideBySide;
       const first = chosen[0];
-      const search = found(form.elements.search.value);
+      const search = found(text);
 
       const body = $$("tbody[data-domain]", table).find((each) => each.dataset.domain === domain);
       for (const each of $$("tbody[data-domain]", table)) each.hidden = each !== body;
@@ -64,7 +49,7 @@
       if (body) body.hidden = !some;
       $("#leaderboard .nothing").hidden = Boolean(some);
       for (const row of $$("tbody tr[data-method]", table)) row.hidden = !search.methods.includes(row.dataset.method);
-      if (some) sortBy(first);
+      if (changed.includes("metric") || changed.includes("domain")) sortBy(first);
       drawSpreads(body);
 
       $("#view-name").textContent = domains.length > 1 ? domain : "";
@@ -91,20 +76,11 @@
       }
     }
 
-    // By the metric, the best first, unless the reader sorts by a column.
-    const ownSort = (text) => text.startsWith("leaderboard:");
+    // By the metric, the best first; what has no mean by its rank.
     function sortBy(metric) {
-      if (address.all("sort").some(ownSort)) return;
-      const place = (part) => heads.findIndex((head) => head.dataset.metric === metric && head.dataset.part === part);
-      const value = (row, part) => parseFloat(row.cells[place(part)]?.dataset.sort);
-      const order = (a, b) => (isNaN(a) - isNaN(b)) || b - a || 0;
-      for (const body of $$("tbody[data-domain]", table)) {
-        const rows = [...body.rows];
-        rows.sort((a, b) => order(value(a, "mean"), value(b, "mean")) || order(-value(a, "rank"), -value(b, "rank")));
-        body.append(...rows);
-      }
-      for (const head of heads) if (head.hasAttribute("aria-sort")) head.setAttribute("aria-sort", "none");
-      heads[place("mean")].setAttribute("aria-sort", "descending");
+      const keys = [["mean", "descending"], ["rank", "ascending"]].map(([part, direction]) => (
+        [heads.findIndex((head) => head.dataset.metric === metric && head.dataset.part === part), direction]));
+      tables.own(table, keys.filter(([place]) => place >= 0));
     }
 
     function showDatasets(domain, metric, search) {
@@ -149,17 +125,10 @@
       }
     }
 
-    whenChanged(form, (event) => {
-      if (event.target.name === "metric") { // another metric has other columns
-        address.set({ sort: address.all("sort").filter((text) => !ownSort(text)) });
-        tell("sort");
-      }
-      write();
-      show();
+    // Another metric has other columns.
+    form.elements.metric.addEventListener("change", () => {
+      address.set({ sort: address.all("sort").filter((text) => !text.startsWith("leaderboard:")) });
     });
-    on("sorted", () => sortBy(form.elements.metric.value || sideBySide[0]));
-    address.onChange(() => { read(); show(); });
-    read();
-    show();
+    state(form, { domain: domains[0].value, metric: "", search: "" }, show);
   }
 })();

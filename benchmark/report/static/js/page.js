@@ -9,7 +9,7 @@
 //   state(form, FIRST, show) a form whose fields stand in the address
 //   whenChanged(form, act)   for forms with more to them
 //   on(name, act), tell(name)            words of one script to others: "methods" (others are shown), "columns" (lay
-//                            tables out again), "sort" (the address has another order), "sorted", "list", "colours"
+//                            tables out again), "sorted" (a table, by a click), "list", "colours"
 //   columns, methods, tables, …          what the file of that name offers
 //
 // These are classic scripts, as browsers load no modules from the disk. Each file is one function. No framework, no

@@ -4,11 +4,11 @@
 Report.strips = (() => {
   const FROM_MIDDLE = [0.17, -0.17]; // of a row: normal images above, anomalous ones below
 
-  // Takes a figure, the titles that are left out, and what reads packed numbers and writes texts literally.
-  function figure({ layout }, leftOut, { fractions, escaped }) {
+  // Takes a figure, the titles that are shown, and what reads packed numbers and writes texts literally.
+  function figure({ layout }, methods, { fractions, escaped }) {
     const { steps, strips: { rows, keys, linked, row: rowHeight, border, longest, sides } } = layout.meta;
     const open = new Set(linked);
-    const shown = rows.filter((row) => !leftOut.has(row.title));
+    const shown = rows.filter((row) => methods.has(row.title));
     const data = sides.flatMap(({ name, color, symbol }, side) => {
       const marks = { x: [], y: [], text: [], customdata: [] };
       const middles = { x: [], y: [], text: [] };
@@ -46,10 +46,7 @@ Report.strips = (() => {
   // The address of an image opens it in the gallery, which listens for changes of the address.
   function opens(place) {
     place.on("plotly_click", ({ points: [point] }) => {
-      if (!point?.customdata) return;
-      const state = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
-      state.set("image", point.customdata);
-      location.hash = state.toString();
+      if (point?.customdata) Report.address.choose({ image: point.customdata });
     });
   }
 

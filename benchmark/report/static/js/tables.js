@@ -1,17 +1,19 @@
 // Tables: sorting by a click or Enter on a header, and one table at a time. Both stand in the address.
+//
+// `Report.tables.sortAgain(table)` after its numbers changed; `Report.tables.own(table, keys)` gives it an order of its own.
 "use strict";
 
 (() => {
   const { $, $$, whenChanged, address, on, tell, columns } = Report;
-  const { asMade, headsOf, nameOf } = columns;
+  const { asMade, headsOf, nameOf, isShown } = columns;
 
   const collator = new Intl.Collator("en", { numeric: true });
   const DIRECTIONS = { ascending: "asc", descending: "desc" };
 
   function compareCells(a, b, direction) {
     const [x, y] = [a, b].map((cell) => cell.dataset.sort);
-    if (x === undefined) return direction * collator.compare(a.textContent.trim(), b.textContent.trim());
-    if (x === "" || y === "") return (x === "") - (y === ""); // undefined comes last either way
+    if (x === undefined && y === undefined) return direction * collator.compare(a.textContent.trim(), b.textContent.trim());
+    if (!x || !y) return !x - !y; // undefined comes last either way
     return direction * (Number(x) - Number(y));
   }
 
@@ -29,29 +31,39 @@
     return found;
   }
 
-  const own = new WeakMap(); // the direction that a header has in a table's own order
+  // The order that a table has of its own: as the page was made, or by `[place of a column, direction]`, the first first.
+  const owns = new WeakMap();
+  const made = new WeakMap(); // the direction that a header had when the page was made
   const ownDirection = (head) => {
-    if (!own.has(head)) own.set(head, head.getAttribute("aria-sort"));
-    return own.get(head);
+    if (!made.has(head)) made.set(head, head.getAttribute("aria-sort"));
+    const keys = owns.get(head.closest("table"));
+    if (!keys) return made.get(head);
+    return asMade(head.parentElement)[keys[0][0]] === head ? keys[0][1] : "none";
   };
 
-  function sortTable(table, wanted) {
-    const heads = headsOf(table);
-    const column = wanted ? heads.findIndex((head) => head.hasAttribute("aria-sort") && titleOf(head) === wanted.title) : -1;
-    for (const [place, head] of heads.entries()) {
+  // A column that is not shown sorts nothing.
+  const columnOf = (heads, wanted) => (wanted
+    ? heads.findIndex((head) => head.hasAttribute("aria-sort") && isShown(head) && titleOf(head) === wanted.title) : -1);
+
+  function sortTable(table, column, direction) {
+    for (const [place, head] of headsOf(table).entries()) {
       if (!head.hasAttribute("aria-sort")) continue;
       const before = ownDirection(head);
-      head.setAttribute("aria-sort", column < 0 ? before : place === column ? wanted.direction : "none");
+      head.setAttribute("aria-sort", column < 0 ? before : place === column ? direction : "none");
     }
-    const direction = column >= 0 && wanted.direction === "ascending" ? 1 : -1;
+    const keys = column < 0 ? owns.get(table) || [] : [[column, direction]];
+    const signed = keys.map(([place, each]) => [place, each === "ascending" ? 1 : -1]);
+    const least = Math.max(-1, ...keys.map(([place]) => place));
     for (const body of table.tBodies) {
-      const rows = asMade(body);
-      if (column < 0) {
-        body.append(...rows);
-        continue;
-      }
-      const sortable = rows.filter((row) => asMade(row).length > column);
-      body.append(...sortable.sort((a, b) => compareCells(asMade(a)[column], asMade(b)[column], direction)));
+      const rows = asMade(body).filter((row) => asMade(row).length > least);
+      const compare = (a, b) => {
+        for (const [place, sign] of signed) {
+          const found = compareCells(asMade(a)[place], asMade(b)[place], sign);
+          if (found) return found;
+        }
+        return 0;
+      };
+      body.append(...rows.sort(compare));
     }
   }
 
@@ -61,11 +73,20 @@
     const orders = chosenOrders();
     for (const table of $$("table.sortable")) {
       const wanted = orders.get(keyOf(table));
-      const text = wanted ? `${wanted.title}:${wanted.direction}` : "";
-      if ((last.get(table) || "") === text) continue;
+      const column = columnOf(headsOf(table), wanted);
+      const text = column < 0 ? "" : `${column}:${wanted.direction}`;
+      if (last.has(table) ? last.get(table) === text : !text) continue;
       last.set(table, text);
-      sortTable(table, wanted);
+      sortTable(table, column, wanted?.direction);
     }
+  }
+  function sortAgain(table) {
+    last.set(table, null);
+    sortAll();
+  }
+  function own(table, keys) {
+    owns.set(table, keys);
+    sortAgain(table);
   }
 
   // A header sorts in its first direction, then in the other, then the table has its own order again.
@@ -92,7 +113,7 @@
       tell("sorted");
     });
     address.onChange(sortAll);
-    on("sort", sortAll);
+    on("methods", sortAll);
     sortAll();
   }
 
@@ -124,5 +145,5 @@
   }
   startSorting();
   startTabs();
-  Report.tables = { titleOf };
+  Report.tables = { titleOf, sortAgain, own };
 })();
