@@ -41,6 +41,11 @@ class Metric:
         return self.key.removeprefix(f"{self.level}_")
 
     @property
+    def title(self) -> str:
+        """The heading with the level before it, as in `pixel AUPRO`."""
+        return f"{self.level} {self.heading}"
+
+    @property
     def full_heading(self) -> str:
         """The heading with that of the level."""
         return f"{LEVELS[self.level]}, {self.heading}"

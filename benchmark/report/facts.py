@@ -1,9 +1,14 @@
 """What the pages say of a method besides its results."""
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from benchmark.data import load_cards
+from benchmark.report.report_data import ReportData
+from benchmark.tables import Column, learned_from, trained_on
 
 
 @dataclass(frozen=True)
@@ -30,3 +35,21 @@ class MethodFacts:
 def option_text(value: Any) -> str:
     """Return the value of an option as it is typed on the command line."""
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def learns_from(column: Column, report: ReportData) -> str:
+    """Return what a method learns from, as in `MVTec AD (VisA for MVTec AD)`: what serves most targets first."""
+    cards = load_cards()
+    targets: dict[str, list[str]] = defaultdict(list)
+    for record in report.main:
+        if record.title == column.title and record.cell.auxiliary is not None:
+            name = trained_on(record)
+            named = cards[name].title if name in cards else name
+            if record.dataset_title not in targets[named]:
+                targets[named].append(record.dataset_title)
+    if not targets:
+        return learned_from([], column.shots)
+    first, *others = sorted(targets, key=lambda name: (-len(targets[name]), name))
+    said = ", ".join(f"{name} for {', '.join(targets[name])}" for name in others)
+    shots = f", {learned_from([], column.shots)}" if column.shots else ""
+    return first + (f" ({said})" if said else "") + shots

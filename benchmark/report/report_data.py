@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 
 from benchmark.common import unique_slugs
 from benchmark.data import Card, load_cards
@@ -18,8 +19,10 @@ from benchmark.tables import (
     dataset_stems,
     main_records,
     make_ablations,
+    mean_values,
     notes_of,
     places_of,
+    results_of,
     row_order,
     uncertainty,
 )
@@ -83,13 +86,37 @@ class DatasetResults:
         """Fingerprint of the list of test samples."""
         return self.records[0].cell.dataset.fingerprint
 
-    def of_method(self, title: str) -> list[Record]:
+    @cached_property
+    def _by_method(self) -> Mapping[str, tuple[Record, ...]]:
+        return {title: tuple(same) for title, same in groupby(self.records, key=lambda record: record.title)}
+
+    def of_method(self, title: str) -> tuple[Record, ...]:
         """Return the records of a method, the lowest seed first."""
-        return [record for record in self.records if record.title == title]
+        return self._by_method.get(title, ())
 
     def first_seed(self, title: str) -> Record | None:
         """Return the record of a method with its lowest seed, or None if the method has no record."""
         return next(iter(self.of_method(title)), None)
+
+    def value(self, title: str, metric: str, class_name: str | None = None) -> float | None:
+        """Return the mean of a metric over the seeds of a method in percent, None where it is undefined.
+
+        Args:
+            title: Title of the method.
+            metric: Key of the metric.
+            class_name: A class of the dataset; None for the mean over the classes.
+        """
+        return self._values.get((title, class_name), {}).get(metric)
+
+    @cached_property
+    def _values(self) -> Mapping[tuple[str, str | None], Mapping[str, float | None]]:
+        metrics = tuple(METRICS)
+        found: dict[tuple[str, str | None], list[dict[str, float | None]]] = {}
+        for title, records in self._by_method.items():
+            found[title, None] = [record.mean for record in records]
+            for each in self.classes:
+                found[title, each.name] = [result.metrics for result in results_of(records, each.name)]
+        return {place: dict(zip(metrics, mean_values(of, metrics), strict=True)) for place, of in found.items()}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """The site: collects the data of the report, renders its pages, and writes all files into one folder."""
 
-import base64
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -8,35 +7,31 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
-
-import numpy as np
 
 from benchmark.data import SampleSet
 from benchmark.errors import BenchError
 from benchmark.records import Record
-from benchmark.report.charts.curves import class_curves
-from benchmark.report.charts.strips import class_strips
+from benchmark.report.boards import all_standings
 from benchmark.report.charts.texts import TextFeatures, text_features
+from benchmark.report.class_images import by_method
 from benchmark.report.facts import MethodFacts
 from benchmark.report.images import qualitative
-from benchmark.report.images.gallery import Gallery, by_method, class_gallery
+from benchmark.report.images.gallery import Gallery, class_gallery
 from benchmark.report.images.ranked import RankedDataset, rank_dataset
-from benchmark.report.images.scale import ticks
 from benchmark.report.pages.ablations import ablations_page
 from benchmark.report.pages.about import about_page
 from benchmark.report.pages.cost import cost_page, overview_costs
-from benchmark.report.pages.dataset import class_page, dataset_page, kinds
+from benchmark.report.pages.dataset import dataset_pages
 from benchmark.report.pages.failures import FailureImages, failure_images, failures_page
-from benchmark.report.pages.figures import text_charts
+from benchmark.report.pages.figures import keeps_texts, no_figure, text_charts
 from benchmark.report.pages.matrix import matrix_page
 from benchmark.report.pages.methods import method_page, methods_page
 from benchmark.report.pages.overview import overview_page
 from benchmark.report.pages.published import published_page
 from benchmark.report.pages.records import records_page
 from benchmark.report.rendering import SiteFiles, common_context
-from benchmark.report.report_data import DatasetResults, ReadPerImage, ReportData, collect_report_data
-from benchmark.report.sources import PerImage, candidates, no_images, source_of, unused_folders, way_to_images
+from benchmark.report.report_data import DatasetResults, ReadPerImage, collect_report_data
+from benchmark.report.sources import PerImage, candidates, no_images, source_of, unused_folders
 from benchmark.tables import load_published
 
 MARKER = "zsad-bench-report.json"
@@ -117,9 +112,9 @@ def make_site(
     for dataset in report.datasets:  # one after the other, as the results per image of all need much memory
         say(f"{dataset.title}: {len(dataset.classes)} classes")
         images = _images(dataset, report.titles, read)
-        if images:
+        if images and keeps_texts(dataset, texts):
             texts[dataset.title] = text_features(images)
-        else:  # without the names of the images it cannot be told whether a folder holds them
+        if not images:  # without the names of the images it cannot be told whether a folder holds them
             unsure += candidates(dataset, found)
         samples = source_of(dataset, images, found)
         galleries: dict[str, Gallery] = {}
@@ -129,28 +124,26 @@ def make_site(
             galleries = _galleries(dataset, images, samples, ranked, site)
             figure.add(dataset, galleries, images, samples)
         note = "" if samples is not None else no_images(dataset, found, maps=bool(images))
-        charts = _class_charts(report, dataset, images, galleries)
         failures[dataset.title] = failure_images(dataset, ranked, galleries, samples)
-        _dataset_pages(site, report, dataset, galleries=galleries, charts=charts, note=note)
+        for page in dataset_pages(report, dataset, images=images, galleries=galleries, note=note):
+            site.page(page.path, page.template, **page.context)
     for line in unused_folders(found, sources + unsure):
         say(line)
     say("figures")
-    site.page("index.html", "overview.html", **overview_page(report), costs=overview_costs(report))
+    standings = all_standings(report)
+    costs = overview_costs(report, standings)
+    site.page("index.html", "overview.html", **overview_page(report, standings), costs=costs)
     site.page("matrix.html", "matrix.html", **matrix_page(report))
     site.page("failures.html", "failures.html", **failures_page(report, failures))
     site.page("ablations.html", "ablations.html", **ablations_page(report.ablations))
     site.page("methods.html", "methods.html", **methods_page(report, facts))
     for column in report.columns:
         site.page(report.page_of(column.title), "method.html", **method_page(report, column, facts))
-    site.page("cost.html", "cost.html", **cost_page(report))
+    site.page("cost.html", "cost.html", **cost_page(report, standings))
     site.page("published.html", "published.html", **published_page(report, load_published()))
-    missing = f"No images were found; {way_to_images(report.datasets)}."
-    if not texts:
-        missing = "There are no results per image stored with these records; `bench run --force` stores them."
-    elif sources:
-        missing = "No image that is shown in a gallery has a mask, and the figure is made of such images."
     shown, pictures = figure.render(report.titles)
     site.content |= pictures
+    missing = no_figure(report, images=bool(sources), results=bool(texts))
     site.page("figures.html", "figures.html", **shown, no_images=missing, texts=text_charts(report, texts))
     site.page("records.html", "records.html", **records_page(report))
     site.page("about.html", "about.html", **about_page(report), messages=messages)
@@ -174,95 +167,13 @@ def _galleries(
     """Add the photos to the site and return the gallery of each class, with all images that the failures link to."""
     made = {}
     for each in dataset.classes:
-        of_class = by_method(list(images), images, each.name)
+        of_class = by_method(images, each.name)
         if of_class:
             linked = {image.key for image in ranked.images if image.class_name == each.name}
             protocol = dataset.records[0].cell.protocol
             made[each.name] = class_gallery(of_class, samples, protocol, stem=each.slug, also=linked)
             site.content |= {f"images/{dataset.slug}/{name}": data for name, data in made[each.name].photos.items()}
     return made
-
-
-def _class_charts(
-    report: ReportData, dataset: DatasetResults, images: PerImage, galleries: Mapping[str, Gallery]
-) -> dict[str, dict[str, Any]]:
-    """Return the curves and the strips of each class."""
-    made = {}
-    for each in dataset.classes:
-        of_class = by_method(list(images), images, each.name)
-        values = {
-            title: record.classes[each.name].metrics
-            for title in of_class
-            if (record := dataset.first_seed(title)) is not None
-        }
-        linked = {image.key for image in galleries[each.name].shown} if each.name in galleries else set()
-        made[each.name] = {
-            "curves": class_curves(of_class, values, report.titles),
-            "strips": class_strips(of_class, linked),
-        }
-    return made
-
-
-def _dataset_pages(
-    site: SiteFiles,
-    report: ReportData,
-    dataset: DatasetResults,
-    *,
-    galleries: Mapping[str, Gallery],
-    charts: Mapping[str, Mapping[str, Any]],
-    note: str,
-) -> None:
-    """Add the page of a dataset and, if it has several classes, a page per class.
-
-    `note` says why there is no gallery.
-    """
-    nothing = Gallery()
-    covers = {
-        name: f"images/{dataset.slug}/{image.photo}"
-        for name, gallery in galleries.items()
-        for image in sorted(gallery.shown, key=lambda image: (image.label, image.photo))[:1]
-    }
-    gallery_context = {
-        "gallery_note": note or "None of its images could be shown.",
-        "colours": _colours(),
-        "ticks": ticks(),
-    }
-    alone = len(dataset.classes) == 1
-    site.page(
-        dataset.page,
-        "dataset.html",
-        **dataset_page(report, dataset),
-        **gallery_context,
-        gallery=galleries.get(dataset.classes[0].name, nothing) if alone else None,
-        total=sum(each.normal + each.anomalous for each in dataset.classes),
-        covers={each.name: covers.get(each.name) for each in dataset.classes},
-        **(charts[dataset.classes[0].name] if alone else {"curves": None, "strips": None}),
-    )
-    if alone:
-        return
-    for index, each in enumerate(dataset.classes):
-        site.page(
-            each.page,
-            "class.html",
-            dataset=dataset,
-            of=each,
-            before=dataset.classes[index - 1] if index else None,
-            after=dataset.classes[index + 1] if index + 1 < len(dataset.classes) else None,
-            synthetic="data" in dataset.records[0].synthetic,
-            rows=class_page(report, dataset, each),
-            kinds=kinds(report, dataset, each),
-            gallery=galleries.get(each.name, nothing),
-            total=each.normal + each.anomalous,
-            **charts[each.name],
-            **gallery_context,
-        )
-
-
-def _colours() -> str:
-    """Return evenly spaced colours of the heatmaps, from low to high, as base64 of RGB bytes."""
-    from benchmark.predict import colours
-
-    return base64.b64encode(colours(np.linspace(0, 1, 33)).tobytes()).decode()
 
 
 def _check_output(output: Path) -> None:

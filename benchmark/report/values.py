@@ -1,12 +1,13 @@
 """Numbers as the pages show them: percentages with intervals and marks, and in words why there is none."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from benchmark.metrics import METRICS
 from benchmark.records import expected_levels, undefined_reason
 from benchmark.report.report_data import DatasetResults, ReportData
 from benchmark.tables import (
+    NOT_APART,
     ONE_TRAINING,
     WIDE_MARK,
     WIDE_NOTE,
@@ -30,7 +31,7 @@ class ShownValue:
 
     text: str
     sort: str
-    """The number by which a column is sorted; empty if the value is undefined."""
+    """The number by which a column is sorted, to two decimals; empty if the value is undefined."""
     spread: str = ""
     """Standard deviation over seeds, bootstrap interval, and a mark where the difference to the best method rests on
     one training."""
@@ -47,8 +48,14 @@ class ShownValue:
     """Whether the paired bootstrap interval does not separate the method from the best one."""
     span: str = ""
     """Range of a fragile metric, if it is wide."""
+    value: float | None = None
+    """The number itself, from which other numbers may be made."""
     record: str = ""
     """Id of the row of its record, of the lowest seed, on the page of records; empty for a number of several cells."""
+
+
+NOTHING = ShownValue(UNDEFINED, "")
+"""A number that is undefined, without a word of why."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,15 @@ class TableRow:
     """Path of the page that the title links to, from the top of the site."""
     domain: str
     numbers: tuple[ShownValue, ...]
+
+
+@dataclass(frozen=True)
+class DefectRow(TableRow):
+    """A row of a kind of defect."""
+
+    defect: str
+    images: int
+    """Number of its images."""
 
 
 def shown_value(
@@ -79,7 +95,7 @@ def shown_value(
         interval: Bootstrap interval in percent, where there is no estimate.
     """
     if value is None:
-        return ShownValue(UNDEFINED, "")
+        return NOTHING
     parts: list[str] = []
     behind: tuple[str, ...] = ()
     hint, tied, wide = "", False, ""
@@ -99,7 +115,8 @@ def shown_value(
     if span is not None and is_wide(span):
         wide = f"{WIDE_MARK} {span[0]:.1f}–{span[1]:.1f}"
         hint = HAS_RANGE
-    return ShownValue(f"{value:.1f}", f"{round(value, 2):g}", " ".join(parts), mark, behind, hint, tied, wide)
+    brief = f"{round(value, 2):g}"
+    return ShownValue(f"{value:.1f}", brief, " ".join(parts), mark, behind, hint, tied, wide, value)
 
 
 def counted(count: int, name: str) -> str:
@@ -152,17 +169,20 @@ def without_winner(numbers: Sequence[ShownValue], values: Sequence[float | None]
 
 def dataset_values(dataset: DatasetResults, metric: str, titles: Sequence[str]) -> list[float | None]:
     """Return the mean of a metric over classes and seeds for each method, in percent."""
-    return [mean_values([record.mean for record in dataset.of_method(title)], (metric,))[0] for title in titles]
+    return [dataset.value(title, metric) for title in titles]
 
 
-def class_values(
-    dataset: DatasetResults, name: str, metric: str, titles: Sequence[str], *, defect: str | None = None
+def class_values(dataset: DatasetResults, name: str, metric: str, titles: Sequence[str]) -> list[float | None]:
+    """Return the mean of a metric on a class over the seeds for each method, in percent."""
+    return [dataset.value(title, metric, name) for title in titles]
+
+
+def defect_values(
+    dataset: DatasetResults, name: str, defect: str, metric: str, titles: Sequence[str]
 ) -> list[float | None]:
-    """Return the mean of a metric over seeds on a class, or on one of its kinds of defect, per method, in percent."""
-    return [
-        mean_values([each.metrics for each in results_of(dataset.of_method(title), name, defect)], (metric,))[0]
-        for title in titles
-    ]
+    """Return the mean of a metric on a kind of defect of a class over the seeds for each method, in percent."""
+    found = [results_of(dataset.of_method(title), name, defect) for title in titles]
+    return [mean_values([each.metrics for each in of_method], (metric,))[0] for of_method in found]
 
 
 def table_row(
@@ -193,13 +213,21 @@ def table_row(
     spans = [mean_range(dataset.of_method(method), class_name, metric) for method in titles]
     marks = best_and_second(values, METRICS[metric])
     shown = [shown_value(*each) for each in zip(values, found, marks, spans, strict=True)]
-    numbers = [
-        replace(each, record="" if record is None else report.anchor_of(record))
-        if value is not None
-        else absent_value(report, dataset, method, metric, class_name)
-        for each, value, method, record in zip(shown, values, titles, map(dataset.first_seed, titles), strict=True)
+    numbers = without_winner(_linked(shown, report, dataset, metric, class_name), values)
+    return TableRow(title, page, domain, numbers)
+
+
+def _linked(
+    shown: Sequence[ShownValue], report: ReportData, dataset: DatasetResults, metric: str, class_name: str | None
+) -> list[ShownValue]:
+    """Return the numbers of all methods with their records, and why there is none where one is undefined."""
+    found = [(each, title, dataset.first_seed(title)) for each, title in zip(shown, report.titles, strict=True)]
+    return [
+        replace(each, record=report.anchor_of(record))
+        if record is not None and each.sort
+        else absent_value(report, dataset, title, metric, class_name)
+        for each, title, record in found
     ]
-    return TableRow(title, page, domain, without_winner(numbers, values))
 
 
 def dataset_rows(report: ReportData, metric: str, always: Collection[str] = ()) -> list[TableRow]:
@@ -241,22 +269,20 @@ def class_rows(report: ReportData, dataset: DatasetResults, metric: str) -> list
     return rows if _any_defined(rows) else []
 
 
-def defect_rows(report: ReportData, dataset: DatasetResults, class_name: str, metric: str) -> list[TableRow]:
+def defect_rows(report: ReportData, dataset: DatasetResults, class_name: str, metric: str) -> list[DefectRow]:
     """Return a row per kind of defect of a class, or no rows if the metric is undefined for every kind and method."""
     of_class = [record.classes[class_name] for record in dataset.records if class_name in record.classes]
     kinds = {name: kind.images for result in of_class for name, kind in result.defects.items()}
     rows = []
     for defect, images in sorted(kinds.items()):
-        values = class_values(dataset, class_name, metric, report.titles, defect=defect)
+        values = defect_values(dataset, class_name, defect, metric, report.titles)
         marks = best_and_second(values, METRICS[metric])
         spans = [mean_range(dataset.of_method(title), class_name, metric, defect=defect) for title in report.titles]
         shown = [
-            shown_value(value, mark=mark, span=span)
-            if value is not None
-            else absent_value(report, dataset, method, metric, class_name)
-            for value, mark, span, method in zip(values, marks, spans, report.titles, strict=True)
+            shown_value(value, mark=mark, span=span) for value, mark, span in zip(values, marks, spans, strict=True)
         ]
-        rows.append(TableRow(f"{defect} ({images})", None, "", without_winner(shown, values)))
+        numbers = without_winner(_linked(shown, report, dataset, metric, class_name), values)
+        rows.append(DefectRow(f"{defect} ({images})", None, "", numbers, defect, images))
     return rows if _any_defined(rows) else []
 
 
@@ -268,3 +294,28 @@ def mean_row(report: ReportData, dataset: DatasetResults, metric: str) -> TableR
     """Return the row with the mean over the classes of a dataset."""
     values = dataset_values(dataset, metric, report.titles)
     return table_row("Mean over classes", values, report, dataset=dataset, class_name=None, metric=metric)
+
+
+def marks_note(numbers: Iterable[ShownValue], over: str) -> str:
+    """Return what the intervals and the marks beside some numbers say; empty where none has any.
+
+    Args:
+        numbers: The numbers of a table, or of several.
+        over: What the images of the intervals are.
+    """
+    known = [number for number in numbers if number.value is not None]
+    said = []
+    if any("[" in number.spread for number in known):
+        said.append(f"In brackets: 95 % bootstrap intervals over {over}.")
+    if any("±" in number.spread for number in known):
+        said.append("±: standard deviation over the seeds.")
+    if any(number.tied for number in known):
+        said.append(
+            f"“{NOT_APART}”, and the colour of the best: tied with the best; the paired interval of the difference "
+            "contains 0, so these images do not show which of the two is better."
+        )
+    if any(ONE_TRAINING in number.spread for number in known):
+        said.append(f"“{ONE_TRAINING}”: one training, or fewer than three; another training may change the difference.")
+    if any(number.span for number in known):
+        said.append(f"{WIDE_NOTE}.")
+    return " ".join(said)

@@ -168,7 +168,7 @@ def _named(records: Iterable[Record]) -> str:
 
 def _heading(number: Difference) -> str:
     metric = METRICS.get(number.metric)
-    return f"{metric.level} {metric.heading}" if metric else number.metric
+    return metric.title if metric else number.metric
 
 
 def _values(number: Difference) -> tuple[str, str]:

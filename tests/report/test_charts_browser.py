@@ -30,7 +30,7 @@ def drawn(driver: webdriver.Chrome) -> int:
 
 
 def test_no_page_waits_for_the_library(browser: webdriver.Chrome, site: Path) -> None:
-    """It comes after the page is loaded, and a chart below keeps its place until it is near the screen."""
+    """It comes beside the page, and a chart below keeps its place until it is near the screen."""
     assert not [path for path in site.rglob("*.html") if b"plotly.min.js" in path.read_bytes()]
     screen(browser, 1280, 300)
     visit(browser, site, "methods/genclip.html")
@@ -42,6 +42,12 @@ def test_no_page_waits_for_the_library(browser: webdriver.Chrome, site: Path) ->
     browser.execute_script("arguments[0].scrollIntoView()", last)
     until(lambda: last.find_elements(By.CSS_SELECTOR, ".main-svg"))
     assert [each.rect["height"] for each in charts if each.is_displayed()] == heights
+
+
+def test_a_page_that_is_printed_once_it_is_loaded_has_the_library(browser: webdriver.Chrome, site: Path) -> None:
+    """As `chromium --print-to-pdf` prints it, which waits for nothing else."""
+    visit(browser, site, "cost.html")  # until the event "load"
+    assert browser.execute_script("return typeof Plotly") == "object"
 
 
 def test_every_chart_goes_to_paper_in_dark_ink_and_comes_back(browser: webdriver.Chrome, site: Path) -> None:

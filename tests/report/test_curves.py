@@ -17,6 +17,7 @@ from benchmark.common.regions import find_regions
 from benchmark.metrics.per_image import ClassImages, PerImageAccumulator
 from benchmark.metrics.pixel import PixelMetrics, image_pixels
 from benchmark.report.charts import curves, strips
+from benchmark.report.charts.chart import STEPS, look
 
 
 def area(points: npt.NDArray[Any] | None) -> float:
@@ -81,6 +82,8 @@ def test_what_is_undefined_has_no_curve() -> None:
     images = of_scores([1, 2, 3], [0, 0, 0])
     curve = curves.image_curve(images)
     assert (curves.roc(curve), curves.precision_recall(curve), curves.pro(curve)) == (None, None, None)
+    anomalous = curves.image_curve(of_scores([1, 2, 3], [1, 1, 1]))
+    assert (curves.roc(anomalous), curves.precision_recall(anomalous), curves.pro(anomalous)) == (None, None, None)
     assert curves.pixel_curve(images) is None
     assert curves.class_curves({"A": images}, {"A": {}}, ["A"]) is None
     assert curves.pro(curves.image_curve(of_scores([1, 2], [0, 1]))) is None, "images have no regions"
@@ -111,7 +114,7 @@ def test_thinned_lines_stay_within_the_tolerance(seed: int, count: int, flat: bo
 
 
 def unpacked(array: dict[str, str]) -> npt.NDArray[Any]:
-    return np.frombuffer(base64.b64decode(array["bdata"]), "<u2") / curves.STEPS
+    return np.frombuffer(base64.b64decode(array["bdata"]), "<u2") / STEPS
 
 
 def test_charts_of_a_class_hold_few_points_and_the_numbers_of_the_records() -> None:
@@ -126,7 +129,7 @@ def test_charts_of_a_class_hold_few_points_and_the_numbers_of_the_records() -> N
     assert found.columns == {"image": ("AUROC", "AP"), "pixel": ("AUROC", "AP", "AUPRO")}
     assert found.key[0].numbers[:2] == ("98.8", "–")
     assert len({(row.colour, row.dash) for row in found.key}) == 13
-    assert (found.key[0].colour, found.key[0].dash) == curves.look(1), "a method has its look on every page"
+    assert (found.key[0].colour, found.key[0].dash) == look(1), "a method has its look on every page"
     for chart in found.charts:
         go.Figure(chart.figure)
         assert [trace["meta"] for trace in chart.figure["data"]] == titles[1:]
@@ -179,3 +182,17 @@ def test_strips_of_one_label_have_one_median(label: int) -> None:
         [row] = chart.figure["layout"]["meta"]["strips"]["rows"]
         assert row["medians"][1 - label] is None
         assert (row["normal"] == 0) == bool(label)
+
+
+def test_there_is_no_precision_without_normal_images() -> None:
+    curve = curves.image_curve(of_scores([0.1, 0.9], [1, 1]))
+    assert curves.precision_recall(curve) is None
+    assert curves.precision_recall_of_bins(curve) is None
+
+
+def test_methods_with_an_area_far_from_their_number_are_named() -> None:
+    images, exact = of_maps(3)
+    values = {"A": exact, "B": exact | {"pixel_ap": (exact["pixel_ap"] or 0) - 0.01}}
+    found = curves.class_curves({"A": images, "B": images}, values, ["A", "B"])
+    assert found is not None
+    assert found.coarse == ("B",)

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -11,8 +12,7 @@ pytest.importorskip("selenium", reason="selenium is not installed: pip install -
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.select import Select
-from support.browser import choose, needs_chromium, screen, texts, until, visit
+from support.browser import choose, needs_chromium, pick, screen, texts, until, visit
 from support.study import KIND, PARTS
 
 pytestmark = needs_chromium
@@ -29,10 +29,6 @@ def _images(site: Path) -> list[dict[str, Any]]:
 
 def listed(browser: webdriver.Chrome) -> list[str]:
     return texts(browser, "#failures code")
-
-
-def pick(browser: webdriver.Chrome, name: str, value: str) -> None:
-    Select(browser.find_element(By.CSS_SELECTOR, f'#failure-controls [name="{name}"]')).select_by_value(value)
 
 
 def test_lists_filters_and_the_address(browser: webdriver.Chrome, site: Path) -> None:
@@ -60,14 +56,14 @@ def test_lists_filters_and_the_address(browser: webdriver.Chrome, site: Path) ->
 
     choose(browser, "list", "differ")
     assert texts(browser, ".pair") != []
-    pick(browser, "a", "GenCLIP")
-    pick(browser, "b", "CLIP")
+    pick(browser, "failure-controls", "a", "GenCLIP")
+    pick(browser, "failure-controls", "b", "CLIP")
     apart = {image["key"]: abs(image["right"]["GenCLIP"] - image["right"]["CLIP"]) for image in images}
     shown = [apart[key] for key in listed(browser)]
     assert shown == sorted((each for each in apart.values() if each), reverse=True)
     choose(browser, "label", "anomalous")
-    pick(browser, "dataset", PARTS)
-    pick(browser, "defect", KIND)
+    pick(browser, "failure-controls", "dataset", PARTS)
+    pick(browser, "failure-controls", "defect", KIND)
     keys = {i["key"] for i in images if i["label"] and apart[i["key"]] and not i["key"].startswith("brain")}
     assert set(listed(browser)) == keys
     assert f"{len(keys)} anomalous images with {KIND} on which GenCLIP and CLIP differ" in texts(browser, "#found")[0]
@@ -87,8 +83,11 @@ def test_lists_filters_and_the_address(browser: webdriver.Chrome, site: Path) ->
 
 
 def test_an_image_opens_enlarged_in_its_gallery(browser: webdriver.Chrome, site: Path) -> None:
-    visit(browser, site, "failures.html", "#list=disputed")
+    visit(browser, site, "failures.html", "#list=disputed&intervals=off&metric=pixel_auroc&method=CLIP&method=GenCLIP")
     key = listed(browser)[0]
+    address = browser.find_element(By.CSS_SELECTOR, "#failures li .name a").get_attribute("href") or ""
+    kept = {"intervals": ["off"], "metric": ["pixel_auroc"], "method": ["CLIP", "GenCLIP"], "image": [key]}
+    assert parse_qs(address.partition("#")[2]) == kept
     browser.find_element(By.CSS_SELECTOR, "#failures li a.photo").send_keys(Keys.ENTER)
     until(lambda: browser.find_elements(By.CSS_SELECTOR, "dialog[open]"))
     assert key in texts(browser, "dialog[open]")[0]
@@ -107,7 +106,7 @@ def test_the_table_of_kinds_follows_the_choice(browser: webdriver.Chrome, site: 
     spreads = [float(text) for text in texts(browser, "#kinds .spread")]
     assert len(spreads) == 3
     assert spreads == sorted(spreads, reverse=True)
-    pick(browser, "dataset", "Scans")
+    pick(browser, "failure-controls", "dataset", "Scans")
     assert texts(browser, "#kinds .spread") == []
     assert texts(browser, "#no-kinds") == ["There is no such kind of defect in this dataset."]
 
@@ -127,6 +126,14 @@ def test_more_images_come_on_demand_and_a_phone_has_room(browser: webdriver.Chro
     visit(browser, tmp_path, "failures.html")
     assert len(listed(browser)) == 60
     assert browser.execute_script("return document.documentElement.scrollWidth") == 390
+    outside = """
+    for (const strip of document.querySelectorAll(".sides")) {
+      for (let bar = 0; bar < 40; bar++) strip.append(strip.firstChild.cloneNode());
+    }
+    return [...document.querySelectorAll(".failure *")].filter((each) => (
+      each.getBoundingClientRect().right > each.closest(".failure").getBoundingClientRect().right)).length;
+    """
+    assert browser.execute_script(outside) == 0, "bars of forty methods stay in their card"
     more = browser.find_element(By.ID, "more")
     assert more.text == "Show more: 60 of 160 are shown"
     more.send_keys(Keys.ENTER)

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import tracemalloc
+from collections.abc import Mapping
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -25,7 +27,6 @@ from benchmark.report.images import gallery, photos, scale
 from benchmark.report.images.contours import UNITS, contours, svg_path
 from benchmark.report.images.gallery import Gallery, class_gallery, select_images
 from benchmark.report.rendering import SiteFiles
-from benchmark.report.site import make_site
 
 Masks = npt.NDArray[np.bool_]
 
@@ -141,6 +142,31 @@ def test_without_normal_images_the_pixels_outside_the_masks_are_normal() -> None
     assert scale.normal_values(mixed, {"0": mask}, NORMAL).tolist() == list(range(16, 32))
 
 
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 1)), min_size=1, max_size=25))
+def test_ranking_errors_are_those_counted_over_all_pairs(images: list[tuple[int, int]]) -> None:
+    scores = np.array([score / 7 for score, _ in images])
+    labels = np.array([label for _, label in images], np.uint8)
+    ahead = np.where(labels[:, None] == 1, 1, -1) * (scores[:, None] - scores)
+    right = (ahead > 0) + 0.5 * (ahead == 0)
+    other = labels[:, None] != labels
+    fractions = [r[o].sum() / o.sum() if o.any() else np.nan for r, o in zip(right, other, strict=True)]
+    below = (scores < scores[:, None]).mean(axis=1) + (scores == scores[:, None]).mean(axis=1) / 2
+    side = np.where(labels == 1, 1 - below, below)
+    wrong = [s if np.isnan(f) else 1 - f for s, f in zip(side, fractions, strict=True)]
+    assert np.array_equal(gallery.fractions_right(scores, labels), fractions, equal_nan=True)
+    assert np.array_equal(gallery.ranking_errors(scores, labels), wrong + 1e-3 * side)
+
+
+def test_ranking_errors_of_many_images_need_little_memory() -> None:
+    rng = np.random.default_rng(0)
+    scores, labels = rng.random(3000), rng.integers(0, 2, 3000).astype(np.uint8)
+    tracemalloc.start()
+    gallery.ranking_errors(scores, labels)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 * scores.nbytes, "all pairs would take 3000 times the memory of the scores"
+
+
 def test_a_bounded_number_of_images_is_shown_besides_those_that_are_linked() -> None:
     rng = np.random.default_rng(0)
     labels = np.array([0, 1] * 500, np.uint8)
@@ -234,13 +260,8 @@ class Page(HTMLParser):
         self.tag = ""
 
 
-@pytest.fixture(scope="module")
-def files(study: Study) -> dict[str, bytes]:
-    return make_site(study.records, study.read, study.found)
-
-
-def test_the_data_hold_every_method_and_map(study: Study, files: dict[str, bytes]) -> None:
-    page = Page(files["datasets/parts--a.html"].decode())
+def test_the_data_hold_every_method_and_map(study: Study, site_files: Mapping[str, bytes]) -> None:
+    page = Page(site_files["datasets/parts--a.html"].decode())
     data: dict[str, Any] = json.loads(page.data)
     assert [each["title"] for each in data["methods"]] == ["CLIP", "CLIP-AC", "GenCLIP"]
     assert (data["normal"], data["anomalous"]) == (5, 5)
@@ -253,7 +274,10 @@ def test_the_data_hold_every_method_and_map(study: Study, files: dict[str, bytes
         assert image["score"][1] == f"{images.scores[place]:.3g}"
         assert image["rank"][1] == 1 + (images.scores > images.scores[place]).sum()
         assert (image["contour"] is None) == (image["label"] == 0)
-        assert len(image["errors"]) == 4
+        assert len(image["places"]) == 4
+    errors = dict(zip(images.keys, gallery.ranking_errors(images.scores, images.labels), strict=True))
+    ordered = [errors[image["key"]] for image in sorted(data["images"], key=lambda each: each["places"][2])]
+    assert ordered == sorted(ordered)
     method = data["methods"][1]
     kept = np.frombuffer(base64.b64decode(method["levels"]), np.uint8)
     levels = np.full(256, 255)
@@ -266,23 +290,23 @@ def test_the_data_hold_every_method_and_map(study: Study, files: dict[str, bytes
     assert {each["contour"] for each in data["images"] if each["label"]} == {svg_path(contours(mask), (32, 24))}
 
 
-def test_without_scripts_the_photos_are_a_list(files: dict[str, bytes]) -> None:
-    page = Page(files["datasets/parts--a.html"].decode())
+def test_without_scripts_the_photos_are_a_list(site_files: Mapping[str, bytes]) -> None:
+    page = Page(site_files["datasets/parts--a.html"].decode())
     data = json.loads(page.data)
     assert [path.rpartition("/")[2] for path in page.photos] == [each["photo"] for each in data["images"]]
     for path in page.photos:
-        assert path.removeprefix("../") in files
+        assert path.removeprefix("../") in site_files
     assert all(each["key"] in page.text for each in data["images"])
     assert KIND in page.text
     assert "scripts are switched off" in page.text
     assert page.links.count("prev") == 2, "above the table and below the gallery"
 
 
-def test_hostile_names_stay_text(files: dict[str, bytes]) -> None:
-    pages = [Page(text.decode()) for path, text in files.items() if path.startswith("datasets/parts--")]
+def test_hostile_names_stay_text(site_files: Mapping[str, bytes]) -> None:
+    pages = [Page(text.decode()) for path, text in site_files.items() if path.startswith("datasets/parts--")]
     (page,) = (each for each in pages if json.loads(each.data)["images"][0]["key"].startswith(SCRIPT))
     assert all(each["key"] in page.text for each in json.loads(page.data)["images"])
-    assert all("<script>alert" not in text.decode() for path, text in files.items() if path.endswith(".html"))
+    assert all("<script>alert" not in text.decode() for path, text in site_files.items() if path.endswith(".html"))
 
 
 def _shown(found: Gallery) -> str:

@@ -155,7 +155,7 @@ def test_the_gallery_is_ordered_by_a_method(browser: webdriver.Chrome, site: Pat
     data: dict[str, Any] = browser.execute_script(
         "return JSON.parse(document.getElementById('gallery-data').textContent)"
     )
-    errors = {image["key"]: image["errors"] for image in data["images"]}
+    errors = {image["key"]: image["places"] for image in data["images"]}
 
     def wrong(index: int) -> list[float]:
         return [errors[key][index] for key in shown(browser)]

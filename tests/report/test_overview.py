@@ -13,8 +13,9 @@ from support.wide import METHODS, SHOWN, wide_records
 
 from benchmark.metrics.names import METRICS
 from benchmark.records.records import Record
-from benchmark.report.pages.leaderboard import leaderboard
-from benchmark.report.pages.overview import learns_from, overview_page
+from benchmark.report.boards import all_standings, leaderboard
+from benchmark.report.facts import learns_from
+from benchmark.report.pages.overview import overview_page
 from benchmark.report.report_data import collect_report_data
 from benchmark.report.site import make_site
 from benchmark.report.values import (
@@ -174,7 +175,8 @@ def test_a_method_learns_from_what_serves_most_targets_first() -> None:
 
 
 def test_the_metrics_of_papers_stand_side_by_side(study: Study) -> None:
-    found = overview_page(collect_report_data(study.records))
+    report = collect_report_data(study.records)
+    found = overview_page(report, all_standings(report))
     assert found["start"] == ["image_auroc", "image_ap", "pixel_auroc", "pixel_aupro"]
     assert [key for key, _ in found["columns"]][:4] == found["start"]
     assert {key for key, _ in found["columns"]} == {k for k in METRICS if not k.startswith("sample")}
@@ -201,3 +203,19 @@ def test_the_first_page_grows_little_with_methods_datasets_and_metrics() -> None
     assert known >= 8
     assert sizes["leaderboard"] < ROW * len(METHODS) * known + 20_000
     assert sizes["matrix"] < CELL * len(METHODS) * len(SHOWN) * known + 10_000
+
+
+def test_the_page_says_which_methods_are_the_best_and_how_many_are_tied_with_them() -> None:
+    report = collect_report_data(wide_records())
+    standings = all_standings(report)
+    [view] = overview_page(report, standings)["views"]
+    for metric, board in standings[view.domain].boards.items():
+        means = {row.title: round(row.mean.value, 1) for row in board.rows if row.mean.value is not None}
+        highest = [title for title, mean in means.items() if mean == max(means.values())]
+        tied = sum(row.mean.tied for row in board.rows)
+        verdict = view.verdicts[metric]
+        assert verdict.startswith(f"Highest mean: {' and '.join(highest)} in {METRICS[metric].title}, ")
+        compared = any(row.behind.sort for row in board.rows)
+        assert (f"tied with {tied or 'none'}" in verdict) == compared
+        assert ("without intervals" in verdict) != compared
+    assert view.verdicts[""].count(" in ") == 4

@@ -85,6 +85,30 @@ def test_no_table_is_cut_off(dark: webdriver.Chrome, wide: Path) -> None:
             assert min(left for left, _, right, _ in boxes if right > left) >= MARGIN - 1, page
 
 
+def test_a_head_that_a_sheet_repeats_has_its_names(dark: webdriver.Chrome, wide: Path) -> None:
+    visit(dark, wide, "datasets/mvtec.html")
+    dark.execute_script(
+        """
+        const body = [...document.querySelectorAll("table.grid tbody")].find((each) => each.getClientRects().length);
+        for (let copy = 0; copy < 80; copy++) body.append(body.rows[0].cloneNode(true));
+        """
+    )
+    sheets = [text_of(sheet) for sheet in printed(dark)]
+    titles = [title for title, _ in METHODS if title != "CLIP"]  # which is in the names of others
+    assert len(sheets) > 1
+    assert [title for title in titles if title not in sheets[1]] == []
+
+
+def test_a_gallery_on_paper_names_its_images_and_has_the_key_of_its_colours(dark: webdriver.Chrome, site: Path) -> None:
+    visit(dark, site, "datasets/parts--a.html")
+    keys = dark.execute_script("return [...document.querySelectorAll('.case code')].map(each => each.innerText)")
+    whole = " ".join(text_of(sheet) for sheet in printed(dark))
+    assert keys
+    assert [key for key in keys if key not in whole] == []
+    assert "99.9 %" in whole, "ticks of the colours"
+    assert "Keys in the gallery" not in whole
+
+
 def test_controls_stay_on_the_screen(dark: webdriver.Chrome, wide: Path) -> None:
     visit(dark, wide, "index.html")
     assert dark.find_element(By.ID, "controls").is_displayed()

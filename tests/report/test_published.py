@@ -14,8 +14,8 @@ from support.study import Study
 from benchmark.metrics import METRICS
 from benchmark.report.charts.agreement import AgreementPoint, agreement_chart
 from benchmark.report.listing import Facet, filtered
-from benchmark.report.pages.printed import choices_of
 from benchmark.report.pages.published import common_reasons, link_of, published_page
+from benchmark.report.printed import choices_of
 from benchmark.report.report_data import ReportData, collect_report_data
 from benchmark.report.values import UNDEFINED
 from benchmark.tables.comparison import Comparison, compare

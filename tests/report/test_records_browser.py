@@ -5,17 +5,12 @@ from pathlib import Path
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
-from support.browser import needs_chromium, screen, texts, until, visit
+from support.browser import needs_chromium, screen, state, texts, until, visit
 
 pytestmark = needs_chromium
 
 PAGE = "records.html"
 TITLES = "#list tbody th"
-
-
-def state(browser: webdriver.Chrome) -> str:
-    found: str = browser.execute_script("return decodeURIComponent(location.hash)")
-    return found
 
 
 def test_a_search_finds_all_words_also_in_what_made_a_record(browser: webdriver.Chrome, site: Path) -> None:
@@ -51,6 +46,7 @@ def test_a_number_links_to_its_row(browser: webdriver.Chrome, site: Path) -> Non
     assert row.get_attribute("id") == anchor
     assert number in row.text
     assert "Scans" in row.text
+    assert "sha256" in row.text, "what made it stands open"
     browser.execute_script("location.hash = '#r0'")
     assert until(lambda: browser.find_element(By.CSS_SELECTOR, ".here").get_attribute("id") == "r0")
     browser.find_element(By.NAME, "search").send_keys("zzz")

@@ -22,7 +22,7 @@ from benchmark.data.samples import SampleSet
 from benchmark.protocol import Protocol
 from benchmark.records.cells import backbone_id
 from benchmark.records.records import Record
-from benchmark.report.charts.plotly import training_charts
+from benchmark.report.charts.training import training_charts
 from benchmark.running.held_out import results
 from benchmark.running.planning import Auxiliaries, Job, Setting, plan
 from benchmark.training.batches import Auxiliary
@@ -82,7 +82,7 @@ def test_a_run_trains_all_stages_and_scores_with_what_they_kept(
     [chart] = training_charts([record])
     lines = {line["name"]: line for line in chart.figure["data"]}
     assert list(lines) == ["last: total", "mixed: total", "last: label", "mixed: area", "mixed: memory"]
-    assert [line["line"]["width"] for line in lines.values()] == [3, 3, 1.5, 1.5, 1.5]
+    assert [line["line"]["width"] for line in lines.values()] == [6, 6, 1.5, 1.5, 1.5]
     assert [value is None for value in lines["mixed: total"]["y"]] == [True, False, False, True, True]
 
 

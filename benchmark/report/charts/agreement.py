@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmark.report.charts.plotly import MARGIN, PALETTE, SYMBOLS, Chart, escape
+from benchmark.report.charts.chart import MARGIN, PALETTE, SYMBOLS, Chart, escape
 
 
 @dataclass(frozen=True)

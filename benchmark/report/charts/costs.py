@@ -1,11 +1,11 @@
-"""Scatter of quality against cost, with the methods than which no other is both cheaper and better."""
+"""Scatter of quality against cost, with the methods that no other equals or beats in both."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmark.report.charts.plotly import MARGIN, PALETTE, SYMBOLS, Chart, ChartTable, escape
+from benchmark.report.charts.chart import MARGIN, PALETTE, SYMBOLS, Chart, ChartTable, escape
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def cost_chart(points: Sequence[CostPoint], axis: CostAxis, caption: str, key: s
     listed = ", ".join(point.name for point in best)
     names = {point.name for point in best}
     table = ChartTable(
-        ("Method", f"{axis.name}, {axis.unit}", "%", "No other cheaper and better"),
+        ("Method", f"{axis.name}, {axis.unit}", "%", "Not beaten"),
         tuple((p.name, f"{p.cost:,.4g}", f"{p.value:.1f}", "yes" if p.name in names else "") for p in points),
     )
     return Chart(
@@ -102,7 +102,7 @@ def cost_chart(points: Sequence[CostPoint], axis: CostAxis, caption: str, key: s
         caption,
         {"data": data, "layout": layout},
         height=280 + 20 * rows,
-        alternative=f"{caption}. No other method is both cheaper and better than: {listed}.",
+        alternative=f"{caption}. No other method equals or beats these in both: {listed}.",
         table=table,
     )
 

@@ -1,10 +1,10 @@
 """ROC, precision-recall and PRO curves of a class, from the results per image that are stored with a record.
 
-The image level is exact. At pixel level the stored histograms have at most 256 bins, so the area under a curve is that
-of the record to about 1e-4 for AUROC and AUPRO, and to about 1e-3 where many pixels share a score.
+The image level is exact. At pixel level the stored histograms have at most 256 bins. The area under a curve is then the
+value of the record to about 1e-4 in AUROC and AUPRO, but far from it where scores saturate, so that many pixels share a
+bin; the methods of which that holds are named.
 """
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.metrics import FPR_LIMIT, METRICS, ClassImages, Curve, descending_curve
-from benchmark.report.charts.plotly import DASHES, PALETTE, Chart
+from benchmark.report.charts.chart import DASHES, STEPS, Chart, look, packed
+from benchmark.report.values import UNDEFINED
 
 TOLERANCE = 5e-4
 """Greatest distance of a point that is left out from the curve that is drawn: a fifth of a pixel."""
-STEPS = 10_000
-"""Number of steps of a rate in the data of a page."""
+COARSE = 0.005
+"""Difference between the area under a curve and the value of the record from which on the page says so."""
 
 Array = npt.NDArray[np.float64]
 
@@ -54,7 +55,7 @@ def roc(curve: Curve) -> Array | None:
 
 
 def precision_recall(curve: Curve) -> Array | None:
-    """Return recall and precision `(2, 2 K)` as steps, or None without a positive.
+    """Return recall and precision `(2, 2 K)` as steps, or None with one label.
 
     Precision between two thresholds is that of the lower one, so the area is the average precision; straight lines
     between the thresholds would overstate it (Davis and Goadrich, ICML 2006).
@@ -67,12 +68,11 @@ def precision_recall(curve: Curve) -> Array | None:
 
 
 def precision_recall_of_bins(curve: Curve) -> Array | None:
-    """Return recall and precision `(2, K + 1)` at the ends of bins, or None without a positive.
+    """Return recall and precision `(2, K + 1)` at the ends of bins, or None with one label.
 
-    A bin holds many scores, so a straight line across it is nearer to the curve of these than a step is: over classes
-    of the mini suite, the area is the average precision to 0.0003 in the mean and to 0.002 at most.
+    A bin holds many scores, so a straight line across it is nearer to the curve of these than a step is.
     """
-    if not curve.positives:
+    if not curve.positives or not curve.negatives:
         return None
     recall = curve.true_positives / curve.positives
     precision = curve.true_positives / (curve.true_positives + curve.false_positives)
@@ -115,14 +115,8 @@ def thinned(points: Array, tolerance: float = TOLERANCE) -> Array:
         kept |= farthest
 
 
-def packed(fractions: npt.ArrayLike) -> dict[str, str]:
-    """Return fractions in steps of 1/10000 as Plotly takes arrays of integers; the script of the charts divides."""
-    steps = np.rint(np.asarray(fractions, np.float64) * STEPS).astype("<u2")
-    return {"bdata": base64.b64encode(steps.tobytes()).decode(), "dtype": "u2"}
-
-
 @dataclass(frozen=True)
-class Kind:
+class CurveKind:
     """A kind of curve."""
 
     metric: str
@@ -138,15 +132,15 @@ class Kind:
 
 _ROC = ("false positive rate", "true positive rate")
 _PR = ("recall", "precision")
-KINDS: Mapping[Literal["image", "pixel"], Sequence[Kind]] = {
+CURVES: Mapping[Literal["image", "pixel"], Sequence[CurveKind]] = {
     "image": (
-        Kind("image_auroc", "ROC, images", _ROC, roc),
-        Kind("image_ap", "Precision-recall, images", _PR, precision_recall),
+        CurveKind("image_auroc", "ROC, images", _ROC, roc),
+        CurveKind("image_ap", "Precision-recall, images", _PR, precision_recall),
     ),
     "pixel": (
-        Kind("pixel_auroc", "ROC, pixels", _ROC, roc),
-        Kind("pixel_ap", "Precision-recall, pixels", _PR, precision_recall_of_bins, tolerance=4 * TOLERANCE),
-        Kind("pixel_aupro", "PRO", (_ROC[0], "mean overlap of regions"), pro, (0, FPR_LIMIT)),
+        CurveKind("pixel_auroc", "ROC, pixels", _ROC, roc),
+        CurveKind("pixel_ap", "Precision-recall, pixels", _PR, precision_recall_of_bins, tolerance=4 * TOLERANCE),
+        CurveKind("pixel_aupro", "PRO", (_ROC[0], "mean overlap of regions"), pro, (0, FPR_LIMIT)),
     ),
 }
 
@@ -171,6 +165,8 @@ class ClassCurves:
     columns: Mapping[str, tuple[str, ...]]
     """Headings of the numbers in the key, by level."""
     key: tuple[KeyRow, ...]
+    coarse: tuple[str, ...]
+    """Titles of the methods of which an area is farther than `COARSE` from the value of the record."""
 
 
 def class_curves(
@@ -186,7 +182,8 @@ def class_curves(
     found = {title: {"image": image_curve(of), "pixel": pixel_curve(of)} for title, of in images.items()}
     looks = {title: look(place) for place, title in enumerate(titles)}
     charts, metrics = [], []
-    for level, kinds in KINDS.items():
+    coarse: dict[str, None] = {}
+    for level, kinds in CURVES.items():
         for kind in kinds:
             lines = {
                 title: points
@@ -196,6 +193,7 @@ def class_curves(
             if lines:
                 metrics.append(kind.metric)
                 charts.append(_chart(kind, lines, looks))
+                coarse |= dict.fromkeys(t for t, p in lines.items() if _is_coarse(p, kind, values[t].get(kind.metric)))
     if not charts:
         return None
     key = tuple(
@@ -207,15 +205,15 @@ def class_curves(
         level: tuple(METRICS[metric].heading for metric in metrics if METRICS[metric].level == level)
         for level in levels
     }
-    return ClassCurves(tuple(charts), columns, key)
+    return ClassCurves(tuple(charts), columns, key, tuple(title for title in titles if title in coarse))
 
 
-def look(place: int) -> tuple[str, str]:
-    """Return the colour and the dash of the method at a place in the order of the methods."""
-    return PALETTE[place % len(PALETTE)], DASHES[place // len(PALETTE) % len(DASHES)]
+def _is_coarse(points: Array, kind: CurveKind, value: float | None) -> bool:
+    area = float(np.trapezoid(points[1], points[0])) / kind.range[1]
+    return value is not None and abs(area - value) > COARSE
 
 
-def _chart(kind: Kind, lines: Mapping[str, Array], looks: Mapping[str, tuple[str, str]]) -> Chart:
+def _chart(kind: CurveKind, lines: Mapping[str, Array], looks: Mapping[str, tuple[str, str]]) -> Chart:
     data: list[dict[str, Any]] = []
     for title, points in lines.items():
         colour, dash = looks[title]
@@ -224,6 +222,7 @@ def _chart(kind: Kind, lines: Mapping[str, Array], looks: Mapping[str, tuple[str
         data.append({"meta": title, "line": line, "x": packed(x), "y": packed(y)})
     margin = kind.range[1] / 100  # a line along the edge is seen whole
     layout = {
+        "meta": {"steps": STEPS},
         "template": {"data": {"scatter": [{"mode": "lines", "line": {"width": 1.5}}]}},
         "showlegend": False,
         "hovermode": "closest",
@@ -231,13 +230,12 @@ def _chart(kind: Kind, lines: Mapping[str, Array], looks: Mapping[str, tuple[str
         "xaxis": {"title": {"text": kind.axes[0]}, "range": [-margin, kind.range[1] + margin], "hoverformat": ".3f"},
         "yaxis": {"title": {"text": kind.axes[1]}, "range": [-0.01, 1.01], "hoverformat": ".3f"},
     }
-    named = METRICS[kind.metric]
     alternative = (
-        f"{kind.title}, a line per method; the {named.level} {named.heading} of each stands in the table beside."
+        f"{kind.title}, a line per method; the {METRICS[kind.metric].title} of each stands in the table beside."
     )
     key = f"curve-{kind.metric.replace('_', '-')}"
     return Chart(key, kind.title, {"data": data, "layout": layout}, height=310, alternative=alternative)
 
 
 def _percent(fraction: float | None) -> str:
-    return "–" if fraction is None else f"{100 * fraction:.1f}"
+    return UNDEFINED if fraction is None else f"{100 * fraction:.1f}"

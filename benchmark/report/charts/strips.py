@@ -7,16 +7,23 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.metrics import ClassImages
-from benchmark.report.charts.curves import packed
-from benchmark.report.charts.plotly import Chart, ChartTable
+from benchmark.report.charts.chart import LONGEST, PALETTE, STEPS, Chart, ChartTable, packed
+from benchmark.report.class_images import common_images
+from benchmark.report.values import UNDEFINED, counted
 
 MOST_IMAGES = 400
 """Beyond so many images of a class, a mark stands for all images in a bin."""
 BINS = 100
 """Number of bins from the lowest to the highest score of a method."""
 ROW = 34
-"""Height of a row in pixels; the script of the strips has the same."""
-SIDES = ("normal", "anomalous")
+"""Height of a row in pixels."""
+BORDER = 100
+"""Height of what is above and below the rows, in pixels."""
+SIDES = (
+    {"name": "normal", "color": PALETTE[0], "symbol": "circle"},
+    {"name": "anomalous", "color": PALETTE[6], "symbol": "diamond"},
+)
+"""How the marks of each label look."""
 
 
 def class_strips(images: Mapping[str, ClassImages], linked: Collection[str]) -> Chart | None:
@@ -29,18 +36,15 @@ def class_strips(images: Mapping[str, ClassImages], linked: Collection[str]) -> 
         images: Results per image of the class, by method.
         linked: Keys of the images that are in the gallery of the page; the marks of these lead there.
     """
-    places = {title: {key: place for place, key in enumerate(of.keys)} for title, of in images.items()}
-    first = next(iter(images.values()), None)
-    common = [] if first is None else [key for key in first.keys if all(key in known for known in places.values())]
-    if first is None or not common:
+    common = common_images(images)
+    if not common.keys:
         return None
-    labels = first.labels[[places[next(iter(images))][key] for key in common]]
-    order = np.argsort(labels, kind="stable")
-    keys, normal = [common[place] for place in order], int((labels == 0).sum())
+    order = np.argsort(common.labels, kind="stable")
+    keys, normal = [common.keys[place] for place in order], int((common.labels == 0).sum())
     rows: list[dict[str, Any]] = []
     numbers = []
     for title, of in images.items():
-        scores = of.scores[[places[title][key] for key in keys]]
+        scores = of.scores[common.rows[title]][order]
         low, high = float(scores.min()), float(scores.max())
         at = (scores - low) / (high - low if high > low else 1.0)
         sides = at[:normal], at[normal:]
@@ -51,12 +55,15 @@ def class_strips(images: Mapping[str, ClassImages], linked: Collection[str]) -> 
         else:
             row |= {"x": packed(at)["bdata"], "normal": normal}
         rows.append(row)
-        middles = ("–" if not len(side) else _score(np.median(side)) for side in (scores[:normal], scores[normal:]))
+        middles = (
+            UNDEFINED if not len(side) else _score(np.median(side)) for side in (scores[:normal], scores[normal:])
+        )
         numbers.append((title, *middles, _score(low), _score(high)))
     binned = len(keys) > MOST_IMAGES
     kept = {} if binned else {"keys": keys, "linked": [place for place, key in enumerate(keys) if key in linked]}
+    look = {"row": ROW, "border": BORDER, "longest": LONGEST, "sides": SIDES}
     layout = {
-        "meta": {"strips": {"rows": rows, **kept}},
+        "meta": {"steps": STEPS, "strips": {"rows": rows, **kept, **look}},
         "margin": {"l": 8, "r": 16, "t": 8, "b": 44},
         "hovermode": "closest",
         "legend": {"itemclick": False, "itemdoubleclick": False},
@@ -67,16 +74,18 @@ def class_strips(images: Mapping[str, ClassImages], linked: Collection[str]) -> 
         },
         "yaxis": {"automargin": True, "showgrid": False, "zeroline": False},
     }
-    counts = f"{normal} normal and {len(keys) - normal} anomalous images"
+    counts = f"{normal} normal and {counted(len(keys) - normal, 'anomalous image')}"
     each = f"Each mark stands for the images in one of {BINS} bins" if binned else "Each mark is an image"
     return Chart(
         "strips",
         f"Scores of {counts}, each method on its own scale. {each}; the long marks are the medians.",
         {"data": [], "layout": layout},
-        height=100 + ROW * len(rows),
+        height=BORDER + ROW * len(rows),
         alternative=f"Scores of {counts}, a row per method; the table beneath has the medians.",
         table=ChartTable(
-            ("Method", *(f"Median, {side}" for side in SIDES), "Lowest", "Highest"), tuple(numbers), methods=True
+            ("Method", *(f"Median, {side['name']}" for side in SIDES), "Lowest", "Highest"),
+            tuple(numbers),
+            methods=True,
         ),
     )
 

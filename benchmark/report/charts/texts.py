@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from benchmark.common import listed
 from benchmark.metrics import ClassImages
+from benchmark.report.charts.chart import PALETTE, SYMBOLS, Chart, escape
 
 FEWEST_POINTS = 12
 """Smallest number of distinct text embeddings for which a plot is drawn."""
@@ -81,3 +82,38 @@ def text_points(title: str, classes: Mapping[str, Mapping[str, npt.NDArray[Any]]
         for (x, y), ((name, side, _), (_, names)) in zip(plane, found.items(), strict=True)
     )
     return TextPlot(title, points, len(found))
+
+
+def text_chart(dataset: str, texts: TextPlot, key: str) -> Chart:
+    """Return a chart of text embeddings, with a colour for normal and abnormal and a symbol per kind of embedding."""
+    names = list(dict.fromkeys(point.name for point in texts.points))
+    data = []
+    for index, name in enumerate(names):
+        for colour, side in zip((PALETTE[0], PALETTE[6]), SIDES, strict=True):
+            same = [point for point in texts.points if point.name == name and point.side == side]
+            data.append(
+                {
+                    "type": "scatter",
+                    "mode": "markers",
+                    "name": side if len(names) == 1 else escape(f"{name}, {side}"),
+                    "x": [point.x for point in same],
+                    "y": [point.y for point in same],
+                    "text": [escape(point.class_names) for point in same],
+                    "hovertemplate": "%{text}<extra>" + f"{side}</extra>",
+                    "marker": {
+                        "color": colour,
+                        "symbol": SYMBOLS[index % len(SYMBOLS)],
+                        "size": 7 if len(texts.points) > 100 else 10,
+                        "opacity": 0.85,
+                        "line": {"width": 0},
+                    },
+                }
+            )
+    axis = {"showticklabels": False, "showgrid": False, "zeroline": False, "mirror": True, "showline": True}
+    layout = {
+        "xaxis": axis,
+        "yaxis": axis,
+        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+        "legend": {"y": -0.02, "yanchor": "top", "itemsizing": "constant"},
+    }
+    return Chart(key, f"{texts.title} on {dataset}", {"data": data, "layout": layout}, height=360 + 12 * len(names))

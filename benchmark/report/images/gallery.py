@@ -1,7 +1,7 @@
 """The gallery: the images of a class that are shown, their order, and their reduced photos and maps."""
 
 import base64
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from PIL import Image
 from benchmark.data import ImageError, SampleSet, read_image
 from benchmark.metrics import ClassImages
 from benchmark.protocol import Protocol
+from benchmark.report.class_images import common_images
 from benchmark.report.images.contours import contours, svg_path
 from benchmark.report.images.photos import PHOTO_SIZE, THUMBNAIL_SIZE, mask_of, shrink, webp
 from benchmark.report.images.scale import Reference, colour_levels, normal_values, reference_of
@@ -46,7 +47,7 @@ class MethodResult:
     """Score and map of one method for one image."""
 
     score: str
-    right: int
+    right: float
     """Number of images of the other label that are ranked on the correct side of this one."""
     rank: int
     """Rank among all images of the class; 1 has the highest anomaly score."""
@@ -95,7 +96,13 @@ class Gallery:
 
     @property
     def data(self) -> dict[str, Any]:
-        """What the scripts of a page draw the tiles from, as JSON: the methods, and the images in order."""
+        """What the scripts of a page draw the tiles from, as JSON: the methods, and the images in order.
+
+        The place of an image counts the smaller ranking errors among the images shown: in the mean over the methods,
+        then of each method.
+        """
+        columns = np.array([image.errors for image in self.shown]).T
+        places = [np.unique(column, return_inverse=True)[1].tolist() for column in columns]
         return {
             "methods": [vars(each) for each in self.methods],
             "normal": self.normal,
@@ -107,12 +114,12 @@ class Gallery:
                     "photo": image.photo,
                     "large": image.large,
                     "contour": image.contour,
-                    "errors": image.errors,
+                    "places": [column[index] for column in places],
                     # Lists with a value for each method are shorter than an object for each.
                     **{name: [getattr(each, name) for each in image.results] for name in ("score", "right", "rank")},
                     "maps": base64.b64encode(b"".join(each.map for each in image.results)).decode(),
                 }
-                for image in self.shown
+                for index, image in enumerate(self.shown)
             ],
         }
 
@@ -132,7 +139,8 @@ def ranking_errors(scores: Array, labels: npt.NDArray[np.uint8]) -> Array:
     Returns:
         Errors of shape `(N,)`.
     """
-    below = (scores[None, :] < scores[:, None]).mean(axis=1) + (scores[None, :] == scores[:, None]).mean(axis=1) / 2
+    lower, equal = _lower_and_equal(scores, scores)
+    below = lower / len(scores) + equal / len(scores) / 2
     side = np.where(labels == 1, 1 - below, below)
     wrong = 1 - fractions_right(scores, labels)
     errors: Array = np.where(np.isnan(wrong), side, wrong) + 1e-3 * side
@@ -149,13 +157,21 @@ def fractions_right(scores: Array, labels: npt.NDArray[np.uint8]) -> Array:
     Returns:
         Fractions of shape `(N,)`; NaN if no image has the other label.
     """
-    ahead = scores[:, None] - scores[None, :]
-    ahead = np.where(labels[:, None] == 1, ahead, -ahead)
-    right = (ahead > 0) + 0.5 * (ahead == 0)
-    other = labels[:, None] != labels[None, :]
-    count = other.sum(axis=1)
-    found: Array = np.divide((right * other).sum(axis=1), count, out=np.full(len(scores), np.nan), where=count > 0)
+    found = np.full(len(scores), np.nan)
+    for label in (0, 1):
+        own, others = labels == label, scores[labels != label]
+        if len(others):
+            lower, equal = _lower_and_equal(scores[own], others)
+            ahead = lower + equal / 2
+            found[own] = (ahead if label == 1 else len(others) - ahead) / len(others)
     return found
+
+
+def _lower_and_equal(scores: Array, others: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return, for each score, how many of some other scores are lower, and how many are equal."""
+    ordered = np.sort(others)
+    lower, upto = (np.searchsorted(ordered, scores, side=side) for side in ("left", "right"))
+    return lower, upto - lower
 
 
 def select_images(errors: Array, labels: npt.NDArray[np.uint8], *, also: Collection[int] = ()) -> list[int]:
@@ -201,13 +217,10 @@ def class_gallery(
         stem: Start of the photos' file names.
         also: Keys of images that the gallery shows in any case, since other pages link to them. Other keys are ignored.
     """
-    first = next(iter(images.values()))
-    places = {title: {key: index for index, key in enumerate(each.keys)} for title, each in images.items()}
-    keys = [key for key in first.keys if all(key in place for place in places.values())]
+    common = common_images(images)
+    keys, labels, rows = common.keys, common.labels, common.rows
     if not keys:
         return Gallery()
-    labels = first.labels[[places[next(iter(images))][key] for key in keys]]
-    rows = {title: [places[title][key] for key in keys] for title in images}
     scores = {title: each.scores[rows[title]] for title, each in images.items()}
     errors = np.stack([ranking_errors(each, labels) for each in scores.values()])
     fractions = {title: fractions_right(each, labels) for title, each in scores.items()}
@@ -286,20 +299,19 @@ def _method_result(
 ) -> MethodResult:
     return MethodResult(
         score=f"{scores[index]:.3g}",
-        right=0 if not others else round(fraction * others),
+        right=0 if not others else _half(fraction * others),
         rank=1 + int((scores > scores[index]).sum()),
         map=_reduced(raw_map).tobytes(),
     )
+
+
+def _half(count: float) -> float:
+    """Return a count in which equal scores are halves, as an integer where it is one."""
+    halves = round(2 * count)
+    return halves / 2 if halves % 2 else halves // 2
 
 
 def _reduced(raw_map: npt.NDArray[np.uint8]) -> Image.Image:
     grid = Image.fromarray(raw_map)
     grid.thumbnail((MAP_SIZE, MAP_SIZE), Image.Resampling.BOX)
     return grid
-
-
-def by_method(
-    titles: Sequence[str], found: Mapping[str, Mapping[str, ClassImages] | None], class_name: str
-) -> dict[str, ClassImages]:
-    """Return the results per image of a class by method, without the methods that have none."""
-    return {title: images[class_name] for title in titles if (images := found.get(title)) and class_name in images}

@@ -10,8 +10,9 @@ from PIL import Image, ImageDraw
 from benchmark.data import SampleSet, read_image
 from benchmark.metrics import ClassImages
 from benchmark.predict import overlay
+from benchmark.report.class_images import by_method
 from benchmark.report.images.contours import Points, contours
-from benchmark.report.images.gallery import Gallery, GalleryImage, by_method
+from benchmark.report.images.gallery import Gallery, GalleryImage
 from benchmark.report.images.photos import mask_of, webp
 from benchmark.report.report_data import DatasetResults
 
@@ -23,7 +24,9 @@ FIRST_DATASETS = ("mvtec", "visa")
 
 
 @dataclass(frozen=True)
-class _Column:
+class Column:
+    """A dataset in the figure."""
+
     dataset: DatasetResults
     class_name: str
     page: str
@@ -35,7 +38,7 @@ class _Column:
 class QualitativeFigure:
     """The figure, to which datasets are added one after the other."""
 
-    columns: list[_Column] = field(default_factory=list)
+    columns: list[Column] = field(default_factory=list)
 
     def add(
         self,
@@ -65,13 +68,14 @@ class QualitativeFigure:
         truth = Image.fromarray(mask.astype(np.uint8) * np.uint8(255)).resize(size, Image.Resampling.BOX)
         lines = [each * TILE_SIZE / np.array(photo.size) for each in contours(mask)]
         pictures = {"Image": _outlined(square, lines), "Ground truth": truth.convert("RGB")}
-        for title, of_class in by_method(list(images), images, class_name).items():
+        for title, of_class in by_method(images, class_name).items():
             if image.key in of_class.keys:
                 grid = of_class.maps[of_class.keys.index(image.key)].astype(np.float64)
                 drawn = overlay(square, grid, low=float(grid.min()), high=float(grid.max()))
                 pictures[title] = _outlined(drawn, lines)
         page = next(each.page for each in dataset.classes if each.name == class_name)
-        self.columns.append(_Column(dataset, class_name if len(dataset.classes) > 1 else "", page, pictures))
+        column = Column(dataset, class_name if len(dataset.classes) > 1 else "", page, pictures)
+        self.columns = shown_columns([*self.columns, column])  # pictures of others need not be kept
 
     def render(self, titles: Sequence[str]) -> tuple[dict[str, Any], dict[str, bytes]]:
         """Return the context of the page's template and the image files by path.
@@ -80,15 +84,15 @@ class QualitativeFigure:
             titles: Titles of the methods, one row each.
         """
         rows = ("Image", "Ground truth", *titles)
-        shown, files = _shown_columns(self.columns), {}
+        files = {}
         tiles: dict[str, list[str | None]] = {row: [] for row in rows}
-        for column in shown:
+        for column in self.columns:
             for index, row in enumerate(rows):
                 path = f"images/figures/{column.dataset.slug}-{index}.webp" if row in column.pictures else None
                 tiles[row].append(path)
                 if path is not None:
                     files[path] = webp(column.pictures[row])
-        columns = [{"dataset": c.dataset.title, "class_name": c.class_name, "page": c.page} for c in shown]
+        columns = [{"dataset": c.dataset.title, "class_name": c.class_name, "page": c.page} for c in self.columns]
         return {"columns": columns, "tiles": [{"title": row, "tiles": found} for row, found in tiles.items()]}, files
 
 
@@ -105,8 +109,11 @@ def _outlined(image: Image.Image, lines: Sequence[Points]) -> Image.Image:
     return drawn
 
 
-def _shown_columns(columns: Sequence[_Column]) -> list[_Column]:
-    """Return at most `COLUMNS_PER_DOMAIN` columns per domain, those of `FIRST_DATASETS` first."""
+def shown_columns(columns: Sequence[Column]) -> list[Column]:
+    """Return at most `COLUMNS_PER_DOMAIN` columns per domain, those of `FIRST_DATASETS` first.
+
+    Columns that are added later can take the place of shown ones, but never bring back one that was left out.
+    """
     ordered = sorted(columns, key=lambda column: column.dataset.name not in FIRST_DATASETS)
     by_domain = dict.fromkeys(column.dataset.group for column in columns)
     return [

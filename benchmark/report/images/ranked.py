@@ -7,7 +7,8 @@ from itertools import combinations
 import numpy as np
 
 from benchmark.metrics import ClassImages
-from benchmark.report.images.gallery import Array, by_method, fractions_right
+from benchmark.report.class_images import by_method, common_images
+from benchmark.report.images.gallery import Array, fractions_right
 
 KEPT = 250
 """A dataset with at most so many images is kept whole. Of a larger one, so many images are shared out among the pairs
@@ -66,7 +67,7 @@ def rank_dataset(
         titles: Titles of all methods of the report.
         classes: Names of the classes.
     """
-    found = [each for name in classes for each in _ranked_class(by_method(titles, images, name), titles, name)]
+    found = [each for name in classes for each in _ranked_class(by_method(images, name), titles, name)]
     wrong = [sum(each.is_wrong for each in found if each.label == label) for label in (0, 1)]
     counts = [sum(each.label == label for each in found) for label in (0, 1)]
     per_pair = 0
@@ -84,26 +85,18 @@ def images_per_pair(methods: int) -> int:
 
 
 def _ranked_class(images: Mapping[str, ClassImages], titles: Sequence[str], class_name: str) -> list[RankedImage]:
-    if not images:
+    common = common_images(images)
+    if len(set(common.labels.tolist())) < 2:
         return []
-    places = {title: {key: index for index, key in enumerate(each.keys)} for title, each in images.items()}
-    first = next(iter(images))
-    keys = [key for key in images[first].keys if all(key in place for place in places.values())]
-    labels = images[first].labels[[places[first][key] for key in keys]]
-    if len(set(labels.tolist())) < 2:
-        return []
-    right = {
-        title: fractions_right(each.scores[[places[title][key] for key in keys]], labels)
-        for title, each in images.items()
-    }
+    right = {title: fractions_right(of.scores[common.rows[title]], common.labels) for title, of in images.items()}
     return [
         RankedImage(
             key=key,
             class_name=class_name,
-            label=int(labels[i]),
+            label=int(common.labels[i]),
             right=tuple(round(float(right[title][i]), 4) if title in right else None for title in titles),
         )
-        for i, key in enumerate(keys)
+        for i, key in enumerate(common.keys)
     ]
 
 

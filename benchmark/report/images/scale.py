@@ -9,6 +9,7 @@ The percentiles are those of the stored maps. The stored histograms of pixels co
 keep at which values their bins begin.
 """
 
+import base64
 import enum
 from collections.abc import Iterable, Mapping
 
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from benchmark.metrics import ClassImages
+from benchmark.predict import colours
 
 START, END = 50.0, 99.9
 """Percentiles among the normal pixels at which the colours begin and end."""
@@ -100,6 +102,11 @@ def colour_levels(values: Levels) -> Levels:
         values: Values of the normal pixels; see `normal_values`.
     """
     return np.rint(255 * position(shares_below(values))).astype(np.uint8)
+
+
+def bar_colours() -> str:
+    """Return evenly spaced colours of the colour bar, from low to high, as base64 of RGB bytes."""
+    return base64.b64encode(colours(np.linspace(0, 1, 33)).tobytes()).decode()
 
 
 def ticks() -> list[tuple[str, float]]:

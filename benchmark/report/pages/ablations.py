@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmark.common import slug
 from benchmark.metrics import METRICS
-from benchmark.report.charts import plotly
+from benchmark.report.charts.ablations import ablation_chart
 from benchmark.report.values import ShownValue, shown_points, shown_value
 from benchmark.tables import AblationTable, Grid
 
@@ -32,7 +32,7 @@ def ablations_page(tables: Sequence[AblationTable]) -> dict[str, Any]:
                 "datasets": grid.datasets,
                 "metrics": [METRICS[metric].heading for metric in grid.metrics],
                 "rows": _rows(grid),
-                "chart": plotly.ablation_chart(grid, f"{slug(table.stem)}-{position}"),
+                "chart": ablation_chart(grid, f"{slug(table.stem)}-{position}"),
             }
             for position, grid in enumerate(table.grids)
         ]

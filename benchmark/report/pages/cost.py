@@ -2,13 +2,13 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
-from benchmark.metrics import LEVELS, METRICS
+from benchmark.metrics import LEVELS, METRICS, metrics_of
+from benchmark.report.boards import EVERY_DOMAIN, Leaderboard, Standings
+from benchmark.report.charts.chart import Chart
 from benchmark.report.charts.costs import CostAxis, CostPoint, cost_chart
-from benchmark.report.charts.plotly import Chart
-from benchmark.report.pages import leaderboard as boards
 from benchmark.report.report_data import ReportData
 from benchmark.report.values import ShownValue
 from benchmark.tables import Cost, CostTable, cost_tables, costs, training_costs
@@ -40,51 +40,55 @@ MEMORY = CostAxis(
 AXES = (TIME, METHOD, TRAINING, MEMORY)
 
 
-def cost_page(report: ReportData) -> dict[str, Any]:
-    """Return the context of the page: the tables of costs, and a chart per kind of cost, domain and level."""
+def cost_page(report: ReportData, standings: Mapping[str, Standings]) -> dict[str, Any]:
+    """Return the context of the page: the tables of costs, and a chart per kind of cost, domain and level.
+
+    Args:
+        report: Data of the report.
+        standings: How the methods stand in each domain, see `all_standings`.
+    """
+    boards = _boards(standings)
     views = []
     for axis in AXES:
-        found = [cost_scatter(report, axis, *view) for view in _views(report)]
+        found = [cost_scatter(report, axis, board) for board in boards]
         if charts := [chart for chart in found if chart is not None]:
             views.append({"axis": axis, "charts": charts})
     return {"tables": [_shown(table, report.banner) for table in cost_tables(report.records)], "views": views}
 
 
-def overview_costs(report: ReportData) -> list[Chart]:
+def overview_costs(report: ReportData, standings: Mapping[str, Standings]) -> list[Chart]:
     """Return the charts of the first page: the results over the time of an image in the first domain, by level."""
-    views = _views(report)
-    found = [cost_scatter(report, TIME, *view) for view in views if view[0] == views[0][0]]
+    first = next(iter(standings))
+    found = [cost_scatter(report, TIME, board) for board in _boards(standings) if board.domain == first]
     return [chart for chart in found if chart is not None]
 
 
-def cost_scatter(report: ReportData, axis: CostAxis, domain: str, metric: str) -> Chart | None:
-    """Return the chart of a metric's mean over a cost, or None without a method that has both.
+def cost_scatter(report: ReportData, axis: CostAxis, board: Leaderboard) -> Chart | None:
+    """Return the chart of the means of a leaderboard over a cost, or None without a method that has both.
 
     Args:
         report: Data of the report.
         axis: One of `AXES`.
-        domain: Domain of the leaderboard whose mean is shown.
-        metric: Key of the metric.
+        board: The leaderboard.
     """
-    board = boards.leaderboard(report, domain, metric, {})
-    means = {row.title: float(row.mean.sort) for row in board.rows if row.mean.sort} if board else {}
+    means = {row.title: row.mean.value for row in board.rows if row.mean.value is not None}
     points = [
         CostPoint(title, name, cost, means[title], report.titles.index(title))
         for title, name, cost in _found(report, axis)
         if title in means
     ]
-    over = "" if domain == boards.EVERY_DOMAIN else f" over {domain} datasets"
-    named = METRICS[metric]
-    caption = f"Mean {named.level} {named.heading}{over} and {axis.name[0].lower()}{axis.name[1:]}"
-    key = f"cost-{axis.key}-{domain.replace(' ', '-')}-{metric.replace('_', '-')}"
+    over = "" if board.domain == EVERY_DOMAIN else f" over {board.domain} datasets"
+    caption = f"Mean {METRICS[board.metric].title}{over} and {axis.name[0].lower()}{axis.name[1:]}"
+    key = f"cost-{axis.key}-{board.domain.replace(' ', '-')}-{board.metric.replace('_', '-')}"
     return cost_chart(points, axis, caption, key) if points else None
 
 
-def _views(report: ReportData) -> list[tuple[str, str]]:
-    """Return domain and metric of each chart: the first metric of each level."""
-    domains = [each for each in boards.domains(report) if each != boards.EVERY_DOMAIN] or [boards.EVERY_DOMAIN]
-    metrics = [next(key for key, each in METRICS.items() if each.level == level) for level in LEVELS]
-    return [(domain, metric) for domain in domains for metric in metrics]
+def _boards(standings: Mapping[str, Standings]) -> list[Leaderboard]:
+    """Return the leaderboards that are shown over costs: of each single domain the first metric of each level."""
+    domains = [each for each in standings if each != EVERY_DOMAIN] or [EVERY_DOMAIN]
+    metrics = [metrics_of(level)[0].key for level in LEVELS]
+    found = [standings[domain].boards.get(metric) for domain in domains for metric in metrics]
+    return [board for board in found if board is not None]
 
 
 def _found(report: ReportData, axis: CostAxis) -> list[tuple[str, str, float]]:
@@ -127,4 +131,11 @@ def _shown(table: CostTable, banner: Container[str]) -> dict[str, Any]:
     ]
     names = ["Method", *table.header[1 : table.texts]]
     notes = [note for note in table.notes if note not in banner]
-    return {"title": table.title, "texts": names, "columns": table.header[table.texts :], "rows": rows, "notes": notes}
+    return {
+        "key": table.name,
+        "title": table.title,
+        "texts": names,
+        "columns": table.header[table.texts :],
+        "rows": rows,
+        "notes": notes,
+    }

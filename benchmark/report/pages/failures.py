@@ -1,7 +1,7 @@
 """The failures: images that all methods rank wrongly, images on which methods differ, and each kind of defect."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from benchmark.data import SampleSet
@@ -9,8 +9,7 @@ from benchmark.metrics import METRICS
 from benchmark.report.images.gallery import Gallery
 from benchmark.report.images.ranked import PER_LIST, RankedDataset
 from benchmark.report.report_data import DatasetResults, ReportData
-from benchmark.report.values import ShownValue, absent_value, class_values, shown_value
-from benchmark.tables import best_and_second
+from benchmark.report.values import ShownValue, defect_rows
 
 KIND_METRIC = "image_auroc"
 """Metric of the table of kinds of defect."""
@@ -89,25 +88,12 @@ def failures_page(report: ReportData, found: Mapping[str, FailureImages]) -> dic
 
 def kind_rows(report: ReportData, dataset: DatasetResults) -> list[KindRow]:
     """Return a row per kind of defect of a dataset that has an image AUROC against the normal images of its class."""
-    records = [dataset.first_seed(title) for title in report.titles]
-    anchors = ["" if record is None else report.anchor_of(record) for record in records]
-    rows = []
-    for each in dataset.classes:
-        results = [record.classes[each.name] for record in dataset.records if each.name in record.classes]
-        kinds = {name: kind.images for result in results for name, kind in result.defects.items()}
-        for defect, images in sorted(kinds.items()):
-            values = class_values(dataset, each.name, KIND_METRIC, report.titles, defect=defect)
-            if all(value is None for value in values):
-                continue
-            marks = best_and_second(values, METRICS[KIND_METRIC])
-            numbers = [
-                replace(shown_value(value, mark=mark), record=anchor)
-                if value is not None
-                else absent_value(report, dataset, title, KIND_METRIC, each.name)
-                for value, mark, anchor, title in zip(values, marks, anchors, report.titles, strict=True)
-            ]
-            rows.append(KindRow(dataset.title, each.name, each.page, defect, images, tuple(numbers)))
-    return rows
+    return [
+        KindRow(dataset.title, each.name, each.page, row.defect, row.images, row.numbers)
+        for each in dataset.classes
+        for row in defect_rows(report, dataset, each.name, KIND_METRIC)
+        if any(number.sort for number in row.numbers)
+    ]
 
 
 def _data(report: ReportData, found: Mapping[str, FailureImages]) -> dict[str, Any]:

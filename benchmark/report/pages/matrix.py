@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmark.metrics import METRICS
-from benchmark.report.pages.leaderboard import EVERY_DOMAIN, domains
+from benchmark.report.boards import EVERY_DOMAIN, domains
 from benchmark.report.report_data import ClassPage, DatasetResults, ReportData
 from benchmark.report.values import HAS_RANGE, ShownValue, class_values, dataset_values, table_row
 
@@ -43,7 +43,7 @@ def matrix_page(report: ReportData) -> dict[str, Any]:
     return {
         "rows": rows,
         "metrics": {level: [METRICS[each] for each in known if METRICS[each].level == level] for level in levels},
-        "titles": {metric: f"{METRICS[metric].level} {METRICS[metric].heading}" for metric in known},
+        "titles": {metric: METRICS[metric].title for metric in known},
         "numbers": {
             "methods": list(report.titles),
             "metrics": {metric: _as_data(shown[metric]) for metric in known},
@@ -89,6 +89,6 @@ def _as_data(rows: Sequence[Sequence[ShownValue]]) -> dict[str, Any]:
     """Return what a script shows of a metric: texts, values in percent (None without one) and spreads, by row."""
     return {
         "texts": [[each.text for each in row] for row in rows],
-        "values": [[float(each.sort) if each.sort else None for each in row] for row in rows],
+        "values": [[None if each.value is None else round(each.value, 4) for each in row] for row in rows],
         "spreads": [[" ".join(part for part in (each.spread, each.span) if part) for each in row] for row in rows],
     }

@@ -6,9 +6,8 @@ from typing import Any
 
 from benchmark.metrics import MAIN_METRICS, METRICS
 from benchmark.records import Record
-from benchmark.report.charts import plotly
-from benchmark.report.facts import MethodFacts, option_text
-from benchmark.report.pages.overview import learns_from
+from benchmark.report.charts.training import training_charts
+from benchmark.report.facts import MethodFacts, learns_from, option_text
 from benchmark.report.report_data import DatasetResults, ReportData
 from benchmark.report.values import (
     UNDEFINED,
@@ -78,7 +77,7 @@ def method_page(report: ReportData, column: Column, facts: Mapping[str, MethodFa
     known = facts.get(of[0].cell.method)
     name = of[0].cell.method
     variants = [r for r in report.records if r.cell.method == name and r not in of and r.title not in report.titles]
-    charts = plotly.training_charts(of)
+    charts = training_charts(of)
     keys = {chart.key for chart in charts}
     place = report.titles.index(column.title)
     leads = {metric: _leads(report, column.title, metric) for metric in MAIN_METRICS}
@@ -92,7 +91,7 @@ def method_page(report: ReportData, column: Column, facts: Mapping[str, MethodFa
         "options": _options(of, known),
         "results": _results(report, place),
         "wins": [
-            {"key": metric, "title": _title(metric), "won": won, "lost": lost}
+            {"key": metric, "title": METRICS[metric].title, "won": won, "lost": lost}
             for metric, (won, lost) in leads.items()
             if won or lost
         ],
@@ -100,7 +99,7 @@ def method_page(report: ReportData, column: Column, facts: Mapping[str, MethodFa
         "costs": [_cost(each) for each in costs(report.main) if each.title == column.title],
         "failed": [record for record in report.failed if record.title == column.title],
         "charts": charts,
-        "variants": [chart for chart in plotly.training_charts(variants) if chart.key not in keys],
+        "variants": [chart for chart in training_charts(variants) if chart.key not in keys],
         "before": report.titles[place - 1] if place else None,
         "after": report.titles[place + 1] if place + 1 < len(report.titles) else None,
     }
@@ -108,10 +107,6 @@ def method_page(report: ReportData, column: Column, facts: Mapping[str, MethodFa
 
 def _records(report: ReportData, title: str) -> list[Record]:
     return [record for record in report.main if record.title == title]
-
-
-def _title(metric: str) -> str:
-    return f"{METRICS[metric].level} {METRICS[metric].heading}"
 
 
 def _largest(records: list[Record], kind: str) -> int:
@@ -153,7 +148,7 @@ def _results(report: ReportData, place: int) -> dict[str, Any]:
                 better, count = _place(values, place, higher=METRICS[metric].higher_is_better)
                 numbers.append(replace(shown, spread=f"{better} of {count}", record=report.anchor_of(record)))
         rows.append({"dataset": dataset, "numbers": numbers})
-    return {"metrics": [_title(metric) for metric in metrics], "rows": rows}
+    return {"metrics": [METRICS[metric].title for metric in metrics], "rows": rows}
 
 
 def _values(report: ReportData, dataset: DatasetResults, metric: str) -> list[float | None]:

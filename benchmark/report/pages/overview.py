@@ -5,18 +5,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmark.data import load_cards
 from benchmark.metrics import LEVELS, METRICS, Level
+from benchmark.report.boards import EVERY_DOMAIN, Leaderboard, LeaderboardRow, Standings
 from benchmark.report.charts import diagram
-from benchmark.report.pages import leaderboard as boards
+from benchmark.report.facts import learns_from
 from benchmark.report.report_data import ReportData
-from benchmark.report.values import HAS_RANGE, UNDEFINED, ShownValue, TableRow, counted, dataset_rows
-from benchmark.tables import NOT_APART, ONE_TRAINING, WIDE_MARK, Column, Ranking, groups_of, learned_from, trained_on
+from benchmark.report.values import HAS_RANGE, UNDEFINED, ShownValue, TableRow, counted, dataset_rows, marks_note
+from benchmark.tables import ONE_TRAINING, WIDE_MARK, Ranking, groups_of
 
 SIDE_BY_SIDE = ("image_auroc", "image_ap", "pixel_auroc", "pixel_aupro")
 """The metrics that stand side by side at the start, as papers print them."""
 
-Boards = Mapping[str, boards.Leaderboard]
+Boards = Mapping[str, Leaderboard]
 """The leaderboards of a domain by metric."""
 
 
@@ -27,7 +27,7 @@ class MethodRow:
     title: str
     means: tuple[ShownValue, ...]
     """Per metric, what stands in the view of several metrics: the mean, or the average rank where there is no mean."""
-    details: tuple[boards.LeaderboardRow | None, ...]
+    details: tuple[LeaderboardRow | None, ...]
     """Per metric; None where no dataset of the domain has it."""
 
 
@@ -37,45 +37,48 @@ class DomainRows:
 
     domain: str
     rows: tuple[MethodRow, ...]
+    verdicts: Mapping[str, str]
+    """Which method is the best, as far as these images say it, by metric; "" for the view of several metrics."""
     notes: Mapping[str, str]
     """What is said below, by metric; "" for the view of several metrics."""
     mixed: bool
     """Whether the datasets are of several domains; then ranks stand where means would."""
 
 
-def overview_page(report: ReportData) -> dict[str, Any]:
-    """Return the context of the page."""
-    found, diagrams = {}, []
-    for domain in boards.domains(report):
-        ranked = boards.all_rankings([r for r in report.main if domain in (boards.EVERY_DOMAIN, r.group)])
-        made = {
-            metric: boards.leaderboard(report, domain, metric, ranked[metric].ranks if metric in ranked else {})
-            for metric in METRICS
-        }
-        found[domain] = {metric: board for metric, board in made.items() if board is not None}
-        diagrams += list(_diagrams(domain, {metric: ranked[metric] for metric in found[domain] if metric in ranked}))
+def overview_page(report: ReportData, standings: Mapping[str, Standings]) -> dict[str, Any]:
+    """Return the context of the page.
+
+    Args:
+        report: Data of the report.
+        standings: How the methods stand in each domain, see `all_standings`.
+    """
+    found = {domain: of.boards for domain, of in standings.items()}
+    diagrams = [each for domain, of in standings.items() for each in _diagrams(domain, of.rankings)]
     # Where nothing is defined, the first metric says so. A dataset without any of these metrics has a row with each.
     known = [metric for metric in METRICS if any(metric in of_domain for of_domain in found.values())]
     shown = known or [next(iter(METRICS))]
     start = [metric for metric in SIDE_BY_SIDE if metric in known] or known[:1]
     order = [*start, *(metric for metric in known if metric not in start)]
-    listed = {row.title for metric in shown for row in dataset_rows(report, metric)}
-    others = {each.title for each in report.datasets} - listed
-    rows = {metric: dataset_rows(report, metric, others) for metric in shown}
+    rows = {metric: dataset_rows(report, metric) for metric in shown}
+    others = {each.title for each in report.datasets} - {row.title for of_metric in rows.values() for row in of_metric}
+    if others:
+        rows = {metric: dataset_rows(report, metric, others) for metric in shown}
     has_wide_range = any(n.span for each in rows.values() for row in each for n in row.numbers)
+    tables = {metric: [_without_intervals(row) for row in each] for metric, each in rows.items()}
     groups = groups_of(report.columns)
     views = [_domain_rows(domain, of, order, start, report.titles) for domain, of in found.items() if of]
     return {
         "views": views,
-        "columns": [(metric, _name(metric)) for metric in order],
+        "columns": [(metric, METRICS[metric].title) for metric in order],
         "marks": _marks([board for of in found.values() for board in of.values()]),
         "start": start,
         "start_name": " and ".join(dict.fromkeys(METRICS[metric].level for metric in start)) if start else "",
         "paired": [metric for metric in order if any(_has_behind(of.get(metric)) for of in found.values())],
         "diagrams": diagrams,
-        "matrices": {metric: [_without_intervals(row) for row in each] for metric, each in rows.items()},
+        "dataset_tables": tables,
+        "dataset_marks": marks_note([n for each in tables.values() for row in each for n in row.numbers], ""),
         "metrics": _by_level(known),
-        "domains": boards.domains(report),
+        "domains": list(standings),
         "years": {column.title: column.year for column in report.columns},
         "places": {column.title: place for place, (_, same) in enumerate(groups) for column in same},
         "learns_from": {column.title: learns_from(column, report) for column in report.columns},
@@ -83,19 +86,15 @@ def overview_page(report: ReportData) -> dict[str, Any]:
     }
 
 
-def _has_behind(board: boards.Leaderboard | None) -> bool:
+def _has_behind(board: Leaderboard | None) -> bool:
     return board is not None and any(row.behind.sort for row in board.rows)
-
-
-def _name(metric: str) -> str:
-    return f"{METRICS[metric].level} {METRICS[metric].heading}"
 
 
 def _by_level(known: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
     """Return key and name of the metrics under the heading of their level."""
     levels: dict[Level, list[tuple[str, str]]] = defaultdict(list)
     for metric in known:
-        levels[METRICS[metric].level].append((metric, _name(metric)))
+        levels[METRICS[metric].level].append((metric, METRICS[metric].title))
     return {LEVELS[level]: of_level for level, of_level in levels.items()}
 
 
@@ -113,10 +112,26 @@ def _domain_rows(
     notes = {metric: _note(board) for metric, board in found.items()}
     shown = {metric: found[metric] for metric in start if metric in found}
     notes[""] = _side_by_side(shown, first, len(titles)) if shown else notes[first]
-    return DomainRows(domain, tuple(rows), notes, mixed)
+    verdicts = {metric: _verdict({metric: board}) for metric, board in found.items()} | {"": _verdict(shown)}
+    return DomainRows(domain, tuple(rows), verdicts, notes, mixed)
 
 
-def _main(row: boards.LeaderboardRow | None, *, mixed: bool) -> ShownValue:
+def _verdict(shown: Boards) -> str:
+    """Return which methods have the highest means, and how many others the images do not tell from them."""
+    said = []
+    for metric, board in shown.items():
+        best = [row.title for row in board.rows if row.mean.mark in ("best", "highest")]
+        if len(board.rows) < 2 or not best:
+            continue
+        tied = sum(row.mean.tied for row in board.rows)
+        told = f"tied with {counted(tied, 'other') if tied else 'none'}"
+        if not any(row.behind.sort for row in board.rows):
+            told = "without intervals to compare it"
+        said.append(f"{' and '.join(best)} in {METRICS[metric].title}, {told}")
+    return f"Highest mean: {'; '.join(said)}." if said else ""
+
+
+def _main(row: LeaderboardRow | None, *, mixed: bool) -> ShownValue:
     """Return the mean of a metric, or the average rank where there is no mean; sorted, the best rank is the highest."""
     if row is None:
         return ShownValue(UNDEFINED, "", hint="No dataset of this domain has this metric.")
@@ -127,9 +142,9 @@ def _side_by_side(shown: Boards, first: str, methods: int) -> str:
     """Return what the numbers of the view of several metrics are, and how its rows are sorted."""
     over: dict[int, list[str]] = defaultdict(list)
     for metric, board in shown.items():
-        over[board.known if board.mixed else board.complete].append(_name(metric))
+        over[board.known if board.mixed else board.complete].append(METRICS[metric].title)
     each = "; ".join(f"{', '.join(names)} over {counted(count, 'dataset')}" for count, names in over.items() if count)
-    order = f" Sorted by {_name(first)}; a press on another heading sorts by it." if methods > 1 else ""
+    order = f" Sorted by {METRICS[first].title}; a press on another heading sorts by it." if methods > 1 else ""
     if any(board.mixed for board in shown.values()):
         ranked = any(row.rank.sort for board in shown.values() for row in board.rows)
         what = f"these are average ranks, 1 is the best: {each}" if ranked else "choose one above"
@@ -141,24 +156,16 @@ def _side_by_side(shown: Boards, first: str, methods: int) -> str:
     return f"Means of {each}, each the unweighted mean of its classes, in percent.{without}{order}"
 
 
-def _marks(shown: Sequence[boards.Leaderboard]) -> str:
+def _marks(shown: Sequence[Leaderboard]) -> str:
     """Return what the intervals and the marks of means say; empty where no mean has an interval."""
-    numbers = [row.mean for board in shown for row in board.rows if row.mean.spread and row.mean.sort]
-    if not numbers:
-        return ""
-    said = "In brackets: 95 % bootstrap intervals over the test images of these datasets, not over other datasets."
-    if any(number.tied for number in numbers):
-        said += (
-            f" “{NOT_APART}”, and the colour of the best: tied with the best; the paired interval of the difference "
-            "contains 0, so these images do not show which of the two is better."
-        )
-    if any(ONE_TRAINING in number.spread for number in numbers):
-        said += f" “{ONE_TRAINING}”: one training, or fewer than three; another training may change the difference."
-    return said
+    numbers = [row.mean for board in shown for row in board.rows]
+    return marks_note(numbers, "the test images of these datasets, not over other datasets")
 
 
-def _note(board: boards.Leaderboard) -> str:
-    best = "Best on: number of datasets with the highest value. " if len(board.rows) > 1 else ""
+def _note(board: Leaderboard) -> str:
+    best = (
+        "Best on: number of datasets with the highest value, where not all are equal. " if len(board.rows) > 1 else ""
+    )
     spread = f"{best}Spread: the values of the datasets on an axis from {board.low} to 100"
     if board.mixed:
         return f"There is no mean over several domains; choose one above. {spread}."
@@ -189,7 +196,7 @@ def _without_intervals(row: TableRow) -> TableRow:
 
 def _diagrams(domain: str, ranked: Mapping[str, Ranking]) -> Iterator[dict[str, Any]]:
     for metric, found in ranked.items():
-        heading = _name(metric) + ("" if domain == boards.EVERY_DOMAIN else f", {domain}")
+        heading = METRICS[metric].title + ("" if domain == EVERY_DOMAIN else f", {domain}")
         yield {
             "domain": domain,
             "metric": metric,
@@ -200,24 +207,8 @@ def _diagrams(domain: str, ranked: Mapping[str, Ranking]) -> Iterator[dict[str, 
 
 def _ranked(found: Ranking, heading: str) -> str:
     over = f"{heading}: average ranks over {counted(len(found.datasets), 'dataset')}"
+    lacking = f" Not ranked, as they lack datasets: {', '.join(found.lacking)}." if found.lacking else ""
     if found.friedman_p is None:
-        return f"{over}; too few methods for a test, or all tie."
-    return f"{over}. Friedman p = {found.friedman_p:.2g}, critical difference {found.critical_difference:.2f}."
-
-
-def learns_from(column: Column, report: ReportData) -> str:
-    """Return what a method learns from, as in `MVTec AD (VisA for MVTec AD)`: what serves most targets first."""
-    cards = load_cards()
-    targets: dict[str, list[str]] = defaultdict(list)
-    for record in report.main:
-        if record.title == column.title and record.cell.auxiliary is not None:
-            name = trained_on(record)
-            named = cards[name].title if name in cards else name
-            if record.dataset_title not in targets[named]:
-                targets[named].append(record.dataset_title)
-    if not targets:
-        return learned_from([], column.shots)
-    first, *others = sorted(targets, key=lambda name: (-len(targets[name]), name))
-    said = ", ".join(f"{name} for {', '.join(targets[name])}" for name in others)
-    shots = f", {learned_from([], column.shots)}" if column.shots else ""
-    return first + (f" ({said})" if said else "") + shots
+        return f"{over}; too few methods for a test, or all tie.{lacking}"
+    test = f"Friedman p = {found.friedman_p:.2g}, critical difference {found.critical_difference:.2f}"
+    return f"{over}. {test}.{lacking}"

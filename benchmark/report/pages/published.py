@@ -9,11 +9,11 @@ from typing import Any
 
 from benchmark.common import PUBLISHED_TOLERANCE
 from benchmark.report.charts.agreement import AgreementPoint, agreement_chart
-from benchmark.report.charts.plotly import Chart
+from benchmark.report.charts.chart import Chart
 from benchmark.report.listing import filtered
-from benchmark.report.pages.printed import KINDS, VERDICTS, Choices, choices_of, place_of, printed
+from benchmark.report.printed import NUMBERS_OF, VERDICTS, Choices, choices_of, place_of, printed
 from benchmark.report.report_data import ReportData
-from benchmark.report.values import UNDEFINED, ShownValue, shown_points, shown_value
+from benchmark.report.values import NOTHING, ShownValue, shown_points, shown_value
 from benchmark.tables import SECOND_HAND_NOTE, Comparison, compare, in_printed_order
 from benchmark.tables import Number as Published
 
@@ -129,7 +129,7 @@ def _summaries(rows: Sequence[Comparison], choices: Choices) -> list[dict[str, A
     """Return the tables that count what agrees, by method and by dataset, for all rows and for each kind of them."""
     made = []
     for by, title in (("method", "Method"), ("dataset", "Dataset")):
-        for kind in ("", *KINDS):
+        for kind in ("", *NUMBERS_OF):
             groups: dict[str, list[Comparison]] = defaultdict(list)
             for row in rows:
                 values = choices.values(row.number)
@@ -151,7 +151,7 @@ def agreement(title: str, rows: Sequence[Comparison], **values: str) -> Agreemen
     differences = [row.difference for row in rows if row.difference is not None]
     counts = _counts(rows, **values)
     if not differences:
-        return Agreement(title, counts, ShownValue(UNDEFINED, ""), ShownValue(UNDEFINED, ""))
+        return Agreement(title, counts, NOTHING, NOTHING)
     low, high = (shown_points(end(differences)) for end in (min, max))
     reach = ShownValue(f"{low.text} to {high.text}", low.sort)
     return Agreement(title, counts, shown_points(statistics.median(differences)), reach)
@@ -212,7 +212,7 @@ def _rows(
                 "ours": replace(
                     ours, spread=" ".join(spread), record="" if number.is_mean else report.anchor_of(record)
                 ),
-                "difference": ShownValue(UNDEFINED, "") if row.difference is None else shown_points(row.difference),
+                "difference": NOTHING if row.difference is None else shown_points(row.difference),
                 "verdict": row.verdict,
                 "reasons": [each for each in row.reasons if each not in said],
                 "more": any(of_source),

@@ -12,9 +12,7 @@ from benchmark.report.values import ShownValue, shown_value
 from benchmark.tables import main_records
 
 STATUS = Facet("status", "Status", {"done": "done", "failed": "failed"})
-KIND = Facet("kind", "Shown in", {"main": "main tables", "ablation": "ablations alone"})
-FOLDED = 160
-"""Characters of an error from which on it is folded."""
+SHOWN_IN = Facet("kind", "Shown in", {"main": "main tables", "ablation": "ablations alone"})
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,7 @@ class RecordRow:
 
     record: Record
     of: str
-    """Its places in `STATUS` and `KIND`."""
+    """Its places in `STATUS` and `SHOWN_IN`."""
     image: ShownValue
     pixel: ShownValue
     seconds: ShownValue
@@ -38,7 +36,7 @@ class RecordRow:
 def records_page(report: ReportData) -> dict[str, Any]:
     """Return the context of the page: a row per record, also of those that failed."""
     main = {record.id for record in main_records(report.records)}
-    facets = [facet for facet in (STATUS, KIND) if len(_used(facet, report, main)) > 1]
+    facets = [facet for facet in (STATUS, SHOWN_IN) if len(_used(facet, report, main)) > 1]
     rows = []
     for record in report.records:
         values = _values(record, main)
@@ -56,7 +54,7 @@ def records_page(report: ReportData) -> dict[str, Any]:
                 made_by=made_by(record),
             )
         )
-    return {"rows": rows, "facets": facets, "failed": report.failed, "folded": FOLDED}
+    return {"rows": rows, "facets": facets, "failed": report.failed}
 
 
 def _values(record: Record, main: set[str]) -> dict[str, str]:

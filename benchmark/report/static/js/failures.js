@@ -2,15 +2,8 @@
 "use strict";
 
 (() => {
-  const { $, $$, whenChanged, address, on } = Report;
+  const { $, $$, make, state, whenChanged, address, on } = Report;
   const STEP = 60; // images that are added at once
-
-  function make(tag, className, ...children) {
-    const made = document.createElement(tag);
-    if (className) made.className = className;
-    made.append(...children);
-    return made;
-  }
 
   // What a list holds and its order: `value` is null for images that are not in it, and the highest comes first.
   const mean = (values) => values.reduce((sum, each) => sum + each, 0) / values.length;
@@ -29,41 +22,16 @@
   function startFailures() {
     const form = $("#failure-controls");
     if (!form) return;
-    const fields = form.elements;
     const source = $("#failures-data");
     const data = source ? JSON.parse(source.textContent) : null;
-    const home = { a: fields.a ? fields.a.value : "", b: fields.b ? fields.b.value : "" };
-    let count = STEP;
+    const [a, b] = ["a", "b"].map((name) => form.elements[name]?.value ?? "");
+    const FIRST = { list: "wrong", a, b, label: "", dataset: "", defect: "", numbers: "off" };
+    let values = FIRST;
+    const field = (name) => values[name];
+    const count = () => Math.max(STEP, Math.ceil(Number(address.get("shown")) / STEP) * STEP || 0);
 
-    const field = (name) => (fields[name] ? fields[name].value : "");
-    const read = () => {
-      for (const name of ["a", "b", "dataset", "defect"]) {
-        if (!fields[name]) continue;
-        fields[name].value = address.get(name);
-        if (fields[name].selectedIndex < 0) fields[name].value = home[name] || "";
-      }
-      for (const [name, first] of [["list", "wrong"], ["label", ""]]) {
-        const same = $$(`input[name="${name}"]`, form);
-        const found = same.find((each) => each.value === (address.get(name) || first)) || same[0];
-        if (found) found.checked = true;
-      }
-      if (fields.numbers) fields.numbers.checked = address.get("numbers") === "1";
-      count = Math.max(STEP, Math.ceil(Number(address.get("shown")) / STEP) * STEP || 0);
-    };
-    const write = () => address.set({
-      list: field("list") === "wrong" ? "" : field("list"),
-      a: field("a") === home.a ? "" : field("a"),
-      b: field("b") === home.b ? "" : field("b"),
-      label: field("label"),
-      dataset: field("dataset"),
-      defect: field("defect"),
-      numbers: fields.numbers && fields.numbers.checked ? "1" : "",
-      shown: count > STEP ? String(count) : "",
-    });
-
-    const boxes = $$('#methods input[name="method"]');
-    const isShown = (title) => !boxes.length || boxes.some((box) => box.value === title && box.checked);
-    const places = () => data.methods.map((_, place) => place).filter((place) => isShown(data.methods[place]));
+    const shown = (title) => Report.methods.shown().has(title);
+    const places = () => data.methods.map((_, place) => place).filter((place) => shown(data.methods[place]));
 
     const listed = () => {
       const chosen = places();
@@ -85,21 +53,24 @@
     const bars = (image, chosen) => {
       const pair = field("list") === "differ";
       const named = chosen.filter((place) => image.right[place] !== null);
-      const strip = make("div", pair ? "sides pair" : "sides");
-      strip.setAttribute("role", "img");
-      strip.setAttribute("aria-label", `Fraction on the right side: ${named.map((place) => `${data.methods[place]} ${image.right[place].toFixed(2)}`).join(", ")}`);
+      const words = named.map((place) => `${data.methods[place]} ${image.right[place].toFixed(2)}`);
+      const strip = make("div", {
+        className: pair ? "sides pair" : "sides", role: "img",
+        "aria-label": `Fraction on the right side: ${words.join(", ")}`,
+      });
       for (const place of named) {
         const title = data.methods[place];
-        const bar = make("i", image.right[place] < 0.5 ? "bad" : "");
+        const bar = make("i", { className: image.right[place] < 0.5 ? "bad" : "", title: `${title}: ${image.right[place].toFixed(2)}` });
         if (title === field("a") || title === field("b")) bar.classList.add("picked");
         bar.style.setProperty("--right", image.right[place]);
-        bar.title = `${title}: ${image.right[place].toFixed(2)}`;
         strip.append(bar);
       }
       return strip;
     };
-    const numbers = (image, chosen) => make("dl", "sides-numbers", ...chosen.filter((place) => image.right[place] !== null).map((place) => (
-      make("div", image.right[place] < 0.5 ? "bad" : "", make("dt", "", data.methods[place]), make("dd", "", image.right[place].toFixed(2))))));
+    const numbers = (image, chosen) => make("dl", { className: "sides-numbers" }, ...chosen
+      .filter((place) => image.right[place] !== null)
+      .map((place) => make("div", { className: image.right[place] < 0.5 ? "bad" : "" },
+        make("dt", {}, data.methods[place]), make("dd", {}, image.right[place].toFixed(2)))));
 
     const why = (image, chosen) => {
       const at = (title) => `${title} ${image.right[data.methods.indexOf(title)].toFixed(2)}`;
@@ -111,21 +82,21 @@
 
     const card = (image, chosen) => {
       // An image without a photo is in no gallery, so only its class can be opened.
-      const kept = ["method", "pin", "order"].flatMap((name) => address.all(name).map((value) => [name, value]));
-      const page = image.photo ? `${image.within.page}#${new URLSearchParams([...kept, ["image", image.key]])}` : image.within.page;
-      const item = make("li", image.photo ? "failure" : "failure bare");
+      const kept = address.carried(image.photo ? { image: image.key } : {});
+      const page = image.within.page + (kept && `#${kept}`);
+      const item = make("li", { className: image.photo ? "failure" : "failure bare" });
       if (image.photo) {
-        const photo = make("img");
-        Object.assign(photo, { src: image.photo, alt: `Test image ${image.key}`, loading: "lazy", width: 96, height: 96 });
-        const link = make("a", "photo", photo);
-        link.href = page;
-        item.append(link);
+        const photo = make("img", { src: image.photo, alt: `Test image ${image.key}`, loading: "lazy", width: 96, height: 96 });
+        item.append(make("a", { className: "photo", href: page }, photo));
       }
-      const kind = make("b", image.label ? "anomalous" : "normal", image.label ? "anomalous" : "normal");
-      const link = make("a", "", image.within.name ? `${image.dataset} / ${image.within.name}` : image.dataset);
-      link.href = page;
-      item.append(make("div", "", make("p", "name", link), make("p", "", kind, image.defect ? ` ${image.defect}` : "", ` · ${why(image, chosen)}`), make("p", "", make("code", "", image.key)), bars(image, chosen)));
-      if (fields.numbers.checked) item.append(numbers(image, chosen));
+      const label = image.label ? "anomalous" : "normal";
+      const name = image.within.name ? `${image.dataset} / ${image.within.name}` : image.dataset;
+      item.append(make("div", {},
+        make("p", { className: "name" }, make("a", { href: page }, name)),
+        make("p", {}, make("b", { className: label }, label), image.defect ? ` ${image.defect}` : "", ` · ${why(image, chosen)}`),
+        make("p", {}, make("code", {}, image.key)),
+        bars(image, chosen)));
+      if (field("numbers") === "on") item.append(numbers(image, chosen));
       return item;
     };
 
@@ -154,11 +125,11 @@
     const list = () => {
       const chosen = places();
       const found = listed();
-      const shown = found.slice(0, count);
-      $("#failures").replaceChildren(...shown.map((image) => card(image, chosen)));
+      const first = found.slice(0, count());
+      $("#failures").replaceChildren(...first.map((image) => card(image, chosen)));
       $("#found").textContent = summary(found, chosen);
-      $("#more").hidden = shown.length === found.length;
-      $("#more").textContent = `Show more: ${shown.length} of ${found.length} are shown`;
+      $("#more").hidden = first.length === found.length;
+      $("#more").textContent = `Show more: ${first.length} of ${found.length} are shown`;
       for (const pair of $$(".pair", form)) pair.hidden = field("list") !== "differ";
     };
 
@@ -180,24 +151,16 @@
       kinds();
     };
 
-    whenChanged(form, (event) => {
-      if (event.target.closest("#methods")) return; // methods.js tells of these
-      count = STEP;
-      write();
-      show();
-    });
+    whenChanged(form, () => address.set({ shown: "" })); // another list begins with its first images
+    state(form, FIRST, (now) => { values = now; show(); });
     if (data) $("#more").addEventListener("click", () => {
-      const before = count;
-      count += STEP;
-      write();
+      const before = count();
+      address.set({ shown: String(before + STEP) });
       list();
       const next = $$("#failures > li")[before];
       if (next) $("a", next).focus();
     });
-    address.onChange(() => { read(); show(); });
     on("methods", show);
-    read();
-    show();
   }
   startFailures();
 })();

@@ -2,13 +2,8 @@
 "use strict";
 
 (() => {
-  const { $, $$, address, whenChanged, decode, allColours, drawHeat } = Report;
-
-  function make(name, properties = {}, ...content) {
-    const made = Object.assign(document.createElement(name), properties);
-    made.append(...content);
-    return made;
-  }
+  const { $, $$, make, state } = Report;
+  const { decode, allColours, draw: drawHeat } = Report.heat;
 
   // The ground truth as an SVG: its `contour`, or its `area`.
   function outline(path, kind) {
@@ -28,16 +23,16 @@
     }
     // The maps of an image lie one after the other.
     const sizes = methods.map(({ width, height }) => width * height);
+    const starts = sizes.map((_, method) => sizes.slice(0, method).reduce((sum, size) => sum + size, 0));
+    const decoded = new Map(); // the maps of an image, once one of its tiles is drawn
     const mapOf = (image, method) => {
-      const start = sizes.slice(0, method).reduce((sum, size) => sum + size, 0);
-      return decode(image.maps).subarray(start, start + sizes[method]);
+      if (!decoded.has(image)) decoded.set(image, decode(image.maps));
+      return decoded.get(image).subarray(starts[method], starts[method] + sizes[method]);
     };
     const known = decode(gallery.dataset.colours);
     const colours = allColours(known);
-    const order = $("#gallery-controls");
     const view = $("#gallery-view");
     const own = () => view.elements.scale.value === "image";
-    const left = () => new Set($$('#methods input[name="method"]:not(:checked)').map((box) => box.value));
 
     // A tile's canvas and contours exist only while it is `filled`: a browser holds few hundreds of them well.
     const drawings = new Map();
@@ -52,10 +47,7 @@
       if (layer.dataset.filled !== undefined) return;
       layer.dataset.filled = "";
       if (method !== null) {
-        const canvas = make("canvas");
-        canvas.setAttribute("role", "img");
-        canvas.setAttribute("aria-label", `Anomaly map of ${methods[method].title}`);
-        layer.append(canvas);
+        layer.append(make("canvas", { role: "img", "aria-label": `Anomaly map of ${methods[method].title}` }));
         draw(frame);
       }
       if (image.contour) layer.append(outline(image.contour, "contour"));
@@ -80,7 +72,7 @@
       if (method === null) return figure;
       const { title } = methods[method];
       figure.dataset.method = title;
-      figure.classList.toggle("off", left().has(title));
+      figure.classList.toggle("off", !Report.methods.shown().has(title));
       const [right, others] = [image.right[method], image.label ? normal : anomalous];
       const place = make("small", {}, image.score[method]);
       if (others) {
@@ -131,59 +123,30 @@
       return cases.filter(({ item }) => !item.hidden).sort((a, b) => places.get(a.item) - places.get(b.item));
     };
 
-    const arrange = () => {
-      const by = 1 + methods.findIndex((method) => method.title === order.elements.by.value);
-      const sign = order.elements.first.value ? 1 : -1;
-      const label = order.elements.label?.value || "";
-      gallery.append(...[...cases].sort((a, b) => sign * (a.image.errors[by] - b.image.errors[by])).map((e) => e.item));
+    const arrange = ({ by, first, label }) => {
+      const column = 1 + methods.findIndex((method) => method.title === by);
+      const sign = first ? 1 : -1;
+      gallery.append(...[...cases].sort((a, b) => sign * (a.image.places[column] - b.image.places[column])).map((e) => e.item));
       for (const { image, item } of cases) {
         item.hidden = label !== "" && label !== (image.label ? "anomalous" : "normal");
       }
     };
-    const present = () => {
+    const present = ({ scale, contour, opacity }) => {
       const root = document.documentElement;
-      root.style.setProperty("--heat", view.elements.opacity.value / 100);
-      root.classList.toggle("no-contour", view.elements.contour?.checked === false);
-      for (const each of $$("[data-scale]", view)) each.hidden = each.dataset.scale !== view.elements.scale.value;
+      root.style.setProperty("--heat", opacity / 100);
+      root.classList.toggle("no-contour", contour === "off");
+      for (const each of $$("[data-scale]", view)) each.hidden = each.dataset.scale !== scale;
     };
     const stops = Array.from({ length: known.length / 3 }, (_, stop) => known.subarray(3 * stop, 3 * stop + 3));
     $(".colours", view).style.background = `linear-gradient(to right, ${
       stops.map(([red, green, blue]) => `rgb(${red} ${green} ${blue})`)})`;
-
-    // What the reader chooses stands in the address, without what is as it was at first.
-    const FIRST = { by: "", first: "", label: "", scale: "", contour: "", opacity: "75" };
-    const field = (name) => order.elements[name] || view.elements[name];
     const redraw = () => { for (const frame of drawings.keys()) if ($("canvas", frame)) draw(frame); };
-    const read = () => {
-      for (const [name, first] of Object.entries(FIRST)) {
-        const value = address.get(name) || first;
-        if (!field(name)) continue;
-        if (name === "contour") field(name).checked = value !== "off";
-        else {
-          field(name).value = value;
-          if (field(name).value !== value) field(name).value = first; // no such method, no such choice
-          if (field(name) instanceof RadioNodeList && field(name).value !== value) {
-            for (const radio of field(name)) radio.checked = radio.value === first;
-          }
-        }
-      }
-      arrange();
-      present();
-      redraw();
-    };
-    const chosen = (event) => {
-      const { name } = event.target;
-      if (!(name in FIRST)) return;
-      const value = name === "contour" ? (event.target.checked ? "" : "off") : field(name).value;
-      address.set({ [name]: value === FIRST[name] ? "" : value });
-      if (event.currentTarget === order) return arrange();
-      present();
-      if (name === "scale") redraw();
-    };
-    whenChanged(order, chosen);
-    whenChanged(view, chosen);
-    address.onChange(read);
-    read();
+    const FIRST = { by: "", first: "", label: "", scale: "", contour: "on", opacity: "75" };
+    state([$("#gallery-controls"), view], FIRST, (values, changed) => {
+      if (changed.some((name) => ["by", "first", "label"].includes(name))) arrange(values);
+      present(values);
+      if (changed.includes("scale")) redraw();
+    });
 
     const step = (by) => {
       const all = shown();

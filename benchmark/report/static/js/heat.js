@@ -23,7 +23,7 @@
   //
   // `levels` has the colour (0 to 255) of each of the 256 values that a map can have. With `own`, the colours run over
   // the range of this map instead. `longer` is the longer side of the canvas in pixels.
-  function drawHeat(canvas, values, { width: w, height: h, levels }, { colours, longer, own }) {
+  function draw(canvas, values, { width: w, height: h, levels }, { colours, longer, own }) {
     const [lowest, highest] = [Math.min(...values), Math.max(...values)];
     const levelOf = (value) => {
       if (own) return highest > lowest ? ((value - lowest) * 255) / (highest - lowest) : 0;
@@ -56,5 +56,5 @@
     canvas.getContext("2d").putImageData(image, 0, 0);
   }
 
-  Object.assign(Report, { decode, allColours, drawHeat });
+  Report.heat = { decode, allColours, draw };
 })();

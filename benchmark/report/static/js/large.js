@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const { $, address, on } = Report;
+  const { $, make, address, copy, on } = Report;
   const MOST = 16; // times
 
   // Zoom and place of all pictures of `body` as CSS variables: x and y are where the left upper corner of the picture is,
@@ -79,7 +79,7 @@
     const lent = [[$("#gallery-view"), $("#large-view")], [$("#methods"), $("#large-methods")]]
       .filter(([element]) => element)
       .map(([element, place]) => {
-        const home = document.createElement("div");
+        const home = make("div");
         home.style.display = "contents";
         element.before(home);
         home.append(element);
@@ -147,12 +147,7 @@
     $("#large-in").addEventListener("click", () => zooming.zoom(1.5));
     $("#large-out").addEventListener("click", () => zooming.zoom(1 / 1.5));
     $("#large-link").addEventListener("click", async () => {
-      try {
-        await navigator.clipboard.writeText(location.href);
-        said("copied");
-      } catch {
-        said("not allowed here: copy the address of the page");
-      }
+      said(await copy(location.href) ? "copied" : "not allowed here: copy the address of the page");
     });
 
     const STEPS = { ArrowRight: 1, j: 1, ArrowLeft: -1, k: -1 };

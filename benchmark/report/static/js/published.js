@@ -2,30 +2,29 @@
 "use strict";
 
 (() => {
-  const { $, $$, whenChanged, address, on, tell } = Report;
+  const { $, $$, state, address, on } = Report;
+  const { chosen } = Report.listing;
 
+  let by = "method";
   // The table that counts by method or dataset, over the kind of numbers that is chosen.
   function showSummary() {
-    const by = address.get("by") === "dataset" ? "dataset" : "method";
     const kind = $('#filters select[name="kind"]').value;
-    for (const input of $$('#by input')) input.checked = input.value === by;
     for (const each of $$("[data-by]")) each.hidden = each.dataset.by !== by || each.dataset.kind !== kind;
   }
 
   // The chart shows the rows that fit.
+  const source = $('script[data-chart="agreement"]');
+  const whole = source && JSON.parse(source.textContent);
   function showPoints() {
-    const place = $("#agreement");
-    if (!place) return;
-    const whole = (place.whole ??= JSON.parse($('script[data-chart="agreement"]').textContent));
-    const fitting = new Set(Report.list.fitting.map((row) => row.id));
+    if (!whole) return;
+    const fitting = new Set(chosen().fitting.map((row) => row.id));
     const data = whole.data.map((trace) => {
       if (!trace.customdata) return trace; // the band
       const kept = trace.customdata.flatMap((id, at) => (fitting.has(id) ? [at] : []));
       const part = Object.fromEntries(["x", "y", "text", "customdata"].map((name) => [name, kept.map((at) => trace[name][at])]));
       return { ...trace, ...part, showlegend: kept.length > 0 };
     });
-    place.figure = { ...whole, data };
-    tell("figures");
+    Report.charts.show("agreement", { ...whole, data });
   }
 
   function startPoints() {
@@ -35,7 +34,7 @@
     place.addEventListener("pointerover", () => { // by then it is drawn, whenever that was
       if (heard || !place.on) return;
       heard = true;
-      place.on("plotly_click", (event) => Report.choose({ row: event.points[0].customdata }));
+      place.on("plotly_click", (event) => address.choose({ row: event.points[0].customdata }));
     });
   }
 
@@ -43,14 +42,16 @@
   function showSources() {
     const root = $("#sources");
     if (!root) return;
-    const wanted = Report.list.places.source;
+    const wanted = chosen().places.source;
     for (const each of $$("li", root)) each.hidden = wanted !== null && !wanted.has(Number(each.dataset.of));
     root.open = wanted !== null;
   }
 
   // Of the printed numbers those that fit: a row or column of a table without any is left out, and so is its source.
+  // They are thousands, so nothing is done while they are folded away.
   function showPrinted() {
-    const { places, has, filtered } = Report.list;
+    if (alone && !alone.open) return;
+    const { places, has, filtered } = chosen();
     const fits = (name, place) => !places[name] || places[name].has(Number(place));
     let total = 0;
     for (const source of $$("#printed > details")) {
@@ -68,7 +69,7 @@
           let of = 0;
           if (known && fits("dataset", dataset) && fits("kind", kind)) {
             heads.forEach((head, at) => {
-              const label = `${row.cells[0].textContent} ${head.text} ${level} ${title}`.toLowerCase();
+              const label = `${row.cells[0].textContent} ${head.text} ${level} ${title}`;
               if (!head.fits || row.cells[at + 1].dataset.sort === "" || !has(label)) return;
               of += 1;
               head.count += 1;
@@ -93,9 +94,8 @@
 
   const form = $("#by");
   if (form) {
-    whenChanged(form, () => {
-      const by = form.elements.by.value;
-      address.set({ by: by === "method" ? "" : by });
+    state(form, { by: "method" }, (values) => {
+      by = values.by;
       showSummary();
     });
   }
@@ -104,10 +104,12 @@
     const link = event.target.closest('a[href^="published.html#"]');
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
-    Report.choose({ ...Report.list.cleared, ...Object.fromEntries(new URLSearchParams(link.hash.slice(1))) });
+    address.choose({ ...chosen().cleared, ...Object.fromEntries(new URLSearchParams(link.hash.slice(1))) });
     $("#filters").scrollIntoView({ block: "start" });
   });
+  const alone = $("#alone");
+  if (alone) alone.addEventListener("toggle", showPrinted);
   startPoints();
   on("list", show);
-  if (Report.list) show();
+  show();
 })();

@@ -2,21 +2,20 @@
 "use strict";
 
 Report.strips = (() => {
-  const ROW = 34; // px
-  const SIDES = [["normal", "#2f7ed8", "circle", 0.17], ["anomalous", "#d64545", "diamond", -0.17]];
+  const FROM_MIDDLE = [0.17, -0.17]; // of a row: normal images above, anomalous ones below
 
-  // Takes a figure, the titles that are left out, and what reads packed numbers and writes texts literally.
-  function figure({ layout }, leftOut, { fractions, escaped }) {
-    const { rows, keys, linked } = layout.meta.strips;
+  // Takes a figure, the titles that are shown, and what reads packed numbers and writes texts literally.
+  function figure({ layout }, methods, { fractions, escaped }) {
+    const { steps, strips: { rows, keys, linked, row: rowHeight, border, longest, sides } } = layout.meta;
     const open = new Set(linked);
-    const shown = rows.filter((row) => !leftOut.has(row.title));
-    const data = SIDES.flatMap(([name, color, symbol, above], side) => {
+    const shown = rows.filter((row) => methods.has(row.title));
+    const data = sides.flatMap(({ name, color, symbol }, side) => {
       const marks = { x: [], y: [], text: [], customdata: [] };
       const middles = { x: [], y: [], text: [] };
       shown.forEach((row, place) => {
-        const at = fractions(row.x);
+        const at = fractions(row.x, steps);
         const [from, to] = side ? [row.normal, at.length] : [0, row.normal];
-        const y = shown.length - 1 - place + above;
+        const y = shown.length - 1 - place + FROM_MIDDLE[side];
         for (let index = from; index < to; index++) {
           marks.x.push(at[index]);
           marks.y.push(y);
@@ -38,19 +37,16 @@ Report.strips = (() => {
     const yaxis = {
       ...layout.yaxis,
       tickvals: shown.map((_, place) => shown.length - 1 - place),
-      ticktext: shown.map((row) => escaped(row.title.length > 24 ? `${row.title.slice(0, 23)}…` : row.title)),
+      ticktext: shown.map((row) => escaped(row.title.length > longest ? `${row.title.slice(0, longest - 1)}…` : row.title)),
       range: [-0.5, shown.length - 0.5],
     };
-    return { data, layout: { ...layout, yaxis }, height: 100 + ROW * shown.length };
+    return { data, layout: { ...layout, yaxis }, height: border + rowHeight * shown.length };
   }
 
   // The address of an image opens it in the gallery, which listens for changes of the address.
   function opens(place) {
     place.on("plotly_click", ({ points: [point] }) => {
-      if (!point?.customdata) return;
-      const state = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
-      state.set("image", point.customdata);
-      location.hash = state.toString();
+      if (point?.customdata) Report.address.choose({ image: point.customdata });
     });
   }
 

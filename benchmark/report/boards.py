@@ -1,5 +1,6 @@
-"""The leaderboard: the methods by their mean over the datasets of a domain, those beyond the papers apart."""
+"""The leaderboards: the methods by their mean over the datasets of a domain, those beyond the papers apart."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from benchmark.report.report_data import DatasetResults, ReportData
 from benchmark.report.values import (
     FAILED,
     NOT_RUN,
+    NOTHING,
     UNDEFINED,
     ShownValue,
     absent_value,
@@ -75,6 +77,30 @@ class Leaderboard:
     """Datasets with the metric that are not in the mean."""
 
 
+@dataclass(frozen=True)
+class Standings:
+    """How the methods stand in a domain."""
+
+    boards: Mapping[str, Leaderboard]
+    """By metric, without the metrics that no dataset of the domain has."""
+    rankings: Mapping[str, Ranking]
+    """By metric, where the methods can be ranked."""
+
+
+def all_standings(report: ReportData) -> dict[str, Standings]:
+    """Return how the methods stand in each domain that a reader can choose."""
+    found = {}
+    for domain in domains(report):
+        ranked = all_rankings([r for r in report.main if domain in (EVERY_DOMAIN, r.group)])
+        made = {
+            metric: leaderboard(report, domain, metric, ranked[metric].ranks if metric in ranked else {})
+            for metric in METRICS
+        }
+        boards = {metric: board for metric, board in made.items() if board is not None}
+        found[domain] = Standings(boards, {metric: of for metric, of in ranked.items() if metric in boards})
+    return found
+
+
 def domains(report: ReportData) -> list[str]:
     """Return the domains that a reader can choose from, the one that is shown first at the start."""
     found = list(dict.fromkeys(dataset.group for dataset in report.datasets))
@@ -138,7 +164,7 @@ def leaderboard(report: ReportData, domain: str, metric: str, ranks: Mapping[str
             zip(report.titles, without_winner(shown, values), values, strict=True)
         )
     ]
-    rows.sort(key=lambda each: (-float(each.mean.sort or "-1"), float(each.rank.sort or "inf")))
+    rows.sort(key=lambda each: (_last(each.mean.value), float(each.rank.sort or "inf")))
     return Leaderboard(
         domain,
         metric,
@@ -156,7 +182,7 @@ def _mean(value: float | None, found: Estimate | None, mark: str, lacks: Sequenc
     if value is not None:
         return shown_value(value, found, mark)
     if not lacks:
-        return ShownValue(UNDEFINED, "")
+        return NOTHING
     return ShownValue(
         UNDEFINED, "", spread=f"lacks {counted(len(lacks), 'dataset')}", hint=f"No mean: {_listed(lacks)}."
     )
@@ -172,13 +198,18 @@ def _listed(lacks: Sequence[tuple[str, str]]) -> str:
 def _behind(found: Estimate | None) -> ShownValue:
     """Return how far a mean is behind the best one, with the paired interval."""
     if found is None or found.behind is None:
-        return ShownValue(UNDEFINED, "")
+        return NOTHING
     behind, low, high = (signed(100 * each, plus="") for each in found.behind)
     return ShownValue(behind, f"{100 * found.behind[0]:.4f}", f"[{low} to {high}]")
 
 
 def _rank(rank: float | None) -> ShownValue:
-    return ShownValue(UNDEFINED, "") if rank is None else ShownValue(f"{rank:.2f}", f"{rank:.4f}")
+    return NOTHING if rank is None else ShownValue(f"{rank:.2f}", f"{rank:.4f}")
+
+
+def _last(value: float | None) -> float:
+    """Return by what a value is sorted: the highest first, an undefined one last."""
+    return math.inf if value is None else -value
 
 
 def _position(value: float, low: int) -> int:

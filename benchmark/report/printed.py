@@ -8,13 +8,13 @@ from typing import Any
 from benchmark.metrics import LEVELS, METRICS, Level
 from benchmark.report.listing import Facet
 from benchmark.report.report_data import ReportData
-from benchmark.report.values import UNDEFINED, ShownValue
+from benchmark.report.values import NOTHING, ShownValue
 from benchmark.tables import Comparison, Verdict, printed_metrics
 from benchmark.tables import Number as Published
 
 VERDICTS: tuple[Verdict, ...] = ("within", "differs", "undecided", "not comparable", "undefined")
 """Verdicts of results that are real, in the order in which they are counted."""
-KINDS = {"means": "dataset means", "classes": "single classes"}
+NUMBERS_OF = {"means": "dataset means", "classes": "single classes"}
 """What a published number is of: value in the address → text."""
 
 
@@ -61,8 +61,8 @@ def choices_of(found: Sequence[Published], report: ReportData, rows: Sequence[Co
     facets = [
         Facet("dataset", "Dataset", {each: each for each in sorted({each["dataset"] for each in values})}),
         Facet("method", "Method", {each: each for each in methods}),
-        Facet("metric", "Metric", {key: f"{METRICS[key].level} {METRICS[key].heading}" for key in metrics}),
-        Facet("kind", "Numbers", KINDS),
+        Facet("metric", "Metric", {key: METRICS[key].title for key in metrics}),
+        Facet("kind", "Numbers", NUMBERS_OF),
         Facet("verdict", "Verdict", {each: each for each in VERDICTS if each in verdicts}),
         Facet("source", "Source", {number: f"[{number}] {source}" for source, number in sources.items()}),
     ]
@@ -110,4 +110,4 @@ def _table(level: Level, found: Sequence[Published], choices: Choices) -> dict[s
 
 
 def _shown(number: Published | None) -> ShownValue:
-    return ShownValue(UNDEFINED, "") if number is None else ShownValue(number.printed, str(number.row.value))
+    return NOTHING if number is None else ShownValue(number.printed, str(number.row.value))
