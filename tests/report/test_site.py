@@ -2,15 +2,20 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.study import Study
 from support.wide import wide_records
 
 from benchmark.metrics.names import METRICS
 from benchmark.report import boards, report_data
 from benchmark.report.charts.texts import TextFeatures, text_features
+from benchmark.report.images.qualitative import COLUMNS_PER_DOMAIN, FIRST_DATASETS, shown_columns
 from benchmark.report.pages.figures import TEXT_DATASETS, keeps_texts, text_charts
 from benchmark.report.report_data import DatasetResults, collect_report_data
 from benchmark.report.site import make_site
@@ -87,3 +92,19 @@ def test_text_embeddings_are_kept_of_the_datasets_that_are_shown(study: Study) -
         assert shown == text_charts(several, dict.fromkeys(order, features))
         assert shown
         assert len(kept) < len(order)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["industrial", "medical"]), st.booleans()), max_size=16))
+def test_columns_of_the_figure_that_are_kept_are_those_chosen_of_all(datasets: list[tuple[str, bool]]) -> None:
+    columns: list[Any] = [
+        SimpleNamespace(dataset=SimpleNamespace(group=domain, name=FIRST_DATASETS[0] if first else "other"), page=place)
+        for place, (domain, first) in enumerate(datasets)
+    ]
+    kept: list[Any] = []
+    for column in columns:
+        kept = shown_columns([*kept, column])
+    assert kept == shown_columns(columns)
+    for domain in ("industrial", "medical"):
+        of_domain = [column.dataset.name for column in kept if column.dataset.group == domain]
+        assert len(of_domain) == min(COLUMNS_PER_DOMAIN, sum(each == domain for each, _ in datasets))
+        assert of_domain == sorted(of_domain, key=lambda name: name not in FIRST_DATASETS)

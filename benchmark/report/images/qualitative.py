@@ -24,7 +24,9 @@ FIRST_DATASETS = ("mvtec", "visa")
 
 
 @dataclass(frozen=True)
-class _Column:
+class Column:
+    """A dataset in the figure."""
+
     dataset: DatasetResults
     class_name: str
     page: str
@@ -36,7 +38,7 @@ class _Column:
 class QualitativeFigure:
     """The figure, to which datasets are added one after the other."""
 
-    columns: list[_Column] = field(default_factory=list)
+    columns: list[Column] = field(default_factory=list)
 
     def add(
         self,
@@ -72,7 +74,8 @@ class QualitativeFigure:
                 drawn = overlay(square, grid, low=float(grid.min()), high=float(grid.max()))
                 pictures[title] = _outlined(drawn, lines)
         page = next(each.page for each in dataset.classes if each.name == class_name)
-        self.columns.append(_Column(dataset, class_name if len(dataset.classes) > 1 else "", page, pictures))
+        column = Column(dataset, class_name if len(dataset.classes) > 1 else "", page, pictures)
+        self.columns = shown_columns([*self.columns, column])  # pictures of others need not be kept
 
     def render(self, titles: Sequence[str]) -> tuple[dict[str, Any], dict[str, bytes]]:
         """Return the context of the page's template and the image files by path.
@@ -81,15 +84,15 @@ class QualitativeFigure:
             titles: Titles of the methods, one row each.
         """
         rows = ("Image", "Ground truth", *titles)
-        shown, files = _shown_columns(self.columns), {}
+        files = {}
         tiles: dict[str, list[str | None]] = {row: [] for row in rows}
-        for column in shown:
+        for column in self.columns:
             for index, row in enumerate(rows):
                 path = f"images/figures/{column.dataset.slug}-{index}.webp" if row in column.pictures else None
                 tiles[row].append(path)
                 if path is not None:
                     files[path] = webp(column.pictures[row])
-        columns = [{"dataset": c.dataset.title, "class_name": c.class_name, "page": c.page} for c in shown]
+        columns = [{"dataset": c.dataset.title, "class_name": c.class_name, "page": c.page} for c in self.columns]
         return {"columns": columns, "tiles": [{"title": row, "tiles": found} for row, found in tiles.items()]}, files
 
 
@@ -106,8 +109,11 @@ def _outlined(image: Image.Image, lines: Sequence[Points]) -> Image.Image:
     return drawn
 
 
-def _shown_columns(columns: Sequence[_Column]) -> list[_Column]:
-    """Return at most `COLUMNS_PER_DOMAIN` columns per domain, those of `FIRST_DATASETS` first."""
+def shown_columns(columns: Sequence[Column]) -> list[Column]:
+    """Return at most `COLUMNS_PER_DOMAIN` columns per domain, those of `FIRST_DATASETS` first.
+
+    Columns that are added later can take the place of shown ones, but never bring back one that was left out.
+    """
     ordered = sorted(columns, key=lambda column: column.dataset.name not in FIRST_DATASETS)
     by_domain = dict.fromkeys(column.dataset.group for column in columns)
     return [

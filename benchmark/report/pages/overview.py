@@ -59,9 +59,10 @@ def overview_page(report: ReportData, standings: Mapping[str, Standings]) -> dic
     shown = known or [next(iter(METRICS))]
     start = [metric for metric in SIDE_BY_SIDE if metric in known] or known[:1]
     order = [*start, *(metric for metric in known if metric not in start)]
-    listed = {row.title for metric in shown for row in dataset_rows(report, metric)}
-    others = {each.title for each in report.datasets} - listed
-    rows = {metric: dataset_rows(report, metric, others) for metric in shown}
+    rows = {metric: dataset_rows(report, metric) for metric in shown}
+    others = {each.title for each in report.datasets} - {row.title for of_metric in rows.values() for row in of_metric}
+    if others:
+        rows = {metric: dataset_rows(report, metric, others) for metric in shown}
     has_wide_range = any(n.span for each in rows.values() for row in each for n in row.numbers)
     tables = {metric: [_without_intervals(row) for row in each] for metric, each in rows.items()}
     groups = groups_of(report.columns)
