@@ -212,9 +212,10 @@ def test_what_is_taken_is_named_by_what_it_holds(browser: webdriver.Chrome, site
                 "Ahead of" if key == "ahead" else "Behind the best"
             ]
             assert title.count("other method") == 1
-    visit(browser, site, "matrix.html")
+    visit(browser, site, "matrix.html", "#sort=classes:CLIP:desc")
     names = [row[0] for row in csv.reader(written(browser, "asCsv", TABLE).splitlines()[1:]) if row]
-    title, dataset = texts(browser, "tr.class th")[0].split()
+    (title,) = texts(browser, "tr.class th > a")[:1]
+    (dataset,) = texts(browser, "tr.class th > small")[:1]
     assert f"{title}, {dataset}" in names
     visit(browser, site, "records.html")
     made = browser.execute_script("return document.querySelector('td.made summary').textContent")

@@ -63,7 +63,7 @@ const Report = (() => {
   const params = () => new URLSearchParams(hash().includes("=") ? hash().slice(1) : "");
 
   // Browsers limit how often a page writes its address; some throw. A choice holds at once, and is written when there is
-  // room: ten times in a second at most, the last choice always.
+  // room: 30 times in 3 seconds at most, the last choice always.
   let waiting = null; // what the address is to be
   let timer = 0;
   let written = []; // when
@@ -71,8 +71,8 @@ const Report = (() => {
     clearTimeout(timer);
     if (waiting === null) return;
     const now = performance.now();
-    written = written.filter((time) => now - time < 1000);
-    if (written.length >= 10) { timer = setTimeout(write, 100); return; }
+    written = written.filter((time) => now - time < 3000);
+    if (written.length >= 30) { timer = setTimeout(write, 100); return; }
     written.push(now);
     try {
       history.replaceState(null, "", waiting || location.pathname + location.search);
