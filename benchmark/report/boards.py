@@ -1,5 +1,6 @@
 """The leaderboards: the methods by their mean over the datasets of a domain, those beyond the papers apart."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -163,7 +164,7 @@ def leaderboard(report: ReportData, domain: str, metric: str, ranks: Mapping[str
             zip(report.titles, without_winner(shown, values), values, strict=True)
         )
     ]
-    rows.sort(key=lambda each: (-float(each.mean.sort or "-1"), float(each.rank.sort or "inf")))
+    rows.sort(key=lambda each: (_last(each.mean.value), float(each.rank.sort or "inf")))
     return Leaderboard(
         domain,
         metric,
@@ -204,6 +205,11 @@ def _behind(found: Estimate | None) -> ShownValue:
 
 def _rank(rank: float | None) -> ShownValue:
     return NOTHING if rank is None else ShownValue(f"{rank:.2f}", f"{rank:.4f}")
+
+
+def _last(value: float | None) -> float:
+    """Return by what a value is sorted: the highest first, an undefined one last."""
+    return math.inf if value is None else -value
 
 
 def _position(value: float, low: int) -> int:

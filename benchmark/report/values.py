@@ -1,12 +1,13 @@
 """Numbers as the pages show them: percentages with intervals and marks, and in words why there is none."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from benchmark.metrics import METRICS
 from benchmark.records import expected_levels, undefined_reason
 from benchmark.report.report_data import DatasetResults, ReportData
 from benchmark.tables import (
+    NOT_APART,
     ONE_TRAINING,
     WIDE_MARK,
     WIDE_NOTE,
@@ -30,7 +31,7 @@ class ShownValue:
 
     text: str
     sort: str
-    """The number by which a column is sorted; empty if the value is undefined."""
+    """The number by which a column is sorted, to two decimals; empty if the value is undefined."""
     spread: str = ""
     """Standard deviation over seeds, bootstrap interval, and a mark where the difference to the best method rests on
     one training."""
@@ -47,6 +48,8 @@ class ShownValue:
     """Whether the paired bootstrap interval does not separate the method from the best one."""
     span: str = ""
     """Range of a fragile metric, if it is wide."""
+    value: float | None = None
+    """The number itself, from which other numbers may be made."""
     record: str = ""
     """Id of the row of its record, of the lowest seed, on the page of records; empty for a number of several cells."""
 
@@ -112,7 +115,8 @@ def shown_value(
     if span is not None and is_wide(span):
         wide = f"{WIDE_MARK} {span[0]:.1f}–{span[1]:.1f}"
         hint = HAS_RANGE
-    return ShownValue(f"{value:.1f}", f"{round(value, 2):g}", " ".join(parts), mark, behind, hint, tied, wide)
+    brief = f"{round(value, 2):g}"
+    return ShownValue(f"{value:.1f}", brief, " ".join(parts), mark, behind, hint, tied, wide, value)
 
 
 def counted(count: int, name: str) -> str:
@@ -290,3 +294,28 @@ def mean_row(report: ReportData, dataset: DatasetResults, metric: str) -> TableR
     """Return the row with the mean over the classes of a dataset."""
     values = dataset_values(dataset, metric, report.titles)
     return table_row("Mean over classes", values, report, dataset=dataset, class_name=None, metric=metric)
+
+
+def marks_note(numbers: Iterable[ShownValue], over: str) -> str:
+    """Return what the intervals and the marks beside some numbers say; empty where none has any.
+
+    Args:
+        numbers: The numbers of a table, or of several.
+        over: What the images of the intervals are.
+    """
+    known = [number for number in numbers if number.value is not None]
+    said = []
+    if any("[" in number.spread for number in known):
+        said.append(f"In brackets: 95 % bootstrap intervals over {over}.")
+    if any("±" in number.spread for number in known):
+        said.append("±: standard deviation over the seeds.")
+    if any(number.tied for number in known):
+        said.append(
+            f"“{NOT_APART}”, and the colour of the best: tied with the best; the paired interval of the difference "
+            "contains 0, so these images do not show which of the two is better."
+        )
+    if any(ONE_TRAINING in number.spread for number in known):
+        said.append(f"“{ONE_TRAINING}”: one training, or fewer than three; another training may change the difference.")
+    if any(number.span for number in known):
+        said.append(f"{WIDE_NOTE}.")
+    return " ".join(said)

@@ -1,6 +1,6 @@
 """The sites that the tests in a browser look at, and the browser."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from support.wide import SHOWN, wide_records
 
 from benchmark.report import write_site
 from benchmark.report.images import gallery
+from benchmark.report.site import make_site
 from benchmark.tables import ranks
 
 if TYPE_CHECKING:
@@ -18,8 +19,20 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
+def site_files(study: Study) -> Mapping[str, bytes]:
+    """The files of the report of the study: three methods and a failed cell, with galleries."""
+    return make_site(study.records, study.read, study.found)
+
+
+@pytest.fixture(scope="session")
+def files_without_images(study: Study) -> Mapping[str, bytes]:
+    """The same where the images were not found."""
+    return make_site(study.records, study.read)
+
+
+@pytest.fixture(scope="session")
 def site(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of the study: three methods and a failed cell, with galleries."""
+    """The report of the study in a folder, with diagrams of ranks and thumbnails smaller than its images."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranks, "FEWEST_DATASETS", 2)  # the study has no more
         patch.setattr(gallery, "THUMBNAIL_SIZE", 16)  # its images are smaller than a thumbnail

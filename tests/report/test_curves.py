@@ -182,3 +182,17 @@ def test_strips_of_one_label_have_one_median(label: int) -> None:
         [row] = chart.figure["layout"]["meta"]["strips"]["rows"]
         assert row["medians"][1 - label] is None
         assert (row["normal"] == 0) == bool(label)
+
+
+def test_there_is_no_precision_without_normal_images() -> None:
+    curve = curves.image_curve(of_scores([0.1, 0.9], [1, 1]))
+    assert curves.precision_recall(curve) is None
+    assert curves.precision_recall_of_bins(curve) is None
+
+
+def test_methods_with_an_area_far_from_their_number_are_named() -> None:
+    images, exact = of_maps(3)
+    values = {"A": exact, "B": exact | {"pixel_ap": (exact["pixel_ap"] or 0) - 0.01}}
+    found = curves.class_curves({"A": images, "B": images}, values, ["A", "B"])
+    assert found is not None
+    assert found.coarse == ("B",)

@@ -121,13 +121,8 @@ def test_the_number_per_pair_falls_with_the_number_of_pairs() -> None:
     assert [images_per_pair(methods) for methods in (1, 2, 3, 13, 40)] == [250, 250, 83, 3, 1]
 
 
-@pytest.fixture(scope="module")
-def site(study: Study) -> Mapping[str, bytes]:
-    return make_site(study.records, study.read, study.found)
-
-
-def test_the_page_holds_every_image_with_its_photo_and_kind(site: Mapping[str, bytes], study: Study) -> None:
-    data = _data(site["failures.html"])
+def test_the_page_holds_every_image_with_its_photo_and_kind(site_files: Mapping[str, bytes], study: Study) -> None:
+    data = _data(site_files["failures.html"])
     assert tuple(data["methods"]) == TITLES
     assert [each["title"] for each in data["datasets"]] == [PARTS, SCANS]
     assert len(data["images"]) == 4 * len(LABELS)
@@ -146,13 +141,13 @@ def test_the_page_holds_every_image_with_its_photo_and_kind(site: Mapping[str, b
         assert right == pytest.approx(expected, abs=1e-4)
         wrong += max(expected) < 0.5
         assert defect == (KIND if label else "")
-        assert photo in site
-        page = site[of["page"]].decode()
+        assert photo in site_files
+        page = site_files[of["page"]].decode()
         assert photo.rsplit("/", 1)[1] in page, "the link opens an image that the gallery has"
     words = f"{wrong} of 40 test images of classes with both labels are on the wrong side for all methods"
-    assert words in site["failures.html"].decode()
+    assert words in site_files["failures.html"].decode()
     assert sum(sum(each["wrong"]) for each in data["datasets"]) == wrong
-    assert b"<script>alert" not in site["failures.html"]
+    assert b"<script>alert" not in site_files["failures.html"]
 
 
 def test_the_table_of_kinds_has_the_auroc_of_the_records(study: Study) -> None:
@@ -180,8 +175,10 @@ def test_no_method_is_the_best_on_a_kind_of_defect(study: Study) -> None:
         assert "best" not in " ".join(marks).split()
 
 
-def test_without_images_there_are_no_photos_and_without_results_no_list(study: Study) -> None:
-    no_images = make_site(study.records, study.read)["failures.html"].decode()
+def test_without_images_there_are_no_photos_and_without_results_no_list(
+    study: Study, files_without_images: Mapping[str, bytes]
+) -> None:
+    no_images = files_without_images["failures.html"].decode()
     data = _data(no_images.encode())
     assert len(data["images"]) == 40
     assert {(image[2], image[4]) for image in data["images"]} == {("", "")}
@@ -195,9 +192,10 @@ def test_without_images_there_are_no_photos_and_without_results_no_list(study: S
     assert "No kind of defect is named" in make_site(scans, lambda _: None)["failures.html"].decode()
 
 
-def test_a_part_says_so(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = make_site(study.records, study.read)["failures.html"].decode()
-    assert "can be listed" not in whole
+def test_a_part_says_so(
+    study: Study, files_without_images: Mapping[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "can be listed" not in files_without_images["failures.html"].decode()
     monkeypatch.setattr(ranked, "KEPT", 12)
     monkeypatch.setattr(ranked, "PER_LIST", 2)
     page = make_site(study.records, study.read)["failures.html"].decode()

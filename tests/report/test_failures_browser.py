@@ -12,8 +12,7 @@ pytest.importorskip("selenium", reason="selenium is not installed: pip install -
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.select import Select
-from support.browser import choose, needs_chromium, screen, texts, until, visit
+from support.browser import choose, needs_chromium, pick, screen, texts, until, visit
 from support.study import KIND, PARTS
 
 pytestmark = needs_chromium
@@ -30,10 +29,6 @@ def _images(site: Path) -> list[dict[str, Any]]:
 
 def listed(browser: webdriver.Chrome) -> list[str]:
     return texts(browser, "#failures code")
-
-
-def pick(browser: webdriver.Chrome, name: str, value: str) -> None:
-    Select(browser.find_element(By.CSS_SELECTOR, f'#failure-controls [name="{name}"]')).select_by_value(value)
 
 
 def test_lists_filters_and_the_address(browser: webdriver.Chrome, site: Path) -> None:
@@ -61,14 +56,14 @@ def test_lists_filters_and_the_address(browser: webdriver.Chrome, site: Path) ->
 
     choose(browser, "list", "differ")
     assert texts(browser, ".pair") != []
-    pick(browser, "a", "GenCLIP")
-    pick(browser, "b", "CLIP")
+    pick(browser, "failure-controls", "a", "GenCLIP")
+    pick(browser, "failure-controls", "b", "CLIP")
     apart = {image["key"]: abs(image["right"]["GenCLIP"] - image["right"]["CLIP"]) for image in images}
     shown = [apart[key] for key in listed(browser)]
     assert shown == sorted((each for each in apart.values() if each), reverse=True)
     choose(browser, "label", "anomalous")
-    pick(browser, "dataset", PARTS)
-    pick(browser, "defect", KIND)
+    pick(browser, "failure-controls", "dataset", PARTS)
+    pick(browser, "failure-controls", "defect", KIND)
     keys = {i["key"] for i in images if i["label"] and apart[i["key"]] and not i["key"].startswith("brain")}
     assert set(listed(browser)) == keys
     assert f"{len(keys)} anomalous images with {KIND} on which GenCLIP and CLIP differ" in texts(browser, "#found")[0]
@@ -111,7 +106,7 @@ def test_the_table_of_kinds_follows_the_choice(browser: webdriver.Chrome, site: 
     spreads = [float(text) for text in texts(browser, "#kinds .spread")]
     assert len(spreads) == 3
     assert spreads == sorted(spreads, reverse=True)
-    pick(browser, "dataset", "Scans")
+    pick(browser, "failure-controls", "dataset", "Scans")
     assert texts(browser, "#kinds .spread") == []
     assert texts(browser, "#no-kinds") == ["There is no such kind of defect in this dataset."]
 

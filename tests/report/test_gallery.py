@@ -3,6 +3,7 @@
 import base64
 import json
 import tracemalloc
+from collections.abc import Mapping
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -26,7 +27,6 @@ from benchmark.report.images import gallery, photos, scale
 from benchmark.report.images.contours import UNITS, contours, svg_path
 from benchmark.report.images.gallery import Gallery, class_gallery, select_images
 from benchmark.report.rendering import SiteFiles
-from benchmark.report.site import make_site
 
 Masks = npt.NDArray[np.bool_]
 
@@ -260,13 +260,8 @@ class Page(HTMLParser):
         self.tag = ""
 
 
-@pytest.fixture(scope="module")
-def files(study: Study) -> dict[str, bytes]:
-    return make_site(study.records, study.read, study.found)
-
-
-def test_the_data_hold_every_method_and_map(study: Study, files: dict[str, bytes]) -> None:
-    page = Page(files["datasets/parts--a.html"].decode())
+def test_the_data_hold_every_method_and_map(study: Study, site_files: Mapping[str, bytes]) -> None:
+    page = Page(site_files["datasets/parts--a.html"].decode())
     data: dict[str, Any] = json.loads(page.data)
     assert [each["title"] for each in data["methods"]] == ["CLIP", "CLIP-AC", "GenCLIP"]
     assert (data["normal"], data["anomalous"]) == (5, 5)
@@ -295,23 +290,23 @@ def test_the_data_hold_every_method_and_map(study: Study, files: dict[str, bytes
     assert {each["contour"] for each in data["images"] if each["label"]} == {svg_path(contours(mask), (32, 24))}
 
 
-def test_without_scripts_the_photos_are_a_list(files: dict[str, bytes]) -> None:
-    page = Page(files["datasets/parts--a.html"].decode())
+def test_without_scripts_the_photos_are_a_list(site_files: Mapping[str, bytes]) -> None:
+    page = Page(site_files["datasets/parts--a.html"].decode())
     data = json.loads(page.data)
     assert [path.rpartition("/")[2] for path in page.photos] == [each["photo"] for each in data["images"]]
     for path in page.photos:
-        assert path.removeprefix("../") in files
+        assert path.removeprefix("../") in site_files
     assert all(each["key"] in page.text for each in data["images"])
     assert KIND in page.text
     assert "scripts are switched off" in page.text
     assert page.links.count("prev") == 2, "above the table and below the gallery"
 
 
-def test_hostile_names_stay_text(files: dict[str, bytes]) -> None:
-    pages = [Page(text.decode()) for path, text in files.items() if path.startswith("datasets/parts--")]
+def test_hostile_names_stay_text(site_files: Mapping[str, bytes]) -> None:
+    pages = [Page(text.decode()) for path, text in site_files.items() if path.startswith("datasets/parts--")]
     (page,) = (each for each in pages if json.loads(each.data)["images"][0]["key"].startswith(SCRIPT))
     assert all(each["key"] in page.text for each in json.loads(page.data)["images"])
-    assert all("<script>alert" not in text.decode() for path, text in files.items() if path.endswith(".html"))
+    assert all("<script>alert" not in text.decode() for path, text in site_files.items() if path.endswith(".html"))
 
 
 def _shown(found: Gallery) -> str:

@@ -80,7 +80,7 @@ def test_the_numbers_are_those_of_the_records(report: ReportData, study: Study) 
                 wanted = expected.loc[row.dataset, :, method, metric]
                 wanted = wanted.loc[[row.title]] if row.is_class else wanted
                 if wanted.notna().all():
-                    assert value == pytest.approx(wanted.mean(), abs=5.1e-3)
+                    assert value == pytest.approx(wanted.mean(), abs=1e-4)
                     assert text == f"{wanted.mean():.1f}"
                     seen += 1
                 else:

@@ -11,8 +11,7 @@ from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.select import Select
-from support.browser import choose, colours, needs_chromium, screen, texts, until, visit
+from support.browser import choose, colours, needs_chromium, pick, screen, state, texts, until, visit
 
 pytestmark = needs_chromium
 
@@ -48,14 +47,6 @@ def column(browser: webdriver.Chrome, title: str) -> list[float]:
     return [float(row[place].replace("−", "-")) for row in rows(browser) if row[place] != "–"]
 
 
-def state(browser: webdriver.Chrome) -> str:
-    return str(browser.execute_script("return decodeURIComponent(location.hash)"))
-
-
-def pick(browser: webdriver.Chrome, name: str, value: str) -> None:
-    Select(browser.find_element(By.CSS_SELECTOR, f'#matrix-controls [name="{name}"]')).select_by_value(value)
-
-
 def test_values_differences_and_ranks(browser: webdriver.Chrome, site: Path) -> None:
     visit(browser, site, "matrix.html")
     values = rows(browser)
@@ -69,7 +60,7 @@ def test_values_differences_and_ranks(browser: webdriver.Chrome, site: Path) -> 
     assert rows(browser) == values
 
     choose(browser, "show", "difference")
-    pick(browser, "baseline", "GenCLIP")
+    pick(browser, "matrix-controls", "baseline", "GenCLIP")
     assert not texts(browser, "#classes td small")
     for shown, value in zip(rows(browser), values, strict=True):
         for difference, number in zip(shown[1:], value[1:], strict=True):
@@ -84,7 +75,7 @@ def test_values_differences_and_ranks(browser: webdriver.Chrome, site: Path) -> 
         of_best = [rank for rank, number in zip(shown[1:], value[1:], strict=True) if float(number) == highest]
         assert of_best[0] == f"{(1 + len(of_best)) / 2:.1f}"
         assert sum(map(float, shown[1:])) == 6
-    pick(browser, "metric", "pixel_aupro")
+    pick(browser, "matrix-controls", "metric", "pixel_aupro")
     assert [row[0] for row in rows(browser)] == ["Parts <b>2</b>", "<script>alert(1)</script>", "A", "a"]
     assert texts(browser, "#matrix-note") == ["Without this metric, and so not shown: Scans."]
     assert {number for row in rows(browser) for number in row[1:]} == {"2.0"}

@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -17,7 +18,6 @@ from benchmark.report.facts import MethodFacts, OptionFacts, option_text
 from benchmark.report.pages.methods import method_page, methods_page
 from benchmark.report.rendering import TABLES, with_code
 from benchmark.report.report_data import ReportData, collect_report_data
-from benchmark.report.site import make_site
 from methods.adaclip import AdaClipOptions
 
 
@@ -105,8 +105,10 @@ def test_backticks_become_code_and_nothing_else_becomes_markup() -> None:
     assert with_code("one ` alone") == "one ` alone"
 
 
-def test_methods_have_pages_and_the_site_takes_its_tables_along(study: Study) -> None:
-    site = make_site(study.records, study.read)
+def test_methods_have_pages_and_the_site_takes_its_tables_along(
+    study: Study, files_without_images: Mapping[str, bytes]
+) -> None:
+    site = files_without_images
     assert {path for path in site if path.startswith("methods/")} == {
         f"methods/{name}.html" for name in ("clip", "clip_ac", "genclip")
     }

@@ -203,3 +203,19 @@ def test_the_first_page_grows_little_with_methods_datasets_and_metrics() -> None
     assert known >= 8
     assert sizes["leaderboard"] < ROW * len(METHODS) * known + 20_000
     assert sizes["matrix"] < CELL * len(METHODS) * len(SHOWN) * known + 10_000
+
+
+def test_the_page_says_which_methods_are_the_best_and_how_many_are_tied_with_them() -> None:
+    report = collect_report_data(wide_records())
+    standings = all_standings(report)
+    [view] = overview_page(report, standings)["views"]
+    for metric, board in standings[view.domain].boards.items():
+        means = {row.title: round(row.mean.value, 1) for row in board.rows if row.mean.value is not None}
+        highest = [title for title, mean in means.items() if mean == max(means.values())]
+        tied = sum(row.mean.tied for row in board.rows)
+        verdict = view.verdicts[metric]
+        assert verdict.startswith(f"Highest mean: {' and '.join(highest)} in {METRICS[metric].title}, ")
+        compared = any(row.behind.sort for row in board.rows)
+        assert (f"tied with {tied or 'none'}" in verdict) == compared
+        assert ("without intervals" in verdict) != compared
+    assert view.verdicts[""].count(" in ") == 4

@@ -8,7 +8,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 from support.agreeing import agreeing_records
-from support.browser import needs_chromium, press, screen, texts, until, visit
+from support.browser import needs_chromium, press, screen, state, texts, until, visit
 
 from benchmark.report import write_site
 from benchmark.tables.published import load_published
@@ -22,11 +22,6 @@ ROWS = "#list tbody tr"
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_site(tmp_path_factory.mktemp("real") / "report", agreeing_records(), lambda _: None).index.parent
-
-
-def state(browser: webdriver.Chrome) -> str:
-    found: str = browser.execute_script("return decodeURIComponent(location.hash)")
-    return found
 
 
 def column(browser: webdriver.Chrome, place: int) -> list[str]:

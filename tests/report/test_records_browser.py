@@ -5,17 +5,12 @@ from pathlib import Path
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
-from support.browser import needs_chromium, screen, texts, until, visit
+from support.browser import needs_chromium, screen, state, texts, until, visit
 
 pytestmark = needs_chromium
 
 PAGE = "records.html"
 TITLES = "#list tbody th"
-
-
-def state(browser: webdriver.Chrome) -> str:
-    found: str = browser.execute_script("return decodeURIComponent(location.hash)")
-    return found
 
 
 def test_a_search_finds_all_words_also_in_what_made_a_record(browser: webdriver.Chrome, site: Path) -> None:

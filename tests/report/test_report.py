@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,23 +34,18 @@ PAGES = {
 
 
 @pytest.fixture(scope="module")
-def site(study: Study) -> dict[str, bytes]:
-    return make_site(study.records, study.read, study.found)
+def documents(site_files: Mapping[str, bytes]) -> dict[str, Document]:
+    return {path: Document(content) for path, content in site_files.items() if path.endswith(".html")}
 
 
-@pytest.fixture(scope="module")
-def documents(site: dict[str, bytes]) -> dict[str, Document]:
-    return {path: Document(content) for path, content in site.items() if path.endswith(".html")}
+def test_there_is_a_page_for_everything(site_files: Mapping[str, bytes]) -> None:
+    assert set(site_files) >= PAGES | {"datasets/parts.html", "datasets/scans.html", "datasets/parts--a.html"}
+    assert len([path for path in site_files if path.startswith("datasets/parts--")]) == 3
+    assert not [path for path in site_files if path.startswith("datasets/scans--")], "one class has no page of its own"
+    assert len([path for path in site_files if path.startswith("records/")]) == 8
 
 
-def test_there_is_a_page_for_everything(site: dict[str, bytes]) -> None:
-    assert set(site) >= PAGES | {"datasets/parts.html", "datasets/scans.html", "datasets/parts--a.html"}
-    assert len([path for path in site if path.startswith("datasets/parts--")]) == 3
-    assert not [path for path in site if path.startswith("datasets/scans--")], "one class has no page of its own"
-    assert len([path for path in site if path.startswith("records/")]) == 8
-
-
-def test_every_link_leads_somewhere(site: dict[str, bytes], documents: dict[str, Document]) -> None:
+def test_every_link_leads_somewhere(site_files: Mapping[str, bytes], documents: dict[str, Document]) -> None:
     for path, document in documents.items():
         ids = {attributes["id"] for _, attributes in document.tags if "id" in attributes}
         for _, attributes in document.tags:
@@ -59,7 +54,7 @@ def test_every_link_leads_somewhere(site: dict[str, bytes], documents: dict[str,
                     continue
                 file, _, anchor = target.partition("#")
                 found = (Path("/") / Path(path).parent / file).resolve().relative_to("/").as_posix() if file else path
-                assert found in site, (path, target)
+                assert found in site_files, (path, target)
                 assert not anchor or file or anchor in ids, (path, target)
 
 
@@ -98,12 +93,12 @@ def test_charts_show_names_as_they_are(documents: dict[str, Document]) -> None:
     assert names[2:] == ["F_Q &lt;i&gt;, normal", "F_Q &lt;i&gt;, abnormal"]
 
 
-def test_file_names_suit_every_file_system(site: dict[str, bytes]) -> None:
-    assert all(re.fullmatch(r"[a-z0-9_./-]+", path) for path in site)
-    assert len({path.casefold() for path in site}) == len(site)
+def test_file_names_suit_every_file_system(site_files: Mapping[str, bytes]) -> None:
+    assert all(re.fullmatch(r"[a-z0-9_./-]+", path) for path in site_files)
+    assert len({path.casefold() for path in site_files}) == len(site_files)
 
 
-def test_nothing_is_loaded_from_elsewhere(site: dict[str, bytes], documents: dict[str, Document]) -> None:
+def test_nothing_is_loaded_from_elsewhere(site_files: Mapping[str, bytes], documents: dict[str, Document]) -> None:
     for path, document in documents.items():
         for tag, attributes in document.tags:
             for name in ("src", "srcset", "data", "action", "poster"):
@@ -114,7 +109,7 @@ def test_nothing_is_loaded_from_elsewhere(site: dict[str, bytes], documents: dic
         assert len(policies) == 1
         assert policies[0].startswith("default-src 'none'; script-src 'self' file:;")
         assert "http" not in policies[0]
-    own = b"".join(content for path, content in site.items() if path.startswith(("static/js/", "static/css/")))
+    own = b"".join(content for path, content in site_files.items() if path.startswith(("static/js/", "static/css/")))
     assert own
     for word in (b"http:", b"https:", b"url(", b"@import", b"fetch(", b"XMLHttpRequest", b"import(", b"innerHTML"):
         assert word not in own
@@ -218,7 +213,9 @@ def test_real_results_have_no_banner_and_are_compared(real_study: Study) -> None
     assert "differ" in pages["published.html"].text
 
 
-def test_without_results_per_image_there_is_everything_but_galleries(study: Study) -> None:
+def test_without_results_per_image_there_is_everything_but_galleries(
+    study: Study, site_files: Mapping[str, bytes]
+) -> None:
     said: list[str] = []
     made = make_site(study.records, lambda record: None, study.found, say=said.append)
     assert not [path for path in made if path.startswith("images/")]
@@ -227,9 +224,8 @@ def test_without_results_per_image_there_is_everything_but_galleries(study: Stud
     assert "There are no results per image" in Document(made["figures.html"]).text
     # Whether a folder holds the images cannot be told.
     assert not [line for line in said if "no result was made from these images" in line]
-    whole = make_site(study.records, study.read, study.found)
     for path in ("index.html", "published.html", "methods.html", "ablations.html"):
-        assert made[path] == whole[path]
+        assert made[path] == site_files[path]
     assert "[" in Document(made["datasets/scans.html"]).text.partition("Results")[2][:500]
 
 
@@ -243,10 +239,11 @@ def test_without_draws_there_are_no_intervals(study: Study) -> None:
     assert "[" not in Document(made["datasets/scans.html"]).text.partition("Results")[2][:500]
 
 
-def test_without_the_images_the_page_says_how_to_get_them(study: Study) -> None:
-    made = make_site(study.records, study.read)
-    assert not [path for path in made if path.startswith("images/")]
-    assert "has no dataset card" in Document(made["datasets/scans.html"]).text
+def test_without_the_images_the_page_says_how_to_get_them(
+    study: Study, files_without_images: Mapping[str, bytes]
+) -> None:
+    assert not [path for path in files_without_images if path.startswith("images/")]
+    assert "has no dataset card" in Document(files_without_images["datasets/scans.html"]).text
     renamed = [_on_btad(record) for record in study.records if record.dataset_title == "Scans"]
     made = make_site(renamed, study.read)
     assert "bench report --data DIR" in Document(made["datasets/btad.html"]).text
@@ -273,16 +270,16 @@ def test_an_image_that_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> N
     assert photos[1] == photos[0] - 1
 
 
-def test_the_same_records_give_the_same_bytes(study: Study, site: dict[str, bytes]) -> None:
+def test_the_same_records_give_the_same_bytes(study: Study, site_files: Mapping[str, bytes]) -> None:
     shuffled = study.records
     random.Random(1).shuffle(shuffled)
-    assert make_site(shuffled, study.read, study.found) == site
+    assert make_site(shuffled, study.read, study.found) == site_files
 
 
-def test_the_site_is_small(site: dict[str, bytes]) -> None:
-    own = sum(len(content) for path, content in site.items() if path != "static/plotly.min.js")
+def test_the_site_is_small(site_files: Mapping[str, bytes]) -> None:
+    own = sum(len(content) for path, content in site_files.items() if path != "static/plotly.min.js")
     assert own < 1_250_000
-    assert len(site["static/plotly.min.js"]) < 6_000_000
+    assert len(site_files["static/plotly.min.js"]) < 6_000_000
 
 
 def test_photos_wait_until_they_are_seen(documents: dict[str, Document]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.select import Select
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -74,6 +75,17 @@ def texts(driver: webdriver.Chrome, selector: str) -> list[str]:
     """Return the texts of what is to be seen."""
     found: list[str] = driver.execute_script(TEXTS, selector)
     return found
+
+
+def state(driver: webdriver.Chrome) -> str:
+    """Return what the address says of the page, as a reader would type it."""
+    found: str = driver.execute_script("return decodeURIComponent(location.hash)")
+    return found
+
+
+def pick(driver: webdriver.Chrome, form: str, name: str, value: str) -> None:
+    """Choose an option of a list in the form with the id."""
+    Select(driver.find_element(By.CSS_SELECTOR, f'#{form} select[name="{name}"]')).select_by_value(value)
 
 
 def choose(driver: webdriver.Chrome, name: str, value: str) -> None:

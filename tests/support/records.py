@@ -6,7 +6,7 @@ from typing import Any
 from benchmark.protocol import Protocol
 from benchmark.records.agreement import differences
 from benchmark.records.cells import BackboneId, Cell, DataId
-from benchmark.records.records import ClassResult, Record, Run, mean_over_classes
+from benchmark.records.records import ClassResult, Record, Run, TrainingReport, mean_over_classes
 
 
 def made_run(**changes: Any) -> Run:
@@ -48,6 +48,22 @@ def made_record(classes: Mapping[str, ClassResult], *, cell: Mapping[str, Any], 
         mean=mean_over_classes(classes.values()),
         run=made_run(),
     )
+
+
+def trained(sha256: str) -> dict[str, Any]:
+    """Return the field of a record that says how its method came to what it learned, with the checksum of that."""
+    report = TrainingReport(
+        checkpoint="c",
+        sha256=sha256,
+        synthetic=False,
+        origin="trained",
+        source="x",
+        images=1,
+        skipped=(),
+        curve=(),
+        seconds=None,
+    )
+    return {"training": report}
 
 
 def data_id(name: str, fingerprint: str) -> DataId:

@@ -1,21 +1,20 @@
 """Means over datasets: their intervals, and which methods the images do not tell from the best."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
-from support.records import data_id, made_record
+from support.records import data_id, made_record, trained
 
 from benchmark.metrics.bootstrap import FloatArray, seed_draws
 from benchmark.metrics.image import ImageMetrics
 from benchmark.metrics.per_image import PerImageAccumulator
 from benchmark.records.draws import RESOLUTION, Draws
 from benchmark.records.intervals import with_intervals
-from benchmark.records.records import ClassResult, Record, TrainingReport
+from benchmark.records.records import ClassResult, Record
 from benchmark.tables.means import mean_estimates
 from benchmark.tables.uncertainty import estimates
 
@@ -47,21 +46,6 @@ def plain(title: str, dataset: str, value: float, moves: FloatArray | None, vers
 
 def scores(quality: float, seed: int) -> FloatArray:
     return np.random.default_rng(seed).normal(size=len(LABELS)) + quality * LABELS
-
-
-def trained(sha256: str) -> Mapping[str, Any]:
-    report = TrainingReport(
-        checkpoint="c",
-        sha256=sha256,
-        synthetic=False,
-        origin="trained",
-        source="x",
-        images=1,
-        skipped=(),
-        curve=(),
-        seconds=None,
-    )
-    return {"training": report}
 
 
 def test_intervals_are_those_of_a_direct_bootstrap() -> None:

@@ -13,7 +13,7 @@ import pytest
 import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
-from support.records import data_id, made_record
+from support.records import data_id, made_record, trained
 
 from benchmark.metrics.bootstrap import FloatArray, replicates, seed_draws
 from benchmark.metrics.image import ImageMetrics
@@ -21,7 +21,7 @@ from benchmark.metrics.per_image import ClassImages, PerImageAccumulator
 from benchmark.protocol import Protocol
 from benchmark.records.draws import RESOLUTION, Draws
 from benchmark.records.intervals import with_intervals
-from benchmark.records.records import ClassResult, Record, TrainingReport
+from benchmark.records.records import ClassResult, Record
 from benchmark.tables.comparable import TableError
 from benchmark.tables.ranks import friedman_p, rankings
 from benchmark.tables.ranks import render as render_ranks
@@ -123,22 +123,6 @@ def test_several_seeds_have_a_spread() -> None:
     assert estimate.value == pytest.approx(np.mean(values))  # type: ignore[arg-type]
     assert estimate.std == pytest.approx(np.std(values, ddof=1))  # type: ignore[arg-type]
     assert "±" in render([estimate], lab.records)
-
-
-def trained(sha256: str) -> dict[str, Any]:
-    """A field of a record: how its method came to what it learned."""
-    report = TrainingReport(
-        checkpoint="c",
-        sha256=sha256,
-        synthetic=False,
-        origin="trained",
-        source="x",
-        images=1,
-        skipped=(),
-        curve=(),
-        seconds=None,
-    )
-    return {"training": report}
 
 
 def test_from_three_seeds_on_intervals_hold_the_seeds() -> None:

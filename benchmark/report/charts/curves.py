@@ -1,7 +1,8 @@
 """ROC, precision-recall and PRO curves of a class, from the results per image that are stored with a record.
 
-The image level is exact. At pixel level the stored histograms have at most 256 bins, so the area under a curve is that
-of the record to about 1e-4 for AUROC and AUPRO, and to about 1e-3 where many pixels share a score.
+The image level is exact. At pixel level the stored histograms have at most 256 bins. The area under a curve is then the
+value of the record to about 1e-4 in AUROC and AUPRO, but far from it where scores saturate, so that many pixels share a
+bin; the methods of which that holds are named.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,8 @@ from benchmark.report.values import UNDEFINED
 
 TOLERANCE = 5e-4
 """Greatest distance of a point that is left out from the curve that is drawn: a fifth of a pixel."""
+COARSE = 0.005
+"""Difference between the area under a curve and the value of the record from which on the page says so."""
 
 Array = npt.NDArray[np.float64]
 
@@ -67,10 +70,9 @@ def precision_recall(curve: Curve) -> Array | None:
 def precision_recall_of_bins(curve: Curve) -> Array | None:
     """Return recall and precision `(2, K + 1)` at the ends of bins, or None with one label.
 
-    A bin holds many scores, so a straight line across it is nearer to the curve of these than a step is: over classes
-    of the mini suite, the area is the average precision to 0.0003 in the mean and to 0.002 at most.
+    A bin holds many scores, so a straight line across it is nearer to the curve of these than a step is.
     """
-    if not curve.negatives or not curve.positives:
+    if not curve.positives or not curve.negatives:
         return None
     recall = curve.true_positives / curve.positives
     precision = curve.true_positives / (curve.true_positives + curve.false_positives)
@@ -163,6 +165,8 @@ class ClassCurves:
     columns: Mapping[str, tuple[str, ...]]
     """Headings of the numbers in the key, by level."""
     key: tuple[KeyRow, ...]
+    coarse: tuple[str, ...]
+    """Titles of the methods of which an area is farther than `COARSE` from the value of the record."""
 
 
 def class_curves(
@@ -178,6 +182,7 @@ def class_curves(
     found = {title: {"image": image_curve(of), "pixel": pixel_curve(of)} for title, of in images.items()}
     looks = {title: look(place) for place, title in enumerate(titles)}
     charts, metrics = [], []
+    coarse: dict[str, None] = {}
     for level, kinds in CURVES.items():
         for kind in kinds:
             lines = {
@@ -188,6 +193,7 @@ def class_curves(
             if lines:
                 metrics.append(kind.metric)
                 charts.append(_chart(kind, lines, looks))
+                coarse |= dict.fromkeys(t for t, p in lines.items() if _is_coarse(p, kind, values[t].get(kind.metric)))
     if not charts:
         return None
     key = tuple(
@@ -199,7 +205,12 @@ def class_curves(
         level: tuple(METRICS[metric].heading for metric in metrics if METRICS[metric].level == level)
         for level in levels
     }
-    return ClassCurves(tuple(charts), columns, key)
+    return ClassCurves(tuple(charts), columns, key, tuple(title for title in titles if title in coarse))
+
+
+def _is_coarse(points: Array, kind: CurveKind, value: float | None) -> bool:
+    area = float(np.trapezoid(points[1], points[0])) / kind.range[1]
+    return value is not None and abs(area - value) > COARSE
 
 
 def _chart(kind: CurveKind, lines: Mapping[str, Array], looks: Mapping[str, tuple[str, str]]) -> Chart:

@@ -47,7 +47,7 @@ class MethodResult:
     """Score and map of one method for one image."""
 
     score: str
-    right: int
+    right: float
     """Number of images of the other label that are ranked on the correct side of this one."""
     rank: int
     """Rank among all images of the class; 1 has the highest anomaly score."""
@@ -299,10 +299,16 @@ def _method_result(
 ) -> MethodResult:
     return MethodResult(
         score=f"{scores[index]:.3g}",
-        right=0 if not others else round(fraction * others),
+        right=0 if not others else _half(fraction * others),
         rank=1 + int((scores > scores[index]).sum()),
         map=_reduced(raw_map).tobytes(),
     )
+
+
+def _half(count: float) -> float:
+    """Return a count in which equal scores are halves, as an integer where it is one."""
+    halves = round(2 * count)
+    return halves / 2 if halves % 2 else halves // 2
 
 
 def _reduced(raw_map: npt.NDArray[np.uint8]) -> Image.Image:

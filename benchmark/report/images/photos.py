@@ -47,5 +47,5 @@ def shrink(image: Image.Image, longer: int) -> Image.Image:
 def webp(image: Image.Image) -> bytes:
     """Return the content of a WebP file of the image."""
     file = io.BytesIO()
-    image.save(file, "WEBP", quality=QUALITY, method=4)
+    image.save(file, "WEBP", quality=QUALITY, method=6)
     return file.getvalue()

@@ -71,7 +71,7 @@ def cost_scatter(report: ReportData, axis: CostAxis, board: Leaderboard) -> Char
         axis: One of `AXES`.
         board: The leaderboard.
     """
-    means = {row.title: float(row.mean.sort) for row in board.rows if row.mean.sort}
+    means = {row.title: row.mean.value for row in board.rows if row.mean.value is not None}
     points = [
         CostPoint(title, name, cost, means[title], report.titles.index(title))
         for title, name, cost in _found(report, axis)

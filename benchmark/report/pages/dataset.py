@@ -13,7 +13,7 @@ from benchmark.report.images.gallery import Gallery
 from benchmark.report.images.scale import bar_colours, ticks
 from benchmark.report.report_data import ClassPage, DatasetResults, ReportData
 from benchmark.report.sources import PerImage
-from benchmark.report.values import TableRow, class_rows, class_values, defect_rows, mean_row, table_row
+from benchmark.report.values import TableRow, class_rows, class_values, defect_rows, marks_note, mean_row, table_row
 from benchmark.tables import whole_class_notes
 
 DEFECT_METRICS = ("image_auroc", "pixel_auroc", "pixel_aupro")
@@ -142,6 +142,10 @@ def dataset_page(report: ReportData, of: DatasetResults) -> dict[str, Any]:
         "first": of.records[0],
         "tables": tables,
         "kinds": of_kinds,
+        "marks": marks_note(
+            [n for t in tables for row in (*t.rows, *([t.mean] if t.mean else [])) for n in row.numbers],
+            "the test images",
+        ),
         "images": images,
         "warnings": warnings,
         "failed": [record for record in report.main_failed if record.dataset_title == of.title],

@@ -89,6 +89,6 @@ def _as_data(rows: Sequence[Sequence[ShownValue]]) -> dict[str, Any]:
     """Return what a script shows of a metric: texts, values in percent (None without one) and spreads, by row."""
     return {
         "texts": [[each.text for each in row] for row in rows],
-        "values": [[float(each.sort) if each.sort else None for each in row] for row in rows],
+        "values": [[None if each.value is None else round(each.value, 4) for each in row] for row in rows],
         "spreads": [[" ".join(part for part in (each.spread, each.span) if part) for each in row] for row in rows],
     }

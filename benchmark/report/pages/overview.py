@@ -10,8 +10,8 @@ from benchmark.report.boards import EVERY_DOMAIN, Leaderboard, LeaderboardRow, S
 from benchmark.report.charts import diagram
 from benchmark.report.facts import learns_from
 from benchmark.report.report_data import ReportData
-from benchmark.report.values import HAS_RANGE, UNDEFINED, ShownValue, TableRow, counted, dataset_rows
-from benchmark.tables import NOT_APART, ONE_TRAINING, WIDE_MARK, Ranking, groups_of
+from benchmark.report.values import HAS_RANGE, UNDEFINED, ShownValue, TableRow, counted, dataset_rows, marks_note
+from benchmark.tables import ONE_TRAINING, WIDE_MARK, Ranking, groups_of
 
 SIDE_BY_SIDE = ("image_auroc", "image_ap", "pixel_auroc", "pixel_aupro")
 """The metrics that stand side by side at the start, as papers print them."""
@@ -37,6 +37,8 @@ class DomainRows:
 
     domain: str
     rows: tuple[MethodRow, ...]
+    verdicts: Mapping[str, str]
+    """Which method is the best, as far as these images say it, by metric; "" for the view of several metrics."""
     notes: Mapping[str, str]
     """What is said below, by metric; "" for the view of several metrics."""
     mixed: bool
@@ -61,6 +63,7 @@ def overview_page(report: ReportData, standings: Mapping[str, Standings]) -> dic
     others = {each.title for each in report.datasets} - listed
     rows = {metric: dataset_rows(report, metric, others) for metric in shown}
     has_wide_range = any(n.span for each in rows.values() for row in each for n in row.numbers)
+    tables = {metric: [_without_intervals(row) for row in each] for metric, each in rows.items()}
     groups = groups_of(report.columns)
     views = [_domain_rows(domain, of, order, start, report.titles) for domain, of in found.items() if of]
     return {
@@ -71,7 +74,8 @@ def overview_page(report: ReportData, standings: Mapping[str, Standings]) -> dic
         "start_name": " and ".join(dict.fromkeys(METRICS[metric].level for metric in start)) if start else "",
         "paired": [metric for metric in order if any(_has_behind(of.get(metric)) for of in found.values())],
         "diagrams": diagrams,
-        "matrices": {metric: [_without_intervals(row) for row in each] for metric, each in rows.items()},
+        "dataset_tables": tables,
+        "dataset_marks": marks_note([n for each in tables.values() for row in each for n in row.numbers], ""),
         "metrics": _by_level(known),
         "domains": list(standings),
         "years": {column.title: column.year for column in report.columns},
@@ -107,7 +111,23 @@ def _domain_rows(
     notes = {metric: _note(board) for metric, board in found.items()}
     shown = {metric: found[metric] for metric in start if metric in found}
     notes[""] = _side_by_side(shown, first, len(titles)) if shown else notes[first]
-    return DomainRows(domain, tuple(rows), notes, mixed)
+    verdicts = {metric: _verdict({metric: board}) for metric, board in found.items()} | {"": _verdict(shown)}
+    return DomainRows(domain, tuple(rows), verdicts, notes, mixed)
+
+
+def _verdict(shown: Boards) -> str:
+    """Return which methods have the highest means, and how many others the images do not tell from them."""
+    said = []
+    for metric, board in shown.items():
+        best = [row.title for row in board.rows if row.mean.mark in ("best", "highest")]
+        if len(board.rows) < 2 or not best:
+            continue
+        tied = sum(row.mean.tied for row in board.rows)
+        told = f"tied with {counted(tied, 'other') if tied else 'none'}"
+        if not any(row.behind.sort for row in board.rows):
+            told = "without intervals to compare it"
+        said.append(f"{' and '.join(best)} in {METRICS[metric].title}, {told}")
+    return f"Highest mean: {'; '.join(said)}." if said else ""
 
 
 def _main(row: LeaderboardRow | None, *, mixed: bool) -> ShownValue:
@@ -137,22 +157,14 @@ def _side_by_side(shown: Boards, first: str, methods: int) -> str:
 
 def _marks(shown: Sequence[Leaderboard]) -> str:
     """Return what the intervals and the marks of means say; empty where no mean has an interval."""
-    numbers = [row.mean for board in shown for row in board.rows if row.mean.spread and row.mean.sort]
-    if not numbers:
-        return ""
-    said = "In brackets: 95 % bootstrap intervals over the test images of these datasets, not over other datasets."
-    if any(number.tied for number in numbers):
-        said += (
-            f" “{NOT_APART}”, and the colour of the best: tied with the best; the paired interval of the difference "
-            "contains 0, so these images do not show which of the two is better."
-        )
-    if any(ONE_TRAINING in number.spread for number in numbers):
-        said += f" “{ONE_TRAINING}”: one training, or fewer than three; another training may change the difference."
-    return said
+    numbers = [row.mean for board in shown for row in board.rows]
+    return marks_note(numbers, "the test images of these datasets, not over other datasets")
 
 
 def _note(board: Leaderboard) -> str:
-    best = "Best on: number of datasets with the highest value. " if len(board.rows) > 1 else ""
+    best = (
+        "Best on: number of datasets with the highest value, where not all are equal. " if len(board.rows) > 1 else ""
+    )
     spread = f"{best}Spread: the values of the datasets on an axis from {board.low} to 100"
     if board.mixed:
         return f"There is no mean over several domains; choose one above. {spread}."
@@ -194,6 +206,8 @@ def _diagrams(domain: str, ranked: Mapping[str, Ranking]) -> Iterator[dict[str, 
 
 def _ranked(found: Ranking, heading: str) -> str:
     over = f"{heading}: average ranks over {counted(len(found.datasets), 'dataset')}"
+    lacking = f" Not ranked, as they lack datasets: {', '.join(found.lacking)}." if found.lacking else ""
     if found.friedman_p is None:
-        return f"{over}; too few methods for a test, or all tie."
-    return f"{over}. Friedman p = {found.friedman_p:.2g}, critical difference {found.critical_difference:.2f}."
+        return f"{over}; too few methods for a test, or all tie.{lacking}"
+    test = f"Friedman p = {found.friedman_p:.2g}, critical difference {found.critical_difference:.2f}"
+    return f"{over}. {test}.{lacking}"
