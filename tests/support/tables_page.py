@@ -51,7 +51,9 @@ DIFFERENCES = (
     TableRow("a", None, "", (ShownValue("−2.8", "-2.84"), ShownValue("80.0", "80", "+1.2"), UNDEFINED, FAILED)),
     TableRow("b", None, "", (ShownValue("+1.2", "1.21"), ShownValue("70.0", "70", "−0.3"), LACKING, NOT_RUN)),
     TableRow("c", None, "", (FAILED, NOT_RUN, ShownValue("60.0", "60"), ShownValue("1,234", "1234"))),
-    TableRow("d", None, "", (ShownValue("0.0", "0"), UNDEFINED, ShownValue("65.0", "65"), ShownValue("9", "9"))),
+    TableRow(
+        "d", None, "", (ShownValue("0.0", "0"), UNDEFINED, ShownValue("65.0", "65"), ShownValue("9", "9", span="†"))
+    ),
 )
 """Rows of a table with two columns of each name: differences, changes, and numbers that lack."""
 

@@ -10,6 +10,8 @@
 
   const isCut = (name) => name.scrollHeight > name.clientHeight + 1 || name.scrollWidth > name.clientWidth + 1;
 
+  const WIDE = "† The last digits of the scores, which differ from machine to machine, can move this value by more than 0.1 points; its range stands beside it.";
+
   // The lines about a cell, from the attributes that tables.html gives it.
   function linesOf(cell) {
     const value = numberOf(cell);
@@ -17,7 +19,8 @@
     const { headsOf, asMade } = Report.columns;
     const head = cell.closest("table").tHead ? headsOf(cell.closest("table"))[asMade(cell.parentElement).indexOf(cell)] : null;
     const method = head && head.dataset.method;
-    if (!value || !(method || behind || hint)) return [];
+    const isWide = $(":scope > .range", cell) !== null;
+    if (!value || !(method || behind || hint || isWide)) return [];
     const row = $("th", cell.parentElement);
     const lines = [];
     if (sort) {
@@ -39,6 +42,7 @@
       if ($(".alike", cell)) lines.push("These images do not show which of the two is better.");
     }
     if (beside.includes("‡")) lines.push("The difference to the best rests on one training, or on fewer than three.");
+    if (isWide) lines.push(WIDE);
     if (hint) lines.push(hint);
     return [[method, row && row.textContent.trim()].filter(Boolean).join(" · "), ...lines];
   }
@@ -153,7 +157,7 @@
 
   // What has a box and no link can be focused too.
   const bare = [
-    ...$$("td:is([data-behind], [data-hint]) > span:first-child"),
+    ...$$("td:is([data-behind], [data-hint], :has(> .range)) > span:first-child"),
     ...$$('.grid th[scope="row"] > .name').filter((each) => each.textContent.length > 40),
   ];
   for (const each of bare) Object.assign(each, { tabIndex: 0, role: "button" });

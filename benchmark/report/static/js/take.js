@@ -10,7 +10,7 @@
   const plain = (text) => (FORMULA.test(text) ? `'${text}` : text);
   const oneLine = (text) => text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, " ").trim();
 
-  const WORDS = { best: "best", second: "second", alike: "not told apart from the best", once: "one training" };
+  const WORDS = { best: "best", second: "second", alike: "not told apart from the best", once: "one training", wide: "wide range" };
 
   // A table as it is shown: { title, banner, heads, rows }, where a cell has a text and, if it holds a number, its marks,
   // its interval and its range.
@@ -45,8 +45,9 @@
     const beside = $$("small", cell).filter((each) => each.getClientRects().length).map((each) => oneLine(each.textContent));
     const marks = ["best", "second"].filter((mark) => cell.classList.contains(mark));
     if ($(".alike", cell)) marks.push("alike");
-    if ($$("small", cell).some((each) => each.textContent.includes("‡"))) marks.push("once");
-    return { text, number, marks, beside: beside.map((each) => each.replace("‡", "").trim()).filter(Boolean).join(" ") };
+    const signs = $$("small", cell).map((each) => each.textContent).join("");
+    for (const [mark, sign] of [["once", "‡"], ["wide", "†"]]) if (signs.includes(sign)) marks.push(mark);
+    return { text, number, marks, beside: beside.map((each) => each.replace(/[†‡]/g, "").trim()).filter(Boolean).join(" ") };
   }
 
   // --- CSV: the banner in comments. A column of numbers has nothing but numbers; intervals, marks, and why there is no
@@ -110,6 +111,7 @@
   const LEGEND = {
     best: "Bold: the best of a row.", second: "Underlined: the second best.",
     alike: "≈ the paired interval of the difference to the best holds 0.", once: "‡ one training, or fewer than three.",
+    wide: "† the last digits of the scores can move the number by more than 0.1 points.",
   };
   function legendOf({ rows }) {
     const cells = rows.flat();
@@ -123,7 +125,7 @@
     const { marks } = cell;
     const text = escape(cell.text);
     const number = marks.includes("best") ? bold(text) : marks.includes("second") ? under(text) : text;
-    const signs = (marks.includes("alike") ? "≈" : "") + (marks.includes("once") ? "‡" : "");
+    const signs = (marks.includes("alike") ? "≈" : "") + (marks.includes("once") ? "‡" : "") + (marks.includes("wide") ? "†" : "");
     return [number + escape(signs), cell.beside ? escape(cell.beside) : ""].filter(Boolean).join(" ");
   }
 
