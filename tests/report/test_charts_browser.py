@@ -44,6 +44,16 @@ def test_no_page_waits_for_the_library(browser: webdriver.Chrome, site: Path) ->
     assert [each.rect["height"] for each in charts if each.is_displayed()] == heights
 
 
+def test_the_key_of_the_curves_is_taken_along_from_beside_it(browser: webdriver.Chrome, site: Path) -> None:
+    visit(browser, site, "datasets/parts--a.html")
+    sides = """
+    const boxes = [".scroll", ".take"].map((each) => document.querySelector(`.curves ${each}`).getBoundingClientRect());
+    return boxes.map(({ right }) => Math.round(right));
+    """
+    table, take = browser.execute_script(sides)
+    assert abs(table - take) <= 1
+
+
 def test_a_page_that_is_printed_once_it_is_loaded_has_the_library(browser: webdriver.Chrome, site: Path) -> None:
     """As `chromium --print-to-pdf` prints it, which waits for nothing else."""
     visit(browser, site, "cost.html")  # until the event "load"

@@ -183,7 +183,12 @@ def test_without_images_there_are_no_photos_and_without_results_no_list(
     assert len(data["images"]) == 40
     assert {(image[2], image[4]) for image in data["images"]} == {("", "")}
     assert "The images were not found" in no_images
-    nothing = make_site(study.records, lambda _: None)["failures.html"].decode()
+    bare = make_site(study.records, lambda _: None)
+    nothing = bare["failures.html"].decode()
+    for path in ("figures.html", "datasets/parts--a.html"):
+        assert b"<code>bench run --force</code>" in bare[path]
+        assert b"`bench" not in bare[path]
+    assert b">1 number</small>" in bare["published.html"], "not 1 numbers"
     assert "bench run --force" in nothing
     assert "or no class has images of both labels" in nothing
     assert "failures-data" not in nothing

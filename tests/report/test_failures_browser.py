@@ -126,6 +126,8 @@ def test_more_images_come_on_demand_and_a_phone_has_room(browser: webdriver.Chro
     visit(browser, tmp_path, "failures.html")
     assert len(listed(browser)) == 60
     assert browser.execute_script("return document.documentElement.scrollWidth") == 390
+    widths = "return [...document.querySelectorAll('.sides i')].map((each) => each.offsetWidth)"
+    assert set(browser.execute_script(widths)) == {18}, "bars of three methods have their full width"
     outside = """
     for (const strip of document.querySelectorAll(".sides")) {
       for (let bar = 0; bar < 40; bar++) strip.append(strip.firstChild.cloneNode());
