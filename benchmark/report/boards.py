@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmark.common import listed
+from benchmark.common import counted, listed
 from benchmark.metrics import METRICS
 from benchmark.records import Record
 from benchmark.report.report_data import DatasetResults, ReportData
@@ -15,7 +15,6 @@ from benchmark.report.values import (
     UNDEFINED,
     ShownValue,
     absent_value,
-    counted,
     dataset_values,
     shown_value,
     signed,

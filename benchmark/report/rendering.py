@@ -13,9 +13,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from benchmark.common import counted
 from benchmark.records import Record
 from benchmark.report.report_data import ReportData
-from benchmark.report.values import counted
 from benchmark.tables import NOT_APART, ONE_TRAINING, groups_of, make_outputs
 
 NAVIGATION = (

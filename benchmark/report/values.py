@@ -119,11 +119,6 @@ def shown_value(
     return ShownValue(f"{value:.1f}", brief, " ".join(parts), mark, behind, hint, tied, wide, value)
 
 
-def counted(count: int, name: str) -> str:
-    """Return a number of things in words, as in `1 dataset` and `2 datasets`."""
-    return f"{count} {name}{'' if count == 1 else 's'}"
-
-
 def signed(value: float, *, plus: str = "+") -> str:
     """Return a difference with one decimal and its sign. What rounds to 0 has none."""
     rounded = round(value, 1)

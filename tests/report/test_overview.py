@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from support.study import PARTS, SCANS, Study
 from support.wide import METHODS, SHOWN, wide_records
 
+from benchmark.common.names import counted
 from benchmark.metrics.names import METRICS
 from benchmark.records.records import Record
 from benchmark.report.boards import all_standings, leaderboard
@@ -24,7 +25,6 @@ from benchmark.report.values import (
     UNDEFINED,
     ShownValue,
     class_rows,
-    counted,
     dataset_rows,
     defect_rows,
     shown_points,

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmark.common import counted
 from benchmark.metrics import ClassImages
 from benchmark.report.charts.chart import LONGEST, PALETTE, STEPS, Chart, ChartTable, packed
 from benchmark.report.class_images import common_images
-from benchmark.report.values import UNDEFINED, counted
+from benchmark.report.values import UNDEFINED
 
 MOST_IMAGES = 400
 """Beyond so many images of a class, a mark stands for all images in a bin."""

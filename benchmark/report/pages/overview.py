@@ -5,12 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from benchmark.common import counted
 from benchmark.metrics import LEVELS, METRICS, Level
 from benchmark.report.boards import EVERY_DOMAIN, Leaderboard, LeaderboardRow, Standings
 from benchmark.report.charts import diagram
 from benchmark.report.facts import learns_from
 from benchmark.report.report_data import ReportData
-from benchmark.report.values import HAS_RANGE, UNDEFINED, ShownValue, TableRow, counted, dataset_rows, marks_note
+from benchmark.report.values import HAS_RANGE, UNDEFINED, ShownValue, TableRow, dataset_rows, marks_note
 from benchmark.tables import ONE_TRAINING, WIDE_MARK, Ranking, groups_of
 
 SIDE_BY_SIDE = ("image_auroc", "image_ap", "pixel_auroc", "pixel_aupro")
