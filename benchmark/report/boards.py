@@ -46,7 +46,7 @@ class LeaderboardRow:
     """How far the mean is behind the best one, with the paired interval."""
     rank: ShownValue
     best_on: int
-    """Number of datasets on which the method has the highest value."""
+    """Number of datasets on which the method has the highest value, where not all are equal."""
     datasets: int
     """Number of datasets with the metric on which the method has been run."""
     ticks: tuple[int, ...]

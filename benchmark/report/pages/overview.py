@@ -11,7 +11,7 @@ from benchmark.report.boards import EVERY_DOMAIN, Leaderboard, LeaderboardRow, S
 from benchmark.report.charts import diagram
 from benchmark.report.facts import learns_from
 from benchmark.report.report_data import ReportData
-from benchmark.report.values import HAS_RANGE, UNDEFINED, ShownValue, TableRow, dataset_rows, marks_note
+from benchmark.report.values import UNDEFINED, ShownValue, TableRow, dataset_rows, marks_note
 from benchmark.tables import ONE_TRAINING, WIDE_MARK, Ranking, groups_of
 
 SIDE_BY_SIDE = ("image_auroc", "image_ap", "pixel_auroc", "pixel_aupro")
@@ -64,7 +64,6 @@ def overview_page(report: ReportData, standings: Mapping[str, Standings]) -> dic
     others = {each.title for each in report.datasets} - {row.title for of_metric in rows.values() for row in of_metric}
     if others:
         rows = {metric: dataset_rows(report, metric, others) for metric in shown}
-    has_wide_range = any(n.span for each in rows.values() for row in each for n in row.numbers)
     tables = {metric: [_without_intervals(row) for row in each] for metric, each in rows.items()}
     groups = groups_of(report.columns)
     views = [_domain_rows(domain, of, order, start, report.titles) for domain, of in found.items() if of]
@@ -83,7 +82,7 @@ def overview_page(report: ReportData, standings: Mapping[str, Standings]) -> dic
         "years": {column.title: column.year for column in report.columns},
         "places": {column.title: place for place, (_, same) in enumerate(groups) for column in same},
         "learns_from": {column.title: learns_from(column, report) for column in report.columns},
-        "notes": [*report.notes, *([HAS_RANGE] if has_wide_range else [])],
+        "notes": report.notes,
     }
 
 
